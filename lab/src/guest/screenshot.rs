@@ -1,0 +1,185 @@
+//! What a monitor shows: the committed framebuffers of its CRTC's planes, composed as KMS says
+//! (drm-kms, "Plane Composition Properties": zpos order, pre-multiplied alpha over black).
+//!
+//! Root may read any framebuffer (DRM_IOCTL_MODE_GETFB2 with CAP_SYS_ADMIN), so the compositor
+//! neither helps nor notices.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use anyhow::{bail, ensure, Context, Result};
+use drm::buffer::DrmFourcc;
+use drm::control::{crtc, framebuffer, plane, Device as ControlDevice, ResourceHandle};
+use drm::{ClientCapability, Device};
+use rustix::mm::{mmap, munmap, MapFlags, ProtFlags};
+
+pub struct Picture {
+    pub width: u32,
+    pub height: u32,
+    /// Four bytes a pixel, red first, rows without padding.
+    pub rgba: Vec<u8>,
+}
+
+struct Card(File);
+
+impl AsFd for Card {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+impl Device for Card {}
+impl ControlDevice for Card {}
+
+impl Card {
+    fn open(name: &str) -> Result<Self> {
+        let path = format!("/dev/dri/{name}");
+        let card = Self(File::options().read(true).write(true).open(&path).context(path)?);
+        // The first to open a card without a master becomes master, which would lock the
+        // compositor out.
+        let _ = card.release_master_lock();
+        card.set_client_capability(ClientCapability::UniversalPlanes, true)?;
+        card.set_client_capability(ClientCapability::Atomic, true)?;
+        Ok(card)
+    }
+
+    fn properties<T: ResourceHandle>(&self, object: T) -> Result<HashMap<String, u64>> {
+        let mut properties = HashMap::new();
+        for (id, value) in self.get_properties(object)? {
+            properties.insert(self.get_property(id)?.name().to_string_lossy().into_owned(), value);
+        }
+        Ok(properties)
+    }
+}
+
+/// The card that has a connector of this name.
+fn card_of(connector: &str) -> Result<String> {
+    for entry in fs::read_dir("/sys/class/drm")? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if let Some((card, rest)) = name.split_once('-') {
+            if rest == connector {
+                return Ok(card.to_owned());
+            }
+        }
+    }
+    bail!("no connector {connector}")
+}
+
+pub fn of_connector(connector: &str) -> Result<Picture> {
+    let card = Card::open(&card_of(connector)?)?;
+    let resources = card.resource_handles()?;
+    let mut crtc_id = 0;
+    for handle in resources.connectors() {
+        let info = card.get_connector(*handle, false)?;
+        if format!("{}-{}", info.interface().as_str(), info.interface_id()) == connector {
+            crtc_id = card.properties(*handle)?.get("CRTC_ID").copied().unwrap_or(0);
+        }
+    }
+    ensure!(crtc_id != 0, "{connector} is not driven");
+    let crtc: crtc::Handle = drm::control::from_u32(crtc_id as u32).context("CRTC id")?;
+    let mode = card.get_crtc(crtc)?.mode().with_context(|| format!("{connector} has no mode"))?;
+    let active = card.properties(crtc)?.get("ACTIVE").copied().unwrap_or(0);
+    let (width, height) = mode.size();
+    let mut picture = Picture {
+        width: width.into(),
+        height: height.into(),
+        rgba: [0, 0, 0, 255].repeat(usize::from(width) * usize::from(height)),
+    };
+    if active == 0 {
+        return Ok(picture);
+    }
+    let mut planes = Vec::new();
+    for handle in card.plane_handles()? {
+        let properties = card.properties(handle)?;
+        if properties.get("CRTC_ID") == Some(&crtc_id) && properties.get("FB_ID").is_some_and(|fb| *fb != 0) {
+            // Drivers without zpos stack primary, overlay, cursor; the type property orders
+            // overlay (0), primary (1), cursor (2).
+            let rank = match properties.get("type") {
+                Some(1) => 0,
+                Some(0) => 1,
+                _ => 2,
+            };
+            planes.push((properties.get("zpos").copied().unwrap_or(rank), rank, handle, properties));
+        }
+    }
+    planes.sort_by_key(|(zpos, rank, handle, _)| (*zpos, *rank, u32::from(*handle)));
+    for (_, _, handle, properties) in planes {
+        compose(&card, &mut picture, handle, &properties)?;
+    }
+    Ok(picture)
+}
+
+/// A framebuffer's memory, mapped through its dma-buf.
+struct Mapping {
+    pointer: *mut std::ffi::c_void,
+    length: usize,
+    _fd: OwnedFd,
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `map`, and no slice of it outlives `self`.
+        let _ = unsafe { munmap(self.pointer, self.length) };
+    }
+}
+
+fn map(card: &Card, info: &framebuffer::PlanarInfo) -> Result<Mapping> {
+    let buffer = info.buffers()[0].context("the framebuffer hides its buffer")?;
+    let fd = card.buffer_to_prime_fd(buffer, drm::CLOEXEC);
+    // Each GETFB2 makes a handle; leaving it would keep the buffer alive.
+    card.close_buffer(buffer)?;
+    let fd = fd?;
+    let length = info.offsets()[0] as usize + info.pitches()[0] as usize * info.size().1 as usize;
+    // SAFETY: a fresh mapping of memory that the kernel keeps while it is mapped.
+    let pointer =
+        unsafe { mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::SHARED, &fd, 0) }.context("mmap")?;
+    Ok(Mapping { pointer, length, _fd: fd })
+}
+
+fn compose(card: &Card, picture: &mut Picture, handle: plane::Handle, properties: &HashMap<String, u64>) -> Result<()> {
+    let of = |name: &str| properties.get(name).copied().unwrap_or(0);
+    let fb: framebuffer::Handle = drm::control::from_u32(of("FB_ID") as u32).context("FB_ID")?;
+    let info = card.get_planar_framebuffer(fb).with_context(|| format!("framebuffer of {handle:?}"))?;
+    let format = info.pixel_format();
+    let (alpha, swapped, deep) = match format {
+        DrmFourcc::Xrgb8888 => (false, true, false),
+        DrmFourcc::Argb8888 => (true, true, false),
+        DrmFourcc::Xbgr8888 => (false, false, false),
+        DrmFourcc::Abgr8888 => (true, false, false),
+        DrmFourcc::Xrgb2101010 | DrmFourcc::Argb2101010 => (false, true, true),
+        other => bail!("cannot read back pixel format {other}"),
+    };
+    let mapping = map(card, &info)?;
+    // SAFETY: `map` mapped so many bytes; the device may write meanwhile, which shows as a torn
+    // picture and nothing worse, as bytes have no invalid values.
+    let bytes = unsafe { std::slice::from_raw_parts(mapping.pointer.cast::<u8>(), mapping.length) };
+    let (offset, pitch) = (info.offsets()[0] as usize, info.pitches()[0] as usize);
+    let (crtc_x, crtc_y) = (of("CRTC_X") as i64, of("CRTC_Y") as i64);
+    let (crtc_w, crtc_h) = (of("CRTC_W") as i64, of("CRTC_H") as i64);
+    let (src_x, src_y) = ((of("SRC_X") >> 16) as i64, (of("SRC_Y") >> 16) as i64);
+    let (src_w, src_h) = ((of("SRC_W") >> 16) as i64, (of("SRC_H") >> 16) as i64);
+    for y in crtc_y.max(0)..(crtc_y + crtc_h).min(picture.height.into()) {
+        for x in crtc_x.max(0)..(crtc_x + crtc_w).min(picture.width.into()) {
+            let column = src_x + (x - crtc_x) * src_w / crtc_w;
+            let row = src_y + (y - crtc_y) * src_h / crtc_h;
+            let at = offset + row as usize * pitch + column as usize * 4;
+            let Some(pixel) = bytes.get(at..at + 4) else { continue };
+            let (mut color, opacity) = if deep {
+                let word = u32::from_le_bytes([pixel[0], pixel[1], pixel[2], pixel[3]]);
+                ([(word >> 2) as u8, (word >> 12) as u8, (word >> 22) as u8], 255)
+            } else {
+                ([pixel[0], pixel[1], pixel[2]], if alpha { pixel[3] } else { 255 })
+            };
+            if swapped {
+                color.reverse();
+            }
+            let target = (y as usize * picture.width as usize + x as usize) * 4;
+            for (channel, value) in color.into_iter().enumerate() {
+                let below = u16::from(picture.rgba[target + channel]);
+                let kept = (below * u16::from(255 - opacity) + 127) / 255;
+                picture.rgba[target + channel] = (u16::from(value) + kept).min(255) as u8;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! Virtual terminals: which is active, in which mode (ioctl_console(2)).
+
+use std::fs::{self, File};
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context, Result};
+use geom_lab::protocol::VtState;
+use rustix::ioctl::{ioctl, Getter, IntegerSetter};
+
+const VT_ACTIVATE: u32 = 0x5606;
+const VT_GETMODE: u32 = 0x5601;
+const KDGETMODE: u32 = 0x4b3b;
+const KDGKBMODE: u32 = 0x4b44;
+
+#[repr(C)]
+#[derive(Default)]
+struct VtMode {
+    mode: i8,
+    waitv: i8,
+    relsig: i16,
+    acqsig: i16,
+    frsig: i16,
+}
+
+fn active() -> Result<u32> {
+    let name = fs::read_to_string("/sys/class/tty/tty0/active")?;
+    name.trim().strip_prefix("tty").and_then(|number| number.parse().ok()).context("no active VT")
+}
+
+pub fn activate(vt: u32) -> Result<()> {
+    let console = File::open("/dev/tty0")?;
+    // SAFETY: VT_ACTIVATE takes a number.
+    unsafe { ioctl(&console, IntegerSetter::<VT_ACTIVATE>::new_usize(vt as usize)) }.context("VT_ACTIVATE")?;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while active()? != vt {
+        if Instant::now() > deadline {
+            bail!("VT {vt} did not become active: VT {} does not let go", active()?);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+pub fn state(vt: u32) -> Result<VtState> {
+    let tty = File::open(format!("/dev/tty{vt}"))?;
+    // SAFETY: each of the three writes one value of the type given.
+    let (graphics, keyboard, mode) = unsafe {
+        (
+            ioctl(&tty, Getter::<KDGETMODE, i32>::new()).context("KDGETMODE")?,
+            ioctl(&tty, Getter::<KDGKBMODE, i32>::new()).context("KDGKBMODE")?,
+            ioctl(&tty, Getter::<VT_GETMODE, VtMode>::new()).context("VT_GETMODE")?,
+        )
+    };
+    Ok(VtState { active: active()?, graphics: graphics == 1, keyboard, process_switched: mode.mode == 1 })
+}

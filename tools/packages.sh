@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that building, running and testing need, each with its reason.
+# Does nothing, quickly and without root, where all are present. Asks for root only for apt.
+#
+#   tools/packages.sh build     what `cargo build` needs
+#   tools/packages.sh lab       also what the lab's kernel, guest and programs need
+#   tools/packages.sh bench     also the peers that `make bench` measures beside us
+set -euo pipefail
+
+build=(
+  pkg-config            # finds the C libraries below
+  gcc                   # links, and builds the C parts of crates
+  libc6-dev             # C headers for the same
+  libseat-dev           # the seat: device access without root, VT switching
+  libudev-dev           # enumerates GPUs and input devices, hotplug
+  libinput-dev          # keyboards, pointers, touch
+  libgbm-dev            # buffers that can be scanned out
+  libdrm-dev            # headers that gbm and the bindings refer to
+  libxkbcommon-dev      # keyboard layouts
+  libpixman-1-dev       # the software renderer
+  libegl-dev            # GLES renderer's entry (loaded at run time, only with a GPU)
+  libgles-dev           # GLES renderer
+  libwayland-dev        # headers and pkg-config file of the protocol library
+)
+lab=(
+  make flex bison bc    # kernel build
+  xz-utils              # unpacks the kernel source
+  seatd                 # seat daemon inside the guest, as devices without logind use it
+  udev                  # device daemon and rules inside the guest
+  kmod                  # udev's helper
+  libgl1-mesa-dri       # GBM's backend for KMS drivers without a GPU
+  libegl1               # EGL for --renderer=llvmpipe
+  libgles2              # GLES for the same
+  fontconfig            # finds fonts for foot and GTK
+  fonts-dejavu-core     # a font for foot, GTK and the diagnostic screen's neighbours
+  foot                  # terminal: typed into by `make run` and the tests
+  weston                # brings weston-simple-shm and weston-presentation-shm
+  gtk-3-examples        # a GTK program (gtk3-demo)
+  adwaita-icon-theme    # cursors and icons for the same
+  dbus                  # GTK programs look for a session bus
+)
+bench=(
+  sway                  # peer
+  cage                  # peer
+)
+
+want=()
+case "${1:-lab}" in
+  build) want=("${build[@]}") ;;
+  lab) want=("${build[@]}" "${lab[@]}") ;;
+  bench) want=("${build[@]}" "${lab[@]}" "${bench[@]}") ;;
+  *) echo "usage: $0 build|lab|bench" >&2; exit 2 ;;
+esac
+
+missing=()
+for package in "${want[@]}"; do
+  [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+  command -v sudo >/dev/null || {
+    echo "packages are missing and there is no sudo; as root, run: apt-get install ${missing[*]}" >&2
+    exit 1
+  }
+  as_root=(sudo)
+fi
+echo "setup: installing ${#missing[@]} Debian packages: ${missing[*]}"
+"${as_root[@]}" apt-get -qq update
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
+  -o Dpkg::Use-Pty=0 install "${missing[@]}" >/dev/null
