@@ -1,0 +1,279 @@
+//! The machine's own monitors: Gpus and input devices of the seat, as they come and go.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Context, Result};
+use smithay::backend::libinput::{LibinputInputBackend, LibinputSessionInterface};
+use smithay::backend::session::libseat::LibSeatSession;
+use smithay::backend::session::{Event as SessionEvent, Session};
+use smithay::backend::udev::{UdevBackend, UdevEvent};
+use smithay::reexports::calloop::generic::Generic;
+use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction, RegistrationToken};
+use smithay::reexports::input::Libinput;
+use smithay::reexports::rustix::fs::OFlags;
+use tracing::{debug, error, info, warn};
+
+use crate::backend::Backend;
+use crate::gpu::device::Gpu;
+use crate::gpu::discovery::{sort, Candidate};
+use crate::scanout::redraw::Event;
+use crate::session;
+use crate::state::State;
+
+/// A Gpu and its place in the event loop.
+pub struct GpuEntry {
+    pub gpu: Gpu,
+    candidate: Candidate,
+    token: RegistrationToken,
+}
+
+/// The seat and what it gives.
+pub struct Kms {
+    pub session: LibSeatSession,
+    pub gpus: Vec<GpuEntry>,
+    pub paused: bool,
+    libinput: Libinput,
+}
+
+impl Kms {
+    /// Takes the seat and watches for its devices. Gpus are opened by [`State::start_kms`].
+    ///
+    /// # Errors
+    /// Where no seat can be had; the message says what to do.
+    pub fn new(handle: &LoopHandle<'static, State>) -> Result<(Self, Vec<(u64, PathBuf)>)> {
+        let (session, notifier) = session::open()?;
+        let paused = !session.is_active();
+        if paused {
+            info!("the seat is not active yet; waiting for its VT");
+        }
+        let seat = session.seat();
+        let mut libinput = Libinput::new_with_udev(LibinputSessionInterface::from(session.clone()));
+        if libinput.udev_assign_seat(&seat).is_err() {
+            bail!("libinput can't watch seat {seat}: is udev running?");
+        }
+        let registered = "the event loop takes no more sources";
+        handle
+            .insert_source(LibinputInputBackend::new(libinput.clone()), |event, (), state| state.input(event))
+            .map_err(|error| error.error)
+            .context(registered)?;
+        let udev = UdevBackend::new(&seat).with_context(|| format!("watch the devices of seat {seat} through udev"))?;
+        let present = udev.device_list().map(|(id, path)| (id, path.to_owned())).collect();
+        handle
+            .insert_source(udev, |event, (), state| state.udev(event))
+            .map_err(|error| error.error)
+            .context(registered)?;
+        handle
+            .insert_source(notifier, |event, &mut (), state| match event {
+                SessionEvent::PauseSession => state.pause(),
+                SessionEvent::ActivateSession => state.resume(),
+            })
+            .map_err(|error| error.error)
+            .context(registered)?;
+        Ok((Self { session, gpus: Vec::new(), paused, libinput }, present))
+    }
+
+    fn open(&mut self, handle: &LoopHandle<'static, State>, candidate: Candidate, state: &crate::config::Config) -> Result<()> {
+        let path = candidate.path.clone();
+        let id = candidate.id;
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        let fd = self.session.open(&path, flags).with_context(|| {
+            format!(
+                "{}: the seat does not give it (another display server may hold it, or this user has no \
+                 active session on the seat)",
+                path.display()
+            )
+        })?;
+        let gpu = match Gpu::open(&path, id, fd, state.renderer) {
+            Ok(gpu) => gpu,
+            Err((error, fd)) => {
+                if let Some(fd) = fd {
+                    let _ = self.session.close(fd);
+                }
+                return Err(error.into());
+            }
+        };
+        let source = Generic::new(gpu.card.clone(), Interest::READ, Mode::Level);
+        let token = handle
+            .insert_source(source, move |_, _, state| {
+                state.read_page_flips(id);
+                Ok(PostAction::Continue)
+            })
+            .map_err(|error| error.error)
+            .context("watch the GPU for page flips")?;
+        self.gpus.push(GpuEntry { gpu, candidate, token });
+        self.sort();
+        Ok(())
+    }
+
+    /// The primary one first.
+    fn sort(&mut self) {
+        let mut order: Vec<Candidate> = self.gpus.iter().map(|entry| entry.candidate.clone()).collect();
+        sort(&mut order);
+        self.gpus.sort_by_key(|entry| order.iter().position(|candidate| *candidate == entry.candidate));
+    }
+}
+
+impl State {
+    /// Takes the seat, opens its Gpus and lights its monitors.
+    ///
+    /// # Errors
+    /// Without a seat, or where every Gpu is there and none may be used.
+    pub fn start_kms(&mut self) -> Result<()> {
+        let (kms, present) = Kms::new(&self.handle)?;
+        self.backend = Backend::Kms(Box::new(kms));
+        let mut candidates: Vec<Candidate> = present.iter().map(|(id, path)| Candidate::read(*id, path)).collect();
+        sort(&mut candidates);
+        if candidates.is_empty() {
+            warn!("no GPU yet; waiting for udev to show one");
+        }
+        let mut failures = Vec::new();
+        for candidate in candidates {
+            if let Err(error) = self.open_gpu(candidate) {
+                failures.push(format!("{error:#}"));
+            }
+        }
+        if !failures.is_empty() && self.backend.gpus().next().is_none() {
+            bail!("no GPU can be used:\n  {}", failures.join("\n  "));
+        }
+        self.reconfigure("start");
+        Ok(())
+    }
+
+    fn open_gpu(&mut self, candidate: Candidate) -> Result<()> {
+        let path = candidate.path.clone();
+        let firmware = candidate.firmware;
+        let Backend::Kms(kms) = &mut self.backend else { return Ok(()) };
+        if let Err(error) = kms.open(&self.handle, candidate, &self.config) {
+            warn!(gpu = %path.display(), "GPU left out: {error:#}");
+            self.troubles.add(format!("{}: {error}", path.display()));
+            return Err(error);
+        }
+        if !firmware {
+            // simpledrm gives way to the real driver.
+            let Backend::Kms(kms) = &self.backend else { return Ok(()) };
+            let replaced: Vec<u64> =
+                kms.gpus.iter().filter(|entry| entry.candidate.firmware).map(|entry| entry.gpu.id).collect();
+            for id in replaced {
+                info!("the firmware's framebuffer gives way");
+                self.close_gpu(id);
+            }
+        }
+        Ok(())
+    }
+
+    fn close_gpu(&mut self, id: u64) {
+        let Backend::Kms(kms) = &mut self.backend else { return };
+        let Some(place) = kms.gpus.iter().position(|entry| entry.gpu.id == id) else { return };
+        let entry = kms.gpus.remove(place);
+        self.handle.remove(entry.token);
+        // Everything that holds the device goes first: scanouts, buffers, the renderer.
+        self.reconfigure("GPU gone");
+        let GpuEntry { gpu, .. } = entry;
+        let path = gpu.path.clone();
+        let card = gpu.card.clone();
+        drop(gpu);
+        let Backend::Kms(kms) = &mut self.backend else { return };
+        match card.into_fd() {
+            Ok(fd) => {
+                if let Err(error) = kms.session.close(fd) {
+                    debug!(gpu = %path.display(), %error, "the seat had taken the GPU already");
+                }
+            }
+            Err(_) => error!(gpu = %path.display(), "a part of the program still holds the GPU's descriptor"),
+        }
+        info!(gpu = %path.display(), "GPU closed");
+    }
+
+    fn udev(&mut self, event: UdevEvent) {
+        match event {
+            UdevEvent::Added { device_id, path } => self.gpu_added(device_id, &path),
+            UdevEvent::Changed { device_id } => {
+                let probed = match self.backend.gpu_mut(device_id) {
+                    Some(gpu) => gpu.probe(),
+                    None => return,
+                };
+                if let Err(error) = probed {
+                    warn!(%error, "connectors can't be probed");
+                }
+                self.reconfigure("hotplug");
+            }
+            UdevEvent::Removed { device_id } => self.close_gpu(device_id),
+        }
+    }
+
+    fn gpu_added(&mut self, id: u64, path: &Path) {
+        if self.backend.gpu(id).is_some() {
+            return;
+        }
+        // A paused session is not given devices: `resume` looks again.
+        if !self.backend.is_paused() && self.open_gpu(Candidate::read(id, path)).is_ok() {
+            self.reconfigure("GPU added");
+        }
+    }
+
+    /// The seat is taken away: nothing may be drawn until it is given back.
+    fn pause(&mut self) {
+        info!("session paused");
+        let names: Vec<String> = self.screens.iter().map(|screen| screen.name.clone()).collect();
+        for name in names {
+            self.redraw_event(&name, Event::Paused);
+        }
+        self.release_keys();
+        if let Backend::Kms(kms) = &mut self.backend {
+            kms.paused = true;
+            kms.libinput.suspend();
+        }
+    }
+
+    /// The seat is given back: everything may have changed meanwhile.
+    fn resume(&mut self) {
+        info!("session resumed");
+        let Backend::Kms(kms) = &mut self.backend else { return };
+        kms.paused = false;
+        if kms.libinput.resume().is_err() {
+            warn!("libinput could not open every input device again");
+        }
+        for entry in &mut kms.gpus {
+            // Another display server may have set anything.
+            entry.gpu.known = false;
+            if let Err(error) = entry.gpu.probe() {
+                warn!(gpu = %entry.gpu.path.display(), %error, "connectors can't be probed");
+            }
+        }
+        self.find_gpus();
+        self.reconfigure("session resumed");
+    }
+
+    /// Opens Gpus that came while the session was paused.
+    fn find_gpus(&mut self) {
+        let Backend::Kms(kms) = &self.backend else { return };
+        let all = smithay::backend::udev::all_gpus(kms.session.seat()).unwrap_or_default();
+        for path in all {
+            let Ok(status) = rustix::fs::stat(&path) else { continue };
+            if self.backend.gpu(status.st_rdev).is_none() {
+                // Reported where it fails.
+                let _ = self.open_gpu(Candidate::read(status.st_rdev, &path));
+            }
+        }
+    }
+
+    /// Keys held while the session goes away would stay pressed for clients.
+    fn release_keys(&mut self) {
+        use smithay::backend::input::KeyState;
+        use smithay::input::keyboard::FilterResult;
+        let Some(keyboard) = self.seat.get_keyboard() else { return };
+        let time = self.now().as_millis() as u32;
+        for code in keyboard.pressed_keys() {
+            let serial = smithay::utils::SERIAL_COUNTER.next_serial();
+            keyboard.input::<(), _>(self, code, KeyState::Released, serial, time, |_, _, _| FilterResult::Forward);
+        }
+    }
+
+    pub fn switch_vt(&mut self, vt: i32) {
+        let Backend::Kms(kms) = &mut self.backend else { return };
+        info!(vt, "switching VT");
+        if let Err(error) = kms.session.change_vt(vt) {
+            warn!(vt, %error, "the seat does not switch VTs");
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The system's configuration: parsed with every mistake reported and the rest applied, and read
+//! again when the file changes.
+
+mod reader;
+mod system;
+pub mod watch;
+
+pub use reader::Problem;
+pub use system::{
+    parse, ConnectType, Config, Keyboard, Pointer, RendererWish, Rule, WindowTraits, DEFAULT_PATH,
+};
+
+use std::path::Path;
+
+/// Reads and parses a file. The configuration is what of it could be used; a file that can't be
+/// read, or is no TOML at all, gives none.
+pub fn load(path: &Path) -> (Option<Config>, Vec<Problem>) {
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(path, &text),
+        Err(error) => (None, vec![Problem::of_file(path, format!("cannot be read: {error}"))]),
+    }
+}

@@ -1,0 +1,381 @@
+//! The system's configuration and its defaults. `conf/geom_compositor.toml` writes each default
+//! with its comment; a test holds the two together.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use bitflags::bitflags;
+use toml_edit::{Document, Value};
+
+use super::reader::{Problem, Reader, Section};
+use crate::display::mode::{Mode, ModeWish};
+use crate::display::plan::{Transform, Wish, Wishes};
+
+/// Where the configuration is installed.
+pub const DEFAULT_PATH: &str = "/usr/local/share/GeometryOS/system/conf/geom_compositor.toml";
+
+bitflags! {
+    /// How losses of a display or a connection are taken; the same names and bits everywhere.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct ConnectType: u32 {
+        /// A loss is final.
+        const DISCONNECT_ONCE = 1;
+        /// A loss is waited out. With both, the first is waited out and the second is final.
+        const KEEP_CONNECTION_OPEN = 2;
+    }
+}
+
+impl ConnectType {
+    /// Whether the loss with this number, from 1, is the last.
+    pub fn is_final(self, losses: u32) -> bool {
+        self.contains(Self::DISCONNECT_ONCE) && (!self.contains(Self::KEEP_CONNECTION_OPEN) || losses > 1)
+    }
+}
+
+impl FromStr for ConnectType {
+    type Err = String;
+
+    /// Names joined by `,` or `|`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut all = Self::empty();
+        for name in text.split([',', '|']) {
+            all |= Self::from_name(name.trim()).ok_or_else(|| {
+                format!("{name:?} is no connection type; write DISCONNECT_ONCE, KEEP_CONNECTION_OPEN or both joined by \",\" or \"|\"")
+            })?;
+        }
+        Ok(all)
+    }
+}
+
+/// Which renderer is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RendererWish {
+    /// GLES on a GPU, pixman on drivers without one.
+    Auto,
+    Pixman,
+    /// GLES, only on a GPU.
+    Gles,
+    /// GLES even where it runs on the processor.
+    Llvmpipe,
+}
+
+impl RendererWish {
+    pub const NAMES: [(&'static str, Self); 4] =
+        [("auto", Self::Auto), ("pixman", Self::Pixman), ("gles", Self::Gles), ("llvmpipe", Self::Llvmpipe)];
+}
+
+/// Keyboards, in xkb's terms (xkeyboard-config(7)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keyboard {
+    pub rules: String,
+    pub model: String,
+    pub layout: String,
+    pub variant: String,
+    pub options: String,
+    /// Repeats a second; 0 for none.
+    pub repeat_rate: i32,
+    /// Milliseconds before the first repeat.
+    pub repeat_delay: i32,
+}
+
+/// Mice and touchpads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pointer {
+    /// From -1 to 1, libinput's pointer speed.
+    pub speed: f64,
+    /// Whether motion is accelerated.
+    pub accelerated: bool,
+    pub natural_scroll: bool,
+    pub tap_to_click: bool,
+}
+
+/// Where a window goes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rule {
+    /// `*` stands for any text.
+    pub app_id: Option<String>,
+    pub title: Option<String>,
+    pub display: String,
+}
+
+/// What a rule looks at.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WindowTraits<'a> {
+    pub app_id: Option<&'a str>,
+    pub title: Option<&'a str>,
+}
+
+impl Rule {
+    /// Whether every part of the rule holds.
+    pub fn applies(&self, window: WindowTraits<'_>) -> bool {
+        let holds = |pattern: &Option<String>, text: Option<&str>| match pattern {
+            None => true,
+            Some(pattern) => text.is_some_and(|text| matches_pattern(pattern, text)),
+        };
+        holds(&self.app_id, window.app_id) && holds(&self.title, window.title)
+    }
+}
+
+/// Whether a text fits a pattern in which `*` stands for any text.
+fn matches_pattern(pattern: &str, text: &str) -> bool {
+    let Some((head, tail)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut rest) = text.strip_prefix(head) else { return false };
+    let mut parts: Vec<&str> = tail.split('*').collect();
+    let last = parts.pop().unwrap_or_default();
+    for part in parts {
+        match rest.find(part) {
+            Some(place) => rest = &rest[place + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    pub connect_type: ConnectType,
+    pub wishes: Wishes,
+    pub rules: Vec<Rule>,
+    pub renderer: RendererWish,
+    pub direct_scanout: bool,
+    pub keyboard: Keyboard,
+    pub pointer: Pointer,
+    /// The display each touch device belongs to, by the device's name.
+    pub touch: Vec<(String, String)>,
+    /// Keysym names joined by `+` that end the compositor; empty for none.
+    pub exit_keys: Vec<String>,
+    pub cursor_theme: String,
+    /// Logical pixels.
+    pub cursor_size: u8,
+    pub diagnostic_screen: bool,
+    /// The headless backend's displays.
+    pub headless: Vec<Mode>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            connect_type: ConnectType::KEEP_CONNECTION_OPEN,
+            wishes: Wishes::default(),
+            rules: Vec::new(),
+            renderer: RendererWish::Auto,
+            direct_scanout: true,
+            keyboard: Keyboard {
+                rules: String::new(),
+                model: String::new(),
+                layout: "us".into(),
+                variant: String::new(),
+                options: String::new(),
+                repeat_rate: 25,
+                repeat_delay: 600,
+            },
+            pointer: Pointer { speed: 0.0, accelerated: true, natural_scroll: false, tap_to_click: true },
+            touch: Vec::new(),
+            exit_keys: ["Ctrl", "Alt", "BackSpace"].map(str::to_owned).to_vec(),
+            cursor_theme: "default".into(),
+            cursor_size: 24,
+            diagnostic_screen: true,
+            headless: vec![Mode::new(1920, 1080, 60_000)],
+        }
+    }
+}
+
+/// Parses a configuration. None where the text is no TOML; otherwise what could be used of it.
+pub fn parse(path: &Path, text: &str) -> (Option<Config>, Vec<Problem>) {
+    let mut reader = Reader::new(path, text);
+    let document = match Document::parse(text) {
+        Ok(document) => document,
+        Err(error) => {
+            reader.report(error.span(), format!("not TOML: {}", error.message()));
+            return (None, reader.problems);
+        }
+    };
+    let mut config = Config::default();
+    let mut root = Section::new("", document.as_table());
+    read_root(&mut config, &mut root, &mut reader);
+    root.finish(&mut reader);
+    (Some(config), reader.problems)
+}
+
+fn set<T>(target: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *target = value;
+    }
+}
+
+fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_>) {
+    let names = "\"DISCONNECT_ONCE\", \"KEEP_CONNECTION_OPEN\", or both joined by \"|\"";
+    set(&mut config.connect_type, root.value(reader, "connect_type", names, |value| value.as_str()?.parse().ok()));
+    set(&mut config.renderer, root.choice(reader, "renderer", &RendererWish::NAMES));
+    set(&mut config.direct_scanout, root.boolean(reader, "direct_scanout"));
+    set(&mut config.diagnostic_screen, root.boolean(reader, "diagnostic_screen"));
+    if let Some(keys) = root.string(reader, "exit_keys") {
+        config.exit_keys = keys.split('+').map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()).collect();
+    }
+    if let Some(mut displays) = root.section(reader, "displays") {
+        for (name, mut section) in displays.named_sections(reader) {
+            let wish = read_display(&mut section, reader);
+            section.finish(reader);
+            config.wishes.displays.insert(name, wish);
+        }
+    }
+    for mut section in root.sections(reader, "rules") {
+        let rule = Rule {
+            app_id: section.string(reader, "app_id"),
+            title: section.string(reader, "title"),
+            display: section.string(reader, "display").unwrap_or_default(),
+        };
+        section.finish(reader);
+        if rule.display.is_empty() {
+            reader.report(None, "a rule names no display; write display = \"HDMI-A-1\"".into());
+        } else {
+            config.rules.push(rule);
+        }
+    }
+    if let Some(mut section) = root.section(reader, "keyboard") {
+        let keyboard = &mut config.keyboard;
+        set(&mut keyboard.rules, section.string(reader, "rules"));
+        set(&mut keyboard.model, section.string(reader, "model"));
+        set(&mut keyboard.layout, section.string(reader, "layout"));
+        set(&mut keyboard.variant, section.string(reader, "variant"));
+        set(&mut keyboard.options, section.string(reader, "options"));
+        set(&mut keyboard.repeat_rate, section.integer(reader, "repeat_rate", 0..201).map(|rate| rate as i32));
+        set(&mut keyboard.repeat_delay, section.integer(reader, "repeat_delay", 1..5001).map(|delay| delay as i32));
+        section.finish(reader);
+    }
+    if let Some(mut section) = root.section(reader, "pointer") {
+        let pointer = &mut config.pointer;
+        set(&mut pointer.speed, section.number(reader, "speed", -1.0, 1.0));
+        set(&mut pointer.accelerated, section.boolean(reader, "accelerated"));
+        set(&mut pointer.natural_scroll, section.boolean(reader, "natural_scroll"));
+        set(&mut pointer.tap_to_click, section.boolean(reader, "tap_to_click"));
+        section.finish(reader);
+    }
+    if let Some(mut section) = root.section(reader, "touch") {
+        for (device, mut section) in section.named_sections(reader) {
+            if let Some(display) = section.string(reader, "display") {
+                config.touch.push((device, display));
+            }
+            section.finish(reader);
+        }
+    }
+    if let Some(mut section) = root.section(reader, "cursor") {
+        set(&mut config.cursor_theme, section.string(reader, "theme"));
+        set(&mut config.cursor_size, section.integer(reader, "size", 8..256).map(|size| size as u8));
+        section.finish(reader);
+    }
+    if let Some(mut section) = root.section(reader, "headless") {
+        let allowed = "a list of modes, [\"1920x1080@60\"], 1 to 16 of them";
+        let modes = section.value(reader, "displays", allowed, |value| {
+            let list: Option<Vec<Mode>> = value.as_array()?.iter().map(read_headless).collect();
+            list.filter(|list| (1..=16).contains(&list.len()))
+        });
+        set(&mut config.headless, modes);
+        section.finish(reader);
+    }
+}
+
+fn read_headless(value: &Value) -> Option<Mode> {
+    let wish: ModeWish = value.as_str()?.parse().ok()?;
+    Some(Mode::new(wish.width, wish.height, wish.refresh.unwrap_or(60_000)))
+}
+
+fn read_display(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Wish {
+    let mode = "\"1920x1080\" or \"1920x1080@59.94\"";
+    Wish {
+        mode: section.value(reader, "mode", mode, |value| value.as_str()?.parse().ok()),
+        position: section.value(reader, "position", "[x, y], whole numbers from -32768 to 32767", |value| {
+            let list = value.as_array()?;
+            let number = |index: usize| list.get(index)?.as_integer().and_then(|number| i16::try_from(number).ok());
+            (list.len() == 2).then_some((number(0)?.into(), number(1)?.into()))
+        }),
+        scale: section.number(reader, "scale", 0.25, 8.0),
+        transform: section.choice(reader, "transform", &Transform::NAMES),
+        power: section.boolean(reader, "power"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Config, Vec<String>) {
+        let (config, problems) = parse(Path::new("test.toml"), text);
+        (config.unwrap_or_default(), problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn the_installed_file_writes_every_default() {
+        let text = include_str!("../../conf/geom_compositor.toml");
+        let (config, problems) = read(text);
+        assert_eq!(problems, Vec::<String>::new());
+        assert_eq!(config, Config::default());
+        // Uncommented, its examples are good as well.
+        let examples: String = text
+            .lines()
+            .map(|line| line.strip_prefix("#: ").unwrap_or(line))
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        let (config, problems) = read(&examples);
+        assert_eq!(problems, Vec::<String>::new());
+        assert!(!config.rules.is_empty() && !config.wishes.displays.is_empty() && !config.touch.is_empty());
+    }
+
+    #[test]
+    fn one_bad_line_costs_only_itself() {
+        let (config, problems) = read(
+            "colour = 3\nrenderer = \"vulkan\"\ndiagnostic_screen = false\n\
+             [displays.HDMI-A-1]\nmode = \"wide\"\nscale = 2\n[keyboard]\nlayout = 7\nvariant = \"dvorak\"\n",
+        );
+        assert!(!config.diagnostic_screen);
+        assert_eq!(config.keyboard.variant, "dvorak");
+        assert_eq!(config.keyboard.layout, "us");
+        assert_eq!(config.wishes.displays["HDMI-A-1"].scale, Some(2.0));
+        assert_eq!(
+            problems,
+            [
+                "test.toml:2: renderer = \"vulkan\" is not allowed; allowed: \"auto\", \"pixman\", \"gles\", \"llvmpipe\"",
+                "test.toml:5: displays.\"HDMI-A-1\".mode = \"wide\" is not allowed; allowed: \"1920x1080\" or \"1920x1080@59.94\"",
+                "test.toml:8: keyboard.layout = 7 is not allowed; allowed: a text in quotes",
+                "test.toml:1: unknown key colour; known here: connect_type, renderer, direct_scanout, diagnostic_screen, exit_keys, displays, rules, keyboard, pointer, touch, cursor, headless",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_toml_is_refused_with_its_line() {
+        let (config, problems) = parse(Path::new("test.toml"), "renderer = \"auto\"\n[keyboard\n");
+        assert_eq!(config, None);
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].line, Some(2));
+    }
+
+    #[test]
+    fn patterns() {
+        for (pattern, text, fits) in [
+            ("foot", "foot", true),
+            ("foot", "footclient", false),
+            ("foot*", "footclient", true),
+            ("*", "", true),
+            ("org.*.Editor", "org.gnome.Text.Editor", true),
+            ("a*b*c", "aXbYc", true),
+            ("a*b*c", "acb", false),
+            ("ab*ba", "aba", false),
+        ] {
+            assert_eq!(matches_pattern(pattern, text), fits, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn connection_types() {
+        let once = ConnectType::DISCONNECT_ONCE;
+        let keep = ConnectType::KEEP_CONNECTION_OPEN;
+        assert_eq!("DISCONNECT_ONCE|KEEP_CONNECTION_OPEN".parse(), Ok(once | keep));
+        assert_eq!("KEEP_CONNECTION_OPEN, DISCONNECT_ONCE".parse(), Ok(once | keep));
+        assert!("ONCE".parse::<ConnectType>().is_err());
+        assert_eq!([1, 2, 3].map(|loss| once.is_final(loss)), [true, true, true]);
+        assert_eq!([1, 2, 3].map(|loss| keep.is_final(loss)), [false, false, false]);
+        assert_eq!([1, 2, 3].map(|loss| (once | keep).is_final(loss)), [false, true, true]);
+    }
+}

@@ -1,0 +1,10 @@
+//! Displays: what is present, what should be, what the kernel accepts, and what came of it.
+//!
+//! `plan`, `fallback`, `lifecycle` and `mode` are pure: no device, no clock, no Smithay.
+
+pub mod fallback;
+pub mod lifecycle;
+pub mod mode;
+pub mod plan;
+pub mod screen;
+pub mod screens;

@@ -1,0 +1,293 @@
+//! The plan: the full desired state of every display, computed from what is present and what is
+//! wished. Pure: no device, no clock, no I/O.
+//!
+//! ```text
+//!  Gpu 1: Connector, Connector ─┐
+//!  Gpu 2: Connector            ─┼─> plan() ──> Display: modes to try, place, scale, transform
+//!  wishes (config, -w)         ─┤              Display: off, and why
+//!  places of known displays    ─┘
+//! ```
+//!
+//! A display that was given a place keeps it while its monitor is away, so a cable that is pulled
+//! moves nobody. A monitor seen for the first time is put to the right of all others; those that
+//! come together are put there in connector order.
+
+use std::collections::BTreeMap;
+
+use super::mode::{Mode, ModeWish};
+
+/// How a display's picture is turned, counter-clockwise, as `wl_output.transform` has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Transform {
+    #[default]
+    Normal,
+    Rotated90,
+    Rotated180,
+    Rotated270,
+    Flipped,
+    Flipped90,
+    Flipped180,
+    Flipped270,
+}
+
+impl Transform {
+    pub const NAMES: [(&'static str, Self); 8] = [
+        ("normal", Self::Normal),
+        ("90", Self::Rotated90),
+        ("180", Self::Rotated180),
+        ("270", Self::Rotated270),
+        ("flipped", Self::Flipped),
+        ("flipped-90", Self::Flipped90),
+        ("flipped-180", Self::Flipped180),
+        ("flipped-270", Self::Flipped270),
+    ];
+
+    /// Whether width and height change places.
+    pub fn swaps_axes(self) -> bool {
+        matches!(self, Self::Rotated90 | Self::Rotated270 | Self::Flipped90 | Self::Flipped270)
+    }
+}
+
+/// A connector as the last probe found it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connector {
+    /// The kernel's name, `HDMI-A-1` and so on.
+    pub name: String,
+    pub connected: bool,
+    /// The kernel's list, in its order.
+    pub modes: Vec<Mode>,
+    /// Not for pictures of ours: headsets and such.
+    pub non_desktop: bool,
+}
+
+/// One Gpu's connectors, in the kernel's order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gpu {
+    pub id: u64,
+    pub connectors: Vec<Connector>,
+}
+
+/// What is wished for one display; `None` leaves the choice to the plan.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Wish {
+    pub mode: Option<ModeWish>,
+    /// Top left corner in the layout's logical pixels.
+    pub position: Option<(i32, i32)>,
+    /// Device pixels for one logical pixel.
+    pub scale: Option<f64>,
+    pub transform: Option<Transform>,
+    pub power: Option<bool>,
+}
+
+/// Everything that is wished.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Wishes {
+    /// By display name.
+    pub displays: BTreeMap<String, Wish>,
+    /// Only these are driven where there are any (`-w`); the others are switched off.
+    pub only: Vec<String>,
+}
+
+/// A rectangle of the layout, in logical pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub x: i32,
+    pub y: i32,
+    pub width: i32,
+    pub height: i32,
+}
+
+impl Place {
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.x < other.x + other.width
+            && other.x < self.x + self.width
+            && self.y < other.y + other.height
+            && other.y < self.y + self.height
+    }
+}
+
+/// Why a connected monitor shows nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OffReason {
+    #[error("its power is off in the configuration")]
+    Configured,
+    #[error("it is not among the displays named by --display")]
+    NotNamed,
+    #[error("its connector offers no mode")]
+    NoModes,
+    #[error("it is not a desktop monitor")]
+    NonDesktop,
+}
+
+/// What a monitor should be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Target {
+    Lit {
+        /// The wished mode first, then what may stand in for it, best first; never empty.
+        modes: Vec<Mode>,
+    },
+    Off(OffReason),
+}
+
+/// One connected monitor's part of the plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedDisplay {
+    pub gpu: u64,
+    pub name: String,
+    pub target: Target,
+    pub place: Place,
+    pub scale: f64,
+    pub transform: Transform,
+    /// A wish that could not be honoured, for the log and the diagnostic screen.
+    pub complaint: Option<String>,
+}
+
+/// The whole desired state.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Plan {
+    /// In the order of Gpus and their connectors.
+    pub displays: Vec<PlannedDisplay>,
+}
+
+impl Plan {
+    pub fn display(&self, name: &str) -> Option<&PlannedDisplay> {
+        self.displays.iter().find(|display| display.name == name)
+    }
+}
+
+/// The modes to try for a wish, best first.
+///
+/// The order is that in which a person would give things up: first the wished mode, then the same
+/// size at other refresh rates, then the monitor's preferred mode, then smaller modes by size and
+/// refresh. Interlaced modes come last, and none comes twice.
+pub fn candidates(modes: &[Mode], wish: Option<ModeWish>) -> Vec<Mode> {
+    let preferred = modes.iter().find(|mode| mode.preferred).or(modes.first());
+    let wished = wish.and_then(|wish| modes.iter().filter(|mode| wish.is_met_by(mode)).max_by_key(|mode| (!mode.interlaced, mode.refresh)));
+    let Some(first) = wished.or(preferred).copied() else { return Vec::new() };
+    let mut rest: Vec<Mode> = modes.iter().filter(|mode| mode.index != first.index).copied().collect();
+    rest.sort_by_key(|mode| {
+        let same_size = (mode.width, mode.height) == (first.width, first.height);
+        // Larger than what was asked for only when nothing smaller will do.
+        let larger = mode.area() > first.area();
+        (
+            mode.interlaced && !first.interlaced,
+            !same_size,
+            !(mode.preferred && preferred.is_some_and(|preferred| preferred.index == mode.index)),
+            larger,
+            if larger { mode.area() } else { u32::MAX - mode.area() },
+            u32::MAX - mode.refresh,
+        )
+    });
+    let mut all = vec![first];
+    for mode in rest {
+        let is_known = |known: &Mode| {
+            (known.width, known.height, known.refresh, known.interlaced)
+                == (mode.width, mode.height, mode.refresh, mode.interlaced)
+        };
+        if !all.iter().any(is_known) {
+            all.push(mode);
+        }
+    }
+    all
+}
+
+/// A display's size in logical pixels.
+pub fn logical_size(mode: &Mode, scale: f64, transform: Transform) -> (i32, i32) {
+    let scaled = |pixels: u16| ((f64::from(pixels) / scale).round() as i32).max(1);
+    let (width, height) = (scaled(mode.width), scaled(mode.height));
+    if transform.swaps_axes() {
+        (height, width)
+    } else {
+        (width, height)
+    }
+}
+
+/// Computes the plan.
+///
+/// `known` are the places of displays that were lit before, dark ones included; each keeps its
+/// place unless the configuration says otherwise or it would overlap.
+pub fn plan(present: &[Gpu], wishes: &Wishes, known: &BTreeMap<String, Place>) -> Plan {
+    let no_wish = Wish::default();
+    let mut displays = Vec::new();
+    for gpu in present {
+        for connector in gpu.connectors.iter().filter(|connector| connector.connected) {
+            let wish = wishes.displays.get(&connector.name).unwrap_or(&no_wish);
+            let (target, complaint) = target(connector, wish, &wishes.only);
+            let scale = wish.scale.filter(|scale| scale.is_finite() && *scale > 0.0).unwrap_or(1.0);
+            let transform = wish.transform.unwrap_or_default();
+            let (width, height) = match &target {
+                Target::Lit { modes } => modes.first().map_or((0, 0), |mode| logical_size(mode, scale, transform)),
+                Target::Off(_) => (0, 0),
+            };
+            displays.push(PlannedDisplay {
+                gpu: gpu.id,
+                name: connector.name.clone(),
+                target,
+                place: Place { x: 0, y: 0, width, height },
+                scale,
+                transform,
+                complaint,
+            });
+        }
+    }
+    arrange(&mut displays, wishes, known);
+    Plan { displays }
+}
+
+fn target(connector: &Connector, wish: &Wish, only: &[String]) -> (Target, Option<String>) {
+    let off = |reason| (Target::Off(reason), None);
+    if connector.non_desktop {
+        return off(OffReason::NonDesktop);
+    }
+    if !only.is_empty() && !only.contains(&connector.name) {
+        return off(OffReason::NotNamed);
+    }
+    // A display named on the command line is wanted now, whatever the file says.
+    if wish.power == Some(false) && !only.contains(&connector.name) {
+        return off(OffReason::Configured);
+    }
+    let modes = candidates(&connector.modes, wish.mode);
+    let Some(first) = modes.first() else { return off(OffReason::NoModes) };
+    let complaint = wish
+        .mode
+        .filter(|wish| !wish.is_met_by(first))
+        .map(|wish| format!("mode {wish} is not in the monitor's list; using {first}"));
+    (Target::Lit { modes }, complaint)
+}
+
+/// Gives each lit display its place: configured ones first, then those that are known, then the
+/// new ones, in order, to the right of everything.
+fn arrange(displays: &mut [PlannedDisplay], wishes: &Wishes, known: &BTreeMap<String, Place>) {
+    let configured = |name: &str| wishes.displays.get(name).and_then(|wish| wish.position);
+    // Places that are taken: dark displays keep theirs, so their neighbours stay where they are.
+    let mut taken: Vec<Place> = known
+        .iter()
+        .filter(|(name, _)| !displays.iter().any(|display| display.name == **name) && configured(name).is_none())
+        .map(|(_, place)| *place)
+        .collect();
+    let mut waiting = Vec::new();
+    for (index, display) in displays.iter_mut().enumerate() {
+        match configured(&display.name) {
+            _ if display.place.width == 0 => {}
+            Some((x, y)) => {
+                (display.place.x, display.place.y) = (x, y);
+                taken.push(display.place);
+            }
+            None => waiting.push(index),
+        }
+    }
+    // Known displays in the order they stand in, so that one that grew pushes those behind it.
+    waiting.sort_by_key(|index| known.get(&displays[*index].name).map_or((1, 0, *index), |place| (0, place.x, *index)));
+    for index in waiting {
+        let display = &mut displays[index];
+        if let Some(place) = known.get(&display.name) {
+            (display.place.x, display.place.y) = (place.x, place.y);
+        }
+        let is_free = |place: &Place| !taken.iter().any(|other| other.overlaps(place));
+        if !known.contains_key(&display.name) || !is_free(&display.place) {
+            let right = taken.iter().map(|place| place.x + place.width).max().unwrap_or(0);
+            (display.place.x, display.place.y) = (right, 0);
+        }
+        taken.push(display.place);
+    }
+}

@@ -1,0 +1,116 @@
+//! A display as the rest of the program holds it: its name, place, `wl_output`, and scanout while
+//! it is lit. A display whose monitor is gone stays, dark.
+
+use smithay::output::{Mode as OutputMode, Output, PhysicalProperties, Scale, Subpixel};
+use smithay::reexports::wayland_server::backend::GlobalId;
+use smithay::utils::{Logical, Point, Rectangle, Transform as SmithayTransform};
+
+use super::lifecycle::Life;
+use super::mode::Mode;
+use super::plan::{Place, PlannedDisplay, Transform};
+use crate::render::diagnostic;
+use crate::scanout::surface::Scanout;
+use smithay::backend::renderer::element::solid::SolidColorBuffer;
+
+/// One display.
+pub struct Screen {
+    pub name: String,
+    pub life: Life,
+    /// How often its monitor was lost.
+    pub losses: u32,
+    pub place: Place,
+    pub mode: Option<Mode>,
+    pub output: Output,
+    /// There while it is lit.
+    pub global: Option<GlobalId>,
+    pub scanout: Option<Scanout>,
+    pub diagnostic: diagnostic::Screen,
+    pub backdrop: SolidColorBuffer,
+}
+
+fn smithay_transform(transform: Transform) -> SmithayTransform {
+    match transform {
+        Transform::Normal => SmithayTransform::Normal,
+        Transform::Rotated90 => SmithayTransform::_90,
+        Transform::Rotated180 => SmithayTransform::_180,
+        Transform::Rotated270 => SmithayTransform::_270,
+        Transform::Flipped => SmithayTransform::Flipped,
+        Transform::Flipped90 => SmithayTransform::Flipped90,
+        Transform::Flipped180 => SmithayTransform::Flipped180,
+        Transform::Flipped270 => SmithayTransform::Flipped270,
+    }
+}
+
+impl Screen {
+    /// `physical_size` in millimetres, 0 where unknown.
+    pub fn new(name: &str, physical_size: (u32, u32)) -> Self {
+        let output = Output::new(
+            name.to_owned(),
+            PhysicalProperties {
+                size: (physical_size.0 as i32, physical_size.1 as i32).into(),
+                subpixel: Subpixel::Unknown,
+                make: "Unknown".into(),
+                model: name.to_owned(),
+            },
+        );
+        Self {
+            name: name.to_owned(),
+            life: Life::default(),
+            losses: 0,
+            place: Place { x: 0, y: 0, width: 0, height: 0 },
+            mode: None,
+            output,
+            global: None,
+            scanout: None,
+            diagnostic: diagnostic::Screen::default(),
+            backdrop: SolidColorBuffer::default(),
+        }
+    }
+
+    pub fn is_lit(&self) -> bool {
+        self.life.is_lit()
+    }
+
+    /// Takes over what the plan says and clients are told.
+    pub fn configure(&mut self, planned: &PlannedDisplay, mode: Mode, place: Place, modes: &[Mode]) {
+        self.place = place;
+        self.mode = Some(mode);
+        let output_mode = |mode: &Mode| OutputMode {
+            size: (i32::from(mode.width), i32::from(mode.height)).into(),
+            refresh: mode.refresh as i32,
+        };
+        for stale in self.output.modes() {
+            if !modes.iter().any(|mode| output_mode(mode) == stale) {
+                self.output.delete_mode(stale);
+            }
+        }
+        for mode in modes {
+            self.output.add_mode(output_mode(mode));
+        }
+        if let Some(preferred) = modes.iter().find(|mode| mode.preferred) {
+            self.output.set_preferred(output_mode(preferred));
+        }
+        let whole = planned.scale.fract() == 0.0;
+        let scale = if whole { Scale::Integer(planned.scale as i32) } else { Scale::Fractional(planned.scale) };
+        self.output.change_current_state(
+            Some(output_mode(&mode)),
+            Some(smithay_transform(planned.transform)),
+            Some(scale),
+            Some((place.x, place.y).into()),
+        );
+    }
+
+    pub fn scale(&self) -> f64 {
+        self.output.current_scale().fractional_scale()
+    }
+
+    /// Its rectangle of the layout.
+    pub fn geometry(&self) -> Rectangle<i32, Logical> {
+        Rectangle::new((self.place.x, self.place.y).into(), (self.place.width, self.place.height).into())
+    }
+
+    /// A place of the layout as a place on this display.
+    pub fn local(&self, point: Point<f64, Logical>) -> Point<f64, Logical> {
+        point - self.geometry().loc.to_f64()
+    }
+}

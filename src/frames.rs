@@ -1,0 +1,212 @@
+//! Frames: the redraw state machine of each display at work.
+
+use std::time::{Duration, Instant};
+
+use smithay::desktop::utils::{
+    send_frames_surface_tree, take_presentation_feedback_surface_tree, OutputPresentationFeedback,
+};
+use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
+use smithay::reexports::wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::Kind;
+use smithay::utils::{Monotonic, Time};
+use smithay::wayland::presentation::Refresh;
+use tracing::{trace, warn};
+
+use crate::scanout::redraw::{Action, Event};
+use crate::scanout::surface::{page_flips, Outcome, Target};
+use crate::state::State;
+
+impl State {
+    /// Something on a display changed.
+    pub fn queue_redraw(&mut self, name: &str) {
+        self.redraw_event(name, Event::Damage);
+    }
+
+    pub fn redraw_all(&mut self) {
+        for name in self.screens.lit_names() {
+            self.queue_redraw(&name);
+        }
+    }
+
+    /// Brings an event to a display's redraw state and does what it asks for.
+    pub fn redraw_event(&mut self, name: &str, event: Event) {
+        let now = self.now();
+        let Some(scanout) = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut()) else { return };
+        let (next, action) = scanout.redraw.on(event);
+        trace!(display = name, ?event, ?next, ?action, "redraw");
+        scanout.redraw = next;
+        match action {
+            Action::None => {}
+            Action::ArmDeadline => {
+                let at = scanout.clock.deadline(now);
+                self.arm(name, now, at, Event::Deadline);
+            }
+            Action::ArmEstimate => {
+                let at = scanout.clock.estimate(now);
+                self.arm(name, now, at, Event::Estimate);
+            }
+            Action::Render => self.render(name),
+            Action::EndFrame => self.end_frame(name),
+            Action::EndFrameAndArmDeadline => {
+                self.end_frame(name);
+                let now = self.now();
+                let scanout = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut());
+                if let Some(at) = scanout.map(|scanout| scanout.clock.deadline(now)) {
+                    self.arm(name, now, at, Event::Deadline);
+                }
+            }
+            Action::Disarm => {
+                if let Some(timer) = scanout.timer.take() {
+                    self.handle.remove(timer);
+                }
+            }
+        }
+    }
+
+    /// Sets a display's timer.
+    fn arm(&mut self, name: &str, now: Duration, at: Duration, event: Event) {
+        let owned = name.to_owned();
+        if at <= now {
+            // In this turn of the loop, after all that has arrived was read.
+            self.handle.insert_idle(move |state| state.redraw_event(&owned, event));
+            return;
+        }
+        let timer = Timer::from_deadline(Instant::now() + (at - now));
+        let inserted = self.handle.insert_source(timer, move |_, (), state: &mut State| {
+            if let Some(scanout) = state.screens.get_mut(&owned).and_then(|screen| screen.scanout.as_mut()) {
+                scanout.timer = None;
+            }
+            state.redraw_event(&owned, event);
+            TimeoutAction::Drop
+        });
+        match inserted {
+            Ok(token) => {
+                let scanout = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut());
+                if let Some(stale) = scanout.and_then(|scanout| scanout.timer.replace(token)) {
+                    self.handle.remove(stale);
+                }
+            }
+            Err(error) => warn!(display = name, %error, "no timer for the next frame"),
+        }
+    }
+
+    /// Draws a display and hands the frame over.
+    fn render(&mut self, name: &str) {
+        let start = self.now();
+        let outcome = self.with_scene(name, |state, scene| {
+            let State { screens, backend, .. } = state;
+            let scanout = screens.get_mut(name).and_then(|screen| screen.scanout.as_mut());
+            let scanout = scanout.ok_or_else(|| std::io::Error::other("the display is dark"))?;
+            match scanout.target {
+                Target::Memory => match backend.memory_renderer() {
+                    Some(renderer) => scanout.memory_frame(renderer, scene),
+                    None => Err(std::io::Error::other("no renderer for virtual displays")),
+                },
+                Target::Crtc { gpu, index } => match backend.gpu_mut(gpu) {
+                    Some(gpu) => scanout.frame(gpu, index, scene),
+                    None => Err(std::io::Error::other("its GPU is gone")),
+                },
+            }
+        });
+        let end = self.now();
+        match outcome {
+            Some(Ok(Outcome::Submitted)) => {
+                self.collect_feedback(name);
+                if let Some(scanout) = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut()) {
+                    scanout.clock.drawn(end.saturating_sub(start));
+                }
+                self.redraw_event(name, Event::Submitted);
+                self.simulate_vblank(name);
+            }
+            Some(Ok(Outcome::Unchanged)) => self.redraw_event(name, Event::Unchanged),
+            Some(Err(error)) => {
+                warn!(display = name, %error, "a frame could not be shown; trying again");
+                self.redraw_event(name, Event::Failed);
+            }
+            None => self.redraw_event(name, Event::Failed),
+        }
+    }
+
+    /// Virtual displays have no hardware to say when a frame is shown: a timer does.
+    fn simulate_vblank(&mut self, name: &str) {
+        let now = self.now();
+        let scanout = self.screens.get(name).and_then(|screen| screen.scanout.as_ref());
+        let Some(scanout) = scanout.filter(|scanout| scanout.target == Target::Memory) else { return };
+        let at = scanout.clock.estimate(now);
+        let owned = name.to_owned();
+        let timer = Timer::from_deadline(Instant::now() + at.saturating_sub(now));
+        let inserted = self.handle.insert_source(timer, move |_, (), state: &mut State| {
+            let scanout = state.screens.get_mut(&owned).and_then(|screen| screen.scanout.as_mut());
+            if let Some(scanout) = scanout.filter(|scanout| scanout.redraw.awaits_vblank()) {
+                scanout.sequence += 1;
+                let sequence = scanout.sequence;
+                state.frame_shown(&owned, at, sequence, Kind::empty());
+            }
+            TimeoutAction::Drop
+        });
+        if let Err(error) = inserted {
+            warn!(display = name, %error, "no timer for a virtual vblank");
+        }
+    }
+
+    /// Takes from the seen surfaces whom to tell when the submitted frame is shown.
+    fn collect_feedback(&mut self, name: &str) {
+        let Some(screen) = self.screens.get(name) else { return };
+        let output = screen.output.clone();
+        let mut feedback = OutputPresentationFeedback::new(&output);
+        for surface in self.seen_surfaces(screen) {
+            take_presentation_feedback_surface_tree(
+                &surface,
+                &mut feedback,
+                |_, _| Some(output.clone()),
+                |_, _| Kind::empty(),
+            );
+        }
+        if let Some(scanout) = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut()) {
+            scanout.feedback = Some(feedback);
+        }
+    }
+
+    /// Page flips of a Gpu are there to be read.
+    pub fn read_page_flips(&mut self, gpu: u64) {
+        let Some(device) = self.backend.gpu(gpu) else { return };
+        let flips = match page_flips(device) {
+            Ok(flips) => flips,
+            Err(error) => {
+                warn!(gpu = %device.path.display(), %error, "page flips can't be read");
+                return;
+            }
+        };
+        for (crtc, time, sequence) in flips {
+            let target = Target::Crtc { gpu, index: crtc };
+            let of_crtc = |screen: &&crate::display::screen::Screen| {
+                screen.scanout.as_ref().is_some_and(|scanout| scanout.target == target)
+            };
+            let name = self.screens.iter().find(of_crtc).map(|screen| screen.name.clone());
+            if let Some(name) = name {
+                let hardware = Kind::Vsync | Kind::HwClock | Kind::HwCompletion;
+                self.frame_shown(&name, time, sequence.into(), hardware);
+            }
+        }
+    }
+
+    /// A frame came on the screen.
+    fn frame_shown(&mut self, name: &str, time: Duration, sequence: u64, flags: Kind) {
+        let Some(scanout) = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut()) else { return };
+        scanout.presented(time);
+        let interval = scanout.clock.interval();
+        if let Some(mut feedback) = scanout.feedback.take() {
+            feedback.presented::<_, Monotonic>(Time::<Monotonic>::from(time), Refresh::fixed(interval), sequence, flags);
+        }
+        self.redraw_event(name, Event::Vblank);
+    }
+
+    /// A frame's end: clients may draw the next.
+    fn end_frame(&mut self, name: &str) {
+        let now = self.now();
+        let Some(screen) = self.screens.get(name) else { return };
+        let output = screen.output.clone();
+        for surface in self.seen_surfaces(screen) {
+            send_frames_surface_tree(&surface, &output, now, None, |_, _| Some(output.clone()));
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Commits: what a Gpu's CRTCs should show, tested or made so; atomic, or by the old calls where
+//! a driver has nothing else.
+//!
+//! Source: the kernel's Documentation/gpu/drm-kms.rst and drm_mode_atomic(7).
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use drm::control::atomic::AtomicModeReq;
+use drm::control::{
+    connector, crtc, framebuffer, property, AtomicCommitFlags, Device as ControlDevice, Mode as KmsMode, PageFlipFlags,
+};
+
+use super::card::{raw, Blob, Card};
+use super::objects::{Objects, PlaneIds};
+
+/// One lit display in a mode-setting commit.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// Index into [`Objects::crtcs`].
+    pub crtc: usize,
+    pub connector: connector::Handle,
+    pub mode: KmsMode,
+    pub framebuffer: framebuffer::Handle,
+}
+
+/// What becomes of a cursor plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CursorPlane {
+    Hidden,
+    Shown {
+        framebuffer: framebuffer::Handle,
+        size: (u32, u32),
+        /// Top left corner in the CRTC's pixels; may be negative.
+        position: (i32, i32),
+    },
+}
+
+/// One frame of one display: what changes since the last.
+#[derive(Debug, Default)]
+pub struct Frame {
+    /// The primary plane's framebuffer and its size.
+    pub primary: Option<(framebuffer::Handle, (u32, u32))>,
+    pub cursor: Option<CursorPlane>,
+    /// Signalled when the primary framebuffer is drawn.
+    pub fence: Option<OwnedFd>,
+    /// `FB_DAMAGE_CLIPS` of the primary plane.
+    pub damage: Option<Blob>,
+}
+
+fn add_plane(
+    request: &mut AtomicModeReq,
+    plane: u32,
+    ids: &PlaneIds,
+    crtc: u32,
+    framebuffer: framebuffer::Handle,
+    size: (u32, u32),
+    position: (i32, i32),
+) {
+    let Some(object) = std::num::NonZeroU32::new(plane) else { return };
+    let mut set = |id: property::Handle, value: u64| request.add_raw_property(object, id, value);
+    set(ids.fb_id, raw(framebuffer).into());
+    set(ids.crtc_id, crtc.into());
+    set(ids.src_x, 0);
+    set(ids.src_y, 0);
+    // 16.16 fixed point.
+    set(ids.src_w, u64::from(size.0) << 16);
+    set(ids.src_h, u64::from(size.1) << 16);
+    set(ids.crtc_x, i64::from(position.0) as u64);
+    set(ids.crtc_y, i64::from(position.1) as u64);
+    set(ids.crtc_w, size.0.into());
+    set(ids.crtc_h, size.1.into());
+}
+
+/// The request that makes the device show `heads` and nothing else.
+///
+/// CRTCs in `untouched` keep what they show and are left out, with their planes and connectors.
+/// The mode blobs must live until the request is committed.
+pub fn modeset_request(
+    card: &Card,
+    objects: &Objects,
+    heads: &[Head],
+    untouched: &[usize],
+) -> io::Result<(AtomicModeReq, Vec<Blob>)> {
+    let mut request = AtomicModeReq::new();
+    let mut blobs = Vec::new();
+    let kept = |connector: connector::Handle| {
+        heads.iter().any(|head| head.connector == connector && untouched.contains(&head.crtc))
+    };
+    for connector in objects.connectors.iter().filter(|connector| !kept(connector.handle)) {
+        let head = heads.iter().find(|head| head.connector == connector.handle);
+        let crtc = head.map_or(0, |head| raw(objects.crtcs[head.crtc].handle));
+        if let Some(crtc_id) = connector.crtc_id {
+            request.add_raw_property(connector.handle.into(), crtc_id, crtc.into());
+        }
+    }
+    for (index, crtc) in objects.crtcs.iter().enumerate().filter(|(index, _)| !untouched.contains(index)) {
+        let Some(ids) = crtc.ids else { continue };
+        let head = heads.iter().find(|head| head.crtc == index);
+        let mode = match head {
+            Some(head) => {
+                let blob = Blob::new(card, &head.mode)?;
+                let id = blob.id();
+                blobs.push(blob);
+                id
+            }
+            None => 0,
+        };
+        request.add_raw_property(crtc.handle.into(), ids.mode_id, mode);
+        request.add_raw_property(crtc.handle.into(), ids.active, head.is_some().into());
+    }
+    for (number, plane) in objects.planes.iter().enumerate() {
+        let Some(ids) = plane.ids else { continue };
+        let owner = objects.crtcs.iter().position(|crtc| [crtc.primary, crtc.cursor].contains(&Some(number)));
+        if owner.is_some_and(|crtc| untouched.contains(&crtc)) {
+            continue;
+        }
+        let head = heads.iter().find(|head| Some(head.crtc) == owner && objects.crtcs[head.crtc].primary == Some(number));
+        match head {
+            Some(head) => {
+                let (width, height) = head.mode.size();
+                let crtc = raw(objects.crtcs[head.crtc].handle);
+                let size = (width.into(), height.into());
+                add_plane(&mut request, raw(plane.handle), &ids, crtc, head.framebuffer, size, (0, 0));
+            }
+            None => {
+                request.add_raw_property(plane.handle.into(), ids.fb_id, 0);
+                request.add_raw_property(plane.handle.into(), ids.crtc_id, 0);
+            }
+        }
+    }
+    Ok((request, blobs))
+}
+
+/// Sets modes, or only asks whether it could.
+pub fn modeset(card: &Card, objects: &Objects, heads: &[Head], untouched: &[usize], test: bool) -> io::Result<()> {
+    let (request, _blobs) = modeset_request(card, objects, heads, untouched)?;
+    let only = if test { AtomicCommitFlags::TEST_ONLY } else { AtomicCommitFlags::empty() };
+    card.atomic_commit(AtomicCommitFlags::ALLOW_MODESET | only, request)
+}
+
+/// As [`modeset`], by the old calls, which can't test: one display after the other.
+pub fn modeset_legacy(card: &Card, objects: &Objects, heads: &[Head], untouched: &[usize]) -> io::Result<()> {
+    for (index, crtc) in objects.crtcs.iter().enumerate().filter(|(index, _)| !untouched.contains(index)) {
+        match heads.iter().find(|head| head.crtc == index) {
+            Some(head) => {
+                card.set_crtc(crtc.handle, Some(head.framebuffer), (0, 0), &[head.connector], Some(head.mode))?;
+            }
+            None => card.set_crtc(crtc.handle, None, (0, 0), &[], None)?,
+        }
+        hide_cursor(card, crtc.handle);
+    }
+    Ok(())
+}
+
+fn frame_request(objects: &Objects, crtc: usize, frame: &Frame) -> AtomicModeReq {
+    let mut request = AtomicModeReq::new();
+    let handle = objects.crtcs[crtc].handle;
+    let plane = |index: Option<usize>| {
+        let plane = objects.planes.get(index?)?;
+        Some((plane, plane.ids?))
+    };
+    if let (Some((framebuffer, size)), Some((plane, ids))) = (frame.primary, plane(objects.crtcs[crtc].primary)) {
+        add_plane(&mut request, raw(plane.handle), &ids, raw(handle), framebuffer, size, (0, 0));
+        if let (Some(fence), Some(id)) = (&frame.fence, ids.in_fence_fd) {
+            request.add_raw_property(plane.handle.into(), id, i64::from(fence.as_raw_fd()) as u64);
+        }
+        if let (Some(damage), Some(id)) = (&frame.damage, ids.damage_clips) {
+            request.add_raw_property(plane.handle.into(), id, damage.id());
+        }
+    }
+    if let (Some(cursor), Some((plane, ids))) = (frame.cursor, plane(objects.crtcs[crtc].cursor)) {
+        match cursor {
+            CursorPlane::Hidden => {
+                request.add_raw_property(plane.handle.into(), ids.fb_id, 0);
+                request.add_raw_property(plane.handle.into(), ids.crtc_id, 0);
+            }
+            CursorPlane::Shown { framebuffer, size, position, .. } => {
+                add_plane(&mut request, raw(plane.handle), &ids, raw(handle), framebuffer, size, position);
+            }
+        }
+    }
+    request
+}
+
+/// Asks whether a frame could be shown as it is.
+pub fn test_frame(card: &Card, objects: &Objects, crtc: usize, frame: &Frame) -> io::Result<()> {
+    card.atomic_commit(AtomicCommitFlags::TEST_ONLY, frame_request(objects, crtc, frame))
+}
+
+/// Hands a frame to the kernel, which sends a page flip event when it is shown.
+pub fn flip(card: &Card, objects: &Objects, crtc: usize, frame: &Frame) -> io::Result<()> {
+    let flags = AtomicCommitFlags::NONBLOCK | AtomicCommitFlags::PAGE_FLIP_EVENT;
+    card.atomic_commit(flags, frame_request(objects, crtc, frame))
+}
+
+/// As [`flip`], by the old calls: the primary plane only, cursors are drawn into it.
+pub fn flip_legacy(card: &Card, objects: &Objects, crtc: usize, framebuffer: framebuffer::Handle) -> io::Result<()> {
+    card.page_flip(objects.crtcs[crtc].handle, framebuffer, PageFlipFlags::EVENT, None)
+}
+
+/// Takes away a cursor that another program left behind.
+#[allow(deprecated)] // there is no other call for drivers without planes
+fn hide_cursor(card: &Card, crtc: crtc::Handle) {
+    // Drivers without a hardware cursor refuse, and have nothing to hide.
+    let _ = card.set_cursor(crtc, None::<&drm::control::dumbbuffer::DumbBuffer>);
+}

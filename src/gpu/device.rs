@@ -1,0 +1,343 @@
+//! One Gpu: what it can, what it shows, and the search for what it can show of a plan.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use drm::control::{framebuffer, Mode as KmsMode};
+use drm::{ClientCapability, Device, DriverCapability};
+use smithay::backend::allocator::gbm::GbmBuffer;
+use smithay::backend::allocator::{Allocator, Fourcc, Modifier};
+use tracing::{debug, info};
+
+use super::buffer::{Drawable, Dumb};
+use super::card::{Card, Framebuffer};
+use super::commit::{modeset, modeset_legacy, Head};
+use super::objects::Objects;
+use super::renderer::Renderer;
+use crate::config::RendererWish;
+use crate::display::fallback::{self, Assignment, Kernel};
+use crate::display::mode::Mode;
+use crate::display::plan;
+
+/// What one CRTC shows.
+#[derive(Debug, Clone)]
+pub struct Lit {
+    /// The display's name.
+    pub display: String,
+    pub head: Head,
+    pub mode: Mode,
+    /// Kept while the CRTC may read it.
+    pub framebuffer: Arc<Framebuffer>,
+}
+
+/// An open DRM device that can show pictures.
+pub struct Gpu {
+    /// The device number.
+    pub id: u64,
+    pub path: PathBuf,
+    pub driver: String,
+    pub card: Card,
+    pub atomic: bool,
+    /// The driver copies what is shown, so damage saves it work.
+    pub copies: bool,
+    pub cursor_size: (u32, u32),
+    pub objects: Objects,
+    pub renderer: Renderer,
+    /// By CRTC.
+    pub lit: HashMap<usize, Lit>,
+    /// The device's state is what `lit` says. False at first and whenever another may have been
+    /// master: then everything is set anew, other programs' leftovers switched off with it.
+    pub known: bool,
+    /// Modes that passed the test, or could not be tested, and failed all the same.
+    refused: Vec<(String, Mode)>,
+    /// Buffers made for tests, for the first frames to use.
+    spare: Vec<((u32, u32), Drawable)>,
+}
+
+/// Why a device can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{path}: it is no KMS device, or its driver has no dumb buffers: {source}")]
+    NoKms { path: PathBuf, source: io::Error },
+    #[error("{path}: {reason}")]
+    Renderer { path: PathBuf, reason: String },
+}
+
+impl Gpu {
+    /// Reads what the device is. `fd` comes from the session, which made us master.
+    pub fn open(path: &Path, id: u64, fd: OwnedFd, wish: RendererWish) -> Result<Self, (OpenError, Option<OwnedFd>)> {
+        let card = Card::new(fd);
+        match Self::read(path, id, card.clone(), wish) {
+            Ok(gpu) => Ok(gpu),
+            Err(error) => Err((error, card.into_fd().ok())),
+        }
+    }
+
+    fn read(path: &Path, id: u64, card: Card, wish: RendererWish) -> Result<Self, OpenError> {
+        let no_kms = |source| OpenError::NoKms { path: path.to_owned(), source };
+        card.set_client_capability(ClientCapability::UniversalPlanes, true).map_err(no_kms)?;
+        let wants_atomic = std::env::var_os("GEOM_COMPOSITOR_NO_ATOMIC").is_none();
+        let atomic = wants_atomic && card.set_client_capability(ClientCapability::Atomic, true).is_ok();
+        let driver = card.get_driver().map_err(no_kms)?.name().to_string_lossy().into_owned();
+        let objects = Objects::read(&card, atomic).map_err(no_kms)?;
+        if objects.crtcs.is_empty() {
+            return Err(no_kms(io::Error::other("the device has no CRTC")));
+        }
+        let capability = |which, default| card.get_driver_capability(which).ok().filter(|size| *size > 0).unwrap_or(default);
+        let cursor_size =
+            (capability(DriverCapability::CursorWidth, 64) as u32, capability(DriverCapability::CursorHeight, 64) as u32);
+        let renderer = Renderer::choose(&card, &driver, wish)
+            .map_err(|reason| OpenError::Renderer { path: path.to_owned(), reason })?;
+        let copies = matches!(
+            driver.as_str(),
+            "virtio_gpu" | "udl" | "gud" | "evdi" | "vmwgfx" | "qxl" | "simpledrm" | "ofdrm" | "bochs-drm" | "ast" | "mgag200" | "hyperv_drm"
+        );
+        info!(
+            gpu = %path.display(), driver, atomic, crtcs = objects.crtcs.len(),
+            connectors = objects.connectors.len(), "GPU opened"
+        );
+        Ok(Self {
+            id,
+            path: path.to_owned(),
+            driver,
+            card,
+            atomic,
+            copies,
+            cursor_size,
+            objects,
+            renderer,
+            lit: HashMap::new(),
+            known: false,
+            refused: Vec::new(),
+            spare: Vec::new(),
+        })
+    }
+
+    /// What is plugged in, for the plan.
+    pub fn present(&self) -> plan::Gpu {
+        plan::Gpu {
+            id: self.id,
+            connectors: self.objects.connectors.iter().map(|connector| connector.state.clone()).collect(),
+        }
+    }
+
+    /// Asks the kernel again what is plugged in. A monitor that changed is new to the search.
+    pub fn probe(&mut self) -> io::Result<()> {
+        self.objects.probe(&self.card, self.atomic)?;
+        self.refused.clear();
+        Ok(())
+    }
+
+    /// A buffer to draw a frame into.
+    pub fn drawable(&mut self, size: (u32, u32)) -> io::Result<Drawable> {
+        if let Some(place) = self.spare.iter().position(|(spare, _)| *spare == size) {
+            return Ok(self.spare.swap_remove(place).1);
+        }
+        self.allocate(size)
+    }
+
+    fn allocate(&mut self, size: (u32, u32)) -> io::Result<Drawable> {
+        let primary = self.objects.crtcs.iter().find_map(|crtc| crtc.primary);
+        let formats = primary.and_then(|plane| self.objects.planes.get(plane)).map(|plane| &plane.formats);
+        match &mut self.renderer {
+            Renderer::Pixman(_) => Drawable::dumb(&self.card, size),
+            Renderer::Gles { renderer, allocator } => {
+                let drawable = renderer.egl_context().dmabuf_render_formats().clone();
+                let shown = formats
+                    .and_then(|formats| formats.iter().find(|(code, _)| *code == Fourcc::Xrgb8888))
+                    .map(|(_, modifiers)| modifiers.as_slice())
+                    .unwrap_or_default();
+                // What the plane shows and the renderer draws; where that fails, what the driver
+                // chooses without being told (implicit).
+                let common: Vec<Modifier> = shown
+                    .iter()
+                    .copied()
+                    .filter(|modifier| {
+                        drawable.iter().any(|format| format.code == Fourcc::Xrgb8888 && format.modifier == *modifier)
+                    })
+                    .collect();
+                let mut last = io::Error::other("no layout that is both drawn and shown");
+                for modifiers in [common.as_slice(), &[Modifier::Invalid], &[Modifier::Linear]] {
+                    if modifiers.is_empty() {
+                        continue;
+                    }
+                    let made: io::Result<GbmBuffer> =
+                        allocator.create_buffer(size.0, size.1, Fourcc::Xrgb8888, modifiers);
+                    match made.and_then(|bo| Drawable::gbm(&self.card, bo)) {
+                        Ok(drawable) => return Ok(drawable),
+                        Err(error) => {
+                            debug!(?modifiers, %error, "no buffer in this layout");
+                            last = error;
+                        }
+                    }
+                }
+                Err(last)
+            }
+        }
+    }
+
+    /// A buffer for the cursor plane.
+    pub fn cursor_buffer(&self) -> io::Result<Dumb> {
+        Dumb::new(&self.card, self.cursor_size, Fourcc::Argb8888)
+    }
+
+    /// The kernel's timing of one of a connector's modes.
+    pub fn kms_mode(&self, display: &str, mode: &Mode) -> Option<KmsMode> {
+        self.objects.connector(display)?.modes.get(mode.index).copied()
+    }
+
+    /// A head for an assignment, with a framebuffer of the right size to test with.
+    fn head(&mut self, display: &str, crtc: usize, mode: &Mode) -> Result<Head, String> {
+        let timing = self.kms_mode(display, mode).ok_or("the mode is gone from the connector's list")?;
+        let connector = self.objects.connector(display).ok_or("the connector is gone")?.handle;
+        let framebuffer = self.framebuffer_to_test(crtc, mode)?;
+        Ok(Head { crtc, connector, mode: timing, framebuffer })
+    }
+
+    fn framebuffer_to_test(&mut self, crtc: usize, mode: &Mode) -> Result<framebuffer::Handle, String> {
+        if let Some(lit) = self.lit.get(&crtc).filter(|lit| lit.head.mode.size() == (mode.width, mode.height)) {
+            return Ok(lit.framebuffer.handle);
+        }
+        let size = (u32::from(mode.width), u32::from(mode.height));
+        let place = match self.spare.iter().position(|(spare, _)| *spare == size) {
+            Some(place) => place,
+            None => {
+                let drawable = self.allocate(size).map_err(|error| format!("no buffer of {mode}: {error}"))?;
+                self.spare.push((size, drawable));
+                self.spare.len() - 1
+            }
+        };
+        let (_, drawable) = self.spare.get(place).ok_or("no buffer")?;
+        drawable.framebuffer().map(|framebuffer| framebuffer.handle).ok_or_else(|| "no framebuffer".into())
+    }
+
+    /// Searches for what can be lit of the requests.
+    pub fn solve(&mut self, wanted: &[(String, Vec<Mode>)]) -> (Vec<fallback::Request>, fallback::Outcome) {
+        let requests: Vec<fallback::Request> = wanted
+            .iter()
+            .map(|(name, modes)| fallback::Request {
+                name: name.clone(),
+                modes: modes.clone(),
+                crtcs: self.objects.connector(name).map_or_else(Vec::new, |connector| {
+                    let mask = connector.crtcs;
+                    (0..self.objects.crtcs.len())
+                        .filter(|crtc| mask & (1 << crtc) != 0 && self.objects.crtcs[*crtc].primary.is_some())
+                        .collect()
+                }),
+                current: self.lit.iter().find(|(_, lit)| lit.display == *name).map(|(crtc, _)| *crtc),
+            })
+            .collect();
+        let outcome = fallback::search(&requests, &mut Asked { gpu: self, requests: &requests });
+        (requests, outcome)
+    }
+
+    /// CRTCs that already show what is asked.
+    fn unchanged(&self, heads: &[(Head, String)]) -> Vec<usize> {
+        if !self.known {
+            return Vec::new();
+        }
+        (0..self.objects.crtcs.len())
+            .filter(|crtc| {
+                let wanted = heads.iter().find(|(head, _)| head.crtc == *crtc);
+                match (wanted, self.lit.get(crtc)) {
+                    (None, None) => true,
+                    (Some((head, _)), Some(lit)) => {
+                        head.connector == lit.head.connector && same_timing(&head.mode, &lit.head.mode)
+                    }
+                    _ => false,
+                }
+            })
+            .collect()
+    }
+
+    /// Whether nothing would change; and which CRTCs need no new mode.
+    pub fn compare(&self, lit: &[Lit]) -> (bool, Vec<usize>) {
+        let heads: Vec<_> = lit.iter().map(|lit| (lit.head.clone(), lit.display.clone())).collect();
+        let unchanged = self.unchanged(&heads);
+        (unchanged.len() == self.objects.crtcs.len(), unchanged)
+    }
+
+    /// Makes it so: modes are set, what is not in `lit` is switched off.
+    pub fn commit(&mut self, lit: Vec<Lit>) -> io::Result<()> {
+        let (nothing, unchanged) = self.compare(&lit);
+        if !nothing {
+            let heads: Vec<Head> = lit.iter().map(|lit| lit.head.clone()).collect();
+            if self.atomic {
+                modeset(&self.card, &self.objects, &heads, &unchanged, false)?;
+            } else {
+                modeset_legacy(&self.card, &self.objects, &heads, &unchanged)?;
+            }
+        }
+        for entry in lit {
+            // A CRTC that was left alone still shows the buffer of its last frame.
+            if !unchanged.contains(&entry.head.crtc) {
+                self.lit.insert(entry.head.crtc, entry);
+            } else if let Some(known) = self.lit.get_mut(&entry.head.crtc) {
+                known.display = entry.display;
+                known.mode = entry.mode;
+            }
+        }
+        self.known = true;
+        Ok(())
+    }
+
+    /// Forgets CRTCs that `commit` switched off; their buffers may go now.
+    pub fn retain(&mut self, crtcs: &[usize]) {
+        self.lit.retain(|crtc, _| crtcs.contains(crtc));
+        self.spare.clear();
+    }
+
+    /// Notes that a mode failed although the test said otherwise, so that the next search goes on.
+    pub fn refuse(&mut self, display: &str, mode: Mode) {
+        self.refused.push((display.to_owned(), mode));
+    }
+
+    /// The size of a mode of a connector as a head to commit.
+    pub fn lit(&mut self, display: &str, crtc: usize, mode: Mode, framebuffer: Arc<Framebuffer>) -> Option<Lit> {
+        let timing = self.kms_mode(display, &mode)?;
+        let connector = self.objects.connector(display)?.handle;
+        let head = Head { crtc, connector, mode: timing, framebuffer: framebuffer.handle };
+        Some(Lit { display: display.to_owned(), head, mode, framebuffer })
+    }
+}
+
+/// Whether two modes drive a monitor alike; names and flags of origin don't count.
+pub fn same_timing(one: &KmsMode, other: &KmsMode) -> bool {
+    one.clock() == other.clock()
+        && one.size() == other.size()
+        && one.hsync() == other.hsync()
+        && one.vsync() == other.vsync()
+        && one.flags() == other.flags()
+}
+
+/// The real kernel, asked by test commits.
+struct Asked<'a> {
+    gpu: &'a mut Gpu,
+    requests: &'a [fallback::Request],
+}
+
+impl Kernel for Asked<'_> {
+    fn test(&mut self, assignments: &[Assignment]) -> Result<(), String> {
+        let mut heads = Vec::new();
+        for Assignment { request, crtc, mode } in assignments {
+            let name = &self.requests[*request].name;
+            if self.gpu.refused.iter().any(|(display, refused)| display == name && refused == mode) {
+                return Err(format!("{mode} failed on {name}"));
+            }
+            heads.push((self.gpu.head(name, *crtc, mode)?, name.clone()));
+        }
+        if !self.gpu.atomic {
+            // The old calls have no test; a failing commit is noted by `refuse`.
+            return Ok(());
+        }
+        let untouched = self.gpu.unchanged(&heads);
+        if untouched.len() == self.gpu.objects.crtcs.len() {
+            return Ok(());
+        }
+        let heads: Vec<Head> = heads.into_iter().map(|(head, _)| head).collect();
+        modeset(&self.gpu.card, &self.gpu.objects, &heads, &untouched, true).map_err(|error| error.to_string())
+    }
+}

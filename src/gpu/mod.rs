@@ -1,0 +1,10 @@
+//! DRM devices: opening them, what they can, their properties, buffers and renderers, and the
+//! commits that drive them.
+
+pub mod buffer;
+pub mod card;
+pub mod commit;
+pub mod device;
+pub mod discovery;
+pub mod objects;
+pub mod renderer;

@@ -1,0 +1,383 @@
+//! A device's CRTCs, planes and connectors, and the properties of them that we use.
+
+use std::collections::HashMap;
+use std::io;
+
+use drm::buffer::{DrmFourcc, DrmModifier};
+use drm::control::{
+    connector, crtc, from_u32, plane, property, Device as ControlDevice, Mode as KmsMode, ModeFlags, ModeTypeFlags,
+    ResourceHandle,
+};
+use tracing::warn;
+
+use super::card::Card;
+use crate::display::mode::Mode;
+use crate::display::plan;
+
+/// An object's property ids and values by name.
+#[derive(Debug, Default)]
+pub struct Properties(HashMap<String, (property::Handle, u64)>);
+
+impl Properties {
+    pub fn id(&self, name: &str) -> Option<property::Handle> {
+        self.0.get(name).map(|(id, _)| *id)
+    }
+
+    pub fn value(&self, name: &str) -> Option<u64> {
+        self.0.get(name).map(|(_, value)| *value)
+    }
+
+    fn required(&self, name: &str) -> io::Result<property::Handle> {
+        self.id(name).ok_or_else(|| io::Error::other(format!("the driver lacks the KMS property {name}")))
+    }
+}
+
+/// Reads objects' properties; a property's name is asked for once, as objects share most.
+#[derive(Debug, Default)]
+pub struct PropertyNames(HashMap<property::Handle, String>);
+
+impl PropertyNames {
+    pub fn of<T: ResourceHandle>(&mut self, card: &Card, object: T) -> io::Result<Properties> {
+        let mut properties = HashMap::new();
+        for (id, value) in card.get_properties(object)? {
+            let name = match self.0.get(&id) {
+                Some(name) => name.clone(),
+                None => {
+                    let name = card.get_property(id)?.name().to_string_lossy().into_owned();
+                    self.0.insert(id, name.clone());
+                    name
+                }
+            };
+            properties.insert(name, (id, value));
+        }
+        Ok(Properties(properties))
+    }
+}
+
+/// Ids of a CRTC's properties.
+#[derive(Debug, Clone, Copy)]
+pub struct CrtcIds {
+    pub active: property::Handle,
+    pub mode_id: property::Handle,
+}
+
+#[derive(Debug)]
+pub struct Crtc {
+    pub handle: crtc::Handle,
+    /// Atomic devices only.
+    pub ids: Option<CrtcIds>,
+    /// Indices into [`Objects::planes`].
+    pub primary: Option<usize>,
+    pub cursor: Option<usize>,
+}
+
+/// Ids of a plane's properties.
+#[derive(Debug, Clone, Copy)]
+pub struct PlaneIds {
+    pub fb_id: property::Handle,
+    pub crtc_id: property::Handle,
+    pub src_x: property::Handle,
+    pub src_y: property::Handle,
+    pub src_w: property::Handle,
+    pub src_h: property::Handle,
+    pub crtc_x: property::Handle,
+    pub crtc_y: property::Handle,
+    pub crtc_w: property::Handle,
+    pub crtc_h: property::Handle,
+    pub in_fence_fd: Option<property::Handle>,
+    pub damage_clips: Option<property::Handle>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlaneKind {
+    Overlay,
+    Primary,
+    Cursor,
+}
+
+#[derive(Debug)]
+pub struct Plane {
+    pub handle: plane::Handle,
+    pub kind: PlaneKind,
+    /// Bit i: usable on the CRTC of index i.
+    pub crtcs: u32,
+    /// Pixel formats and the layouts known for each; no layout where the driver does not say.
+    pub formats: Vec<(DrmFourcc, Vec<DrmModifier>)>,
+    pub ids: Option<PlaneIds>,
+}
+
+impl Plane {
+    pub fn supports(&self, code: DrmFourcc, modifier: DrmModifier) -> bool {
+        self.formats.iter().any(|(format, modifiers)| {
+            *format == code
+                && (modifiers.contains(&modifier) || (modifiers.is_empty() && modifier == DrmModifier::Linear))
+        })
+    }
+}
+
+/// A connector as the last probe found it.
+#[derive(Debug)]
+pub struct Connector {
+    pub handle: connector::Handle,
+    pub crtc_id: Option<property::Handle>,
+    /// Bit i: reachable from the CRTC of index i.
+    pub crtcs: u32,
+    pub modes: Vec<KmsMode>,
+    /// Millimetres; 0 where unknown.
+    pub physical_size: (u32, u32),
+    pub state: plan::Connector,
+}
+
+/// Everything a device has.
+#[derive(Debug, Default)]
+pub struct Objects {
+    pub crtcs: Vec<Crtc>,
+    pub planes: Vec<Plane>,
+    pub connectors: Vec<Connector>,
+    names: PropertyNames,
+}
+
+/// A mode's place in millihertz, computed from its timing as the kernel does (drm_mode_vrefresh).
+fn refresh(mode: &KmsMode) -> u32 {
+    let (_, _, htotal) = mode.hsync();
+    let (_, _, vtotal) = mode.vsync();
+    let total = u64::from(htotal) * u64::from(vtotal) * u64::from(mode.vscan().max(1));
+    if total == 0 {
+        return mode.vrefresh() * 1000;
+    }
+    let mut refresh = u64::from(mode.clock()) * 1_000_000 / total;
+    if mode.flags().contains(ModeFlags::INTERLACE) {
+        refresh *= 2;
+    }
+    if mode.flags().contains(ModeFlags::DBLSCAN) {
+        refresh /= 2;
+    }
+    refresh as u32
+}
+
+fn describe(index: usize, mode: &KmsMode) -> Mode {
+    let (width, height) = mode.size();
+    Mode {
+        width,
+        height,
+        refresh: refresh(mode),
+        interlaced: mode.flags().contains(ModeFlags::INTERLACE),
+        preferred: mode.mode_type().contains(ModeTypeFlags::PREFERRED),
+        index,
+    }
+}
+
+impl Objects {
+    /// Reads CRTCs and planes, which never change, and probes connectors.
+    pub fn read(card: &Card, atomic: bool) -> io::Result<Self> {
+        let mut objects = Self::default();
+        let resources = card.resource_handles()?;
+        for handle in resources.crtcs() {
+            let ids = if atomic {
+                let properties = objects.names.of(card, *handle)?;
+                Some(CrtcIds { active: properties.required("ACTIVE")?, mode_id: properties.required("MODE_ID")? })
+            } else {
+                None
+            };
+            objects.crtcs.push(Crtc { handle: *handle, ids, primary: None, cursor: None });
+        }
+        for handle in card.plane_handles()? {
+            let plane = objects.read_plane(card, atomic, &resources, handle)?;
+            objects.planes.push(plane);
+        }
+        objects.share_planes();
+        objects.probe(card, atomic)?;
+        Ok(objects)
+    }
+
+    fn read_plane(
+        &mut self,
+        card: &Card,
+        atomic: bool,
+        resources: &drm::control::ResourceHandles,
+        handle: plane::Handle,
+    ) -> io::Result<Plane> {
+        let info = card.get_plane(handle)?;
+        let reachable = resources.filter_crtcs(info.possible_crtcs());
+        let crtcs = self.crtcs.iter().enumerate();
+        let crtcs = crtcs.filter(|(_, crtc)| reachable.contains(&crtc.handle)).fold(0, |mask, (index, _)| mask | 1 << index);
+        let properties = self.names.of(card, handle)?;
+        let ids = if atomic {
+            Some(PlaneIds {
+                fb_id: properties.required("FB_ID")?,
+                crtc_id: properties.required("CRTC_ID")?,
+                src_x: properties.required("SRC_X")?,
+                src_y: properties.required("SRC_Y")?,
+                src_w: properties.required("SRC_W")?,
+                src_h: properties.required("SRC_H")?,
+                crtc_x: properties.required("CRTC_X")?,
+                crtc_y: properties.required("CRTC_Y")?,
+                crtc_w: properties.required("CRTC_W")?,
+                crtc_h: properties.required("CRTC_H")?,
+                in_fence_fd: properties.id("IN_FENCE_FD"),
+                damage_clips: properties.id("FB_DAMAGE_CLIPS"),
+            })
+        } else {
+            None
+        };
+        let kind = match properties.value("type") {
+            Some(1) => PlaneKind::Primary,
+            Some(2) => PlaneKind::Cursor,
+            _ => PlaneKind::Overlay,
+        };
+        let layouts = match properties.value("IN_FORMATS") {
+            Some(blob) if blob != 0 => parse_in_formats(&card.get_property_blob(blob)?),
+            _ => HashMap::new(),
+        };
+        let formats = info
+            .formats()
+            .iter()
+            .filter_map(|code| DrmFourcc::try_from(*code).ok())
+            .map(|code| (code, layouts.get(&(code as u32)).cloned().unwrap_or_default()))
+            .collect();
+        Ok(Plane { handle, kind, crtcs, formats, ids })
+    }
+
+    /// Gives each CRTC a primary and a cursor plane of its own.
+    fn share_planes(&mut self) {
+        for (kind, field) in [(PlaneKind::Primary, false), (PlaneKind::Cursor, true)] {
+            let mut taken = Vec::new();
+            for (index, crtc) in self.crtcs.iter_mut().enumerate() {
+                let free = self.planes.iter().enumerate().position(|(number, plane)| {
+                    plane.kind == kind && plane.crtcs & (1 << index) != 0 && !taken.contains(&number)
+                });
+                taken.extend(free);
+                *(if field { &mut crtc.cursor } else { &mut crtc.primary }) = free;
+            }
+        }
+    }
+
+    /// Asks every connector what is plugged in.
+    pub fn probe(&mut self, card: &Card, atomic: bool) -> io::Result<()> {
+        let resources = card.resource_handles()?;
+        let mut connectors = Vec::new();
+        for handle in resources.connectors() {
+            match self.probe_connector(card, atomic, &resources, *handle) {
+                Ok(connector) => connectors.push(connector),
+                // MST connectors may vanish between the list and the question.
+                Err(error) => warn!(connector = raw_id(*handle), %error, "connector can't be probed; left out"),
+            }
+        }
+        self.connectors = connectors;
+        Ok(())
+    }
+
+    fn probe_connector(
+        &mut self,
+        card: &Card,
+        atomic: bool,
+        resources: &drm::control::ResourceHandles,
+        handle: connector::Handle,
+    ) -> io::Result<Connector> {
+        let info = card.get_connector(handle, true)?;
+        let connected = info.state() == connector::State::Connected;
+        let properties = self.names.of(card, handle)?;
+        let mut crtcs = 0;
+        for encoder in info.encoders() {
+            let reachable = resources.filter_crtcs(card.get_encoder(*encoder)?.possible_crtcs());
+            for (index, crtc) in self.crtcs.iter().enumerate() {
+                if reachable.contains(&crtc.handle) {
+                    crtcs |= 1 << index;
+                }
+            }
+        }
+        let modes: Vec<KmsMode> = if connected { info.modes().to_vec() } else { Vec::new() };
+        Ok(Connector {
+            handle,
+            crtc_id: if atomic { Some(properties.required("CRTC_ID")?) } else { None },
+            crtcs,
+            physical_size: info.size().unwrap_or_default(),
+            state: plan::Connector {
+                name: format!("{}-{}", info.interface().as_str(), info.interface_id()),
+                connected,
+                modes: modes.iter().enumerate().map(|(index, mode)| describe(index, mode)).collect(),
+                non_desktop: properties.value("non-desktop") == Some(1),
+            },
+            modes,
+        })
+    }
+
+    pub fn connector(&self, name: &str) -> Option<&Connector> {
+        self.connectors.iter().find(|connector| connector.state.name == name)
+    }
+
+    pub fn crtc_index(&self, handle: crtc::Handle) -> Option<usize> {
+        self.crtcs.iter().position(|crtc| crtc.handle == handle)
+    }
+}
+
+fn raw_id(handle: connector::Handle) -> u32 {
+    handle.into()
+}
+
+/// Parses the IN_FORMATS blob: `struct drm_format_modifier_blob` (include/uapi/drm/drm_mode.h).
+fn parse_in_formats(blob: &[u8]) -> HashMap<u32, Vec<DrmModifier>> {
+    let word = |at: usize| Some(u32::from_ne_bytes(blob.get(at..at + 4)?.try_into().ok()?));
+    let long = |at: usize| Some(u64::from_ne_bytes(blob.get(at..at + 8)?.try_into().ok()?));
+    let mut layouts: HashMap<u32, Vec<DrmModifier>> = HashMap::new();
+    let (Some(format_count), Some(formats_at), Some(modifier_count), Some(modifiers_at)) =
+        (word(8), word(12), word(16), word(20))
+    else {
+        return layouts;
+    };
+    for number in 0..modifier_count as usize {
+        let at = modifiers_at as usize + number * 24;
+        let (Some(mask), Some(offset), Some(modifier)) = (long(at), word(at + 8), long(at + 16)) else { break };
+        for bit in (0..64).filter(|bit| mask & (1 << bit) != 0) {
+            let index = offset as usize + bit;
+            if index < format_count as usize {
+                if let Some(code) = word(formats_at as usize + index * 4) {
+                    layouts.entry(code).or_default().push(DrmModifier::from(modifier));
+                }
+            }
+        }
+    }
+    layouts
+}
+
+/// A KMS object's id as a typed handle, where it is not 0.
+pub fn handle_of<H: ResourceHandle>(id: u64) -> Option<H> {
+    u32::try_from(id).ok().and_then(from_u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blob(formats: &[u32], modifiers: &[(u64, u32, u64)]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let at = 24 + formats.len() as u32 * 4;
+        for word in [1, 0, formats.len() as u32, 24, modifiers.len() as u32, at] {
+            bytes.extend(u32::to_ne_bytes(word));
+        }
+        formats.iter().for_each(|code| bytes.extend(code.to_ne_bytes()));
+        for (mask, offset, modifier) in modifiers {
+            bytes.extend(mask.to_ne_bytes());
+            bytes.extend(offset.to_ne_bytes());
+            bytes.extend(0u32.to_ne_bytes());
+            bytes.extend(modifier.to_ne_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn formats_and_their_layouts() {
+        let layouts = parse_in_formats(&blob(&[11, 22, 33], &[(0b101, 0, 0), (0b1, 1, 7)]));
+        assert_eq!(layouts[&11], [DrmModifier::Linear]);
+        assert_eq!(layouts[&22], [DrmModifier::from(7)]);
+        assert_eq!(layouts[&33], [DrmModifier::Linear]);
+    }
+
+    #[test]
+    fn truncated_blobs_are_harmless() {
+        let whole = blob(&[11, 22, 33], &[(u64::MAX, 0, 0), (u64::MAX, u32::MAX, 7)]);
+        for length in 0..whole.len() {
+            parse_in_formats(&whole[..length]);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Which renderer draws for a Gpu.
+
+use smithay::backend::allocator::gbm::{GbmAllocator, GbmBufferFlags, GbmDevice};
+use smithay::backend::allocator::format::FormatSet;
+use smithay::backend::egl::{EGLContext, EGLDevice, EGLDisplay};
+use smithay::backend::renderer::gles::GlesRenderer;
+use smithay::backend::renderer::pixman::PixmanRenderer;
+use smithay::backend::renderer::ImportDma;
+use tracing::{info, warn};
+
+use super::card::Card;
+use crate::config::RendererWish;
+
+/// A renderer, and with GLES what allocates its buffers.
+pub enum Renderer {
+    Pixman(Box<PixmanRenderer>),
+    Gles { renderer: Box<GlesRenderer>, allocator: GbmAllocator<Card> },
+}
+
+/// Drivers that only show memory: there is no GPU to draw with, and Mesa would run GLES on the
+/// processor, several times slower than pixman.
+const WITHOUT_GPU: [&str; 16] = [
+    "vkms", "bochs-drm", "bochs", "simpledrm", "ofdrm", "efidrm", "vesadrm", "cirrus", "qxl", "ast", "mgag200", "udl",
+    "gud", "evdi", "hyperv_drm", "vboxvideo",
+];
+
+impl Renderer {
+    /// The renderer that fits the wish and the driver; pixman where GLES can't be had.
+    pub fn choose(card: &Card, driver: &str, wish: RendererWish) -> Result<Self, String> {
+        let software_allowed = wish == RendererWish::Llvmpipe;
+        let try_gles = match wish {
+            RendererWish::Pixman => false,
+            RendererWish::Gles | RendererWish::Llvmpipe => true,
+            RendererWish::Auto => !WITHOUT_GPU.contains(&driver),
+        };
+        if try_gles {
+            match Self::gles(card, software_allowed) {
+                Ok(gles) => return Ok(gles),
+                Err(error) => warn!(driver, %error, "no GLES; drawing with pixman"),
+            }
+        }
+        info!(driver, "drawing with pixman");
+        PixmanRenderer::new().map(|renderer| Self::Pixman(Box::new(renderer))).map_err(|error| error.to_string())
+    }
+
+    fn gles(card: &Card, software_allowed: bool) -> Result<Self, String> {
+        let gbm = GbmDevice::new(card.clone()).map_err(|error| format!("GBM: {error}"))?;
+        // SAFETY: the GBM device outlives the display, which keeps a clone of it.
+        let display = unsafe { EGLDisplay::new(gbm.clone()) }.map_err(|error| format!("EGL: {error}"))?;
+        let software = EGLDevice::device_for_display(&display).is_ok_and(|device| device.is_software());
+        if software && !software_allowed {
+            return Err("EGL would draw on the processor (ask for it by renderer = \"llvmpipe\")".into());
+        }
+        let context = EGLContext::new(&display).map_err(|error| format!("EGL context: {error}"))?;
+        // SAFETY: the context is current nowhere else.
+        let renderer = unsafe { GlesRenderer::new(context) }.map_err(|error| format!("GLES: {error}"))?;
+        info!(software, "drawing with GLES");
+        let flags = GbmBufferFlags::RENDERING | GbmBufferFlags::SCANOUT;
+        Ok(Self::Gles { renderer: Box::new(renderer), allocator: GbmAllocator::new(gbm, flags) })
+    }
+
+    /// What clients may send as dma-bufs.
+    pub fn dmabuf_formats(&self) -> FormatSet {
+        match self {
+            Self::Pixman(renderer) => renderer.dmabuf_formats(),
+            Self::Gles { renderer, .. } => renderer.dmabuf_formats(),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Events of input devices, brought to the seat.
+
+use smithay::backend::input::{
+    AbsolutePositionEvent, Axis, AxisSource, ButtonState, Event, InputEvent, KeyState, KeyboardKeyEvent,
+    PointerAxisEvent, PointerButtonEvent, PointerMotionEvent, TouchEvent,
+};
+use smithay::backend::libinput::LibinputInputBackend;
+use smithay::input::keyboard::FilterResult;
+use smithay::input::pointer::{AxisFrame, ButtonEvent, MotionEvent, RelativeMotionEvent};
+use smithay::input::touch::{DownEvent, MotionEvent as TouchMotion, UpEvent};
+use smithay::reexports::input::Device;
+use smithay::utils::{Logical, Point, SERIAL_COUNTER};
+use tracing::info;
+
+use super::keys::{command, Command};
+use crate::state::State;
+
+impl State {
+    pub fn input(&mut self, event: InputEvent<LibinputInputBackend>) {
+        match event {
+            InputEvent::DeviceAdded { device } => self.device_added(device),
+            InputEvent::DeviceRemoved { device } => self.device_removed(&device),
+            InputEvent::Keyboard { event } => self.key(&event),
+            InputEvent::PointerMotion { event } => {
+                let to = self.screens.travel(self.pointer.location, self.pointer.location + event.delta());
+                let relative = RelativeMotionEvent {
+                    delta: event.delta(),
+                    delta_unaccel: event.delta_unaccel(),
+                    utime: event.time(),
+                };
+                self.pointer_moved(to, event.time_msec(), Some(relative));
+            }
+            InputEvent::PointerMotionAbsolute { event } => {
+                // A tablet of a virtual machine: over the whole layout.
+                let lit = self.screens.lit();
+                let right = lit.iter().map(|screen| screen.place.x + screen.place.width).max().unwrap_or(0);
+                let bottom = lit.iter().map(|screen| screen.place.y + screen.place.height).max().unwrap_or(0);
+                let wished = event.position_transformed((right, bottom).into());
+                let to = self.screens.travel(self.pointer.location, wished);
+                self.pointer_moved(to, event.time_msec(), None);
+            }
+            InputEvent::PointerButton { event } => {
+                let Some(pointer) = self.seat.get_pointer() else { return };
+                if event.state() == ButtonState::Pressed && !pointer.is_grabbed() {
+                    self.focus_at(self.pointer.location);
+                }
+                let button = ButtonEvent {
+                    button: event.button_code(),
+                    state: event.state(),
+                    serial: SERIAL_COUNTER.next_serial(),
+                    time: event.time_msec(),
+                };
+                pointer.button(self, &button);
+                pointer.frame(self);
+            }
+            InputEvent::PointerAxis { event } => self.scroll(&event),
+            InputEvent::TouchDown { event } => {
+                let Some(location) = self.touch_location(&event.device(), &event) else { return };
+                let Some(touch) = self.seat.get_touch() else { return };
+                if !touch.is_grabbed() {
+                    self.focus_at(location);
+                }
+                let under = self.surface_under(location);
+                let (slot, time) = (event.slot(), event.time_msec());
+                touch.down(self, under, &DownEvent { slot, location, serial: SERIAL_COUNTER.next_serial(), time });
+            }
+            InputEvent::TouchMotion { event } => {
+                let Some(location) = self.touch_location(&event.device(), &event) else { return };
+                let Some(touch) = self.seat.get_touch() else { return };
+                let under = self.surface_under(location);
+                let (slot, time) = (event.slot(), event.time_msec());
+                touch.motion(self, under, &TouchMotion { slot, location, time });
+            }
+            InputEvent::TouchUp { event } => {
+                let Some(touch) = self.seat.get_touch() else { return };
+                let (slot, time) = (event.slot(), event.time_msec());
+                touch.up(self, &UpEvent { slot, serial: SERIAL_COUNTER.next_serial(), time });
+            }
+            InputEvent::TouchFrame { .. } => {
+                let Some(touch) = self.seat.get_touch() else { return };
+                touch.frame(self);
+            }
+            InputEvent::TouchCancel { .. } => {
+                let Some(touch) = self.seat.get_touch() else { return };
+                touch.cancel(self);
+            }
+            _ => {}
+        }
+    }
+
+    fn key(&mut self, event: &impl KeyboardKeyEvent<LibinputInputBackend>) {
+        let Some(keyboard) = self.seat.get_keyboard() else { return };
+        let pressed = event.state() == KeyState::Pressed;
+        let serial = SERIAL_COUNTER.next_serial();
+        let (code, state, time) = (event.key_code(), event.state(), event.time_msec());
+        let ours = keyboard.input(self, code, state, serial, time, |state, modifiers, handle| {
+            let found = pressed
+                .then(|| command(state.exit_chord.as_ref(), modifiers, handle.modified_sym(), &handle.raw_syms()))
+                .flatten();
+            match found {
+                Some(command) => FilterResult::Intercept(command),
+                None => FilterResult::Forward,
+            }
+        });
+        match ours {
+            Some(Command::SwitchVt(vt)) => self.switch_vt(vt),
+            Some(Command::Exit) => {
+                info!("ended by the keyboard");
+                self.stop();
+            }
+            None => {}
+        }
+    }
+
+    fn pointer_moved(&mut self, to: Point<f64, Logical>, time: u32, relative: Option<RelativeMotionEvent>) {
+        self.redraw_under_pointer();
+        self.pointer.location = to;
+        self.redraw_under_pointer();
+        let Some(pointer) = self.seat.get_pointer() else { return };
+        let under = self.surface_under(to);
+        if let Some(relative) = relative {
+            pointer.relative_motion(self, under.clone(), &relative);
+        }
+        let motion = MotionEvent { location: to, serial: SERIAL_COUNTER.next_serial(), time };
+        pointer.motion(self, under, &motion);
+        pointer.frame(self);
+    }
+
+    /// The cursor is on a display that has to be drawn again.
+    pub fn redraw_under_pointer(&mut self) {
+        if let Some(name) = self.screens.at(self.pointer.location).map(|screen| screen.name.clone()) {
+            self.queue_redraw(&name);
+        }
+    }
+
+    fn scroll(&mut self, event: &impl PointerAxisEvent<LibinputInputBackend>) {
+        let Some(pointer) = self.seat.get_pointer() else { return };
+        let mut frame = AxisFrame::new(event.time_msec()).source(event.source());
+        for axis in [Axis::Horizontal, Axis::Vertical] {
+            let steps = event.amount_v120(axis);
+            // A wheel's click is 15 degrees in libinput's terms; clients expect 15 as well.
+            let amount = event.amount(axis).unwrap_or_else(|| steps.unwrap_or(0.0) * 15.0 / 120.0);
+            if amount != 0.0 {
+                frame = frame.relative_direction(axis, event.relative_direction(axis)).value(axis, amount);
+                if let Some(steps) = steps {
+                    frame = frame.v120(axis, steps as i32);
+                }
+            } else if event.source() == AxisSource::Finger && event.amount(axis) == Some(0.0) {
+                frame = frame.stop(axis);
+            }
+        }
+        pointer.axis(self, frame);
+        pointer.frame(self);
+    }
+
+    /// A touch's place in the layout.
+    fn touch_location(
+        &self,
+        device: &Device,
+        event: &impl AbsolutePositionEvent<LibinputInputBackend>,
+    ) -> Option<Point<f64, Logical>> {
+        let screen = self.screens.get(&self.touch_display(device)?)?;
+        let area = screen.geometry();
+        // The panel is turned with its display.
+        let transform = screen.output.current_transform();
+        let panel = transform.invert().transform_size(area.size);
+        let place = event.position_transformed(panel);
+        let turned = transform.transform_point_in(place, &panel.to_f64());
+        Some(turned + area.loc.to_f64())
+    }
+}

@@ -1,0 +1,29 @@
+//! geom_compositor: the DRM/KMS display manager of Geometry OS devices.
+//!
+//! The rooms, and which may know which (`main -> state -> {clients, shell, protocols} ->
+//! {display, scanout} -> gpu -> session`):
+//!
+//! - [`options`]: the command line. [`config`]: the configuration file.
+//! - [`run`]: from start to end. [`state`]: what all callbacks share.
+//! - [`road`]: probe, plan, test commit, commit, publish. [`frames`]: redraw states at work.
+//! - [`session`]: seat, signals, programs. [`backend`]: real or virtual monitors.
+//! - [`gpu`]: DRM devices, commits, buffers. [`display`]: plans and displays. [`scanout`]: pace,
+//!   swapchain, planes. [`render`]: what is drawn.
+//! - [`clients`]: connections. [`protocols`]: Wayland. [`shell`]: where windows go. [`input`].
+
+pub mod backend;
+pub mod clients;
+pub mod config;
+pub mod display;
+pub mod frames;
+pub mod gpu;
+pub mod input;
+pub mod options;
+pub mod protocols;
+pub mod render;
+pub mod road;
+pub mod run;
+pub mod scanout;
+pub mod session;
+pub mod shell;
+pub mod state;

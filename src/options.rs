@@ -1,0 +1,80 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+use crate::config::{ConnectType, RendererWish};
+
+/// What displays are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BackendChoice {
+    /// The machine's monitors; virtual displays on a machine without seat and GPU.
+    Auto,
+    /// The machine's monitors.
+    Kms,
+    /// Virtual displays named HEADLESS-1 and so on.
+    Headless,
+}
+
+/// The display manager of Geometry OS devices: lights every monitor and shows Wayland programs.
+///
+/// Start it from a TTY or as a service. Each option can also be given as an environment variable,
+/// GEOM_COMPOSITOR_ followed by its name in capitals.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "geom_compositor", version)]
+pub struct Options {
+    /// What displays are made of
+    #[arg(long, value_enum, default_value = "auto", env = "GEOM_COMPOSITOR_BACKEND")]
+    pub backend: BackendChoice,
+
+    /// The configuration file [default: /usr/local/share/GeometryOS/system/conf/geom_compositor.toml, where it exists]
+    #[arg(long, value_name = "FILE", env = "GEOM_COMPOSITOR_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// Drive only this display, by connector name (HDMI-A-1); the others are switched off. May be repeated
+    #[arg(short = 'w', long, value_name = "NAME", value_delimiter = ',', env = "GEOM_COMPOSITOR_DISPLAY")]
+    pub display: Vec<String>,
+
+    /// How the loss of a named display is taken: KEEP_CONNECTION_OPEN waits for it, DISCONNECT_ONCE
+    /// ends the service, both joined by "|" or "," survive the first loss only [default: the
+    /// configuration's]
+    #[arg(long, value_name = "TYPES", env = "GEOM_COMPOSITOR_CONNECT_TYPE")]
+    pub connect_type: Option<ConnectType>,
+
+    /// What draws: auto, pixman, gles or llvmpipe [default: the configuration's]
+    #[arg(long, value_name = "RENDERER", value_parser = renderer, env = "GEOM_COMPOSITOR_RENDERER")]
+    pub renderer: Option<RendererWish>,
+
+    /// Start this shell command as a client when displays are lit. May be repeated
+    #[arg(long, value_name = "CMD", env = "GEOM_COMPOSITOR_EXEC")]
+    pub exec: Vec<String>,
+
+    /// What is logged to standard error: error, warn, info, debug or trace, for all or for parts
+    /// ("info,geom_compositor::scanout=trace")
+    #[arg(long, value_name = "LEVELS", default_value = "info", env = "GEOM_COMPOSITOR_LOG")]
+    pub log: String,
+}
+
+fn renderer(text: &str) -> Result<RendererWish, String> {
+    let known = RendererWish::NAMES.iter().find(|(name, _)| *name == text).map(|(_, wish)| *wish);
+    known.ok_or_else(|| "write auto, pixman, gles or llvmpipe".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_of_the_readme() {
+        let options = Options::try_parse_from(["geom_compositor", "--connect-type=KEEP_CONNECTION_OPEN", "-w", "HDMI-A-1"]);
+        let options = options.map(|options| (options.connect_type, options.display));
+        assert!(options.is_ok_and(|(kind, display)| {
+            kind == Some(ConnectType::KEEP_CONNECTION_OPEN) && display == ["HDMI-A-1"]
+        }));
+        for wrong in [["--connect-type=ONCE"], ["--backend=x11"], ["--renderer=vulkan"]] {
+            let arguments = ["geom_compositor"].into_iter().chain(wrong);
+            assert!(Options::try_parse_from(arguments).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! wl_compositor and wl_subcompositor: surfaces and their commits.
+
+use smithay::backend::renderer::utils::on_commit_buffer_handler;
+use smithay::delegate_compositor;
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::reexports::wayland_server::Client;
+use smithay::wayland::compositor::{
+    get_role, is_sync_subsurface, CompositorClientState, CompositorHandler, CompositorState,
+};
+use smithay::wayland::shell::xdg::{XDG_POPUP_ROLE, XDG_TOPLEVEL_ROLE};
+
+use crate::clients::ClientData;
+use crate::shell::windows::{root, tell_scale};
+use crate::state::State;
+
+impl CompositorHandler for State {
+    fn compositor_state(&mut self) -> &mut CompositorState {
+        &mut self.protocols.compositor
+    }
+
+    fn client_compositor_state<'a>(&self, client: &'a Client) -> &'a CompositorClientState {
+        &ClientData::of(client).compositor
+    }
+
+    fn commit(&mut self, surface: &WlSurface) {
+        on_commit_buffer_handler::<Self>(surface);
+        if is_sync_subsurface(surface) {
+            return;
+        }
+        let root = root(surface);
+        if let Some(managed) = self.window_of(&root) {
+            managed.window.on_commit();
+        }
+        match get_role(surface) {
+            Some(XDG_TOPLEVEL_ROLE) => self.window_committed(surface),
+            Some(XDG_POPUP_ROLE) => self.popup_committed(surface),
+            Some("zwlr_layer_surface_v1") => self.layer_committed(surface),
+            _ => {}
+        }
+        self.pointer.committed(&root);
+        let Some(display) = self.display_of(&root) else { return };
+        if let Some(screen) = self.screens.get(&display) {
+            screen.output.enter(surface);
+            smithay::wayland::compositor::with_states(surface, |states| tell_scale(&screen.output, surface, states));
+        }
+        if self.is_seen(&display, &root) {
+            self.queue_redraw(&display);
+        }
+    }
+}
+
+delegate_compositor!(State);

@@ -1,0 +1,80 @@
+//! Wayland protocols, one a file: what each request means here.
+
+mod compositor;
+mod cursor_shape;
+mod data_device;
+mod decoration;
+mod dmabuf;
+mod fractional_scale;
+mod layer_shell;
+mod output;
+mod presentation;
+mod primary_selection;
+mod seat;
+mod shm;
+mod single_pixel_buffer;
+mod viewporter;
+mod xdg_shell;
+
+use smithay::reexports::wayland_server::DisplayHandle;
+use smithay::wayland::compositor::CompositorState;
+use smithay::wayland::cursor_shape::CursorShapeManagerState;
+use smithay::wayland::dmabuf::{DmabufGlobal, DmabufState};
+use smithay::wayland::fractional_scale::FractionalScaleManagerState;
+use smithay::wayland::output::OutputManagerState;
+use smithay::wayland::presentation::PresentationState;
+use smithay::wayland::selection::data_device::DataDeviceState;
+use smithay::wayland::selection::primary_selection::PrimarySelectionState;
+use smithay::wayland::shell::wlr_layer::WlrLayerShellState;
+use smithay::wayland::shell::xdg::decoration::XdgDecorationState;
+use smithay::wayland::shell::xdg::XdgShellState;
+use smithay::wayland::shm::ShmState;
+use smithay::wayland::single_pixel_buffer::SinglePixelBufferState;
+use smithay::wayland::viewporter::ViewporterState;
+
+use crate::state::State;
+
+/// The globals' states.
+pub struct Protocols {
+    pub compositor: CompositorState,
+    pub shm: ShmState,
+    pub dmabuf: DmabufState,
+    /// There once a renderer is, which decides about formats.
+    pub dmabuf_global: Option<DmabufGlobal>,
+    pub xdg_shell: XdgShellState,
+    pub layer_shell: WlrLayerShellState,
+    pub data_device: DataDeviceState,
+    pub primary_selection: PrimarySelectionState,
+    _output: OutputManagerState,
+    _decoration: XdgDecorationState,
+    _viewporter: ViewporterState,
+    _fractional_scale: FractionalScaleManagerState,
+    _presentation: PresentationState,
+    _cursor_shape: CursorShapeManagerState,
+    _single_pixel: SinglePixelBufferState,
+}
+
+/// The clock of presentation times and page flips: CLOCK_MONOTONIC (clock_gettime(2)).
+const MONOTONIC: u32 = 1;
+
+impl Protocols {
+    pub fn new(display: &DisplayHandle) -> Self {
+        Self {
+            compositor: CompositorState::new_v6::<State>(display),
+            shm: ShmState::new::<State>(display, shm::FORMATS),
+            dmabuf: DmabufState::new(),
+            dmabuf_global: None,
+            xdg_shell: XdgShellState::new::<State>(display),
+            layer_shell: WlrLayerShellState::new::<State>(display),
+            data_device: DataDeviceState::new::<State>(display),
+            primary_selection: PrimarySelectionState::new::<State>(display),
+            _output: OutputManagerState::new_with_xdg_output::<State>(display),
+            _decoration: XdgDecorationState::new::<State>(display),
+            _viewporter: ViewporterState::new::<State>(display),
+            _fractional_scale: FractionalScaleManagerState::new::<State>(display),
+            _presentation: PresentationState::new::<State>(display, MONOTONIC),
+            _cursor_shape: CursorShapeManagerState::new::<State>(display),
+            _single_pixel: SinglePixelBufferState::new::<State>(display),
+        }
+    }
+}

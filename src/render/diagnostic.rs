@@ -1,0 +1,98 @@
+//! The diagnostic screen: what a display without clients shows, so that nobody has to guess.
+
+use smithay::backend::allocator::Fourcc;
+use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
+use smithay::utils::Transform;
+
+use super::scene::SizedBuffer;
+use super::text::{block, letters, Line, Size};
+
+/// What there is to say about a display.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    pub display: String,
+    pub mode: String,
+    /// The Wayland socket's name.
+    pub address: String,
+    /// What went wrong lately, the latest last.
+    pub troubles: Vec<String>,
+    /// In pixels as the viewer sees them.
+    pub size: (u32, u32),
+}
+
+/// A drawn diagnostic screen, drawn again when its facts change.
+#[derive(Debug, Default)]
+pub struct Screen {
+    facts: Option<Facts>,
+    picture: Option<SizedBuffer>,
+}
+
+const BRIGHT: [u8; 3] = [0xff, 0xff, 0xff];
+const PLAIN: [u8; 3] = [0xa8, 0xb4, 0xc0];
+const WARNING: [u8; 3] = [0xff, 0xb4, 0x54];
+
+impl Screen {
+    /// The picture of these facts.
+    pub fn picture(&mut self, facts: Facts) -> Option<&SizedBuffer> {
+        if self.facts.as_ref() != Some(&facts) {
+            let magnification = (facts.size.1 / 720).max(1);
+            let block = block(&lines(&facts, magnification), magnification);
+            let size = (block.width as i32, block.height as i32);
+            let buffer =
+                MemoryRenderBuffer::from_slice(&block.argb, Fourcc::Argb8888, size, 1, Transform::Normal, None);
+            self.picture = Some(SizedBuffer(buffer, (block.width, block.height)));
+            self.facts = Some(facts);
+        }
+        self.picture.as_ref()
+    }
+}
+
+fn lines(facts: &Facts, magnification: u32) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut add = |text: String, size: Size, color: [u8; 3]| {
+        let most = letters(size, magnification, facts.size.0.saturating_sub(32)).max(8);
+        let mut rest: Vec<char> = text.chars().collect();
+        loop {
+            let next = rest.split_off(rest.len().min(most));
+            lines.push(Line { text: rest.iter().collect(), size, color });
+            if next.is_empty() {
+                break;
+            }
+            rest = next;
+        }
+    };
+    add(facts.display.clone(), Size::Large, BRIGHT);
+    add(facts.mode.clone(), Size::Medium, BRIGHT);
+    add(String::new(), Size::Small, PLAIN);
+    add(format!("geom_compositor {}", env!("CARGO_PKG_VERSION")), Size::Small, PLAIN);
+    add(format!("WAYLAND_DISPLAY={}", facts.address), Size::Small, PLAIN);
+    if !facts.troubles.is_empty() {
+        add(String::new(), Size::Small, PLAIN);
+    }
+    for trouble in &facts.troubles {
+        add(trouble.clone(), Size::Small, WARNING);
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> Facts {
+        Facts {
+            display: "HDMI-A-1".into(),
+            mode: "1920x1080@60.00".into(),
+            address: "wayland-1".into(),
+            troubles: vec!["x".repeat(500)],
+            size: (640, 480),
+        }
+    }
+
+    #[test]
+    fn long_troubles_are_wrapped() {
+        let mut screen = Screen::default();
+        let width = screen.picture(facts()).map(|picture| picture.1 .0);
+        assert!(width.is_some_and(|width| width <= 640), "{width:?}");
+    }
+}

@@ -1,0 +1,153 @@
+//! What one display shows at one moment, front to back, before any renderer sees it.
+
+use std::rc::Rc;
+
+use smithay::backend::allocator::dmabuf::Dmabuf;
+use smithay::backend::renderer::element::memory::{MemoryRenderBuffer, MemoryRenderBufferRenderElement};
+use smithay::backend::renderer::element::solid::{SolidColorBuffer, SolidColorRenderElement};
+use smithay::backend::renderer::element::surface::{render_elements_from_surface_tree, WaylandSurfaceRenderElement};
+use smithay::backend::renderer::element::Kind;
+use smithay::backend::renderer::utils::{Buffer, CommitCounter};
+use smithay::backend::renderer::{Color32F, ImportAll, ImportMem, Renderer};
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::render_elements;
+use smithay::utils::{Logical, Physical, Point, Rectangle, Size};
+use tracing::warn;
+
+use super::cursor::Picture;
+
+/// Behind everything.
+pub const BACKGROUND: Color32F = Color32F::new(0.063, 0.078, 0.102, 1.0);
+/// Around a window that does not fill its display.
+pub const BACKDROP: Color32F = Color32F::new(0.0, 0.0, 0.0, 1.0);
+
+render_elements! {
+    /// Everything that a display draws.
+    pub Element<R> where R: ImportAll + ImportMem;
+    Surface = WaylandSurfaceRenderElement<R>,
+    Memory = MemoryRenderBufferRenderElement<R>,
+    Solid = SolidColorRenderElement,
+}
+
+/// A picture of our own in memory, and its size in pixels.
+#[derive(Debug, Clone)]
+pub struct SizedBuffer(pub MemoryRenderBuffer, pub (u32, u32));
+
+fn buffer_size(buffer: &SizedBuffer) -> Size<i32, Logical> {
+    (buffer.1 .0 as i32, buffer.1 .1 as i32).into()
+}
+
+/// One thing to draw; locations are in the display's pixels.
+pub enum Item<'a> {
+    /// A surface with its subsurfaces.
+    Surface { surface: WlSurface, location: Point<i32, Physical> },
+    Memory { buffer: &'a SizedBuffer, location: Point<f64, Physical> },
+    Solid { buffer: &'a SolidColorBuffer, location: Point<i32, Physical> },
+}
+
+/// A pointer's picture on the display.
+pub struct Cursor {
+    /// None for a client's surface that only a renderer can show.
+    pub picture: Option<Rc<Picture>>,
+    pub surface: Option<WlSurface>,
+    /// Top left corner, in the display's pixels.
+    pub position: (i32, i32),
+}
+
+/// A buffer that may be shown as it is: it covers the display and nothing is above it.
+pub struct Direct {
+    pub dmabuf: Dmabuf,
+    /// Keeps the client from drawing into it.
+    pub buffer: Buffer,
+    pub commit: CommitCounter,
+}
+
+/// A display's picture.
+pub struct Scene<'a> {
+    pub scale: f64,
+    /// Front to back, without the cursor.
+    pub items: Vec<Item<'a>>,
+    pub cursor: Option<Cursor>,
+    /// The display is not turned, so that a cursor plane shows the picture upright.
+    pub cursor_plane_allowed: bool,
+    /// The cursor is drawn; false where a plane shows it.
+    pub draws_cursor: bool,
+    pub direct: Option<Direct>,
+}
+
+impl Scene<'_> {
+    /// The scene as a renderer draws it, front to back.
+    pub fn elements<R>(&self, renderer: &mut R) -> Vec<Element<R>>
+    where
+        R: Renderer + ImportAll + ImportMem,
+        R::TextureId: Clone + Send + 'static,
+    {
+        let mut elements = Vec::with_capacity(self.items.len() + 1);
+        if let Some(cursor) = self.cursor.as_ref().filter(|_| self.draws_cursor) {
+            let location = Point::<i32, Physical>::from(cursor.position);
+            match (&cursor.picture, &cursor.surface) {
+                (Some(picture), _) => self.memory(renderer, &picture.buffer, location.to_f64(), &mut elements),
+                (None, Some(surface)) => self.surface(renderer, surface, location, Kind::Cursor, &mut elements),
+                (None, None) => {}
+            }
+        }
+        for item in &self.items {
+            match item {
+                Item::Surface { surface, location } => {
+                    self.surface(renderer, surface, *location, Kind::Unspecified, &mut elements);
+                }
+                Item::Memory { buffer, location } => self.memory(renderer, buffer, *location, &mut elements),
+                Item::Solid { buffer, location } => {
+                    let solid = SolidColorRenderElement::from_buffer(buffer, *location, 1.0, 1.0, Kind::Unspecified);
+                    elements.push(solid.into());
+                }
+            }
+        }
+        elements
+    }
+
+    fn surface<R>(
+        &self,
+        renderer: &mut R,
+        surface: &WlSurface,
+        location: Point<i32, Physical>,
+        kind: Kind,
+        elements: &mut Vec<Element<R>>,
+    ) where
+        R: Renderer + ImportAll + ImportMem,
+        R::TextureId: Clone + Send + 'static,
+    {
+        let tree: Vec<WaylandSurfaceRenderElement<R>> =
+            render_elements_from_surface_tree(renderer, surface, location, self.scale, 1.0, kind);
+        elements.extend(tree.into_iter().map(Element::Surface));
+    }
+
+    fn memory<R>(
+        &self,
+        renderer: &mut R,
+        buffer: &SizedBuffer,
+        location: Point<f64, Physical>,
+        elements: &mut Vec<Element<R>>,
+    ) where
+        R: Renderer + ImportAll + ImportMem,
+        R::TextureId: Clone + Send + 'static,
+    {
+        // Our pictures are made of the display's own pixels: undo the scale that elements apply.
+        let pixels = buffer_size(buffer);
+        let source = Rectangle::from_size(pixels.to_f64());
+        let size = pixels.to_f64().downscale(self.scale).to_i32_round();
+        let made = MemoryRenderBufferRenderElement::from_buffer(
+            renderer,
+            location,
+            &buffer.0,
+            None,
+            Some(source),
+            Some(size),
+            Kind::Unspecified,
+        );
+        match made {
+            Ok(element) => elements.push(Element::Memory(element)),
+            Err(error) => warn!(%error, "a picture of our own can't be uploaded to the renderer"),
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! The road that every change takes: probe, plan, test commit, commit, publish.
+//!
+//! Hotplug, configuration, resume and a new Gpu all end here. Running it twice changes nothing.
+
+use std::collections::BTreeMap;
+
+use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
+use tracing::{debug, error, info, warn};
+
+use crate::backend::Backend;
+use crate::config::ConnectType;
+use crate::display::lifecycle::{Action, Event as LifeEvent};
+use crate::display::mode::Mode;
+use crate::display::plan::{self, logical_size, Plan, PlannedDisplay, Target as PlanTarget};
+use crate::gpu::device::Lit;
+use crate::scanout::redraw::Event;
+use crate::scanout::surface::{Scanout, Target};
+use crate::state::State;
+
+/// One display as the search found that it can be.
+struct Solved {
+    display: PlannedDisplay,
+    target: Target,
+    mode: Mode,
+    modes: Vec<Mode>,
+    physical_size: (u32, u32),
+}
+
+/// What a probe, a plan and the kernel's answers amount to.
+struct Solution {
+    lit: Vec<Solved>,
+    off: Vec<(String, LifeEvent)>,
+}
+
+/// So often a commit may fail after its test passed before the displays stay as they are.
+const COMMIT_TRIES: usize = 8;
+
+/// A `wl_output` global is withdrawn at once and destroyed when clients have had time to notice.
+const GLOBAL_GRACE: std::time::Duration = std::time::Duration::from_secs(5);
+
+impl State {
+    /// Runs the road. `cause` is for the log.
+    pub fn reconfigure(&mut self, cause: &str) {
+        if self.backend.is_paused() {
+            return;
+        }
+        let lit_before = self.screens.lit_names();
+        for attempt in 1..=COMMIT_TRIES {
+            let plan = self.plan();
+            let solution = self.solve(&plan);
+            // Buffers of displays that go dark may be on the screen until the commit.
+            let mut retired = Vec::new();
+            self.publish(&solution, &mut retired);
+            if self.commit_all(&solution) {
+                break;
+            }
+            if attempt == COMMIT_TRIES {
+                error!("the kernel refuses what it accepted in tests; displays stay as they are");
+                self.troubles.add("the kernel refuses to set modes that it accepted in tests; see its log".into());
+            }
+        }
+        self.backend.release_spares();
+        let lit = self.screens.lit_names();
+        if lit != lit_before {
+            info!(cause, displays = lit.join(" "), "displays lit");
+        } else {
+            debug!(cause, "displays unchanged");
+        }
+        self.pointer.location = self.screens.travel(self.pointer.location, self.pointer.location);
+        self.refresh_focus();
+        self.announce_dmabuf();
+        self.check_named();
+        self.redraw_all();
+    }
+
+    fn plan(&mut self) -> Plan {
+        let mut wishes = self.config.wishes.clone();
+        wishes.only.clone_from(&self.options.display);
+        let plan = plan::plan(&self.backend.present(), &wishes, &self.screens.places());
+        for planned in &plan.displays {
+            if let Some(complaint) = &planned.complaint {
+                warn!(display = planned.name, "{complaint}");
+                self.troubles.add(format!("{}: {complaint}", planned.name));
+            }
+        }
+        plan
+    }
+
+    fn solve(&mut self, plan: &Plan) -> Solution {
+        let mut solution = Solution { lit: Vec::new(), off: Vec::new() };
+        let mut by_gpu: BTreeMap<u64, Vec<&PlannedDisplay>> = BTreeMap::new();
+        for planned in &plan.displays {
+            match &planned.target {
+                PlanTarget::Lit { .. } => by_gpu.entry(planned.gpu).or_default().push(planned),
+                PlanTarget::Off(reason) => {
+                    debug!(display = planned.name, %reason, "display stays off");
+                    solution.off.push((planned.name.clone(), LifeEvent::SwitchedOff));
+                }
+            }
+        }
+        for (id, displays) in by_gpu {
+            self.solve_gpu(id, &displays, &mut solution);
+        }
+        for screen in self.screens.iter() {
+            let present = plan.display(&screen.name).is_some();
+            if !present {
+                solution.off.push((screen.name.clone(), LifeEvent::Gone));
+            }
+        }
+        solution
+    }
+
+    fn solve_gpu(&mut self, id: u64, displays: &[&PlannedDisplay], solution: &mut Solution) {
+        let modes_of = |display: &PlannedDisplay| match &display.target {
+            PlanTarget::Lit { modes } => modes.clone(),
+            PlanTarget::Off(_) => Vec::new(),
+        };
+        let solved = |display: &PlannedDisplay, mode: Mode, target: Target, physical_size: (u32, u32)| {
+            let mut display = display.clone();
+            let (width, height) = logical_size(&mode, display.scale, display.transform);
+            (display.place.width, display.place.height) = (width, height);
+            Solved { modes: modes_of(&display), display, target, mode, physical_size }
+        };
+        let Some(gpu) = self.backend.gpu_mut(id) else {
+            // Virtual displays: anything goes.
+            for display in displays {
+                if let Some(mode) = modes_of(display).first() {
+                    solution.lit.push(solved(display, *mode, Target::Memory, (0, 0)));
+                }
+            }
+            return;
+        };
+        let wanted: Vec<_> = displays.iter().map(|display| (display.name.clone(), modes_of(display))).collect();
+        let (_, outcome) = gpu.solve(&wanted);
+        debug!(gpu = %gpu.path.display(), tests = outcome.tests, lit = outcome.lit.len(), "search");
+        for assignment in outcome.lit {
+            let Some(display) = displays.get(assignment.request) else { continue };
+            let physical_size = gpu.objects.connector(&display.name).map_or((0, 0), |connector| connector.physical_size);
+            let target = Target::Crtc { gpu: id, index: assignment.crtc };
+            let wished = modes_of(display).first().copied();
+            if wished.is_some_and(|wished| wished != assignment.mode) {
+                let text = format!("{}: the kernel refuses its first choice of mode; using {}", display.name, assignment.mode);
+                warn!("{text}");
+                self.troubles.add(text);
+            }
+            solution.lit.push(solved(display, assignment.mode, target, physical_size));
+        }
+        for (request, failure) in outcome.failed {
+            let Some(display) = displays.get(request) else { continue };
+            let text = format!("{} stays off: {failure}", display.name);
+            warn!("{text}");
+            self.troubles.add(text);
+            solution.off.push((display.name.clone(), LifeEvent::Refused(failure.to_string())));
+        }
+    }
+
+    /// Brings displays, their globals and windows to the solution.
+    fn publish(&mut self, solution: &Solution, retired: &mut Vec<Scanout>) {
+        for (name, event) in &solution.off {
+            self.live(name, event.clone());
+            if let Some(screen) = self.screens.get_mut(name) {
+                if let Some(scanout) = screen.scanout.take() {
+                    if let Some(timer) = scanout.timer {
+                        self.handle.remove(timer);
+                    }
+                    retired.push(scanout);
+                }
+            }
+        }
+        for solved in &solution.lit {
+            let screen = self.screens.entry(&solved.display.name, solved.physical_size);
+            screen.configure(&solved.display, solved.mode, solved.display.place, &solved.modes);
+            let size = (u32::from(solved.mode.width), u32::from(solved.mode.height));
+            let fits = screen.scanout.as_ref().is_some_and(|scanout| scanout.target == solved.target && scanout.size() == size);
+            if !fits {
+                let scanout = Scanout::new(solved.target, &screen.output, size, solved.mode.refresh);
+                if let Some(old) = screen.scanout.replace(scanout) {
+                    if let Some(timer) = old.timer {
+                        self.handle.remove(timer);
+                    }
+                    retired.push(old);
+                }
+            }
+            smithay::desktop::layer_map_for_output(&screen.output).arrange();
+            self.live(&solved.display.name, LifeEvent::Lit);
+        }
+        self.place_windows();
+    }
+
+    /// Brings an event to a display's life and tells clients.
+    fn live(&mut self, name: &str, event: LifeEvent) {
+        let Some(screen) = self.screens.get_mut(name) else { return };
+        let gone = event == LifeEvent::Gone && screen.is_lit();
+        let (life, action) = std::mem::take(&mut screen.life).on(event);
+        screen.life = life;
+        if gone {
+            screen.losses += 1;
+            info!(display = name, losses = screen.losses, "monitor gone; its windows wait");
+        }
+        match action {
+            Action::None => {}
+            Action::Appear => screen.global = Some(screen.output.create_global::<Self>(&self.display_handle)),
+            Action::Vanish => {
+                let Some(global) = screen.global.take() else { return };
+                self.display_handle.disable_global::<Self>(global.clone());
+                let inserted = self.handle.insert_source(Timer::from_duration(GLOBAL_GRACE), move |_, (), state| {
+                    state.display_handle.remove_global::<State>(global.clone());
+                    TimeoutAction::Drop
+                });
+                if let Err(error) = inserted {
+                    warn!(%error, "no timer to destroy a wl_output");
+                }
+            }
+        }
+    }
+
+    /// Sets modes on every Gpu, with each new display's first frame. False where a commit failed
+    /// that its test had passed; the culprit is noted and the road may be tried again.
+    fn commit_all(&mut self, solution: &Solution) -> bool {
+        if let Backend::Headless(_) = self.backend {
+            return true;
+        }
+        let gpus: Vec<u64> = self.backend.gpus().map(|gpu| gpu.id).collect();
+        gpus.into_iter().fold(true, |good, gpu| self.commit_gpu(gpu, solution) && good)
+    }
+
+    fn commit_gpu(&mut self, id: u64, solution: &Solution) -> bool {
+        let mut lit: Vec<Lit> = Vec::new();
+        let mut fresh: Vec<(String, Mode)> = Vec::new();
+        for solved in &solution.lit {
+            let Target::Crtc { gpu, index } = solved.target else { continue };
+            if gpu != id {
+                continue;
+            }
+            let name = solved.display.name.clone();
+            if let Some(known) = self.unchanged_head(id, index, &name, &solved.mode) {
+                lit.push(known);
+                continue;
+            }
+            fresh.push((name.clone(), solved.mode));
+            let framebuffer = self.with_scene(&name, |state, scene| {
+                let State { screens, backend, .. } = state;
+                let scanout = screens.get_mut(&name)?.scanout.as_mut()?;
+                scanout.forget();
+                Some(scanout.first_frame(backend.gpu_mut(id)?, scene))
+            });
+            match framebuffer.flatten() {
+                Some(Ok(framebuffer)) => {
+                    let entry = self.backend.gpu_mut(id).and_then(|gpu| gpu.lit(&name, index, solved.mode, framebuffer));
+                    lit.extend(entry);
+                }
+                Some(Err(error)) => {
+                    warn!(display = name, %error, "its first frame can't be drawn");
+                    if let Some(gpu) = self.backend.gpu_mut(id) {
+                        gpu.refuse(&name, solved.mode);
+                    }
+                    return false;
+                }
+                None => return false,
+            }
+        }
+        let crtcs: Vec<usize> = lit.iter().map(|lit| lit.head.crtc).collect();
+        let Some(gpu) = self.backend.gpu_mut(id) else { return true };
+        if let Err(error) = gpu.commit(lit) {
+            warn!(gpu = %gpu.path.display(), %error, "mode setting failed after its test passed");
+            // Take one back at a time, the last first: the others keep their picture.
+            if let Some((name, mode)) = fresh.pop() {
+                gpu.refuse(&name, mode);
+            }
+            gpu.known = false;
+            return false;
+        }
+        gpu.retain(&crtcs);
+        for (name, mode) in fresh {
+            info!(display = name, %mode, "mode set");
+            self.redraw_event(&name, Event::Resumed);
+        }
+        true
+    }
+
+    /// The head of a CRTC that shows this display in this mode already.
+    fn unchanged_head(&mut self, gpu: u64, crtc: usize, display: &str, mode: &Mode) -> Option<Lit> {
+        let gpu = self.backend.gpu_mut(gpu)?;
+        let known = gpu.lit.get(&crtc).filter(|lit| gpu.known && lit.display == display)?.clone();
+        let timing = gpu.kms_mode(display, mode)?;
+        crate::gpu::device::same_timing(&timing, &known.head.mode).then_some(Lit { mode: *mode, ..known })
+    }
+
+    /// Displays named by `--display`: waited for, or their loss is the end.
+    fn check_named(&mut self) {
+        let connect_type = self.connect_type();
+        for name in self.options.display.clone() {
+            let (lit, losses) = self.screens.get(&name).map_or((false, 0), |screen| (screen.is_lit(), screen.losses));
+            if lit {
+                continue;
+            }
+            if losses > 0 && connect_type.is_final(losses) {
+                info!(display = name, losses, ?connect_type, "the display's loss is final");
+                self.stop();
+            } else if losses == 0 && !connect_type.contains(ConnectType::KEEP_CONNECTION_OPEN) {
+                let present = self.backend.connector_names().join(", ");
+                self.fail(format!("display {name} is not there; there are: {present}. Plug it in, name another by --display, or wait for it with --connect-type=KEEP_CONNECTION_OPEN"));
+            } else {
+                info!(display = name, "waiting for the display");
+            }
+        }
+    }
+
+    /// How losses are taken: the command line's word, or else the configuration's.
+    pub fn connect_type(&self) -> ConnectType {
+        self.options.connect_type.unwrap_or(self.config.connect_type)
+    }
+}

@@ -1,0 +1,152 @@
+//! From start to end: builds the state, runs the event loop, says how it ended.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Context, Result};
+use smithay::reexports::calloop::generic::Generic;
+use smithay::reexports::calloop::{EventLoop, Interest, LoopHandle, Mode, PostAction};
+use smithay::reexports::wayland_server::Display;
+use tracing::{info, warn};
+
+use crate::backend::{headless::Headless, Backend};
+use crate::clients::Clients;
+use crate::config::watch::Watch;
+use crate::config::{self, Config, Problem, DEFAULT_PATH};
+use crate::options::{BackendChoice, Options};
+use crate::session::{programs, signals};
+use crate::state::State;
+
+/// A compositor that is set up, before its loop runs.
+pub struct Compositor {
+    pub event_loop: EventLoop<'static, State>,
+    pub state: State,
+}
+
+fn read_config(options: &Options) -> (Config, Option<PathBuf>, Vec<Problem>) {
+    let path = match &options.config {
+        Some(path) => path.clone(),
+        None if Path::new(DEFAULT_PATH).exists() => DEFAULT_PATH.into(),
+        None => return (Config::default(), None, Vec::new()),
+    };
+    let (config, problems) = config::load(&path);
+    // Never refuse to start over a file: the defaults give a picture.
+    (config.unwrap_or_default(), Some(path), problems)
+}
+
+impl Compositor {
+    /// Everything but displays and the listening socket.
+    ///
+    /// # Errors
+    /// Where the system lacks what nothing can stand in for.
+    pub fn new(options: Options) -> Result<Self> {
+        let event_loop = EventLoop::try_new().context("create the event loop (epoll)")?;
+        let display = Display::<State>::new().context("create the Wayland display")?;
+        let (mut config, path, problems) = read_config(&options);
+        if let Some(renderer) = options.renderer {
+            config.renderer = renderer;
+        }
+        let handle = event_loop.handle();
+        let mut state =
+            State::new(display.handle(), handle.clone(), event_loop.get_signal(), options, config, path.clone())?;
+        state.report(&problems);
+        let source = Generic::new(display, Interest::READ, Mode::Level);
+        handle
+            .insert_source(source, |_, display, state| {
+                // SAFETY: the display is not dropped while it is a source.
+                let display = unsafe { display.get_mut() };
+                display.dispatch_clients(state)?;
+                Ok(PostAction::Continue)
+            })
+            .map_err(|error| error.error)
+            .context("watch for requests of clients")?;
+        if let Some(path) = path {
+            watch(&handle, &path);
+        }
+        Ok(Self { event_loop, state })
+    }
+
+    /// Starts the backend that the options name or the machine has.
+    ///
+    /// # Errors
+    /// Without a seat, or where no Gpu may be used.
+    pub fn start_backend(&mut self) -> Result<()> {
+        let choice = match self.state.options.backend {
+            BackendChoice::Auto if !Path::new("/sys/class/drm/version").exists() => BackendChoice::Headless,
+            other => other,
+        };
+        match choice {
+            BackendChoice::Headless => {
+                info!("no monitors are driven: displays are virtual");
+                self.state.backend = Backend::Headless(Headless::new(&self.state.config.headless)?);
+                self.state.reconfigure("start");
+            }
+            BackendChoice::Auto | BackendChoice::Kms => self.state.start_kms()?,
+        }
+        Ok(())
+    }
+
+    /// Runs until [`State::stop`].
+    ///
+    /// # Errors
+    /// Where the service has to end for a reason that is an error.
+    pub fn run(mut self) -> Result<()> {
+        let running = self.event_loop.run(None, &mut self.state, |state| state.turn());
+        running.context("the event loop")?;
+        match self.state.failure.take() {
+            Some(reason) => bail!(reason),
+            None => Ok(()),
+        }
+    }
+}
+
+impl State {
+    /// The end of each turn of the loop: what was said goes out.
+    pub fn turn(&mut self) {
+        self.shell.popups.cleanup();
+        if let Err(error) = self.display_handle.flush_clients() {
+            warn!(%error, "clients can't be written to");
+        }
+    }
+}
+
+fn watch(handle: &LoopHandle<'static, State>, path: &Path) {
+    let watch = match Watch::new(path) {
+        Ok(watch) => watch,
+        Err(error) => {
+            warn!(file = %path.display(), %error, "changes of the configuration will not be noticed");
+            return;
+        }
+    };
+    let source = Generic::new(watch, Interest::READ, Mode::Level);
+    let inserted = handle.insert_source(source, |_, watch, state| {
+        if watch.changed() {
+            state.reload();
+        }
+        Ok(PostAction::Continue)
+    });
+    if let Err(error) = inserted {
+        warn!(file = %path.display(), %error, "changes of the configuration will not be noticed");
+    }
+}
+
+/// The whole program.
+///
+/// # Errors
+/// What ends it with status 1, in words for a person.
+pub fn run(options: Options) -> Result<()> {
+    let exec = options.exec.clone();
+    let mut compositor = Compositor::new(options)?;
+    signals::listen(&compositor.event_loop.handle())?;
+    compositor.state.clients = Clients::listen(&compositor.event_loop.handle())?;
+    compositor.start_backend()?;
+    if compositor.state.failure.is_none() {
+        let address = compositor.state.clients.address().to_owned();
+        for command in exec {
+            if let Err(error) = programs::start(&command, &address) {
+                warn!("{error:#}");
+                compositor.state.troubles.add(format!("{error:#}"));
+            }
+        }
+    }
+    compositor.run()
+}

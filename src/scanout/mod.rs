@@ -1,0 +1,7 @@
+//! Scanout: getting buffers of one display onto its CRTC.
+
+pub mod clock;
+pub mod planes;
+pub mod redraw;
+pub mod surface;
+pub mod swapchain;

@@ -1,0 +1,332 @@
+//! One display's scanout: draws its scene into a buffer and hands it to the kernel.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drm::control::Device as ControlDevice;
+use smithay::backend::allocator::Buffer as _;
+use smithay::backend::renderer::damage::OutputDamageTracker;
+use smithay::backend::renderer::pixman::PixmanRenderer;
+use smithay::backend::renderer::sync::SyncPoint;
+use smithay::backend::renderer::utils::{Buffer, CommitCounter};
+use smithay::backend::renderer::{Bind, ImportAll, ImportMem, Renderer as SmithayRenderer, Texture};
+use smithay::desktop::utils::OutputPresentationFeedback;
+use smithay::output::Output;
+use smithay::reexports::calloop::RegistrationToken;
+use smithay::utils::{Physical, Rectangle};
+use tracing::{debug, warn};
+
+use super::clock::FrameClock;
+use super::planes::{CursorState, Imported};
+use super::redraw::Redraw;
+use super::swapchain::Swapchain;
+use crate::gpu::buffer::Drawable;
+use crate::gpu::card::{Blob, Framebuffer};
+use crate::gpu::commit::{self, CursorPlane, Frame};
+use crate::gpu::device::Gpu;
+use crate::gpu::renderer::Renderer;
+use crate::render::scene::{Direct, Scene, BACKGROUND};
+
+/// Where the picture goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    Crtc { gpu: u64, index: usize },
+    /// A virtual display: the picture stays in memory.
+    Memory,
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Submitted,
+    Unchanged,
+}
+
+/// One lit display's buffers, planes and pace.
+pub struct Scanout {
+    pub target: Target,
+    pub redraw: Redraw,
+    pub clock: FrameClock,
+    /// The timer that the redraw state waits for.
+    pub timer: Option<RegistrationToken>,
+    /// Clients waiting to hear when the submitted frame was shown.
+    pub feedback: Option<OutputPresentationFeedback>,
+    /// Frames shown, for virtual displays; the kernel counts its own.
+    pub sequence: u64,
+    tracker: OutputDamageTracker,
+    swapchain: Swapchain,
+    cursor: CursorState,
+    imported: Imported,
+    /// A client's buffer that the kernel shows, and the one it showed before until the flip.
+    direct: Option<Shown>,
+    retired: Option<Shown>,
+}
+
+/// A client's buffer on the screen: not released to the client while the kernel reads it.
+struct Shown {
+    framebuffer: Arc<Framebuffer>,
+    commit: CommitCounter,
+    _buffer: Buffer,
+}
+
+struct Drawn {
+    damage: Option<Vec<Rectangle<i32, Physical>>>,
+    sync: SyncPoint,
+}
+
+impl Scanout {
+    pub fn new(target: Target, output: &Output, size: (u32, u32), refresh: u32) -> Self {
+        Self {
+            target,
+            redraw: Redraw::default(),
+            clock: FrameClock::new(refresh),
+            timer: None,
+            feedback: None,
+            sequence: 0,
+            tracker: OutputDamageTracker::from_output(output),
+            swapchain: Swapchain::new(size),
+            cursor: CursorState::default(),
+            imported: Imported::default(),
+            direct: None,
+            retired: None,
+        }
+    }
+
+    pub fn size(&self) -> (u32, u32) {
+        self.swapchain.size()
+    }
+
+    /// Someone else may have changed what the CRTC shows: draw and set everything anew.
+    pub fn forget(&mut self) {
+        self.swapchain.forget();
+        self.cursor.shown = None;
+        self.direct = None;
+        self.clock.reset();
+    }
+
+    /// Draws the first frame, for the commit that sets the mode.
+    pub fn first_frame(&mut self, gpu: &mut Gpu, scene: &Scene<'_>) -> io::Result<Arc<Framebuffer>> {
+        self.swapchain.forget();
+        let (slot, _) = self.swapchain.acquire(|size| gpu.drawable(size))?;
+        let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
+        let drawn = draw_on_gpu(&mut gpu.renderer, drawable, &mut self.tracker, 0, scene)?;
+        drawn.sync.wait().map_err(io::Error::other)?;
+        let framebuffer = drawable.framebuffer().cloned().ok_or(io::ErrorKind::Unsupported)?;
+        self.swapchain.submitted(slot);
+        self.cursor.shown = None;
+        Ok(framebuffer)
+    }
+
+    /// Draws what changed and hands it to the kernel.
+    pub fn frame(&mut self, gpu: &mut Gpu, crtc: usize, scene: &mut Scene<'_>) -> io::Result<Outcome> {
+        let cursor = self.cursor_plane(gpu, crtc, scene);
+        scene.draws_cursor = cursor.is_none();
+        let cursor = cursor.unwrap_or(CursorPlane::Hidden);
+        let cursor_changed = match self.cursor.shown {
+            Some(shown) => shown != cursor,
+            None => gpu.objects.crtcs[crtc].cursor.is_some(),
+        };
+        let mut frame = Frame { cursor: cursor_changed.then_some(cursor), ..Frame::default() };
+
+        let direct = scene.direct.take();
+        let outcome = if direct.is_some_and(|direct| self.show_directly(gpu, crtc, direct, &mut frame)) {
+            if frame.primary.is_none() && frame.cursor.is_none() {
+                return Ok(Outcome::Unchanged);
+            }
+            let outcome = self.submit(gpu, crtc, &frame);
+            if outcome.is_ok() && frame.primary.is_some() {
+                self.swapchain.bypassed();
+            }
+            outcome
+        } else {
+            self.draw_and_submit(gpu, crtc, scene, &mut frame)
+        };
+        match &outcome {
+            Ok(Outcome::Submitted) => self.cursor.shown = Some(cursor),
+            Ok(Outcome::Unchanged) => {}
+            Err(error) if frame.cursor.is_some_and(|cursor| cursor != CursorPlane::Hidden) => {
+                warn!(%error, "the kernel refuses the frame with its cursor plane; the cursor is drawn from now on");
+                self.cursor.refuse();
+            }
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    fn cursor_plane(&mut self, gpu: &Gpu, crtc: usize, scene: &Scene<'_>) -> Option<CursorPlane> {
+        let cursor = scene.cursor.as_ref()?;
+        let picture = cursor.picture.as_ref()?;
+        if !scene.cursor_plane_allowed || !self.cursor.fits(gpu, crtc, picture) {
+            return None;
+        }
+        match self.cursor.place(gpu, picture, cursor.position) {
+            Ok(plane) => Some(plane),
+            Err(error) => {
+                warn!(%error, "no cursor plane; the cursor is drawn");
+                self.cursor.refuse();
+                None
+            }
+        }
+    }
+
+    /// Puts a client's buffer on the primary plane, where the kernel agrees.
+    fn show_directly(&mut self, gpu: &Gpu, crtc: usize, direct: Direct, frame: &mut Frame) -> bool {
+        let Some(framebuffer) = self.imported.framebuffer(gpu, crtc, &direct.dmabuf) else { return false };
+        let shown = self.direct.as_ref();
+        if shown.is_none() {
+            debug!("a client's buffer is scanned out directly");
+        }
+        if shown.is_none_or(|shown| shown.framebuffer.handle != framebuffer.handle || shown.commit != direct.commit) {
+            frame.primary = Some((framebuffer.handle, (direct.dmabuf.width(), direct.dmabuf.height())));
+            let next = Shown { framebuffer, commit: direct.commit, _buffer: direct.buffer };
+            self.retired = self.direct.replace(next);
+        }
+        true
+    }
+
+    fn draw_and_submit(&mut self, gpu: &mut Gpu, crtc: usize, scene: &Scene<'_>, frame: &mut Frame) -> io::Result<Outcome> {
+        let (slot, age) = self.swapchain.acquire(|size| gpu.drawable(size))?;
+        let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
+        let drawn = draw_on_gpu(&mut gpu.renderer, drawable, &mut self.tracker, age, scene)?;
+        let framebuffer = drawable.framebuffer().cloned().ok_or(io::ErrorKind::Unsupported)?;
+        // After a client's buffer even an unchanged picture has to come back.
+        let returns = self.direct.is_some();
+        if drawn.damage.is_some() || returns {
+            frame.primary = Some((framebuffer.handle, self.swapchain.size()));
+            let fences = gpu.objects.crtcs[crtc].primary.and_then(|plane| gpu.objects.planes.get(plane)?.ids?.in_fence_fd);
+            frame.fence = fences.and_then(|_| drawn.sync.export());
+            if frame.fence.is_none() {
+                drawn.sync.wait().map_err(io::Error::other)?;
+            }
+            if gpu.copies && !returns {
+                frame.damage = damage_clips(gpu, drawn.damage.as_deref().unwrap_or_default());
+            }
+        } else if frame.cursor.is_none() {
+            return Ok(Outcome::Unchanged);
+        }
+        let outcome = self.submit(gpu, crtc, frame)?;
+        if frame.primary.is_some() && outcome == Outcome::Submitted {
+            self.swapchain.submitted(slot);
+            self.retired = self.direct.take();
+            if let Some(lit) = gpu.lit.get_mut(&crtc) {
+                lit.framebuffer = framebuffer;
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn submit(&mut self, gpu: &Gpu, crtc: usize, frame: &Frame) -> io::Result<Outcome> {
+        if gpu.atomic {
+            commit::flip(&gpu.card, &gpu.objects, crtc, frame)?;
+            return Ok(Outcome::Submitted);
+        }
+        match frame.primary {
+            Some((framebuffer, _)) => {
+                commit::flip_legacy(&gpu.card, &gpu.objects, crtc, framebuffer)?;
+                Ok(Outcome::Submitted)
+            }
+            None => Ok(Outcome::Unchanged),
+        }
+    }
+
+    /// Draws a virtual display's frame.
+    pub fn memory_frame(&mut self, renderer: &mut PixmanRenderer, scene: &Scene<'_>) -> io::Result<Outcome> {
+        let (slot, age) = self.swapchain.acquire(Drawable::memory)?;
+        let Some(Drawable::Memory(image)) = self.swapchain.drawable(slot) else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let drawn = draw(renderer, image, &mut self.tracker, age, scene)?;
+        if drawn.damage.is_none() {
+            return Ok(Outcome::Unchanged);
+        }
+        self.swapchain.submitted(slot);
+        Ok(Outcome::Submitted)
+    }
+
+    /// A virtual display's picture: width, height and XRGB8888 pixels without padding.
+    pub fn memory_picture(&mut self) -> Option<(u32, u32, Vec<u8>)> {
+        let size = self.swapchain.size();
+        let Some(Drawable::Memory(image)) = self.swapchain.shown() else { return None };
+        let length = image.stride() * image.height();
+        // SAFETY: pixman allocated stride * height bytes, and nothing draws meanwhile.
+        let bytes = unsafe { std::slice::from_raw_parts(image.data().cast::<u8>(), length) };
+        let rows = bytes.chunks(image.stride()).flat_map(|row| row.iter().take(size.0 as usize * 4));
+        Some((size.0, size.1, rows.copied().collect()))
+    }
+
+    /// The submitted frame is on the screen.
+    pub fn presented(&mut self, time: Duration) {
+        self.clock.presented(time);
+        self.retired = None;
+    }
+}
+
+/// `FB_DAMAGE_CLIPS`: rectangles in framebuffer pixels (struct drm_mode_rect).
+fn damage_clips(gpu: &Gpu, damage: &[Rectangle<i32, Physical>]) -> Option<Blob> {
+    // The kernel takes any number; past these the whole is as cheap.
+    const MOST: usize = 16;
+    if damage.is_empty() || damage.len() > MOST {
+        return None;
+    }
+    let mut clips = [[0i32; 4]; MOST];
+    for (clip, rectangle) in clips.iter_mut().zip(damage) {
+        let (from, size) = (rectangle.loc, rectangle.size);
+        *clip = [from.x, from.y, from.x + size.w, from.y + size.h];
+    }
+    // Repeating the last fills the fixed size without changing the union.
+    let last = clips[damage.len() - 1];
+    clips[damage.len()..].fill(last);
+    Blob::new(&gpu.card, &clips).ok()
+}
+
+fn draw_on_gpu(
+    renderer: &mut Renderer,
+    drawable: &mut Drawable,
+    tracker: &mut OutputDamageTracker,
+    age: usize,
+    scene: &Scene<'_>,
+) -> io::Result<Drawn> {
+    match (renderer, drawable) {
+        (Renderer::Pixman(renderer), Drawable::Dumb { image, .. } | Drawable::Memory(image)) => {
+            draw(renderer.as_mut(), image, tracker, age, scene)
+        }
+        (Renderer::Gles { renderer, .. }, Drawable::Gbm { dmabuf, .. }) => {
+            draw(renderer.as_mut(), dmabuf, tracker, age, scene)
+        }
+        _ => Err(io::Error::other("the buffer belongs to another renderer")),
+    }
+}
+
+fn draw<R, T>(
+    renderer: &mut R,
+    target: &mut T,
+    tracker: &mut OutputDamageTracker,
+    age: usize,
+    scene: &Scene<'_>,
+) -> io::Result<Drawn>
+where
+    R: SmithayRenderer + ImportAll + ImportMem + Bind<T>,
+    R::TextureId: Texture + Clone + Send + 'static,
+    R::Error: Send + Sync + 'static,
+{
+    let elements = scene.elements(renderer);
+    let mut framebuffer = renderer.bind(target).map_err(io::Error::other)?;
+    let result = tracker
+        .render_output(renderer, &mut framebuffer, age, &elements, BACKGROUND)
+        .map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(Drawn { damage: result.damage.cloned(), sync: result.sync })
+}
+
+/// Reads page flips from a Gpu: CRTC, time of the first scanned out pixel, sequence number.
+pub fn page_flips(gpu: &Gpu) -> io::Result<Vec<(usize, Duration, u32)>> {
+    let events = gpu.card.receive_events()?;
+    Ok(events
+        .filter_map(|event| match event {
+            drm::control::Event::PageFlip(flip) => {
+                Some((gpu.objects.crtc_index(flip.crtc)?, flip.duration, flip.frame))
+            }
+            _ => None,
+        })
+        .collect())
+}

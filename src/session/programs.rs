@@ -1,0 +1,47 @@
+//! Programs that `--exec` starts.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+use calloop::signals::{Signal, Signals};
+use rustix::process::{waitpid, Pid, WaitOptions};
+use tracing::{info, warn};
+
+/// Starts a shell command as a Wayland client.
+///
+/// # Errors
+/// Where there is no shell to run it.
+pub fn start(command: &str, wayland_display: &str) -> Result<()> {
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", command])
+        .env("WAYLAND_DISPLAY", wayland_display)
+        .env_remove("DISPLAY")
+        .stdin(Stdio::null());
+    // SAFETY: sets this thread's signal mask, nothing else. Ours has signals blocked that the loop
+    // reads; programs must not inherit that.
+    unsafe {
+        shell.pre_exec(|| {
+            Signals::new(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGCHLD])
+                .map(drop)
+                .map_err(std::io::Error::from)
+        });
+    }
+    let child = shell.spawn().with_context(|| format!("start {command:?}"))?;
+    info!(command, pid = child.id(), "program started");
+    Ok(())
+}
+
+/// Collects programs that ended.
+pub fn reap() {
+    while let Ok(Some((pid, status))) = waitpid(None::<Pid>, WaitOptions::NOHANG) {
+        let pid = pid.as_raw_nonzero();
+        match (status.exit_status(), status.terminating_signal()) {
+            (Some(0), _) => info!(%pid, "program ended"),
+            (Some(code), _) => warn!(%pid, code, "program ended with an error"),
+            (_, Some(signal)) => warn!(%pid, signal, "program was killed"),
+            _ => {}
+        }
+    }
+}

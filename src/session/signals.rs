@@ -1,0 +1,25 @@
+//! Signals as events of the loop.
+
+use anyhow::{Context, Result};
+use calloop::signals::{Signal, Signals};
+use smithay::reexports::calloop::LoopHandle;
+use tracing::info;
+
+use crate::state::State;
+
+/// Ends cleanly on the usual signals, reloads on SIGHUP's terminal-less meaning, reaps programs.
+pub fn listen(handle: &LoopHandle<'static, State>) -> Result<()> {
+    let signals = Signals::new(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGCHLD])
+        .context("watch for signals")?;
+    handle
+        .insert_source(signals, |event, &mut (), state| match event.signal() {
+            Signal::SIGCHLD => super::programs::reap(),
+            signal => {
+                info!(?signal, "ended by a signal");
+                state.stop();
+            }
+        })
+        .map_err(|error| error.error)
+        .context("watch for signals")?;
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! Who has the keyboard, and what is under a point.
+
+use smithay::desktop::{layer_map_for_output, LayerSurface, WindowSurfaceType};
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::utils::{IsAlive, Logical, Point, SERIAL_COUNTER};
+use smithay::wayland::seat::WaylandFocus;
+use smithay::wayland::shell::wlr_layer::{KeyboardInteractivity, Layer};
+
+use super::windows::{root, Managed};
+use crate::display::screen::Screen;
+use crate::state::State;
+
+/// A surface under a point, and the place of its origin in the layout.
+pub type Under = (WlSurface, Point<f64, Logical>);
+
+impl State {
+    /// Windows that are seen on a display, front to back: dialogs, then the window itself.
+    pub fn seen_windows(&self, display: &str) -> Vec<&Managed> {
+        let here = |managed: &&Managed| managed.shown_on.as_deref() == Some(display);
+        let stack: Vec<&Managed> = self.shell.windows.iter().filter(here).collect();
+        let Some(top) = stack.last() else { return Vec::new() };
+        // The window under the topmost dialogs.
+        let mut base = *top;
+        while let Some(parent) = base.parent() {
+            match stack.iter().find(|managed| managed.is(&parent)) {
+                Some(parent) => base = parent,
+                None => break,
+            }
+        }
+        let belongs = |managed: &Managed| {
+            let mut next = managed.parent();
+            while let Some(parent) = next {
+                if base.is(&parent) {
+                    return true;
+                }
+                next = stack.iter().find(|managed| managed.is(&parent)).and_then(|managed| managed.parent());
+            }
+            false
+        };
+        let mut seen: Vec<&Managed> = stack.iter().rev().copied().filter(|managed| belongs(managed)).collect();
+        seen.push(base);
+        seen
+    }
+
+    /// Gives a window the keyboard and puts it in front.
+    pub fn focus_window(&mut self, surface: &WlSurface) {
+        let Some(place) = self.shell.windows.iter().position(|managed| managed.is(surface)) else { return };
+        let managed = self.shell.windows.remove(place);
+        // Its dialogs stay above it.
+        let (dialogs, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.shell.windows)
+            .into_iter()
+            .partition(|other| other.parent().is_some_and(|parent| managed.is(&parent)));
+        self.shell.windows = others;
+        let display = managed.shown_on.clone();
+        self.shell.windows.push(managed);
+        self.shell.windows.extend(dialogs);
+        if let Some(display) = display {
+            self.shell.focused_display = Some(display.clone());
+            self.queue_redraw(&display);
+        }
+        let target = self.shell.windows.last().and_then(|managed| managed.window.wl_surface().map(|own| own.into_owned()));
+        self.set_keyboard_focus(target);
+    }
+
+    /// Gives the keyboard to the frontmost window of the focused display, or of any.
+    pub fn focus_top(&mut self) {
+        let on = |managed: &&Managed| managed.shown_on.is_some() && managed.shown_on == self.shell.focused_display;
+        let top = self.shell.windows.iter().rev().find(on).or(self.shell.windows.last());
+        let target = top.and_then(|managed| managed.window.wl_surface().map(|own| own.into_owned()));
+        self.set_keyboard_focus(target);
+    }
+
+    fn set_keyboard_focus(&mut self, target: Option<WlSurface>) {
+        let target = self.exclusive_layer().or(target);
+        for managed in &self.shell.windows {
+            let active = target.as_ref().is_some_and(|target| managed.is(target));
+            if managed.window.set_activated(active) {
+                if let Some(toplevel) = managed.toplevel() {
+                    toplevel.send_pending_configure();
+                }
+            }
+        }
+        let Some(keyboard) = self.seat.get_keyboard() else { return };
+        if keyboard.current_focus() != target {
+            keyboard.set_focus(self, target, SERIAL_COUNTER.next_serial());
+        }
+    }
+
+    /// A layer surface that takes the keyboard from everyone (a lock, a launcher).
+    fn exclusive_layer(&self) -> Option<WlSurface> {
+        self.screens.lit().into_iter().find_map(|screen| {
+            let layers = layer_map_for_output(&screen.output);
+            let wants = |layer: &&LayerSurface| {
+                layer.cached_state().keyboard_interactivity == KeyboardInteractivity::Exclusive
+                    && matches!(layer.layer(), Layer::Top | Layer::Overlay)
+                    && layer.alive()
+                    && layers.layer_geometry(layer).is_some_and(|geometry| !geometry.is_empty())
+            };
+            let found = layers.layers().rev().find(wants).map(|layer| layer.wl_surface().clone());
+            found
+        })
+    }
+
+    /// A click or touch: focuses what is under it.
+    pub fn focus_at(&mut self, point: Point<f64, Logical>) {
+        let Some(screen) = self.screens.at(point) else { return };
+        self.shell.focused_display = Some(screen.name.clone());
+        let Some((surface, _)) = self.surface_under(point) else { return };
+        let root = root(&surface);
+        if self.window_of(&root).is_some() {
+            let focused = self.seat.get_keyboard().and_then(|keyboard| keyboard.current_focus());
+            if focused.as_ref() != Some(&root) {
+                self.focus_window(&root);
+            }
+            return;
+        }
+        let Some(screen) = self.screens.at(point) else { return };
+        let wants = {
+            let layers = layer_map_for_output(&screen.output);
+            let layer = layers.layer_for_surface(&root, WindowSurfaceType::TOPLEVEL);
+            layer.is_some_and(LayerSurface::can_receive_keyboard_focus)
+        };
+        if wants {
+            self.set_keyboard_focus(Some(root));
+        }
+    }
+
+    /// The layout changed or a layer came or went: the keyboard goes where it belongs.
+    pub fn refresh_focus(&mut self) {
+        let current = self.seat.get_keyboard().and_then(|keyboard| keyboard.current_focus());
+        let stays = current.filter(|surface| surface.alive());
+        match stays {
+            Some(surface) => self.set_keyboard_focus(Some(surface)),
+            None => self.focus_top(),
+        }
+    }
+
+    /// The surface that gets pointer and touch input at a place of the layout.
+    pub fn surface_under(&self, point: Point<f64, Logical>) -> Option<Under> {
+        let screen = self.screens.at(point)?;
+        let local = screen.local(point);
+        let origin = screen.geometry().loc.to_f64();
+        let global = |(surface, location): (WlSurface, Point<i32, Logical>)| (surface, location.to_f64() + origin);
+        let windows = self.seen_windows(&screen.name);
+        let fullscreen = windows.last().is_some_and(|managed| managed.fullscreen);
+        let above: &[Layer] = if fullscreen { &[Layer::Overlay] } else { &[Layer::Overlay, Layer::Top] };
+        if let Some(found) = above.iter().find_map(|layer| layer_under(screen, *layer, local)) {
+            return Some(global(found));
+        }
+        for managed in windows {
+            let Some(location) = self.window_location(managed) else { continue };
+            let origin = location - managed.window.geometry().loc;
+            let inside = managed.window.surface_under(local - origin.to_f64(), WindowSurfaceType::ALL);
+            if let Some((surface, offset)) = inside {
+                return Some(global((surface, offset + origin)));
+            }
+        }
+        let below = [Layer::Bottom, Layer::Background];
+        below.iter().find_map(|layer| layer_under(screen, *layer, local)).map(global)
+    }
+}
+
+fn layer_under(screen: &Screen, layer: Layer, local: Point<f64, Logical>) -> Option<(WlSurface, Point<i32, Logical>)> {
+    let layers = layer_map_for_output(&screen.output);
+    let found = layers.layers_on(layer).rev().find_map(|surface| {
+        let place = layers.layer_geometry(surface)?.loc;
+        let (found, offset) = surface.surface_under(local - place.to_f64(), WindowSurfaceType::ALL)?;
+        Some((found, offset + place))
+    });
+    found
+}

@@ -1,0 +1,23 @@
+//! Where windows go: each fills a display.
+//!
+//! A window's home is the display that a rule names, or that the client asks for, or else the
+//! focused one. While its home is dark it is shown on the nearest lit display, and goes home when
+//! the monitor is back. Of the windows on a display the latest is seen, with its dialogs above it.
+
+pub mod focus;
+pub mod scene;
+pub mod windows;
+
+use smithay::desktop::PopupManager;
+
+/// The shell's state.
+#[derive(Default)]
+pub struct Shell {
+    /// Back to front.
+    pub windows: Vec<windows::Managed>,
+    /// Windows without a picture yet.
+    pub unmapped: Vec<windows::Managed>,
+    pub popups: PopupManager,
+    /// The display that has the focus, by name; it may have gone dark since.
+    pub focused_display: Option<String>,
+}

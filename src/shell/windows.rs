@@ -1,0 +1,301 @@
+//! Windows from their first commit to their end.
+
+use smithay::backend::renderer::utils::with_renderer_surface_state;
+use smithay::desktop::Window;
+use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel::State as ToplevelStateFlag;
+use smithay::reexports::wayland_server::protocol::wl_output::WlOutput;
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::output::Output;
+use smithay::utils::{Logical, Point, Rectangle, Size};
+use smithay::wayland::compositor::{get_parent, send_surface_state, with_states};
+use smithay::wayland::fractional_scale::with_fractional_scale;
+use smithay::wayland::seat::WaylandFocus;
+use smithay::wayland::shell::xdg::{ToplevelSurface, XdgToplevelSurfaceData};
+use smithay::desktop::layer_map_for_output;
+use tracing::{debug, info};
+
+use crate::config::WindowTraits;
+use crate::state::State;
+
+/// A window and its place.
+#[derive(Debug, Clone)]
+pub struct Managed {
+    pub window: Window,
+    /// The display that it belongs to, by name. None until its first commit.
+    pub home: Option<String>,
+    /// The lit display that it is shown on now.
+    pub shown_on: Option<String>,
+    /// The client asked for the whole display.
+    pub fullscreen: bool,
+}
+
+impl Managed {
+    pub fn toplevel(&self) -> Option<&ToplevelSurface> {
+        self.window.toplevel()
+    }
+
+    pub fn is(&self, surface: &WlSurface) -> bool {
+        self.window.wl_surface().is_some_and(|own| *own == *surface)
+    }
+
+    /// The window that this one is a dialog of.
+    pub fn parent(&self) -> Option<WlSurface> {
+        self.toplevel()?.parent()
+    }
+}
+
+/// The root of a surface's tree of subsurfaces.
+pub fn root(surface: &WlSurface) -> WlSurface {
+    let mut root = surface.clone();
+    while let Some(parent) = get_parent(&root) {
+        root = parent;
+    }
+    root
+}
+
+/// Whether a surface shows anything.
+fn has_picture(surface: &WlSurface) -> bool {
+    with_renderer_surface_state(surface, |state| state.buffer().is_some()).unwrap_or(false)
+}
+
+/// App id and title as the client set them.
+pub fn traits(toplevel: &ToplevelSurface) -> (Option<String>, Option<String>) {
+    with_states(toplevel.wl_surface(), |states| {
+        let data = states.data_map.get::<XdgToplevelSurfaceData>();
+        let data = data.map(|data| data.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        data.map(|data| (data.app_id.clone(), data.title.clone())).unwrap_or_default()
+    })
+}
+
+impl State {
+    pub fn new_window(&mut self, toplevel: ToplevelSurface) {
+        let window = Window::new_wayland_window(toplevel);
+        self.shell.unmapped.push(Managed { window, home: None, shown_on: None, fullscreen: false });
+    }
+
+    pub fn window_of(&self, surface: &WlSurface) -> Option<&Managed> {
+        self.shell.windows.iter().chain(&self.shell.unmapped).find(|managed| managed.is(surface))
+    }
+
+    fn window_of_mut(&mut self, surface: &WlSurface) -> Option<&mut Managed> {
+        let shell = &mut self.shell;
+        shell.windows.iter_mut().chain(&mut shell.unmapped).find(|managed| managed.is(surface))
+    }
+
+    /// The display that a window should belong to: its rule's, its parent's, the one it asked
+    /// for, the focused one, the first.
+    fn choose_home(&self, managed: &Managed) -> Option<String> {
+        let toplevel = managed.toplevel()?;
+        let (app_id, title) = traits(toplevel);
+        let window = WindowTraits { app_id: app_id.as_deref(), title: title.as_deref() };
+        let rule = self.config.rules.iter().find(|rule| rule.applies(window)).map(|rule| rule.display.clone());
+        let parent = || self.window_of(&managed.parent()?)?.home.clone();
+        let focused = || {
+            let name = self.shell.focused_display.clone()?;
+            self.screens.get(&name).filter(|screen| screen.is_lit()).map(|screen| screen.name.clone())
+        };
+        let first = || self.screens.lit().first().map(|screen| screen.name.clone());
+        rule.or_else(parent).or_else(|| managed.home.clone()).or_else(focused).or_else(first)
+    }
+
+    /// The lit display that stands for a window's home.
+    fn stand_in(&self, home: Option<&str>) -> Option<String> {
+        let screen = home.and_then(|home| self.screens.get(home));
+        match screen {
+            Some(screen) if screen.is_lit() => Some(screen.name.clone()),
+            Some(screen) => self.screens.nearest(screen.place).map(|screen| screen.name.clone()),
+            None => self.screens.lit().first().map(|screen| screen.name.clone()),
+        }
+    }
+
+    /// The area that a window fills on a display, in the display's logical pixels.
+    fn area(&self, display: &str, fullscreen: bool) -> Option<Rectangle<i32, Logical>> {
+        let screen = self.screens.get(display)?;
+        if fullscreen {
+            return Some(Rectangle::from_size(screen.geometry().size));
+        }
+        Some(layer_map_for_output(&screen.output).non_exclusive_zone())
+    }
+
+    /// Tells a window its size and state; dialogs choose their own.
+    pub fn configure_window(&self, managed: &Managed) {
+        let Some(toplevel) = managed.toplevel() else { return };
+        let area = managed.shown_on.as_deref().and_then(|display| self.area(display, managed.fullscreen));
+        let fills = managed.parent().is_none() || managed.fullscreen;
+        toplevel.with_pending_state(|state| {
+            if fills {
+                // Without any display the window keeps the size it had.
+                state.size = area.map(|area| area.size).or(state.size);
+                state.bounds = state.size;
+                let (on, off) = match managed.fullscreen {
+                    true => (ToplevelStateFlag::Fullscreen, ToplevelStateFlag::Maximized),
+                    false => (ToplevelStateFlag::Maximized, ToplevelStateFlag::Fullscreen),
+                };
+                state.states.set(on);
+                state.states.unset(off);
+            } else {
+                state.bounds = area.map(|area| area.size);
+                state.states.unset(ToplevelStateFlag::Maximized);
+                state.states.unset(ToplevelStateFlag::Fullscreen);
+            }
+        });
+        if toplevel.is_initial_configure_sent() {
+            toplevel.send_pending_configure();
+        } else {
+            toplevel.send_configure();
+        }
+        self.tell_scale(managed);
+    }
+
+    /// Tells a window's surfaces the scale of their display.
+    fn tell_scale(&self, managed: &Managed) {
+        let Some(screen) = managed.shown_on.as_deref().and_then(|name| self.screens.get(name)) else { return };
+        managed.window.with_surfaces(|surface, states| tell_scale(&screen.output, surface, states));
+    }
+
+    /// A commit of a toplevel's own surface.
+    pub fn window_committed(&mut self, surface: &WlSurface) {
+        if let Some(place) = self.shell.unmapped.iter().position(|managed| managed.is(surface)) {
+            let mut managed = self.shell.unmapped[place].clone();
+            if has_picture(surface) {
+                self.shell.unmapped.remove(place);
+                self.map_window(managed);
+            } else if managed.toplevel().is_some_and(|toplevel| !toplevel.is_initial_configure_sent()) {
+                managed.home = self.choose_home(&managed);
+                managed.shown_on = self.stand_in(managed.home.as_deref());
+                self.configure_window(&managed);
+                self.shell.unmapped[place] = managed;
+            }
+            return;
+        }
+        let Some(place) = self.shell.windows.iter().position(|managed| managed.is(surface)) else { return };
+        if !has_picture(surface) {
+            let managed = self.shell.windows.remove(place);
+            self.hide_window(&managed);
+            self.shell.unmapped.push(Managed { shown_on: None, ..managed });
+            self.focus_top();
+        }
+    }
+
+    fn map_window(&mut self, mut managed: Managed) {
+        managed.home = self.choose_home(&managed);
+        managed.shown_on = self.stand_in(managed.home.as_deref());
+        self.configure_window(&managed);
+        self.enter_display(&managed);
+        if let Some(toplevel) = managed.toplevel() {
+            let (app_id, title) = traits(toplevel);
+            info!(app_id, title, home = managed.home, display = managed.shown_on, "window shown");
+        }
+        let surface = managed.window.wl_surface().map(|surface| surface.into_owned());
+        self.shell.windows.push(managed);
+        if let Some(surface) = surface {
+            self.focus_window(&surface);
+        }
+    }
+
+    fn enter_display(&mut self, managed: &Managed) {
+        let Some(name) = &managed.shown_on else { return };
+        let Some(screen) = self.screens.get(name) else { return };
+        managed.window.with_surfaces(|surface, _| screen.output.enter(surface));
+        self.queue_redraw(&name.clone());
+    }
+
+    fn hide_window(&mut self, managed: &Managed) {
+        let Some(name) = &managed.shown_on else { return };
+        if let Some(screen) = self.screens.get(name) {
+            managed.window.with_surfaces(|surface, _| screen.output.leave(surface));
+        }
+        self.queue_redraw(&name.clone());
+    }
+
+    pub fn window_destroyed(&mut self, toplevel: &ToplevelSurface) {
+        let surface = toplevel.wl_surface();
+        self.shell.unmapped.retain(|managed| !managed.is(surface));
+        if let Some(place) = self.shell.windows.iter().position(|managed| managed.is(surface)) {
+            let managed = self.shell.windows.remove(place);
+            debug!(display = managed.shown_on, "window closed");
+            if let Some(name) = &managed.shown_on {
+                self.queue_redraw(&name.clone());
+            }
+            self.focus_top();
+        }
+    }
+
+    /// A client asks for the whole of a display, or gives it back.
+    pub fn set_fullscreen(&mut self, toplevel: &ToplevelSurface, fullscreen: bool, output: Option<WlOutput>) {
+        let wished = output.as_ref().and_then(Output::from_resource);
+        let wished = wished.and_then(|output| self.screens.of_output(&output)).map(|screen| screen.name.clone());
+        let Some(managed) = self.window_of_mut(toplevel.wl_surface()) else { return };
+        managed.fullscreen = fullscreen;
+        managed.home = wished.or(managed.home.take());
+        let known = managed.clone();
+        if !toplevel.is_initial_configure_sent() {
+            // Answered with the first configure.
+            return;
+        }
+        self.place_window(&known);
+        // The protocol wants an answer even where nothing changed.
+        toplevel.send_configure();
+    }
+
+    /// Puts a window on the display that it belongs to now.
+    fn place_window(&mut self, managed: &Managed) {
+        let mut next = managed.clone();
+        next.home = self.choose_home(managed);
+        next.shown_on = self.stand_in(next.home.as_deref());
+        if next.shown_on != managed.shown_on {
+            self.hide_window(managed);
+        }
+        if let Some(surface) = next.window.wl_surface() {
+            if let Some(entry) = self.window_of_mut(&surface) {
+                *entry = next.clone();
+            }
+        }
+        self.configure_window(&next);
+        if next.shown_on != managed.shown_on {
+            info!(from = managed.shown_on, to = next.shown_on, home = next.home, "window moved");
+            self.enter_display(&next);
+        }
+    }
+
+    /// Displays came, went or changed size: every window finds its place again.
+    pub fn place_windows(&mut self) {
+        for managed in self.shell.windows.clone() {
+            // A home that a rule does not name stays: the window returns when its monitor does.
+            self.place_window(&managed);
+        }
+        for managed in self.shell.unmapped.clone().iter().filter(|managed| managed.home.is_some()) {
+            self.place_window(managed);
+        }
+    }
+
+    /// Sends every window on a display its size again: a panel took or gave back room.
+    pub fn refit_windows(&self, display: &str) {
+        for managed in self.shell.windows.iter().filter(|managed| managed.shown_on.as_deref() == Some(display)) {
+            self.configure_window(managed);
+        }
+    }
+
+    /// Where a window stands on its display, and how large it is there, in logical pixels.
+    pub fn window_location(&self, managed: &Managed) -> Option<Point<i32, Logical>> {
+        let display = managed.shown_on.as_deref()?;
+        let area = self.area(display, managed.fullscreen)?;
+        let geometry = managed.window.geometry();
+        let centre = |area: Rectangle<i32, Logical>, size: Size<i32, Logical>| {
+            area.loc + Point::from(((area.size.w - size.w).max(0) / 2, (area.size.h - size.h).max(0) / 2))
+        };
+        let over = managed
+            .parent()
+            .and_then(|parent| self.shell.windows.iter().find(|managed| managed.is(&parent)))
+            .filter(|parent| parent.shown_on == managed.shown_on)
+            .and_then(|parent| Some(Rectangle::new(self.window_location(parent)?, parent.window.geometry().size)));
+        Some(centre(over.unwrap_or(area), geometry.size))
+    }
+}
+
+/// Tells a surface the scale and transform of the display that it is on.
+pub fn tell_scale(output: &Output, surface: &WlSurface, states: &smithay::wayland::compositor::SurfaceData) {
+    let scale = output.current_scale();
+    send_surface_state(surface, states, scale.integer_scale(), output.current_transform());
+    with_fractional_scale(states, |fractional| fractional.set_preferred_scale(scale.fractional_scale()));
+}

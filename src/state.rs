@@ -1,0 +1,181 @@
+//! The whole state, and what belongs to no room alone: the log of troubles, the end.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use smithay::input::{Seat, SeatState};
+use smithay::reexports::calloop::{LoopHandle, LoopSignal};
+use smithay::reexports::input::Device;
+use smithay::reexports::wayland_server::DisplayHandle;
+use smithay::utils::{Clock, Monotonic};
+use tracing::{info, warn};
+
+use crate::backend::Backend;
+use crate::clients::Clients;
+use crate::config::{Config, Problem};
+use crate::display::screens::Screens;
+use crate::input::devices::xkb;
+use crate::input::keys::Chord;
+use crate::input::pointer::PointerState;
+use crate::options::Options;
+use crate::protocols::Protocols;
+use crate::shell::Shell;
+
+/// What went wrong lately, for the diagnostic screen.
+#[derive(Debug, Default)]
+pub struct Troubles(VecDeque<String>);
+
+impl Troubles {
+    const MOST: usize = 6;
+
+    pub fn add(&mut self, text: String) {
+        if self.0.contains(&text) {
+            return;
+        }
+        if self.0.len() == Self::MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back(text);
+    }
+
+    /// Forgets those that `stale` names.
+    pub fn retire(&mut self, stale: impl Fn(&str) -> bool) {
+        self.0.retain(|text| !stale(text));
+    }
+
+    pub fn recent(&self) -> Vec<String> {
+        self.0.iter().cloned().collect()
+    }
+}
+
+/// Everything that the event loop hands to its callbacks.
+pub struct State {
+    pub display_handle: DisplayHandle,
+    pub handle: LoopHandle<'static, State>,
+    pub signal: LoopSignal,
+    pub clock: Clock<Monotonic>,
+    pub options: Options,
+    pub config: Config,
+    pub config_path: Option<PathBuf>,
+    pub protocols: Protocols,
+    pub seat_state: SeatState<State>,
+    pub seat: Seat<State>,
+    pub screens: Screens,
+    pub shell: Shell,
+    pub pointer: PointerState,
+    pub devices: Vec<Device>,
+    pub exit_chord: Option<Chord>,
+    pub clients: Clients,
+    pub backend: Backend,
+    pub troubles: Troubles,
+    /// Why the service ends, where it is an error.
+    pub failure: Option<String>,
+    stopping: bool,
+}
+
+impl State {
+    pub fn new(
+        display_handle: DisplayHandle,
+        handle: LoopHandle<'static, State>,
+        signal: LoopSignal,
+        options: Options,
+        config: Config,
+        config_path: Option<PathBuf>,
+    ) -> Result<Self> {
+        let mut seat_state = SeatState::new();
+        let mut seat = seat_state.new_wl_seat(&display_handle, "seat0");
+        let keyboard = &config.keyboard;
+        let mut troubles = Troubles::default();
+        let added = seat.add_keyboard(xkb(keyboard), keyboard.repeat_delay, keyboard.repeat_rate);
+        if let Err(error) = added {
+            warn!(%error, layout = keyboard.layout, "xkb knows no such keyboard; using the US layout");
+            troubles.add(format!("keyboard layout {:?} is unknown to xkb; see [keyboard] in the configuration", keyboard.layout));
+            let standard = Config::default().keyboard;
+            seat.add_keyboard(xkb(&standard), keyboard.repeat_delay, keyboard.repeat_rate)
+                .context("xkb has no keyboard layouts; install the package xkb-data")?;
+        }
+        let pointer = PointerState::new(&config.cursor_theme, config.cursor_size);
+        let mut state = Self {
+            protocols: Protocols::new(&display_handle),
+            display_handle,
+            handle,
+            signal,
+            clock: Clock::new(),
+            options,
+            config,
+            config_path,
+            seat_state,
+            seat,
+            screens: Screens::default(),
+            shell: Shell::default(),
+            pointer,
+            devices: Vec::new(),
+            exit_chord: None,
+            clients: Clients::default(),
+            backend: Backend::None,
+            troubles,
+            failure: None,
+            stopping: false,
+        };
+        state.read_exit_chord();
+        Ok(state)
+    }
+
+    /// Time of the monotonic clock, as page flips are stamped.
+    pub fn now(&self) -> Duration {
+        self.clock.now().into()
+    }
+
+    fn read_exit_chord(&mut self) {
+        match Chord::new(&self.config.exit_keys) {
+            Ok(chord) => self.exit_chord = chord,
+            Err(error) => {
+                warn!("{error}");
+                self.troubles.add(error);
+            }
+        }
+    }
+
+    /// Reports mistakes of the configuration in the log and on the diagnostic screen.
+    pub fn report(&mut self, problems: &[Problem]) {
+        for problem in problems {
+            warn!("{problem}");
+            self.troubles.add(problem.to_string());
+        }
+    }
+
+    /// The configuration file changed: what of it is sound applies, the rest is reported.
+    pub fn reload(&mut self) {
+        let Some(path) = self.config_path.clone() else { return };
+        let (config, problems) = crate::config::load(&path);
+        let prefix = path.display().to_string();
+        self.troubles.retire(|text| text.starts_with(&prefix));
+        self.report(&problems);
+        if let Some(config) = config {
+            info!(file = %path.display(), "configuration applied");
+            self.config = config;
+            self.read_exit_chord();
+            self.reconfigure_input();
+            self.reconfigure("configuration");
+            self.place_windows();
+        }
+        self.redraw_all();
+    }
+
+    /// Ends the event loop; the service ends with status 0.
+    pub fn stop(&mut self) {
+        if !self.stopping {
+            self.stopping = true;
+            info!("stopping");
+        }
+        self.signal.stop();
+    }
+
+    /// Ends the service with status 1 and a message.
+    pub fn fail(&mut self, reason: String) {
+        self.failure = Some(reason);
+        self.stop();
+    }
+}
