@@ -247,6 +247,7 @@ impl Machine {
 
     /// Copies a program of the host to where the guest's ordinary user may run it.
     pub fn install(&self, from: &Path, to: &str) -> Result<()> {
+        let from = from.canonicalize().with_context(|| from.display().to_string())?;
         self.done(Request::Install { from: from.display().to_string(), to: to.into() })
     }
 

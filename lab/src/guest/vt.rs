@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
 use geom_lab::protocol::VtState;
-use rustix::ioctl::{ioctl, Getter, IntegerSetter};
+use rustix::ioctl::{ioctl, Getter, IntegerSetter, Opcode};
 
-const VT_ACTIVATE: u32 = 0x5606;
-const VT_GETMODE: u32 = 0x5601;
-const KDGETMODE: u32 = 0x4b3b;
-const KDGKBMODE: u32 = 0x4b44;
+const VT_ACTIVATE: Opcode = 0x5606;
+const VT_GETMODE: Opcode = 0x5601;
+const KDGETMODE: Opcode = 0x4b3b;
+const KDGKBMODE: Opcode = 0x4b44;
 
 #[repr(C)]
 #[derive(Default)]
