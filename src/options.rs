@@ -52,7 +52,7 @@ pub struct Options {
 
     /// What is logged to standard error: error, warn, info, debug or trace, for all or for parts
     /// ("info,geom_compositor::scanout=trace")
-    #[arg(long, value_name = "LEVELS", default_value = "info", env = "GEOM_COMPOSITOR_LOG")]
+    #[arg(long, value_name = "LEVELS", default_value = "info,smithay=warn", env = "GEOM_COMPOSITOR_LOG")]
     pub log: String,
 }
 

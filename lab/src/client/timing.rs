@@ -1,0 +1,63 @@
+//! Figures of an animated client: commit to presentation, missed frames.
+
+use std::time::Duration;
+
+/// Shown frames as `wp_presentation` tells them.
+pub struct Timing {
+    wanted: Option<u32>,
+    latencies: Vec<Duration>,
+    presented: Vec<Duration>,
+    refresh: Duration,
+    discarded: u32,
+}
+
+/// Now on the clock of presentation times, CLOCK_MONOTONIC.
+pub fn now() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+impl Timing {
+    pub fn new(wanted: Option<u32>) -> Self {
+        Self { wanted, latencies: Vec::new(), presented: Vec::new(), refresh: Duration::ZERO, discarded: 0 }
+    }
+
+    pub fn shown(&mut self, committed: Duration, presented: Duration, refresh: Duration) {
+        if self.latencies.is_empty() {
+            println!("first frame at {:.6}", presented.as_secs_f64());
+        }
+        self.latencies.push(presented.saturating_sub(committed));
+        self.presented.push(presented);
+        self.refresh = refresh;
+    }
+
+    pub fn discarded(&mut self) {
+        self.discarded += 1;
+    }
+
+    /// Whether enough frames were shown; then their figures are told.
+    pub fn is_done(&self) -> bool {
+        let Some(wanted) = self.wanted else { return false };
+        if (self.latencies.len() as u32) < wanted {
+            return false;
+        }
+        let mut sorted = self.latencies.clone();
+        sorted.sort();
+        let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share).round() as usize].as_secs_f64() * 1000.0;
+        let interval = if self.refresh.is_zero() { Duration::from_nanos(16_666_667) } else { self.refresh };
+        let missed: f64 = self
+            .presented
+            .windows(2)
+            .map(|pair| ((pair[1].saturating_sub(pair[0])).as_secs_f64() / interval.as_secs_f64()).round() - 1.0)
+            .filter(|missed| *missed > 0.0)
+            .sum();
+        println!(
+            "figures frames={} median_ms={:.3} p99_ms={:.3} missed={missed} discarded={}",
+            self.latencies.len(),
+            at(0.5),
+            at(0.99),
+            self.discarded
+        );
+        true
+    }
+}
