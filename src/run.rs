@@ -90,8 +90,11 @@ impl Compositor {
     /// # Errors
     /// Where the service has to end for a reason that is an error.
     pub fn run(mut self) -> Result<()> {
-        let running = self.event_loop.run(None, &mut self.state, |state| state.turn());
-        running.context("the event loop")?;
+        // The start may have found that there is nothing to run for.
+        if !self.state.is_stopping() {
+            let running = self.event_loop.run(None, &mut self.state, |state| state.turn());
+            running.context("the event loop")?;
+        }
         match self.state.failure.take() {
             Some(reason) => bail!(reason),
             None => Ok(()),

@@ -173,6 +173,10 @@ impl State {
         self.signal.stop();
     }
 
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
     /// Ends the service with status 1 and a message.
     pub fn fail(&mut self, reason: String) {
         self.failure = Some(reason);

@@ -18,7 +18,7 @@ use crate::protocol::{Answer, Ending, GpuNames, GpuSpec, ProgramSpec, Request, V
 use crate::{Keyboard, Picture, Pointer, Touch};
 
 /// How long any single step may take. Far above what one takes on a loaded machine.
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_secs(30);
 
 /// What to boot.
 #[derive(Debug, Clone)]
@@ -278,7 +278,7 @@ impl Machine {
         }
     }
 
-    /// Looks until `condition` holds, and says what was waited for where it does not in a minute.
+    /// Looks until `condition` holds, and says what was waited for where it does not within the bound.
     pub fn until(&self, what: &str, mut condition: impl FnMut(&Self) -> Result<bool>) -> Result<()> {
         let deadline = Instant::now() + BOUND;
         loop {
@@ -288,6 +288,7 @@ impl Machine {
                 Err(error) => Some(error),
             };
             if Instant::now() > deadline {
+                self.tell_story();
                 let why = last.map(|error| format!(": {error:#}")).unwrap_or_default();
                 bail!("waited {BOUND:?} in vain for: {what}{why}");
             }
@@ -341,9 +342,6 @@ fn end(kernel: &mut Child) {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.tell_story();
-        }
         self.link.post(Request::PowerOff);
         let deadline = Instant::now() + Duration::from_secs(3);
         while Instant::now() < deadline && matches!(self.kernel.try_wait(), Ok(None)) {
@@ -354,13 +352,13 @@ impl Drop for Machine {
 }
 
 impl Machine {
-    /// A failed test shows what its programs and the guest's kernel said.
+    /// What waited in vain shows what the programs and the guest's kernel said.
     fn tell_story(&self) {
         let Ok(entries) = std::fs::read_dir(self.folder.path()) else { return };
         for path in entries.flatten().map(|entry| entry.path()) {
             if path.extension().is_some_and(|extension| extension == "log") {
                 let text = std::fs::read_to_string(&path).unwrap_or_default();
-                let tail: Vec<_> = text.lines().rev().take(60).collect();
+                let tail: Vec<_> = text.lines().rev().take(25).collect();
                 let _ = writeln!(std::io::stderr(), "--- {}", path.display());
                 for line in tail.iter().rev() {
                     let _ = writeln!(std::io::stderr(), "{line}");

@@ -37,8 +37,11 @@ pub struct GpuSpec {
     pub name: String,
     /// One connector an entry: whether a monitor is plugged in when the GPU appears.
     pub connectors: Vec<bool>,
-    /// How many CRTCs there are; fewer than connectors makes a kernel that refuses to light all.
+    /// How many CRTCs there are; each reaches every encoder.
     pub crtcs: usize,
+    /// How many encoders there are. Connectors that share one can't be lit together, which only
+    /// the kernel's refusal tells.
+    pub encoders: usize,
     /// Whether each CRTC has a cursor plane.
     pub cursor: bool,
     /// How many overlay planes each CRTC has.
@@ -52,6 +55,7 @@ impl GpuSpec {
             name: name.into(),
             connectors: vec![true; connectors],
             crtcs: connectors,
+            encoders: connectors,
             cursor: true,
             overlays: 0,
         }

@@ -17,7 +17,7 @@ use tracing::warn;
 use super::cursor::Picture;
 
 /// Behind everything.
-pub const BACKGROUND: Color32F = Color32F::new(0.063, 0.078, 0.102, 1.0);
+pub const BACKGROUND: Color32F = Color32F::new(16.0 / 255.0, 20.0 / 255.0, 26.0 / 255.0, 1.0);
 /// Around a window that does not fill its display.
 pub const BACKDROP: Color32F = Color32F::new(0.0, 0.0, 0.0, 1.0);
 

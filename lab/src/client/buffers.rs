@@ -50,8 +50,14 @@ fn memory(length: u64) -> Result<File> {
 
 fn fill(file: &mut File, offset: u64, color: u32, count: usize) -> Result<()> {
     file.seek(SeekFrom::Start(offset))?;
-    let pixels = (color | 0xff00_0000).to_le_bytes().repeat(count);
-    Ok(file.write_all(&pixels)?)
+    let chunk = (color | 0xff00_0000).to_le_bytes().repeat(count.min(1 << 16));
+    let mut left = count * 4;
+    while left > 0 {
+        let length = left.min(chunk.len());
+        file.write_all(&chunk[..length])?;
+        left -= length;
+    }
+    Ok(())
 }
 
 impl Buffer {

@@ -41,8 +41,6 @@ pub fn create(spec: &GpuSpec) -> Result<GpuNames> {
     fs::create_dir(&gpu).with_context(|| format!("create {}", gpu.display()))?;
     for index in 0..spec.crtcs {
         let crtc = make(&format!("crtcs/crtc{index}"))?;
-        let encoder = make(&format!("encoders/encoder{index}"))?;
-        symlink(&crtc, encoder.join("possible_crtcs/crtc"))?;
         let planes = std::iter::once(PRIMARY)
             .chain(std::iter::repeat_n(OVERLAY, spec.overlays))
             .chain(spec.cursor.then_some(CURSOR));
@@ -52,16 +50,16 @@ pub fn create(spec: &GpuSpec) -> Result<GpuNames> {
             symlink(&crtc, plane.join("possible_crtcs/crtc"))?;
         }
     }
+    for index in 0..spec.encoders {
+        let encoder = make(&format!("encoders/encoder{index}"))?;
+        for crtc in 0..spec.crtcs {
+            symlink(gpu.join(format!("crtcs/crtc{crtc}")), encoder.join(format!("possible_crtcs/crtc{crtc}")))?;
+        }
+    }
     for (index, connected) in spec.connectors.iter().enumerate() {
         let connector = make(&format!("connectors/connector{index}"))?;
-        // With as many CRTCs as connectors each has its own, as on most hardware; with fewer they
-        // share all of them.
-        for encoder in 0..spec.crtcs {
-            if spec.crtcs < spec.connectors.len() || encoder == index {
-                let target = gpu.join(format!("encoders/encoder{encoder}"));
-                symlink(target, connector.join(format!("possible_encoders/encoder{encoder}")))?;
-            }
-        }
+        let encoder = gpu.join(format!("encoders/encoder{}", index % spec.encoders));
+        symlink(encoder, connector.join("possible_encoders/encoder"))?;
         write(connector.join("status"), status(*connected))?;
     }
     let before = cards()?;
@@ -86,7 +84,7 @@ pub fn create(spec: &GpuSpec) -> Result<GpuNames> {
 pub fn remove(name: &str) -> Result<()> {
     let gpu = folder(name);
     write(gpu.join("enabled"), "0")?;
-    for kind in ["planes", "encoders", "connectors", "crtcs"] {
+    for kind in ["connectors", "encoders", "planes", "crtcs"] {
         let mut items: Vec<PathBuf> = Vec::new();
         for entry in fs::read_dir(gpu.join(kind))? {
             items.push(entry?.path());

@@ -165,7 +165,10 @@ fn mount_all() -> Result<()> {
     for (link, target) in [("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1")] {
         let _ = std::os::unix::fs::symlink(target, Path::new("/dev").join(link));
     }
-    fs::set_permissions("/dev/null", fs::Permissions::from_mode(0o666))?;
+    // As the rules of Debian's desktop session have it.
+    for device in ["/dev/null", "/dev/udmabuf"] {
+        fs::set_permissions(device, fs::Permissions::from_mode(0o666))?;
+    }
     fs::create_dir_all(SHARED)?;
     let command_line = fs::read_to_string("/proc/cmdline")?;
     let folder = command_line

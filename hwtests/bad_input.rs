@@ -1,0 +1,137 @@
+//! What comes wrong from outside gets a message and costs nobody else anything.
+
+use std::time::Duration;
+
+use anyhow::{ensure, Result};
+use geom_lab::protocol::{Ending, GpuSpec};
+
+use crate::world::{Bench, World, CONFIG, GREEN, RED};
+
+#[test]
+fn a_broken_configuration_still_gives_a_picture() -> Result<()> {
+    let bench = Bench::new(&[GpuSpec::new("gpu0", 2)])?;
+    let config = "renderer = \"vulkan\"\n[displays.Virtual-1]\nmode = \"1x1\"\nscale = \"big\"\n";
+    let world = bench.start(config, &[])?;
+    let log = world.log()?;
+    for line in [
+        format!("{CONFIG}:1: renderer = \"vulkan\" is not allowed; allowed: \"auto\""),
+        format!("{CONFIG}:4: displays.\"Virtual-1\".scale = \"big\" is not allowed; allowed: a number from 0.25 to 8"),
+        "mode 1x1 is not in the monitor's list; using 1024x768@60.00".to_owned(),
+    ] {
+        ensure!(log.contains(&line), "no {line:?} in:\n{log}");
+    }
+    // And on the diagnostic screen.
+    world.until_picture("Virtual-1", "troubles", |picture| picture.share(|pixel| pixel[0] > 0xa0 && pixel[2] < 0x80) > 0.001)?;
+    // Worse: no TOML at all. What was sound stays.
+    world.machine.write(CONFIG, "renderer = [\n")?;
+    world.until_logged("geom_compositor.toml:")?;
+    world.until_logged("not TOML")?;
+    world.client("red", &[])?;
+    world.until_shows("Virtual-1", RED)?;
+    world.finish()
+}
+
+#[test]
+fn a_missing_configuration_is_reported() -> Result<()> {
+    let bench = Bench::new(&[GpuSpec::new("gpu0", 1)])?;
+    let world = bench.start("", &["--config", "/nowhere/file.toml"]);
+    // clap takes one --config only.
+    ensure!(world.is_err());
+    let bench = Bench::new(&[GpuSpec::new("gpu0", 1)])?;
+    let argv = [crate::world::COMPOSITOR, "--config", "/nowhere/file.toml"];
+    let compositor = bench.machine.user("compositor", &argv, &[("NO_COLOR", "1")])?;
+    bench.machine.until_logged(&compositor, "/nowhere/file.toml: cannot be read")?;
+    bench.machine.until_logged(&compositor, "displays lit")?;
+    Ok(())
+}
+
+#[test]
+fn an_unknown_display_is_an_error_or_waited_for() -> Result<()> {
+    let bench = Bench::new(&[GpuSpec::new("gpu0", 2)])?;
+    let compositor = bench.launch("", &["-w", "HDMI-A-9", "--connect-type=DISCONNECT_ONCE"], &[])?;
+    let ending = bench.machine.wait(&compositor, Duration::from_secs(30))?;
+    ensure!(ending == Some(Ending::Exited(1)), "{ending:?}");
+    let log = std::fs::read_to_string(&compositor.log)?;
+    ensure!(log.contains("display HDMI-A-9 is not there; there are: Virtual-1, Virtual-2"), "{log}");
+    Ok(())
+}
+
+#[test]
+fn no_seat_ends_it_with_a_remedy() -> Result<()> {
+    let bench = Bench::without_seat(&[GpuSpec::new("gpu0", 1)])?;
+    let compositor = bench.launch("", &[], &[("LIBSEAT_BACKEND", "seatd")])?;
+    let ending = bench.machine.wait(&compositor, Duration::from_secs(30))?;
+    ensure!(ending == Some(Ending::Exited(1)), "{ending:?}");
+    let log = std::fs::read_to_string(&compositor.log)?;
+    ensure!(log.contains("no seat") && log.contains("systemctl start seatd"), "{log}");
+    Ok(())
+}
+
+#[test]
+fn no_permission_ends_it_with_a_remedy() -> Result<()> {
+    // The seat daemon serves another user.
+    let bench = Bench::without_seat(&[GpuSpec::new("gpu0", 1)])?;
+    let seatd = bench.machine.root("seatd", &["seatd", "-u", "daemon"], &[])?;
+    bench.machine.until_logged(&seatd, "seatd started")?;
+    bench.machine.run("chmod", &["chmod", "600", "/run/seatd.sock"])?;
+    let compositor = bench.launch("", &[], &[("LIBSEAT_BACKEND", "seatd")])?;
+    let ending = bench.machine.wait(&compositor, Duration::from_secs(30))?;
+    ensure!(ending == Some(Ending::Exited(1)), "{ending:?}");
+    let log = std::fs::read_to_string(&compositor.log)?;
+    ensure!(log.contains("Permission denied") && log.contains("usermod"), "{log}");
+    Ok(())
+}
+
+#[test]
+fn no_runtime_folder_ends_it_with_a_remedy() -> Result<()> {
+    let bench = Bench::new(&[GpuSpec::new("gpu0", 1)])?;
+    let compositor = bench.launch("", &[], &[("XDG_RUNTIME_DIR", "/nowhere")])?;
+    let ending = bench.machine.wait(&compositor, Duration::from_secs(30))?;
+    ensure!(ending == Some(Ending::Exited(1)), "{ending:?}");
+    ensure!(std::fs::read_to_string(&compositor.log)?.contains("XDG_RUNTIME_DIR must name a folder"));
+    Ok(())
+}
+
+#[test]
+fn a_gpu_that_refuses_everything_leaves_the_others_alone() -> Result<()> {
+    let bench = Bench::new(&[GpuSpec::new("gpu0", 1), GpuSpec::new("gpu1", 1)])?;
+    // Another program is master of the second card: every commit on it is refused.
+    bench.machine.root("thief", &["sh", "-c", "exec 9<>/dev/dri/card1; echo held; exec sleep 1000"], &[])?;
+    bench.machine.until("the other master", |machine| {
+        Ok(machine.read("/sys/kernel/debug/dri/1/clients")?.lines().any(|line| line.contains(" y ")))
+    })?;
+    let world = bench.start("", &[])?;
+    world.client("red", &["--fullscreen", "Virtual-1"])?;
+    world.until_shows("Virtual-1", RED)?;
+    let log = world.log()?;
+    ensure!(log.contains("card1") && log.contains("WARN"), "{log}");
+    world.machine.signal(&world.compositor, 15)?;
+    let ending = world.machine.wait(&world.compositor, Duration::from_secs(30))?;
+    ensure!(ending == Some(Ending::Exited(0)), "{ending:?}");
+    Ok(())
+}
+
+#[test]
+fn a_client_that_sends_garbage_is_thrown_out() -> Result<()> {
+    let world = World::monitors(1)?;
+    let good = world.client("green", &["--color", "00ff00"])?;
+    world.until_shows("Virtual-1", GREEN)?;
+    for round in 0..3 {
+        let bad = world.client(&format!("garbage{round}"), &["--garbage"])?;
+        world.machine.until_logged(&bad, "thrown out")?;
+    }
+    ensure!(world.machine.wait(&good, Duration::ZERO)?.is_none(), "the neighbour ended");
+    world.until_shows("Virtual-1", GREEN)?;
+    world.finish()
+}
+
+#[test]
+fn a_buffer_of_ten_thousand_pixels() -> Result<()> {
+    let world = World::monitors(1)?;
+    let huge = world.client("huge", &["--size", "10000x10000", "--color", "00ff00"])?;
+    world.until_shows("Virtual-1", GREEN)?;
+    world.machine.signal(&huge, 15)?;
+    world.client("red", &[])?;
+    world.until_shows("Virtual-1", RED)?;
+    world.finish()
+}

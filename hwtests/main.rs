@@ -1,0 +1,11 @@
+//! The compositor on a real kernel's KMS, in the lab: each test boots a machine of its own.
+
+mod bad_input;
+mod hotplug;
+mod input;
+mod lights;
+mod placement;
+mod scanout;
+mod session;
+mod storm;
+mod world;
