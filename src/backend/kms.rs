@@ -100,7 +100,8 @@ impl Kms {
             })
             .map_err(|error| error.error)
             .context("watch the GPU for page flips")?;
-        self.gpus.push(GpuEntry { gpu, candidate, token });
+        let connected = gpu.objects.connectors.iter().filter(|connector| connector.state.connected).count();
+        self.gpus.push(GpuEntry { gpu, candidate: Candidate { connected, ..candidate }, token });
         self.sort();
         Ok(())
     }

@@ -124,12 +124,15 @@ impl<K: Kernel> Search<'_, K> {
 
 /// A CRTC for as many requests as possible: each request's first, where one can be found.
 ///
-/// Augmenting paths (bipartite matching); CRTCs in use now are tried first.
+/// Augmenting paths (bipartite matching).
 fn match_crtcs(requests: &[Request]) -> Vec<Option<usize>> {
     fn augment(requests: &[Request], request: usize, owner: &mut Vec<(usize, usize)>, seen: &mut Vec<usize>) -> bool {
         let wanted = &requests[request];
-        let order = wanted.current.iter().chain(wanted.crtcs.iter().filter(|crtc| Some(**crtc) != wanted.current));
-        for crtc in order.copied().filter(|crtc| wanted.crtcs.contains(crtc)) {
+        let is_taken = |crtc: usize| owner.iter().any(|(owned, _)| *owned == crtc);
+        let mut order = wanted.crtcs.clone();
+        // Its own first, then free ones: taking another's makes that one flash.
+        order.sort_by_key(|crtc| (Some(*crtc) != wanted.current, is_taken(*crtc)));
+        for crtc in order {
             if seen.contains(&crtc) {
                 continue;
             }

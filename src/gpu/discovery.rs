@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{major, minor, Dev};
 
-/// What udev says of a device, read before it is opened.
+/// What decides about the order of devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     pub id: Dev,
     pub path: PathBuf,
     /// The firmware's own choice for the boot screen.
     pub boot_vga: bool,
+    /// Monitors plugged in; 0 until the device was opened and probed.
     pub connected: usize,
     /// simpledrm and its kin, which own the firmware's framebuffer until the real driver comes.
     pub firmware: bool,
@@ -25,13 +26,7 @@ impl Candidate {
         let boot_vga = fs::read_to_string(device.join("device/boot_vga")).is_ok_and(|text| text.trim() == "1");
         let modalias = fs::read_to_string(device.join("device/modalias")).unwrap_or_default();
         let firmware = FIRMWARE_DRIVERS.iter().any(|driver| modalias.contains(driver));
-        let connected = fs::read_dir(&device)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter(|entry| fs::read_to_string(entry.path().join("status")).is_ok_and(|text| text.trim() == "connected"))
-            .count();
-        Self { id, path: path.to_owned(), boot_vga, connected, firmware }
+        Self { id, path: path.to_owned(), boot_vga, connected: 0, firmware }
     }
 }
 
