@@ -14,7 +14,7 @@ use anyhow::{bail, ensure, Context, Result};
 use rustix::process::{kill_process_group, Pid, Signal};
 
 use crate::link::Link;
-use crate::protocol::{Answer, Ending, GpuNames, GpuSpec, ProgramSpec, Request, VtState};
+use crate::protocol::{Answer, Deed, Ending, GpuNames, GpuSpec, Measurement, ProgramSpec, Request, VtState};
 use crate::{Keyboard, Picture, Pointer, Touch};
 
 /// How long any single step may take. Far above what one takes on a loaded machine.
@@ -184,6 +184,17 @@ impl Machine {
         let log = self.folder.path().join(format!("{}.log", spec.log));
         match self.call(Request::Spawn(spec))? {
             Answer::Pid(pid) => Ok(Program { pid, log }),
+            other => bail!("unexpected answer {other:?}"),
+        }
+    }
+
+    /// Does something and measures how long it takes until a file of the guest has `text` at
+    /// least `count` times.
+    pub fn timed(&self, deed: Deed, path: &str, text: &str, count: usize) -> Result<Measurement> {
+        let millis = BOUND.as_millis() as u64;
+        let request = Request::Timed { deed, path: path.into(), text: text.into(), count, millis };
+        match self.link.call(request, BOUND * 2)? {
+            Answer::Measured(measurement) => Ok(measurement),
             other => bail!("unexpected answer {other:?}"),
         }
     }

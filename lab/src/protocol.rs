@@ -117,6 +117,8 @@ pub enum Request {
     RemoveInput { name: String },
     Input { name: String, events: Vec<InputEvent> },
     Spawn(ProgramSpec),
+    /// Does something and measures how long it takes until a file has a text so many times.
+    Timed { deed: Deed, path: String, text: String, count: usize, millis: u64 },
     /// Waits for a program's end, at most so long.
     Wait { pid: u32, millis: u64 },
     Signal { pid: u32, signal: i32 },
@@ -148,6 +150,25 @@ pub enum Answer {
     Text(String),
     Names(Vec<String>),
     Vt(VtState),
+    Measured(Measurement),
+}
+
+/// What [`Request::Timed`] does.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Deed {
+    Spawn(ProgramSpec),
+    Plug { gpu: String, connector: usize },
+}
+
+/// What [`Request::Timed`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    /// Of the program, where one was started.
+    pub pid: Option<u32>,
+    /// When the deed began, in seconds of CLOCK_MONOTONIC.
+    pub began: f64,
+    /// Seconds until the file had the text.
+    pub took: f64,
 }
 
 /// How a program ended.

@@ -16,8 +16,8 @@ pub struct Request {
     pub modes: Vec<Mode>,
     /// Indices of the CRTCs that its connector can use.
     pub crtcs: Vec<usize>,
-    /// The CRTC that drives it now: keeping it avoids a flash.
-    pub current: Option<usize>,
+    /// The CRTC and mode that drive it now: keeping them avoids a flash.
+    pub current: Option<(usize, Mode)>,
 }
 
 /// One display's part of what is tested and committed.
@@ -131,7 +131,8 @@ fn match_crtcs(requests: &[Request]) -> Vec<Option<usize>> {
         let is_taken = |crtc: usize| owner.iter().any(|(owned, _)| *owned == crtc);
         let mut order = wanted.crtcs.clone();
         // Its own first, then free ones: taking another's makes that one flash.
-        order.sort_by_key(|crtc| (Some(*crtc) != wanted.current, is_taken(*crtc)));
+        let own = wanted.current.map(|(crtc, _)| crtc);
+        order.sort_by_key(|crtc| (Some(*crtc) != own, is_taken(*crtc)));
         for crtc in order {
             if seen.contains(&crtc) {
                 continue;
@@ -167,11 +168,41 @@ fn match_crtcs(requests: &[Request]) -> Vec<Option<usize>> {
         .collect()
 }
 
+impl<K: Kernel> Search<'_, K> {
+    /// Lights what can be lit of `order` beside what is lit already; the others are returned.
+    fn add_all(&mut self, lit: &mut Vec<Assignment>, order: &[usize], crtcs: &[Option<usize>]) -> Vec<usize> {
+        let mut waiting = Vec::new();
+        for request in order.iter().copied() {
+            let crtc = crtcs[request].or_else(|| self.requests[request].crtcs.first().copied());
+            let Some(crtc) = crtc else {
+                waiting.push(request);
+                continue;
+            };
+            if !self.add(lit, request, crtc) && !self.make_room(lit, request, crtc) {
+                waiting.push(request);
+            }
+        }
+        waiting
+    }
+
+    /// What is lit now, where the kernel still accepts it.
+    fn last_good(&mut self) -> Option<Vec<Assignment>> {
+        let assignment = |(request, wanted): (usize, &Request)| {
+            let (crtc, mode) = wanted.current?;
+            (wanted.modes.contains(&mode) && wanted.crtcs.contains(&crtc)).then_some(Assignment { request, crtc, mode })
+        };
+        let lit: Vec<Assignment> = self.requests.iter().enumerate().filter_map(assignment).collect();
+        (!lit.is_empty() && self.passes(&lit)).then_some(lit)
+    }
+}
+
 /// Searches for the best that the kernel accepts.
 pub fn search(requests: &[Request], kernel: &mut impl Kernel) -> Outcome {
     let crtcs = match_crtcs(requests);
-    let mut outcome = Outcome::default();
     let mut search = Search { kernel, requests, tests: 0, refusal: String::new() };
+    let mut order: Vec<usize> = (0..requests.len()).collect();
+    // Those without a CRTC of their own take what the others leave; those that are lit go first.
+    order.sort_by_key(|request| (crtcs[*request].is_none(), requests[*request].current.is_none()));
 
     // The usual case is one question: everything as wished.
     let wished: Vec<Assignment> = requests
@@ -181,25 +212,33 @@ pub fn search(requests: &[Request], kernel: &mut impl Kernel) -> Outcome {
             Some(Assignment { request, crtc: crtcs[request]?, mode: *wanted.modes.first()? })
         })
         .collect();
+    let mut lit = Vec::new();
+    let mut dark: Vec<usize> = order.iter().copied().filter(|request| crtcs[*request].is_none()).collect();
     if wished.is_empty() || search.passes(&wished) {
-        outcome.lit = wished;
+        lit = wished;
     } else {
-        let mut order: Vec<usize> = wished.iter().map(|assignment| assignment.request).collect();
-        order.sort_by_key(|request| requests[*request].current.is_none());
-        for request in order {
-            let Some(crtc) = crtcs[request] else { continue };
-            if !search.add(&mut outcome.lit, request, crtc) && !search.make_room(&mut outcome.lit, request, crtc) {
-                outcome.failed.push((request, Failure::Refused(search.refusal.clone())));
+        dark = search.add_all(&mut lit, &order, &crtcs);
+        // The last good plan stays where the new one would light fewer.
+        if dark.iter().any(|request| requests[*request].current.is_some()) {
+            if let Some(mut kept) = search.last_good() {
+                let others: Vec<usize> =
+                    order.iter().copied().filter(|request| !kept.iter().any(|lit| lit.request == *request)).collect();
+                let still_dark = search.add_all(&mut kept, &others, &crtcs);
+                if kept.len() > lit.len() {
+                    (lit, dark) = (kept, still_dark);
+                }
             }
         }
-        outcome.lit.sort_by_key(|assignment| assignment.request);
     }
-    for (request, crtc) in crtcs.iter().enumerate() {
-        if crtc.is_none() {
-            outcome.failed.push((request, Failure::NoCrtc));
-        }
-    }
-    outcome.failed.sort_by_key(|(request, _)| *request);
-    outcome.tests = search.tests;
-    outcome
+    lit.sort_by_key(|assignment| assignment.request);
+    let failure = |request: usize| match crtcs[request] {
+        Some(_) => Failure::Refused(search.refusal.clone()),
+        None => Failure::NoCrtc,
+    };
+    let mut failed: Vec<(usize, Failure)> = dark.into_iter().map(|request| (request, failure(request))).collect();
+    failed.sort_by_key(|(request, _)| *request);
+    Outcome { lit, failed, tests: search.tests }
 }
+
+#[cfg(test)]
+mod tests;

@@ -291,3 +291,6 @@ fn arrange(displays: &mut [PlannedDisplay], wishes: &Wishes, known: &BTreeMap<St
         taken.push(display.place);
     }
 }
+
+#[cfg(test)]
+mod tests;

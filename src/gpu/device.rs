@@ -227,7 +227,7 @@ impl Gpu {
                         .filter(|crtc| mask & (1 << crtc) != 0 && self.objects.crtcs[*crtc].primary.is_some())
                         .collect()
                 }),
-                current: self.lit.iter().find(|(_, lit)| lit.display == *name).map(|(crtc, _)| *crtc),
+                current: self.lit.iter().find(|(_, lit)| lit.display == *name).map(|(crtc, lit)| (*crtc, lit.mode)),
             })
             .collect();
         let outcome = fallback::search(&requests, &mut Asked { gpu: self, requests: &requests });

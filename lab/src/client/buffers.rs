@@ -1,12 +1,12 @@
 //! Buffers of one colour, in each kind of memory.
 
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use anyhow::{Context, Result};
 use rustix::fs::{fcntl_add_seals, ftruncate, memfd_create, MemfdFlags, SealFlags};
 use rustix::ioctl::{ioctl, opcode, Setter};
+use rustix::mm::{mmap, munmap, MapFlags, ProtFlags};
 use wayland_client::protocol::{wl_buffer::WlBuffer, wl_shm};
 use wayland_client::QueueHandle;
 use wayland_protocols::wp::linux_dmabuf::zv1::client::zwp_linux_buffer_params_v1::Flags;
@@ -16,7 +16,7 @@ use crate::{App, BufferKind};
 /// A buffer, its memory, and whether the compositor reads it now.
 pub struct Buffer {
     pub wl: WlBuffer,
-    memory: Option<File>,
+    memory: Option<Memory>,
     size: (i32, i32),
     pub busy: bool,
 }
@@ -42,22 +42,38 @@ struct UdmabufCreate {
 }
 const UDMABUF_CREATE: rustix::ioctl::Opcode = opcode::write::<UdmabufCreate>(b'u', 0x42);
 
-fn memory(length: u64) -> Result<File> {
-    let fd = memfd_create("client", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    ftruncate(&fd, length)?;
-    Ok(File::from(fd))
+/// Shared memory, mapped: painting costs no system call.
+struct Memory {
+    file: File,
+    pointer: *mut u32,
+    pixels: usize,
 }
 
-fn fill(file: &mut File, offset: u64, color: u32, count: usize) -> Result<()> {
-    file.seek(SeekFrom::Start(offset))?;
-    let chunk = (color | 0xff00_0000).to_le_bytes().repeat(count.min(1 << 16));
-    let mut left = count * 4;
-    while left > 0 {
-        let length = left.min(chunk.len());
-        file.write_all(&chunk[..length])?;
-        left -= length;
+impl Memory {
+    fn new(length: u64, color: u32) -> Result<Self> {
+        let fd = memfd_create("client", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        ftruncate(&fd, length)?;
+        let length = usize::try_from(length)?;
+        // SAFETY: a fresh mapping, unmapped by `drop` alone.
+        let pointer = unsafe {
+            mmap(std::ptr::null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, &fd, 0)
+        }?;
+        let mut memory = Self { file: File::from(fd), pointer: pointer.cast(), pixels: length / 4 };
+        memory.pixels().fill(color | 0xff00_0000);
+        Ok(memory)
     }
-    Ok(())
+
+    fn pixels(&mut self) -> &mut [u32] {
+        // SAFETY: `pixels` words are mapped as long as `self` lives; the compositor only reads.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer, self.pixels) }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new`; no slice outlives `self`.
+        let _ = unsafe { munmap(self.pointer.cast(), self.pixels * 4) };
+    }
 }
 
 impl Buffer {
@@ -76,23 +92,20 @@ impl Buffer {
 
     fn shm(app: &App, queue: &QueueHandle<App>, size: (i32, i32), color: u32) -> Result<Self> {
         let bytes = size.0 as usize * size.1 as usize * 4;
-        let mut memory = memory(bytes as u64)?;
-        fill(&mut memory, 0, color, bytes / 4)?;
+        let memory = Memory::new(bytes as u64, color)?;
         let shm = app.shm.as_ref().context("no wl_shm")?;
-        let pool = shm.create_pool(memory.as_fd(), i32::try_from(bytes)?, queue, ());
+        let pool = shm.create_pool(memory.file.as_fd(), i32::try_from(bytes)?, queue, ());
         let wl = pool.create_buffer(0, size.0, size.1, size.0 * 4, wl_shm::Format::Xrgb8888, queue, ());
         pool.destroy();
         Ok(Self { wl, memory: Some(memory), size, busy: false })
     }
 
     fn dmabuf(app: &App, queue: &QueueHandle<App>, size: (i32, i32), color: u32) -> Result<Self> {
-        let pixels = size.0 as usize * size.1 as usize;
-        let length = (pixels as u64 * 4).next_multiple_of(4096);
-        let mut memory = memory(length)?;
-        fill(&mut memory, 0, color, pixels)?;
-        fcntl_add_seals(&memory, SealFlags::SHRINK)?;
+        let length = (size.0 as u64 * size.1 as u64 * 4).next_multiple_of(4096);
+        let memory = Memory::new(length, color)?;
+        fcntl_add_seals(&memory.file, SealFlags::SHRINK)?;
         let device = File::options().read(true).write(true).open("/dev/udmabuf").context("/dev/udmabuf")?;
-        let request = UdmabufCreate { memfd: memory.as_raw_fd() as u32, flags: 1, offset: 0, size: length };
+        let request = UdmabufCreate { memfd: memory.file.as_raw_fd() as u32, flags: 1, offset: 0, size: length };
         let fd = create_udmabuf(&device, request)?;
         let params = app.dmabuf.as_ref().context("no linux-dmabuf")?.create_params(queue, ());
         // Linear: modifier 0. XRGB8888: "XR24".
@@ -102,14 +115,14 @@ impl Buffer {
     }
 
     /// Paints a rectangle.
-    pub fn paint(&mut self, place: (i32, i32, i32, i32), color: u32) -> Result<()> {
-        let Some(memory) = &mut self.memory else { return Ok(()) };
-        let (x, y, width, height) = place;
-        for row in y..(y + height).min(self.size.1) {
-            let offset = (row as u64 * self.size.0 as u64 + x as u64) * 4;
-            fill(memory, offset, color, width.min(self.size.0 - x) as usize)?;
+    pub fn paint(&mut self, (x, y, width, height): (i32, i32, i32, i32), color: u32) {
+        let row = self.size.0 as usize;
+        let Some(memory) = &mut self.memory else { return };
+        for line in memory.pixels().chunks_mut(row).skip(y as usize).take(height as usize) {
+            if let Some(part) = line.get_mut(x as usize..(x + width) as usize) {
+                part.fill(color | 0xff00_0000);
+            }
         }
-        Ok(())
     }
 }
 

@@ -69,9 +69,7 @@ impl App {
         let window = &mut self.windows[index];
         let buffer = &mut window.buffers.0[place];
         if animated {
-            if let Err(error) = buffer.paint(changed, color ^ shade) {
-                println!("no paint: {error:#}");
-            }
+            buffer.paint(changed, color ^ shade);
         }
         buffer.busy = true;
         window.surface.attach(Some(&buffer.wl), 0, 0);

@@ -6,6 +6,7 @@ mod input;
 mod kernel_log;
 mod processes;
 mod screenshot;
+mod timed;
 mod vt;
 
 use std::collections::HashMap;
@@ -99,6 +100,10 @@ fn serve(guest: &Guest, request: Request) -> Result<Answer> {
         Request::RemoveInput { name } => input::remove(guest, &name).map(|()| Answer::Done)?,
         Request::Input { name, events } => input::emit(guest, &name, &events).map(|()| Answer::Done)?,
         Request::Spawn(spec) => Answer::Pid(guest.processes.spawn(&spec)?),
+        Request::Timed { deed, path, text, count, millis } => {
+            let bound = Duration::from_millis(millis);
+            Answer::Measured(timed::measure(guest, &deed, &path, &text, count, bound)?)
+        }
         Request::Wait { pid, millis } => {
             Answer::Ended(guest.processes.wait(pid, Duration::from_millis(millis))?)
         }

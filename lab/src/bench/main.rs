@@ -1,0 +1,41 @@
+//! `make bench`: this compositor, sway and cage in the same machine, each with its software
+//! renderer, the same mode and the same clients; measured from outside.
+
+mod contestants;
+mod measure;
+mod report;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser;
+
+use contestants::Contestant;
+
+/// Measures geom_compositor beside sway and cage in the lab.
+#[derive(Parser)]
+struct Options {
+    /// The compositor to measure.
+    #[arg(long)]
+    compositor: PathBuf,
+    /// How often everything is measured.
+    #[arg(long, default_value_t = 3)]
+    repeats: usize,
+    /// Where results.json and table.md go.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let mut results = report::Results::default();
+    for repeat in 0..options.repeats {
+        // Each goes first once, so that none has the warmer caches each time.
+        for place in 0..3 {
+            let contestant = Contestant::ALL[(repeat + place) % 3];
+            println!("round {} of {}: {}", repeat + 1, options.repeats, contestant.name());
+            measure::all(contestant, &options.compositor, &mut results)?;
+        }
+    }
+    results.write(&options.out)
+}

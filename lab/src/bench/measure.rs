@@ -1,0 +1,209 @@
+//! The cases. Each starts the compositor anew in a machine of the contestant's own.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use geom_lab::protocol::{Deed, GpuSpec};
+use geom_lab::{BootOptions, Machine, Program};
+
+use crate::contestants::{Contestant, CLIENT};
+use crate::report::Results;
+
+const STATE: &str = "/sys/kernel/debug/dri/0/state";
+/// One CRTC that is on, in the kernel's state dump.
+const LIT: &str = "\tactive=1";
+const FRAMES: u32 = 300;
+
+/// A GPU whose first monitors are plugged in.
+fn gpu(connectors: &[bool]) -> GpuSpec {
+    GpuSpec { connectors: connectors.to_vec(), ..GpuSpec::new("gpu0", connectors.len()) }
+}
+
+/// A machine with a seat and the programs; each case makes its GPU.
+fn machine(compositor: &Path) -> Result<Machine> {
+    let machine = Machine::boot(&BootOptions::default())?;
+    Contestant::install(&machine, compositor)?;
+    let seatd = machine.root("seatd", &["seatd", "-u", "nobody"], &[])?;
+    machine.until_logged(&seatd, "seatd started")?;
+    // What programs read first is in the guest's page cache for nobody or for all: for all.
+    for library in ["/usr/bin/sway", "/usr/bin/cage", "/run/bin/geom_compositor"] {
+        machine.read(library)?;
+    }
+    Ok(machine)
+}
+
+/// Processor time of a program in seconds (proc_pid_stat(5), fields 14 and 15).
+fn cpu(machine: &Machine, pid: u32) -> Result<f64> {
+    let text = machine.read(&format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).context("utime");
+    Ok((ticks(11)? + ticks(12)?) / 100.0)
+}
+
+fn value(text: &str, key: &str) -> Result<f64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(key)).with_context(|| key.to_owned())?;
+    line.split_whitespace().next().and_then(|word| word.parse().ok()).with_context(|| key.to_owned())
+}
+
+fn wakeups(machine: &Machine, pid: u32) -> Result<f64> {
+    let mut total = 0.0;
+    for thread in machine.list(&format!("/proc/{pid}/task"))? {
+        total += value(&machine.read(&format!("/proc/{pid}/task/{thread}/status"))?, "voluntary_ctxt_switches:")?;
+    }
+    Ok(total)
+}
+
+fn figure(line: &str, key: &str) -> Option<f64> {
+    line.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('=')?.parse().ok())
+}
+
+/// Starts the compositor with a client and waits until so many CRTCs are lit.
+fn start(contestant: Contestant, machine: &Machine, client: &str, log: &str, lit: usize) -> Result<(Program, f64, f64)> {
+    machine.create_gpu(&gpu(&[true, lit > 1, lit > 2]))?;
+    let spec = contestant.spec(machine, client, log)?;
+    let measured = machine.timed(Deed::Spawn(spec), STATE, LIT, lit)?;
+    let pid = measured.pid.context("a process")?;
+    Ok((Program { pid, log: machine.folder().join(format!("{log}.log")) }, measured.began, measured.took))
+}
+
+fn end(machine: &Machine, program: &Program) -> Result<()> {
+    // cage may have ended with its client.
+    let _ = machine.signal(program, 15);
+    machine.wait(program, Duration::from_secs(20))?.context("the compositor does not end")?;
+    // The kernel leaves CRTCs on when their master goes: a fresh GPU starts dark.
+    machine.remove_gpu("gpu0")?;
+    Ok(())
+}
+
+/// A client's command line that writes its figures where we can read them.
+fn client(arguments: &str, output: &str) -> String {
+    format!("{CLIENT} {arguments} > /tmp/{output} 2>&1")
+}
+
+fn until_written(machine: &Machine, output: &str, text: &str) -> Result<String> {
+    let path = format!("/tmp/{output}");
+    machine.until(&format!("{text:?} of a client"), |machine| Ok(machine.read(&path)?.contains(text)))?;
+    machine.read(&path)
+}
+
+pub fn all(contestant: Contestant, compositor: &Path, results: &mut Results) -> Result<()> {
+    let machine = machine(compositor)?;
+    startup(contestant, &machine, results)?;
+    at_rest(contestant, &machine, results)?;
+    for (case, animation) in [("fullscreen", "full"), ("small", "small")] {
+        one_monitor(contestant, &machine, case, animation, results)?;
+    }
+    plug(contestant, &machine, results)?;
+    // cage spans one window over all monitors: nothing to compare there.
+    if contestant != Contestant::Cage {
+        for (case, animation) in [("fullscreen", "full"), ("small", "small")] {
+            three_monitors(contestant, &machine, case, animation, results)?;
+        }
+    }
+    Ok(())
+}
+
+fn startup(contestant: Contestant, machine: &Machine, results: &mut Results) -> Result<()> {
+    // Once before it counts: file caches.
+    for counts in [false, true] {
+        let output = format!("first-{counts}");
+        let command = client("--animate small --frames 100000", &output);
+        let (program, began, took) = start(contestant, machine, &command, &format!("startup-{counts}"), 1)?;
+        let text = until_written(machine, &output, "first frame at")?;
+        let shown: f64 = text.split_whitespace().nth(3).and_then(|word| word.parse().ok()).context("first frame")?;
+        if counts {
+            results.add("start to first mode set", "ms", contestant, took * 1000.0);
+            results.add("start to first client frame", "ms", contestant, (shown - began) * 1000.0);
+        }
+        end(machine, &program)?;
+    }
+    Ok(())
+}
+
+fn at_rest(contestant: Contestant, machine: &Machine, results: &mut Results) -> Result<()> {
+    let command = client("--color 00ff00", "still");
+    let (program, ..) = start(contestant, machine, &command, "rest", 1)?;
+    machine.until("the client's picture", |machine| {
+        Ok(machine.screenshot("Virtual-1")?.share(|pixel| pixel == [0, 0xff, 0]) > 0.9)
+    })?;
+    let mut before = wakeups(machine, program.pid)?;
+    // At rest after a second in which little happens, for those who never rest.
+    std::thread::sleep(Duration::from_secs(2));
+    before = wakeups(machine, program.pid)?.max(before);
+    let cpu_before = cpu(machine, program.pid)?;
+    std::thread::sleep(Duration::from_secs(5));
+    results.add("wake-ups in 5 s idle", "count", contestant, wakeups(machine, program.pid)? - before);
+    results.add("CPU in 5 s idle", "ms", contestant, (cpu(machine, program.pid)? - cpu_before) * 1000.0);
+    let memory = machine.read(&format!("/proc/{}/smaps_rollup", program.pid))?;
+    results.add("resident memory", "KiB", contestant, value(&memory, "Rss:")?);
+    results.add("proportional memory", "KiB", contestant, value(&memory, "Pss:")?);
+    end(machine, &program)
+}
+
+fn one_monitor(
+    contestant: Contestant,
+    machine: &Machine,
+    case: &str,
+    animation: &str,
+    results: &mut Results,
+) -> Result<()> {
+    let output = format!("one-{case}");
+    let arguments = format!("--fullscreen --animate {animation} --frames {FRAMES}; exec sleep 1000");
+    let command = format!("{CLIENT} {arguments}").replacen("; exec", &format!(" > /tmp/{output} 2>&1; exec"), 1);
+    // The shell keeps cage alive after the client's end.
+    let script = format!("/tmp/{output}.sh");
+    machine.write(&script, &command)?;
+    let (program, ..) = start(contestant, machine, &format!("sh {script}"), &output, 1)?;
+    until_written(machine, &output, "first frame at").or_else(|_| until_written(machine, &output, "figures"))?;
+    let before = cpu(machine, program.pid)?;
+    let text = until_written(machine, &output, "figures")?;
+    let used = cpu(machine, program.pid)? - before;
+    let line = text.lines().find(|line| line.starts_with("figures")).unwrap_or_default();
+    let of = |key: &str| figure(line, key).with_context(|| format!("{key} in {line}"));
+    let name = |what: &str| format!("{what}, {case} client");
+    results.add(&name("CPU per frame"), "ms", contestant, used * 1000.0 / f64::from(FRAMES));
+    results.add(&name("commit to presentation, median"), "ms", contestant, of("median_ms")?);
+    results.add(&name("commit to presentation, p99"), "ms", contestant, of("p99_ms")?);
+    results.add(&name("missed frames of 300"), "count", contestant, of("missed")?);
+    end(machine, &program)
+}
+
+fn plug(contestant: Contestant, machine: &Machine, results: &mut Results) -> Result<()> {
+    let (program, ..) = start(contestant, machine, &client("--color 0000ff", "plug"), "plug", 1)?;
+    Contestant::socket(machine)?;
+    machine.until("the client's picture", |machine| {
+        Ok(machine.screenshot("Virtual-1")?.share(|pixel| pixel == [0, 0, 0xff]) > 0.9)
+    })?;
+    let measured = machine.timed(Deed::Plug { gpu: "gpu0".into(), connector: 1 }, STATE, LIT, 2)?;
+    results.add("plug to first frame", "ms", contestant, measured.took * 1000.0);
+    end(machine, &program)
+}
+
+fn three_monitors(
+    contestant: Contestant,
+    machine: &Machine,
+    case: &str,
+    animation: &str,
+    results: &mut Results,
+) -> Result<()> {
+    let names = ["Virtual-1", "Virtual-2", "Virtual-3"];
+    let lines: Vec<String> = names
+        .iter()
+        .map(|name| format!("{CLIENT} --fullscreen {name} --animate {animation} --frames {FRAMES} > /tmp/three-{case}-{name} 2>&1 &"))
+        .collect();
+    let script = format!("/tmp/three-{case}.sh");
+    machine.write(&script, &format!("{}\nwait\nexec sleep 1000", lines.join("\n")))?;
+    let (program, ..) = start(contestant, machine, &format!("sh {script}"), &format!("three-{case}"), 3)?;
+    for name in names {
+        until_written(machine, &format!("three-{case}-{name}"), "first frame at")?;
+    }
+    let before = cpu(machine, program.pid)?;
+    for name in names {
+        until_written(machine, &format!("three-{case}-{name}"), "figures")?;
+    }
+    let used = cpu(machine, program.pid)? - before;
+    let frames = f64::from(FRAMES) * 3.0;
+    results.add(&format!("CPU per frame, {case} clients on three monitors"), "ms", contestant, used * 1000.0 / frames);
+    end(machine, &program)
+}

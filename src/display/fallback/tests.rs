@@ -1,0 +1,171 @@
+//! The search against modelled kernels.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A kernel with a limit of bandwidth, per-CRTC limits of size, and modes that it just refuses.
+#[derive(Debug, Clone)]
+struct Model {
+    /// Millions of pixels a second over all CRTCs.
+    bandwidth: u64,
+    /// Widest mode of each CRTC.
+    widest: Vec<u16>,
+    /// Indices of modes that fail on any CRTC.
+    broken: Vec<usize>,
+}
+
+fn load(mode: &Mode) -> u64 {
+    u64::from(mode.area()) * u64::from(mode.refresh) / 1_000_000_000
+}
+
+impl Kernel for Model {
+    fn test(&mut self, assignments: &[Assignment]) -> Result<(), String> {
+        for (place, one) in assignments.iter().enumerate() {
+            if assignments[..place].iter().any(|other| other.crtc == one.crtc) {
+                return Err("CRTC used twice".into());
+            }
+            if one.mode.width > self.widest[one.crtc] || self.broken.contains(&one.mode.index) {
+                return Err("mode".into());
+            }
+        }
+        let needed: u64 = assignments.iter().map(|assignment| load(&assignment.mode)).sum();
+        if needed > self.bandwidth {
+            return Err("bandwidth".into());
+        }
+        Ok(())
+    }
+}
+
+fn mode(index: usize, width: u16, height: u16, refresh: u32) -> Mode {
+    Mode { index, ..Mode::new(width, height, refresh) }
+}
+
+fn ladder() -> Vec<Mode> {
+    vec![
+        mode(0, 3840, 2160, 60_000),
+        mode(1, 3840, 2160, 30_000),
+        mode(2, 1920, 1080, 60_000),
+        mode(3, 1280, 720, 60_000),
+        mode(4, 640, 480, 60_000),
+    ]
+}
+
+fn request(name: usize, modes: Vec<Mode>, crtcs: Vec<usize>, current: Option<usize>) -> Request {
+    let current = current.zip(modes.first().copied());
+    Request { name: format!("D{name}"), modes, crtcs, current }
+}
+
+fn generous(crtcs: usize) -> Model {
+    Model { bandwidth: u64::MAX, widest: vec![u16::MAX; crtcs], broken: Vec::new() }
+}
+
+#[test]
+fn the_usual_case_asks_once() {
+    let requests = [request(0, ladder(), vec![0, 1], None), request(1, ladder(), vec![0, 1], None)];
+    let outcome = search(&requests, &mut generous(2));
+    assert_eq!((outcome.tests, outcome.lit.len(), outcome.failed.len()), (1, 2, 0));
+}
+
+#[test]
+fn refresh_is_given_up_before_size() {
+    let mut kernel = Model { bandwidth: 300, ..generous(1) };
+    let outcome = search(&[request(0, ladder(), vec![0], None)], &mut kernel);
+    assert_eq!(outcome.lit.first().map(|lit| lit.mode.index), Some(1));
+}
+
+#[test]
+fn a_newcomer_lowers_others_rather_than_staying_dark() {
+    // Room for one at 4K60, not for a second beside it, even the smallest.
+    let mut kernel = Model { bandwidth: 500, ..generous(2) };
+    let requests = [request(0, ladder(), vec![0, 1], Some(0)), request(1, ladder(), vec![0, 1], None)];
+    let outcome = search(&requests, &mut kernel);
+    assert_eq!(outcome.lit.len(), 2);
+    assert!(outcome.lit[0].mode.index > 0);
+}
+
+#[test]
+fn no_display_moves_that_need_not() {
+    let requests = [request(0, ladder(), vec![0, 1, 2], None), request(1, ladder(), vec![0, 1, 2], Some(0))];
+    let outcome = search(&requests, &mut generous(3));
+    assert_eq!(outcome.lit.iter().find(|lit| lit.request == 1).map(|lit| lit.crtc), Some(0));
+}
+
+#[test]
+fn a_crtc_is_made_free_where_another_will_do() {
+    // The lit one holds the only CRTC that the newcomer can use.
+    let requests = [request(0, ladder(), vec![0, 1], Some(0)), request(1, ladder(), vec![0], None)];
+    let outcome = search(&requests, &mut generous(2));
+    assert_eq!(outcome.lit.len(), 2);
+}
+
+#[test]
+fn a_kernel_that_refuses_everything_is_not_asked_forever() {
+    let mut kernel = Model { broken: (0..5).collect(), ..generous(4) };
+    let requests: Vec<_> = (0..4).map(|name| request(name, ladder(), vec![0, 1, 2, 3], None)).collect();
+    let outcome = search(&requests, &mut kernel);
+    assert!(outcome.lit.is_empty() && outcome.failed.len() == 4 && outcome.tests <= MAX_TESTS);
+}
+
+fn requests() -> impl Strategy<Value = (Vec<Request>, Model)> {
+    let widths = prop::collection::vec(prop_oneof![Just(640u16), Just(1920), Just(u16::MAX)], 1..4);
+    let broken = prop::collection::vec(0usize..5, 0..3);
+    (widths, 1u64..2000, broken).prop_flat_map(|(widest, bandwidth, broken)| {
+        let crtcs = widest.len();
+        let one = (prop::collection::btree_set(0..crtcs, 0..=crtcs), prop::option::of(0..crtcs), 1usize..=5);
+        prop::collection::vec(one, 0..5).prop_map(move |all| {
+            let mut held = Vec::new();
+            let requests = all.into_iter().enumerate().map(|(name, (crtcs, current, modes))| {
+                let current = current.filter(|crtc| crtcs.contains(crtc) && !held.contains(crtc));
+                held.extend(current);
+                request(name, ladder().into_iter().take(modes).collect(), crtcs.into_iter().collect(), current)
+            });
+            (requests.collect(), Model { bandwidth, widest: widest.clone(), broken: broken.clone() })
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// What the search returns passes the kernel's test as a whole, uses reachable CRTCs and wished
+    /// modes, and accounts for every request once.
+    #[test]
+    fn results_are_sound((requests, mut kernel) in requests()) {
+        let outcome = search(&requests, &mut kernel);
+        prop_assert!(outcome.lit.is_empty() || kernel.test(&outcome.lit).is_ok());
+        prop_assert!(outcome.tests <= MAX_TESTS);
+        for lit in &outcome.lit {
+            prop_assert!(requests[lit.request].crtcs.contains(&lit.crtc));
+            prop_assert!(requests[lit.request].modes.contains(&lit.mode));
+        }
+        let mut all: Vec<usize> = outcome.lit.iter().map(|lit| lit.request).collect();
+        all.extend(outcome.failed.iter().map(|(request, _)| *request));
+        all.sort_unstable();
+        prop_assert_eq!(all, (0..requests.len()).collect::<Vec<_>>());
+    }
+
+    /// Where one display alone could be lit, never all stay dark.
+    #[test]
+    fn never_all_dark((requests, kernel) in requests()) {
+        let possible = requests.iter().enumerate().any(|(request, wanted)| {
+            wanted.modes.iter().any(|mode| {
+                let alone = |crtc: &usize| [Assignment { request, crtc: *crtc, mode: *mode }];
+                wanted.crtcs.iter().any(|crtc| kernel.clone().test(&alone(crtc)).is_ok())
+            })
+        });
+        let outcome = search(&requests, &mut kernel.clone());
+        prop_assert_eq!(outcome.lit.is_empty(), !possible, "{:?}", outcome);
+    }
+
+    /// A second search from the result lights no fewer: the last good plan stays.
+    #[test]
+    fn the_last_good_plan_stays((mut requests, mut kernel) in requests()) {
+        let first = search(&requests, &mut kernel);
+        for (index, wanted) in requests.iter_mut().enumerate() {
+            wanted.current = first.lit.iter().find(|lit| lit.request == index).map(|lit| (lit.crtc, lit.mode));
+        }
+        let second = search(&requests, &mut kernel);
+        prop_assert!(second.lit.len() >= first.lit.len(), "{:?} {:?}", first, second);
+    }
+}
