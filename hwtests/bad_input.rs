@@ -21,7 +21,9 @@ fn a_broken_configuration_still_gives_a_picture() -> Result<()> {
         ensure!(log.contains(&line), "no {line:?} in:\n{log}");
     }
     // And on the diagnostic screen.
-    world.until_picture("Virtual-1", "troubles", |picture| picture.share(|pixel| pixel[0] > 0xa0 && pixel[2] < 0x80) > 0.001)?;
+    world.until_picture("Virtual-1", "troubles", |picture| {
+        picture.share(|pixel| pixel[0] > 0xa0 && pixel[2] < 0x80) > 0.001
+    })?;
     // Worse: no TOML at all. What was sound stays.
     world.machine.write(CONFIG, "renderer = [\n")?;
     world.until_logged("geom_compositor.toml:")?;

@@ -50,7 +50,9 @@ fn windows_wait_on_a_neighbour() -> Result<()> {
     world.machine.until_logged(&client, "output gone Virtual-1")?;
     world.machine.plug("gpu0", 0)?;
     world.until_shows("Virtual-1", RED)?;
-    world.until_picture("Virtual-2", "its diagnostic screen", |picture| picture.share(|pixel| pixel == GROUND) > 0.9)?;
+    world.until_picture("Virtual-2", "its diagnostic screen", |picture| {
+        picture.share(|pixel| pixel == GROUND) > 0.9
+    })?;
     // Layout kept: the monitor's global comes back in its old place.
     ensure!(world.count("monitor gone")? == 1);
     world.finish()
@@ -133,14 +135,18 @@ fn a_named_display_is_waited_for() -> Result<()> {
 fn the_loss_of_a_named_display_is_taken_as_the_flags_say() -> Result<()> {
     use geom_lab::protocol::Ending;
     // Losses that are survived, by flags; the next is final.
-    for (flags, survived) in [("DISCONNECT_ONCE", 0), ("DISCONNECT_ONCE|KEEP_CONNECTION_OPEN", 1), ("KEEP_CONNECTION_OPEN", 3)] {
+    for (flags, survived) in
+        [("DISCONNECT_ONCE", 0), ("DISCONNECT_ONCE|KEEP_CONNECTION_OPEN", 1), ("KEEP_CONNECTION_OPEN", 3)]
+    {
         let bench = Bench::new(&[GpuSpec::new("gpu0", 1)])?;
         let world = bench.start("", &["-w", "Virtual-1", "--connect-type", flags])?;
         for loss in 1..=survived {
             world.machine.unplug("gpu0", 0)?;
             world.machine.until(&format!("loss {loss}"), |_| Ok(world.count("monitor gone")? == loss))?;
             world.machine.plug("gpu0", 0)?;
-            world.until_picture("Virtual-1", "lit again", |picture| picture.share(|pixel| pixel == GROUND) > 0.9)?;
+            world.until_picture("Virtual-1", "lit again", |picture| {
+                picture.share(|pixel| pixel == GROUND) > 0.9
+            })?;
         }
         if flags == "KEEP_CONNECTION_OPEN" {
             world.finish()?;

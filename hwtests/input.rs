@@ -11,11 +11,14 @@ fn typed_text_arrives_in_foot() -> Result<()> {
     let bench = Bench::new(&[GpuSpec::new("gpu0", 2)])?;
     let world = bench.start("[[rules]]\napp_id = \"foot\"\ndisplay = \"Virtual-2\"\n", &[])?;
     let keyboard = world.machine.keyboard("keyboard")?;
-    world.program("foot", &["foot", "sh", "-c", "read line; echo \"$line\" > /tmp/typed; exec sleep 1000"])?;
+    world
+        .program("foot", &["foot", "sh", "-c", "read line; echo \"$line\" > /tmp/typed; exec sleep 1000"])?;
     world.until_logged("window shown app_id=\"foot\"")?;
     ensure!(world.log()?.contains("home=\"Virtual-2\""), "the rule did not decide");
     keyboard.type_text("Hello, Lab! 1+1=2\n")?;
-    world.machine.until("the typed line", |machine| Ok(machine.read("/tmp/typed")? == "Hello, Lab! 1+1=2\n"))?;
+    world
+        .machine
+        .until("the typed line", |machine| Ok(machine.read("/tmp/typed")? == "Hello, Lab! 1+1=2\n"))?;
     world.finish()
 }
 
@@ -26,10 +29,14 @@ fn keyboards_come_and_go() -> Result<()> {
     world.machine.until_logged(&client, "focus")?;
     for name in ["first", "second"] {
         let keyboard = world.machine.keyboard(name)?;
-        world.machine.until("the device", |_| Ok(world.count(&format!("input device added device=\"{name}\""))? == 1))?;
+        world.machine.until("the device", |_| {
+            Ok(world.count(&format!("input device added device=\"{name}\""))? == 1)
+        })?;
         keyboard.chord(&[KeyCode::KEY_A])?;
         keyboard.remove()?;
-        world.machine.until("its end", |_| Ok(world.count(&format!("input device removed device=\"{name}\""))? == 1))?;
+        world.machine.until("its end", |_| {
+            Ok(world.count(&format!("input device removed device=\"{name}\""))? == 1)
+        })?;
     }
     world.machine.until("two keys", |_| {
         Ok(std::fs::read_to_string(&client.log)?.matches("key 30 down").count() == 2)
@@ -58,7 +65,10 @@ fn focus_follows_clicks() -> Result<()> {
         pointer.motion(100, 0)?;
     }
     pointer.click()?;
-    world.machine.until_logged(&second, "button 272 Ok(Pressed)").or_else(|_| world.machine.until_logged(&second, "button 272"))?;
+    world
+        .machine
+        .until_logged(&second, "button 272 Ok(Pressed)")
+        .or_else(|_| world.machine.until_logged(&second, "button 272"))?;
     world.finish()
 }
 

@@ -122,7 +122,8 @@ fn what_the_kernel_refuses_costs_nobody_else_their_picture() -> Result<()> {
     // refuses to light both, in every mode.
     let spec = GpuSpec { encoders: 2, ..GpuSpec::new("gpu0", 3) };
     let world = Bench::new(&[spec])?.start("", &[])?;
-    world.until_logged("Virtual-3 stays off: the kernel refuses every mode of it beside the other monitors")?;
+    world
+        .until_logged("Virtual-3 stays off: the kernel refuses every mode of it beside the other monitors")?;
     for connector in ["Virtual-1", "Virtual-2"] {
         ensure!(world.machine.screenshot(connector)?.share(|pixel| pixel == GROUND) > 0.9);
     }

@@ -78,19 +78,24 @@ fn programs_of_debian() -> Result<()> {
     world.program("shm", &["weston-simple-shm"])?;
     world.program("gtk", &["gtk3-demo"])?;
     // foot's dark ground with a prompt; the moving pattern on black; GTK's light window.
-    world.until_picture("Virtual-2", "foot", |picture| picture.share(|pixel| pixel == [0x11, 0x11, 0x11]) > 0.9)?;
+    world.until_picture("Virtual-2", "foot", |picture| {
+        picture.share(|pixel| pixel == [0x11, 0x11, 0x11]) > 0.9
+    })?;
     world.until_picture("Virtual-1", "simple-shm", |picture| {
         let black = picture.share(|pixel| pixel == [0; 3]);
         picture.pixel(512, 384) != [0; 3] && black > 0.85
     })?;
-    world.until_picture("Virtual-3", "gtk3-demo", |picture| picture.share(|pixel| pixel.iter().all(|channel| *channel > 0xe0)) > 0.5)?;
+    world.until_picture("Virtual-3", "gtk3-demo", |picture| {
+        picture.share(|pixel| pixel.iter().all(|channel| *channel > 0xe0)) > 0.5
+    })?;
     world.finish()
 }
 
 #[test]
 fn programs_are_started_with_the_compositor() -> Result<()> {
     let bench = Bench::new(&[GpuSpec::new("gpu0", 1)])?;
-    let world = bench.start("", &["--exec", "/run/bin/geom-lab-client --color 00ff00", "--exec", "exit 3"])?;
+    let world =
+        bench.start("", &["--exec", "/run/bin/geom-lab-client --color 00ff00", "--exec", "exit 3"])?;
     world.until_shows("Virtual-1", GREEN)?;
     world.until_logged("program ended with an error")?;
     world.finish()

@@ -23,7 +23,9 @@ fn the_cursor_has_its_plane() -> Result<()> {
     let active = |state: &str| state.matches("crtc=crtc-0").count() >= 2;
     world.machine.until("two planes on the CRTC", |_| Ok(active(&kms_state(&world)?)))?;
     pointer.motion(-2000, -2000)?;
-    world.until_picture("Virtual-1", "the cursor in the corner", |picture| picture.pixel(1, 1) != RED || picture.pixel(2, 2) != RED || picture.pixel(3, 5) != RED)?;
+    world.until_picture("Virtual-1", "the cursor in the corner", |picture| {
+        picture.pixel(1, 1) != RED || picture.pixel(2, 2) != RED || picture.pixel(3, 5) != RED
+    })?;
     pointer.remove()?;
     world.until_picture("Virtual-1", "no cursor", |picture| picture.share(|pixel| pixel == RED) == 1.0)?;
     world.finish()
@@ -50,7 +52,9 @@ fn a_fullscreen_buffer_is_scanned_out_directly() -> Result<()> {
     world.until_logged("scanned out directly")?;
     world.until_shows("Virtual-1", GREEN)?;
     world.machine.signal(&client, 15)?;
-    world.until_picture("Virtual-1", "the diagnostic screen", |picture| picture.share(|pixel| pixel == GREEN) == 0.0)?;
+    world.until_picture("Virtual-1", "the diagnostic screen", |picture| {
+        picture.share(|pixel| pixel == GREEN) == 0.0
+    })?;
     world.finish()
 }
 

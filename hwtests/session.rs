@@ -88,11 +88,8 @@ fn a_killed_compositor_leaves_a_usable_vt() -> Result<()> {
     ensure!(ending == Some(Ending::Killed(9)), "{ending:?}");
     usable(&world)?;
     // And the next one starts as if nothing had been.
-    let again = world.machine.user(
-        "again",
-        &[crate::world::COMPOSITOR, "--backend=kms"],
-        &[("NO_COLOR", "1")],
-    )?;
+    let again =
+        world.machine.user("again", &[crate::world::COMPOSITOR, "--backend=kms"], &[("NO_COLOR", "1")])?;
     world.machine.until_logged(&again, "displays lit")?;
     ensure!(world.machine.kernel_warnings()?.is_empty());
     Ok(())

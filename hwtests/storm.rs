@@ -25,7 +25,8 @@ fn holdings(world: &World) -> Result<(usize, usize, u64)> {
     let framebuffers = world.machine.read("/sys/kernel/debug/dri/0/framebuffer")?;
     let framebuffers = framebuffers.lines().filter(|line| line.starts_with("framebuffer[")).count();
     let memory = world.machine.read("/proc/meminfo")?;
-    let shared = memory.lines().find_map(|line| line.strip_prefix("Shmem:")).context("Shmem in /proc/meminfo")?;
+    let shared =
+        memory.lines().find_map(|line| line.strip_prefix("Shmem:")).context("Shmem in /proc/meminfo")?;
     let kilobytes: u64 = shared.trim().trim_end_matches("kB").trim().parse()?;
     Ok((descriptors, framebuffers, kilobytes / 1024))
 }
@@ -49,7 +50,9 @@ fn a_thousand_random_cables() -> Result<()> {
         for (index, connector) in lit {
             world.until_picture(connector, "the right picture", |picture| match colors.get(index) {
                 Some((_, color)) if all => picture.share(|pixel| pixel == *color) > 0.97,
-                _ => [RED, GREEN, BLUE, GROUND].iter().any(|color| picture.share(|pixel| pixel == *color) > 0.9),
+                _ => [RED, GREEN, BLUE, GROUND]
+                    .iter()
+                    .any(|color| picture.share(|pixel| pixel == *color) > 0.9),
             })?;
         }
         Ok(())
@@ -60,7 +63,9 @@ fn a_thousand_random_cables() -> Result<()> {
         world.machine.plug("gpu0", connector)?;
     }
     right_pictures(&[true; CONNECTORS])?;
-    world.until_picture(last, "its diagnostic screen", |picture| picture.share(|pixel| pixel == GROUND) > 0.9)?;
+    world.until_picture(last, "its diagnostic screen", |picture| {
+        picture.share(|pixel| pixel == GROUND) > 0.9
+    })?;
     let before = settled(&world)?;
 
     let mut random = Random(20_261_123);
@@ -82,7 +87,9 @@ fn a_thousand_random_cables() -> Result<()> {
         *plugged = true;
     }
     right_pictures(&plugged)?;
-    world.until_picture(last, "its diagnostic screen", |picture| picture.share(|pixel| pixel == GROUND) > 0.9)?;
+    world.until_picture(last, "its diagnostic screen", |picture| {
+        picture.share(|pixel| pixel == GROUND) > 0.9
+    })?;
     for client in &clients {
         ensure!(world.machine.wait(client, Duration::ZERO)?.is_none(), "a client was lost");
     }

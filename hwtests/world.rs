@@ -44,7 +44,8 @@ impl Bench {
         std::fs::write(self.machine.folder().join("geom_compositor.toml"), config)?;
         let mut argv = vec![COMPOSITOR, "--backend=kms", "--config", CONFIG];
         argv.extend(arguments);
-        let mut all = vec![("GEOM_COMPOSITOR_LOG", "debug,smithay=warn"), ("NO_COLOR", "1"), ("RUST_BACKTRACE", "1")];
+        let mut all =
+            vec![("GEOM_COMPOSITOR_LOG", "debug,smithay=warn"), ("NO_COLOR", "1"), ("RUST_BACKTRACE", "1")];
         all.extend(env);
         self.machine.user("compositor", &argv, &all)
     }
@@ -107,7 +108,12 @@ impl World {
     }
 
     /// Waits until a monitor's picture is as wanted; a picture that stays wrong is kept for a look.
-    pub fn until_picture(&self, connector: &str, what: &str, wanted: impl Fn(&Picture) -> bool) -> Result<Picture> {
+    pub fn until_picture(
+        &self,
+        connector: &str,
+        what: &str,
+        wanted: impl Fn(&Picture) -> bool,
+    ) -> Result<Picture> {
         let mut found = None;
         let waited = self.machine.until(&format!("{connector}: {what}"), |machine| {
             let picture = machine.screenshot(connector)?;
@@ -142,7 +148,8 @@ impl World {
         let warnings = self.machine.kernel_warnings()?;
         ensure!(warnings.is_empty(), "the guest's kernel complains: {warnings:#?}");
         let log = self.log()?;
-        let errors: Vec<_> = log.lines().filter(|line| line.contains("ERROR") || line.contains("panicked")).collect();
+        let errors: Vec<_> =
+            log.lines().filter(|line| line.contains("ERROR") || line.contains("panicked")).collect();
         ensure!(errors.is_empty(), "the compositor reports bugs of its own: {errors:#?}");
         Ok(())
     }

@@ -30,7 +30,9 @@ impl State {
     /// Brings an event to a display's redraw state and does what it asks for.
     pub fn redraw_event(&mut self, name: &str, event: Event) {
         let now = self.now();
-        let Some(scanout) = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut()) else { return };
+        let Some(scanout) = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut()) else {
+            return;
+        };
         let (next, action) = scanout.redraw.on(event);
         trace!(display = name, ?event, ?next, ?action, "redraw");
         scanout.redraw = next;
@@ -191,11 +193,18 @@ impl State {
 
     /// A frame came on the screen.
     fn frame_shown(&mut self, name: &str, time: Duration, sequence: u64, flags: Kind) {
-        let Some(scanout) = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut()) else { return };
+        let Some(scanout) = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut()) else {
+            return;
+        };
         scanout.presented(time);
         let interval = scanout.clock.interval();
         if let Some(mut feedback) = scanout.feedback.take() {
-            feedback.presented::<_, Monotonic>(Time::<Monotonic>::from(time), Refresh::fixed(interval), sequence, flags);
+            feedback.presented::<_, Monotonic>(
+                Time::<Monotonic>::from(time),
+                Refresh::fixed(interval),
+                sequence,
+                flags,
+            );
         }
         self.redraw_event(name, Event::Vblank);
     }

@@ -67,7 +67,12 @@ mod tests {
 
     #[test]
     fn the_command_line_of_the_readme() {
-        let options = Options::try_parse_from(["geom_compositor", "--connect-type=KEEP_CONNECTION_OPEN", "-w", "HDMI-A-1"]);
+        let options = Options::try_parse_from([
+            "geom_compositor",
+            "--connect-type=KEEP_CONNECTION_OPEN",
+            "-w",
+            "HDMI-A-1",
+        ]);
         let options = options.map(|options| (options.connect_type, options.display));
         assert!(options.is_ok_and(|(kind, display)| {
             kind == Some(ConnectType::KEEP_CONNECTION_OPEN) && display == ["HDMI-A-1"]

@@ -56,7 +56,8 @@ impl State {
             }
             if attempt == COMMIT_TRIES {
                 error!("the kernel refuses what it accepted in tests; displays stay as they are");
-                self.troubles.add("the kernel refuses to set modes that it accepted in tests; see its log".into());
+                self.troubles
+                    .add("the kernel refuses to set modes that it accepted in tests; see its log".into());
             }
         }
         self.backend.release_spares();
@@ -130,16 +131,21 @@ impl State {
             }
             return;
         };
-        let wanted: Vec<_> = displays.iter().map(|display| (display.name.clone(), modes_of(display))).collect();
+        let wanted: Vec<_> =
+            displays.iter().map(|display| (display.name.clone(), modes_of(display))).collect();
         let (_, outcome) = gpu.solve(&wanted);
         debug!(gpu = %gpu.path.display(), tests = outcome.tests, lit = outcome.lit.len(), "search");
         for assignment in outcome.lit {
             let Some(display) = displays.get(assignment.request) else { continue };
-            let physical_size = gpu.objects.connector(&display.name).map_or((0, 0), |connector| connector.physical_size);
+            let physical_size =
+                gpu.objects.connector(&display.name).map_or((0, 0), |connector| connector.physical_size);
             let target = Target::Crtc { gpu: id, index: assignment.crtc };
             let wished = modes_of(display).first().copied();
             if wished.is_some_and(|wished| wished != assignment.mode) {
-                let text = format!("{}: the kernel refuses its first choice of mode; using {}", display.name, assignment.mode);
+                let text = format!(
+                    "{}: the kernel refuses its first choice of mode; using {}",
+                    display.name, assignment.mode
+                );
                 warn!("{text}");
                 self.troubles.add(text);
             }
@@ -171,7 +177,10 @@ impl State {
             let screen = self.screens.entry(&solved.display.name, solved.physical_size);
             screen.configure(&solved.display, solved.mode, solved.display.place, &solved.modes);
             let size = (u32::from(solved.mode.width), u32::from(solved.mode.height));
-            let fits = screen.scanout.as_ref().is_some_and(|scanout| scanout.target == solved.target && scanout.size() == size);
+            let fits = screen
+                .scanout
+                .as_ref()
+                .is_some_and(|scanout| scanout.target == solved.target && scanout.size() == size);
             if !fits {
                 let scanout = Scanout::new(solved.target, &screen.output, size, solved.mode.refresh);
                 if let Some(old) = screen.scanout.replace(scanout) {
@@ -203,10 +212,11 @@ impl State {
             Action::Vanish => {
                 let Some(global) = screen.global.take() else { return };
                 self.display_handle.disable_global::<Self>(global.clone());
-                let inserted = self.handle.insert_source(Timer::from_duration(GLOBAL_GRACE), move |_, (), state| {
-                    state.display_handle.remove_global::<State>(global.clone());
-                    TimeoutAction::Drop
-                });
+                let inserted =
+                    self.handle.insert_source(Timer::from_duration(GLOBAL_GRACE), move |_, (), state| {
+                        state.display_handle.remove_global::<State>(global.clone());
+                        TimeoutAction::Drop
+                    });
                 if let Err(error) = inserted {
                     warn!(%error, "no timer to destroy a wl_output");
                 }
@@ -246,7 +256,10 @@ impl State {
             });
             match framebuffer.flatten() {
                 Some(Ok(framebuffer)) => {
-                    let entry = self.backend.gpu_mut(id).and_then(|gpu| gpu.lit(&name, index, solved.mode, framebuffer));
+                    let entry = self
+                        .backend
+                        .gpu_mut(id)
+                        .and_then(|gpu| gpu.lit(&name, index, solved.mode, framebuffer));
                     lit.extend(entry);
                 }
                 Some(Err(error)) => {
@@ -290,7 +303,8 @@ impl State {
     fn check_named(&mut self) {
         let connect_type = self.connect_type();
         for name in self.options.display.clone() {
-            let (lit, losses) = self.screens.get(&name).map_or((false, 0), |screen| (screen.is_lit(), screen.losses));
+            let (lit, losses) =
+                self.screens.get(&name).map_or((false, 0), |screen| (screen.is_lit(), screen.losses));
             if lit {
                 continue;
             }

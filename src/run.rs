@@ -46,8 +46,14 @@ impl Compositor {
             config.renderer = renderer;
         }
         let handle = event_loop.handle();
-        let mut state =
-            State::new(display.handle(), handle.clone(), event_loop.get_signal(), options, config, path.clone())?;
+        let mut state = State::new(
+            display.handle(),
+            handle.clone(),
+            event_loop.get_signal(),
+            options,
+            config,
+            path.clone(),
+        )?;
         state.report(&problems);
         let source = Generic::new(display, Interest::READ, Mode::Level);
         handle

@@ -91,7 +91,10 @@ impl State {
         let added = seat.add_keyboard(xkb(keyboard), keyboard.repeat_delay, keyboard.repeat_rate);
         if let Err(error) = added {
             warn!(%error, layout = keyboard.layout, "xkb knows no such keyboard; using the US layout");
-            troubles.add(format!("keyboard layout {:?} is unknown to xkb; see [keyboard] in the configuration", keyboard.layout));
+            troubles.add(format!(
+                "keyboard layout {:?} is unknown to xkb; see [keyboard] in the configuration",
+                keyboard.layout
+            ));
             let standard = Config::default().keyboard;
             seat.add_keyboard(xkb(&standard), keyboard.repeat_delay, keyboard.repeat_rate)
                 .context("xkb has no keyboard layouts; install the package xkb-data")?;

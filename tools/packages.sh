@@ -42,6 +42,7 @@ lab=(
 bench=(
   sway                  # peer
   cage                  # peer
+  xwayland              # cage does not start without
 )
 
 want=()

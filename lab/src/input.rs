@@ -24,8 +24,10 @@ impl<'a> Device<'a> {
 
     /// Sends one group of events, ended by its report.
     fn emit(&self, events: &[(EventType, u16, i32)]) -> Result<()> {
-        let mut list: Vec<_> =
-            events.iter().map(|(kind, code, value)| InputEvent { kind: kind.0, code: *code, value: *value }).collect();
+        let mut list: Vec<_> = events
+            .iter()
+            .map(|(kind, code, value)| InputEvent { kind: kind.0, code: *code, value: *value })
+            .collect();
         list.push(InputEvent { kind: 0, code: 0, value: 0 });
         self.machine.done(Request::Input { name: self.name.clone(), events: list })
     }
@@ -74,8 +76,12 @@ impl<'a> Keyboard<'a> {
 
 fn key_of(character: char) -> Result<(KeyCode, bool)> {
     // Rows of the keyboard, as the kernel numbers them.
-    const ROWS: [(u16, &str, &str); 4] =
-        [(2, "1234567890-=", "!@#$%^&*()_+"), (16, "qwertyuiop[]", "QWERTYUIOP{}"), (30, "asdfghjkl;'`", "ASDFGHJKL:\"~"), (43, "\\zxcvbnm,./", "|ZXCVBNM<>?")];
+    const ROWS: [(u16, &str, &str); 4] = [
+        (2, "1234567890-=", "!@#$%^&*()_+"),
+        (16, "qwertyuiop[]", "QWERTYUIOP{}"),
+        (30, "asdfghjkl;'`", "ASDFGHJKL:\"~"),
+        (43, "\\zxcvbnm,./", "|ZXCVBNM<>?"),
+    ];
     match character {
         ' ' => return Ok((KeyCode::KEY_SPACE, false)),
         '\n' => return Ok((KeyCode::KEY_ENTER, false)),
@@ -143,7 +149,10 @@ impl<'a> Touch<'a> {
 
     /// Puts the finger down; `x` and `y` run from 0 to 1 over the surface.
     pub fn down(&self, x: f64, y: f64) -> Result<()> {
-        let mut events = vec![(EventType::ABSOLUTE, Abs::ABS_MT_SLOT.0, 0), (EventType::ABSOLUTE, Abs::ABS_MT_TRACKING_ID.0, 1)];
+        let mut events = vec![
+            (EventType::ABSOLUTE, Abs::ABS_MT_SLOT.0, 0),
+            (EventType::ABSOLUTE, Abs::ABS_MT_TRACKING_ID.0, 1),
+        ];
         events.extend(Self::place(x, y));
         events.push((EventType::KEY, KeyCode::BTN_TOUCH.code(), 1));
         self.0.emit(&events)

@@ -40,7 +40,10 @@ pub fn kernel() -> Result<PathBuf> {
         return Ok(path.into());
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernel/build.sh");
-    let output = Command::new(&script).stderr(Stdio::inherit()).output().with_context(|| script.display().to_string())?;
+    let output = Command::new(&script)
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| script.display().to_string())?;
     ensure!(output.status.success(), "{} ended with {}", script.display(), output.status);
     Ok(String::from_utf8(output.stdout)?.trim().into())
 }
@@ -223,7 +226,9 @@ impl Machine {
         let program = self.root(log, argv, &[])?;
         match self.wait(&program, BOUND)? {
             Some(Ending::Exited(0)) => Ok(()),
-            other => bail!("{argv:?}: {other:?}: {}", std::fs::read_to_string(&program.log).unwrap_or_default()),
+            other => {
+                bail!("{argv:?}: {other:?}: {}", std::fs::read_to_string(&program.log).unwrap_or_default())
+            }
         }
     }
 

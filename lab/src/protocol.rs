@@ -110,30 +110,75 @@ pub struct ProgramSpec {
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
     CreateGpu(GpuSpec),
-    RemoveGpu { name: String },
+    RemoveGpu {
+        name: String,
+    },
     /// Plugs a monitor in or pulls its cable.
-    SetConnected { gpu: String, connector: usize, connected: bool },
-    CreateInput { kind: InputKind, name: String },
-    RemoveInput { name: String },
-    Input { name: String, events: Vec<InputEvent> },
+    SetConnected {
+        gpu: String,
+        connector: usize,
+        connected: bool,
+    },
+    CreateInput {
+        kind: InputKind,
+        name: String,
+    },
+    RemoveInput {
+        name: String,
+    },
+    Input {
+        name: String,
+        events: Vec<InputEvent>,
+    },
     Spawn(ProgramSpec),
     /// Does something and measures how long it takes until a file has a text so many times.
-    Timed { deed: Deed, path: String, text: String, count: usize, millis: u64 },
+    Timed {
+        deed: Deed,
+        path: String,
+        text: String,
+        count: usize,
+        millis: u64,
+    },
     /// Waits for a program's end, at most so long.
-    Wait { pid: u32, millis: u64 },
-    Signal { pid: u32, signal: i32 },
+    Wait {
+        pid: u32,
+        millis: u64,
+    },
+    Signal {
+        pid: u32,
+        signal: i32,
+    },
     /// Composes what the planes of a connector's CRTC show into a file of the shared folder.
-    Screenshot { connector: String, file: String },
+    Screenshot {
+        connector: String,
+        file: String,
+    },
     /// The file's contents, invalid UTF-8 replaced.
-    ReadFile { path: String },
-    WriteFile { path: String, contents: String },
+    ReadFile {
+        path: String,
+    },
+    WriteFile {
+        path: String,
+        contents: String,
+    },
     /// Copies a file into the guest's memory, executable by all.
-    Install { from: String, to: String },
-    ReadDir { path: String },
-    ReadLink { path: String },
+    Install {
+        from: String,
+        to: String,
+    },
+    ReadDir {
+        path: String,
+    },
+    ReadLink {
+        path: String,
+    },
     /// Makes a VT the active one and waits until it is.
-    ActivateVt { vt: u32 },
-    VtState { vt: u32 },
+    ActivateVt {
+        vt: u32,
+    },
+    VtState {
+        vt: u32,
+    },
     /// Kernel messages since boot that tell of a bug: warnings, oopses, lockups, leaks.
     KernelWarnings,
     PowerOff,
@@ -146,7 +191,10 @@ pub enum Answer {
     Pid(u32),
     /// `None` after the time given to [`Request::Wait`].
     Ended(Option<Ending>),
-    Picture { width: u32, height: u32 },
+    Picture {
+        width: u32,
+        height: u32,
+    },
     Text(String),
     Names(Vec<String>),
     Vt(VtState),

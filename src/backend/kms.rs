@@ -56,7 +56,8 @@ impl Kms {
             .insert_source(LibinputInputBackend::new(libinput.clone()), |event, (), state| state.input(event))
             .map_err(|error| error.error)
             .context(registered)?;
-        let udev = UdevBackend::new(&seat).with_context(|| format!("watch the devices of seat {seat} through udev"))?;
+        let udev = UdevBackend::new(&seat)
+            .with_context(|| format!("watch the devices of seat {seat} through udev"))?;
         let present = udev.device_list().map(|(id, path)| (id, path.to_owned())).collect();
         handle
             .insert_source(udev, |event, (), state| state.udev(event))
@@ -72,7 +73,12 @@ impl Kms {
         Ok((Self { session, gpus: Vec::new(), paused, libinput }, present))
     }
 
-    fn open(&mut self, handle: &LoopHandle<'static, State>, candidate: Candidate, state: &crate::config::Config) -> Result<()> {
+    fn open(
+        &mut self,
+        handle: &LoopHandle<'static, State>,
+        candidate: Candidate,
+        state: &crate::config::Config,
+    ) -> Result<()> {
         let path = candidate.path.clone();
         let id = candidate.id;
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
@@ -122,7 +128,8 @@ impl State {
     pub fn start_kms(&mut self) -> Result<()> {
         let (kms, present) = Kms::new(&self.handle)?;
         self.backend = Backend::Kms(Box::new(kms));
-        let mut candidates: Vec<Candidate> = present.iter().map(|(id, path)| Candidate::read(*id, path)).collect();
+        let mut candidates: Vec<Candidate> =
+            present.iter().map(|(id, path)| Candidate::read(*id, path)).collect();
         sort(&mut candidates);
         if candidates.is_empty() {
             warn!("no GPU yet; waiting for udev to show one");
@@ -266,7 +273,9 @@ impl State {
         let time = self.now().as_millis() as u32;
         for code in keyboard.pressed_keys() {
             let serial = smithay::utils::SERIAL_COUNTER.next_serial();
-            keyboard.input::<(), _>(self, code, KeyState::Released, serial, time, |_, _, _| FilterResult::Forward);
+            keyboard.input::<(), _>(self, code, KeyState::Released, serial, time, |_, _, _| {
+                FilterResult::Forward
+            });
         }
     }
 

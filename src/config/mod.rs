@@ -7,7 +7,7 @@ pub mod watch;
 
 pub use reader::Problem;
 pub use system::{
-    parse, ConnectType, Config, Keyboard, Pointer, RendererWish, Rule, WindowTraits, DEFAULT_PATH,
+    parse, Config, ConnectType, Keyboard, Pointer, RendererWish, Rule, WindowTraits, DEFAULT_PATH,
 };
 
 use std::path::Path;

@@ -102,7 +102,13 @@ impl<'t> Section<'t> {
     }
 
     /// A decimal or whole number between two bounds, both included.
-    pub fn number(&mut self, reader: &mut Reader<'_>, key: &'static str, least: f64, most: f64) -> Option<f64> {
+    pub fn number(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &'static str,
+        least: f64,
+        most: f64,
+    ) -> Option<f64> {
         self.value(reader, key, &format!("a number from {least} to {most}"), |value| {
             let number = value.as_float().or_else(|| value.as_integer().map(|number| number as f64))?;
             (least..=most).contains(&number).then_some(number)
@@ -140,10 +146,12 @@ impl<'t> Section<'t> {
         for (name, item) in self.table.iter() {
             match item.as_table_like() {
                 Some(table) => {
-                    sections.push((name.to_owned(), Section::new(format!("{}{name:?}", self.prefix()), table)));
+                    sections
+                        .push((name.to_owned(), Section::new(format!("{}{name:?}", self.prefix()), table)));
                 }
                 None => {
-                    let message = format!("{}{name} is not a table; write [{}{name:?}]", self.prefix(), self.prefix());
+                    let message =
+                        format!("{}{name} is not a table; write [{}{name:?}]", self.prefix(), self.prefix());
                     reader.report(item.span(), message);
                 }
             }

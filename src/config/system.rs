@@ -206,12 +206,16 @@ fn set<T>(target: &mut T, value: Option<T>) {
 
 fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_>) {
     let names = "\"DISCONNECT_ONCE\", \"KEEP_CONNECTION_OPEN\", or both joined by \"|\"";
-    set(&mut config.connect_type, root.value(reader, "connect_type", names, |value| value.as_str()?.parse().ok()));
+    set(
+        &mut config.connect_type,
+        root.value(reader, "connect_type", names, |value| value.as_str()?.parse().ok()),
+    );
     set(&mut config.renderer, root.choice(reader, "renderer", &RendererWish::NAMES));
     set(&mut config.direct_scanout, root.boolean(reader, "direct_scanout"));
     set(&mut config.diagnostic_screen, root.boolean(reader, "diagnostic_screen"));
     if let Some(keys) = root.string(reader, "exit_keys") {
-        config.exit_keys = keys.split('+').map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()).collect();
+        config.exit_keys =
+            keys.split('+').map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()).collect();
     }
     if let Some(mut displays) = root.section(reader, "displays") {
         for (name, mut section) in displays.named_sections(reader) {
@@ -240,8 +244,14 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
         set(&mut keyboard.layout, section.string(reader, "layout"));
         set(&mut keyboard.variant, section.string(reader, "variant"));
         set(&mut keyboard.options, section.string(reader, "options"));
-        set(&mut keyboard.repeat_rate, section.integer(reader, "repeat_rate", 0..201).map(|rate| rate as i32));
-        set(&mut keyboard.repeat_delay, section.integer(reader, "repeat_delay", 1..5001).map(|delay| delay as i32));
+        set(
+            &mut keyboard.repeat_rate,
+            section.integer(reader, "repeat_rate", 0..201).map(|rate| rate as i32),
+        );
+        set(
+            &mut keyboard.repeat_delay,
+            section.integer(reader, "repeat_delay", 1..5001).map(|delay| delay as i32),
+        );
         section.finish(reader);
     }
     if let Some(mut section) = root.section(reader, "pointer") {
@@ -287,7 +297,8 @@ fn read_display(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Wish {
         mode: section.value(reader, "mode", mode, |value| value.as_str()?.parse().ok()),
         position: section.value(reader, "position", "[x, y], whole numbers from -32768 to 32767", |value| {
             let list = value.as_array()?;
-            let number = |index: usize| list.get(index)?.as_integer().and_then(|number| i16::try_from(number).ok());
+            let number =
+                |index: usize| list.get(index)?.as_integer().and_then(|number| i16::try_from(number).ok());
             (list.len() == 2).then_some((number(0)?.into(), number(1)?.into()))
         }),
         scale: section.number(reader, "scale", 0.25, 8.0),

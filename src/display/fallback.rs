@@ -105,8 +105,13 @@ impl<K: Kernel> Search<'_, K> {
     fn make_room(&mut self, lit: &mut Vec<Assignment>, request: usize, wished_crtc: usize) -> bool {
         for victim in (0..lit.len()).rev() {
             let kept = lit[victim].clone();
-            let lower: Vec<Mode> =
-                self.requests[kept.request].modes.iter().copied().skip_while(|mode| mode.index != kept.mode.index).skip(1).collect();
+            let lower: Vec<Mode> = self.requests[kept.request]
+                .modes
+                .iter()
+                .copied()
+                .skip_while(|mode| mode.index != kept.mode.index)
+                .skip(1)
+                .collect();
             for mode in lower {
                 lit[victim].mode = mode;
                 if self.tests >= MAX_TESTS {
@@ -126,7 +131,12 @@ impl<K: Kernel> Search<'_, K> {
 ///
 /// Augmenting paths (bipartite matching).
 fn match_crtcs(requests: &[Request]) -> Vec<Option<usize>> {
-    fn augment(requests: &[Request], request: usize, owner: &mut Vec<(usize, usize)>, seen: &mut Vec<usize>) -> bool {
+    fn augment(
+        requests: &[Request],
+        request: usize,
+        owner: &mut Vec<(usize, usize)>,
+        seen: &mut Vec<usize>,
+    ) -> bool {
         let wanted = &requests[request];
         let is_taken = |crtc: usize| owner.iter().any(|(owned, _)| *owned == crtc);
         let mut order = wanted.crtcs.clone();
@@ -189,7 +199,11 @@ impl<K: Kernel> Search<'_, K> {
     fn last_good(&mut self) -> Option<Vec<Assignment>> {
         let assignment = |(request, wanted): (usize, &Request)| {
             let (crtc, mode) = wanted.current?;
-            (wanted.modes.contains(&mode) && wanted.crtcs.contains(&crtc)).then_some(Assignment { request, crtc, mode })
+            (wanted.modes.contains(&mode) && wanted.crtcs.contains(&crtc)).then_some(Assignment {
+                request,
+                crtc,
+                mode,
+            })
         };
         let lit: Vec<Assignment> = self.requests.iter().enumerate().filter_map(assignment).collect();
         (!lit.is_empty() && self.passes(&lit)).then_some(lit)
@@ -221,8 +235,11 @@ pub fn search(requests: &[Request], kernel: &mut impl Kernel) -> Outcome {
         // The last good plan stays where the new one would light fewer.
         if dark.iter().any(|request| requests[*request].current.is_some()) {
             if let Some(mut kept) = search.last_good() {
-                let others: Vec<usize> =
-                    order.iter().copied().filter(|request| !kept.iter().any(|lit| lit.request == *request)).collect();
+                let others: Vec<usize> = order
+                    .iter()
+                    .copied()
+                    .filter(|request| !kept.iter().any(|lit| lit.request == *request))
+                    .collect();
                 let still_dark = search.add_all(&mut kept, &others, &crtcs);
                 if kept.len() > lit.len() {
                     (lit, dark) = (kept, still_dark);
@@ -235,7 +252,8 @@ pub fn search(requests: &[Request], kernel: &mut impl Kernel) -> Outcome {
         Some(_) => Failure::Refused(search.refusal.clone()),
         None => Failure::NoCrtc,
     };
-    let mut failed: Vec<(usize, Failure)> = dark.into_iter().map(|request| (request, failure(request))).collect();
+    let mut failed: Vec<(usize, Failure)> =
+        dark.into_iter().map(|request| (request, failure(request))).collect();
     failed.sort_by_key(|(request, _)| *request);
     Outcome { lit, failed, tests: search.tests }
 }

@@ -101,7 +101,9 @@ mod tests {
         for text in ["1920x1080", "1920x1080@59.94", "640x480@60"] {
             assert_eq!(text.parse::<ModeWish>().map(|wish| wish.to_string()), Ok(text.to_owned()));
         }
-        for text in ["", "1920", "1920x", "0x0", "1920x1080@", "1920x1080@0", "1920x1080@-60", "99999x1", "axb"] {
+        for text in
+            ["", "1920", "1920x", "0x0", "1920x1080@", "1920x1080@0", "1920x1080@-60", "99999x1", "axb"]
+        {
             assert!(text.parse::<ModeWish>().is_err(), "{text}");
         }
     }

@@ -162,7 +162,9 @@ impl Plan {
 /// refresh. Interlaced modes come last, and none comes twice.
 pub fn candidates(modes: &[Mode], wish: Option<ModeWish>) -> Vec<Mode> {
     let preferred = modes.iter().find(|mode| mode.preferred).or(modes.first());
-    let wished = wish.and_then(|wish| modes.iter().filter(|mode| wish.is_met_by(mode)).max_by_key(|mode| (!mode.interlaced, mode.refresh)));
+    let wished = wish.and_then(|wish| {
+        modes.iter().filter(|mode| wish.is_met_by(mode)).max_by_key(|mode| (!mode.interlaced, mode.refresh))
+    });
     let Some(first) = wished.or(preferred).copied() else { return Vec::new() };
     let mut rest: Vec<Mode> = modes.iter().filter(|mode| mode.index != first.index).copied().collect();
     rest.sort_by_key(|mode| {
@@ -216,7 +218,9 @@ pub fn plan(present: &[Gpu], wishes: &Wishes, known: &BTreeMap<String, Place>) -
             let scale = wish.scale.filter(|scale| scale.is_finite() && *scale > 0.0).unwrap_or(1.0);
             let transform = wish.transform.unwrap_or_default();
             let (width, height) = match &target {
-                Target::Lit { modes } => modes.first().map_or((0, 0), |mode| logical_size(mode, scale, transform)),
+                Target::Lit { modes } => {
+                    modes.first().map_or((0, 0), |mode| logical_size(mode, scale, transform))
+                }
                 Target::Off(_) => (0, 0),
             };
             displays.push(PlannedDisplay {
@@ -262,7 +266,9 @@ fn arrange(displays: &mut [PlannedDisplay], wishes: &Wishes, known: &BTreeMap<St
     // Places that are taken: dark displays keep theirs, so their neighbours stay where they are.
     let mut taken: Vec<Place> = known
         .iter()
-        .filter(|(name, _)| !displays.iter().any(|display| display.name == **name) && configured(name).is_none())
+        .filter(|(name, _)| {
+            !displays.iter().any(|display| display.name == **name) && configured(name).is_none()
+        })
         .map(|(_, place)| *place)
         .collect();
     let mut waiting = Vec::new();
@@ -277,7 +283,9 @@ fn arrange(displays: &mut [PlannedDisplay], wishes: &Wishes, known: &BTreeMap<St
         }
     }
     // Known displays in the order they stand in, so that one that grew pushes those behind it.
-    waiting.sort_by_key(|index| known.get(&displays[*index].name).map_or((1, 0, *index), |place| (0, place.x, *index)));
+    waiting.sort_by_key(|index| {
+        known.get(&displays[*index].name).map_or((1, 0, *index), |place| (0, place.x, *index))
+    });
     for index in waiting {
         let display = &mut displays[index];
         if let Some(place) = known.get(&display.name) {

@@ -91,7 +91,8 @@ impl Screen {
             self.output.set_preferred(output_mode(preferred));
         }
         let whole = planned.scale.fract() == 0.0;
-        let scale = if whole { Scale::Integer(planned.scale as i32) } else { Scale::Fractional(planned.scale) };
+        let scale =
+            if whole { Scale::Integer(planned.scale as i32) } else { Scale::Fractional(planned.scale) };
         self.output.change_current_state(
             Some(output_mode(&mode)),
             Some(smithay_transform(planned.transform)),

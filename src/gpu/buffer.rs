@@ -29,7 +29,9 @@ impl Dumb {
         let mut buffer = card.create_dumb_buffer(size, format, 32)?;
         let made = Self::map(card, &mut buffer);
         match made {
-            Ok((map, length, framebuffer)) => Ok(Self { card: card.clone(), buffer, map, length, framebuffer }),
+            Ok((map, length, framebuffer)) => {
+                Ok(Self { card: card.clone(), buffer, map, length, framebuffer })
+            }
             Err(error) => {
                 let _ = card.destroy_dumb_buffer(buffer);
                 Err(error)
@@ -38,7 +40,12 @@ impl Dumb {
     }
 
     fn map(card: &Card, buffer: &mut DumbBuffer) -> io::Result<(*mut u8, usize, Arc<Framebuffer>)> {
-        let single = SinglePlane { size: buffer.size(), format: buffer.format(), pitch: buffer.pitch(), handle: buffer.handle() };
+        let single = SinglePlane {
+            size: buffer.size(),
+            format: buffer.format(),
+            pitch: buffer.pitch(),
+            handle: buffer.handle(),
+        };
         let handle = card.add_planar_framebuffer(&single, FbCmd2Flags::empty()).or_else(|error| {
             // Old drivers know only ADDFB, by depth.
             let depth = if buffer.format() == DrmFourcc::Xrgb8888 { 24 } else { return Err(error) };
@@ -64,11 +71,19 @@ impl Dumb {
 
     /// The buffer as the software renderer's target. The image must not outlive the buffer.
     fn image(&self) -> Result<pixman::Image<'static, 'static>, String> {
-        let format = pixman::FormatCode::try_from(self.buffer.format()).map_err(|_| "pixel format".to_owned())?;
+        let format =
+            pixman::FormatCode::try_from(self.buffer.format()).map_err(|_| "pixel format".to_owned())?;
         let (width, height) = self.buffer.size();
         // SAFETY: the mapping covers pitch * height bytes, and `Drawable` drops the image first.
         unsafe {
-            pixman::Image::from_raw_mut(format, width as usize, height as usize, self.map.cast(), self.pitch(), false)
+            pixman::Image::from_raw_mut(
+                format,
+                width as usize,
+                height as usize,
+                self.map.cast(),
+                self.pitch(),
+                false,
+            )
         }
         .map_err(|_| "pixman takes no image of this size".to_owned())
     }
@@ -114,8 +129,15 @@ impl PlanarBuffer for SinglePlane {
 /// What one frame is drawn into.
 pub enum Drawable {
     /// The image points into the buffer and comes first, so that it is dropped first.
-    Dumb { image: pixman::Image<'static, 'static>, buffer: Dumb },
-    Gbm { dmabuf: Dmabuf, framebuffer: Arc<Framebuffer>, _bo: GbmBuffer },
+    Dumb {
+        image: pixman::Image<'static, 'static>,
+        buffer: Dumb,
+    },
+    Gbm {
+        dmabuf: Dmabuf,
+        framebuffer: Arc<Framebuffer>,
+        _bo: GbmBuffer,
+    },
     /// A virtual display's.
     Memory(pixman::Image<'static, 'static>),
 }
@@ -165,7 +187,8 @@ impl PlanarBuffer for Opaque<'_> {
         opaque(PlanarBuffer::format(self.0))
     }
     fn modifier(&self) -> Option<DrmModifier> {
-        Some(smithay::backend::allocator::Buffer::format(self.0).modifier).filter(|modifier| *modifier != DrmModifier::Invalid)
+        Some(smithay::backend::allocator::Buffer::format(self.0).modifier)
+            .filter(|modifier| *modifier != DrmModifier::Invalid)
     }
     fn pitches(&self) -> [u32; 4] {
         PlanarBuffer::pitches(self.0)
@@ -210,7 +233,8 @@ pub fn import(card: &Card, dmabuf: &Dmabuf) -> io::Result<Framebuffer> {
             if !opened.contains(&handle) {
                 opened.push(handle);
             }
-            (planes.handles[index], planes.pitches[index], planes.offsets[index]) = (Some(handle), pitch, offset);
+            (planes.handles[index], planes.pitches[index], planes.offsets[index]) =
+                (Some(handle), pitch, offset);
         }
         card.add_planar_framebuffer(&planes, FbCmd2Flags::MODIFIERS)
     };

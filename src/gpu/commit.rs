@@ -8,7 +8,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use drm::control::atomic::AtomicModeReq;
 use drm::control::{
-    connector, crtc, framebuffer, property, AtomicCommitFlags, Device as ControlDevice, Mode as KmsMode, PageFlipFlags,
+    connector, crtc, framebuffer, property, AtomicCommitFlags, Device as ControlDevice, Mode as KmsMode,
+    PageFlipFlags,
 };
 
 use super::card::{raw, Blob, Card};
@@ -115,7 +116,9 @@ pub fn modeset_request(
         if owner.is_some_and(|crtc| untouched.contains(&crtc)) {
             continue;
         }
-        let head = heads.iter().find(|head| Some(head.crtc) == owner && objects.crtcs[head.crtc].primary == Some(number));
+        let head = heads
+            .iter()
+            .find(|head| Some(head.crtc) == owner && objects.crtcs[head.crtc].primary == Some(number));
         match head {
             Some(head) => {
                 let (width, height) = head.mode.size();
@@ -133,7 +136,13 @@ pub fn modeset_request(
 }
 
 /// Sets modes, or only asks whether it could.
-pub fn modeset(card: &Card, objects: &Objects, heads: &[Head], untouched: &[usize], test: bool) -> io::Result<()> {
+pub fn modeset(
+    card: &Card,
+    objects: &Objects,
+    heads: &[Head],
+    untouched: &[usize],
+    test: bool,
+) -> io::Result<()> {
     let (request, _blobs) = modeset_request(card, objects, heads, untouched)?;
     let only = if test { AtomicCommitFlags::TEST_ONLY } else { AtomicCommitFlags::empty() };
     card.atomic_commit(AtomicCommitFlags::ALLOW_MODESET | only, request)
@@ -144,7 +153,13 @@ pub fn modeset_legacy(card: &Card, objects: &Objects, heads: &[Head], untouched:
     for (index, crtc) in objects.crtcs.iter().enumerate().filter(|(index, _)| !untouched.contains(index)) {
         match heads.iter().find(|head| head.crtc == index) {
             Some(head) => {
-                card.set_crtc(crtc.handle, Some(head.framebuffer), (0, 0), &[head.connector], Some(head.mode))?;
+                card.set_crtc(
+                    crtc.handle,
+                    Some(head.framebuffer),
+                    (0, 0),
+                    &[head.connector],
+                    Some(head.mode),
+                )?;
             }
             None => card.set_crtc(crtc.handle, None, (0, 0), &[], None)?,
         }
@@ -160,7 +175,9 @@ fn frame_request(objects: &Objects, crtc: usize, frame: &Frame) -> AtomicModeReq
         let plane = objects.planes.get(index?)?;
         Some((plane, plane.ids?))
     };
-    if let (Some((framebuffer, size)), Some((plane, ids))) = (frame.primary, plane(objects.crtcs[crtc].primary)) {
+    if let (Some((framebuffer, size)), Some((plane, ids))) =
+        (frame.primary, plane(objects.crtcs[crtc].primary))
+    {
         add_plane(&mut request, raw(plane.handle), &ids, raw(handle), framebuffer, size, (0, 0));
         if let (Some(fence), Some(id)) = (&frame.fence, ids.in_fence_fd) {
             request.add_raw_property(plane.handle.into(), id, i64::from(fence.as_raw_fd()) as u64);
@@ -195,7 +212,12 @@ pub fn flip(card: &Card, objects: &Objects, crtc: usize, frame: &Frame) -> io::R
 }
 
 /// As [`flip`], by the old calls: the primary plane only, cursors are drawn into it.
-pub fn flip_legacy(card: &Card, objects: &Objects, crtc: usize, framebuffer: framebuffer::Handle) -> io::Result<()> {
+pub fn flip_legacy(
+    card: &Card,
+    objects: &Objects,
+    crtc: usize,
+    framebuffer: framebuffer::Handle,
+) -> io::Result<()> {
     card.page_flip(objects.crtcs[crtc].handle, framebuffer, PageFlipFlags::EVENT, None)
 }
 

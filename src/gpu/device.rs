@@ -68,7 +68,12 @@ pub enum OpenError {
 
 impl Gpu {
     /// Reads what the device is. `fd` comes from the session, which made us master.
-    pub fn open(path: &Path, id: u64, fd: OwnedFd, wish: RendererWish) -> Result<Self, (OpenError, Option<OwnedFd>)> {
+    pub fn open(
+        path: &Path,
+        id: u64,
+        fd: OwnedFd,
+        wish: RendererWish,
+    ) -> Result<Self, (OpenError, Option<OwnedFd>)> {
         let card = Card::new(fd);
         match Self::read(path, id, card.clone(), wish) {
             Ok(gpu) => Ok(gpu),
@@ -86,14 +91,29 @@ impl Gpu {
         if objects.crtcs.is_empty() {
             return Err(no_kms(io::Error::other("the device has no CRTC")));
         }
-        let capability = |which, default| card.get_driver_capability(which).ok().filter(|size| *size > 0).unwrap_or(default);
-        let cursor_size =
-            (capability(DriverCapability::CursorWidth, 64) as u32, capability(DriverCapability::CursorHeight, 64) as u32);
+        let capability = |which, default| {
+            card.get_driver_capability(which).ok().filter(|size| *size > 0).unwrap_or(default)
+        };
+        let cursor_size = (
+            capability(DriverCapability::CursorWidth, 64) as u32,
+            capability(DriverCapability::CursorHeight, 64) as u32,
+        );
         let renderer = Renderer::choose(&card, &driver, wish)
             .map_err(|reason| OpenError::Renderer { path: path.to_owned(), reason })?;
         let copies = matches!(
             driver.as_str(),
-            "virtio_gpu" | "udl" | "gud" | "evdi" | "vmwgfx" | "qxl" | "simpledrm" | "ofdrm" | "bochs-drm" | "ast" | "mgag200" | "hyperv_drm"
+            "virtio_gpu"
+                | "udl"
+                | "gud"
+                | "evdi"
+                | "vmwgfx"
+                | "qxl"
+                | "simpledrm"
+                | "ofdrm"
+                | "bochs-drm"
+                | "ast"
+                | "mgag200"
+                | "hyperv_drm"
         );
         info!(
             gpu = %path.display(), driver, atomic, crtcs = objects.crtcs.len(),
@@ -156,7 +176,9 @@ impl Gpu {
                     .iter()
                     .copied()
                     .filter(|modifier| {
-                        drawable.iter().any(|format| format.code == Fourcc::Xrgb8888 && format.modifier == *modifier)
+                        drawable
+                            .iter()
+                            .any(|format| format.code == Fourcc::Xrgb8888 && format.modifier == *modifier)
                     })
                     .collect();
                 let mut last = io::Error::other("no layout that is both drawn and shown");
@@ -198,14 +220,16 @@ impl Gpu {
     }
 
     fn framebuffer_to_test(&mut self, crtc: usize, mode: &Mode) -> Result<framebuffer::Handle, String> {
-        if let Some(lit) = self.lit.get(&crtc).filter(|lit| lit.head.mode.size() == (mode.width, mode.height)) {
+        if let Some(lit) = self.lit.get(&crtc).filter(|lit| lit.head.mode.size() == (mode.width, mode.height))
+        {
             return Ok(lit.framebuffer.handle);
         }
         let size = (u32::from(mode.width), u32::from(mode.height));
         let place = match self.spare.iter().position(|(spare, _)| *spare == size) {
             Some(place) => place,
             None => {
-                let drawable = self.allocate(size).map_err(|error| format!("no buffer of {mode}: {error}"))?;
+                let drawable =
+                    self.allocate(size).map_err(|error| format!("no buffer of {mode}: {error}"))?;
                 self.spare.push((size, drawable));
                 self.spare.len() - 1
             }
@@ -227,7 +251,11 @@ impl Gpu {
                         .filter(|crtc| mask & (1 << crtc) != 0 && self.objects.crtcs[*crtc].primary.is_some())
                         .collect()
                 }),
-                current: self.lit.iter().find(|(_, lit)| lit.display == *name).map(|(crtc, lit)| (*crtc, lit.mode)),
+                current: self
+                    .lit
+                    .iter()
+                    .find(|(_, lit)| lit.display == *name)
+                    .map(|(crtc, lit)| (*crtc, lit.mode)),
             })
             .collect();
         let outcome = fallback::search(&requests, &mut Asked { gpu: self, requests: &requests });
@@ -296,7 +324,13 @@ impl Gpu {
     }
 
     /// The size of a mode of a connector as a head to commit.
-    pub fn lit(&mut self, display: &str, crtc: usize, mode: Mode, framebuffer: Arc<Framebuffer>) -> Option<Lit> {
+    pub fn lit(
+        &mut self,
+        display: &str,
+        crtc: usize,
+        mode: Mode,
+        framebuffer: Arc<Framebuffer>,
+    ) -> Option<Lit> {
         let timing = self.kms_mode(display, &mode)?;
         let connector = self.objects.connector(display)?.handle;
         let head = Head { crtc, connector, mode: timing, framebuffer: framebuffer.handle };
@@ -338,6 +372,7 @@ impl Kernel for Asked<'_> {
             return Ok(());
         }
         let heads: Vec<Head> = heads.into_iter().map(|(head, _)| head).collect();
-        modeset(&self.gpu.card, &self.gpu.objects, &heads, &untouched, true).map_err(|error| error.to_string())
+        modeset(&self.gpu.card, &self.gpu.objects, &heads, &untouched, true)
+            .map_err(|error| error.to_string())
     }
 }

@@ -18,12 +18,14 @@ pub struct Candidate {
     pub firmware: bool,
 }
 
-const FIRMWARE_DRIVERS: [&str; 4] = ["simple-framebuffer", "efi-framebuffer", "vesa-framebuffer", "of-display"];
+const FIRMWARE_DRIVERS: [&str; 4] =
+    ["simple-framebuffer", "efi-framebuffer", "vesa-framebuffer", "of-display"];
 
 impl Candidate {
     pub fn read(id: Dev, path: &Path) -> Self {
         let device = PathBuf::from(format!("/sys/dev/char/{}:{}", major(id), minor(id)));
-        let boot_vga = fs::read_to_string(device.join("device/boot_vga")).is_ok_and(|text| text.trim() == "1");
+        let boot_vga =
+            fs::read_to_string(device.join("device/boot_vga")).is_ok_and(|text| text.trim() == "1");
         let modalias = fs::read_to_string(device.join("device/modalias")).unwrap_or_default();
         let firmware = FIRMWARE_DRIVERS.iter().any(|driver| modalias.contains(driver));
         Self { id, path: path.to_owned(), boot_vga, connected: 0, firmware }
@@ -34,14 +36,9 @@ impl Candidate {
 /// by name (`card2` before `card10`). Firmware framebuffers come last.
 pub fn sort(candidates: &mut [Candidate]) {
     candidates.sort_by_key(|candidate| {
-        let name = candidate.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        (
-            candidate.firmware,
-            !candidate.boot_vga,
-            std::cmp::Reverse(candidate.connected),
-            name.len(),
-            name,
-        )
+        let name =
+            candidate.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        (candidate.firmware, !candidate.boot_vga, std::cmp::Reverse(candidate.connected), name.len(), name)
     });
 }
 

@@ -5,8 +5,8 @@ use std::io;
 
 use drm::buffer::{DrmFourcc, DrmModifier};
 use drm::control::{
-    connector, crtc, from_u32, plane, property, Device as ControlDevice, Mode as KmsMode, ModeFlags, ModeTypeFlags,
-    ResourceHandle,
+    connector, crtc, from_u32, plane, property, Device as ControlDevice, Mode as KmsMode, ModeFlags,
+    ModeTypeFlags, ResourceHandle,
 };
 use tracing::warn;
 
@@ -110,7 +110,8 @@ impl Plane {
     pub fn supports(&self, code: DrmFourcc, modifier: DrmModifier) -> bool {
         self.formats.iter().any(|(format, modifiers)| {
             *format == code
-                && (modifiers.contains(&modifier) || (modifiers.is_empty() && modifier == DrmModifier::Linear))
+                && (modifiers.contains(&modifier)
+                    || (modifiers.is_empty() && modifier == DrmModifier::Linear))
         })
     }
 }
@@ -175,7 +176,10 @@ impl Objects {
         for handle in resources.crtcs() {
             let ids = if atomic {
                 let properties = objects.names.of(card, *handle)?;
-                Some(CrtcIds { active: properties.required("ACTIVE")?, mode_id: properties.required("MODE_ID")? })
+                Some(CrtcIds {
+                    active: properties.required("ACTIVE")?,
+                    mode_id: properties.required("MODE_ID")?,
+                })
             } else {
                 None
             };
@@ -200,7 +204,9 @@ impl Objects {
         let info = card.get_plane(handle)?;
         let reachable = resources.filter_crtcs(info.possible_crtcs());
         let crtcs = self.crtcs.iter().enumerate();
-        let crtcs = crtcs.filter(|(_, crtc)| reachable.contains(&crtc.handle)).fold(0, |mask, (index, _)| mask | 1 << index);
+        let crtcs = crtcs
+            .filter(|(_, crtc)| reachable.contains(&crtc.handle))
+            .fold(0, |mask, (index, _)| mask | 1 << index);
         let properties = self.names.of(card, handle)?;
         let ids = if atomic {
             Some(PlaneIds {
@@ -260,7 +266,9 @@ impl Objects {
             match self.probe_connector(card, atomic, &resources, *handle) {
                 Ok(connector) => connectors.push(connector),
                 // MST connectors may vanish between the list and the question.
-                Err(error) => warn!(connector = raw_id(*handle), %error, "connector can't be probed; left out"),
+                Err(error) => {
+                    warn!(connector = raw_id(*handle), %error, "connector can't be probed; left out")
+                }
             }
         }
         self.connectors = connectors;
@@ -327,7 +335,9 @@ fn parse_in_formats(blob: &[u8]) -> HashMap<u32, Vec<DrmModifier>> {
     };
     for number in 0..modifier_count as usize {
         let at = modifiers_at as usize + number * 24;
-        let (Some(mask), Some(offset), Some(modifier)) = (long(at), word(at + 8), long(at + 16)) else { break };
+        let (Some(mask), Some(offset), Some(modifier)) = (long(at), word(at + 8), long(at + 16)) else {
+            break;
+        };
         for bit in (0..64).filter(|bit| mask & (1 << bit) != 0) {
             let index = offset as usize + bit;
             if index < format_count as usize {

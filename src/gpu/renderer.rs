@@ -1,7 +1,7 @@
 //! Which renderer draws for a Gpu.
 
-use smithay::backend::allocator::gbm::{GbmAllocator, GbmBufferFlags, GbmDevice};
 use smithay::backend::allocator::format::FormatSet;
+use smithay::backend::allocator::gbm::{GbmAllocator, GbmBufferFlags, GbmDevice};
 use smithay::backend::egl::{EGLContext, EGLDevice, EGLDisplay};
 use smithay::backend::renderer::gles::GlesRenderer;
 use smithay::backend::renderer::pixman::PixmanRenderer;
@@ -20,8 +20,22 @@ pub enum Renderer {
 /// Drivers that only show memory: there is no GPU to draw with, and Mesa would run GLES on the
 /// processor, several times slower than pixman.
 const WITHOUT_GPU: [&str; 16] = [
-    "vkms", "bochs-drm", "bochs", "simpledrm", "ofdrm", "efidrm", "vesadrm", "cirrus", "qxl", "ast", "mgag200", "udl",
-    "gud", "evdi", "hyperv_drm", "vboxvideo",
+    "vkms",
+    "bochs-drm",
+    "bochs",
+    "simpledrm",
+    "ofdrm",
+    "efidrm",
+    "vesadrm",
+    "cirrus",
+    "qxl",
+    "ast",
+    "mgag200",
+    "udl",
+    "gud",
+    "evdi",
+    "hyperv_drm",
+    "vboxvideo",
 ];
 
 impl Renderer {
@@ -40,7 +54,9 @@ impl Renderer {
             }
         }
         info!(driver, "drawing with pixman");
-        PixmanRenderer::new().map(|renderer| Self::Pixman(Box::new(renderer))).map_err(|error| error.to_string())
+        PixmanRenderer::new()
+            .map(|renderer| Self::Pixman(Box::new(renderer)))
+            .map_err(|error| error.to_string())
     }
 
     fn gles(card: &Card, software_allowed: bool) -> Result<Self, String> {

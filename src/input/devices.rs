@@ -23,7 +23,9 @@ pub fn configure(device: &mut Device, config: &Config) {
     let pointer = &config.pointer;
     if device.config_accel_is_available() {
         let profile = if pointer.accelerated { AccelProfile::Adaptive } else { AccelProfile::Flat };
-        let applied = device.config_accel_set_speed(pointer.speed).and_then(|()| device.config_accel_set_profile(profile));
+        let applied = device
+            .config_accel_set_speed(pointer.speed)
+            .and_then(|()| device.config_accel_set_profile(profile));
         if let Err(error) = applied {
             debug!(device = &*device.name(), ?error, "pointer speed not taken");
         }
@@ -92,7 +94,10 @@ impl State {
         keyboard.change_repeat_info(wished.repeat_rate, wished.repeat_delay);
         if let Err(error) = keyboard.set_xkb_config(self, xkb(&wished)) {
             warn!(%error, layout = wished.layout, "xkb knows no such keyboard; keeping the one before");
-            self.troubles.add(format!("keyboard layout {:?} is unknown to xkb; see [keyboard] in the configuration", wished.layout));
+            self.troubles.add(format!(
+                "keyboard layout {:?} is unknown to xkb; see [keyboard] in the configuration",
+                wished.layout
+            ));
         }
     }
 
@@ -100,9 +105,12 @@ impl State {
     /// (WL_OUTPUT), the only one of its physical size, the first.
     pub fn touch_display(&self, device: &Device) -> Option<String> {
         let name = device.name().to_owned();
-        let configured = self.config.touch.iter().find(|(known, _)| *known == name).map(|(_, display)| display.clone());
+        let configured =
+            self.config.touch.iter().find(|(known, _)| *known == name).map(|(_, display)| display.clone());
         let lit = self.screens.lit();
-        let by_name = |wanted: String| lit.iter().find(|screen| screen.name == wanted).map(|screen| screen.name.clone());
+        let by_name = |wanted: String| {
+            lit.iter().find(|screen| screen.name == wanted).map(|screen| screen.name.clone())
+        };
         let by_size = || {
             let (width, height) = device.size()?;
             let close = |one: f64, other: i32| other > 0 && (one - f64::from(other)).abs() <= 0.05 * one;

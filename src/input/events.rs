@@ -62,7 +62,11 @@ impl State {
                 }
                 let under = self.surface_under(location);
                 let (slot, time) = (event.slot(), event.time_msec());
-                touch.down(self, under, &DownEvent { slot, location, serial: SERIAL_COUNTER.next_serial(), time });
+                touch.down(
+                    self,
+                    under,
+                    &DownEvent { slot, location, serial: SERIAL_COUNTER.next_serial(), time },
+                );
             }
             InputEvent::TouchMotion { event } => {
                 let Some(location) = self.touch_location(&event.device(), &event) else { return };
@@ -95,7 +99,9 @@ impl State {
         let (code, state, time) = (event.key_code(), event.state(), event.time_msec());
         let ours = keyboard.input(self, code, state, serial, time, |state, modifiers, handle| {
             let found = pressed
-                .then(|| command(state.exit_chord.as_ref(), modifiers, handle.modified_sym(), &handle.raw_syms()))
+                .then(|| {
+                    command(state.exit_chord.as_ref(), modifiers, handle.modified_sym(), &handle.raw_syms())
+                })
                 .flatten();
             match found {
                 Some(command) => FilterResult::Intercept(command),

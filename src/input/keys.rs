@@ -37,20 +37,30 @@ impl Chord {
                 "alt" => chord.alt = true,
                 "shift" => chord.shift = true,
                 "super" | "logo" | "meta" => chord.logo = true,
-                _ => return Err(format!("exit_keys: {name:?} is no modifier; write Ctrl, Alt, Shift or Super")),
+                _ => {
+                    return Err(format!(
+                        "exit_keys: {name:?} is no modifier; write Ctrl, Alt, Shift or Super"
+                    ))
+                }
             }
         }
         Ok(Some(chord))
     }
 
     fn is(&self, modifiers: &ModifiersState, keysym: Keysym) -> bool {
-        (self.ctrl, self.alt, self.shift, self.logo) == (modifiers.ctrl, modifiers.alt, modifiers.shift, modifiers.logo)
+        (self.ctrl, self.alt, self.shift, self.logo)
+            == (modifiers.ctrl, modifiers.alt, modifiers.shift, modifiers.logo)
             && self.key == keysym
     }
 }
 
 /// Whether a pressed key is ours. `raw` are the key's symbols without modifiers.
-pub fn command(chord: Option<&Chord>, modifiers: &ModifiersState, modified: Keysym, raw: &[Keysym]) -> Option<Command> {
+pub fn command(
+    chord: Option<&Chord>,
+    modifiers: &ModifiersState,
+    modified: Keysym,
+    raw: &[Keysym],
+) -> Option<Command> {
     let number = modified.raw();
     if (keysyms::KEY_XF86Switch_VT_1..=keysyms::KEY_XF86Switch_VT_12).contains(&number) {
         return Some(Command::SwitchVt((number - keysyms::KEY_XF86Switch_VT_1 + 1) as i32));

@@ -75,7 +75,8 @@ impl PointerState {
             CursorImageStatus::Surface(surface) => {
                 let hotspot = with_states(&surface, |states| {
                     let attributes = states.data_map.get::<Mutex<CursorImageAttributes>>();
-                    let attributes = attributes.map(|data| data.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+                    let attributes =
+                        attributes.map(|data| data.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
                     attributes.map(|attributes| attributes.hotspot).unwrap_or_default()
                 });
                 let hotspot = hotspot.to_f64().to_physical(scale);
@@ -86,7 +87,11 @@ impl PointerState {
         }
     }
 
-    fn themed(&mut self, icon: CursorIcon, scale: f64) -> (Option<Rc<Picture>>, Option<WlSurface>, (f64, f64)) {
+    fn themed(
+        &mut self,
+        icon: CursorIcon,
+        scale: f64,
+    ) -> (Option<Rc<Picture>>, Option<WlSurface>, (f64, f64)) {
         let picture = self.theme.picture(icon, scale);
         let hotspot = (f64::from(picture.hotspot.0), f64::from(picture.hotspot.1));
         (Some(picture), None, hotspot)
@@ -121,7 +126,8 @@ fn copy_shm(surface: &WlSurface, scale: f64, serial: u64) -> Option<Picture> {
         }
         with_buffer_contents(state.buffer()?, |pointer, length, data| {
             let (width, height) = (data.width, data.height);
-            if !(1..=LARGEST).contains(&width) || !(1..=LARGEST).contains(&height) || data.stride < width * 4 {
+            if !(1..=LARGEST).contains(&width) || !(1..=LARGEST).contains(&height) || data.stride < width * 4
+            {
                 return None;
             }
             let opaque = match data.format {

@@ -41,7 +41,9 @@ impl CompositorHandler for State {
         let Some(display) = self.display_of(&root) else { return };
         if let Some(screen) = self.screens.get(&display) {
             screen.output.enter(surface);
-            smithay::wayland::compositor::with_states(surface, |states| tell_scale(&screen.output, surface, states));
+            smithay::wayland::compositor::with_states(surface, |states| {
+                tell_scale(&screen.output, surface, states)
+            });
         }
         if self.is_seen(&display, &root) {
             self.queue_redraw(&display);

@@ -12,7 +12,8 @@ impl FractionalScaleHandler for State {
     fn new_fractional_scale(&mut self, surface: WlSurface) {
         // Before it is shown anywhere: the scale of the display that it will come to most likely.
         let display = self.display_of(&root(&surface)).or_else(|| self.shell.focused_display.clone());
-        let screen = display.and_then(|name| self.screens.get(&name)).or_else(|| self.screens.lit().first().copied());
+        let screen =
+            display.and_then(|name| self.screens.get(&name)).or_else(|| self.screens.lit().first().copied());
         if let Some(screen) = screen {
             with_states(&surface, |states| tell_scale(&screen.output, &surface, states));
         }

@@ -15,7 +15,8 @@ impl OutputHandler for State {
         let Some(name) = self.screens.of_output(&output).map(|screen| screen.name.clone()) else { return };
         let Some(client) = wl_output.client() else { return };
         for managed in self.shell.windows.iter().filter(|managed| managed.shown_on.as_ref() == Some(&name)) {
-            let own = managed.window.wl_surface().is_some_and(|surface| surface.client().as_ref() == Some(&client));
+            let own =
+                managed.window.wl_surface().is_some_and(|surface| surface.client().as_ref() == Some(&client));
             if own {
                 managed.window.with_surfaces(|surface, _| output.enter(surface));
             }

@@ -7,7 +7,9 @@ use smithay::desktop::{
 };
 use smithay::input::pointer::Focus;
 use smithay::input::Seat;
-use smithay::reexports::wayland_server::protocol::{wl_output::WlOutput, wl_seat::WlSeat, wl_surface::WlSurface};
+use smithay::reexports::wayland_server::protocol::{
+    wl_output::WlOutput, wl_seat::WlSeat, wl_surface::WlSurface,
+};
 use smithay::utils::{Logical, Rectangle, Serial};
 use smithay::wayland::shell::xdg::{
     PopupSurface, PositionerState, ToplevelSurface, XdgShellHandler, XdgShellState,
@@ -69,7 +71,10 @@ impl XdgShellHandler for State {
             }
         };
         if let Some(keyboard) = seat.get_keyboard() {
-            if keyboard.is_grabbed() && !(keyboard.has_grab(serial) || grab.previous_serial().is_some_and(|previous| keyboard.has_grab(previous))) {
+            if keyboard.is_grabbed()
+                && !(keyboard.has_grab(serial)
+                    || grab.previous_serial().is_some_and(|previous| keyboard.has_grab(previous)))
+            {
                 grab.ungrab(PopupUngrabStrategy::All);
                 return;
             }
@@ -77,7 +82,10 @@ impl XdgShellHandler for State {
             keyboard.set_grab(self, PopupKeyboardGrab::new(&grab), serial);
         }
         if let Some(pointer) = seat.get_pointer() {
-            if pointer.is_grabbed() && !(pointer.has_grab(serial) || grab.previous_serial().is_none_or(|previous| pointer.has_grab(previous))) {
+            if pointer.is_grabbed()
+                && !(pointer.has_grab(serial)
+                    || grab.previous_serial().is_none_or(|previous| pointer.has_grab(previous)))
+            {
                 grab.ungrab(PopupUngrabStrategy::All);
                 return;
             }
@@ -107,7 +115,8 @@ impl XdgShellHandler for State {
     }
 
     fn parent_changed(&mut self, toplevel: ToplevelSurface) {
-        let managed = self.window_of(toplevel.wl_surface()).filter(|managed| managed.shown_on.is_some()).cloned();
+        let managed =
+            self.window_of(toplevel.wl_surface()).filter(|managed| managed.shown_on.is_some()).cloned();
         if let Some(managed) = managed {
             self.configure_window(&managed);
         }
@@ -144,7 +153,8 @@ impl State {
         let Some(origin) = origin else { return };
         let mut target: Rectangle<i32, Logical> = Rectangle::from_size(screen.geometry().size);
         target.loc -= origin + get_popup_toplevel_coords(&kind);
-        popup.with_pending_state(|state| state.geometry = state.positioner.get_unconstrained_geometry(target));
+        popup
+            .with_pending_state(|state| state.geometry = state.positioner.get_unconstrained_geometry(target));
     }
 }
 

@@ -27,7 +27,8 @@ pub struct Picture {
 impl Picture {
     pub fn new(serial: u64, (width, height): (u32, u32), hotspot: (i32, i32), argb: Vec<u8>) -> Self {
         let size = (width as i32, height as i32);
-        let memory = MemoryRenderBuffer::from_slice(&argb, Fourcc::Argb8888, size, 1, Transform::Normal, None);
+        let memory =
+            MemoryRenderBuffer::from_slice(&argb, Fourcc::Argb8888, size, 1, Transform::Normal, None);
         let buffer = SizedBuffer(memory, (width, height));
         Self { serial, width, height, hotspot, argb, buffer }
     }
@@ -53,7 +54,8 @@ impl Theme {
             return picture.clone();
         }
         self.serial += 1;
-        let picture = load(&self.theme, icon, pixels, self.serial).unwrap_or_else(|| arrow(pixels, self.serial));
+        let picture =
+            load(&self.theme, icon, pixels, self.serial).unwrap_or_else(|| arrow(pixels, self.serial));
         let picture = std::rc::Rc::new(picture);
         self.loaded.insert((icon, pixels), picture.clone());
         picture
@@ -61,7 +63,8 @@ impl Theme {
 }
 
 fn load(theme: &xcursor::CursorTheme, icon: CursorIcon, pixels: u32, serial: u64) -> Option<Picture> {
-    let names = std::iter::once(icon.name()).chain(icon.alt_names().iter().copied()).chain(["default", "left_ptr"]);
+    let names =
+        std::iter::once(icon.name()).chain(icon.alt_names().iter().copied()).chain(["default", "left_ptr"]);
     let path = names.into_iter().find_map(|name| theme.load_icon(name))?;
     let images = xcursor::parser::parse_xcursor(&fs::read(path).ok()?)?;
     let image = images.into_iter().min_by_key(|image| image.size.abs_diff(pixels))?;
@@ -97,7 +100,9 @@ fn arrow(pixels: u32, serial: u64) -> Picture {
         let (x, y) = (place(number % side as usize), place(number / side as usize));
         let rim = 1.1;
         if inside(x, y) {
-            let deep = [(-rim, 0.0), (rim, 0.0), (0.0, -rim), (0.0, rim)].iter().all(|(dx, dy)| inside(x + dx, y + dy));
+            let deep = [(-rim, 0.0), (rim, 0.0), (0.0, -rim), (0.0, rim)]
+                .iter()
+                .all(|(dx, dy)| inside(x + dx, y + dy));
             pixel.copy_from_slice(if deep { &[0, 0, 0, 255] } else { &[255; 4] });
         }
     }

@@ -38,8 +38,14 @@ impl Screen {
             let magnification = (facts.size.1 / 720).max(1);
             let block = block(&lines(&facts, magnification), magnification);
             let size = (block.width as i32, block.height as i32);
-            let buffer =
-                MemoryRenderBuffer::from_slice(&block.argb, Fourcc::Argb8888, size, 1, Transform::Normal, None);
+            let buffer = MemoryRenderBuffer::from_slice(
+                &block.argb,
+                Fourcc::Argb8888,
+                size,
+                1,
+                Transform::Normal,
+                None,
+            );
             self.picture = Some(SizedBuffer(buffer, (block.width, block.height)));
             self.facts = Some(facts);
         }

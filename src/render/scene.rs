@@ -5,7 +5,9 @@ use std::rc::Rc;
 use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::backend::renderer::element::memory::{MemoryRenderBuffer, MemoryRenderBufferRenderElement};
 use smithay::backend::renderer::element::solid::{SolidColorBuffer, SolidColorRenderElement};
-use smithay::backend::renderer::element::surface::{render_elements_from_surface_tree, WaylandSurfaceRenderElement};
+use smithay::backend::renderer::element::surface::{
+    render_elements_from_surface_tree, WaylandSurfaceRenderElement,
+};
 use smithay::backend::renderer::element::Kind;
 use smithay::backend::renderer::utils::{Buffer, CommitCounter};
 use smithay::backend::renderer::{Color32F, ImportAll, ImportMem, Renderer};
@@ -40,9 +42,18 @@ fn buffer_size(buffer: &SizedBuffer) -> Size<i32, Logical> {
 /// One thing to draw; locations are in the display's pixels.
 pub enum Item<'a> {
     /// A surface with its subsurfaces.
-    Surface { surface: WlSurface, location: Point<i32, Physical> },
-    Memory { buffer: &'a SizedBuffer, location: Point<f64, Physical> },
-    Solid { buffer: &'a SolidColorBuffer, location: Point<i32, Physical> },
+    Surface {
+        surface: WlSurface,
+        location: Point<i32, Physical>,
+    },
+    Memory {
+        buffer: &'a SizedBuffer,
+        location: Point<f64, Physical>,
+    },
+    Solid {
+        buffer: &'a SolidColorBuffer,
+        location: Point<i32, Physical>,
+    },
 }
 
 /// A pointer's picture on the display.
@@ -86,8 +97,12 @@ impl Scene<'_> {
         if let Some(cursor) = self.cursor.as_ref().filter(|_| self.draws_cursor) {
             let location = Point::<i32, Physical>::from(cursor.position);
             match (&cursor.picture, &cursor.surface) {
-                (Some(picture), _) => self.memory(renderer, &picture.buffer, location.to_f64(), &mut elements),
-                (None, Some(surface)) => self.surface(renderer, surface, location, Kind::Cursor, &mut elements),
+                (Some(picture), _) => {
+                    self.memory(renderer, &picture.buffer, location.to_f64(), &mut elements)
+                }
+                (None, Some(surface)) => {
+                    self.surface(renderer, surface, location, Kind::Cursor, &mut elements)
+                }
                 (None, None) => {}
             }
         }
@@ -98,7 +113,8 @@ impl Scene<'_> {
                 }
                 Item::Memory { buffer, location } => self.memory(renderer, buffer, *location, &mut elements),
                 Item::Solid { buffer, location } => {
-                    let solid = SolidColorRenderElement::from_buffer(buffer, *location, 1.0, 1.0, Kind::Unspecified);
+                    let solid =
+                        SolidColorRenderElement::from_buffer(buffer, *location, 1.0, 1.0, Kind::Unspecified);
                     elements.push(solid.into());
                 }
             }

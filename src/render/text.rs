@@ -59,7 +59,8 @@ pub fn block(lines: &[Line], magnification: u32) -> Block {
         let (raster_height, weight) = raster(line.size);
         let mut left = (width / magnification - line_width) / 2;
         for character in line.text.chars() {
-            let letter = get_raster(character, weight, raster_height).or_else(|| get_raster('?', weight, raster_height));
+            let letter = get_raster(character, weight, raster_height)
+                .or_else(|| get_raster('?', weight, raster_height));
             let Some(letter) = letter else { continue };
             for (y, row) in letter.raster().iter().enumerate() {
                 for (x, strength) in row.iter().enumerate().filter(|(_, strength)| **strength > 0) {

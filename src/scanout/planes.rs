@@ -59,7 +59,9 @@ impl CursorState {
         for (number, row) in rows.enumerate() {
             row.fill(0);
             let from = number * row_length;
-            if let (Some(source), Some(target)) = (picture.argb.get(from..from + row_length), row.get_mut(..row_length)) {
+            if let (Some(source), Some(target)) =
+                (picture.argb.get(from..from + row_length), row.get_mut(..row_length))
+            {
                 target.copy_from_slice(source);
             }
         }

@@ -31,7 +31,10 @@ use crate::render::scene::{Direct, Scene, BACKGROUND};
 /// Where the picture goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    Crtc { gpu: u64, index: usize },
+    Crtc {
+        gpu: u64,
+        index: usize,
+    },
     /// A virtual display: the picture stays in memory.
     Memory,
 }
@@ -177,7 +180,9 @@ impl Scanout {
         if shown.is_none() {
             debug!("a client's buffer is scanned out directly");
         }
-        if shown.is_none_or(|shown| shown.framebuffer.handle != framebuffer.handle || shown.commit != direct.commit) {
+        if shown.is_none_or(|shown| {
+            shown.framebuffer.handle != framebuffer.handle || shown.commit != direct.commit
+        }) {
             frame.primary = Some((framebuffer.handle, (direct.dmabuf.width(), direct.dmabuf.height())));
             let next = Shown { framebuffer, commit: direct.commit, _buffer: direct.buffer };
             self.retired = self.direct.replace(next);
@@ -185,7 +190,13 @@ impl Scanout {
         true
     }
 
-    fn draw_and_submit(&mut self, gpu: &mut Gpu, crtc: usize, scene: &Scene<'_>, frame: &mut Frame) -> io::Result<Outcome> {
+    fn draw_and_submit(
+        &mut self,
+        gpu: &mut Gpu,
+        crtc: usize,
+        scene: &Scene<'_>,
+        frame: &mut Frame,
+    ) -> io::Result<Outcome> {
         let (slot, age) = self.swapchain.acquire(|size| gpu.drawable(size))?;
         let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
         let drawn = draw_on_gpu(&mut gpu.renderer, drawable, &mut self.tracker, age, scene)?;
@@ -194,7 +205,9 @@ impl Scanout {
         let returns = self.direct.is_some();
         if drawn.damage.is_some() || returns {
             frame.primary = Some((framebuffer.handle, self.swapchain.size()));
-            let fences = gpu.objects.crtcs[crtc].primary.and_then(|plane| gpu.objects.planes.get(plane)?.ids?.in_fence_fd);
+            let fences = gpu.objects.crtcs[crtc]
+                .primary
+                .and_then(|plane| gpu.objects.planes.get(plane)?.ids?.in_fence_fd);
             frame.fence = fences.and_then(|_| drawn.sync.export());
             if frame.fence.is_none() {
                 drawn.sync.wait().map_err(io::Error::other)?;

@@ -38,7 +38,8 @@ impl Swapchain {
         allocate: impl FnOnce((u32, u32)) -> io::Result<Drawable>,
     ) -> io::Result<(usize, usize)> {
         let free = |slot: usize| Some(slot) != self.shown;
-        let newest = (0..self.slots.len()).filter(|slot| free(*slot)).max_by_key(|slot| self.slots[*slot].frame);
+        let newest =
+            (0..self.slots.len()).filter(|slot| free(*slot)).max_by_key(|slot| self.slots[*slot].frame);
         let slot = match newest {
             Some(slot) => slot,
             None if self.slots.len() < SLOTS => {

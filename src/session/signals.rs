@@ -9,8 +9,9 @@ use crate::state::State;
 
 /// Ends cleanly on the usual signals, reloads on SIGHUP's terminal-less meaning, reaps programs.
 pub fn listen(handle: &LoopHandle<'static, State>) -> Result<()> {
-    let signals = Signals::new(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGCHLD])
-        .context("watch for signals")?;
+    let signals =
+        Signals::new(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGCHLD])
+            .context("watch for signals")?;
     handle
         .insert_source(signals, |event, &mut (), state| match event.signal() {
             Signal::SIGCHLD => super::programs::reap(),

@@ -37,7 +37,8 @@ impl State {
             }
             false
         };
-        let mut seen: Vec<&Managed> = stack.iter().rev().copied().filter(|managed| belongs(managed)).collect();
+        let mut seen: Vec<&Managed> =
+            stack.iter().rev().copied().filter(|managed| belongs(managed)).collect();
         seen.push(base);
         seen
     }
@@ -58,13 +59,18 @@ impl State {
             self.shell.focused_display = Some(display.clone());
             self.queue_redraw(&display);
         }
-        let target = self.shell.windows.last().and_then(|managed| managed.window.wl_surface().map(|own| own.into_owned()));
+        let target = self
+            .shell
+            .windows
+            .last()
+            .and_then(|managed| managed.window.wl_surface().map(|own| own.into_owned()));
         self.set_keyboard_focus(target);
     }
 
     /// Gives the keyboard to the frontmost window of the focused display, or of any.
     pub fn focus_top(&mut self) {
-        let on = |managed: &&Managed| managed.shown_on.is_some() && managed.shown_on == self.shell.focused_display;
+        let on =
+            |managed: &&Managed| managed.shown_on.is_some() && managed.shown_on == self.shell.focused_display;
         let top = self.shell.windows.iter().rev().find(on).or(self.shell.windows.last());
         let target = top.and_then(|managed| managed.window.wl_surface().map(|own| own.into_owned()));
         self.set_keyboard_focus(target);
@@ -140,7 +146,8 @@ impl State {
         let screen = self.screens.at(point)?;
         let local = screen.local(point);
         let origin = screen.geometry().loc.to_f64();
-        let global = |(surface, location): (WlSurface, Point<i32, Logical>)| (surface, location.to_f64() + origin);
+        let global =
+            |(surface, location): (WlSurface, Point<i32, Logical>)| (surface, location.to_f64() + origin);
         let windows = self.seen_windows(&screen.name);
         let fullscreen = windows.last().is_some_and(|managed| managed.fullscreen);
         let above: &[Layer] = if fullscreen { &[Layer::Overlay] } else { &[Layer::Overlay, Layer::Top] };
@@ -160,7 +167,11 @@ impl State {
     }
 }
 
-fn layer_under(screen: &Screen, layer: Layer, local: Point<f64, Logical>) -> Option<(WlSurface, Point<i32, Logical>)> {
+fn layer_under(
+    screen: &Screen,
+    layer: Layer,
+    local: Point<f64, Logical>,
+) -> Option<(WlSurface, Point<i32, Logical>)> {
     let layers = layer_map_for_output(&screen.output);
     let found = layers.layers_on(layer).rev().find_map(|surface| {
         let place = layers.layer_geometry(surface)?.loc;

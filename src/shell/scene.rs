@@ -82,7 +82,8 @@ impl State {
     }
 
     fn add_window(&self, seen: &mut Seen, managed: &Managed) {
-        if let (Some(location), Some(surface)) = (self.window_location(managed), managed.window.wl_surface()) {
+        if let (Some(location), Some(surface)) = (self.window_location(managed), managed.window.wl_surface())
+        {
             let origin = location - managed.window.geometry().loc;
             // Popups stand relative to the window's geometry, not to its shadow.
             for (popup, offset) in PopupManager::popups_for_surface(&surface) {
@@ -94,9 +95,10 @@ impl State {
     }
 
     fn facts(&self, screen: &Screen) -> Facts {
-        let size = screen.output.current_transform().transform_size(
-            screen.output.current_mode().map(|mode| mode.size).unwrap_or_default(),
-        );
+        let size = screen
+            .output
+            .current_transform()
+            .transform_size(screen.output.current_mode().map(|mode| mode.size).unwrap_or_default());
         Facts {
             display: screen.name.clone(),
             mode: screen.mode.map(|mode| mode.to_string()).unwrap_or_default(),
@@ -122,11 +124,16 @@ impl State {
     }
 
     /// Runs `draw` with a display's scene.
-    pub fn with_scene<T>(&mut self, name: &str, draw: impl FnOnce(&mut Self, &mut Scene<'_>) -> T) -> Option<T> {
+    pub fn with_scene<T>(
+        &mut self,
+        name: &str,
+        draw: impl FnOnce(&mut Self, &mut Scene<'_>) -> T,
+    ) -> Option<T> {
         let cursor = self.cursor_on(name);
         let screen = self.screens.get(name)?;
         let seen = self.seen(screen);
-        let facts = (self.config.diagnostic_screen && !seen.has_window && !seen.has_background).then(|| self.facts(screen));
+        let facts = (self.config.diagnostic_screen && !seen.has_window && !seen.has_background)
+            .then(|| self.facts(screen));
         let scale = screen.scale();
         let transform = screen.output.current_transform();
         let mode = screen.output.current_mode()?;
@@ -193,7 +200,9 @@ impl State {
             let own = state.buffer_transform() == Transform::Normal
                 && smithay::backend::allocator::Buffer::size(dmabuf) == (size.w, size.h).into();
             let opaque = state.opaque_regions().is_some_and(|regions| {
-                regions.iter().any(|region| region.contains_rect(smithay::utils::Rectangle::from_size(view.dst)))
+                regions
+                    .iter()
+                    .any(|region| region.contains_rect(smithay::utils::Rectangle::from_size(view.dst)))
             }) || !smithay::backend::allocator::format::has_alpha(
                 smithay::backend::allocator::Buffer::format(dmabuf).code,
             );
@@ -208,7 +217,8 @@ impl State {
 
     /// Every surface tree that is seen on a display, its cursor included.
     pub fn seen_surfaces(&self, screen: &Screen) -> Vec<WlSurface> {
-        let mut surfaces: Vec<WlSurface> = self.seen(screen).placed.into_iter().map(|placed| placed.surface).collect();
+        let mut surfaces: Vec<WlSurface> =
+            self.seen(screen).placed.into_iter().map(|placed| placed.surface).collect();
         let under = self.screens.at(self.pointer.location).is_some_and(|under| under.name == screen.name);
         if under && self.pointer.present {
             surfaces.extend(self.pointer.surface().cloned());
@@ -230,7 +240,9 @@ impl State {
         }
         let mut screens = self.screens.iter();
         let owner = screens.find(|screen| {
-            layer_map_for_output(&screen.output).layer_for_surface(&root, WindowSurfaceType::TOPLEVEL).is_some()
+            layer_map_for_output(&screen.output)
+                .layer_for_surface(&root, WindowSurfaceType::TOPLEVEL)
+                .is_some()
         });
         owner.map(|screen| screen.name.clone())
     }

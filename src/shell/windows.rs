@@ -1,17 +1,17 @@
 //! Windows from their first commit to their end.
 
 use smithay::backend::renderer::utils::with_renderer_surface_state;
+use smithay::desktop::layer_map_for_output;
 use smithay::desktop::Window;
+use smithay::output::Output;
 use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel::State as ToplevelStateFlag;
 use smithay::reexports::wayland_server::protocol::wl_output::WlOutput;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
-use smithay::output::Output;
 use smithay::utils::{Logical, Point, Rectangle, Size};
 use smithay::wayland::compositor::{get_parent, send_surface_state, with_states};
 use smithay::wayland::fractional_scale::with_fractional_scale;
 use smithay::wayland::seat::WaylandFocus;
 use smithay::wayland::shell::xdg::{ToplevelSurface, XdgToplevelSurfaceData};
-use smithay::desktop::layer_map_for_output;
 use tracing::{debug, info};
 
 use crate::config::WindowTraits;
@@ -88,7 +88,8 @@ impl State {
         let toplevel = managed.toplevel()?;
         let (app_id, title) = traits(toplevel);
         let window = WindowTraits { app_id: app_id.as_deref(), title: title.as_deref() };
-        let rule = self.config.rules.iter().find(|rule| rule.applies(window)).map(|rule| rule.display.clone());
+        let rule =
+            self.config.rules.iter().find(|rule| rule.applies(window)).map(|rule| rule.display.clone());
         let parent = || self.window_of(&managed.parent()?)?.home.clone();
         let focused = || {
             let name = self.shell.focused_display.clone()?;
@@ -149,7 +150,9 @@ impl State {
 
     /// Tells a window's surfaces the scale of their display.
     fn tell_scale(&self, managed: &Managed) {
-        let Some(screen) = managed.shown_on.as_deref().and_then(|name| self.screens.get(name)) else { return };
+        let Some(screen) = managed.shown_on.as_deref().and_then(|name| self.screens.get(name)) else {
+            return;
+        };
         managed.window.with_surfaces(|surface, states| tell_scale(&screen.output, surface, states));
     }
 
@@ -224,7 +227,8 @@ impl State {
     /// A client asks for the whole of a display, or gives it back.
     pub fn set_fullscreen(&mut self, toplevel: &ToplevelSurface, fullscreen: bool, output: Option<WlOutput>) {
         let wished = output.as_ref().and_then(Output::from_resource);
-        let wished = wished.and_then(|output| self.screens.of_output(&output)).map(|screen| screen.name.clone());
+        let wished =
+            wished.and_then(|output| self.screens.of_output(&output)).map(|screen| screen.name.clone());
         let Some(managed) = self.window_of_mut(toplevel.wl_surface()) else { return };
         managed.fullscreen = fullscreen;
         managed.home = wished.or(managed.home.take());
@@ -271,7 +275,9 @@ impl State {
 
     /// Sends every window on a display its size again: a panel took or gave back room.
     pub fn refit_windows(&self, display: &str) {
-        for managed in self.shell.windows.iter().filter(|managed| managed.shown_on.as_deref() == Some(display)) {
+        for managed in
+            self.shell.windows.iter().filter(|managed| managed.shown_on.as_deref() == Some(display))
+        {
             self.configure_window(managed);
         }
     }
@@ -288,7 +294,9 @@ impl State {
             .parent()
             .and_then(|parent| self.shell.windows.iter().find(|managed| managed.is(&parent)))
             .filter(|parent| parent.shown_on == managed.shown_on)
-            .and_then(|parent| Some(Rectangle::new(self.window_location(parent)?, parent.window.geometry().size)));
+            .and_then(|parent| {
+                Some(Rectangle::new(self.window_location(parent)?, parent.window.geometry().size))
+            });
         Some(centre(over.unwrap_or(area), geometry.size))
     }
 }

@@ -32,7 +32,9 @@ impl Contestant {
     /// The program, with a client that it starts itself.
     pub fn spec(self, machine: &Machine, client: &str, log: &str) -> Result<ProgramSpec> {
         let argv: Vec<String> = match self {
-            Self::Ours => [OURS, "--backend=kms", "--renderer=pixman", "--exec", client].map(str::to_owned).to_vec(),
+            Self::Ours => {
+                [OURS, "--backend=kms", "--renderer=pixman", "--exec", client].map(str::to_owned).to_vec()
+            }
             Self::Sway => {
                 machine.write(SWAY_CONFIG, &format!("default_border none\nexec {client}\n"))?;
                 ["sway", "-c", SWAY_CONFIG].map(str::to_owned).to_vec()
@@ -62,7 +64,8 @@ impl Contestant {
         let mut found = String::new();
         machine.until("a Wayland socket", |machine| {
             let names = machine.list(RUNTIME_DIR)?;
-            let socket = names.into_iter().find(|name| name.starts_with("wayland-") && !name.ends_with(".lock"));
+            let socket =
+                names.into_iter().find(|name| name.starts_with("wayland-") && !name.ends_with(".lock"));
             found = socket.unwrap_or_default();
             Ok(!found.is_empty())
         })?;

@@ -48,8 +48,10 @@ impl Results {
     fn cases(&self) -> Vec<Case> {
         let case = |(case, unit, samples): &(String, String, BTreeMap<Contestant, Vec<f64>>)| {
             let of = |contestant: Contestant| samples.get(&contestant).and_then(|samples| median(samples));
-            let peers: BTreeMap<_, _> =
-                [Contestant::Sway, Contestant::Cage].map(|peer| (peer.name(), of(peer))).into_iter().collect();
+            let peers: BTreeMap<_, _> = [Contestant::Sway, Contestant::Cage]
+                .map(|peer| (peer.name(), of(peer)))
+                .into_iter()
+                .collect();
             let ours = of(Contestant::Ours);
             let best = peers.values().flatten().copied().min_by(f64::total_cmp).filter(|best| *best > 0.0);
             let spread = samples.iter().filter_map(|(contestant, samples)| {
@@ -80,10 +82,14 @@ impl Results {
             Some(value) if value >= 10.0 => format!("{value:.1}"),
             Some(value) => format!("{value:.2}"),
         };
-        let mut table = String::from("| case | unit | ours | sway | cage | ratio to the better |\n|---|---|---|---|---|---|\n");
+        let mut table = String::from(
+            "| case | unit | ours | sway | cage | ratio to the better |\n|---|---|---|---|---|---|\n",
+        );
         for case in &cases {
             let with_spread = |name: &str, value: Option<f64>| match case.spread.get(name) {
-                Some((least, most)) => format!("{} ({}–{})", number(value), number(Some(*least)), number(Some(*most))),
+                Some((least, most)) => {
+                    format!("{} ({}–{})", number(value), number(Some(*least)), number(Some(*most)))
+                }
                 None => number(value),
             };
             let peer = |name: &str| with_spread(name, case.peers.get(name).copied().flatten());

@@ -105,7 +105,8 @@ impl Buffer {
         let memory = Memory::new(length, color)?;
         fcntl_add_seals(&memory.file, SealFlags::SHRINK)?;
         let device = File::options().read(true).write(true).open("/dev/udmabuf").context("/dev/udmabuf")?;
-        let request = UdmabufCreate { memfd: memory.file.as_raw_fd() as u32, flags: 1, offset: 0, size: length };
+        let request =
+            UdmabufCreate { memfd: memory.file.as_raw_fd() as u32, flags: 1, offset: 0, size: length };
         let fd = create_udmabuf(&device, request)?;
         let params = app.dmabuf.as_ref().context("no linux-dmabuf")?.create_params(queue, ());
         // Linear: modifier 0. XRGB8888: "XR24".

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use wayland_client::protocol::{
-    wl_buffer, wl_callback, wl_compositor, wl_keyboard, wl_output, wl_pointer, wl_registry, wl_seat, wl_shm, wl_shm_pool,
-    wl_surface, wl_touch,
+    wl_buffer, wl_callback, wl_compositor, wl_keyboard, wl_output, wl_pointer, wl_registry, wl_seat, wl_shm,
+    wl_shm_pool, wl_surface, wl_touch,
 };
 use wayland_client::{delegate_noop, Connection, Dispatch, Proxy, QueueHandle, WEnum};
 use wayland_protocols::wp::linux_dmabuf::zv1::client::{zwp_linux_buffer_params_v1, zwp_linux_dmabuf_v1};
@@ -122,7 +122,9 @@ impl Dispatch<wl_registry::WlRegistry, ()> for App {
                 }
             }
             wl_registry::Event::GlobalRemove { name } => {
-                if let Some(place) = app.outputs.iter().position(|(output, _)| output.data::<u32>() == Some(&name)) {
+                if let Some(place) =
+                    app.outputs.iter().position(|(output, _)| output.data::<u32>() == Some(&name))
+                {
                     let (output, gone) = app.outputs.remove(place);
                     app.say(format_args!("output gone {gone}"));
                     output.release();
@@ -183,7 +185,12 @@ impl Dispatch<wl_buffer::WlBuffer, ()> for App {
     ) {
         if let wl_buffer::Event::Release = event {
             for window in &mut app.windows {
-                window.buffers.0.iter_mut().filter(|known| known.wl == *buffer).for_each(|known| known.busy = false);
+                window
+                    .buffers
+                    .0
+                    .iter_mut()
+                    .filter(|known| known.wl == *buffer)
+                    .for_each(|known| known.busy = false);
             }
         }
     }
@@ -284,6 +291,8 @@ impl Dispatch<wl_callback::WlCallback, ()> for App {
         queue: &QueueHandle<Self>,
     ) {
         if let wl_callback::Event::Done { .. } = event {
+            app.timing.callback(now());
+            app.closed |= app.timing.is_done();
             app.draw(0, queue);
         }
     }
@@ -347,7 +356,10 @@ impl Dispatch<wl_keyboard::WlKeyboard, ()> for App {
             wl_keyboard::Event::Enter { .. } => app.say(format_args!("focus")),
             wl_keyboard::Event::Leave { .. } => app.say(format_args!("blur")),
             wl_keyboard::Event::Key { key, state: WEnum::Value(state), .. } => {
-                app.say(format_args!("key {key} {}", if state == wl_keyboard::KeyState::Pressed { "down" } else { "up" }));
+                app.say(format_args!(
+                    "key {key} {}",
+                    if state == wl_keyboard::KeyState::Pressed { "down" } else { "up" }
+                ));
             }
             wl_keyboard::Event::RepeatInfo { rate, delay } => app.say(format_args!("repeat {rate} {delay}")),
             _ => {}

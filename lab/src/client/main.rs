@@ -159,7 +159,15 @@ impl App {
             toplevel.set_fullscreen(output);
         }
         let buffers = buffers::Ring::default();
-        Ok(Window { surface, role: Role::Toplevel { xdg, toplevel }, viewport, color, wished, size: self.options.size, buffers })
+        Ok(Window {
+            surface,
+            role: Role::Toplevel { xdg, toplevel },
+            viewport,
+            color,
+            wished,
+            size: self.options.size,
+            buffers,
+        })
     }
 
     fn panel(&self, queue: &QueueHandle<Self>, height: u32) -> Result<Window> {
@@ -171,7 +179,9 @@ impl App {
         let panel = shell.get_layer_surface(&surface, output, layer, self.options.app_id.clone(), queue, ());
         panel.set_size(0, height);
         panel.set_anchor(
-            zwlr_layer_surface_v1::Anchor::Top | zwlr_layer_surface_v1::Anchor::Left | zwlr_layer_surface_v1::Anchor::Right,
+            zwlr_layer_surface_v1::Anchor::Top
+                | zwlr_layer_surface_v1::Anchor::Left
+                | zwlr_layer_surface_v1::Anchor::Right,
         );
         panel.set_exclusive_zone(height as i32);
         let buffers = buffers::Ring::default();
@@ -221,7 +231,8 @@ fn send_garbage() -> Result<()> {
     let name = std::env::var("WAYLAND_DISPLAY")?;
     let mut stream = UnixStream::connect(format!("{folder}/{name}"))?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    let nonsense: Vec<u8> = (0..4096u32).flat_map(|word| word.wrapping_mul(2_654_435_761).to_ne_bytes()).collect();
+    let nonsense: Vec<u8> =
+        (0..4096u32).flat_map(|word| word.wrapping_mul(2_654_435_761).to_ne_bytes()).collect();
     // The server may hang up while we write.
     let _ = stream.write_all(&nonsense);
     let mut answer = Vec::new();

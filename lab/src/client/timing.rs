@@ -9,7 +9,12 @@ pub struct Timing {
     presented: Vec<Duration>,
     refresh: Duration,
     discarded: u32,
+    /// Frame callbacks, for compositors that answer no presentation feedback.
+    callbacks: Vec<Duration>,
 }
+
+/// So many callbacks without any answer: none will come.
+const PATIENCE: usize = 10;
 
 /// Now on the clock of presentation times, CLOCK_MONOTONIC.
 pub fn now() -> Duration {
@@ -19,7 +24,14 @@ pub fn now() -> Duration {
 
 impl Timing {
     pub fn new(wanted: Option<u32>) -> Self {
-        Self { wanted, latencies: Vec::new(), presented: Vec::new(), refresh: Duration::ZERO, discarded: 0 }
+        Self {
+            wanted,
+            latencies: Vec::new(),
+            presented: Vec::new(),
+            refresh: Duration::ZERO,
+            discarded: 0,
+            callbacks: Vec::new(),
+        }
     }
 
     pub fn shown(&mut self, committed: Duration, presented: Duration, refresh: Duration) {
@@ -35,20 +47,34 @@ impl Timing {
         self.discarded += 1;
     }
 
+    pub fn callback(&mut self, time: Duration) {
+        self.callbacks.push(time);
+        if self.latencies.is_empty() && self.callbacks.len() == PATIENCE {
+            println!("first frame at {:.6}", self.callbacks[0].as_secs_f64());
+        }
+    }
+
     /// Whether enough frames were shown; then their figures are told.
     pub fn is_done(&self) -> bool {
         let Some(wanted) = self.wanted else { return false };
+        if self.latencies.is_empty() && self.callbacks.len() >= (wanted as usize).max(PATIENCE) {
+            println!("figures frames={} without presentation times", self.callbacks.len());
+            return true;
+        }
         if (self.latencies.len() as u32) < wanted {
             return false;
         }
         let mut sorted = self.latencies.clone();
         sorted.sort();
-        let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share).round() as usize].as_secs_f64() * 1000.0;
+        let at =
+            |share: f64| sorted[((sorted.len() - 1) as f64 * share).round() as usize].as_secs_f64() * 1000.0;
         let interval = if self.refresh.is_zero() { Duration::from_nanos(16_666_667) } else { self.refresh };
         let missed: f64 = self
             .presented
             .windows(2)
-            .map(|pair| ((pair[1].saturating_sub(pair[0])).as_secs_f64() / interval.as_secs_f64()).round() - 1.0)
+            .map(|pair| {
+                ((pair[1].saturating_sub(pair[0])).as_secs_f64() / interval.as_secs_f64()).round() - 1.0
+            })
             .filter(|missed| *missed > 0.0)
             .sum();
         println!(

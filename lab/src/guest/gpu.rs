@@ -53,7 +53,10 @@ pub fn create(spec: &GpuSpec) -> Result<GpuNames> {
     for index in 0..spec.encoders {
         let encoder = make(&format!("encoders/encoder{index}"))?;
         for crtc in 0..spec.crtcs {
-            symlink(gpu.join(format!("crtcs/crtc{crtc}")), encoder.join(format!("possible_crtcs/crtc{crtc}")))?;
+            symlink(
+                gpu.join(format!("crtcs/crtc{crtc}")),
+                encoder.join(format!("possible_crtcs/crtc{crtc}")),
+            )?;
         }
     }
     for (index, connected) in spec.connectors.iter().enumerate() {

@@ -3,7 +3,8 @@
 use anyhow::{Context, Result};
 use evdev::uinput::VirtualDevice;
 use evdev::{
-    AbsInfo, AbsoluteAxisCode as Abs, AttributeSet, KeyCode, PropType, RelativeAxisCode as Rel, UinputAbsSetup,
+    AbsInfo, AbsoluteAxisCode as Abs, AttributeSet, KeyCode, PropType, RelativeAxisCode as Rel,
+    UinputAbsSetup,
 };
 use geom_lab::protocol::{InputEvent, InputKind, TOUCH_MAX};
 
@@ -18,7 +19,8 @@ pub fn create(guest: &Guest, kind: InputKind, name: &str) -> Result<()> {
             builder.with_keys(&keys)?.build()
         }
         InputKind::Pointer => {
-            let keys: AttributeSet<_> = [KeyCode::BTN_LEFT, KeyCode::BTN_RIGHT, KeyCode::BTN_MIDDLE].into_iter().collect();
+            let keys: AttributeSet<_> =
+                [KeyCode::BTN_LEFT, KeyCode::BTN_RIGHT, KeyCode::BTN_MIDDLE].into_iter().collect();
             let axes: AttributeSet<_> = [Rel::REL_X, Rel::REL_Y, Rel::REL_WHEEL].into_iter().collect();
             builder.with_keys(&keys)?.with_relative_axes(&axes)?.build()
         }
@@ -32,7 +34,10 @@ pub fn create(guest: &Guest, kind: InputKind, name: &str) -> Result<()> {
                 .with_absolute_axis(&area(Abs::ABS_X))?
                 .with_absolute_axis(&area(Abs::ABS_Y))?
                 .with_absolute_axis(&UinputAbsSetup::new(Abs::ABS_MT_SLOT, AbsInfo::new(0, 0, 9, 0, 0, 0)))?
-                .with_absolute_axis(&UinputAbsSetup::new(Abs::ABS_MT_TRACKING_ID, AbsInfo::new(0, 0, 65535, 0, 0, 0)))?
+                .with_absolute_axis(&UinputAbsSetup::new(
+                    Abs::ABS_MT_TRACKING_ID,
+                    AbsInfo::new(0, 0, 65535, 0, 0, 0),
+                ))?
                 .with_absolute_axis(&area(Abs::ABS_MT_POSITION_X))?
                 .with_absolute_axis(&area(Abs::ABS_MT_POSITION_Y))?
                 .build()

@@ -161,13 +161,17 @@ fn mount_all() -> Result<()> {
         fs::create_dir_all(folder)?;
     }
     at("devpts", "/dev/pts", "devpts", "mode=620,ptmxmode=666")?;
-    for (place, data) in [("/dev/shm", "mode=1777"), ("/tmp", "mode=1777"), ("/run", "mode=755"), ("/var/tmp", "mode=1777")] {
+    for (place, data) in
+        [("/dev/shm", "mode=1777"), ("/tmp", "mode=1777"), ("/run", "mode=755"), ("/var/tmp", "mode=1777")]
+    {
         at("tmpfs", place, "tmpfs", data)?;
     }
     if !Path::new("/dev/ptmx").exists() {
         std::os::unix::fs::symlink("pts/ptmx", "/dev/ptmx")?;
     }
-    for (link, target) in [("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1")] {
+    for (link, target) in
+        [("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1")]
+    {
         let _ = std::os::unix::fs::symlink(target, Path::new("/dev").join(link));
     }
     // As the rules of Debian's desktop session have it.
@@ -209,7 +213,13 @@ fn start_services(guest: &Guest) -> Result<()> {
     run("/lib/systemd/systemd-udevd", &["--daemon", "--resolve-names=never", "--children-max=4"])?;
     run(
         "udevadm",
-        &["trigger", "--subsystem-match=drm", "--subsystem-match=input", "--subsystem-match=tty", "--action=add"],
+        &[
+            "trigger",
+            "--subsystem-match=drm",
+            "--subsystem-match=input",
+            "--subsystem-match=tty",
+            "--action=add",
+        ],
     )?;
     run("udevadm", &["settle"])
 }

@@ -131,12 +131,17 @@ fn map(card: &Card, info: &framebuffer::PlanarInfo) -> Result<Mapping> {
     let fd = fd?;
     let length = info.offsets()[0] as usize + info.pitches()[0] as usize * info.size().1 as usize;
     // SAFETY: a fresh mapping of memory that the kernel keeps while it is mapped.
-    let pointer =
-        unsafe { mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::SHARED, &fd, 0) }.context("mmap")?;
+    let pointer = unsafe { mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::SHARED, &fd, 0) }
+        .context("mmap")?;
     Ok(Mapping { pointer, length, _fd: fd })
 }
 
-fn compose(card: &Card, picture: &mut Picture, handle: plane::Handle, properties: &HashMap<String, u64>) -> Result<()> {
+fn compose(
+    card: &Card,
+    picture: &mut Picture,
+    handle: plane::Handle,
+    properties: &HashMap<String, u64>,
+) -> Result<()> {
     let of = |name: &str| properties.get(name).copied().unwrap_or(0);
     let fb: framebuffer::Handle = drm::control::from_u32(of("FB_ID") as u32).context("FB_ID")?;
     let info = card.get_planar_framebuffer(fb).with_context(|| format!("framebuffer of {handle:?}"))?;

@@ -30,7 +30,8 @@ fn active() -> Result<u32> {
 pub fn activate(vt: u32) -> Result<()> {
     let console = File::open("/dev/tty0")?;
     // SAFETY: VT_ACTIVATE takes a number.
-    unsafe { ioctl(&console, IntegerSetter::<VT_ACTIVATE>::new_usize(vt as usize)) }.context("VT_ACTIVATE")?;
+    unsafe { ioctl(&console, IntegerSetter::<VT_ACTIVATE>::new_usize(vt as usize)) }
+        .context("VT_ACTIVATE")?;
     let deadline = Instant::now() + Duration::from_secs(10);
     while active()? != vt {
         if Instant::now() > deadline {

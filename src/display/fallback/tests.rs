@@ -118,7 +118,12 @@ fn requests() -> impl Strategy<Value = (Vec<Request>, Model)> {
             let requests = all.into_iter().enumerate().map(|(name, (crtcs, current, modes))| {
                 let current = current.filter(|crtc| crtcs.contains(crtc) && !held.contains(crtc));
                 held.extend(current);
-                request(name, ladder().into_iter().take(modes).collect(), crtcs.into_iter().collect(), current)
+                request(
+                    name,
+                    ladder().into_iter().take(modes).collect(),
+                    crtcs.into_iter().collect(),
+                    current,
+                )
             });
             (requests.collect(), Model { bandwidth, widest: widest.clone(), broken: broken.clone() })
         })

@@ -6,7 +6,12 @@ use super::*;
 
 fn modes() -> impl Strategy<Value = Vec<Mode>> {
     let sizes = prop_oneof![Just((640, 480)), Just((1024, 768)), Just((1920, 1080)), Just((3840, 2160))];
-    let one = (sizes, prop_oneof![Just(50_000u32), Just(59_940), Just(60_000), Just(144_000)], any::<bool>(), any::<bool>());
+    let one = (
+        sizes,
+        prop_oneof![Just(50_000u32), Just(59_940), Just(60_000), Just(144_000)],
+        any::<bool>(),
+        any::<bool>(),
+    );
     prop::collection::vec(one, 0..6).prop_map(|all| {
         let numbered = all.into_iter().enumerate();
         let mode = |(index, ((width, height), refresh, interlaced, preferred))| Mode {
@@ -53,7 +58,8 @@ fn wish() -> impl Strategy<Value = Wish> {
 }
 
 fn wishes() -> impl Strategy<Value = Wishes> {
-    let displays = prop::collection::btree_map((1..9).prop_map(|number| format!("DP-{number}")), wish(), 0..4);
+    let displays =
+        prop::collection::btree_map((1..9).prop_map(|number| format!("DP-{number}")), wish(), 0..4);
     let only = prop::collection::vec((1..9).prop_map(|number| format!("DP-{number}")), 0..2);
     (displays, only).prop_map(|(displays, only)| Wishes { displays, only })
 }
@@ -158,6 +164,7 @@ fn side_by_side_in_connector_order() {
     };
     let present = [Gpu { id: 1, connectors: vec![connector("HDMI-A-1"), connector("DP-1")] }];
     let plan = plan(&present, &Wishes::default(), &BTreeMap::new());
-    let places: Vec<_> = plan.displays.iter().map(|display| (display.name.as_str(), display.place.x)).collect();
+    let places: Vec<_> =
+        plan.displays.iter().map(|display| (display.name.as_str(), display.place.x)).collect();
     assert_eq!(places, [("HDMI-A-1", 0), ("DP-1", 1920)]);
 }

@@ -1,0 +1,38 @@
+# geom_compositor: what there is to do. `make help` lists it.
+SHELL := /bin/bash
+CARGO ?= cargo
+export RUST_BACKTRACE ?= 0
+
+.PHONY: help run test lint bench build clean
+
+help:
+	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/'
+
+build: ## the compositor, optimised
+	@tools/packages.sh build
+	$(CARGO) build --release --package geom_compositor
+
+run: ## light every monitor there is; with none, boot the lab and show its monitors in target/run/index.html
+	@tools/run.sh
+
+test: ## everything that proves it
+	@tools/packages.sh lab
+	@lab/kernel/build.sh >/dev/null
+	@$(MAKE) --no-print-directory lint
+	$(CARGO) build --workspace
+	$(CARGO) test --workspace
+
+lint: ## rustfmt, clippy with warnings denied, no source file over 600 lines
+	@tools/packages.sh build
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- --deny warnings
+	@tools/lengths.sh
+
+bench: ## measure beside sway and cage; target/bench/results.json and table.md
+	@tools/packages.sh bench
+	@lab/kernel/build.sh >/dev/null
+	$(CARGO) build --release --workspace
+	target/release/geom-lab-bench --compositor target/release/geom_compositor --out target/bench
+
+clean: ## remove what was built here; the lab kernel's cache stays
+	$(CARGO) clean

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# `make run`: on a TTY of a machine with monitors, geom_compositor runs there. Elsewhere the lab is
+# booted with three monitors, real programs are shown on them, cables are pulled, and the story is
+# left in target/run/index.html.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+on_console() { case "$(tty 2>/dev/null)" in /dev/tty[0-9]*) return 0 ;; *) return 1 ;; esac; }
+has_monitor() { grep -qsx connected /sys/class/drm/card*-*/status; }
+
+if on_console && has_monitor; then
+  tools/packages.sh build
+  cargo build --release --package geom_compositor
+  exec target/release/geom_compositor --backend=kms
+fi
+echo "run: no monitor can be driven from here; showing it in the lab"
+tools/packages.sh lab
+lab/kernel/build.sh >/dev/null
+cargo build --release --workspace
+exec target/release/geom-lab-story --compositor target/release/geom_compositor --out target/run
