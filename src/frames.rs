@@ -1,6 +1,6 @@
 //! Frames: the redraw state machine of each display at work.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use smithay::desktop::utils::{
     send_frames_surface_tree, take_presentation_feedback_surface_tree, OutputPresentationFeedback,
@@ -29,7 +29,6 @@ impl State {
 
     /// Brings an event to a display's redraw state and does what it asks for.
     pub fn redraw_event(&mut self, name: &str, event: Event) {
-        let now = self.now();
         let Some(scanout) = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut()) else {
             return;
         };
@@ -38,29 +37,33 @@ impl State {
         scanout.redraw = next;
         match action {
             Action::None => {}
-            Action::ArmDeadline => {
-                let at = scanout.clock.deadline(now);
-                self.arm(name, now, at, Event::Deadline);
-            }
+            Action::ArmDeadline => self.arm_deadline(name),
             Action::ArmEstimate => {
-                let at = scanout.clock.estimate(now);
-                self.arm(name, now, at, Event::Estimate);
+                let now = self.turn_time();
+                let scanout = self.screens.get(name).and_then(|screen| screen.scanout.as_ref());
+                if let Some(at) = scanout.map(|scanout| scanout.clock.estimate(now)) {
+                    self.arm(name, now, at, Event::Estimate);
+                }
             }
             Action::Render => self.render(name),
             Action::EndFrame => self.end_frame(name),
             Action::EndFrameAndArmDeadline => {
                 self.end_frame(name);
-                let now = self.now();
-                let scanout = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut());
-                if let Some(at) = scanout.map(|scanout| scanout.clock.deadline(now)) {
-                    self.arm(name, now, at, Event::Deadline);
-                }
+                self.arm_deadline(name);
             }
             Action::Disarm => {
                 if let Some(timer) = scanout.timer.take() {
                     self.handle.remove(timer);
                 }
             }
+        }
+    }
+
+    fn arm_deadline(&mut self, name: &str) {
+        let now = self.turn_time();
+        let scanout = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut());
+        if let Some(at) = scanout.map(|scanout| scanout.clock.deadline(now)) {
+            self.arm(name, now, at, Event::Deadline);
         }
     }
 
@@ -72,7 +75,7 @@ impl State {
             self.handle.insert_idle(move |state| state.redraw_event(&owned, event));
             return;
         }
-        let timer = Timer::from_deadline(Instant::now() + (at - now));
+        let timer = Timer::from_deadline(self.instant(at));
         let inserted = self.handle.insert_source(timer, move |_, (), state: &mut State| {
             if let Some(scanout) = state.screens.get_mut(&owned).and_then(|screen| screen.scanout.as_mut()) {
                 scanout.timer = None;
@@ -130,12 +133,12 @@ impl State {
 
     /// Virtual displays have no hardware to say when a frame is shown: a timer does.
     fn simulate_vblank(&mut self, name: &str) {
-        let now = self.now();
+        let now = self.turn_time();
         let scanout = self.screens.get(name).and_then(|screen| screen.scanout.as_ref());
         let Some(scanout) = scanout.filter(|scanout| scanout.target == Target::Memory) else { return };
         let at = scanout.clock.estimate(now);
         let owned = name.to_owned();
-        let timer = Timer::from_deadline(Instant::now() + at.saturating_sub(now));
+        let timer = Timer::from_deadline(self.instant(at));
         let inserted = self.handle.insert_source(timer, move |_, (), state: &mut State| {
             let scanout = state.screens.get_mut(&owned).and_then(|screen| screen.scanout.as_mut());
             if let Some(scanout) = scanout.filter(|scanout| scanout.redraw.awaits_vblank()) {
@@ -211,7 +214,7 @@ impl State {
 
     /// A frame's end: clients may draw the next.
     fn end_frame(&mut self, name: &str) {
-        let now = self.now();
+        let now = self.turn_time();
         let Some(screen) = self.screens.get(name) else { return };
         let output = screen.output.clone();
         for surface in self.seen_surfaces(screen) {

@@ -231,7 +231,9 @@ impl State {
             return true;
         }
         let gpus: Vec<u64> = self.backend.gpus().map(|gpu| gpu.id).collect();
-        gpus.into_iter().fold(true, |good, gpu| self.commit_gpu(gpu, solution) && good)
+        // Each has its turn, whatever became of the one before.
+        let done: Vec<bool> = gpus.into_iter().map(|gpu| self.commit_gpu(gpu, solution)).collect();
+        done.into_iter().all(|good| good)
     }
 
     fn commit_gpu(&mut self, id: u64, solution: &Solution) -> bool {

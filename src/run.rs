@@ -111,6 +111,7 @@ impl Compositor {
 impl State {
     /// The end of each turn of the loop: what was said goes out.
     pub fn turn(&mut self) {
+        self.turn_began = None;
         self.shell.popups.cleanup();
         if let Err(error) = self.display_handle.flush_clients() {
             warn!(%error, "clients can't be written to");

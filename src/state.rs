@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use smithay::input::{Seat, SeatState};
@@ -56,6 +56,10 @@ pub struct State {
     pub handle: LoopHandle<'static, State>,
     pub signal: LoopSignal,
     pub clock: Clock<Monotonic>,
+    /// The same moment on the timers' clock and on the monotonic one.
+    epoch: (Instant, Duration),
+    /// See [`State::turn_time`].
+    pub turn_began: Option<Duration>,
     pub options: Options,
     pub config: Config,
     pub config_path: Option<PathBuf>,
@@ -105,6 +109,8 @@ impl State {
             display_handle,
             handle,
             signal,
+            epoch: (Instant::now(), Clock::<Monotonic>::new().now().into()),
+            turn_began: None,
             clock: Clock::new(),
             options,
             config,
@@ -129,6 +135,25 @@ impl State {
     /// Time of the monotonic clock, as page flips are stamped.
     pub fn now(&self) -> Duration {
         self.clock.now().into()
+    }
+
+    /// The time at which this turn of the loop first asked: near enough for deciding about
+    /// frames, and a system call less on kernels whose vDSO has no clock.
+    pub fn turn_time(&mut self) -> Duration {
+        match self.turn_began {
+            Some(time) => time,
+            None => {
+                let now = self.now();
+                self.turn_began = Some(now);
+                now
+            }
+        }
+    }
+
+    /// A time of the monotonic clock as timers take it.
+    pub fn instant(&self, time: Duration) -> Instant {
+        let (instant, clock) = self.epoch;
+        instant + time.saturating_sub(clock)
     }
 
     fn read_exit_chord(&mut self) {

@@ -27,7 +27,7 @@ pub fn configure(device: &mut Device, config: &Config) {
             .config_accel_set_speed(pointer.speed)
             .and_then(|()| device.config_accel_set_profile(profile));
         if let Err(error) = applied {
-            debug!(device = &*device.name(), ?error, "pointer speed not taken");
+            debug!(device = device.name(), ?error, "pointer speed not taken");
         }
     }
     if device.config_scroll_has_natural_scroll() {
@@ -40,7 +40,7 @@ pub fn configure(device: &mut Device, config: &Config) {
 
 impl State {
     pub fn device_added(&mut self, mut device: Device) {
-        info!(device = &*device.name(), "input device added");
+        info!(device = device.name(), "input device added");
         configure(&mut device, &self.config);
         if device.has_capability(DeviceCapability::Pointer) && !self.pointer.present {
             self.pointer.present = true;
@@ -56,7 +56,7 @@ impl State {
     }
 
     pub fn device_removed(&mut self, device: &Device) {
-        info!(device = &*device.name(), "input device removed");
+        info!(device = device.name(), "input device removed");
         self.devices.retain(|known| known != device);
         let any = self.devices.iter().any(|device| device.has_capability(DeviceCapability::Pointer));
         if self.pointer.present && !any {

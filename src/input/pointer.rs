@@ -26,6 +26,15 @@ pub struct PointerState {
     serial: u64,
 }
 
+/// What the pointer shows.
+pub struct CursorImage {
+    /// None for a client's surface that only a renderer can show.
+    pub picture: Option<Rc<Picture>>,
+    pub surface: Option<WlSurface>,
+    /// From the top left corner, in pixels.
+    pub hotspot: (f64, f64),
+}
+
 /// Serials of clients' pictures are told from the theme's by this bit.
 const CLIENT: u64 = 1 << 63;
 /// Larger ones go to no cursor plane and are drawn.
@@ -63,9 +72,8 @@ impl PointerState {
         }
     }
 
-    /// The picture for a display's scale, or the surface where only a renderer can show it, and
-    /// the hot spot in pixels. None where the client hides the cursor.
-    pub fn image(&mut self, scale: f64) -> Option<(Option<Rc<Picture>>, Option<WlSurface>, (f64, f64))> {
+    /// The cursor for a display's scale. None where the client hides it.
+    pub fn image(&mut self, scale: f64) -> Option<CursorImage> {
         if self.surface().is_some_and(|surface| !surface.alive()) {
             self.status = CursorImageStatus::default_named();
         }
@@ -82,19 +90,15 @@ impl PointerState {
                 let hotspot = hotspot.to_f64().to_physical(scale);
                 let picture = self.client_picture(&surface, scale);
                 let surface = picture.is_none().then_some(surface);
-                Some((picture, surface, (hotspot.x, hotspot.y)))
+                Some(CursorImage { picture, surface, hotspot: (hotspot.x, hotspot.y) })
             }
         }
     }
 
-    fn themed(
-        &mut self,
-        icon: CursorIcon,
-        scale: f64,
-    ) -> (Option<Rc<Picture>>, Option<WlSurface>, (f64, f64)) {
+    fn themed(&mut self, icon: CursorIcon, scale: f64) -> CursorImage {
         let picture = self.theme.picture(icon, scale);
         let hotspot = (f64::from(picture.hotspot.0), f64::from(picture.hotspot.1));
-        (Some(picture), None, hotspot)
+        CursorImage { picture: Some(picture), surface: None, hotspot }
     }
 
     fn client_picture(&mut self, surface: &WlSurface, scale: f64) -> Option<Rc<Picture>> {

@@ -117,7 +117,8 @@ impl Scanout {
         drawn.sync.wait().map_err(io::Error::other)?;
         let framebuffer = drawable.framebuffer().cloned().ok_or(io::ErrorKind::Unsupported)?;
         self.swapchain.submitted(slot);
-        self.cursor.shown = None;
+        // The commit that sets the mode switches every other plane off.
+        self.cursor.shown = Some(CursorPlane::Hidden);
         Ok(framebuffer)
     }
 
@@ -197,6 +198,14 @@ impl Scanout {
         scene: &Scene<'_>,
         frame: &mut Frame,
     ) -> io::Result<Outcome> {
+        // An empty buffer is drawn whole, and costs memory from then on: not for an unchanged picture.
+        if self.direct.is_none()
+            && frame.cursor.is_none()
+            && self.swapchain.next_is_empty()
+            && !changed_on_gpu(&mut gpu.renderer, &mut self.tracker, scene)
+        {
+            return Ok(Outcome::Unchanged);
+        }
         let (slot, age) = self.swapchain.acquire(|size| gpu.drawable(size))?;
         let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
         let drawn = draw_on_gpu(&mut gpu.renderer, drawable, &mut self.tracker, age, scene)?;
@@ -309,6 +318,23 @@ fn draw_on_gpu(
         }
         _ => Err(io::Error::other("the buffer belongs to another renderer")),
     }
+}
+
+/// Whether a scene differs from what the tracker saw last.
+fn changed_on_gpu(renderer: &mut Renderer, tracker: &mut OutputDamageTracker, scene: &Scene<'_>) -> bool {
+    match renderer {
+        Renderer::Pixman(renderer) => changed(renderer.as_mut(), tracker, scene),
+        Renderer::Gles { renderer, .. } => changed(renderer.as_mut(), tracker, scene),
+    }
+}
+
+fn changed<R>(renderer: &mut R, tracker: &mut OutputDamageTracker, scene: &Scene<'_>) -> bool
+where
+    R: SmithayRenderer + ImportAll + ImportMem,
+    R::TextureId: Texture + Clone + Send + 'static,
+{
+    let elements = scene.elements(renderer);
+    tracker.damage_output(1, &elements).map_or(true, |(damage, _)| damage.is_some())
 }
 
 fn draw<R, T>(

@@ -31,6 +31,12 @@ impl Swapchain {
         self.size
     }
 
+    /// A buffer of ours is shown, and the next to draw into has nothing in it yet.
+    pub fn next_is_empty(&self) -> bool {
+        let drawn = |slot: usize| Some(slot) != self.shown && self.slots[slot].frame > 0;
+        self.shown.is_some() && !(0..self.slots.len()).any(drawn)
+    }
+
     /// A buffer that is not shown, and its age: how many frames ago its contents were current, 0
     /// where they never were (as in EGL_EXT_buffer_age).
     pub fn acquire(

@@ -11,6 +11,7 @@ use smithay::wayland::shell::wlr_layer::Layer;
 
 use super::windows::Managed;
 use crate::display::screen::Screen;
+use crate::input::pointer::CursorImage;
 use crate::render::diagnostic::Facts;
 use crate::render::scene::{Cursor, Direct, Item, Scene, BACKDROP};
 use crate::state::State;
@@ -112,13 +113,10 @@ impl State {
         if !self.pointer.present {
             return None;
         }
-        let screen = self.screens.get(name)?;
-        if !self.screens.at(self.pointer.location).is_some_and(|under| under.name == name) {
-            return None;
-        }
+        let screen = self.screens.at(self.pointer.location).filter(|under| under.name == name)?;
         let scale = screen.scale();
         let place = screen.local(self.pointer.location).to_physical(scale);
-        let (picture, surface, hotspot) = self.pointer.image(scale)?;
+        let CursorImage { picture, surface, hotspot } = self.pointer.image(scale)?;
         let position = ((place.x - hotspot.0).floor() as i32, (place.y - hotspot.1).floor() as i32);
         Some(Cursor { picture, surface, position })
     }
@@ -183,7 +181,7 @@ impl State {
         if !self.config.direct_scanout || transform != Transform::Normal {
             return None;
         }
-        let Some(first) = seen.placed.first().filter(|_| seen.has_window) else { return None };
+        let first = seen.placed.first().filter(|_| seen.has_window)?;
         let location: Point<i32, Physical> = first.location.to_physical_precise_round(scale);
         let size = screen.output.current_mode()?.size;
         if location != Point::default() || !get_children(&first.surface).is_empty() {
