@@ -15,6 +15,8 @@ pub mod backend;
 pub mod clients;
 pub mod config;
 pub mod display;
+#[cfg(test)]
+mod fixture;
 pub mod frames;
 pub mod gpu;
 pub mod input;

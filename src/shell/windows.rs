@@ -161,6 +161,10 @@ impl State {
         if let Some(place) = self.shell.unmapped.iter().position(|managed| managed.is(surface)) {
             let mut managed = self.shell.unmapped[place].clone();
             if has_picture(surface) {
+                // xdg_surface: a buffer before the first configure was acknowledged is an error.
+                if !managed.toplevel().is_some_and(ToplevelSurface::ensure_configured) {
+                    return;
+                }
                 self.shell.unmapped.remove(place);
                 self.map_window(managed);
             } else if managed.toplevel().is_some_and(|toplevel| !toplevel.is_initial_configure_sent()) {
