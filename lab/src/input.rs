@@ -1,5 +1,7 @@
 //! Hands on the guest's input devices.
 
+use std::time::Duration;
+
 use anyhow::{bail, Result};
 use evdev::{AbsoluteAxisCode as Abs, EventType, KeyCode, RelativeAxisCode as Rel};
 
@@ -37,6 +39,10 @@ impl<'a> Device<'a> {
     }
 }
 
+/// The pace of a very fast typist. evdev keeps 64 events for each reader, some ten keys; a reader that
+/// is busy for longer loses the rest, and no person types so fast.
+const KEY_PACE: Duration = Duration::from_millis(10);
+
 /// A keyboard with a US layout's keys.
 pub struct Keyboard<'a>(Device<'a>);
 
@@ -64,6 +70,7 @@ impl<'a> Keyboard<'a> {
             } else {
                 self.chord(&[key])?;
             }
+            std::thread::sleep(KEY_PACE);
         }
         Ok(())
     }
