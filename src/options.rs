@@ -82,4 +82,30 @@ mod tests {
             assert!(Options::try_parse_from(arguments).is_err(), "{wrong:?}");
         }
     }
+
+    #[test]
+    fn the_readme_s_examples() {
+        let readme = include_str!("../README.md");
+        let lines: Vec<&str> =
+            readme.lines().filter_map(|line| line.trim().strip_prefix("$ geom_compositor")).collect();
+        assert!(lines.len() >= 3, "{lines:?}");
+        for line in lines {
+            // As a shell splits it: the examples quote nothing but whole words.
+            let mut words = vec!["geom_compositor"];
+            for (index, part) in line.split('"').enumerate() {
+                match index % 2 {
+                    0 => words.extend(part.split_whitespace()),
+                    _ => words.push(part),
+                }
+            }
+            assert!(Options::try_parse_from(&words).is_ok(), "{words:?}");
+        }
+        let blocks: Vec<&str> =
+            readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert!(!blocks.is_empty());
+        for block in blocks {
+            let (config, problems) = crate::config::parse(std::path::Path::new("README.md"), block);
+            assert!(config.is_some() && problems.is_empty(), "{problems:?}");
+        }
+    }
 }
