@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-use crate::config::{ConnectType, RendererWish};
+use crate::config::{Config, ConnectType, RendererWish};
 
 /// What displays are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -54,6 +54,13 @@ pub struct Options {
     /// ("info,geom_compositor::scanout=trace")
     #[arg(long, value_name = "LEVELS", default_value = "info,smithay=warn", env = "GEOM_COMPOSITOR_LOG")]
     pub log: String,
+}
+
+impl Options {
+    /// What the command line says goes before the file.
+    pub fn override_config(&self, config: &mut Config) {
+        config.renderer = self.renderer.unwrap_or(config.renderer);
+    }
 }
 
 fn renderer(text: &str) -> Result<RendererWish, String> {

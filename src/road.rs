@@ -35,6 +35,10 @@ struct Solution {
 /// So often a commit may fail after its test passed before the displays stay as they are.
 const COMMIT_TRIES: usize = 8;
 
+/// A Gpu that is denied is asked so often again, first after this delay, then twice as long each time.
+const DENIAL_TRIES: u32 = 6;
+const DENIAL_DELAY: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// A `wl_output` global is withdrawn at once and destroyed when clients have had time to notice.
 const GLOBAL_GRACE: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -72,6 +76,28 @@ impl State {
         self.announce_dmabuf();
         self.check_named();
         self.redraw_all();
+        self.retry_denied();
+    }
+
+    /// After a switch of VTs, or while another server ends, the kernel may deny us for a moment.
+    fn retry_denied(&mut self) {
+        let mut denied = false;
+        for gpu in self.backend.gpus_mut() {
+            denied |= std::mem::take(&mut gpu.denied);
+        }
+        self.denials = if denied { self.denials + 1 } else { 0 };
+        if !denied || self.denials > DENIAL_TRIES {
+            return;
+        }
+        let delay = DENIAL_DELAY * 2u32.pow(self.denials - 1);
+        warn!(?delay, "not master of a GPU; trying again");
+        let again = self.handle.insert_source(Timer::from_duration(delay), |_, (), state| {
+            state.reconfigure("not master before");
+            TimeoutAction::Drop
+        });
+        if let Err(error) = again {
+            warn!(%error, "no timer to try again");
+        }
     }
 
     fn plan(&mut self) -> Plan {
@@ -277,12 +303,15 @@ impl State {
         let crtcs: Vec<usize> = lit.iter().map(|lit| lit.head.crtc).collect();
         let Some(gpu) = self.backend.gpu_mut(id) else { return true };
         if let Err(error) = gpu.commit(lit) {
+            gpu.known = false;
+            if gpu.denied {
+                return true;
+            }
             warn!(gpu = %gpu.path.display(), %error, "mode setting failed after its test passed");
             // Take one back at a time, the last first: the others keep their picture.
             if let Some((name, mode)) = fresh.pop() {
                 gpu.refuse(&name, mode);
             }
-            gpu.known = false;
             return false;
         }
         gpu.retain(&crtcs);

@@ -42,9 +42,7 @@ impl Compositor {
         let event_loop = EventLoop::try_new().context("create the event loop (epoll)")?;
         let display = Display::<State>::new().context("create the Wayland display")?;
         let (mut config, path, problems) = read_config(&options);
-        if let Some(renderer) = options.renderer {
-            config.renderer = renderer;
-        }
+        options.override_config(&mut config);
         let handle = event_loop.handle();
         let mut state = State::new(
             display.handle(),

@@ -74,6 +74,8 @@ pub struct State {
     pub clients: Clients,
     pub backend: Backend,
     pub troubles: Troubles,
+    /// How often in a row the road ended without being DRM master.
+    pub denials: u32,
     /// Why the service ends, where it is an error.
     pub failure: Option<String>,
     stopping: bool,
@@ -125,6 +127,7 @@ impl State {
             clients: Clients::default(),
             backend: Backend::None,
             troubles,
+            denials: 0,
             failure: None,
             stopping: false,
         };
@@ -181,9 +184,13 @@ impl State {
         let prefix = path.display().to_string();
         self.troubles.retire(|text| text.starts_with(&prefix));
         self.report(&problems);
-        if let Some(config) = config {
+        if let Some(mut config) = config {
             info!(file = %path.display(), "configuration applied");
+            self.options.override_config(&mut config);
             self.config = config;
+            if let Backend::Headless(headless) = &mut self.backend {
+                headless.set_modes(&self.config.headless);
+            }
             self.read_exit_chord();
             self.reconfigure_input();
             self.reconfigure("configuration");

@@ -19,13 +19,20 @@ const ID: u64 = 0;
 impl Headless {
     pub fn new(modes: &[Mode]) -> Result<Self> {
         let renderer = PixmanRenderer::new().context("the software renderer")?;
+        let mut headless = Self { renderer, connectors: Vec::new() };
+        headless.set_modes(modes);
+        Ok(headless)
+    }
+
+    /// Makes it so many displays in these modes, all plugged in.
+    pub fn set_modes(&mut self, modes: &[Mode]) {
         let connectors = modes.iter().enumerate().map(|(index, mode)| Connector {
             name: format!("HEADLESS-{}", index + 1),
             connected: true,
             modes: vec![*mode],
             non_desktop: false,
         });
-        Ok(Self { renderer, connectors: connectors.collect() })
+        self.connectors = connectors.collect();
     }
 
     pub fn present(&self) -> Gpu {

@@ -1,7 +1,7 @@
 //! Connections of clients: accepting them.
 
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use anyhow::{Context, Result};
 use smithay::reexports::calloop::LoopHandle;
@@ -9,7 +9,7 @@ use smithay::reexports::wayland_server::backend::{ClientData as BackendData, Cli
 use smithay::reexports::wayland_server::{Client, DisplayHandle};
 use smithay::wayland::compositor::CompositorClientState;
 use smithay::wayland::socket::ListeningSocketSource;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::state::State;
 
@@ -20,12 +20,13 @@ pub struct ClientData {
 }
 
 impl ClientData {
-    /// Every client is inserted with this data by [`accept`].
+    /// The data that [`accept`] gave a client.
     pub fn of(client: &Client) -> &Self {
-        match client.get_data::<Self>() {
-            Some(data) => data,
-            None => unreachable!("clients are inserted by accept() alone"),
-        }
+        static NOBODY: LazyLock<ClientData> = LazyLock::new(ClientData::default);
+        client.get_data::<Self>().unwrap_or_else(|| {
+            error!("a client has no data: it was not inserted by accept()");
+            &NOBODY
+        })
     }
 }
 

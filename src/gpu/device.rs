@@ -51,6 +51,9 @@ pub struct Gpu {
     /// The device's state is what `lit` says. False at first and whenever another may have been
     /// master: then everything is set anew, other programs' leftovers switched off with it.
     pub known: bool,
+    /// The kernel denied a commit for want of master: another holds the device, or the seat has
+    /// not given it back yet.
+    pub denied: bool,
     /// Modes that passed the test, or could not be tested, and failed all the same.
     refused: Vec<(String, Mode)>,
     /// Buffers made for tests, for the first frames to use.
@@ -131,6 +134,7 @@ impl Gpu {
             renderer,
             lit: HashMap::new(),
             known: false,
+            denied: false,
             refused: Vec::new(),
             spare: Vec::new(),
         })
@@ -293,11 +297,12 @@ impl Gpu {
         let (nothing, unchanged) = self.compare(&lit);
         if !nothing {
             let heads: Vec<Head> = lit.iter().map(|lit| lit.head.clone()).collect();
-            if self.atomic {
-                modeset(&self.card, &self.objects, &heads, &unchanged, false)?;
-            } else {
-                modeset_legacy(&self.card, &self.objects, &heads, &unchanged)?;
-            }
+            let done = match self.atomic {
+                true => modeset(&self.card, &self.objects, &heads, &unchanged, false),
+                false => modeset_legacy(&self.card, &self.objects, &heads, &unchanged),
+            };
+            self.denied |= is_denial(&done);
+            done?;
         }
         for entry in lit {
             // A CRTC that was left alone still shows the buffer of its last frame.
@@ -347,6 +352,10 @@ pub fn same_timing(one: &KmsMode, other: &KmsMode) -> bool {
         && one.flags() == other.flags()
 }
 
+fn is_denial(answer: &io::Result<()>) -> bool {
+    answer.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+}
+
 /// The real kernel, asked by test commits.
 struct Asked<'a> {
     gpu: &'a mut Gpu,
@@ -372,7 +381,8 @@ impl Kernel for Asked<'_> {
             return Ok(());
         }
         let heads: Vec<Head> = heads.into_iter().map(|(head, _)| head).collect();
-        modeset(&self.gpu.card, &self.gpu.objects, &heads, &untouched, true)
-            .map_err(|error| error.to_string())
+        let answer = modeset(&self.gpu.card, &self.gpu.objects, &heads, &untouched, true);
+        self.gpu.denied |= is_denial(&answer);
+        answer.map_err(|error| error.to_string())
     }
 }

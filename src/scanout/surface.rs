@@ -149,7 +149,11 @@ impl Scanout {
         match &outcome {
             Ok(Outcome::Submitted) => self.cursor.shown = Some(cursor),
             Ok(Outcome::Unchanged) => {}
-            Err(error) if frame.cursor.is_some_and(|cursor| cursor != CursorPlane::Hidden) => {
+            // Busy or without master is no word about the plane.
+            Err(error)
+                if error.kind() == io::ErrorKind::InvalidInput
+                    && frame.cursor.is_some_and(|cursor| cursor != CursorPlane::Hidden) =>
+            {
                 warn!(%error, "the kernel refuses the frame with its cursor plane; the cursor is drawn from now on");
                 self.cursor.refuse();
             }

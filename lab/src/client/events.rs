@@ -78,8 +78,12 @@ impl App {
         }
         let (x, y, width, height) = if animated { changed } else { (0, 0, i32::MAX, i32::MAX) };
         window.surface.damage_buffer(x, y, width, height);
-        if animated {
+        // One callback at a time: a second configure must not start a second animation.
+        if animated && !self.awaits_frame {
+            self.awaits_frame = true;
             window.surface.frame(queue, ());
+        }
+        if animated {
             if let Some(presentation) = &self.presentation {
                 presentation.feedback(&window.surface, queue, now());
             }
@@ -291,6 +295,7 @@ impl Dispatch<wl_callback::WlCallback, ()> for App {
         queue: &QueueHandle<Self>,
     ) {
         if let wl_callback::Event::Done { .. } = event {
+            app.awaits_frame = false;
             app.timing.callback(now());
             app.closed |= app.timing.is_done();
             app.draw(0, queue);

@@ -114,6 +114,8 @@ pub struct App {
     pub windows: Vec<Window>,
     pub timing: timing::Timing,
     pub closed: bool,
+    /// A frame callback is under way.
+    pub awaits_frame: bool,
 }
 
 impl App {
@@ -214,6 +216,7 @@ fn main() -> Result<()> {
         outputs: Vec::new(),
         windows: Vec::new(),
         closed: false,
+        awaits_frame: false,
     };
     queue.roundtrip(&mut app)?;
     queue.roundtrip(&mut app)?;
