@@ -4,18 +4,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use geom_compositor::options::Options;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::Layer;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let filter = match EnvFilter::try_new(&options.log) {
-        Ok(filter) => filter,
-        Err(error) => {
-            eprintln!("geom_compositor: --log: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines.with_filter(options.log.clone())).init();
     match geom_compositor::run::run(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

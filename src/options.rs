@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use tracing_subscriber::filter::Targets;
 
 use crate::config::{Config, ConnectType, RendererWish};
 
@@ -53,7 +54,7 @@ pub struct Options {
     /// What is logged to standard error: error, warn, info, debug or trace, for all or for parts
     /// ("info,geom_compositor::scanout=trace")
     #[arg(long, value_name = "LEVELS", default_value = "info,smithay=warn", env = "GEOM_COMPOSITOR_LOG")]
-    pub log: String,
+    pub log: Targets,
 }
 
 impl Options {

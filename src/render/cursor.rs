@@ -8,7 +8,7 @@ use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
 use smithay::input::pointer::CursorIcon;
 use smithay::utils::Transform;
 
-use super::scene::SizedBuffer;
+use super::SizedBuffer;
 
 /// A cursor's picture, as a plane or a renderer takes it.
 #[derive(Debug, Clone)]

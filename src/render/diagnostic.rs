@@ -4,8 +4,8 @@ use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
 use smithay::utils::Transform;
 
-use super::scene::SizedBuffer;
 use super::text::{block, letters, Line, Size};
+use super::SizedBuffer;
 
 /// What there is to say about a display.
 #[derive(Debug, Clone, PartialEq, Eq)]

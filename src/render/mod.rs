@@ -4,3 +4,17 @@ pub mod cursor;
 pub mod diagnostic;
 pub mod scene;
 pub mod text;
+
+use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
+use smithay::utils::{Logical, Size};
+
+/// A picture of our own in memory, and its size in pixels.
+#[derive(Debug, Clone)]
+pub struct SizedBuffer(pub MemoryRenderBuffer, pub (u32, u32));
+
+impl SizedBuffer {
+    /// Its size where one pixel is one unit.
+    fn logical_size(&self) -> Size<i32, Logical> {
+        (self.1 .0 as i32, self.1 .1 as i32).into()
+    }
+}

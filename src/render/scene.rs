@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use smithay::backend::allocator::dmabuf::Dmabuf;
-use smithay::backend::renderer::element::memory::{MemoryRenderBuffer, MemoryRenderBufferRenderElement};
+use smithay::backend::renderer::element::memory::MemoryRenderBufferRenderElement;
 use smithay::backend::renderer::element::solid::{SolidColorBuffer, SolidColorRenderElement};
 use smithay::backend::renderer::element::surface::{
     render_elements_from_surface_tree, WaylandSurfaceRenderElement,
@@ -13,10 +13,11 @@ use smithay::backend::renderer::utils::{Buffer, CommitCounter};
 use smithay::backend::renderer::{Color32F, ImportAll, ImportMem, Renderer};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::render_elements;
-use smithay::utils::{Logical, Physical, Point, Rectangle, Size};
+use smithay::utils::{Physical, Point, Rectangle};
 use tracing::warn;
 
 use super::cursor::Picture;
+use super::SizedBuffer;
 
 /// Behind everything.
 pub const BACKGROUND: Color32F = Color32F::new(16.0 / 255.0, 20.0 / 255.0, 26.0 / 255.0, 1.0);
@@ -29,14 +30,6 @@ render_elements! {
     Surface = WaylandSurfaceRenderElement<R>,
     Memory = MemoryRenderBufferRenderElement<R>,
     Solid = SolidColorRenderElement,
-}
-
-/// A picture of our own in memory, and its size in pixels.
-#[derive(Debug, Clone)]
-pub struct SizedBuffer(pub MemoryRenderBuffer, pub (u32, u32));
-
-fn buffer_size(buffer: &SizedBuffer) -> Size<i32, Logical> {
-    (buffer.1 .0 as i32, buffer.1 .1 as i32).into()
 }
 
 /// One thing to draw; locations are in the display's pixels.
@@ -149,7 +142,7 @@ impl Scene<'_> {
         R::TextureId: Clone + Send + 'static,
     {
         // Our pictures are made of the display's own pixels: undo the scale that elements apply.
-        let pixels = buffer_size(buffer);
+        let pixels = buffer.logical_size();
         let source = Rectangle::from_size(pixels.to_f64());
         let size = pixels.to_f64().downscale(self.scale).to_i32_round();
         let made = MemoryRenderBufferRenderElement::from_buffer(
