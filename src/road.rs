@@ -159,7 +159,7 @@ impl State {
         };
         let wanted: Vec<_> =
             displays.iter().map(|display| (display.name.clone(), modes_of(display))).collect();
-        let (_, outcome) = gpu.solve(&wanted);
+        let outcome = gpu.solve(&wanted);
         debug!(gpu = %gpu.path.display(), tests = outcome.tests, lit = outcome.lit.len(), "search");
         for assignment in outcome.lit {
             let Some(display) = displays.get(assignment.request) else { continue };

@@ -32,10 +32,6 @@ impl Screens {
         self.all.values()
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Screen> {
-        self.all.values_mut()
-    }
-
     /// Lit displays from left to right.
     pub fn lit(&self) -> Vec<&Screen> {
         let mut lit: Vec<_> = self.iter().filter(|screen| screen.is_lit()).collect();

@@ -243,7 +243,7 @@ impl Gpu {
     }
 
     /// Searches for what can be lit of the requests.
-    pub fn solve(&mut self, wanted: &[(String, Vec<Mode>)]) -> (Vec<fallback::Request>, fallback::Outcome) {
+    pub fn solve(&mut self, wanted: &[(String, Vec<Mode>)]) -> fallback::Outcome {
         let requests: Vec<fallback::Request> = wanted
             .iter()
             .map(|(name, modes)| fallback::Request {
@@ -262,21 +262,20 @@ impl Gpu {
                     .map(|(crtc, lit)| (*crtc, lit.mode)),
             })
             .collect();
-        let outcome = fallback::search(&requests, &mut Asked { gpu: self, requests: &requests });
-        (requests, outcome)
+        fallback::search(&requests, &mut Asked { gpu: self, requests: &requests })
     }
 
     /// CRTCs that already show what is asked.
-    fn unchanged(&self, heads: &[(Head, String)]) -> Vec<usize> {
+    fn unchanged(&self, heads: &[Head]) -> Vec<usize> {
         if !self.known {
             return Vec::new();
         }
         (0..self.objects.crtcs.len())
             .filter(|crtc| {
-                let wanted = heads.iter().find(|(head, _)| head.crtc == *crtc);
+                let wanted = heads.iter().find(|head| head.crtc == *crtc);
                 match (wanted, self.lit.get(crtc)) {
                     (None, None) => true,
-                    (Some((head, _)), Some(lit)) => {
+                    (Some(head), Some(lit)) => {
                         head.connector == lit.head.connector && same_timing(&head.mode, &lit.head.mode)
                     }
                     _ => false,
@@ -285,18 +284,11 @@ impl Gpu {
             .collect()
     }
 
-    /// Whether nothing would change; and which CRTCs need no new mode.
-    pub fn compare(&self, lit: &[Lit]) -> (bool, Vec<usize>) {
-        let heads: Vec<_> = lit.iter().map(|lit| (lit.head.clone(), lit.display.clone())).collect();
-        let unchanged = self.unchanged(&heads);
-        (unchanged.len() == self.objects.crtcs.len(), unchanged)
-    }
-
     /// Makes it so: modes are set, what is not in `lit` is switched off.
     pub fn commit(&mut self, lit: Vec<Lit>) -> io::Result<()> {
-        let (nothing, unchanged) = self.compare(&lit);
-        if !nothing {
-            let heads: Vec<Head> = lit.iter().map(|lit| lit.head.clone()).collect();
+        let heads: Vec<Head> = lit.iter().map(|lit| lit.head.clone()).collect();
+        let unchanged = self.unchanged(&heads);
+        if unchanged.len() < self.objects.crtcs.len() {
             let done = match self.atomic {
                 true => modeset(&self.card, &self.objects, &heads, &unchanged, false),
                 false => modeset_legacy(&self.card, &self.objects, &heads, &unchanged),
@@ -370,7 +362,7 @@ impl Kernel for Asked<'_> {
             if self.gpu.refused.iter().any(|(display, refused)| display == name && refused == mode) {
                 return Err(format!("{mode} failed on {name}"));
             }
-            heads.push((self.gpu.head(name, *crtc, mode)?, name.clone()));
+            heads.push(self.gpu.head(name, *crtc, mode)?);
         }
         if !self.gpu.atomic {
             // The old calls have no test; a failing commit is noted by `refuse`.
@@ -380,7 +372,6 @@ impl Kernel for Asked<'_> {
         if untouched.len() == self.gpu.objects.crtcs.len() {
             return Ok(());
         }
-        let heads: Vec<Head> = heads.into_iter().map(|(head, _)| head).collect();
         let answer = modeset(&self.gpu.card, &self.gpu.objects, &heads, &untouched, true);
         self.gpu.denied |= is_denial(&answer);
         answer.map_err(|error| error.to_string())

@@ -5,8 +5,8 @@ use std::io;
 
 use drm::buffer::{DrmFourcc, DrmModifier};
 use drm::control::{
-    connector, crtc, from_u32, plane, property, Device as ControlDevice, Mode as KmsMode, ModeFlags,
-    ModeTypeFlags, ResourceHandle,
+    connector, crtc, plane, property, Device as ControlDevice, Mode as KmsMode, ModeFlags, ModeTypeFlags,
+    ResourceHandle,
 };
 use tracing::warn;
 
@@ -348,11 +348,6 @@ fn parse_in_formats(blob: &[u8]) -> HashMap<u32, Vec<DrmModifier>> {
         }
     }
     layouts
-}
-
-/// A KMS object's id as a typed handle, where it is not 0.
-pub fn handle_of<H: ResourceHandle>(id: u64) -> Option<H> {
-    u32::try_from(id).ok().and_then(from_u32)
 }
 
 #[cfg(test)]

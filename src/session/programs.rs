@@ -4,9 +4,11 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
-use calloop::signals::{Signal, Signals};
+use calloop::signals::Signals;
 use rustix::process::{waitpid, Pid, WaitOptions};
 use tracing::{info, warn};
+
+use super::signals::WATCHED;
 
 /// Starts a shell command as a Wayland client.
 ///
@@ -23,9 +25,8 @@ pub fn start(command: &str, wayland_display: &str) -> Result<()> {
     // reads; programs must not inherit that.
     unsafe {
         shell.pre_exec(|| {
-            Signals::new(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGCHLD])
-                .map(drop)
-                .map_err(std::io::Error::from)
+            // What is dropped unblocks its signals.
+            Signals::new(&WATCHED).map(drop).map_err(std::io::Error::from)
         });
     }
     let child = shell.spawn().with_context(|| format!("start {command:?}"))?;

@@ -7,11 +7,13 @@ use tracing::info;
 
 use crate::state::State;
 
-/// Ends cleanly on the usual signals, reloads on SIGHUP's terminal-less meaning, reaps programs.
+/// Signals that the loop reads. They are blocked in the program, and must not be in its children.
+pub const WATCHED: [Signal; 5] =
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGCHLD];
+
+/// Ends cleanly on the usual signals, and collects programs that ended.
 pub fn listen(handle: &LoopHandle<'static, State>) -> Result<()> {
-    let signals =
-        Signals::new(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGCHLD])
-            .context("watch for signals")?;
+    let signals = Signals::new(&WATCHED).context("watch for signals")?;
     handle
         .insert_source(signals, |event, &mut (), state| match event.signal() {
             Signal::SIGCHLD => super::programs::reap(),

@@ -34,19 +34,21 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn add(&mut self, surface: &WlSurface, location: Point<i32, Logical>) {
+    /// A surface at `origin`, below its popups, which stand relative to `location`: a window's
+    /// geometry begins there, inside its shadow.
+    fn add(&mut self, surface: &WlSurface, location: Point<i32, Logical>, origin: Point<i32, Logical>) {
         for (popup, offset) in PopupManager::popups_for_surface(surface) {
             let location = location + offset - popup.geometry().loc;
             self.placed.push(Placed { surface: popup.wl_surface().clone(), location });
         }
-        self.placed.push(Placed { surface: surface.clone(), location });
+        self.placed.push(Placed { surface: surface.clone(), location: origin });
     }
 
     fn add_layers(&mut self, screen: &Screen, layer: Layer) {
         let layers = layer_map_for_output(&screen.output);
         for surface in layers.layers_on(layer).rev() {
             if let Some(geometry) = layers.layer_geometry(surface) {
-                self.add(LayerSurface::wl_surface(surface), geometry.loc);
+                self.add(LayerSurface::wl_surface(surface), geometry.loc, geometry.loc);
             }
         }
     }
@@ -85,13 +87,7 @@ impl State {
     fn add_window(&self, seen: &mut Seen, managed: &Managed) {
         if let (Some(location), Some(surface)) = (self.window_location(managed), managed.window.wl_surface())
         {
-            let origin = location - managed.window.geometry().loc;
-            // Popups stand relative to the window's geometry, not to its shadow.
-            for (popup, offset) in PopupManager::popups_for_surface(&surface) {
-                let location = location + offset - popup.geometry().loc;
-                seen.placed.push(Placed { surface: popup.wl_surface().clone(), location });
-            }
-            seen.placed.push(Placed { surface: surface.into_owned(), location: origin });
+            seen.add(&surface, location, location - managed.window.geometry().loc);
         }
     }
 
