@@ -25,6 +25,7 @@ build=(
 lab=(
   make flex bison bc    # kernel build
   xz-utils              # unpacks the kernel source
+  patch                 # the lab's additions to vkms
   seatd                 # seat daemon inside the guest, as devices without logind use it
   udev                  # device daemon and rules inside the guest
   kmod                  # udev's helper

@@ -16,7 +16,7 @@ if [ -n "${LAB_KERNEL:-}" ]; then
   exit 0
 fi
 
-hash=$(cd "$here" && sha256sum config build.sh | sha256sum | cut -c1-16)
+hash=$(cd "$here" && sha256sum config build.sh ./*.patch | sha256sum | cut -c1-16)
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/geom-lab"
 out="$cache/linux-$hash"
 mkdir -p "$cache"
@@ -56,6 +56,9 @@ tar -x -J -f "$work"/usr/src/linux-source-*.tar.xz -C "$work/src" --strip-compon
   --exclude='linux-source-*/drivers/gpu/drm/amd/include/asic_reg/*' \
   --exclude='linux-source-*/tools/testing'
 cd "$work/src"
+for patch in "$here"/*.patch; do
+  patch -p1 --fuzz=0 --quiet <"$patch" >&2 || fail "$patch does not fit $package"
+done
 mk() { make ARCH=um KBUILD_BUILD_TIMESTAMP=@0 KBUILD_BUILD_USER=lab KBUILD_BUILD_HOST=lab "$@"; }
 
 say "configuring"

@@ -3,26 +3,30 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{bail, Result};
 use geom_lab::protocol::{ProgramSpec, RUNTIME_DIR};
 use geom_lab::Machine;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Contestant {
+    /// No compositor: page flips alone.
+    Floor,
     Ours,
     Sway,
     Cage,
 }
 
 pub const CLIENT: &str = "/run/bin/geom-lab-client";
+pub const FLIP: &str = "/run/bin/geom-lab-flip";
 const OURS: &str = "/run/bin/geom_compositor";
 const SWAY_CONFIG: &str = "/tmp/sway.conf";
 
 impl Contestant {
-    pub const ALL: [Self; 3] = [Self::Ours, Self::Sway, Self::Cage];
+    pub const ALL: [Self; 4] = [Self::Floor, Self::Ours, Self::Sway, Self::Cage];
 
     pub fn name(self) -> &'static str {
         match self {
+            Self::Floor => "floor",
             Self::Ours => "ours",
             Self::Sway => "sway",
             Self::Cage => "cage",
@@ -32,6 +36,7 @@ impl Contestant {
     /// The program, with a client that it starts itself.
     pub fn spec(self, machine: &Machine, client: &str, log: &str) -> Result<ProgramSpec> {
         let argv: Vec<String> = match self {
+            Self::Floor => bail!("the floor shows no client"),
             Self::Ours => {
                 [OURS, "--backend=kms", "--renderer=pixman", "--exec", client].map(str::to_owned).to_vec()
             }
@@ -54,9 +59,10 @@ impl Contestant {
     }
 
     pub fn install(machine: &Machine, compositor: &Path) -> Result<()> {
-        let client = std::env::current_exe()?.with_file_name("geom-lab-client");
+        let beside = std::env::current_exe()?;
         machine.install(compositor, OURS)?;
-        machine.install(&client, CLIENT)
+        machine.install(&beside.with_file_name("geom-lab-flip"), FLIP)?;
+        machine.install(&beside.with_file_name("geom-lab-client"), CLIENT)
     }
 
     /// The socket that the compositor made.

@@ -31,8 +31,8 @@ fn main() -> Result<()> {
     let mut results = report::Results::default();
     for repeat in 0..options.repeats {
         // Each goes first once, so that none has the warmer caches each time.
-        for place in 0..3 {
-            let contestant = Contestant::ALL[(repeat + place) % 3];
+        for place in 0..Contestant::ALL.len() {
+            let contestant = Contestant::ALL[(repeat + place) % Contestant::ALL.len()];
             println!("round {} of {}: {}", repeat + 1, options.repeats, contestant.name());
             measure::all(contestant, &options.compositor, &mut results)?;
         }

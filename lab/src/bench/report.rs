@@ -21,6 +21,8 @@ struct Case {
     peers: BTreeMap<&'static str, Option<f64>>,
     /// None where the best peer's figure is 0.
     ratio_to_best: Option<f64>,
+    /// What page flips alone take in the same machine.
+    floor: Option<f64>,
     /// Least and greatest sample of each.
     spread: BTreeMap<&'static str, (f64, f64)>,
 }
@@ -64,6 +66,7 @@ impl Results {
                 unit: unit.clone(),
                 ours,
                 ratio_to_best: ours.zip(best).map(|(ours, best)| ours / best),
+                floor: of(Contestant::Floor),
                 spread: spread.collect(),
                 peers,
             }
@@ -83,7 +86,7 @@ impl Results {
             Some(value) => format!("{value:.2}"),
         };
         let mut table = String::from(
-            "| case | unit | ours | sway | cage | ratio to the better |\n|---|---|---|---|---|---|\n",
+            "| case | unit | ours | sway | cage | ratio to the better | page flips alone |\n|---|---|---|---|---|---|---|\n",
         );
         for case in &cases {
             let with_spread = |name: &str, value: Option<f64>| match case.spread.get(name) {
@@ -100,6 +103,7 @@ impl Results {
                 peer("sway"),
                 peer("cage"),
                 number(case.ratio_to_best),
+                with_spread("floor", case.floor),
             ];
             table += &format!("| {} |\n", columns.join(" | "));
         }
