@@ -7,13 +7,18 @@ use smithay::desktop::utils::{
 };
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use smithay::reexports::wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::Kind;
-use smithay::utils::{Monotonic, Time};
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::utils::{IsAlive, Monotonic, Time};
+use smithay::wayland::compositor::SurfaceAttributes;
 use smithay::wayland::presentation::Refresh;
 use tracing::{trace, warn};
 
 use crate::scanout::redraw::{Action, Event};
 use crate::scanout::surface::{page_flips, Outcome, Target};
 use crate::state::State;
+
+/// So long after a motion the pointer is taken to be moving.
+const RESTLESS: Duration = Duration::from_millis(100);
 
 impl State {
     /// Something on a display changed.
@@ -61,9 +66,24 @@ impl State {
 
     fn arm_deadline(&mut self, name: &str) {
         let now = self.turn_time();
+        // A pointer that moves will move again before the vblank.
+        let restless = now.saturating_sub(self.pointer.moved_at) < RESTLESS;
         let scanout = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut());
-        if let Some(at) = scanout.map(|scanout| scanout.clock.deadline(now)) {
+        if let Some(scanout) = scanout {
+            let late = scanout.clock.deadline(now);
+            let at = if scanout.awaited.is_empty() && !restless { now } else { late };
             self.arm(name, now, at, Event::Deadline);
+        }
+    }
+
+    /// A surface of a display committed: whether the frame waits for others still.
+    pub fn committed_on(&mut self, name: &str, surface: &WlSurface) {
+        self.redraw_event(name, Event::Damage);
+        let scanout = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut());
+        let Some(scanout) = scanout.filter(|scanout| !scanout.awaited.is_empty()) else { return };
+        scanout.awaited.retain(|awaited| awaited != surface && awaited.alive());
+        if scanout.awaited.is_empty() {
+            self.redraw_event(name, Event::Complete);
         }
     }
 
@@ -71,6 +91,10 @@ impl State {
     fn arm(&mut self, name: &str, now: Duration, at: Duration, event: Event) {
         let owned = name.to_owned();
         if at <= now {
+            let scanout = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut());
+            if let Some(stale) = scanout.and_then(|scanout| scanout.timer.take()) {
+                self.handle.remove(stale);
+            }
             // In this turn of the loop, after all that has arrived was read.
             self.handle.insert_idle(move |state| state.redraw_event(&owned, event));
             return;
@@ -217,8 +241,17 @@ impl State {
         let now = self.turn_time();
         let Some(screen) = self.screens.get(name) else { return };
         let output = screen.output.clone();
+        let mut awaited = Vec::new();
         for surface in self.seen_surfaces(screen) {
-            send_frames_surface_tree(&surface, &output, now, None, |_, _| Some(output.clone()));
+            send_frames_surface_tree(&surface, &output, now, None, |surface, states| {
+                let told =
+                    !states.cached_state.get::<SurfaceAttributes>().current().frame_callbacks.is_empty();
+                awaited.extend(told.then(|| surface.clone()));
+                Some(output.clone())
+            });
+        }
+        if let Some(scanout) = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut()) {
+            scanout.awaited = awaited;
         }
     }
 }

@@ -307,11 +307,16 @@ impl State {
             if gpu.denied {
                 return true;
             }
-            warn!(gpu = %gpu.path.display(), %error, "mode setting failed after its test passed");
             // Take one back at a time, the last first: the others keep their picture.
-            if let Some((name, mode)) = fresh.pop() {
-                gpu.refuse(&name, mode);
-            }
+            let Some((name, mode)) = fresh.pop() else {
+                // It refuses to switch displays off: there is nothing less to ask for.
+                let text = format!("{} refuses to change its displays: {error}", gpu.path.display());
+                warn!("{text}");
+                self.troubles.add(text);
+                return true;
+            };
+            warn!(gpu = %gpu.path.display(), display = name, %error, "mode setting failed after its test passed");
+            gpu.refuse(&name, mode);
             return false;
         }
         gpu.retain(&crtcs);

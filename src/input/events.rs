@@ -121,6 +121,7 @@ impl State {
     fn pointer_moved(&mut self, to: Point<f64, Logical>, time: u32, relative: Option<RelativeMotionEvent>) {
         self.redraw_under_pointer();
         self.pointer.location = to;
+        self.pointer.moved_at = self.turn_time();
         self.redraw_under_pointer();
         let Some(pointer) = self.seat.get_pointer() else { return };
         let under = self.surface_under(to);

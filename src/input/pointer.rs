@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use smithay::backend::renderer::utils::with_renderer_surface_state;
 use smithay::input::pointer::{CursorIcon, CursorImageAttributes, CursorImageStatus};
@@ -16,6 +17,8 @@ use crate::render::cursor::{Picture, Theme};
 pub struct PointerState {
     /// In the layout.
     pub location: Point<f64, Logical>,
+    /// When it last moved, on the monotonic clock.
+    pub moved_at: Duration,
     /// There is a pointing device; without one no cursor is shown.
     pub present: bool,
     pub status: CursorImageStatus,
@@ -44,6 +47,7 @@ impl PointerState {
     pub fn new(theme: &str, size: u8) -> Self {
         Self {
             location: Point::default(),
+            moved_at: Duration::ZERO,
             present: false,
             status: CursorImageStatus::default_named(),
             drag_icon: None,

@@ -46,7 +46,7 @@ impl CompositorHandler for State {
             });
         }
         if self.is_seen(&display, &root) {
-            self.queue_redraw(&display);
+            self.committed_on(&display, surface);
         }
     }
 }

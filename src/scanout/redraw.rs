@@ -46,6 +46,8 @@ pub enum Event {
     Damage,
     /// The frame clock's timer: draw now.
     Deadline,
+    /// Everyone who was told to draw has committed: waiting for the deadline gains nothing.
+    Complete,
     /// The frame was handed to the kernel.
     Submitted,
     /// There was nothing to hand over.
@@ -96,6 +98,7 @@ impl Redraw {
             (AwaitingEstimate { .. }, Event::Damage) => (AwaitingEstimate { again: true }, Action::None),
 
             (Queued, Event::Deadline) => (Rendering, Action::Render),
+            (Queued, Event::Complete) => (Queued, Action::ArmDeadline),
 
             (Rendering, Event::Submitted) => (AwaitingVblank { again: false }, Action::None),
             (Rendering, Event::Unchanged) => (AwaitingEstimate { again: false }, Action::ArmEstimate),

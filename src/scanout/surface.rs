@@ -14,6 +14,7 @@ use smithay::backend::renderer::{Bind, ImportAll, ImportMem, Renderer as Smithay
 use smithay::desktop::utils::OutputPresentationFeedback;
 use smithay::output::Output;
 use smithay::reexports::calloop::RegistrationToken;
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{Physical, Rectangle};
 use tracing::{debug, warn};
 
@@ -53,6 +54,8 @@ pub struct Scanout {
     pub clock: FrameClock,
     /// The timer that the redraw state waits for.
     pub timer: Option<RegistrationToken>,
+    /// Surfaces that were told to draw at the last frame's end and have not committed since.
+    pub awaited: Vec<WlSurface>,
     /// Clients waiting to hear when the submitted frame was shown.
     pub feedback: Option<OutputPresentationFeedback>,
     /// Frames shown, for virtual displays; the kernel counts its own.
@@ -85,6 +88,7 @@ impl Scanout {
             redraw: Redraw::default(),
             clock: FrameClock::new(refresh),
             timer: None,
+            awaited: Vec::new(),
             feedback: None,
             sequence: 0,
             tracker: OutputDamageTracker::from_output(output),
