@@ -224,6 +224,7 @@ impl State {
             return;
         };
         scanout.presented(time);
+        self.frames += 1;
         let interval = scanout.clock.interval();
         if let Some(mut feedback) = scanout.feedback.take() {
             feedback.presented::<_, Monotonic>(

@@ -12,8 +12,10 @@
 //! - [`clients`]: connections. [`protocols`]: Wayland. [`shell`]: where windows go. [`input`].
 
 pub mod backend;
+pub mod cli;
 pub mod clients;
 pub mod config;
+pub mod control;
 pub mod display;
 #[cfg(test)]
 mod fixture;

@@ -9,7 +9,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::Layer;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let mut options = Options::parse();
+    if let Some(command) = options.command.take() {
+        return geom_compositor::cli::run(command);
+    }
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     tracing_subscriber::registry().with(lines.with_filter(options.log.clone())).init();
     match geom_compositor::run::run(options) {

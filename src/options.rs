@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use tracing_subscriber::filter::Targets;
 
+use crate::cli::Command;
 use crate::config::{Config, ConnectType, RendererWish};
 
 /// What displays are made of.
@@ -23,8 +24,14 @@ pub enum BackendChoice {
 /// Start it from a TTY or as a service. Each option can also be given as an environment variable,
 /// GEOM_COMPOSITOR_ followed by its name in capitals.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "geom_compositor", version)]
+///
+/// With a command it asks a running service instead; statuses then: 0 done, 1 failed, 2 wrong command line, 3 no service
+/// runs, 4 not allowed, 5 no such display, client or window.
+#[command(name = "geom_compositor", version, args_conflicts_with_subcommands = true)]
 pub struct Options {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// What displays are made of
     #[arg(long, value_enum, default_value = "auto", env = "GEOM_COMPOSITOR_BACKEND")]
     pub backend: BackendChoice,

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use geom_ipc::Event as IpcEvent;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use tracing::{debug, error, info, warn};
 
@@ -68,6 +69,7 @@ impl State {
         let lit = self.screens.lit_names();
         if lit != lit_before {
             info!(cause, displays = lit.join(" "), "displays lit");
+            self.publish_event(&IpcEvent::Layout { cause: cause.to_owned(), lit });
         } else {
             debug!(cause, "displays unchanged");
         }
@@ -103,6 +105,14 @@ impl State {
     fn plan(&mut self) -> Plan {
         let mut wishes = self.config.wishes.clone();
         wishes.only.clone_from(&self.options.display);
+        for (name, over) in &self.overrides {
+            let wish = wishes.displays.entry(name.clone()).or_default();
+            wish.mode = over.mode.or(wish.mode);
+            wish.position = over.position.or(wish.position);
+            wish.scale = over.scale.or(wish.scale);
+            wish.transform = over.transform.or(wish.transform);
+            wish.power = over.power.or(wish.power);
+        }
         let plan = plan::plan(&self.backend.present(), &wishes, &self.screens.places());
         for planned in &plan.displays {
             if let Some(complaint) = &planned.complaint {
@@ -226,12 +236,20 @@ impl State {
     fn live(&mut self, name: &str, event: LifeEvent) {
         let Some(screen) = self.screens.get_mut(name) else { return };
         let gone = event == LifeEvent::Gone && screen.is_lit();
+        let before = screen.life.clone();
         let (life, action) = std::mem::take(&mut screen.life).on(event);
         screen.life = life;
+        let changed = screen.life != before;
         if gone {
             screen.losses += 1;
             info!(display = name, losses = screen.losses, "monitor gone; its windows wait");
         }
+        if changed {
+            if let Some(display) = self.screens.get(name).map(|screen| self.report_display(screen)) {
+                self.publish_event(&IpcEvent::Display { display });
+            }
+        }
+        let Some(screen) = self.screens.get_mut(name) else { return };
         match action {
             Action::None => {}
             Action::Appear => screen.global = Some(screen.output.create_global::<Self>(&self.display_handle)),

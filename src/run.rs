@@ -9,7 +9,7 @@ use smithay::reexports::wayland_server::Display;
 use tracing::{info, warn};
 
 use crate::backend::{headless::Headless, Backend};
-use crate::clients::Clients;
+use crate::clients::listen;
 use crate::config::watch::Watch;
 use crate::config::{self, Config, Problem, DEFAULT_PATH};
 use crate::options::{BackendChoice, Options};
@@ -44,25 +44,9 @@ impl Compositor {
         let (mut config, path, problems) = read_config(&options);
         options.override_config(&mut config);
         let handle = event_loop.handle();
-        let mut state = State::new(
-            display.handle(),
-            handle.clone(),
-            event_loop.get_signal(),
-            options,
-            config,
-            path.clone(),
-        )?;
+        let mut state =
+            State::new(display, handle.clone(), event_loop.get_signal(), options, config, path.clone())?;
         state.report(&problems);
-        let source = Generic::new(display, Interest::READ, Mode::Level);
-        handle
-            .insert_source(source, |_, display, state| {
-                // SAFETY: the display is not dropped while it is a source.
-                let display = unsafe { display.get_mut() };
-                display.dispatch_clients(state)?;
-                Ok(PostAction::Continue)
-            })
-            .map_err(|error| error.error)
-            .context("watch for requests of clients")?;
         if let Some(path) = path {
             watch(&handle, &path);
         }
@@ -110,6 +94,7 @@ impl State {
     /// The end of each turn of the loop: what was said goes out.
     pub fn turn(&mut self) {
         self.turn_began = None;
+        self.collect_ended();
         self.shell.popups.cleanup();
         if let Err(error) = self.display_handle.flush_clients() {
             warn!(%error, "clients can't be written to");
@@ -145,7 +130,7 @@ pub fn run(options: Options) -> Result<()> {
     let exec = options.exec.clone();
     let mut compositor = Compositor::new(options)?;
     signals::listen(&compositor.event_loop.handle())?;
-    compositor.state.clients = Clients::listen(&compositor.event_loop.handle())?;
+    compositor.state.clients.addresses = listen::listen(&compositor.event_loop.handle())?;
     compositor.start_backend()?;
     if compositor.state.failure.is_none() {
         let address = compositor.state.clients.address().to_owned();

@@ -1,20 +1,24 @@
 //! The whole state, and what belongs to no room alone: the log of troubles, the end.
 
-use std::collections::VecDeque;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use geom_ipc::Event as IpcEvent;
 use smithay::input::{Seat, SeatState};
 use smithay::reexports::calloop::{LoopHandle, LoopSignal};
 use smithay::reexports::input::Device;
-use smithay::reexports::wayland_server::DisplayHandle;
+use smithay::reexports::wayland_server::{Display, DisplayHandle};
 use smithay::utils::{Clock, Monotonic};
 use tracing::{info, warn};
 
 use crate::backend::Backend;
 use crate::clients::Clients;
 use crate::config::{Config, Problem};
+use crate::display::plan::Wish;
 use crate::display::screens::Screens;
 use crate::input::devices::xkb;
 use crate::input::keys::Chord;
@@ -52,6 +56,8 @@ impl Troubles {
 
 /// Everything that the event loop hands to its callbacks.
 pub struct State {
+    /// The Wayland library's state; borrowed only while requests of one client are read.
+    pub display: Rc<RefCell<Display<State>>>,
     pub display_handle: DisplayHandle,
     pub handle: LoopHandle<'static, State>,
     pub signal: LoopSignal,
@@ -76,6 +82,11 @@ pub struct State {
     pub troubles: Troubles,
     /// How often in a row the road ended without being DRM master.
     pub denials: u32,
+    /// What control clients wish of displays, over the configuration, until that is read again.
+    pub overrides: BTreeMap<String, Wish>,
+    pub started: Duration,
+    /// Frames shown on all displays.
+    pub frames: u64,
     /// Why the service ends, where it is an error.
     pub failure: Option<String>,
     stopping: bool,
@@ -83,13 +94,14 @@ pub struct State {
 
 impl State {
     pub fn new(
-        display_handle: DisplayHandle,
+        display: Display<State>,
         handle: LoopHandle<'static, State>,
         signal: LoopSignal,
         options: Options,
         config: Config,
         config_path: Option<PathBuf>,
     ) -> Result<Self> {
+        let display_handle = display.handle();
         let mut seat_state = SeatState::new();
         let mut seat = seat_state.new_wl_seat(&display_handle, "seat0");
         let keyboard = &config.keyboard;
@@ -108,6 +120,7 @@ impl State {
         let pointer = PointerState::new(&config.cursor_theme, config.cursor_size);
         let mut state = Self {
             protocols: Protocols::new(&display_handle),
+            display: Rc::new(RefCell::new(display)),
             display_handle,
             handle,
             signal,
@@ -128,6 +141,9 @@ impl State {
             backend: Backend::None,
             troubles,
             denials: 0,
+            overrides: BTreeMap::new(),
+            started: Clock::<Monotonic>::new().now().into(),
+            frames: 0,
             failure: None,
             stopping: false,
         };
@@ -173,6 +189,7 @@ impl State {
     pub fn report(&mut self, problems: &[Problem]) {
         for problem in problems {
             warn!("{problem}");
+            self.publish_event(&IpcEvent::ConfigError { message: problem.to_string() });
             self.troubles.add(problem.to_string());
         }
     }
@@ -188,6 +205,8 @@ impl State {
             info!(file = %path.display(), "configuration applied");
             self.options.override_config(&mut config);
             self.config = config;
+            self.overrides.clear();
+            self.publish_event(&IpcEvent::ConfigApplied);
             if let Backend::Headless(headless) = &mut self.backend {
                 headless.set_modes(&self.config.headless);
             }
@@ -204,6 +223,7 @@ impl State {
         if !self.stopping {
             self.stopping = true;
             info!("stopping");
+            self.dismiss_all();
         }
         self.signal.stop();
     }

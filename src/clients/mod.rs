@@ -1,80 +1,109 @@
-//! Connections of clients: accepting them.
+//! Connections: who is connected, whether each is alive, and how each ends.
+//!
+//! One [`Record`] a connection, of either kind; one pure state machine ([`heartbeat`]); one queue of deadlines
+//! ([`deadlines`]) and one timer for all of them.
 
-use std::os::unix::net::UnixStream;
-use std::sync::{Arc, LazyLock};
+pub mod deadlines;
+pub mod ending;
+pub mod heartbeat;
+pub mod limits;
+pub mod listen;
+pub mod manager;
+pub mod patience;
+pub mod peer;
+pub mod record;
 
-use anyhow::{Context, Result};
-use smithay::reexports::calloop::LoopHandle;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use smithay::reexports::calloop::RegistrationToken;
 use smithay::reexports::wayland_server::backend::{ClientData as BackendData, ClientId, DisconnectReason};
-use smithay::reexports::wayland_server::{Client, DisplayHandle};
+use smithay::reexports::wayland_server::Client;
 use smithay::wayland::compositor::CompositorClientState;
-use smithay::wayland::socket::ListeningSocketSource;
-use tracing::{debug, error, info, warn};
+use tracing::error;
 
-use crate::state::State;
+use self::deadlines::Deadlines;
+use self::limits::Counts;
+use self::listen::Addresses;
+use self::record::Record;
 
-/// What is kept for each Wayland client.
+/// Ids of Wayland clients that the library has let go of, and why.
+type Ended = Arc<Mutex<Vec<(u64, DisconnectReason)>>>;
+
+/// What the Wayland library keeps for each of its clients.
 #[derive(Default)]
 pub struct ClientData {
     pub compositor: CompositorClientState,
+    /// Of its [`Record`].
+    pub id: u64,
+    ended: Ended,
 }
 
 impl ClientData {
-    /// The data that [`accept`] gave a client.
+    /// The data that a client was inserted with.
     pub fn of(client: &Client) -> &Self {
         static NOBODY: LazyLock<ClientData> = LazyLock::new(ClientData::default);
         client.get_data::<Self>().unwrap_or_else(|| {
-            error!("a client has no data: it was not inserted by accept()");
+            error!("a client has no data: it was not accepted by newcomer()");
             &NOBODY
         })
     }
 }
 
 impl BackendData for ClientData {
-    fn initialized(&self, client: ClientId) {
-        info!(?client, "client connected");
-    }
-
-    fn disconnected(&self, client: ClientId, reason: DisconnectReason) {
-        match reason {
-            DisconnectReason::ConnectionClosed => info!(?client, "client disconnected"),
-            DisconnectReason::ProtocolError(error) => {
-                warn!(?client, %error, "client disconnected: it broke the protocol");
-            }
-        }
+    fn disconnected(&self, _client: ClientId, reason: DisconnectReason) {
+        // The library's lock is held here: what follows from it happens at the turn's end.
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).push((self.id, reason));
     }
 }
 
-/// The listening socket.
+/// All connections.
 #[derive(Default)]
 pub struct Clients {
-    address: String,
+    pub addresses: Addresses,
+    pub records: BTreeMap<u64, Record>,
+    last: u64,
+    deadlines: Deadlines,
+    timer: Option<(heartbeat::Time, RegistrationToken)>,
+    counts: Counts,
+    ended: Ended,
+    /// Newcomers that were refused since the start.
+    pub refused: u64,
+    /// Control clients that get events.
+    pub subscribers: BTreeSet<u64>,
+    /// The Wayland client whose requests are being read.
+    pub current: Option<u64>,
+    /// Displays kept for applications that left without being told to, by app id.
+    pub places: HashMap<String, String>,
 }
+
+/// So much is kept for a Wayland client that does not read, before its connection ends: motion events of many
+/// minutes. libwayland's own default of 4 kB lets a moving mouse kill a client that hangs for a second.
+pub const SEND_BUFFER: usize = 1 << 20;
+
+/// So many places are kept.
+const PLACES: usize = 1024;
 
 impl Clients {
     /// What clients have to set as `WAYLAND_DISPLAY`.
     pub fn address(&self) -> &str {
-        &self.address
+        &self.addresses.wayland
     }
 
-    /// Opens a socket under `XDG_RUNTIME_DIR` and accepts from it.
-    pub fn listen(handle: &LoopHandle<'static, State>) -> Result<Self> {
-        let socket = ListeningSocketSource::new_auto().context(
-            "no Wayland socket: XDG_RUNTIME_DIR must name a folder that this user may write to, \
-             usually /run/user/<uid> (a login session or RuntimeDirectory= provides it)",
-        )?;
-        let address = socket.socket_name().to_string_lossy().into_owned();
-        handle
-            .insert_source(socket, |stream, (), state| accept(&mut state.display_handle, stream))
-            .map_err(|error| anyhow::anyhow!("listen for clients: {error}"))?;
-        info!(address, "accepting clients");
-        Ok(Self { address })
+    /// Whether the Wayland library has let go of a client in this turn.
+    fn has_ended(&self, id: u64) -> bool {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.iter().any(|(ended, _)| *ended == id)
     }
-}
 
-/// Takes a connected socket as a client.
-pub fn accept(display: &mut DisplayHandle, stream: UnixStream) {
-    if let Err(error) = display.insert_client(stream, Arc::new(ClientData::default())) {
-        debug!(%error, "a client was gone before it was accepted");
+    /// Whether nobody is connected and nothing waits.
+    #[cfg(test)]
+    pub fn is_quiet(&self) -> bool {
+        self.records.is_empty() && self.deadlines.next().is_none() && self.counts.is_empty()
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.last += 1;
+        self.last
     }
 }

@@ -1,14 +1,15 @@
 //! The system's configuration: parsed with every mistake reported and the rest applied, and read
 //! again when the file changes.
 
+mod clients;
 mod reader;
 mod system;
 pub mod watch;
 
+pub use clients::LossPolicy;
+pub use geom_ipc::ConnectType;
 pub use reader::Problem;
-pub use system::{
-    parse, Config, ConnectType, Keyboard, Pointer, RendererWish, Rule, WindowTraits, DEFAULT_PATH,
-};
+pub use system::{parse, Config, Keyboard, Pointer, RendererWish, Rule, WindowTraits, DEFAULT_PATH};
 
 use std::path::Path;
 

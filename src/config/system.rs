@@ -2,50 +2,17 @@
 //! with its comment; a test holds the two together.
 
 use std::path::Path;
-use std::str::FromStr;
 
-use bitflags::bitflags;
+use geom_ipc::ConnectType;
 use toml_edit::{Document, Value};
 
+use super::clients::{self, ClientsConfig};
 use super::reader::{Problem, Reader, Section};
 use crate::display::mode::{Mode, ModeWish};
 use crate::display::plan::{Transform, Wish, Wishes};
 
 /// Where the configuration is installed.
 pub const DEFAULT_PATH: &str = "/usr/local/share/GeometryOS/system/conf/geom_compositor.toml";
-
-bitflags! {
-    /// How losses of a display or a connection are taken; the same names and bits everywhere.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub struct ConnectType: u32 {
-        /// A loss is final.
-        const DISCONNECT_ONCE = 1;
-        /// A loss is waited out. With both, the first is waited out and the second is final.
-        const KEEP_CONNECTION_OPEN = 2;
-    }
-}
-
-impl ConnectType {
-    /// Whether the loss with this number, from 1, is the last.
-    pub fn is_final(self, losses: u32) -> bool {
-        self.contains(Self::DISCONNECT_ONCE) && (!self.contains(Self::KEEP_CONNECTION_OPEN) || losses > 1)
-    }
-}
-
-impl FromStr for ConnectType {
-    type Err = String;
-
-    /// Names joined by `,` or `|`.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut all = Self::empty();
-        for name in text.split([',', '|']) {
-            all |= Self::from_name(name.trim()).ok_or_else(|| {
-                format!("{name:?} is no connection type; write DISCONNECT_ONCE, KEEP_CONNECTION_OPEN or both joined by \",\" or \"|\"")
-            })?;
-        }
-        Ok(all)
-    }
-}
 
 /// Which renderer is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +84,7 @@ impl Rule {
 }
 
 /// Whether a text fits a pattern in which `*` stands for any text.
-fn matches_pattern(pattern: &str, text: &str) -> bool {
+pub fn matches_pattern(pattern: &str, text: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut rest) = text.strip_prefix(head) else { return false };
     let mut parts: Vec<&str> = tail.split('*').collect();
@@ -149,6 +116,7 @@ pub struct Config {
     /// Logical pixels.
     pub cursor_size: u8,
     pub diagnostic_screen: bool,
+    pub clients: ClientsConfig,
     /// The headless backend's displays.
     pub headless: Vec<Mode>,
 }
@@ -176,6 +144,7 @@ impl Default for Config {
             cursor_theme: "default".into(),
             cursor_size: 24,
             diagnostic_screen: true,
+            clients: ClientsConfig::default(),
             headless: vec![Mode::new(1920, 1080, 60_000)],
         }
     }
@@ -198,7 +167,7 @@ pub fn parse(path: &Path, text: &str) -> (Option<Config>, Vec<Problem>) {
     (Some(config), reader.problems)
 }
 
-fn set<T>(target: &mut T, value: Option<T>) {
+pub fn set<T>(target: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *target = value;
     }
@@ -236,6 +205,10 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
         } else {
             config.rules.push(rule);
         }
+    }
+    if let Some(mut section) = root.section(reader, "clients") {
+        clients::read(&mut config.clients, &mut section, reader);
+        section.finish(reader);
     }
     if let Some(mut section) = root.section(reader, "keyboard") {
         let keyboard = &mut config.keyboard;
@@ -349,7 +322,7 @@ mod tests {
                 "test.toml:2: renderer = \"vulkan\" is not allowed; allowed: \"auto\", \"pixman\", \"gles\", \"llvmpipe\"",
                 "test.toml:5: displays.\"HDMI-A-1\".mode = \"wide\" is not allowed; allowed: \"1920x1080\" or \"1920x1080@59.94\"",
                 "test.toml:8: keyboard.layout = 7 is not allowed; allowed: a text in quotes",
-                "test.toml:1: unknown key colour; known here: connect_type, renderer, direct_scanout, diagnostic_screen, exit_keys, displays, rules, keyboard, pointer, touch, cursor, headless",
+                "test.toml:1: unknown key colour; known here: connect_type, renderer, direct_scanout, diagnostic_screen, exit_keys, displays, rules, clients, keyboard, pointer, touch, cursor, headless",
             ]
         );
     }
@@ -376,17 +349,5 @@ mod tests {
         ] {
             assert_eq!(matches_pattern(pattern, text), fits, "{pattern} {text}");
         }
-    }
-
-    #[test]
-    fn connection_types() {
-        let once = ConnectType::DISCONNECT_ONCE;
-        let keep = ConnectType::KEEP_CONNECTION_OPEN;
-        assert_eq!("DISCONNECT_ONCE|KEEP_CONNECTION_OPEN".parse(), Ok(once | keep));
-        assert_eq!("KEEP_CONNECTION_OPEN, DISCONNECT_ONCE".parse(), Ok(once | keep));
-        assert!("ONCE".parse::<ConnectType>().is_err());
-        assert_eq!([1, 2, 3].map(|loss| once.is_final(loss)), [true, true, true]);
-        assert_eq!([1, 2, 3].map(|loss| keep.is_final(loss)), [false, false, false]);
-        assert_eq!([1, 2, 3].map(|loss| (once | keep).is_final(loss)), [false, true, true]);
     }
 }

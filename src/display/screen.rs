@@ -9,6 +9,8 @@ use super::lifecycle::Life;
 use super::mode::Mode;
 use super::plan::{Place, PlannedDisplay, Transform};
 use crate::render::diagnostic;
+use crate::render::label::Label;
+use crate::render::notice::Notice;
 use crate::scanout::surface::Scanout;
 use smithay::backend::renderer::element::solid::SolidColorBuffer;
 
@@ -20,15 +22,21 @@ pub struct Screen {
     pub losses: u32,
     pub place: Place,
     pub mode: Option<Mode>,
+    /// What its monitor offers, best first.
+    pub modes: Vec<Mode>,
     pub output: Output,
     /// There while it is lit.
     pub global: Option<GlobalId>,
     pub scanout: Option<Scanout>,
     pub diagnostic: diagnostic::Screen,
     pub backdrop: SolidColorBuffer,
+    pub notice: Notice,
+    /// Its name is shown large until then.
+    pub identified_until: Option<std::time::Duration>,
+    pub label: Label,
 }
 
-fn smithay_transform(transform: Transform) -> SmithayTransform {
+pub fn smithay_transform(transform: Transform) -> SmithayTransform {
     match transform {
         Transform::Normal => SmithayTransform::Normal,
         Transform::Rotated90 => SmithayTransform::_90,
@@ -59,11 +67,15 @@ impl Screen {
             losses: 0,
             place: Place { x: 0, y: 0, width: 0, height: 0 },
             mode: None,
+            modes: Vec::new(),
             output,
             global: None,
             scanout: None,
             diagnostic: diagnostic::Screen::default(),
             backdrop: SolidColorBuffer::default(),
+            notice: Notice::default(),
+            identified_until: None,
+            label: Label::default(),
         }
     }
 
@@ -75,6 +87,7 @@ impl Screen {
     pub fn configure(&mut self, planned: &PlannedDisplay, mode: Mode, place: Place, modes: &[Mode]) {
         self.place = place;
         self.mode = Some(mode);
+        self.modes = modes.to_vec();
         let output_mode = |mode: &Mode| OutputMode {
             size: (i32::from(mode.width), i32::from(mode.height)).into(),
             refresh: mode.refresh as i32,

@@ -41,6 +41,9 @@ impl State {
             }
             InputEvent::PointerButton { event } => {
                 let Some(pointer) = self.seat.get_pointer() else { return };
+                if event.state() == ButtonState::Pressed && self.press_notice(self.pointer.location) {
+                    return;
+                }
                 if event.state() == ButtonState::Pressed && !pointer.is_grabbed() {
                     self.focus_at(self.pointer.location);
                 }
@@ -57,6 +60,9 @@ impl State {
             InputEvent::TouchDown { event } => {
                 let Some(location) = self.touch_location(&event.device(), &event) else { return };
                 let Some(touch) = self.seat.get_touch() else { return };
+                if self.press_notice(location) {
+                    return;
+                }
                 if !touch.is_grabbed() {
                     self.focus_at(location);
                 }
@@ -104,11 +110,12 @@ impl State {
                 })
                 .flatten();
             match found {
-                Some(command) => FilterResult::Intercept(command),
+                Some(command) => FilterResult::Intercept(Some(command)),
+                None if !state.takes_key() => FilterResult::Intercept(None),
                 None => FilterResult::Forward,
             }
         });
-        match ours {
+        match ours.flatten() {
             Some(Command::SwitchVt(vt)) => self.switch_vt(vt),
             Some(Command::Exit) => {
                 info!("ended by the keyboard");
@@ -124,7 +131,7 @@ impl State {
         self.pointer.moved_at = self.turn_time();
         self.redraw_under_pointer();
         let Some(pointer) = self.seat.get_pointer() else { return };
-        let under = self.surface_under(to);
+        let under = self.surface_under(to).filter(|(surface, _)| !self.is_unresponsive(surface));
         if let Some(relative) = relative {
             pointer.relative_motion(self, under.clone(), &relative);
         }

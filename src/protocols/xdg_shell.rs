@@ -12,7 +12,7 @@ use smithay::reexports::wayland_server::protocol::{
 };
 use smithay::utils::{Logical, Rectangle, Serial};
 use smithay::wayland::shell::xdg::{
-    PopupSurface, PositionerState, ToplevelSurface, XdgShellHandler, XdgShellState,
+    PopupSurface, PositionerState, ShellClient, ToplevelSurface, XdgShellHandler, XdgShellState,
 };
 use tracing::debug;
 
@@ -21,6 +21,16 @@ use crate::state::State;
 impl XdgShellHandler for State {
     fn xdg_shell_state(&mut self) -> &mut XdgShellState {
         &mut self.protocols.xdg_shell
+    }
+
+    fn new_client(&mut self, client: ShellClient) {
+        self.has_shell(client);
+    }
+
+    fn client_pong(&mut self, _client: ShellClient) {
+        if let Some(id) = self.clients.current {
+            self.answered(id);
+        }
     }
 
     fn new_toplevel(&mut self, toplevel: ToplevelSurface) {

@@ -2,6 +2,8 @@
 
 pub mod cursor;
 pub mod diagnostic;
+pub mod label;
+pub mod notice;
 pub mod scene;
 pub mod text;
 

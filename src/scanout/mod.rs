@@ -1,6 +1,7 @@
 //! Scanout: getting buffers of one display onto its CRTC.
 
 pub mod clock;
+pub mod picture;
 pub mod planes;
 pub mod redraw;
 pub mod surface;

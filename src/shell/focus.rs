@@ -1,5 +1,6 @@
 //! Who has the keyboard, and what is under a point.
 
+use geom_ipc::Event as IpcEvent;
 use smithay::desktop::{layer_map_for_output, LayerSurface, WindowSurfaceType};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{IsAlive, Logical, Point, SERIAL_COUNTER};
@@ -88,7 +89,10 @@ impl State {
         }
         let Some(keyboard) = self.seat.get_keyboard() else { return };
         if keyboard.current_focus() != target {
+            let window =
+                target.as_ref().and_then(|surface| self.window_of(surface)).map(|managed| managed.id);
             keyboard.set_focus(self, target, SERIAL_COUNTER.next_serial());
+            self.publish_event(&IpcEvent::Focus { window });
         }
     }
 

@@ -5,6 +5,7 @@
 //! the monitor is back. Of the windows on a display the latest is seen, with its dialogs above it.
 
 pub mod focus;
+pub mod hung;
 pub mod scene;
 pub mod windows;
 
@@ -17,6 +18,8 @@ pub struct Shell {
     pub windows: Vec<windows::Managed>,
     /// Windows without a picture yet.
     pub unmapped: Vec<windows::Managed>,
+    /// The number of the newest window.
+    pub last_window: u64,
     pub popups: PopupManager,
     /// The display that has the focus, by name; it may have gone dark since.
     pub focused_display: Option<String>,

@@ -3,7 +3,7 @@
 use smithay::backend::renderer::utils::with_renderer_surface_state;
 use smithay::desktop::{layer_map_for_output, LayerSurface, PopupManager, WindowSurfaceType};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
-use smithay::utils::{IsAlive, Logical, Physical, Point, Transform};
+use smithay::utils::{IsAlive, Logical, Physical, Point, Rectangle, Transform};
 use smithay::wayland::compositor::{get_children, with_states};
 use smithay::wayland::dmabuf::get_dmabuf;
 use smithay::wayland::seat::WaylandFocus;
@@ -132,14 +132,32 @@ impl State {
         let transform = screen.output.current_transform();
         let mode = screen.output.current_mode()?;
         let pixels = transform.transform_size(mode.size);
-        let direct = self.direct_candidate(screen, &seen, scale);
+        let hung = self.hung_on(name);
+        let identified = screen.identified_until.is_some();
+        let covered = hung.is_some() || identified;
+        let direct = self.direct_candidate(screen, &seen, scale).filter(|_| !covered);
         // The parts that items borrow are taken out of the display for the time of drawing.
         let screen = self.screens.get_mut(name)?;
         let mut diagnostic = std::mem::take(&mut screen.diagnostic);
         let mut backdrop = std::mem::take(&mut screen.backdrop);
         backdrop.update((pixels.w, pixels.h), BACKDROP);
+        let mut notice = std::mem::take(&mut screen.notice);
+        let mut label = std::mem::take(&mut screen.label);
 
         let mut items: Vec<Item<'_>> = Vec::with_capacity(seen.placed.len() + 1);
+        if identified {
+            let picture = label.picture(name, (pixels.w.unsigned_abs(), pixels.h.unsigned_abs()));
+            items.extend(picture.map(|buffer| Item::Memory { buffer, location: (0.0, 0.0).into() }));
+        }
+        if let Some(hung) = &hung {
+            let area: Rectangle<i32, Physical> = hung.area.to_f64().to_physical(scale).to_i32_round();
+            notice.update(&hung.name, (area.size.w, area.size.h));
+            if let Some((buffer, (x, y))) = notice.message((area.size.w, area.size.h)).filter(|_| hung.asks) {
+                let location = area.loc.to_f64() + Point::from((x, y));
+                items.push(Item::Memory { buffer, location });
+            }
+            items.push(Item::Solid { buffer: &notice.veil, location: area.loc });
+        }
         for (index, placed) in seen.placed.into_iter().enumerate() {
             if index == seen.before_backdrop && seen.has_window {
                 items.push(Item::Solid { buffer: &backdrop, location: (0, 0).into() });
@@ -167,6 +185,7 @@ impl State {
         drop(scene);
         if let Some(screen) = self.screens.get_mut(name) {
             (screen.diagnostic, screen.backdrop) = (diagnostic, backdrop);
+            (screen.notice, screen.label) = (notice, label);
         }
         Some(result)
     }
@@ -194,9 +213,7 @@ impl State {
             let own = state.buffer_transform() == Transform::Normal
                 && smithay::backend::allocator::Buffer::size(dmabuf) == (size.w, size.h).into();
             let opaque = state.opaque_regions().is_some_and(|regions| {
-                regions
-                    .iter()
-                    .any(|region| region.contains_rect(smithay::utils::Rectangle::from_size(view.dst)))
+                regions.iter().any(|region| region.contains_rect(Rectangle::from_size(view.dst)))
             }) || !smithay::backend::allocator::format::has_alpha(
                 smithay::backend::allocator::Buffer::format(dmabuf).code,
             );

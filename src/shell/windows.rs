@@ -1,5 +1,6 @@
 //! Windows from their first commit to their end.
 
+use geom_ipc::Event as IpcEvent;
 use smithay::backend::renderer::utils::with_renderer_surface_state;
 use smithay::desktop::layer_map_for_output;
 use smithay::desktop::Window;
@@ -20,6 +21,10 @@ use crate::state::State;
 /// A window and its place.
 #[derive(Debug, Clone)]
 pub struct Managed {
+    /// Its number for the control protocol; never used again.
+    pub id: u64,
+    /// Of its connection.
+    pub client: u64,
     pub window: Window,
     /// The display that it belongs to, by name. None until its first commit.
     pub home: Option<String>,
@@ -27,6 +32,8 @@ pub struct Managed {
     pub shown_on: Option<String>,
     /// The client asked for the whole display.
     pub fullscreen: bool,
+    /// Somebody ordered its home, which goes before rules.
+    pub ordered: bool,
 }
 
 impl Managed {
@@ -69,8 +76,19 @@ pub fn traits(toplevel: &ToplevelSurface) -> (Option<String>, Option<String>) {
 
 impl State {
     pub fn new_window(&mut self, toplevel: ToplevelSurface) {
+        let client = Self::client_of(toplevel.wl_surface()).unwrap_or(0);
         let window = Window::new_wayland_window(toplevel);
-        self.shell.unmapped.push(Managed { window, home: None, shown_on: None, fullscreen: false });
+        self.shell.last_window += 1;
+        let id = self.shell.last_window;
+        self.shell.unmapped.push(Managed {
+            id,
+            client,
+            window,
+            home: None,
+            shown_on: None,
+            fullscreen: false,
+            ordered: false,
+        });
     }
 
     pub fn window_of(&self, surface: &WlSurface) -> Option<&Managed> {
@@ -85,6 +103,9 @@ impl State {
     /// The display that a window should belong to: its rule's, its parent's, the one it asked
     /// for, the focused one, the first.
     fn choose_home(&self, managed: &Managed) -> Option<String> {
+        if managed.ordered {
+            return managed.home.clone();
+        }
         let toplevel = managed.toplevel()?;
         let (app_id, title) = traits(toplevel);
         let window = WindowTraits { app_id: app_id.as_deref(), title: title.as_deref() };
@@ -95,8 +116,13 @@ impl State {
             let name = self.shell.focused_display.clone()?;
             self.screens.get(&name).filter(|screen| screen.is_lit()).map(|screen| screen.name.clone())
         };
+        // Where an application of this name was when it went without being told to.
+        let kept = || {
+            let place = self.clients.places.get(app_id.as_deref()?)?;
+            self.screens.get(place).map(|screen| screen.name.clone())
+        };
         let first = || self.screens.lit().first().map(|screen| screen.name.clone());
-        rule.or_else(parent).or_else(|| managed.home.clone()).or_else(focused).or_else(first)
+        rule.or_else(parent).or_else(|| managed.home.clone()).or_else(kept).or_else(focused).or_else(first)
     }
 
     /// The lit display that stands for a window's home.
@@ -194,7 +220,11 @@ impl State {
             info!(app_id, title, home = managed.home, display = managed.shown_on, "window shown");
         }
         let surface = managed.window.wl_surface().map(|surface| surface.into_owned());
+        let reported = self.report_window(&managed);
         self.shell.windows.push(managed);
+        if let Some(window) = reported {
+            self.publish_event(&IpcEvent::Window { window });
+        }
         if let Some(surface) = surface {
             self.focus_window(&surface);
         }
@@ -220,7 +250,9 @@ impl State {
         self.shell.unmapped.retain(|managed| !managed.is(surface));
         if let Some(place) = self.shell.windows.iter().position(|managed| managed.is(surface)) {
             let managed = self.shell.windows.remove(place);
+            self.keep_place(&managed);
             debug!(display = managed.shown_on, "window closed");
+            self.publish_event(&IpcEvent::WindowClosed { window: managed.id });
             if let Some(name) = &managed.shown_on {
                 self.queue_redraw(&name.clone());
             }
@@ -246,6 +278,16 @@ impl State {
         toplevel.send_configure();
     }
 
+    /// Gives a window another home.
+    pub fn send_home(&mut self, surface: &WlSurface, display: &str) {
+        let Some(managed) = self.window_of_mut(surface) else { return };
+        managed.home = Some(display.to_owned());
+        managed.ordered = true;
+        let managed = managed.clone();
+        self.place_window(&managed);
+        self.focus_window(surface);
+    }
+
     /// Puts a window on the display that it belongs to now.
     fn place_window(&mut self, managed: &Managed) {
         let mut next = managed.clone();
@@ -263,6 +305,9 @@ impl State {
         if next.shown_on != managed.shown_on {
             info!(from = managed.shown_on, to = next.shown_on, home = next.home, "window moved");
             self.enter_display(&next);
+            if let Some(window) = self.report_window(&next) {
+                self.publish_event(&IpcEvent::Window { window });
+            }
         }
     }
 

@@ -245,4 +245,3 @@ fn plug(contestant: Contestant, machine: &Machine, results: &mut Results) -> Res
     results.add("plug to first frame", "ms", contestant, measured.took * 1000.0);
     end(machine, &program)
 }
-

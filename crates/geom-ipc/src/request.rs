@@ -1,0 +1,225 @@
+//! From client to server.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{ConnectType, Error, ErrorKind};
+
+/// A request and the id that its reply will carry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FromClient {
+    pub id: u64,
+    #[serde(flatten)]
+    pub request: Request,
+}
+
+/// What is wished of a display; what is left out stays as it is.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct DisplayChange {
+    /// `1920x1080` or `1920x1080@59.94`; `preferred` takes a wish back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Device pixels for one logical pixel, from 0.25 to 8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f64>,
+    /// As [`crate::Display::transform`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transform: Option<String>,
+    /// The top left corner in the layout's logical pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<(i32, i32)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power: Option<bool>,
+}
+
+/// What a client can ask for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    /// The first request. Answer: `welcome`.
+    Hello {
+        /// The versions that the client speaks.
+        versions: Vec<u32>,
+        #[serde(default)]
+        name: String,
+        /// The configuration's where it is left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        connect_type: Option<ConnectType>,
+        /// Of an earlier session that is to be resumed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<String>,
+    },
+    /// Answer: `displays`.
+    Displays,
+    /// Answer: `clients`.
+    Clients,
+    /// Answer: `windows`.
+    Windows,
+    /// Answer: `status`.
+    Status,
+    /// Changes a display until the configuration is read again. Answer: `displays`, as they are then.
+    SetDisplay {
+        display: String,
+        #[serde(flatten)]
+        change: DisplayChange,
+    },
+    FocusWindow {
+        window: u64,
+    },
+    /// Moves a window to a display, its home from then on.
+    PlaceWindow {
+        window: u64,
+        display: String,
+    },
+    /// Asks a window's client to close it.
+    CloseWindow {
+        window: u64,
+    },
+    /// Sends a heartbeat now. Answer: `pong` with the round trip, when the client answers.
+    Ping {
+        client: u64,
+    },
+    /// Asks a client to leave, and cuts its connection at the configured deadline.
+    Disconnect {
+        client: u64,
+    },
+    /// Cuts a client's connection and kills its process.
+    Kill {
+        client: u64,
+    },
+    /// Shows each display's name on it, large, for so many seconds (1 to 60).
+    Identify {
+        #[serde(default = "five")]
+        seconds: u32,
+    },
+    /// A PNG of what a display shows. With `path` (absolute; created anew, in a folder that the server may write
+    /// to) it is written there; without, the reply comes with a descriptor of the file (SCM_RIGHTS, unix(7)).
+    Screenshot {
+        display: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        path: Option<String>,
+    },
+    /// Reads the configuration again.
+    Reload,
+    /// Ends the service.
+    Stop,
+    /// Sends every event from now on.
+    Subscribe,
+    Unsubscribe,
+    /// The answer to the event `ping`.
+    Pong {
+        serial: u64,
+    },
+    /// A heartbeat of the client's: the answer tells it that the server lives.
+    Heartbeat,
+    /// Ends the session: nothing of it is kept.
+    Goodbye,
+}
+
+fn five() -> u32 {
+    5
+}
+
+/// A line that is no request, with the id to answer to where it had one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RequestError {
+    pub id: Option<u64>,
+    pub error: Error,
+}
+
+impl FromClient {
+    /// Reads one line.
+    ///
+    /// # Errors
+    /// Says what is wrong with it: no UTF-8, no JSON, no id, an unknown request, wrong fields.
+    pub fn parse(line: &[u8]) -> Result<Self, RequestError> {
+        let fail = |id, kind, message: String| RequestError { id, error: Error { kind, message } };
+        let value: serde_json::Value = serde_json::from_slice(line)
+            .map_err(|error| fail(None, ErrorKind::BadMessage, format!("not a JSON object: {error}")))?;
+        let Some(id) = value.get("id").and_then(serde_json::Value::as_u64) else {
+            let message = "a request needs an \"id\", a whole number from 0".to_owned();
+            return Err(fail(None, ErrorKind::BadMessage, message));
+        };
+        let Some(name) = value.get("request").and_then(serde_json::Value::as_str).map(str::to_owned) else {
+            let message = "a request needs \"request\", its name".to_owned();
+            return Err(fail(Some(id), ErrorKind::BadMessage, message));
+        };
+        serde_json::from_value(value).map_err(|error| {
+            let error = error.to_string();
+            if error.starts_with("unknown variant") {
+                let message = format!("there is no request {name:?}; the documentation lists them");
+                fail(Some(id), ErrorKind::UnknownRequest, message)
+            } else {
+                fail(Some(id), ErrorKind::BadMessage, format!("{name}: {error}"))
+            }
+        })
+    }
+}
+
+impl Request {
+    /// Whether it changes something, and so needs the right to.
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::Hello { .. }
+            | Self::Displays
+            | Self::Clients
+            | Self::Windows
+            | Self::Status
+            | Self::Subscribe
+            | Self::Unsubscribe
+            | Self::Pong { .. }
+            | Self::Heartbeat
+            | Self::Goodbye => false,
+            // A screenshot changes nothing and shows everything.
+            Self::Screenshot { .. }
+            | Self::SetDisplay { .. }
+            | Self::FocusWindow { .. }
+            | Self::PlaceWindow { .. }
+            | Self::CloseWindow { .. }
+            | Self::Ping { .. }
+            | Self::Disconnect { .. }
+            | Self::Kill { .. }
+            | Self::Identify { .. }
+            | Self::Reload
+            | Self::Stop => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn kind(line: &str) -> Option<(Option<u64>, ErrorKind)> {
+        FromClient::parse(line.as_bytes()).err().map(|wrong| (wrong.id, wrong.error.kind))
+    }
+
+    #[test]
+    fn wrong_lines_say_what_is_wrong() {
+        assert_eq!(kind("{"), Some((None, ErrorKind::BadMessage)));
+        assert_eq!(kind("7"), Some((None, ErrorKind::BadMessage)));
+        assert_eq!(kind(r#"{"request":"status"}"#), Some((None, ErrorKind::BadMessage)));
+        assert_eq!(kind(r#"{"id":-1,"request":"status"}"#), Some((None, ErrorKind::BadMessage)));
+        assert_eq!(kind(r#"{"id":1}"#), Some((Some(1), ErrorKind::BadMessage)));
+        assert_eq!(kind(r#"{"id":1,"request":"dance"}"#), Some((Some(1), ErrorKind::UnknownRequest)));
+        assert_eq!(kind(r#"{"id":1,"request":"ping","client":"x"}"#), Some((Some(1), ErrorKind::BadMessage)));
+        assert_eq!(kind(r#"{"id":1,"request":"status","unheard_of":[1,2]}"#), None);
+    }
+
+    #[test]
+    fn what_is_left_out_stays() {
+        let line = br#"{"id":3,"request":"set_display","display":"HDMI-A-1","scale":2}"#;
+        let change = DisplayChange { scale: Some(2.0), ..DisplayChange::default() };
+        let request = Request::SetDisplay { display: "HDMI-A-1".into(), change };
+        assert_eq!(FromClient::parse(line), Ok(FromClient { id: 3, request }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(line in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = FromClient::parse(&line);
+        }
+    }
+}

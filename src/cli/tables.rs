@@ -1,0 +1,152 @@
+//! Lists for people.
+
+use geom_ipc::{Client, Display, Event, Status, Window};
+
+/// Columns as wide as their widest cell; the last one is free.
+fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let widths: Vec<usize> = (0..head.len())
+        .map(|column| {
+            let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+            cells.chain([head.get(column).map_or(0, |title| title.len())]).max().unwrap_or(0)
+        })
+        .collect();
+    let line = |cells: &[String]| {
+        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let head: Vec<String> = head.iter().map(ToString::to_string).collect();
+    std::iter::once(line(&head)).chain(rows.iter().map(|row| line(row))).collect::<Vec<_>>().join("\n")
+}
+
+/// An enum's name as JSON writes it.
+fn word(value: impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(text)) => text,
+        _ => String::new(),
+    }
+}
+
+fn seconds(time: f64) -> String {
+    match time {
+        time if time < 10.0 => format!("{time:.1} s"),
+        time if time < 120.0 => format!("{time:.0} s"),
+        time if time < 7200.0 => format!("{:.0} min", time / 60.0),
+        time => format!("{:.0} h", time / 3600.0),
+    }
+}
+
+pub fn displays<T: AsRef<[Display]> + ?Sized>(displays: &T) -> String {
+    let row = |display: &Display| {
+        let mode = display.mode.map_or_else(String::new, |mode| {
+            format!("{}x{}@{:.2}", mode.width, mode.height, f64::from(mode.refresh) / 1000.0)
+        });
+        let focus = if display.focused { "focused" } else { "" };
+        vec![
+            display.name.clone(),
+            word(display.state),
+            mode,
+            format!("{},{}", display.place.x, display.place.y),
+            format!("{}", display.scale),
+            display.transform.clone(),
+            [focus, display.reason.as_deref().unwrap_or_default()].join(" ").trim().to_owned(),
+        ]
+    };
+    let rows: Vec<_> = displays.as_ref().iter().map(row).collect();
+    table(&["DISPLAY", "STATE", "MODE", "PLACE", "SCALE", "TRANSFORM", ""], &rows)
+}
+
+pub fn clients<T: AsRef<[Client]> + ?Sized>(clients: &T) -> String {
+    let row = |client: &Client| {
+        let rtt = client.rtt_us.map_or_else(String::new, |rtt| format!("{:.2} ms", rtt.last as f64 / 1000.0));
+        vec![
+            client.id.to_string(),
+            word(client.kind),
+            word(client.state),
+            client.pid.to_string(),
+            client.uid.to_string(),
+            seconds(client.connected_s),
+            seconds(client.silent_s),
+            rtt,
+            client.displays.join(","),
+            client.app_id.clone().or_else(|| client.executable.clone()).unwrap_or_default(),
+        ]
+    };
+    let rows: Vec<_> = clients.as_ref().iter().map(row).collect();
+    let head = ["CLIENT", "KIND", "STATE", "PID", "UID", "SINCE", "SILENT", "ROUND TRIP", "ON", "PROGRAM"];
+    table(&head, &rows)
+}
+
+pub fn windows<T: AsRef<[Window]> + ?Sized>(windows: &T) -> String {
+    let row = |window: &Window| {
+        let away = window.home != window.display;
+        let home = window.home.clone().filter(|_| away).unwrap_or_default();
+        vec![
+            window.id.to_string(),
+            window.client.to_string(),
+            window.display.clone().unwrap_or_default(),
+            home,
+            if window.focused { "focused" } else { "" }.to_owned(),
+            window.app_id.clone().unwrap_or_default(),
+            window.title.clone().unwrap_or_default(),
+        ]
+    };
+    let rows: Vec<_> = windows.as_ref().iter().map(row).collect();
+    table(&["WINDOW", "CLIENT", "ON", "HOME", "", "APP ID", "TITLE"], &rows)
+}
+
+pub fn status(status: &Status) -> String {
+    let mut rows = vec![
+        vec!["version".to_owned(), status.version.clone()],
+        vec!["process".to_owned(), status.pid.to_string()],
+        vec!["running for".to_owned(), seconds(status.uptime_s)],
+        vec!["backend".to_owned(), status.backend.clone()],
+        vec!["WAYLAND_DISPLAY".to_owned(), status.wayland_display.clone()],
+        vec!["configuration".to_owned(), status.config.clone().unwrap_or_else(|| "defaults".to_owned())],
+        vec!["displays lit".to_owned(), status.displays_lit.to_string()],
+        vec!["frames shown".to_owned(), status.frames.to_string()],
+        vec!["clients".to_owned(), status.clients.to_string()],
+        vec!["unresponsive".to_owned(), status.unresponsive.to_string()],
+        vec!["refused".to_owned(), status.refused.to_string()],
+    ];
+    rows.extend(status.troubles.iter().map(|trouble| vec!["trouble".to_owned(), trouble.clone()]));
+    table(&["", ""], &rows).trim_start().to_owned()
+}
+
+/// One line for a person.
+pub fn event(event: &Event) -> String {
+    match event {
+        Event::Ping { .. } | Event::Unknown => String::new(),
+        Event::Goodbye { reason } => format!("the service hangs up: {}", word(reason)),
+        Event::Display { display } => format!("display {} is {}", display.name, word(display.state)),
+        Event::Layout { cause, lit } => format!("{cause}: lit are {}", lit.join(", ")),
+        Event::ClientConnected { client } => {
+            format!("client {} connected: {} of process {}", client.id, word(client.kind), client.pid)
+        }
+        Event::ClientState { client } => format!("client {} is {}", client.id, word(client.state)),
+        Event::ClientGone { client, reason } => format!("client {client} is gone: {}", word(reason)),
+        Event::Window { window } => format!(
+            "window {} of client {} is on {}: {}",
+            window.id,
+            window.client,
+            window.display.as_deref().unwrap_or("no display"),
+            window.app_id.as_deref().unwrap_or_default()
+        ),
+        Event::WindowClosed { window } => format!("window {window} closed"),
+        Event::Focus { window: Some(window) } => format!("window {window} has the keyboard"),
+        Event::Focus { window: None } => "no window has the keyboard".to_owned(),
+        Event::ConfigError { message } => format!("configuration: {message}"),
+        Event::ConfigApplied => "configuration applied".to_owned(),
+        Event::StreamLost { .. } => "events were lost: read faster, and subscribe again".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [vec!["1".to_owned(), "a".to_owned()], vec!["1000".to_owned(), "b".to_owned()]];
+        assert_eq!(table(&["ID", "NAME"], &rows), "ID    NAME\n1     a\n1000  b");
+    }
+}

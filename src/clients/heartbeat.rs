@@ -1,0 +1,292 @@
+//! One connection's life, as a state machine.
+//!
+//! ```text
+//!              Heard             Deadline: unanswered          Deadline: policy
+//!  Accepted ──────────> Alive ─────────────────────> Unresponsive ───────> Lost ──> Closed
+//!     │                 ^ │ ^         Heard               │                 │ ^
+//!     │                 │ │ └─────────────────────────────┘        Resumed  │ │ Broken, kept
+//!     │                 └─│─────────────────────────────────────────────────┘ │
+//!     │                   └───────────────────────────────────────────────────┘
+//!     └──────── Deadline: no handshake ────────────────────────────────────> Closed
+//! ```
+//!
+//! Whatever a connection sends counts as life, so a busy one is never asked. A silent one is pinged; without an
+//! answer it is first unresponsive, then, where the policy closes such clients, lost. `Lost` is left by
+//! resuming (control sessions that are kept) or for good. Any state ends in `Closed` when it is told to.
+
+use std::time::Duration;
+
+use geom_ipc::EndReason;
+
+/// Time since the monotonic clock's epoch.
+pub type Time = Duration;
+
+/// Times that are configured, and what the connection can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Silence after which it is pinged.
+    pub interval: Duration,
+    /// From an unanswered ping to `Unresponsive`.
+    pub unresponsive: Duration,
+    /// From an unanswered ping to `Lost`; none where the policy waits for ever.
+    pub lost: Option<Duration>,
+    /// It can be asked for a sign of life.
+    pub pingable: bool,
+    /// It must say something within `unresponsive` of connecting.
+    pub handshake: bool,
+}
+
+/// Where a connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// Nothing was said yet.
+    Accepted {
+        since: Time,
+    },
+    Alive {
+        heard: Time,
+        /// A ping is unanswered since then.
+        pinged: Option<Time>,
+    },
+    Unresponsive {
+        heard: Time,
+        pinged: Time,
+    },
+    /// Its socket is broken or given up; what belongs to it waits.
+    Lost {
+        since: Time,
+    },
+    Closed(EndReason),
+}
+
+/// What can happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// It sent anything at all.
+    Heard,
+    /// The time that [`Connection::deadline`] named has come, or an earlier one.
+    Deadline,
+    /// Somebody wants a sign of life now.
+    Ask,
+    /// Its socket broke, and it is kept for resuming.
+    Broken,
+    /// It came back.
+    Resumed,
+    Close(EndReason),
+}
+
+/// What to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    None,
+    Ping,
+    /// It stopped answering: show it, spare it input, tell.
+    Suspect,
+    /// It answers again: undo that.
+    Trust,
+    /// It is given up.
+    Lose,
+    Resume,
+    Close(EndReason),
+}
+
+/// Pings are sent at multiples of this share of the interval, so that silent connections share wake-ups.
+const SHARE: u32 = 10;
+
+impl Connection {
+    /// When to bring [`Event::Deadline`], at the latest; none where nothing runs out.
+    pub fn deadline(self, terms: &Terms) -> Option<Time> {
+        match self {
+            Self::Accepted { since } => terms.handshake.then_some(since + terms.unresponsive),
+            Self::Alive { heard, pinged: None } => {
+                terms.pingable.then(|| shared(heard + terms.interval, terms.interval / SHARE))
+            }
+            Self::Alive { pinged: Some(pinged), .. } => Some(pinged + terms.unresponsive),
+            Self::Unresponsive { pinged, .. } => terms.lost.map(|lost| pinged + lost.max(terms.unresponsive)),
+            Self::Lost { .. } | Self::Closed(_) => None,
+        }
+    }
+
+    /// When it was last heard of.
+    pub fn heard(self) -> Option<Time> {
+        match self {
+            Self::Accepted { since: time }
+            | Self::Alive { heard: time, .. }
+            | Self::Unresponsive { heard: time, .. }
+            | Self::Lost { since: time } => Some(time),
+            Self::Closed(_) => None,
+        }
+    }
+
+    pub fn on(self, event: Event, now: Time, terms: &Terms) -> (Self, Action) {
+        let due = self.deadline(terms).is_some_and(|deadline| now >= deadline);
+        match (self, event) {
+            (Self::Closed(_), _) => (self, Action::None),
+            (_, Event::Close(reason)) => (Self::Closed(reason), Action::Close(reason)),
+            (Self::Lost { .. }, Event::Resumed) => (Self::Alive { heard: now, pinged: None }, Action::Resume),
+            (Self::Lost { .. }, _) => (self, Action::None),
+            (_, Event::Broken) => (Self::Lost { since: now }, Action::Lose),
+
+            (Self::Unresponsive { .. }, Event::Heard) => {
+                (Self::Alive { heard: now, pinged: None }, Action::Trust)
+            }
+            (_, Event::Heard) => (Self::Alive { heard: now, pinged: None }, Action::None),
+
+            (Self::Alive { heard, pinged: None }, Event::Ask) if terms.pingable => {
+                (Self::Alive { heard, pinged: Some(now) }, Action::Ping)
+            }
+
+            (Self::Accepted { .. }, Event::Deadline) if due => {
+                let reason = EndReason::LostHeartbeat;
+                (Self::Closed(reason), Action::Close(reason))
+            }
+            (Self::Alive { heard, pinged: None }, Event::Deadline) if due => {
+                (Self::Alive { heard, pinged: Some(now) }, Action::Ping)
+            }
+            (Self::Alive { heard, pinged: Some(pinged) }, Event::Deadline) if due => {
+                (Self::Unresponsive { heard, pinged }, Action::Suspect)
+            }
+            (Self::Unresponsive { .. }, Event::Deadline) if due => (Self::Lost { since: now }, Action::Lose),
+            _ => (self, Action::None),
+        }
+    }
+}
+
+/// The first multiple of `step` that is not before `time`.
+fn shared(time: Time, step: Duration) -> Time {
+    let step = step.as_nanos().max(1);
+    let steps = time.as_nanos().div_ceil(step);
+    Duration::from_nanos(u64::try_from(steps * step).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const TERMS: Terms = Terms {
+        interval: Duration::from_secs(10),
+        unresponsive: Duration::from_secs(10),
+        lost: Some(Duration::from_secs(60)),
+        pingable: true,
+        handshake: false,
+    };
+
+    #[test]
+    fn silence_is_asked_about_shown_and_given_up() {
+        let mut at = SECOND * 100;
+        let mut connection = Connection::Accepted { since: at }.on(Event::Heard, at, &TERMS).0;
+        let mut actions = Vec::new();
+        while let Some(deadline) = connection.deadline(&TERMS) {
+            at = deadline;
+            let (next, action) = connection.on(Event::Deadline, at, &TERMS);
+            actions.push((at.as_secs(), action));
+            connection = next;
+        }
+        assert_eq!(actions, [(110, Action::Ping), (120, Action::Suspect), (170, Action::Lose)]);
+    }
+
+    #[test]
+    fn silent_connections_are_asked_together() {
+        let asked = |heard: Duration| Connection::Alive { heard, pinged: None }.deadline(&TERMS);
+        assert_eq!(asked(SECOND * 5 + SECOND / 3), asked(SECOND * 6));
+    }
+
+    #[test]
+    fn who_says_nothing_at_all_is_cut() {
+        let terms = Terms { handshake: true, ..TERMS };
+        let accepted = Connection::Accepted { since: SECOND };
+        assert_eq!(accepted.deadline(&terms), Some(SECOND * 11));
+        let reason = EndReason::LostHeartbeat;
+        assert_eq!(accepted.on(Event::Deadline, SECOND * 11, &terms).1, Action::Close(reason));
+        assert_eq!(accepted.deadline(&TERMS), None);
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            4 => Just(Event::Heard),
+            6 => Just(Event::Deadline),
+            1 => Just(Event::Ask),
+            1 => Just(Event::Broken),
+            1 => Just(Event::Resumed),
+            1 => Just(Event::Close(EndReason::Ordered)),
+        ]
+    }
+
+    fn terms() -> impl Strategy<Value = Terms> {
+        (1u64..20, 1u64..20, prop::option::of(1u64..90), any::<bool>(), any::<bool>()).prop_map(
+            |(interval, unresponsive, lost, pingable, handshake)| Terms {
+                interval: SECOND * interval as u32,
+                unresponsive: SECOND * unresponsive as u32,
+                lost: lost.map(Duration::from_secs),
+                pingable,
+                handshake,
+            },
+        )
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order.
+        #[test]
+        fn any_history(terms in terms(), history in prop::collection::vec((event(), 0u64..30_000), 1..200)) {
+            let mut now = SECOND;
+            let mut connection = Connection::Accepted { since: now };
+            let mut suspected = false;
+            for (event, later) in history {
+                now += Duration::from_millis(later);
+                let before = connection;
+                let (next, action) = connection.on(event, now, &terms);
+                connection = next;
+                match action {
+                    Action::Suspect => {
+                        prop_assert!(!suspected, "shown twice");
+                        // Never before it had its time to answer.
+                        let Connection::Unresponsive { pinged, .. } = connection else {
+                            return Err(TestCaseError::fail("suspected and not unresponsive"));
+                        };
+                        prop_assert!(now >= pinged + terms.unresponsive);
+                        suspected = true;
+                    }
+                    Action::Trust => {
+                        prop_assert!(suspected, "trusted and never suspected");
+                        suspected = false;
+                    }
+                    Action::Lose | Action::Close(_) => suspected = false,
+                    Action::Ping => prop_assert!(terms.pingable),
+                    Action::Resume => {
+                        let was_lost = matches!(before, Connection::Lost { .. });
+                        prop_assert!(was_lost);
+                    }
+                    Action::None => {}
+                }
+                if event == Event::Heard {
+                    let live = !matches!(before, Connection::Lost { .. } | Connection::Closed(_));
+                    prop_assert_eq!(live, connection == Connection::Alive { heard: now, pinged: None });
+                }
+                if matches!(before, Connection::Closed(_)) {
+                    prop_assert_eq!((connection, action), (before, Action::None));
+                }
+                // What was due has been done: no deadline that is past and stays, or the loop would spin.
+                if event == Event::Deadline {
+                    let spins = connection.deadline(&terms).is_some_and(|deadline| deadline <= now)
+                        && connection == before;
+                    prop_assert!(!spins, "{connection:?} at {now:?}");
+                }
+            }
+        }
+
+        /// A bounded number of deadlines leads to a state without one, or to being heard of again.
+        #[test]
+        fn silence_ends(terms in terms()) {
+            let mut connection = Connection::Alive { heard: SECOND, pinged: None };
+            for _ in 0..4 {
+                if let Some(deadline) = connection.deadline(&terms) {
+                    connection = connection.on(Event::Deadline, deadline, &terms).0;
+                }
+            }
+            prop_assert_eq!(connection.deadline(&terms), None);
+        }
+    }
+}

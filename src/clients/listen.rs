@@ -1,0 +1,236 @@
+//! Listening sockets: our own, or passed in by systemd; accepting from them, and refusing.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rustix::io::Errno;
+use rustix::net::{accept_with, SocketFlags};
+use smithay::reexports::calloop::generic::Generic;
+use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction};
+use smithay::reexports::wayland_server::ListeningSocket;
+use tracing::{info, warn};
+
+use geom_ipc::ClientKind;
+
+use crate::state::State;
+
+/// A socket that clients connect to.
+pub enum Listener {
+    /// With its lock file, which goes with it (wl_display_add_socket_auto's names).
+    Wayland(ListeningSocket),
+    /// Our control socket; removed at the end.
+    Control(UnixListener, PathBuf),
+    /// systemd's, which outlives us.
+    Passed(UnixListener),
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Wayland(socket) => socket.as_fd(),
+            Self::Control(socket, _) | Self::Passed(socket) => socket.as_fd(),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Self::Control(_, path) = self {
+            if let Err(error) = std::fs::remove_file(&path) {
+                warn!(socket = %path.display(), %error, "the control socket can't be removed");
+            }
+        }
+    }
+}
+
+/// Sockets that systemd passed, by the names of its unit (sd_listen_fds(3)).
+pub fn passed(
+    pid: u32,
+    variable: impl Fn(&str) -> Option<String>,
+) -> impl Iterator<Item = (String, UnixListener)> {
+    let number = |name: &str| variable(name).and_then(|text| text.parse::<u32>().ok());
+    let count = number("LISTEN_FDS").filter(|_| number("LISTEN_PID") == Some(pid)).unwrap_or(0);
+    let names = variable("LISTEN_FDNAMES").unwrap_or_default();
+    let names: Vec<String> = names.split(':').map(str::to_owned).collect();
+    (0..count as usize).map(move |index| {
+        // SAFETY: systemd opened these for us, from 3 on; each is taken once.
+        let fd = unsafe { OwnedFd::from_raw_fd(3 + index as i32) };
+        (names.get(index).cloned().unwrap_or_default(), UnixListener::from(fd))
+    })
+}
+
+/// Where the service can be reached.
+#[derive(Debug, Clone, Default)]
+pub struct Addresses {
+    /// The value for `WAYLAND_DISPLAY`.
+    pub wayland: String,
+    pub control: PathBuf,
+}
+
+const NO_FOLDER: &str = "XDG_RUNTIME_DIR must name a folder that this user may write to, \
+     usually /run/user/<uid> (a login session or RuntimeDirectory= provides it)";
+
+/// Opens the listening sockets and accepts from them.
+///
+/// # Errors
+/// Where a socket can't be made, or another instance serves the control socket.
+pub fn listen(handle: &LoopHandle<'static, State>) -> Result<Addresses> {
+    let mut addresses = Addresses::default();
+    let (mut wayland, mut control) = (None, None);
+    for (name, socket) in passed(std::process::id(), |name| std::env::var(name).ok()) {
+        let path = socket.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
+        let path = path.unwrap_or_default();
+        socket.set_nonblocking(true).context("systemd's socket")?;
+        info!(name, socket = %path.display(), "listening on a socket of systemd's");
+        match name.as_str() {
+            "control" => (addresses.control, control) = (path, Some(Listener::Passed(socket))),
+            _ => {
+                addresses.wayland = path.to_string_lossy().into_owned();
+                wayland = Some(Listener::Passed(socket));
+            }
+        }
+    }
+    let wayland = match wayland {
+        Some(socket) => socket,
+        None => {
+            let socket = ListeningSocket::bind_auto("wayland", 1..33)
+                .with_context(|| format!("no Wayland socket: {NO_FOLDER}"))?;
+            addresses.wayland = socket.socket_name().unwrap_or_default().to_string_lossy().into_owned();
+            Listener::Wayland(socket)
+        }
+    };
+    let control = match control {
+        Some(socket) => socket,
+        None => {
+            addresses.control = own_control_path();
+            Listener::Control(bind_control(&addresses.control)?, addresses.control.clone())
+        }
+    };
+    accept_from(handle, wayland, ClientKind::Wayland)?;
+    accept_from(handle, control, ClientKind::Control)?;
+    info!(address = addresses.wayland, control = %addresses.control.display(), "accepting clients");
+    Ok(addresses)
+}
+
+/// Our own control socket: where the environment says, or in the runtime folder.
+fn own_control_path() -> PathBuf {
+    geom_ipc::socket_paths(|name| std::env::var_os(name)).into_iter().next().unwrap_or_default()
+}
+
+fn bind_control(path: &Path) -> Result<UnixListener> {
+    if UnixStream::connect(path).is_ok() {
+        anyhow::bail!(
+            "the service runs already and listens at {0}: command it by `geom_compositor status` and so on, \
+             end it by `geom_compositor stop`, or give this one another socket by GEOM_COMPOSITOR_SOCKET",
+            path.display()
+        );
+    }
+    // Nobody answers: what lies there is of a process that was killed.
+    if let Err(error) = std::fs::remove_file(path) {
+        if error.kind() != std::io::ErrorKind::NotFound {
+            return Err(error).with_context(|| format!("remove the stale socket {}", path.display()));
+        }
+    }
+    let socket = UnixListener::bind(path)
+        .with_context(|| format!("no control socket at {}: {NO_FOLDER}", path.display()))?;
+    socket.set_nonblocking(true)?;
+    // Who may do what is decided by credentials, not by the file.
+    Ok(socket)
+}
+
+fn accept_from(handle: &LoopHandle<'static, State>, listener: Listener, kind: ClientKind) -> Result<()> {
+    let mut reserve = reserve();
+    let source = Generic::new(listener, Interest::READ, Mode::Level);
+    let inserted = handle.insert_source(source, move |_, listener, state| {
+        // So many a turn: others have their turn as well.
+        for _ in 0..64 {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            match accept_with(&**listener, flags) {
+                Ok(fd) => {
+                    state.newcomer(UnixStream::from(fd), kind);
+                }
+                Err(Errno::AGAIN) => break,
+                // The newcomer left meanwhile.
+                Err(Errno::CONNABORTED | Errno::INTR) => {}
+                Err(error @ (Errno::MFILE | Errno::NFILE)) => {
+                    // It stays readable until it is accepted: a descriptor kept for this takes it and lets go.
+                    drop(reserve.take());
+                    if let Ok(fd) = accept_with(&**listener, flags) {
+                        refuse(UnixStream::from(fd), kind, "the service has no descriptor left");
+                    }
+                    reserve = self::reserve();
+                    state.clients.refused += 1;
+                    warn!(%error, "a newcomer was refused: no descriptor left; raise LimitNOFILE=");
+                    break;
+                }
+                Err(error) => {
+                    warn!(%error, "a newcomer could not be accepted");
+                    break;
+                }
+            }
+        }
+        Ok(PostAction::Continue)
+    });
+    inserted.map_err(|error| error.error).context("listen for clients")?;
+    Ok(())
+}
+
+fn reserve() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+/// Tells a newcomer in its own protocol why it may not stay, and hangs up.
+pub fn refuse(mut stream: UnixStream, kind: ClientKind, why: &str) {
+    let message = match kind {
+        ClientKind::Wayland => wayland_error(why),
+        ClientKind::Control => {
+            let error = geom_ipc::Error::new(geom_ipc::ErrorKind::OverLimit, why);
+            geom_ipc::FromServer::Reply(geom_ipc::Reply::new(None, Err(error))).to_line()
+        }
+    };
+    // A fresh socket's buffer takes it; whoever does not listen need not be told.
+    let _ = stream.write_all(&message);
+}
+
+/// `wl_display.error` on the display itself with code `implementation` (wayland.xml), as bytes.
+fn wayland_error(why: &str) -> Vec<u8> {
+    const IMPLEMENTATION: u32 = 3;
+    let text: Vec<u8> = why.bytes().take(1000).chain([0]).collect();
+    let padded = text.len().next_multiple_of(4);
+    let size = 8 + 12 + padded;
+    let words = [1, (size as u32) << 16, 1, IMPLEMENTATION, text.len() as u32];
+    let mut message: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    message.extend(text);
+    message.resize(size, 0);
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_meant_for_another_process_are_not_taken() {
+        let variable = |name: &str| {
+            let value = match name {
+                "LISTEN_FDS" => "2",
+                "LISTEN_PID" => "77",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        };
+        assert_eq!(passed(78, variable).count(), 0);
+    }
+
+    #[test]
+    fn a_refusal_is_a_whole_message() {
+        let message = wayland_error("too many");
+        let word = |at: usize| u32::from_ne_bytes(message[at..at + 4].try_into().unwrap());
+        assert_eq!((word(0), word(4) & 0xffff, (word(4) >> 16) as usize), (1, 0, message.len()));
+        assert_eq!(&message[20..28], b"too many");
+    }
+}

@@ -1,0 +1,279 @@
+//! Connections at work: newcomers, what they send, their deadlines.
+
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use geom_ipc::{ClientKind, EndReason, Event as IpcEvent};
+use smithay::reexports::calloop::generic::Generic;
+use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
+use smithay::reexports::calloop::{Interest, Mode, PostAction};
+use smithay::utils::SERIAL_COUNTER;
+use smithay::wayland::shell::xdg::ShellClient;
+use tracing::{debug, info, warn};
+
+use super::heartbeat::{Action, Connection, Event, Terms};
+use super::limits::Newcomer;
+use super::listen::refuse;
+use super::peer::Peer;
+use super::record::{Link, Record, WaylandLink};
+use super::{ClientData, SEND_BUFFER};
+use crate::config::LossPolicy;
+use crate::control::link::ControlLink;
+use crate::state::State;
+
+impl State {
+    /// Takes a connected socket, or tells it why not. Its connection's id.
+    pub fn newcomer(&mut self, stream: UnixStream, kind: ClientKind) -> Option<u64> {
+        let now = self.now();
+        let peer = match Peer::of(&stream) {
+            Ok(peer) => peer,
+            Err(error) => {
+                warn!(%error, "a newcomer's credentials can't be read");
+                return None;
+            }
+        };
+        let own = rustix::process::geteuid().as_raw();
+        let newcomer = Newcomer { pid: peer.pid, uid: peer.uid, gid: peer.gid, groups: &peer.groups };
+        if let Err(refusal) = self.clients.counts.admit(&self.config.clients.limits, newcomer, own, now) {
+            self.clients.refused += 1;
+            warn!(pid = peer.pid, uid = peer.uid, ?kind, "newcomer refused: {}", refusal.message);
+            refuse(stream, kind, &refusal.message);
+            return None;
+        }
+        let (pid, uid) = (peer.pid, peer.uid);
+        let id = self.clients.next_id();
+        let link = match kind {
+            ClientKind::Wayland => self.wayland_link(id, stream),
+            ClientKind::Control => self.control_link(id, stream),
+        };
+        let link = match link {
+            Ok(link) => link,
+            Err(error) => {
+                warn!(pid, uid, ?kind, %error, "a newcomer was gone before it was accepted");
+                self.clients.counts.leave(pid, uid);
+                return None;
+            }
+        };
+        info!(client = id, ?kind, pid, uid, executable = peer.executable, "client connected");
+        let record = Record::new(id, peer, now, self.connect_type(), link);
+        self.clients.records.insert(id, record);
+        self.set_deadline(id);
+        self.tell_client(id, |client| IpcEvent::ClientConnected { client });
+        Some(id)
+    }
+
+    fn wayland_link(&mut self, id: u64, stream: UnixStream) -> std::io::Result<Link> {
+        let socket = Rc::new(rustix::io::fcntl_dupfd_cloexec(&stream, 0)?);
+        let data = ClientData { id, ended: self.clients.ended.clone(), ..ClientData::default() };
+        let client = self.display_handle.insert_client(stream, Arc::new(data))?;
+        client.set_max_buffer_size(&self.display_handle, SEND_BUFFER);
+        // A source of its own: whose requests came is known, and no second epoll is asked.
+        let source = Generic::new(socket.clone(), Interest::READ, Mode::Level);
+        let inserted = self.handle.insert_source(source, move |_, _, state| {
+            Ok(if state.read_wayland(id) { PostAction::Continue } else { PostAction::Disable })
+        });
+        let source = inserted.map_err(|error| std::io::Error::other(error.error.to_string()))?;
+        Ok(Link::Wayland(WaylandLink { client: client.id(), socket, source: Some(source), shell: None }))
+    }
+
+    fn control_link(&mut self, id: u64, stream: UnixStream) -> std::io::Result<Link> {
+        let mut control = ControlLink::new(stream, self.clients.token()?);
+        control.listen(&self.handle, id)?;
+        Ok(Link::Control(Box::new(control)))
+    }
+
+    /// Reads a Wayland client's requests. False where it is gone.
+    fn read_wayland(&mut self, id: u64) -> bool {
+        let record = self.clients.records.get_mut(&id);
+        let Some(client) = record.and_then(Record::wayland).map(|link| link.client.clone()) else {
+            return false;
+        };
+        self.clients.current = Some(id);
+        let display = self.display.clone();
+        let read = display.borrow_mut().backend().dispatch_single_client(self, client);
+        self.clients.current = None;
+        match read {
+            Ok(_) => {
+                self.heard(id);
+                true
+            }
+            Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+        }
+    }
+
+    /// A connection sent something.
+    pub fn heard(&mut self, id: u64) {
+        self.live_client(id, Event::Heard);
+    }
+
+    /// A Wayland client bound xdg_wm_base: it can be pinged from now on.
+    pub fn has_shell(&mut self, shell: ShellClient) {
+        let Some(id) = self.clients.current else { return };
+        if let Some(link) = self.clients.records.get_mut(&id).and_then(Record::wayland) {
+            link.shell = Some(shell);
+        }
+        self.set_deadline(id);
+    }
+
+    /// A connection answered a ping.
+    pub fn answered(&mut self, id: u64) {
+        let now = self.now();
+        let Some(record) = self.clients.records.get_mut(&id) else { return };
+        let Some(rtt) = record.answered(now) else { return };
+        let waiting = std::mem::take(&mut record.waiting);
+        debug!(client = id, ?rtt, "heartbeat");
+        for (connection, request) in waiting {
+            let answer =
+                geom_ipc::Answer::Pong { rtt_us: u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX) };
+            self.reply(connection, Some(request), Ok(answer));
+        }
+    }
+
+    /// What holds for a connection: by its application's rule, or for all.
+    fn terms(&self, record: &Record) -> Terms {
+        let app_id = match &record.link {
+            Link::Wayland(_) if !self.config.clients.rules.is_empty() => self.app_id_of(record.id),
+            Link::Wayland(_) => None,
+            Link::Control(control) => Some(control.name.clone()),
+        };
+        let heartbeat = self.config.clients.heartbeat(app_id.as_deref());
+        let closes = matches!(record.link, Link::Control(_)) || heartbeat.on_lost != LossPolicy::Wait;
+        Terms {
+            interval: heartbeat.interval,
+            unresponsive: heartbeat.unresponsive,
+            lost: closes.then_some(heartbeat.lost),
+            pingable: match &record.link {
+                Link::Wayland(link) => link.shell.is_some(),
+                Link::Control(control) => control.is_open(),
+            },
+            handshake: matches!(record.link, Link::Control(_)),
+        }
+    }
+
+    /// Brings an event to a connection's life and does what follows.
+    pub fn live_client(&mut self, id: u64, event: Event) {
+        let now = self.turn_time();
+        let Some(record) = self.clients.records.get(&id) else { return };
+        let before = record.state;
+        // The usual case by far, which must cost nothing: an active client was active.
+        if let (Event::Heard, Connection::Alive { pinged: None, .. }) = (event, before) {
+            if let Some(record) = self.clients.records.get_mut(&id) {
+                record.state = Connection::Alive { heard: now, pinged: None };
+            }
+            return;
+        }
+        let terms = self.terms(record);
+        let (next, action) = before.on(event, now, &terms);
+        if let Some(record) = self.clients.records.get_mut(&id) {
+            record.state = next;
+        }
+        match action {
+            Action::None => {}
+            Action::Ping => self.ping(id),
+            Action::Suspect => self.suspect(id),
+            Action::Trust => self.trust(id),
+            Action::Lose => self.lose(id, &terms),
+            Action::Resume => info!(client = id, "session resumed"),
+            Action::Close(reason) => self.cut(id, reason),
+        }
+        self.set_deadline(id);
+    }
+
+    fn ping(&mut self, id: u64) {
+        let now = self.now();
+        let Some(record) = self.clients.records.get_mut(&id) else { return };
+        record.asked = Some(now);
+        match &mut record.link {
+            Link::Wayland(link) => {
+                link.shell.take_if(|shell| !shell.alive());
+                if let Some(Err(error)) =
+                    link.shell.as_ref().map(|shell| shell.send_ping(SERIAL_COUNTER.next_serial()))
+                {
+                    // An earlier one is on its way still: its answer counts.
+                    debug!(client = id, %error, "no new ping");
+                }
+            }
+            Link::Control(control) => {
+                control.serial += 1;
+                let serial = control.serial;
+                self.send(id, &geom_ipc::FromServer::Event(IpcEvent::Ping { serial }));
+            }
+        }
+    }
+
+    /// Its state changed: when it wants attention next.
+    pub fn set_deadline(&mut self, id: u64) {
+        let Some(record) = self.clients.records.get(&id) else { return };
+        let life = record.state.deadline(&self.terms(record));
+        let leaving = record.leaving.map(|(_, at)| at);
+        if let Some(at) = [life, leaving, record.patience].into_iter().flatten().min() {
+            self.clients.deadlines.at_latest(id, at);
+            self.arm_heartbeats();
+        }
+    }
+
+    /// One timer for all connections, set to the first deadline.
+    fn arm_heartbeats(&mut self) {
+        let Some(next) = self.clients.deadlines.next() else { return };
+        if let Some((armed, token)) = self.clients.timer.take() {
+            if armed <= next {
+                self.clients.timer = Some((armed, token));
+                return;
+            }
+            self.handle.remove(token);
+        }
+        let timer = Timer::from_deadline(self.instant(next));
+        let inserted = self.handle.insert_source(timer, |_, (), state: &mut State| {
+            state.clients.timer = None;
+            state.deadlines_due();
+            TimeoutAction::Drop
+        });
+        match inserted {
+            Ok(token) => self.clients.timer = Some((next, token)),
+            Err(error) => warn!(%error, "no timer for heartbeats"),
+        }
+    }
+
+    fn deadlines_due(&mut self) {
+        let now = self.now();
+        while let Some(id) = self.clients.deadlines.pop(now) {
+            let Some(record) = self.clients.records.get_mut(&id) else { continue };
+            if let Some((reason, _)) = record.leaving.filter(|(_, at)| *at <= now) {
+                self.cut(id, reason);
+                continue;
+            }
+            if record.patience.take_if(|until| *until <= now).is_some() {
+                self.redraw_client(id);
+            }
+            self.live_client(id, Event::Deadline);
+        }
+        self.arm_heartbeats();
+    }
+
+    /// What the Wayland library let go of in this turn.
+    pub fn collect_ended(&mut self) {
+        loop {
+            let ended: Vec<_> = {
+                let mut ended = self.clients.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                std::mem::take(&mut *ended)
+            };
+            if ended.is_empty() {
+                return;
+            }
+            for (id, reason) in ended {
+                self.wayland_ended(id, reason);
+            }
+        }
+    }
+
+    /// How a request to end another connection turns out: at its own request, `reason` is as told.
+    pub fn end_reason(&self, id: u64, otherwise: EndReason) -> EndReason {
+        let record = self.clients.records.get(&id);
+        match record.map(|record| (record.leaving, record.state)) {
+            Some((Some((reason, _)), _)) => reason,
+            Some((None, Connection::Closed(reason))) => reason,
+            _ => otherwise,
+        }
+    }
+}

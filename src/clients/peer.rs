@@ -1,0 +1,136 @@
+//! Who is at the other end of a socket.
+
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::rc::Rc;
+
+use rustix::process::{Pid, Signal};
+
+/// Credentials of the process that connected, as the kernel took them at connect(2).
+#[derive(Debug, Clone)]
+pub struct Peer {
+    pub pid: i32,
+    pub uid: u32,
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// The process itself, which no reuse of its number can change.
+    pub process: Option<Rc<OwnedFd>>,
+    pub executable: Option<String>,
+}
+
+/// Socket options that libc's crates do not wrap (socket(7), unix(7)).
+fn socket_option<const N: usize>(
+    socket: &impl AsFd,
+    option: libc::c_int,
+    buffer: &mut [u32; N],
+) -> Option<usize> {
+    let mut length = (N * size_of::<u32>()) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to `buffer`, which has so many.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            buffer.as_mut_ptr().cast(),
+            &mut length,
+        )
+    };
+    (result == 0).then_some(length as usize / size_of::<u32>())
+}
+
+impl Peer {
+    /// # Errors
+    /// Where the socket has no credentials: it is no Unix stream socket.
+    pub fn of(socket: &impl AsFd) -> std::io::Result<Self> {
+        let credentials = rustix::net::sockopt::socket_peercred(socket)?;
+        let pid = credentials.pid.as_raw_nonzero().get();
+        let mut list = [0u32; 64];
+        let groups = socket_option(socket, libc::SO_PEERGROUPS, &mut list);
+        let groups = list.get(..groups.unwrap_or(0)).unwrap_or_default().to_vec();
+        let executable = std::fs::read_link(format!("/proc/{pid}/exe"));
+        Ok(Self {
+            pid,
+            uid: credentials.uid.as_raw(),
+            gid: credentials.gid.as_raw(),
+            groups,
+            process: process(socket, credentials.pid).map(Rc::new),
+            executable: executable.ok().map(|path| path.to_string_lossy().into_owned()),
+        })
+    }
+
+    /// Whether the process is known to have ended.
+    pub fn has_ended(&self) -> bool {
+        let Some(process) = &self.process else { return false };
+        let mut poll = [rustix::event::PollFd::new(process, rustix::event::PollFlags::IN)];
+        let now = rustix::event::Timespec::default();
+        matches!(rustix::event::poll(&mut poll, Some(&now)), Ok(ready) if ready > 0)
+    }
+
+    /// Kills the process; without a descriptor of it nobody is killed.
+    ///
+    /// # Errors
+    /// Where the kernel has no pidfds, or we may not.
+    pub fn kill(&self) -> std::io::Result<()> {
+        let Some(process) = &self.process else {
+            return Err(std::io::Error::other("the kernel gives no descriptor of its process"));
+        };
+        Ok(rustix::process::pidfd_send_signal(process.as_fd(), Signal::KILL)?)
+    }
+}
+
+/// The process that connected: from the socket (Linux 6.5), or else by its number, which is sound while the
+/// socket is fresh.
+fn process(socket: &impl AsFd, pid: Pid) -> Option<OwnedFd> {
+    let mut fd = [0u32];
+    if socket_option(socket, libc::SO_PEERPIDFD, &mut fd) == Some(1) {
+        // SAFETY: the kernel made this descriptor for us just now.
+        return Some(unsafe { OwnedFd::from_raw_fd(fd[0] as i32) });
+    }
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
+}
+
+/// Bytes that the kernel holds for the peer and that it has not read (SIOCOUTQ, unix(7)).
+pub fn unread(socket: &impl AsFd) -> u64 {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the ioctl writes one int.
+    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &mut bytes) };
+    if result == 0 {
+        u64::try_from(bytes).unwrap_or(0)
+    } else {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_pair_s_peer_is_this_process() -> std::io::Result<()> {
+        let (mut ours, theirs) = UnixStream::pair()?;
+        let peer = Peer::of(&theirs)?;
+        assert_eq!(peer.pid, std::process::id() as i32);
+        assert_eq!(peer.uid, rustix::process::geteuid().as_raw());
+        assert!(!peer.has_ended());
+        assert_eq!(unread(&ours), 0);
+        ours.write_all(b"unread")?;
+        assert!(unread(&ours) >= 6);
+        Ok(())
+    }
+
+    #[test]
+    fn a_process_that_ended_is_known_to_have() -> Result<(), Box<dyn std::error::Error>> {
+        let mut child = std::process::Command::new("true").spawn()?;
+        let pid = Pid::from_raw(child.id() as i32).ok_or("a pid")?;
+        let process = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
+        child.wait()?;
+        let (ours, _theirs) = UnixStream::pair()?;
+        let peer = Peer { process: Some(Rc::new(process)), ..Peer::of(&ours)? };
+        assert!(peer.has_ended());
+        assert!(peer.kill().is_err());
+        Ok(())
+    }
+}

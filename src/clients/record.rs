@@ -1,0 +1,122 @@
+//! What is kept of one connection.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use geom_ipc::{ClientKind, ConnectType, ConnectionState, EndReason, Rtt};
+use smithay::reexports::calloop::RegistrationToken;
+use smithay::reexports::wayland_server::backend::ClientId;
+use smithay::wayland::shell::xdg::ShellClient;
+
+use super::heartbeat::{Connection, Time};
+use super::peer::{unread, Peer};
+use crate::control::link::ControlLink;
+
+/// A Wayland client's connection.
+pub struct WaylandLink {
+    pub client: ClientId,
+    /// The same socket as the Wayland library's, for looking at.
+    pub socket: Rc<OwnedFd>,
+    pub source: Option<RegistrationToken>,
+    /// What it can be pinged through, once it has bound xdg_wm_base.
+    pub shell: Option<ShellClient>,
+}
+
+/// How a connection is reached.
+pub enum Link {
+    Wayland(WaylandLink),
+    Control(Box<ControlLink>),
+}
+
+/// One connection from accept to close.
+pub struct Record {
+    pub id: u64,
+    pub peer: Peer,
+    pub since: Time,
+    pub connect_type: ConnectType,
+    pub state: Connection,
+    pub link: Link,
+    pub rtt: Option<Rtt>,
+    /// When the ping went out that is not answered yet.
+    pub asked: Option<Time>,
+    /// Control requests that want to know when it answers: connection and request.
+    pub waiting: Vec<(u64, u64)>,
+    /// It was told to leave: why, and when its connection is cut.
+    pub leaving: Option<(EndReason, Time)>,
+    /// Somebody chose to wait: its notice is hidden until then.
+    pub patience: Option<Time>,
+    /// Keys it was sent while it was unresponsive.
+    pub keys_held: u32,
+}
+
+impl Record {
+    pub fn new(id: u64, peer: Peer, now: Time, connect_type: ConnectType, link: Link) -> Self {
+        Self {
+            id,
+            peer,
+            since: now,
+            connect_type,
+            state: Connection::Accepted { since: now },
+            link,
+            rtt: None,
+            asked: None,
+            waiting: Vec::new(),
+            leaving: None,
+            patience: None,
+            keys_held: 0,
+        }
+    }
+
+    pub fn kind(&self) -> ClientKind {
+        match self.link {
+            Link::Wayland(_) => ClientKind::Wayland,
+            Link::Control(_) => ClientKind::Control,
+        }
+    }
+
+    pub fn is_unresponsive(&self) -> bool {
+        matches!(self.state, Connection::Unresponsive { .. })
+    }
+
+    pub fn control(&mut self) -> Option<&mut ControlLink> {
+        match &mut self.link {
+            Link::Control(control) => Some(control),
+            Link::Wayland(_) => None,
+        }
+    }
+
+    pub fn wayland(&mut self) -> Option<&mut WaylandLink> {
+        match &mut self.link {
+            Link::Wayland(wayland) => Some(wayland),
+            Link::Control(_) => None,
+        }
+    }
+
+    /// Bytes that it has not read.
+    pub fn queued(&self) -> u64 {
+        match &self.link {
+            Link::Wayland(wayland) => unread(&wayland.socket),
+            Link::Control(control) => control.queued(),
+        }
+    }
+
+    /// An answer to the ping came.
+    pub fn answered(&mut self, now: Time) -> Option<Duration> {
+        let rtt = now.saturating_sub(self.asked.take()?);
+        let last = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
+        let known = self.rtt.unwrap_or(Rtt { last, least: last, most: last });
+        self.rtt = Some(Rtt { last, least: known.least.min(last), most: known.most.max(last) });
+        Some(rtt)
+    }
+
+    pub fn ipc_state(&self) -> ConnectionState {
+        match self.state {
+            Connection::Accepted { .. } => ConnectionState::Accepted,
+            Connection::Alive { .. } => ConnectionState::Alive,
+            Connection::Unresponsive { .. } => ConnectionState::Unresponsive,
+            Connection::Lost { .. } => ConnectionState::Lost,
+            Connection::Closed(_) => ConnectionState::Closed,
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! What each request does.
+
+use geom_ipc::{Answer, DisplayChange, EndReason, Error, ErrorKind, Request};
+use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::wayland::seat::WaylandFocus;
+use tracing::info;
+
+use crate::clients::heartbeat::Event;
+use crate::clients::record::Record;
+use crate::display::plan::{Transform, Wish};
+use crate::shell::windows::Managed;
+use crate::state::State;
+
+type Outcome = Result<Answer, Error>;
+
+fn not_found(what: String) -> Error {
+    Error::new(ErrorKind::NotFound, what)
+}
+
+fn bad_value(what: String) -> Error {
+    Error::new(ErrorKind::BadValue, what)
+}
+
+/// Reads what is wished of a display; what is left out is none.
+fn wish(change: DisplayChange) -> Result<Wish, Error> {
+    let mode = match change.mode.as_deref() {
+        None | Some("preferred") => None,
+        Some(text) => Some(text.parse().map_err(|_| {
+            bad_value(format!("mode {text:?} is not allowed; write 1920x1080, 1920x1080@59.94 or preferred"))
+        })?),
+    };
+    if let Some(scale) = change.scale.filter(|scale| !(0.25..=8.0).contains(scale)) {
+        return Err(bad_value(format!("scale {scale} is not allowed; write a number from 0.25 to 8")));
+    }
+    let transform = match change.transform {
+        None => None,
+        Some(text) => {
+            let known =
+                Transform::NAMES.iter().find(|(name, _)| *name == text).map(|(_, transform)| *transform);
+            let names = Transform::NAMES.map(|(name, _)| name).join(", ");
+            Some(known.ok_or_else(|| {
+                bad_value(format!("transform {text:?} is not allowed; write one of {names}"))
+            })?)
+        }
+    };
+    if let Some((x, y)) = change.position.filter(|(x, y)| {
+        let bounds = i32::from(i16::MIN)..=i32::from(i16::MAX);
+        !bounds.contains(x) || !bounds.contains(y)
+    }) {
+        return Err(bad_value(format!("position {x},{y} is not allowed; both are from -32768 to 32767")));
+    }
+    Ok(Wish { mode, position: change.position, scale: change.scale, transform, power: change.power })
+}
+
+impl State {
+    /// Does what a control client asks for, where it may, and answers.
+    pub fn request(&mut self, id: u64, number: u64, request: Request) {
+        if request.changes() && !self.may_command(id) {
+            let message = "you may look and not command: that is for the service's own user, root, and the \
+                           group that [clients] control_group of the configuration names";
+            return self.reply(id, Some(number), Err(Error::new(ErrorKind::NotAllowed, message)));
+        }
+        let outcome = match request {
+            // Said already, as take_line() knows.
+            Request::Hello { .. } => Err(Error::new(ErrorKind::Handshake, "hello was said already")),
+            Request::Displays => Ok(Answer::Displays(self.report_displays())),
+            Request::Clients => Ok(Answer::Clients(self.report_clients())),
+            Request::Windows => Ok(Answer::Windows(self.report_windows())),
+            Request::Status => Ok(Answer::Status(self.report_status())),
+            Request::SetDisplay { display, change } => self.set_display(&display, change),
+            Request::FocusWindow { window } => {
+                self.with_window(window, |state, surface, _| state.focus_window(&surface))
+            }
+            Request::PlaceWindow { window, display } => self.place_on(window, &display),
+            Request::CloseWindow { window } => self.with_window(window, |_, _, managed| {
+                if let Some(toplevel) = managed.toplevel() {
+                    toplevel.send_close();
+                }
+            }),
+            Request::Ping { client } => return self.ask(id, number, client),
+            Request::Disconnect { client } => self.with_client(client, |state| {
+                state.disconnect(client, EndReason::Ordered);
+            }),
+            Request::Kill { client } => self.with_client(client, |state| {
+                state.kill_process(client);
+                state.cut(client, EndReason::Ordered);
+            }),
+            Request::Identify { seconds } => self.identify(seconds),
+            Request::Screenshot { display, path } => {
+                return match self.screenshot(&display, path.as_deref()) {
+                    Ok((answer, fd)) => {
+                        let reply = geom_ipc::Reply::new(Some(number), Ok(answer));
+                        self.send_line(id, geom_ipc::FromServer::Reply(reply).to_line(), fd);
+                    }
+                    Err(error) => self.reply(id, Some(number), Err(error)),
+                };
+            }
+            Request::Reload => {
+                if self.config_path.is_some() {
+                    self.reload();
+                    Ok(Answer::Done)
+                } else {
+                    Err(not_found(
+                        "the service runs without a configuration file; start it with --config".into(),
+                    ))
+                }
+            }
+            Request::Stop => {
+                info!(client = id, "ended by a control client");
+                self.stop();
+                Ok(Answer::Done)
+            }
+            Request::Subscribe => {
+                self.clients.subscribers.insert(id);
+                Ok(Answer::Done)
+            }
+            Request::Unsubscribe => {
+                self.clients.subscribers.remove(&id);
+                Ok(Answer::Done)
+            }
+            Request::Pong { serial } => {
+                let control = self.clients.records.get_mut(&id).and_then(Record::control);
+                if control.is_some_and(|control| control.serial == serial) {
+                    self.answered(id);
+                }
+                Ok(Answer::Done)
+            }
+            Request::Heartbeat => Ok(Answer::Done),
+            Request::Goodbye => {
+                self.reply(id, Some(number), Ok(Answer::Done));
+                return self.forget(id, EndReason::Left);
+            }
+        };
+        self.reply(id, Some(number), outcome);
+    }
+
+    /// The service's own user, root, or a member of the configured group.
+    fn may_command(&self, id: u64) -> bool {
+        let Some(record) = self.clients.records.get(&id) else { return false };
+        let peer = &record.peer;
+        let in_group = |group: u32| peer.gid == group || peer.groups.contains(&group);
+        peer.uid == 0
+            || peer.uid == rustix::process::geteuid().as_raw()
+            || self.config.clients.control_group.is_some_and(in_group)
+    }
+
+    fn display_named(&self, name: &str) -> Result<(), Error> {
+        if self.screens.get(name).is_some() {
+            return Ok(());
+        }
+        let known: Vec<&str> = self.screens.iter().map(|screen| screen.name.as_str()).collect();
+        Err(not_found(format!("there is no display {name}; there are: {}", known.join(", "))))
+    }
+
+    fn set_display(&mut self, name: &str, change: DisplayChange) -> Outcome {
+        self.display_named(name)?;
+        let preferred = change.mode.as_deref() == Some("preferred");
+        let wish = wish(change)?;
+        if let Some(mode) = &wish.mode {
+            let offered = self.screens.get(name).map(|screen| screen.modes.clone()).unwrap_or_default();
+            if !offered.iter().any(|known| mode.is_met_by(known)) {
+                let offered: Vec<String> = offered.iter().map(ToString::to_string).collect();
+                return Err(bad_value(format!("{name} has no such mode; it offers {}", offered.join(", "))));
+            }
+        }
+        let kept = self.overrides.entry(name.to_owned()).or_default();
+        let before = kept.clone();
+        kept.mode = if preferred { None } else { wish.mode.or(kept.mode) };
+        kept.position = wish.position.or(kept.position);
+        kept.scale = wish.scale.or(kept.scale);
+        kept.transform = wish.transform.or(kept.transform);
+        kept.power = wish.power.or(kept.power);
+        let wished = (kept.mode, kept.power);
+        self.reconfigure("control");
+        let screen = self.screens.get(name);
+        let refused = wished.0.is_some_and(|wished| {
+            screen.and_then(|screen| screen.mode).is_none_or(|mode| !wished.is_met_by(&mode))
+        });
+        if refused && wished.1 != Some(false) {
+            // The last good state stays, and is what is wished from then on.
+            self.overrides.insert(name.to_owned(), before);
+            self.reconfigure("control: taken back");
+            return Err(Error::new(
+                ErrorKind::Failed,
+                format!("the kernel refuses that mode on {name}; it stays as it was"),
+            ));
+        }
+        Ok(Answer::Displays(self.report_displays()))
+    }
+
+    fn with_window(&mut self, id: u64, act: impl FnOnce(&mut Self, WlSurface, &Managed)) -> Outcome {
+        let found = self.shell.windows.iter().find(|managed| managed.id == id).cloned();
+        let surface =
+            found.as_ref().and_then(|managed| managed.window.wl_surface().map(|own| own.into_owned()));
+        let (Some(managed), Some(surface)) = (found, surface) else {
+            return Err(not_found(format!("there is no window {id}")));
+        };
+        act(self, surface, &managed);
+        Ok(Answer::Done)
+    }
+
+    fn place_on(&mut self, window: u64, display: &str) -> Outcome {
+        self.display_named(display)?;
+        let display = display.to_owned();
+        self.with_window(window, |state, surface, _| state.send_home(&surface, &display))
+    }
+
+    fn with_client(&mut self, client: u64, act: impl FnOnce(&mut Self)) -> Outcome {
+        if !self.clients.records.contains_key(&client) {
+            return Err(not_found(format!("there is no client {client}")));
+        }
+        act(self);
+        Ok(Answer::Done)
+    }
+
+    /// Sends a heartbeat to a client now; answered when that answers.
+    fn ask(&mut self, id: u64, number: u64, client: u64) {
+        let Some(record) = self.clients.records.get_mut(&client) else {
+            let error = not_found(format!("there is no client {client}"));
+            return self.reply(id, Some(number), Err(error));
+        };
+        record.waiting.push((id, number));
+        self.live_client(client, Event::Ask);
+        let record = self.clients.records.get_mut(&client);
+        if let Some(record) = record.filter(|record| record.asked.is_none()) {
+            record.waiting.clear();
+            let message = "this client can't be asked: it uses no window manager protocol (xdg_wm_base)";
+            self.reply(id, Some(number), Err(Error::new(ErrorKind::Failed, message)));
+        }
+    }
+
+    fn identify(&mut self, seconds: u32) -> Outcome {
+        if !(1..=60).contains(&seconds) {
+            return Err(bad_value(format!("{seconds} seconds are not allowed; write 1 to 60")));
+        }
+        let until = self.now() + std::time::Duration::from_secs(seconds.into());
+        for name in self.screens.lit_names() {
+            if let Some(screen) = self.screens.get_mut(&name) {
+                screen.identified_until = Some(until);
+            }
+            self.queue_redraw(&name);
+        }
+        let timer = Timer::from_deadline(self.instant(until));
+        let inserted = self.handle.insert_source(timer, |_, (), state: &mut Self| {
+            state.end_identification();
+            TimeoutAction::Drop
+        });
+        inserted.map_err(|error| Error::new(ErrorKind::Failed, format!("no timer: {error}")))?;
+        Ok(Answer::Done)
+    }
+
+    /// Takes the names away whose time is over.
+    fn end_identification(&mut self) {
+        let now = self.now();
+        let names: Vec<String> = self.screens.iter().map(|screen| screen.name.clone()).collect();
+        for name in names {
+            let screen = self.screens.get_mut(&name);
+            let over =
+                screen.is_some_and(|screen| screen.identified_until.take_if(|until| *until <= now).is_some());
+            if over {
+                self.queue_redraw(&name);
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! A display's scene drawn aside, for pictures of it.
+
+use std::io;
+
+use smithay::backend::allocator::Fourcc;
+use smithay::backend::renderer::damage::OutputDamageTracker;
+use smithay::backend::renderer::gles::{GlesRenderer, GlesTexture};
+use smithay::backend::renderer::pixman::PixmanRenderer;
+use smithay::backend::renderer::{Bind, ExportMem, ImportAll, ImportMem, Offscreen, Texture};
+use smithay::output::Output;
+use smithay::reexports::pixman;
+use smithay::utils::Rectangle;
+
+use crate::gpu::renderer::Renderer;
+use crate::render::scene::{Scene, BACKGROUND};
+
+/// Red, green, blue, a byte each, row by row as a person sees the display's framebuffer.
+pub struct Picture {
+    pub width: u32,
+    pub height: u32,
+    pub rgb: Vec<u8>,
+}
+
+/// With the renderer that draws for the Gpu.
+pub fn draw_on_gpu(renderer: &mut Renderer, output: &Output, scene: &Scene<'_>) -> io::Result<Picture> {
+    match renderer {
+        Renderer::Pixman(renderer) => draw_picture(renderer.as_mut(), output, scene),
+        Renderer::Gles { renderer, .. } => {
+            draw::<GlesRenderer, GlesTexture>(renderer.as_mut(), output, scene, Fourcc::Abgr8888, [0, 1, 2])
+        }
+    }
+}
+
+/// In software.
+pub fn draw_picture(
+    renderer: &mut PixmanRenderer,
+    output: &Output,
+    scene: &Scene<'_>,
+) -> io::Result<Picture> {
+    draw::<PixmanRenderer, pixman::Image<'static, 'static>>(
+        renderer,
+        output,
+        scene,
+        Fourcc::Xrgb8888,
+        [2, 1, 0],
+    )
+}
+
+/// `order` says which byte of a pixel is red, green and blue.
+fn draw<R, T>(
+    renderer: &mut R,
+    output: &Output,
+    scene: &Scene<'_>,
+    format: Fourcc,
+    order: [usize; 3],
+) -> io::Result<Picture>
+where
+    R: ImportAll + ImportMem + Offscreen<T> + Bind<T> + ExportMem,
+    R::TextureId: Texture + Clone + Send + 'static,
+    R::Error: Send + Sync + 'static,
+{
+    let size = output.current_mode().ok_or(io::ErrorKind::NotFound)?.size;
+    let buffer_size = (size.w, size.h).into();
+    let mut target = renderer.create_buffer(format, buffer_size).map_err(io::Error::other)?;
+    let elements = scene.elements(renderer);
+    let mut framebuffer = renderer.bind(&mut target).map_err(io::Error::other)?;
+    let mut tracker = OutputDamageTracker::from_output(output);
+    let result = tracker
+        .render_output(renderer, &mut framebuffer, 0, &elements, BACKGROUND)
+        .map_err(|error| io::Error::other(error.to_string()))?;
+    renderer.wait(&result.sync).map_err(io::Error::other)?;
+    let region = Rectangle::from_size(buffer_size);
+    let mapping = renderer.copy_framebuffer(&framebuffer, region, format).map_err(io::Error::other)?;
+    let bytes = renderer.map_texture(&mapping).map_err(io::Error::other)?;
+    let pixels = bytes.chunks_exact(4).take(size.w as usize * size.h as usize);
+    let rgb = pixels.flat_map(|pixel| order.map(|byte| pixel.get(byte).copied().unwrap_or(0))).collect();
+    Ok(Picture { width: size.w.unsigned_abs(), height: size.h.unsigned_abs(), rgb })
+}
