@@ -106,7 +106,7 @@ impl ControlLink {
     }
 
     /// A line that was read, or what there is instead.
-    pub fn next(&mut self) -> Incoming {
+    pub fn read_line(&mut self) -> Incoming {
         loop {
             match self.frames.next_line() {
                 Ok(Some(line)) => return Incoming::Line(line),

@@ -108,8 +108,9 @@ impl State {
             }
             Request::Stop => {
                 info!(client = id, "ended by a control client");
-                self.stop();
-                Ok(Answer::Done)
+                // Answered first: everyone is cut when it stops.
+                self.reply(id, Some(number), Ok(Answer::Done));
+                return self.stop();
             }
             Request::Subscribe => {
                 self.clients.subscribers.insert(id);

@@ -40,7 +40,7 @@ impl State {
                 control.reading_stopped();
                 return false;
             }
-            match control.next() {
+            match control.read_line() {
                 Incoming::Line(line) => {
                     self.heard(id);
                     self.take_line(id, &line);
