@@ -9,7 +9,8 @@
 //! - [`session`]: seat, signals, programs. [`backend`]: real or virtual monitors.
 //! - [`gpu`]: DRM devices, commits, buffers. [`display`]: plans and displays. [`scanout`]: pace,
 //!   swapchain, planes. [`render`]: what is drawn.
-//! - [`clients`]: connections. [`protocols`]: Wayland. [`shell`]: where windows go. [`input`].
+//! - [`clients`]: connections. [`control`]: the control socket. [`cli`]: commands to a running service.
+//! - [`protocols`]: Wayland. [`shell`]: where windows go. [`input`]: devices, keys, the pointer.
 
 pub mod backend;
 pub mod cli;

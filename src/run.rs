@@ -13,6 +13,7 @@ use crate::clients::listen;
 use crate::config::watch::Watch;
 use crate::config::{self, Config, Problem, DEFAULT_PATH};
 use crate::options::{BackendChoice, Options};
+use crate::session::descriptors::raise_limit;
 use crate::session::{programs, signals};
 use crate::state::State;
 
@@ -128,6 +129,7 @@ fn watch(handle: &LoopHandle<'static, State>, path: &Path) {
 /// What ends it with status 1, in words for a person.
 pub fn run(options: Options) -> Result<()> {
     let exec = options.exec.clone();
+    let descriptors = raise_limit();
     let mut compositor = Compositor::new(options)?;
     signals::listen(&compositor.event_loop.handle())?;
     compositor.state.clients.addresses = listen::listen(&compositor.event_loop.handle())?;
@@ -135,7 +137,7 @@ pub fn run(options: Options) -> Result<()> {
     if compositor.state.failure.is_none() {
         let address = compositor.state.clients.address().to_owned();
         for command in exec {
-            if let Err(error) = programs::start(&command, &address) {
+            if let Err(error) = programs::start(&command, &address, descriptors) {
                 warn!("{error:#}");
                 compositor.state.troubles.add(format!("{error:#}"));
             }

@@ -27,7 +27,7 @@ impl State {
     pub fn newcomer(&mut self, stream: UnixStream, kind: ClientKind) -> Option<u64> {
         let now = self.now();
         let peer = match Peer::of(&stream) {
-            Ok(peer) => peer,
+            Ok(peer) => self.clients.share_process(peer),
             Err(error) => {
                 warn!(%error, "a newcomer's credentials can't be read");
                 return None;

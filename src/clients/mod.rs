@@ -14,6 +14,8 @@ pub mod peer;
 pub mod record;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::os::fd::OwnedFd;
+use std::rc::{Rc, Weak};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use smithay::reexports::calloop::RegistrationToken;
@@ -25,6 +27,7 @@ use tracing::error;
 use self::deadlines::Deadlines;
 use self::limits::Counts;
 use self::listen::Addresses;
+use self::peer::Peer;
 use self::record::Record;
 
 /// Ids of Wayland clients that the library has let go of, and why.
@@ -66,6 +69,7 @@ pub struct Clients {
     deadlines: Deadlines,
     timer: Option<(heartbeat::Time, RegistrationToken)>,
     counts: Counts,
+    processes: HashMap<i32, Weak<OwnedFd>>,
     ended: Ended,
     /// Newcomers that were refused since the start.
     pub refused: u64,
@@ -88,6 +92,23 @@ impl Clients {
     /// What clients have to set as `WAYLAND_DISPLAY`.
     pub fn address(&self) -> &str {
         &self.addresses.wayland
+    }
+
+    /// One descriptor a process, however many connections it has.
+    fn share_process(&mut self, mut peer: Peer) -> Peer {
+        let known = self.processes.get(&peer.pid).and_then(Weak::upgrade);
+        let same = known.map(|process| Peer { process: Some(process), ..peer.clone() });
+        // While the known one runs its number is nobody else's.
+        if let Some(same) = same.filter(|same| !same.has_ended()) {
+            return same;
+        }
+        if let Some(process) = &mut peer.process {
+            self.processes.insert(peer.pid, Rc::downgrade(process));
+        }
+        if self.processes.len() > 2 * self.records.len() + 16 {
+            self.processes.retain(|_, process| process.strong_count() > 0);
+        }
+        peer
     }
 
     /// Whether the Wayland library has let go of a client in this turn.

@@ -5,28 +5,34 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 use calloop::signals::Signals;
-use rustix::process::{waitpid, Pid, WaitOptions};
+use rustix::process::{waitpid, Pid, Rlimit, WaitOptions};
 use tracing::{info, warn};
 
+use super::descriptors::restore_limit;
 use super::signals::WATCHED;
 
 /// Starts a shell command as a Wayland client.
 ///
 /// # Errors
 /// Where there is no shell to run it.
-pub fn start(command: &str, wayland_display: &str) -> Result<()> {
+pub fn start(command: &str, wayland_display: &str, descriptors: Rlimit) -> Result<()> {
     let mut shell = Command::new("/bin/sh");
     shell
         .args(["-c", command])
         .env("WAYLAND_DISPLAY", wayland_display)
         .env_remove("DISPLAY")
+        // systemd's sockets are ours (sd_listen_fds(3)).
+        .env_remove("LISTEN_FDS")
+        .env_remove("LISTEN_PID")
+        .env_remove("LISTEN_FDNAMES")
         .stdin(Stdio::null());
-    // SAFETY: sets this thread's signal mask, nothing else. Ours has signals blocked that the loop
+    // SAFETY: sets this thread's signal mask and a limit, nothing else. Ours has signals blocked that the loop
     // reads; programs must not inherit that.
     unsafe {
-        shell.pre_exec(|| {
+        shell.pre_exec(move || {
             // What is dropped unblocks its signals.
-            Signals::new(&WATCHED).map(drop).map_err(std::io::Error::from)
+            Signals::new(&WATCHED).map(drop).map_err(std::io::Error::from)?;
+            restore_limit(descriptors)
         });
     }
     let child = shell.spawn().with_context(|| format!("start {command:?}"))?;

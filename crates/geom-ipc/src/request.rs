@@ -216,6 +216,25 @@ mod tests {
         assert_eq!(FromClient::parse(line), Ok(FromClient { id: 3, request }));
     }
 
+    /// docs/control.md shows what is said; what it shortens with "…" is not whole JSON.
+    #[test]
+    fn the_documentation_s_examples() {
+        let text = include_str!("../../../docs/control.md");
+        let (mut asked, mut answered) = (0, 0);
+        for line in text.lines().filter(|line| !line.contains('…')) {
+            if let Some(request) = line.strip_prefix("> ") {
+                let parsed = FromClient::parse(request.as_bytes());
+                let unknown = request.contains("dance");
+                assert!(parsed.is_ok() != unknown, "{request}: {parsed:?}");
+                asked += 1;
+            } else if let Some(message) = line.strip_prefix("< ") {
+                assert!(crate::FromServer::parse(message.as_bytes()).is_ok(), "{message}");
+                answered += 1;
+            }
+        }
+        assert!(asked >= 4 && answered >= 2, "{asked} {answered}");
+    }
+
     proptest! {
         #[test]
         fn no_bytes_panic(line in prop::collection::vec(any::<u8>(), 0..200)) {

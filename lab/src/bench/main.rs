@@ -2,6 +2,7 @@
 //! renderer, the same mode and the same clients; measured from outside.
 
 mod contestants;
+mod host;
 mod measure;
 mod report;
 
@@ -36,6 +37,10 @@ fn main() -> Result<()> {
             println!("round {} of {}: {}", repeat + 1, options.repeats, contestant.name());
             measure::all(contestant, &options.compositor, &mut results)?;
         }
+    }
+    for repeat in 0..options.repeats {
+        println!("round {} of {}: connections on the host", repeat + 1, options.repeats);
+        host::connections(&options.compositor, &mut results)?;
     }
     results.write(&options.out)
 }

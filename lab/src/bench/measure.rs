@@ -209,6 +209,7 @@ fn add_figures(text: &str, contestant: Contestant, name: impl Fn(&str) -> String
     let line = text.lines().find(|line| line.starts_with("figures")).unwrap_or_default();
     for (what, unit, key) in [
         ("CPU per frame", "ms", "cpu_ms"),
+        ("connect to first configure", "ms", "configured_ms"),
         ("commit to presentation, median", "ms", "median_ms"),
         ("commit to presentation, p99", "ms", "p99_ms"),
         ("missed frames of 300", "count", "missed"),

@@ -253,6 +253,7 @@ impl Dispatch<xdg_surface::XdgSurface, usize> for App {
             if let Some(window) = app.windows.get(*index) {
                 app.say(format_args!("configured {}x{}", window.wished.0, window.wished.1));
             }
+            app.timing.configured();
             app.draw(*index, queue);
         }
     }

@@ -197,12 +197,13 @@ fn main() -> Result<()> {
     if options.garbage {
         return send_garbage();
     }
+    let timing = timing::Timing::new(options.frames);
     let connection = Connection::connect_to_env().context("connect to the compositor")?;
     let mut queue: EventQueue<App> = connection.new_event_queue();
     let handle = queue.handle();
     connection.display().get_registry(&handle, ());
     let mut app = App {
-        timing: timing::Timing::new(options.frames),
+        timing,
         options,
         compositor: None,
         shm: None,

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Shown frames as `wp_presentation` tells them.
 pub struct Timing {
     wanted: Option<u32>,
+    began: Duration,
+    /// From connecting to the first configure event.
+    configured: Option<Duration>,
     latencies: Vec<Duration>,
     presented: Vec<Duration>,
     refresh: Duration,
@@ -26,6 +29,8 @@ impl Timing {
     pub fn new(wanted: Option<u32>) -> Self {
         Self {
             wanted,
+            began: now(),
+            configured: None,
             latencies: Vec::new(),
             presented: Vec::new(),
             refresh: Duration::ZERO,
@@ -43,6 +48,11 @@ impl Timing {
         self.refresh = refresh;
     }
 
+    /// The first window was told its size.
+    pub fn configured(&mut self) {
+        self.configured.get_or_insert_with(|| now().saturating_sub(self.began));
+    }
+
     pub fn discarded(&mut self) {
         self.discarded += 1;
     }
@@ -54,11 +64,15 @@ impl Timing {
         }
     }
 
+    fn configured_ms(&self) -> f64 {
+        self.configured.unwrap_or_default().as_secs_f64() * 1000.0
+    }
+
     /// Whether enough frames were shown; then their figures are told.
     pub fn is_done(&self) -> bool {
         let Some(wanted) = self.wanted else { return false };
         if self.latencies.is_empty() && self.callbacks.len() >= (wanted as usize).max(PATIENCE) {
-            println!("figures frames={} without presentation times", self.callbacks.len());
+            println!("figures frames={} configured_ms={:.3}", self.callbacks.len(), self.configured_ms());
             return true;
         }
         if (self.latencies.len() as u32) < wanted {
@@ -78,11 +92,12 @@ impl Timing {
             .filter(|missed| *missed > 0.0)
             .sum();
         println!(
-            "figures frames={} median_ms={:.3} p99_ms={:.3} missed={missed} discarded={}",
+            "figures frames={} median_ms={:.3} p99_ms={:.3} missed={missed} discarded={} configured_ms={:.3}",
             self.latencies.len(),
             at(0.5),
             at(0.99),
-            self.discarded
+            self.discarded,
+            self.configured_ms()
         );
         true
     }
