@@ -48,6 +48,7 @@ impl Compositor {
         let mut state =
             State::new(display, handle.clone(), event_loop.get_signal(), options, config, path.clone())?;
         state.report(&problems);
+        state.watch_clients()?;
         if let Some(path) = path {
             watch(&handle, &path);
         }

@@ -137,7 +137,7 @@ impl State {
             pointer,
             devices: Vec::new(),
             exit_chord: None,
-            clients: Clients::default(),
+            clients: Clients::new().context("watch for clients (epoll)")?,
             backend: Backend::None,
             troubles,
             denials: 0,

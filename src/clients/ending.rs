@@ -140,11 +140,7 @@ impl State {
         self.clients.deadlines.remove(id);
         self.clients.counts.leave(record.peer.pid, record.peer.uid);
         match &mut record.link {
-            Link::Wayland(link) => {
-                if let Some(source) = link.source.take() {
-                    self.handle.remove(source);
-                }
-            }
+            Link::Wayland(_) => {}
             Link::Control(control) => control.close(&self.handle),
         }
         for (connection, request) in record.waiting {

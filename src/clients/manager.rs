@@ -1,10 +1,13 @@
 //! Connections at work: newcomers, what they send, their deadlines.
 
+use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::rc::Rc;
 use std::sync::Arc;
 
+use anyhow::Context;
 use geom_ipc::{ClientKind, EndReason, Event as IpcEvent};
+use rustix::event::epoll;
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use smithay::reexports::calloop::{Interest, Mode, PostAction};
@@ -64,17 +67,33 @@ impl State {
     }
 
     fn wayland_link(&mut self, id: u64, stream: UnixStream) -> std::io::Result<Link> {
-        let socket = Rc::new(rustix::io::fcntl_dupfd_cloexec(&stream, 0)?);
+        let descriptor = stream.as_raw_fd();
+        // The kernel takes it out of the set when the Wayland library closes it (epoll(7)).
+        epoll::add(&self.clients.sockets, &stream, epoll::EventData::new_u64(id), epoll::EventFlags::IN)?;
         let data = ClientData { id, ended: self.clients.ended.clone(), ..ClientData::default() };
         let client = self.display_handle.insert_client(stream, Arc::new(data))?;
         client.set_max_buffer_size(&self.display_handle, SEND_BUFFER);
-        // A source of its own: whose requests came is known, and no second epoll is asked.
-        let source = Generic::new(socket.clone(), Interest::READ, Mode::Level);
+        Ok(Link::Wayland(WaylandLink { client: client.id(), descriptor, shell: None }))
+    }
+
+    /// Watches the Wayland clients' sockets.
+    ///
+    /// # Errors
+    /// Without a descriptor to spare.
+    pub fn watch_clients(&mut self) -> anyhow::Result<()> {
+        let sockets = self.clients.sockets.clone();
+        let source = Generic::new(sockets.clone(), Interest::READ, Mode::Level);
         let inserted = self.handle.insert_source(source, move |_, _, state| {
-            Ok(if state.read_wayland(id) { PostAction::Continue } else { PostAction::Disable })
+            let mut events = [const { MaybeUninit::uninit() }; 64];
+            let now = rustix::event::Timespec::default();
+            let (ready, _) = epoll::wait(&sockets, &mut events, Some(&now))?;
+            for event in ready {
+                state.read_wayland(event.data.u64());
+            }
+            Ok(PostAction::Continue)
         });
-        let source = inserted.map_err(|error| std::io::Error::other(error.error.to_string()))?;
-        Ok(Link::Wayland(WaylandLink { client: client.id(), socket, source: Some(source), shell: None }))
+        inserted.map_err(|error| error.error).context("watch for requests of clients")?;
+        Ok(())
     }
 
     fn control_link(&mut self, id: u64, stream: UnixStream) -> std::io::Result<Link> {
@@ -83,22 +102,16 @@ impl State {
         Ok(Link::Control(Box::new(control)))
     }
 
-    /// Reads a Wayland client's requests. False where it is gone.
-    fn read_wayland(&mut self, id: u64) -> bool {
+    /// Reads a Wayland client's requests.
+    fn read_wayland(&mut self, id: u64) {
         let record = self.clients.records.get_mut(&id);
-        let Some(client) = record.and_then(Record::wayland).map(|link| link.client.clone()) else {
-            return false;
-        };
+        let Some(client) = record.and_then(Record::wayland).map(|link| link.client.clone()) else { return };
         self.clients.current = Some(id);
         let display = self.display.clone();
         let read = display.borrow_mut().backend().dispatch_single_client(self, client);
         self.clients.current = None;
-        match read {
-            Ok(_) => {
-                self.heard(id);
-                true
-            }
-            Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+        if read.is_ok() {
+            self.heard(id);
         }
     }
 

@@ -61,8 +61,9 @@ impl BackendData for ClientData {
 }
 
 /// All connections.
-#[derive(Default)]
 pub struct Clients {
+    /// An epoll of the Wayland clients' sockets.
+    sockets: Rc<OwnedFd>,
     pub addresses: Addresses,
     pub records: BTreeMap<u64, Record>,
     last: u64,
@@ -89,6 +90,27 @@ pub const SEND_BUFFER: usize = 1 << 20;
 const PLACES: usize = 1024;
 
 impl Clients {
+    /// # Errors
+    /// Without a descriptor to spare.
+    pub fn new() -> std::io::Result<Self> {
+        let sockets = rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC)?;
+        Ok(Self {
+            sockets: Rc::new(sockets),
+            addresses: Addresses::default(),
+            records: BTreeMap::new(),
+            last: 0,
+            deadlines: Deadlines::default(),
+            timer: None,
+            counts: Counts::default(),
+            processes: HashMap::new(),
+            ended: Ended::default(),
+            refused: 0,
+            subscribers: BTreeSet::new(),
+            current: None,
+            places: HashMap::new(),
+        })
+    }
+
     /// What clients have to set as `WAYLAND_DISPLAY`.
     pub fn address(&self) -> &str {
         &self.addresses.wayland

@@ -1,11 +1,9 @@
 //! What is kept of one connection.
 
-use std::os::fd::OwnedFd;
-use std::rc::Rc;
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use geom_ipc::{ClientKind, ConnectType, ConnectionState, EndReason, Rtt};
-use smithay::reexports::calloop::RegistrationToken;
 use smithay::reexports::wayland_server::backend::ClientId;
 use smithay::wayland::shell::xdg::ShellClient;
 
@@ -16,9 +14,8 @@ use crate::control::link::ControlLink;
 /// A Wayland client's connection.
 pub struct WaylandLink {
     pub client: ClientId,
-    /// The same socket as the Wayland library's, for looking at.
-    pub socket: Rc<OwnedFd>,
-    pub source: Option<RegistrationToken>,
+    /// The number of the Wayland library's socket, for asking the kernel about it.
+    pub descriptor: RawFd,
     /// What it can be pinged through, once it has bound xdg_wm_base.
     pub shell: Option<ShellClient>,
 }
@@ -96,7 +93,7 @@ impl Record {
     /// Bytes that it has not read.
     pub fn queued(&self) -> u64 {
         match &self.link {
-            Link::Wayland(wayland) => unread(&wayland.socket),
+            Link::Wayland(wayland) => unread(wayland.descriptor),
             Link::Control(control) => control.queued(),
         }
     }

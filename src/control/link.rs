@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{IoSlice, Read};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
@@ -97,7 +97,7 @@ impl ControlLink {
 
     /// Bytes that the peer has not read.
     pub fn queued(&self) -> u64 {
-        let kernel = self.stream.as_ref().map_or(0, |stream| unread(&**stream));
+        let kernel = self.stream.as_ref().map_or(0, |stream| unread(stream.as_raw_fd()));
         kernel + self.out_bytes as u64
     }
 

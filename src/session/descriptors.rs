@@ -3,7 +3,7 @@
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use tracing::warn;
 
-/// Raises the limit of open descriptors to the hard one: each client takes two. The limit that was, for programs that
+/// Raises the limit of open descriptors to the hard one: each client takes one. The limit that was, for programs that
 /// we start: some use select(2), which ends at 1024.
 pub fn raise_limit() -> Rlimit {
     let before = getrlimit(Resource::Nofile);

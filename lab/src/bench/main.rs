@@ -22,6 +22,9 @@ struct Options {
     /// How often everything is measured.
     #[arg(long, default_value_t = 3)]
     repeats: usize,
+    /// Only what runs on the host: connections, without the lab and peers.
+    #[arg(long)]
+    host_only: bool,
     /// Where results.json and table.md go.
     #[arg(long)]
     out: PathBuf,
@@ -30,7 +33,7 @@ struct Options {
 fn main() -> Result<()> {
     let options = Options::parse();
     let mut results = report::Results::default();
-    for repeat in 0..options.repeats {
+    for repeat in 0..if options.host_only { 0 } else { options.repeats } {
         // Each goes first once, so that none has the warmer caches each time.
         for place in 0..Contestant::ALL.len() {
             let contestant = Contestant::ALL[(repeat + place) % Contestant::ALL.len()];
