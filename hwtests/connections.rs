@@ -166,7 +166,7 @@ fn another_user_may_do_nothing() -> Result<()> {
     };
     // Not among those who may connect.
     let (ending, text) = as_daemon("refused", "displays")?;
-    ensure!(ending == Some(Ending::Exited(1)) && text.contains("may not connect"), "{ending:?}: {text}");
+    ensure!(ending == Some(Ending::Exited(4)) && text.contains("may not connect"), "{ending:?}: {text}");
     // May connect and look, and nothing else.
     world.machine.write(CONFIG, "[clients]\nusers = [\"daemon\"]\n")?;
     world.until_logged("configuration applied")?;

@@ -46,6 +46,20 @@ fn without_a_cursor_plane_it_is_drawn() -> Result<()> {
 }
 
 #[test]
+fn every_buffer_has_the_whole_picture() -> Result<()> {
+    let world = World::monitors(1)?;
+    // After its first frame only a corner changes: what else a buffer shows is what it was drawn with.
+    let client = world.client("red", &["--animate", "small"])?;
+    world.until_picture("Virtual-1", "the window", |picture| picture.share(|pixel| pixel == RED) > 0.9)?;
+    for number in 0..40 {
+        let share = world.machine.screenshot("Virtual-1")?.share(|pixel| pixel == RED);
+        ensure!(share > 0.9, "picture {number} shows {share} of the window");
+    }
+    world.machine.signal(&client, 15)?;
+    world.finish()
+}
+
+#[test]
 fn a_fullscreen_buffer_is_scanned_out_directly() -> Result<()> {
     let world = World::monitors(1)?;
     let client = world.client("green", &["--fullscreen", "--color", "00ff00", "--buffer", "dmabuf"])?;

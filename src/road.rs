@@ -364,7 +364,7 @@ impl State {
             }
             if losses > 0 && connect_type.is_final(losses) {
                 info!(display = name, losses, ?connect_type, "the display's loss is final");
-                self.stop();
+                self.leave();
             } else if losses == 0 && !connect_type.contains(ConnectType::KEEP_CONNECTION_OPEN) {
                 let present = self.backend.connector_names().join(", ");
                 self.fail(format!("display {name} is not there; there are: {present}. Plug it in, name another by --display, or wait for it with --connect-type=KEEP_CONNECTION_OPEN"));

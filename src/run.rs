@@ -136,9 +136,9 @@ pub fn run(options: Options) -> Result<()> {
     compositor.state.clients.addresses = listen::listen(&compositor.event_loop.handle())?;
     compositor.start_backend()?;
     if compositor.state.failure.is_none() {
-        let address = compositor.state.clients.address().to_owned();
+        let addresses = compositor.state.clients.addresses.clone();
         for command in exec {
-            if let Err(error) = programs::start(&command, &address, descriptors) {
+            if let Err(error) = programs::start(&command, &addresses, descriptors) {
                 warn!("{error:#}");
                 compositor.state.troubles.add(format!("{error:#}"));
             }

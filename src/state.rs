@@ -90,6 +90,8 @@ pub struct State {
     /// Why the service ends, where it is an error.
     pub failure: Option<String>,
     stopping: bool,
+    /// Clients were asked to leave, and the service ends when they have.
+    pub leaving: bool,
 }
 
 impl State {
@@ -146,6 +148,7 @@ impl State {
             frames: 0,
             failure: None,
             stopping: false,
+            leaving: false,
         };
         state.read_exit_chord();
         Ok(state)

@@ -136,7 +136,7 @@ pub fn event(event: &Event) -> String {
         Event::Focus { window: None } => "no window has the keyboard".to_owned(),
         Event::ConfigError { message } => format!("configuration: {message}"),
         Event::ConfigApplied => "configuration applied".to_owned(),
-        Event::StreamLost { .. } => "events were lost: read faster, and subscribe again".to_owned(),
+        Event::StreamLost => "events were lost: read faster, and subscribe again".to_owned(),
     }
 }
 

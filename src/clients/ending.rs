@@ -149,6 +149,29 @@ impl State {
         }
         info!(client = id, ?reason, "client disconnected");
         self.publish_event(&IpcEvent::ClientGone { client: id, reason });
+        self.stop_when_left();
+    }
+
+    /// Ends the service when all Wayland clients have left, who are asked to, or at the deadline for that.
+    pub fn leave(&mut self) {
+        if std::mem::replace(&mut self.leaving, true) {
+            return;
+        }
+        let records = self.clients.records.values();
+        let wayland =
+            records.filter(|record| matches!(record.link, Link::Wayland(_))).map(|record| record.id);
+        for id in wayland.collect::<Vec<_>>() {
+            self.disconnect(id, EndReason::Shutdown);
+        }
+        self.stop_when_left();
+    }
+
+    /// Nobody is left to wait for.
+    fn stop_when_left(&mut self) {
+        let stays = |record: &Record| matches!(record.link, Link::Wayland(_));
+        if self.leaving && !self.clients.records.values().any(stays) {
+            self.stop();
+        }
     }
 
     /// The service ends: everyone is told.

@@ -14,8 +14,9 @@ use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction};
 use smithay::reexports::wayland_server::ListeningSocket;
 use tracing::{info, warn};
 
-use geom_ipc::ClientKind;
+use geom_ipc::{ClientKind, EndReason, ErrorKind};
 
+use super::limits::Refusal;
 use crate::state::State;
 
 /// A socket that clients connect to.
@@ -160,7 +161,9 @@ fn accept_from(handle: &LoopHandle<'static, State>, listener: Listener, kind: Cl
                     // It stays readable until it is accepted: a descriptor kept for this takes it and lets go.
                     drop(reserve.take());
                     if let Ok(fd) = accept_with(&**listener, flags) {
-                        refuse(UnixStream::from(fd), kind, "the service has no descriptor left");
+                        let message = "the service has no descriptor left".to_owned();
+                        let refusal = Refusal { reason: EndReason::OverLimit, message };
+                        refuse(UnixStream::from(fd), kind, &refusal);
                     }
                     reserve = self::reserve();
                     state.clients.refused += 1;
@@ -184,11 +187,16 @@ fn reserve() -> Option<File> {
 }
 
 /// Tells a newcomer in its own protocol why it may not stay, and hangs up.
-pub fn refuse(mut stream: UnixStream, kind: ClientKind, why: &str) {
+pub fn refuse(mut stream: UnixStream, kind: ClientKind, refusal: &Refusal) {
+    let why = refusal.message.as_str();
     let message = match kind {
         ClientKind::Wayland => wayland_error(why),
         ClientKind::Control => {
-            let error = geom_ipc::Error::new(geom_ipc::ErrorKind::OverLimit, why);
+            let error = match refusal.reason {
+                EndReason::NotAllowed => ErrorKind::NotAllowed,
+                _ => ErrorKind::OverLimit,
+            };
+            let error = geom_ipc::Error::new(error, why);
             geom_ipc::FromServer::Reply(geom_ipc::Reply::new(None, Err(error))).to_line()
         }
     };

@@ -41,7 +41,7 @@ impl State {
         if let Err(refusal) = self.clients.counts.admit(&self.config.clients.limits, newcomer, own, now) {
             self.clients.refused += 1;
             warn!(pid = peer.pid, uid = peer.uid, ?kind, "newcomer refused: {}", refusal.message);
-            refuse(stream, kind, &refusal.message);
+            refuse(stream, kind, &refusal);
             return None;
         }
         let (pid, uid) = (peer.pid, peer.uid);

@@ -257,7 +257,7 @@ impl State {
             if control.unsent() > STREAM {
                 warn!(client = id, "a control client reads too slowly: its stream of events ends");
                 self.clients.subscribers.remove(&id);
-                self.send(id, &FromServer::Event(IpcEvent::StreamLost { missed: 1 }));
+                self.send(id, &FromServer::Event(IpcEvent::StreamLost));
                 continue;
             }
             self.send_line(id, line.clone(), None);

@@ -60,6 +60,7 @@ pub struct Scanout {
     pub feedback: Option<OutputPresentationFeedback>,
     /// Frames shown, for virtual displays; the kernel counts its own.
     pub sequence: u64,
+    output: Output,
     tracker: OutputDamageTracker,
     swapchain: Swapchain,
     cursor: CursorState,
@@ -91,6 +92,7 @@ impl Scanout {
             awaited: Vec::new(),
             feedback: None,
             sequence: 0,
+            output: output.clone(),
             tracker: OutputDamageTracker::from_output(output),
             swapchain: Swapchain::new(size),
             cursor: CursorState::default(),
@@ -207,11 +209,8 @@ impl Scanout {
         frame: &mut Frame,
     ) -> io::Result<Outcome> {
         // An empty buffer is drawn whole, and costs memory from then on: not for an unchanged picture.
-        if self.direct.is_none()
-            && frame.cursor.is_none()
-            && self.swapchain.next_is_empty()
-            && !changed_on_gpu(&mut gpu.renderer, &mut self.tracker, scene)
-        {
+        let asks = self.direct.is_none() && frame.cursor.is_none() && self.swapchain.next_is_empty();
+        if asks && !changed_on_gpu(&mut gpu.renderer, &mut self.tracker, scene) {
             return Ok(Outcome::Unchanged);
         }
         let (slot, age) = self.swapchain.acquire(|size| gpu.drawable(size))?;
@@ -235,9 +234,21 @@ impl Scanout {
         } else if frame.cursor.is_none() {
             return Ok(Outcome::Unchanged);
         }
-        let outcome = self.submit(gpu, crtc, frame)?;
+        let outcome = match self.submit(gpu, crtc, frame) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                // The tracker has counted a frame that was never shown: its ages are wrong from here on.
+                self.tracker = OutputDamageTracker::from_output(&self.output);
+                self.swapchain.forget();
+                return Err(error);
+            }
+        };
         if frame.primary.is_some() && outcome == Outcome::Submitted {
             self.swapchain.submitted(slot);
+            if asks {
+                // Asking counted as a frame of the tracker's: an age in frames of ours would leave damage out.
+                self.swapchain.forget_others(slot);
+            }
             self.retired = self.direct.take();
             if let Some(lit) = gpu.lit.get_mut(&crtc) {
                 lit.framebuffer = framebuffer;

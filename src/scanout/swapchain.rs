@@ -64,6 +64,15 @@ impl Swapchain {
     }
 
     /// A frame was drawn into the slot and will be shown.
+    /// What the other buffers hold is unknown from now on.
+    pub fn forget_others(&mut self, slot: usize) {
+        for (place, other) in self.slots.iter_mut().enumerate() {
+            if place != slot {
+                other.frame = 0;
+            }
+        }
+    }
+
     pub fn submitted(&mut self, slot: usize) {
         self.frames += 1;
         if let Some(entry) = self.slots.get_mut(slot) {

@@ -10,16 +10,18 @@ use tracing::{info, warn};
 
 use super::descriptors::restore_limit;
 use super::signals::WATCHED;
+use crate::clients::listen::Addresses;
 
 /// Starts a shell command as a Wayland client.
 ///
 /// # Errors
 /// Where there is no shell to run it.
-pub fn start(command: &str, wayland_display: &str, descriptors: Rlimit) -> Result<()> {
+pub fn start(command: &str, addresses: &Addresses, descriptors: Rlimit) -> Result<()> {
     let mut shell = Command::new("/bin/sh");
     shell
         .args(["-c", command])
-        .env("WAYLAND_DISPLAY", wayland_display)
+        .env("WAYLAND_DISPLAY", &addresses.wayland)
+        .env(geom_ipc::SOCKET_VARIABLE, &addresses.control)
         .env_remove("DISPLAY")
         // systemd's sockets are ours (sd_listen_fds(3)).
         .env_remove("LISTEN_FDS")

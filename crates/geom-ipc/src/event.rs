@@ -56,9 +56,7 @@ pub enum Event {
     /// The configuration was read again.
     ConfigApplied,
     /// This client read too slowly: it is no longer subscribed and has missed events.
-    StreamLost {
-        missed: u64,
-    },
+    StreamLost,
     /// Of a later version.
     #[serde(other)]
     Unknown,

@@ -56,6 +56,10 @@ impl Service {
         Ok(Client::connect(&ConnectOptions { socket, name: "bench".into(), ..ConnectOptions::default() })?)
     }
 
+    fn descriptors(&self) -> Result<f64> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.process.id()))?.count() as f64)
+    }
+
     /// Processor seconds, and kilobytes of resident memory.
     fn cost(&self) -> Result<(f64, f64)> {
         let of = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.process.id()));
@@ -205,6 +209,7 @@ pub fn connections(compositor: &Path, results: &mut Results) -> Result<()> {
 
     let address = control.status()?.wayland_display;
     let (_, before) = service.cost()?;
+    let descriptors = service.descriptors()?;
     let mut crowd = Crowd::new(&service.folder.path().join(address), CONNECTIONS)?;
     let (_, after) = service.cost()?;
     results.add("memory a connection, library included", "KiB", ours, (after - before) / CONNECTIONS as f64);
@@ -232,5 +237,22 @@ pub fn connections(compositor: &Path, results: &mut Results) -> Result<()> {
         }
     };
     results.add("hung client seen after its deadline", "ms", ours, late);
+
+    // All leave, as many come and go one after the other, and nothing of them stays.
+    let socket = service.folder.path().join(control.status()?.wayland_display);
+    drop(crowd);
+    for _ in 0..CONNECTIONS {
+        let mut stream = UnixStream::connect(&socket)?;
+        stream.write_all(&message(1, 1, &[REGISTRY]))?;
+    }
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while control.status()?.clients > 1 {
+        ensure!(Instant::now() < deadline, "clients that left are connected still");
+        while control.next_event(Duration::from_millis(10))?.is_some() {}
+    }
+    let left = service.descriptors()? - descriptors;
+    results.add("descriptors left of 20,000 connections", "count", ours, left);
+    let (_, rss) = service.cost()?;
+    results.add("memory left of 20,000 connections", "KiB", ours, rss - before);
     Ok(())
 }
