@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
 use geom_client::{Client, ConnectOptions};
-use geom_ipc::{ConnectionState, Event, Request};
+use geom_ipc::{ConnectType, ConnectionState, Event, Request};
 use rustix::event::epoll;
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
@@ -53,7 +53,10 @@ impl Service {
 
     fn control(&self) -> Result<Client> {
         let socket = Some(self.folder.path().join(geom_ipc::SOCKET_NAME));
-        Ok(Client::connect(&ConnectOptions { socket, name: "bench".into(), ..ConnectOptions::default() })?)
+        // Its session is not to be kept: it would be counted.
+        let connect_type = Some(ConnectType::DISCONNECT_ONCE);
+        let name = "bench".into();
+        Ok(Client::connect(&ConnectOptions { socket, name, connect_type, ..ConnectOptions::default() })?)
     }
 
     fn descriptors(&self) -> Result<f64> {

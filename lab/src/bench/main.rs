@@ -41,6 +41,8 @@ fn main() -> Result<()> {
             measure::all(contestant, &options.compositor, &mut results)?;
         }
     }
+    // What took minutes is kept whatever comes.
+    results.write(&options.out)?;
     for repeat in 0..options.repeats {
         println!("round {} of {}: connections on the host", repeat + 1, options.repeats);
         host::connections(&options.compositor, &mut results)?;
