@@ -106,7 +106,9 @@ impl Story<'_> {
         self.focus_foot()?;
         let before = ink(&self.machine.screenshot(MONITORS[0])?);
         keyboard.type_text(&format!("{TYPED}\n"))?;
-        self.until(0, "the typed line and its echo", |picture| ink(picture) > before * 2.0)?;
+        // Ten bright pixels a letter at least, whatever pointer and cursor take.
+        let letters = TYPED.len() as f64 * 10.0 / (1024.0 * 768.0);
+        self.until(0, "the typed line and its echo", |picture| ink(picture) > before + letters)?;
         self.step("Typing into foot", "Keys of the lab's keyboard arrive in the terminal.")?;
 
         self.machine.unplug("gpu0", 0)?;
