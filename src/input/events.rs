@@ -103,6 +103,8 @@ impl State {
         let pressed = event.state() == KeyState::Pressed;
         let serial = SERIAL_COUNTER.next_serial();
         let (code, state, time) = (event.key_code(), event.state(), event.time_msec());
+        // Asked before: the keyboard is locked while it filters.
+        let takes = self.takes_key();
         let ours = keyboard.input(self, code, state, serial, time, |state, modifiers, handle| {
             let found = pressed
                 .then(|| {
@@ -111,7 +113,7 @@ impl State {
                 .flatten();
             match found {
                 Some(command) => FilterResult::Intercept(Some(command)),
-                None if !state.takes_key() => FilterResult::Intercept(None),
+                None if !takes => FilterResult::Intercept(None),
                 None => FilterResult::Forward,
             }
         });
