@@ -50,6 +50,7 @@ impl World {
 fn a_stopped_terminal_is_shown_spared_and_forgiven() -> Result<()> {
     let world = Bench::new(&[GpuSpec::new("gpu0", 1)])?.start(FAST, &[])?;
     let pointer = world.machine.pointer("mouse")?;
+    world.until_logged("input device added")?;
     let foot = world.foot()?;
     world.machine.signal(&foot, STOP)?;
     world.until_logged("client does not answer")?;
