@@ -235,6 +235,7 @@ impl State {
             );
         }
         self.redraw_event(name, Event::Vblank);
+        self.answer_frame();
     }
 
     /// A frame's end: clients may draw the next.

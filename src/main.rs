@@ -1,24 +1,38 @@
 //! The command line, and nothing else.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
 use geom_compositor::options::Options;
+use geom_compositor::session::readiness;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::Layer;
 
 fn main() -> ExitCode {
-    let mut options = Options::parse();
+    let mut options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) => {
+            if error.use_stderr() {
+                readiness::failed(&error.to_string());
+            }
+            error.exit()
+        }
+    };
     if let Some(command) = options.command.take() {
         return geom_compositor::cli::run(command);
     }
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // https://no-color.org
+    let colored =
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    let lines = tracing_subscriber::fmt::layer().with_ansi(colored).with_writer(std::io::stderr);
     tracing_subscriber::registry().with(lines.with_filter(options.log.clone())).init();
     match geom_compositor::run::run(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("geom_compositor: {error:#}");
+            readiness::failed(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -58,6 +58,10 @@ pub struct Options {
     #[arg(long, value_name = "CMD", env = "GEOM_COMPOSITOR_EXEC")]
     pub exec: Vec<String>,
 
+    /// What the service is called on its diagnostic screen and in its status
+    #[arg(long, value_name = "TITLE", env = "GEOM_COMPOSITOR_WINDOW_TITLE")]
+    pub window_title: Option<String>,
+
     /// What is logged to standard error: error, warn, info, debug or trace, for all or for parts
     /// ("info,geom_compositor::scanout=trace")
     #[arg(long, value_name = "LEVELS", default_value = "info,smithay=warn", env = "GEOM_COMPOSITOR_LOG")]

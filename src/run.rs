@@ -14,7 +14,7 @@ use crate::config::watch::Watch;
 use crate::config::{self, Config, Problem, DEFAULT_PATH};
 use crate::options::{BackendChoice, Options};
 use crate::session::descriptors::raise_limit;
-use crate::session::{programs, signals};
+use crate::session::{programs, readiness, signals};
 use crate::state::State;
 
 /// A compositor that is set up, before its loop runs.
@@ -136,6 +136,7 @@ pub fn run(options: Options) -> Result<()> {
     compositor.state.clients.addresses = listen::listen(&compositor.event_loop.handle())?;
     compositor.start_backend()?;
     if compositor.state.failure.is_none() {
+        readiness::ready(&format!("{} displays lit", compositor.state.screens.lit().len()));
         let addresses = compositor.state.clients.addresses.clone();
         for command in exec {
             if let Err(error) = programs::start(&command, &addresses, descriptors) {
@@ -144,5 +145,9 @@ pub fn run(options: Options) -> Result<()> {
             }
         }
     }
-    compositor.run()
+    let ended = compositor.run();
+    if ended.is_ok() {
+        readiness::stopping();
+    }
+    ended
 }

@@ -87,6 +87,8 @@ pub struct State {
     pub started: Duration,
     /// Frames shown on all displays.
     pub frames: u64,
+    /// Control requests that are answered when the first is: connection and request.
+    pub frame_awaited: Vec<(u64, u64)>,
     /// Why the service ends, where it is an error.
     pub failure: Option<String>,
     stopping: bool,
@@ -146,6 +148,7 @@ impl State {
             overrides: BTreeMap::new(),
             started: Clock::<Monotonic>::new().now().into(),
             frames: 0,
+            frame_awaited: Vec::new(),
             failure: None,
             stopping: false,
             leaving: false,

@@ -108,6 +108,9 @@ pub fn status(status: &Status) -> String {
         vec!["unresponsive".to_owned(), status.unresponsive.to_string()],
         vec!["refused".to_owned(), status.refused.to_string()],
     ];
+    if let Some(title) = &status.title {
+        rows.insert(0, vec!["title".to_owned(), title.clone()]);
+    }
     rows.extend(status.troubles.iter().map(|trouble| vec!["trouble".to_owned(), trouble.clone()]));
     table(&["", ""], &rows).trim_start().to_owned()
 }

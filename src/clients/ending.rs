@@ -5,7 +5,7 @@ use smithay::reexports::wayland_server::backend::DisconnectReason;
 use smithay::reexports::wayland_server::Resource;
 use tracing::{debug, info, warn};
 
-use super::heartbeat::{Event, Terms};
+use super::heartbeat::Event;
 use super::record::{Link, Record};
 use super::{ClientData, PLACES};
 use crate::config::LossPolicy;
@@ -26,7 +26,7 @@ impl State {
     }
 
     /// Given up: by the policy of its application, or kept for resuming.
-    pub fn lose(&mut self, id: u64, _terms: &Terms) {
+    pub fn lose(&mut self, id: u64) {
         let Some(record) = self.clients.records.get(&id) else { return };
         match &record.link {
             Link::Control(_) => self.session_lost(id),
@@ -139,6 +139,7 @@ impl State {
         let Some(mut record) = self.clients.records.remove(&id) else { return };
         self.clients.deadlines.remove(id);
         self.clients.counts.leave(record.peer.pid, record.peer.uid);
+        self.frame_awaited.retain(|(waiting, _)| *waiting != id);
         match &mut record.link {
             Link::Wayland(_) => {}
             Link::Control(control) => control.close(&self.handle),

@@ -186,7 +186,7 @@ impl State {
             Action::Ping => self.ping(id),
             Action::Suspect => self.suspect(id),
             Action::Trust => self.trust(id),
-            Action::Lose => self.lose(id, &terms),
+            Action::Lose => self.lose(id),
             Action::Resume => info!(client = id, "session resumed"),
             Action::Close(reason) => self.cut(id, reason),
         }

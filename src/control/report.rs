@@ -105,6 +105,7 @@ impl State {
         let records = self.clients.records.values();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            title: self.options.window_title.clone(),
             pid: std::process::id(),
             uptime_s: self.now().saturating_sub(self.started).as_secs_f64(),
             backend: match self.backend {

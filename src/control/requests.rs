@@ -12,6 +12,9 @@ use crate::display::plan::{Transform, Wish};
 use crate::shell::windows::Managed;
 use crate::state::State;
 
+/// So many requests wait for the first frame.
+const WAITERS: usize = 1024;
+
 type Outcome = Result<Answer, Error>;
 
 fn not_found(what: String) -> Error {
@@ -86,6 +89,11 @@ impl State {
                 state.kill_process(client);
                 state.cut(client, EndReason::Ordered);
             }),
+            Request::AwaitFrame if self.frames > 0 => Ok(Answer::Done),
+            Request::AwaitFrame if self.frame_awaited.len() < WAITERS => {
+                return self.frame_awaited.push((id, number));
+            }
+            Request::AwaitFrame => Err(Error::new(ErrorKind::Failed, "too many wait for the first frame")),
             Request::Identify { seconds } => self.identify(seconds),
             Request::Screenshot { display, path } => {
                 return match self.screenshot(&display, path.as_deref()) {
@@ -134,6 +142,13 @@ impl State {
             }
         };
         self.reply(id, Some(number), outcome);
+    }
+
+    /// The first frame was shown.
+    pub fn answer_frame(&mut self) {
+        for (id, number) in std::mem::take(&mut self.frame_awaited) {
+            self.reply(id, Some(number), Ok(Answer::Done));
+        }
     }
 
     /// The service's own user, root, or a member of the configured group.

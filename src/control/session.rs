@@ -119,7 +119,9 @@ impl State {
     fn welcome(&mut self, id: u64, request: u64, resumed: bool) {
         let terms = self.config.clients.heartbeat(None);
         let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let Some(control) = self.clients.records.get_mut(&id).and_then(Record::control) else { return };
+        let Some(record) = self.clients.records.get_mut(&id) else { return };
+        let connect_type = Some(record.connect_type);
+        let Some(control) = record.control() else { return };
         let welcome = Welcome {
             version: VERSION,
             server: format!("geom_compositor {}", env!("CARGO_PKG_VERSION")),
@@ -128,6 +130,7 @@ impl State {
             resumed,
             heartbeat_ms: millis(terms.interval),
             lost_ms: millis(terms.lost),
+            connect_type,
         };
         self.reply(id, Some(request), Ok(Answer::Welcome(welcome)));
     }

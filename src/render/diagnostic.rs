@@ -10,6 +10,8 @@ use super::SizedBuffer;
 /// What there is to say about a display.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
+    /// What the service is called.
+    pub title: Option<String>,
     pub display: String,
     pub mode: String,
     /// The Wayland socket's name.
@@ -67,6 +69,10 @@ fn lines(facts: &Facts, magnification: u32) -> Vec<Line> {
             rest = next;
         }
     };
+    if let Some(title) = &facts.title {
+        add(title.clone(), Size::Medium, BRIGHT);
+        add(String::new(), Size::Small, PLAIN);
+    }
     add(facts.display.clone(), Size::Large, BRIGHT);
     add(facts.mode.clone(), Size::Medium, BRIGHT);
     add(String::new(), Size::Small, PLAIN);
@@ -87,6 +93,7 @@ mod tests {
 
     fn facts() -> Facts {
         Facts {
+            title: Some("Lobby".into()),
             display: "HDMI-A-1".into(),
             mode: "1920x1080@60.00".into(),
             address: "wayland-1".into(),

@@ -2,6 +2,7 @@
 
 pub mod descriptors;
 pub mod programs;
+pub mod readiness;
 pub mod signals;
 
 use anyhow::{anyhow, Result};

@@ -27,6 +27,7 @@ pub fn start(command: &str, addresses: &Addresses, descriptors: Rlimit) -> Resul
         .env_remove("LISTEN_FDS")
         .env_remove("LISTEN_PID")
         .env_remove("LISTEN_FDNAMES")
+        .env_remove("NOTIFY_SOCKET")
         .stdin(Stdio::null());
     // SAFETY: sets this thread's signal mask and a limit, nothing else. Ours has signals blocked that the loop
     // reads; programs must not inherit that.

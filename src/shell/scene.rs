@@ -97,6 +97,7 @@ impl State {
             .current_transform()
             .transform_size(screen.output.current_mode().map(|mode| mode.size).unwrap_or_default());
         Facts {
+            title: self.options.window_title.clone(),
             display: screen.name.clone(),
             mode: screen.mode.map(|mode| mode.to_string()).unwrap_or_default(),
             address: self.clients.address().to_owned(),

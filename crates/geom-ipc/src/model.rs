@@ -165,6 +165,9 @@ pub struct Window {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     pub version: String,
+    /// What the service is called, where it was given a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
     pub pid: u32,
     /// Seconds since its start.
     pub uptime_s: f64,

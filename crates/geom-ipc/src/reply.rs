@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Client, Display, Event, Status, Window};
+use crate::{Client, ConnectType, Display, Event, Status, Window};
 
 /// The kinds of errors that programs can tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -63,6 +63,9 @@ pub struct Welcome {
     pub heartbeat_ms: u64,
     /// Milliseconds without an answer to a `ping` after which the session is lost.
     pub lost_ms: u64,
+    /// What holds for this connection.
+    #[serde(default)]
+    pub connect_type: Option<ConnectType>,
 }
 
 /// What a request brought.

@@ -99,6 +99,8 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         path: Option<String>,
     },
+    /// Answered when a frame has come on a display: at once where one had.
+    AwaitFrame,
     /// Reads the configuration again.
     Reload,
     /// Ends the service.
@@ -169,6 +171,7 @@ impl Request {
             | Self::Unsubscribe
             | Self::Pong { .. }
             | Self::Heartbeat
+            | Self::AwaitFrame
             | Self::Goodbye => false,
             // A screenshot changes nothing and shows everything.
             Self::Screenshot { .. }

@@ -39,10 +39,10 @@ fn main() -> Result<()> {
             let contestant = Contestant::ALL[(repeat + place) % Contestant::ALL.len()];
             println!("round {} of {}: {}", repeat + 1, options.repeats, contestant.name());
             measure::all(contestant, &options.compositor, &mut results)?;
+            // What took minutes is kept whatever comes.
+            results.write(&options.out)?;
         }
     }
-    // What took minutes is kept whatever comes.
-    results.write(&options.out)?;
     for repeat in 0..options.repeats {
         println!("round {} of {}: connections on the host", repeat + 1, options.repeats);
         host::connections(&options.compositor, &mut results)?;
