@@ -4,6 +4,7 @@ mod bad_input;
 mod connections;
 mod hotplug;
 mod input;
+mod libraries;
 mod lights;
 mod placement;
 mod scanout;
