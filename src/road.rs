@@ -340,7 +340,12 @@ impl State {
         gpu.retain(&crtcs);
         for (name, mode) in fresh {
             info!(display = name, %mode, "mode set");
+            // Its first frame came with it, without a page flip.
+            self.frames += 1;
             self.redraw_event(&name, Event::Resumed);
+        }
+        if self.frames > 0 {
+            self.answer_frame();
         }
         true
     }
