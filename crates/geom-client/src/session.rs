@@ -393,3 +393,6 @@ impl Asker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
