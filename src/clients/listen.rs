@@ -152,7 +152,7 @@ fn accept_from(handle: &LoopHandle<'static, State>, listener: Listener, kind: Cl
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             match accept_with(&**listener, flags) {
                 Ok(fd) => {
-                    state.newcomer(UnixStream::from(fd), kind);
+                    state.newcomer(UnixStream::from(fd), kind, None);
                 }
                 Err(Errno::AGAIN) => break,
                 // The newcomer left meanwhile.

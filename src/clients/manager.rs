@@ -26,8 +26,9 @@ use crate::control::link::ControlLink;
 use crate::state::State;
 
 impl State {
-    /// Takes a connected socket, or tells it why not. Its connection's id.
-    pub fn newcomer(&mut self, stream: UnixStream, kind: ClientKind) -> Option<u64> {
+    /// Takes a connected socket, or tells it why not. Its connection's id. `context` is the sandbox's whose socket it
+    /// came through.
+    pub fn newcomer(&mut self, stream: UnixStream, kind: ClientKind, context: Option<&str>) -> Option<u64> {
         let now = self.now();
         let peer = match Peer::of(&stream) {
             Ok(peer) => self.clients.share_process(peer),
@@ -47,7 +48,7 @@ impl State {
         let (pid, uid) = (peer.pid, peer.uid);
         let id = self.clients.next_id();
         let link = match kind {
-            ClientKind::Wayland => self.wayland_link(id, stream),
+            ClientKind::Wayland => self.wayland_link(id, stream, context.is_some()),
             ClientKind::Control => self.control_link(id, stream),
         };
         let link = match link {
@@ -58,19 +59,20 @@ impl State {
                 return None;
             }
         };
-        info!(client = id, ?kind, pid, uid, executable = peer.executable, "client connected");
-        let record = Record::new(id, peer, now, self.connect_type(), link);
+        info!(client = id, ?kind, pid, uid, executable = peer.executable, context, "client connected");
+        let mut record = Record::new(id, peer, now, self.connect_type(), link);
+        record.context = context.map(str::to_owned);
         self.clients.records.insert(id, record);
         self.set_deadline(id);
         self.tell_client(id, |client| IpcEvent::ClientConnected { client });
         Some(id)
     }
 
-    fn wayland_link(&mut self, id: u64, stream: UnixStream) -> std::io::Result<Link> {
+    fn wayland_link(&mut self, id: u64, stream: UnixStream, sandboxed: bool) -> std::io::Result<Link> {
         let descriptor = stream.as_raw_fd();
         // The kernel takes it out of the set when the Wayland library closes it (epoll(7)).
         epoll::add(&self.clients.sockets, &stream, epoll::EventData::new_u64(id), epoll::EventFlags::IN)?;
-        let data = ClientData { id, ended: self.clients.ended.clone(), ..ClientData::default() };
+        let data = ClientData { id, sandboxed, ended: self.clients.ended.clone(), ..ClientData::default() };
         let client = self.display_handle.insert_client(stream, Arc::new(data))?;
         client.set_max_buffer_size(&self.display_handle, SEND_BUFFER);
         Ok(Link::Wayland(WaylandLink { client: client.id(), descriptor, shell: None }))
@@ -157,7 +159,8 @@ impl State {
             unresponsive: heartbeat.unresponsive,
             lost: closes.then_some(heartbeat.lost),
             pingable: match &record.link {
-                Link::Wayland(link) => link.shell.is_some(),
+                // Without xdg_wm_base it is looked at instead.
+                Link::Wayland(_) => true,
                 Link::Control(control) => control.is_open(),
             },
             handshake: matches!(record.link, Link::Control(_)),
@@ -200,6 +203,9 @@ impl State {
         match &mut record.link {
             Link::Wayland(link) => {
                 link.shell.take_if(|shell| !shell.alive());
+                if link.shell.is_none() {
+                    return self.look_at(id);
+                }
                 if let Some(Err(error)) =
                     link.shell.as_ref().map(|shell| shell.send_ping(SERIAL_COUNTER.next_serial()))
                 {
@@ -220,7 +226,10 @@ impl State {
         let Some(record) = self.clients.records.get(&id) else { return };
         let life = record.state.deadline(&self.terms(record));
         let leaving = record.leaving.map(|(_, at)| at);
-        if let Some(at) = [life, leaving, record.patience].into_iter().flatten().min() {
+        // Nothing is heard of a watched client that goes on: it is looked at again.
+        let hung = record.is_unresponsive() && record.is_watched();
+        let look = hung.then(|| self.now() + self.terms(record).interval);
+        if let Some(at) = [life, leaving, record.patience, look].into_iter().flatten().min() {
             self.clients.deadlines.at_latest(id, at);
             self.arm_heartbeats();
         }
@@ -256,8 +265,13 @@ impl State {
                 self.cut(id, reason);
                 continue;
             }
-            if record.patience.take_if(|until| *until <= now).is_some() {
+            let waited = record.patience.take_if(|until| *until <= now).is_some();
+            let is_watched = record.is_watched();
+            if waited {
                 self.redraw_client(id);
+            }
+            if is_watched {
+                self.look_at(id);
             }
             self.live_client(id, Event::Deadline);
         }

@@ -39,6 +39,8 @@ pub struct ClientData {
     pub compositor: CompositorClientState,
     /// Of its [`Record`].
     pub id: u64,
+    /// It came through a sandbox's socket (security-context).
+    pub sandboxed: bool,
     ended: Ended,
 }
 

@@ -39,6 +39,16 @@ impl State {
         self.tell_client(id, |client| IpcEvent::ClientState { client });
     }
 
+    /// A client that can't be pinged: whether its process goes on and reads what it is sent. A process that ended says
+    /// nothing, as its socket may be a child's (wl-copy's is); then the queue alone does.
+    pub fn look_at(&mut self, id: u64) {
+        let Some(record) = self.clients.records.get(&id) else { return };
+        if record.queued() == 0 && !record.peer.is_stopped() {
+            self.answered(id);
+            self.heard(id);
+        }
+    }
+
     /// Whether a surface's client does not answer.
     pub fn is_unresponsive(&self, surface: &WlSurface) -> bool {
         // The usual case: nobody hangs.

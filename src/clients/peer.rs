@@ -66,6 +66,16 @@ impl Peer {
         matches!(rustix::event::poll(&mut poll, Some(&now)), Ok(ready) if ready > 0)
     }
 
+    /// Whether the process runs no more for now: stopped by a signal or a debugger (proc_pid_stat(5), field 3).
+    pub fn is_stopped(&self) -> bool {
+        if self.process.is_none() || self.has_ended() {
+            return false;
+        }
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok();
+        let state = state.as_deref().and_then(|text| text.rsplit(')').next()?.trim_start().chars().next());
+        matches!(state, Some('T' | 't'))
+    }
+
     /// Kills the process; without a descriptor of it nobody is killed.
     ///
     /// # Errors

@@ -30,6 +30,8 @@ pub enum Link {
 pub struct Record {
     pub id: u64,
     pub peer: Peer,
+    /// The sandbox that it came through: engine, application, instance.
+    pub context: Option<String>,
     pub since: Time,
     pub connect_type: ConnectType,
     pub state: Connection,
@@ -52,6 +54,7 @@ impl Record {
         Self {
             id,
             peer,
+            context: None,
             since: now,
             connect_type,
             state: Connection::Accepted { since: now },
@@ -74,6 +77,11 @@ impl Record {
 
     pub fn is_unresponsive(&self) -> bool {
         matches!(self.state, Connection::Unresponsive { .. })
+    }
+
+    /// It can't be pinged: a Wayland client without xdg_wm_base.
+    pub fn is_watched(&self) -> bool {
+        matches!(&self.link, Link::Wayland(link) if link.shell.is_none())
     }
 
     pub fn control(&mut self) -> Option<&mut ControlLink> {

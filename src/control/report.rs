@@ -70,7 +70,7 @@ impl State {
             uid: record.peer.uid,
             executable: record.peer.executable.clone(),
             app_id,
-            security_context: None,
+            security_context: record.context.clone(),
             connect_type: record.connect_type,
             connected_s: now.saturating_sub(record.since).as_secs_f64(),
             silent_s: record.state.heard().map_or(0.0, |heard| now.saturating_sub(heard).as_secs_f64()),

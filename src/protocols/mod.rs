@@ -11,6 +11,7 @@ mod output;
 mod presentation;
 mod primary_selection;
 mod seat;
+mod security_context;
 mod shm;
 mod single_pixel_buffer;
 mod viewporter;
@@ -23,6 +24,7 @@ use smithay::wayland::dmabuf::{DmabufGlobal, DmabufState};
 use smithay::wayland::fractional_scale::FractionalScaleManagerState;
 use smithay::wayland::output::OutputManagerState;
 use smithay::wayland::presentation::PresentationState;
+use smithay::wayland::security_context::SecurityContextState;
 use smithay::wayland::selection::data_device::DataDeviceState;
 use smithay::wayland::selection::primary_selection::PrimarySelectionState;
 use smithay::wayland::shell::wlr_layer::WlrLayerShellState;
@@ -32,6 +34,7 @@ use smithay::wayland::shm::ShmState;
 use smithay::wayland::single_pixel_buffer::SinglePixelBufferState;
 use smithay::wayland::viewporter::ViewporterState;
 
+use self::security_context::is_trusted;
 use crate::state::State;
 
 /// The globals' states.
@@ -51,6 +54,7 @@ pub struct Protocols {
     _fractional_scale: FractionalScaleManagerState,
     _presentation: PresentationState,
     _cursor_shape: CursorShapeManagerState,
+    _security_context: SecurityContextState,
     _single_pixel: SinglePixelBufferState,
 }
 
@@ -65,7 +69,7 @@ impl Protocols {
             dmabuf: DmabufState::new(),
             dmabuf_global: None,
             xdg_shell: XdgShellState::new::<State>(display),
-            layer_shell: WlrLayerShellState::new::<State>(display),
+            layer_shell: WlrLayerShellState::new_with_filter::<State, _>(display, is_trusted),
             data_device: DataDeviceState::new::<State>(display),
             primary_selection: PrimarySelectionState::new::<State>(display),
             _output: OutputManagerState::new_with_xdg_output::<State>(display),
@@ -74,6 +78,7 @@ impl Protocols {
             _fractional_scale: FractionalScaleManagerState::new::<State>(display),
             _presentation: PresentationState::new::<State>(display, MONOTONIC),
             _cursor_shape: CursorShapeManagerState::new::<State>(display),
+            _security_context: SecurityContextState::new::<State, _>(display, is_trusted),
             _single_pixel: SinglePixelBufferState::new::<State>(display),
         }
     }
