@@ -201,3 +201,50 @@ fn another_user_may_do_nothing() -> Result<()> {
     world.machine.run("root", &["sh", "-c", &stop])?;
     world.finish()
 }
+
+/// Everything that happens is told, in its order and once.
+#[test]
+fn events_tell_the_story() -> Result<()> {
+    let gpu = GpuSpec { connectors: vec![true, false], ..GpuSpec::new("gpu0", 2) };
+    let world = Bench::new(&[gpu])?.start(FAST, &[])?;
+    let events = world.machine.user("events", &[COMPOSITOR, "events"], &[])?;
+    world.until_logged("client connected")?;
+    // Subscribed: a question of a later connection is answered after.
+    world.command("subscribed", &["status"])?;
+
+    let told = |what: &str| world.machine.until_logged(&events, what);
+    world.machine.plug("gpu0", 1)?;
+    told("display Virtual-2 is lit")?;
+    let red = world.client("red", &["--app-id", "red", "--fullscreen", "Virtual-2"])?;
+    world.until_shows("Virtual-2", RED)?;
+    world.machine.signal(&red, STOP)?;
+    told("is unresponsive")?;
+    world.machine.signal(&red, CONT)?;
+    told("is alive")?;
+    world.machine.unplug("gpu0", 1)?;
+    told("display Virtual-2 is dark")?;
+    world.machine.signal(&red, 9)?;
+    told("is gone: left")?;
+    let text = std::fs::read_to_string(&events.log)?;
+    // What came before the story is the question that made sure of the subscription.
+    let story: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("display")).collect();
+    let expected = [
+        "display Virtual-2 is lit",
+        "hotplug: lit are Virtual-1, Virtual-2",
+        "client 3 connected: wayland of process",
+        "window 1 of client 3 is on Virtual-2: red",
+        "window 1 has the keyboard",
+        "client 3 is unresponsive",
+        "client 3 is alive",
+        "display Virtual-2 is dark",
+        "window 1 of client 3 is on Virtual-1: red",
+        "hotplug: lit are Virtual-1",
+        "window 1 closed",
+        "no window has the keyboard",
+        "client 3 is gone: left",
+    ];
+    let same = story.len() == expected.len()
+        && story.iter().zip(expected).all(|(line, expected)| line.starts_with(expected));
+    ensure!(same, "{text}");
+    world.finish()
+}
