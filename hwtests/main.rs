@@ -9,5 +9,6 @@ mod lights;
 mod placement;
 mod scanout;
 mod session;
+mod sessions;
 mod storm;
 mod world;

@@ -35,7 +35,7 @@ impl Bench {
         let machine = Machine::boot(&BootOptions::default())?;
         let gpus = gpus.iter().map(|gpu| machine.create_gpu(gpu)).collect::<Result<Vec<_>>>()?;
         machine.install(Path::new(env!("CARGO_BIN_EXE_geom_compositor")), COMPOSITOR)?;
-        machine.install(&client_program()?, CLIENT)?;
+        machine.install(&lab_program("geom-lab-client")?, CLIENT)?;
         Ok(Self { machine, gpus })
     }
 
@@ -61,8 +61,9 @@ impl Bench {
     }
 }
 
-fn client_program() -> Result<PathBuf> {
-    let path = Path::new(env!("CARGO_BIN_EXE_geom_compositor")).with_file_name("geom-lab-client");
+/// A program of the lab's, built beside the compositor.
+pub fn lab_program(name: &str) -> Result<PathBuf> {
+    let path = Path::new(env!("CARGO_BIN_EXE_geom_compositor")).with_file_name(name);
     ensure!(path.is_file(), "no {}; build it: cargo build -p geom-lab", path.display());
     Ok(path)
 }

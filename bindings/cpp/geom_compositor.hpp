@@ -120,6 +120,7 @@ struct Config {
   std::string executable{};
   std::string socket{};
   std::string name{};
+  std::string token{};
   std::chrono::milliseconds start_timeout{0};
   std::chrono::milliseconds timeout{0};
 };
@@ -283,6 +284,7 @@ public:
     wished.executable = detail::wish(config.executable);
     wished.socket = detail::wish(config.socket);
     wished.name = detail::wish(config.name);
+    wished.token = detail::wish(config.token);
     geom_compositor *made = nullptr;
     const geom_status status = geom_compositor_new(&wished, &made);
     if (status != GEOM_OK) detail::failure(status).raise();
@@ -299,6 +301,15 @@ public:
 
   bool is_running() const noexcept { return geom_compositor_is_running(compositor_.get()); }
   bool owns_service() const noexcept { return geom_compositor_owns_service(compositor_.get()); }
+
+  /// What resumes the session from another process, should this one be killed.
+  Result<std::string> try_token() {
+    char *token = nullptr;
+    const geom_status status = geom_compositor_token(compositor_.get(), &token);
+    if (status != GEOM_OK) return detail::failure(status);
+    return std::string(detail::Owned<char, geom_string_free>(token).get());
+  }
+  std::string token() { return try_token().value(); }
 
   Result<std::vector<Display>> try_displays() {
     return list<Display, geom_display_list, geom_display_list_free>(geom_compositor_displays);

@@ -289,10 +289,11 @@ class Compositor:
     executable        the program; GEOM_COMPOSITOR_EXECUTABLE, PATH or the place of installation otherwise
     socket            the control socket; GEOM_COMPOSITOR_SOCKET or its default places otherwise
     name              what this program is called among the service's clients
+    token             of a session to resume; a new one begins where the service has not kept it
     start_timeout     the most seconds that starting may take, 30 otherwise
     timeout           the most seconds that an answer may take, 10 otherwise
 
-    All but connect_type, socket, name and the times are of a service that is started, and not of one that runs.
+    All but connect_type, socket, name, token and the times are of a service that is started, and not of one that runs.
     """
 
     def __init__(self, config: Optional[Mapping[str, Any]] = None, /, **keywords: Any) -> None:
@@ -334,6 +335,11 @@ class Compositor:
     def owns_service(self) -> bool:
         """start() began the service, and it runs."""
         return self._native.owns_service()
+
+    @property
+    def token(self) -> str:
+        """What resumes the session from another process, should this one be killed."""
+        return self._native.token()
 
     def displays(self) -> list[Display]:
         return [_make(Display, raw) for raw in self.request("displays")["displays"]]

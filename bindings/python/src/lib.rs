@@ -85,6 +85,10 @@ impl Compositor {
         self.0.owns_service()
     }
 
+    fn token(&self) -> PyResult<String> {
+        self.0.token().map_err(|error| raised(&error))
+    }
+
     fn request<'py>(&self, py: Python<'py>, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let request: Request =
             depythonize(request).map_err(|error| BadArgument::new_err(error.to_string()))?;

@@ -1,18 +1,20 @@
 //! A connection that its program serves itself: blocking, or from an event loop.
 
 use std::collections::VecDeque;
-use std::io::{IoSliceMut, Write};
+use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use geom_ipc::{
-    Answer, ConnectType, Display, EndReason, Event, Frames, FromClient, FromServer, Reply, Request, Status,
-    Welcome, Window,
+    Answer, ConnectType, Display, EndReason, ErrorKind, Event, Frames, FromClient, FromServer, Reply,
+    Request, Status, Welcome, Window,
 };
-use rustix::net::{recvmsg, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use rustix::io::Errno;
+use rustix::net::{recvmsg, send, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags};
 
 use crate::wait::{readable, writable};
 use crate::Error;
@@ -26,13 +28,22 @@ pub struct ConnectOptions {
     pub name: String,
     /// The server's configuration decides where it is not given.
     pub connect_type: Option<ConnectType>,
+    /// Of a session that an earlier process had ([`Client::welcome`]): it is resumed where the service has kept it, and
+    /// a new one begins otherwise.
+    pub token: Option<String>,
     /// How long an answer may take.
     pub timeout: Duration,
 }
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        Self { socket: None, name: String::new(), connect_type: None, timeout: Duration::from_secs(10) }
+        Self {
+            socket: None,
+            name: String::new(),
+            connect_type: None,
+            token: None,
+            timeout: Duration::from_secs(10),
+        }
     }
 }
 
@@ -40,6 +51,8 @@ impl Default for ConnectOptions {
 /// with an event loop watch [`Client::as_fd`](std::os::fd::AsFd) for reading and call [`Client::dispatch`]. The server's
 /// pings are answered in any of these calls; a program that makes none for the server's `lost_ms` loses its session,
 /// which [`Client::resume`] takes up again.
+///
+/// Dropping it says goodbye: the service keeps nothing of it.
 #[derive(Debug)]
 pub struct Client {
     options: ConnectOptions,
@@ -52,6 +65,8 @@ pub struct Client {
     welcome: Welcome,
     ended: Option<EndReason>,
     received: u64,
+    /// Readable when waiting has become vain.
+    pub(crate) interrupt: Option<Arc<OwnedFd>>,
 }
 
 /// So many events wait for being asked for; the oldest make room.
@@ -63,10 +78,19 @@ impl Client {
     /// # Errors
     /// Where no service answers, or it refuses.
     pub fn connect(options: &ConnectOptions) -> Result<Self, Error> {
-        Self::open(options, None)
+        match Self::open(options, options.token.clone(), None) {
+            Err(Error::Server(error)) if options.token.is_some() && error.kind == ErrorKind::NotFound => {
+                Self::open(options, None, None)
+            }
+            other => other,
+        }
     }
 
-    fn open(options: &ConnectOptions, token: Option<String>) -> Result<Self, Error> {
+    fn open(
+        options: &ConnectOptions,
+        token: Option<String>,
+        interrupt: Option<Arc<OwnedFd>>,
+    ) -> Result<Self, Error> {
         let paths = match &options.socket {
             Some(path) => vec![path.clone()],
             None => geom_ipc::socket_paths(|name| std::env::var_os(name)),
@@ -95,6 +119,7 @@ impl Client {
             welcome,
             ended: None,
             received: 0,
+            interrupt,
         };
         let (name, connect_type) = (options.name.clone(), options.connect_type);
         let hello = Request::Hello { versions: vec![geom_ipc::VERSION], name, connect_type, token };
@@ -110,7 +135,8 @@ impl Client {
     /// # Errors
     /// Where the service is gone, or kept no session.
     pub fn resume(&mut self) -> Result<(), Error> {
-        *self = Self::open(&self.options, Some(self.welcome.token.clone()))?;
+        let token = Some(self.welcome.token.clone());
+        *self = Self::open(&self.options, token, self.interrupt.clone())?;
         Ok(())
     }
 
@@ -119,7 +145,7 @@ impl Client {
     /// # Errors
     /// As [`Self::connect`].
     pub fn begin_again(&mut self) -> Result<(), Error> {
-        *self = Self::open(&self.options, None)?;
+        *self = Self::open(&self.options, None, self.interrupt.clone())?;
         Ok(())
     }
 
@@ -163,15 +189,16 @@ impl Client {
         let deadline = Instant::now() + self.options.timeout;
         let mut rest = line.as_slice();
         while !rest.is_empty() {
-            match self.stream.write(rest) {
+            // A C program would be ended by SIGPIPE, which Rust's ignore.
+            match send(&self.stream, rest, SendFlags::NOSIGNAL) {
                 Ok(count) => rest = rest.get(count..).unwrap_or_default(),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                Err(Errno::AGAIN) => {
                     if !writable(&[self.stream.as_fd()], Some(deadline))? {
                         return Err(Error::TimedOut(self.options.timeout));
                     }
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                Err(Errno::INTR) => {}
+                Err(Errno::PIPE) => {
                     // What it said before it hung up tells why.
                     let _ = self.dispatch();
                     if self.replies.iter().any(|reply| reply.id.is_none()) {
@@ -179,7 +206,7 @@ impl Client {
                     }
                     return Err(Error::Gone(self.ended));
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(std::io::Error::from(error).into()),
             }
         }
         Ok(id)
@@ -218,9 +245,9 @@ impl Client {
                     self.received += message.bytes as u64;
                     self.frames.extend(buffer.get(..message.bytes).unwrap_or_default());
                 }
-                Err(rustix::io::Errno::AGAIN) => break,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::CONNRESET) => {
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => {}
+                Err(Errno::CONNRESET) => {
                     gone = true;
                     break;
                 }
@@ -342,7 +369,28 @@ impl Client {
 
     /// Waits for something to read; false where none comes in time.
     fn wait(&self, deadline: Instant) -> Result<bool, Error> {
-        Ok(readable(&[self.stream.as_fd()], Some(deadline))?)
+        let Some(interrupt) = &self.interrupt else {
+            return Ok(readable(&[self.stream.as_fd()], Some(deadline))?);
+        };
+        let came = readable(&[self.stream.as_fd(), interrupt.as_fd()], Some(deadline))?;
+        if came && readable(&[interrupt.as_fd()], Some(Instant::now()))? {
+            return Err(Error::Gone(None));
+        }
+        Ok(came)
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if self.welcome.version == 0 {
+            return;
+        }
+        // Who is not there any more, or has not read for so long, need not hear it.
+        let goodbye = serde_json::to_vec(&FromClient { id: self.next + 1, request: Request::Goodbye });
+        if let Ok(mut line) = goodbye {
+            line.push(b'\n');
+            let _ = send(&self.stream, &line, SendFlags::NOSIGNAL);
+        }
     }
 }
 

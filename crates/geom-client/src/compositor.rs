@@ -44,6 +44,8 @@ pub struct Config {
     pub socket: Option<PathBuf>,
     /// What this program is called among the service's clients; otherwise `window_title`.
     pub name: Option<String>,
+    /// Of a session that is resumed ([`Compositor::token`]); a new one begins where the service has not kept it.
+    pub token: Option<String>,
     /// Seconds that starting may take, the first frame included; 30 by default.
     pub start_timeout: Option<f64>,
     /// Seconds that an answer may take; 10 by default.
@@ -112,6 +114,7 @@ impl Compositor {
             socket: config.socket.clone(),
             name: config.name.clone().or_else(|| config.window_title.clone()).unwrap_or_default(),
             connect_type: config.connect_type,
+            token: config.token.clone(),
             timeout: seconds("timeout", config.timeout, 10)?,
         };
         Ok(Self { config, start_timeout, options, running: Mutex::default() })
@@ -217,6 +220,14 @@ impl Compositor {
     /// Whether it was started, and its session goes on.
     pub fn is_running(&self) -> bool {
         self.running().as_ref().is_some_and(|running| running.session.ended().is_none())
+    }
+
+    /// What resumes the session from another process, should this one be killed.
+    ///
+    /// # Errors
+    /// [`Error::NotStarted`].
+    pub fn token(&self) -> Result<String, Error> {
+        Ok(self.session()?.token())
     }
 
     fn session(&self) -> Result<Arc<Session>, Error> {

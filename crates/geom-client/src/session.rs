@@ -41,8 +41,11 @@ enum Order {
 pub struct Session {
     orders: Sender<Order>,
     wake: Arc<OwnedFd>,
+    /// Ends the keeper's waiting for a service that does not answer.
+    leave: Arc<OwnedFd>,
     timeout: Duration,
     ended: Arc<Mutex<Option<End>>>,
+    token: Arc<Mutex<String>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -52,14 +55,15 @@ impl Session {
     /// # Errors
     /// Where no service answers, or it refuses.
     pub fn connect(options: &ConnectOptions) -> Result<Self, Error> {
-        let client = Client::connect(options)?;
-        let wake = Arc::new(
-            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(std::io::Error::from)?,
-        );
+        let mut client = Client::connect(options)?;
+        let (wake, leave) = (signal()?, signal()?);
+        client.interrupt = Some(leave.clone());
         let (orders, receiver) = channel();
         let ended = Arc::new(Mutex::new(None));
+        let token = Arc::new(Mutex::new(client.welcome().token.clone()));
         let mut keeper = Keeper {
             client,
+            token: token.clone(),
             down: None,
             orders: receiver,
             wake: wake.clone(),
@@ -73,7 +77,7 @@ impl Session {
             losses: 0,
         };
         let thread = std::thread::Builder::new().name("geom-session".into()).spawn(move || keeper.run())?;
-        Ok(Self { orders, wake, timeout: options.timeout, ended, thread: Some(thread) })
+        Ok(Self { orders, wake, leave, timeout: options.timeout, ended, token, thread: Some(thread) })
     }
 
     /// Asks and waits for the answer.
@@ -109,6 +113,11 @@ impl Session {
         *self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What resumes the session from another process ([`ConnectOptions::token`]), should this one be killed.
+    pub fn token(&self) -> String {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn order(&self, order: Order) {
         // A keeper that has ended answers by hanging up.
         let _ = self.orders.send(order);
@@ -126,11 +135,16 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        let _ = rustix::io::write(&self.leave, &1u64.to_ne_bytes());
         self.order(Order::End);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
+}
+
+fn signal() -> std::io::Result<Arc<OwnedFd>> {
+    Ok(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
 }
 
 /// A broken connection: when it is tried next, and the pause that leads there.
@@ -163,6 +177,7 @@ struct Keeper {
     orders: Receiver<Order>,
     wake: Arc<OwnedFd>,
     ended: Arc<Mutex<Option<End>>>,
+    token: Arc<Mutex<String>>,
     asked: HashMap<u64, Asker>,
     /// Orders that came while the connection was broken.
     held: Vec<Order>,
@@ -181,9 +196,14 @@ impl Keeper {
                 break reason;
             }
         };
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+        self.mark_ended(reason);
         self.fail_all(reason);
         self.listeners.end(reason);
+    }
+
+    /// Before anyone hears of the end: who does may ask at once.
+    fn mark_ended(&self, reason: End) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
     }
 
     /// One wait and what follows from it.
@@ -208,10 +228,8 @@ impl Keeper {
 
     fn carry_out(&mut self, order: Order) -> Result<(), End> {
         match order {
-            Order::End => {
-                self.send(Request::Goodbye, Asker::Nobody)?;
-                Err(None)
-            }
+            // The client says goodbye when it is dropped.
+            Order::End => Err(None),
             order if self.down.is_some() => {
                 self.held.push(order);
                 Ok(())
@@ -251,8 +269,9 @@ impl Keeper {
             }
             Err(error) => {
                 // A reader that is too slow for so long does not read at all.
+                let after = self.broken(None);
                 asker.fail(error);
-                self.broken(None)
+                after
             }
         }
     }
@@ -333,12 +352,13 @@ impl Keeper {
     fn broken(&mut self, reason: End) -> Result<(), End> {
         let connect_type = self.client.welcome().connect_type.unwrap_or_default();
         self.losses += 1;
-        self.fail_all(reason);
         // Who was told to go does not come back.
         let told = matches!(reason, Some(EndReason::Ordered | EndReason::NotAllowed | EndReason::OverLimit));
         if told || connect_type.is_final(self.losses) {
+            self.mark_ended(reason);
             return Err(reason);
         }
+        self.fail_all(reason);
         self.down = Some(Retry { next: Instant::now(), pause: FIRST_PAUSE });
         Ok(())
     }
@@ -354,6 +374,10 @@ impl Keeper {
         match resumed {
             Ok(()) => {
                 self.down = None;
+                self.token
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone_from(&self.client.welcome().token);
                 (self.heard, self.asked_for_life) = (Instant::now(), None);
                 if self.subscribed {
                     self.listeners.tell(&Event::StreamLost);

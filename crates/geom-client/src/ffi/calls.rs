@@ -22,7 +22,7 @@ pub const GEOM_KEEP_CONNECTION_OPEN: u32 = 2;
 pub struct geom_compositor(pub(super) Compositor);
 
 /// What a program wishes. Set it to GEOM_CONFIG_INIT and then what is wished; null and 0 are the defaults. All but
-/// `connect_type`, `socket`, `name` and the times are of a service that is started, and not of one that runs already.
+/// `connect_type`, `socket`, `name`, `token` and the times are of a service that is started, and not of one that runs already.
 #[repr(C)]
 pub struct geom_config {
     /// sizeof(geom_config): later versions add fields at the end.
@@ -55,6 +55,8 @@ pub struct geom_config {
     pub socket: *const c_char,
     /// What this program is called among the service's clients; the window title without.
     pub name: *const c_char,
+    /// Of a session to resume (geom_compositor_token()); a new one begins where the service has not kept it.
+    pub token: *const c_char,
 }
 
 /// A list of strings that a null pointer ends.
@@ -110,6 +112,7 @@ impl geom_config {
                 executable: path(self.executable, "executable")?,
                 socket: path(self.socket, "socket")?,
                 name: text(self.name, "name")?,
+                token: text(self.token, "token")?,
                 start_timeout: seconds(self.start_timeout_ms),
                 timeout: seconds(self.timeout_ms),
             })
@@ -279,7 +282,22 @@ pub unsafe extern "C" fn geom_compositor_request(
     })
 }
 
-/// Frees what geom_compositor_request() gave. Null is fine.
+/// What resumes the session from another process, should this one be killed; freed by geom_string_free().
+///
+/// # Safety
+/// The handle is of geom_compositor_new(); `token` has room.
+#[no_mangle]
+pub unsafe extern "C" fn geom_compositor_token(
+    compositor: *mut geom_compositor,
+    token: *mut *mut c_char,
+) -> geom_status {
+    // SAFETY: the caller's promise.
+    call(|| unsafe {
+        give(token, c_string(&object(compositor, "compositor")?.0.token()?).into_raw(), "token")
+    })
+}
+
+/// Frees what geom_compositor_request() and geom_compositor_token() gave. Null is fine.
 ///
 /// # Safety
 /// The string is null or of this library, and used no more.

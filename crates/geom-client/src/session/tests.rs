@@ -201,3 +201,17 @@ fn a_silent_service_is_asked_and_then_given_up() -> Result<(), Failed> {
     assert!(matches!(session.request(Request::Status), Err(Error::Gone(Some(EndReason::LostHeartbeat)))));
     Ok(())
 }
+
+#[test]
+fn a_session_that_waits_for_a_mute_service_ends_at_once() -> Result<(), Failed> {
+    let service = Service::new()?;
+    let (session, peer) = service.connect(ConnectType::KEEP_CONNECTION_OPEN, LONG)?;
+    drop(peer);
+    // It says hello again, and nobody answers.
+    let mut mute = service.accept()?;
+    mute.hello()?;
+    let begun = Instant::now();
+    drop(session);
+    assert!(begun.elapsed() < Duration::from_secs(10), "the end waited for an answer");
+    Ok(())
+}
