@@ -3,7 +3,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 export RUST_BACKTRACE ?= 0
 
-.PHONY: help run test lint bench build clean
+.PHONY: help run test lint bench fuzz build clean
 
 help:
 	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -33,6 +33,10 @@ bench: ## measure beside sway and cage; target/bench/results.json and table.md
 	@lab/kernel/build.sh >/dev/null
 	$(CARGO) build --release --workspace
 	target/release/geom-lab-bench --compositor target/release/geom_compositor --out target/bench
+
+fuzz: ## look for bytes that break what must hold; SECONDS_EACH=60
+	@tools/packages.sh build
+	@tools/fuzz.sh
 
 clean: ## remove what was built here; the lab kernel's cache stays
 	$(CARGO) clean

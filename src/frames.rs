@@ -5,7 +5,6 @@ use std::time::Duration;
 use smithay::desktop::utils::{
     send_frames_surface_tree, take_presentation_feedback_surface_tree, OutputPresentationFeedback,
 };
-use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use smithay::reexports::wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::Kind;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{IsAlive, Monotonic, Time};
@@ -58,7 +57,7 @@ impl State {
             }
             Action::Disarm => {
                 if let Some(timer) = scanout.timer.take() {
-                    self.handle.remove(timer);
+                    self.timers.cancel(timer);
                 }
             }
         }
@@ -89,32 +88,24 @@ impl State {
 
     /// Sets a display's timer.
     fn arm(&mut self, name: &str, now: Duration, at: Duration, event: Event) {
-        let owned = name.to_owned();
+        let stale = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut());
+        if let Some(stale) = stale.and_then(|scanout| scanout.timer.take()) {
+            self.timers.cancel(stale);
+        }
         if at <= now {
-            let scanout = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut());
-            if let Some(stale) = scanout.and_then(|scanout| scanout.timer.take()) {
-                self.handle.remove(stale);
-            }
             // In this turn of the loop, after all that has arrived was read.
-            self.handle.insert_idle(move |state| state.redraw_event(&owned, event));
+            self.due.push_back((name.to_owned(), event));
             return;
         }
-        let timer = Timer::from_deadline(self.instant(at));
-        let inserted = self.handle.insert_source(timer, move |_, (), state: &mut State| {
+        let owned = name.to_owned();
+        let timer = self.timers.at(at, move |state| {
             if let Some(scanout) = state.screens.get_mut(&owned).and_then(|screen| screen.scanout.as_mut()) {
                 scanout.timer = None;
             }
             state.redraw_event(&owned, event);
-            TimeoutAction::Drop
         });
-        match inserted {
-            Ok(token) => {
-                let scanout = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut());
-                if let Some(stale) = scanout.and_then(|scanout| scanout.timer.replace(token)) {
-                    self.handle.remove(stale);
-                }
-            }
-            Err(error) => warn!(display = name, %error, "no timer for the next frame"),
+        if let Some(scanout) = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut()) {
+            scanout.timer = Some(timer);
         }
     }
 
@@ -162,19 +153,14 @@ impl State {
         let Some(scanout) = scanout.filter(|scanout| scanout.target == Target::Memory) else { return };
         let at = scanout.clock.estimate(now);
         let owned = name.to_owned();
-        let timer = Timer::from_deadline(self.instant(at));
-        let inserted = self.handle.insert_source(timer, move |_, (), state: &mut State| {
+        self.timers.at(at, move |state| {
             let scanout = state.screens.get_mut(&owned).and_then(|screen| screen.scanout.as_mut());
             if let Some(scanout) = scanout.filter(|scanout| scanout.redraw.awaits_vblank()) {
                 scanout.sequence += 1;
                 let sequence = scanout.sequence;
                 state.frame_shown(&owned, at, sequence, Kind::empty());
             }
-            TimeoutAction::Drop
         });
-        if let Err(error) = inserted {
-            warn!(display = name, %error, "no timer for a virtual vblank");
-        }
     }
 
     /// Takes from the seen surfaces whom to tell when the submitted frame is shown.
@@ -202,6 +188,12 @@ impl State {
             Ok(flips) => flips,
             Err(error) => {
                 warn!(gpu = %device.path.display(), %error, "page flips can't be read");
+                // An unplugged one would be ready for ever, until udev tells that it is gone.
+                if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) {
+                    if let Err(error) = self.reactor.remove(&device.card) {
+                        warn!(gpu = %device.path.display(), %error, "the GPU is watched still");
+                    }
+                }
                 return;
             }
         };

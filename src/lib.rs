@@ -5,6 +5,7 @@
 //!
 //! - [`options`]: the command line. [`config`]: the configuration file.
 //! - [`run`]: from start to end. [`state`]: what all callbacks share.
+//! - [`reactor`], [`timers`]: what is waited for.
 //! - [`road`]: probe, plan, test commit, commit, publish. [`frames`]: redraw states at work.
 //! - [`session`]: seat, signals, programs. [`backend`]: real or virtual monitors.
 //! - [`gpu`]: DRM devices, commits, buffers. [`display`]: plans and displays. [`scanout`]: pace,
@@ -25,6 +26,7 @@ pub mod gpu;
 pub mod input;
 pub mod options;
 pub mod protocols;
+pub mod reactor;
 pub mod render;
 pub mod road;
 pub mod run;
@@ -32,3 +34,4 @@ pub mod scanout;
 pub mod session;
 pub mod shell;
 pub mod state;
+pub mod timers;

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 
 use geom_ipc::Event as IpcEvent;
-use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use tracing::{debug, error, info, warn};
 
 use crate::backend::Backend;
@@ -93,13 +92,8 @@ impl State {
         }
         let delay = DENIAL_DELAY * 2u32.pow(self.denials - 1);
         warn!(?delay, "not master of a GPU; trying again");
-        let again = self.handle.insert_source(Timer::from_duration(delay), |_, (), state| {
-            state.reconfigure("not master before");
-            TimeoutAction::Drop
-        });
-        if let Err(error) = again {
-            warn!(%error, "no timer to try again");
-        }
+        let at = self.now() + delay;
+        self.timers.at(at, |state| state.reconfigure("not master before"));
     }
 
     fn plan(&mut self) -> Plan {
@@ -203,7 +197,7 @@ impl State {
             if let Some(screen) = self.screens.get_mut(name) {
                 if let Some(scanout) = screen.scanout.take() {
                     if let Some(timer) = scanout.timer {
-                        self.handle.remove(timer);
+                        self.timers.cancel(timer);
                     }
                     retired.push(scanout);
                 }
@@ -221,7 +215,7 @@ impl State {
                 let scanout = Scanout::new(solved.target, &screen.output, size, solved.mode.refresh);
                 if let Some(old) = screen.scanout.replace(scanout) {
                     if let Some(timer) = old.timer {
-                        self.handle.remove(timer);
+                        self.timers.cancel(timer);
                     }
                     retired.push(old);
                 }
@@ -256,14 +250,8 @@ impl State {
             Action::Vanish => {
                 let Some(global) = screen.global.take() else { return };
                 self.display_handle.disable_global::<Self>(global.clone());
-                let inserted =
-                    self.handle.insert_source(Timer::from_duration(GLOBAL_GRACE), move |_, (), state| {
-                        state.display_handle.remove_global::<State>(global.clone());
-                        TimeoutAction::Drop
-                    });
-                if let Err(error) = inserted {
-                    warn!(%error, "no timer to destroy a wl_output");
-                }
+                let at = self.now() + GLOBAL_GRACE;
+                self.timers.at(at, move |state| state.display_handle.remove_global::<Self>(global));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! From start to end: builds the state, runs the event loop, says how it ended.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 use smithay::reexports::calloop::generic::Generic;
@@ -9,10 +10,10 @@ use smithay::reexports::wayland_server::Display;
 use tracing::{info, warn};
 
 use crate::backend::{headless::Headless, Backend};
-use crate::clients::listen;
 use crate::config::watch::Watch;
 use crate::config::{self, Config, Problem, DEFAULT_PATH};
 use crate::options::{BackendChoice, Options};
+use crate::reactor::{Reactor, Source};
 use crate::session::descriptors::raise_limit;
 use crate::session::{programs, readiness, signals};
 use crate::state::State;
@@ -21,6 +22,8 @@ use crate::state::State;
 pub struct Compositor {
     pub event_loop: EventLoop<'static, State>,
     pub state: State,
+    /// What the last wait brought; kept for its memory.
+    ready: Vec<Source>,
 }
 
 fn read_config(options: &Options) -> (Config, Option<PathBuf>, Vec<Problem>) {
@@ -45,14 +48,14 @@ impl Compositor {
         let (mut config, path, problems) = read_config(&options);
         options.override_config(&mut config);
         let handle = event_loop.handle();
-        let mut state =
-            State::new(display, handle.clone(), event_loop.get_signal(), options, config, path.clone())?;
+        let reactor = Reactor::new().context("create the reactor (epoll, timerfd)")?;
+        reactor.add(&event_loop, Source::Calloop).context("watch the event loop")?;
+        let mut state = State::new(display, handle.clone(), reactor, options, config, path.clone())?;
         state.report(&problems);
-        state.watch_clients()?;
         if let Some(path) = path {
             watch(&handle, &path);
         }
-        Ok(Self { event_loop, state })
+        Ok(Self { event_loop, state, ready: Vec::new() })
     }
 
     /// Starts the backend that the options name or the machine has.
@@ -75,15 +78,34 @@ impl Compositor {
         Ok(())
     }
 
+    /// Waits for something to happen, `most` at the longest, and does what follows from it.
+    ///
+    /// # Errors
+    /// Where waiting itself fails.
+    pub fn turn(&mut self, most: Option<Duration>) -> Result<()> {
+        let Self { event_loop, state, ready } = self;
+        state.reactor.wait(state.timers.next(), most, ready).context("wait for events (epoll)")?;
+        for source in ready.drain(..) {
+            match source {
+                Source::Calloop => {
+                    event_loop.dispatch(Some(Duration::ZERO), state).context("the event loop")?;
+                }
+                source => state.serve(source),
+            }
+        }
+        state.end_turn();
+        Ok(())
+    }
+
     /// Runs until [`State::stop`].
     ///
     /// # Errors
     /// Where the service has to end for a reason that is an error.
     pub fn run(mut self) -> Result<()> {
-        // The start may have found that there is nothing to run for.
-        if !self.state.is_stopping() {
-            let running = self.event_loop.run(None, &mut self.state, |state| state.turn());
-            running.context("the event loop")?;
+        // What the start left to draw and to say.
+        self.state.end_turn();
+        while !self.state.is_stopping() {
+            self.turn(None)?;
         }
         match self.state.failure.take() {
             Some(reason) => bail!(reason),
@@ -93,8 +115,28 @@ impl Compositor {
 }
 
 impl State {
-    /// The end of each turn of the loop: what was said goes out.
-    pub fn turn(&mut self) {
+    fn serve(&mut self, source: Source) {
+        match source {
+            Source::Client(id) => self.read_wayland(id),
+            Source::Gpu(id) => self.read_page_flips(id),
+            Source::Listener(place) => self.accept(place),
+            Source::Timers => {
+                self.reactor.timer_ended();
+                let now = self.now();
+                while let Some(action) = self.timers.pop(now) {
+                    action(self);
+                }
+            }
+            // Compositor::turn() has the loop.
+            Source::Calloop => {}
+        }
+    }
+
+    /// The end of each turn: what changed is drawn, what was said goes out.
+    pub fn end_turn(&mut self) {
+        while let Some((display, event)) = self.due.pop_front() {
+            self.redraw_event(&display, event);
+        }
         self.turn_began = None;
         self.collect_ended();
         self.shell.popups.cleanup();
@@ -133,7 +175,7 @@ pub fn run(options: Options) -> Result<()> {
     let descriptors = raise_limit();
     let mut compositor = Compositor::new(options)?;
     signals::listen(&compositor.event_loop.handle())?;
-    compositor.state.clients.addresses = listen::listen(&compositor.event_loop.handle())?;
+    compositor.state.listen()?;
     compositor.start_backend()?;
     if compositor.state.failure.is_none() {
         readiness::ready(&format!("{} displays lit", compositor.state.screens.lit().len()));

@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use geom_ipc::Event as IpcEvent;
 use smithay::input::{Seat, SeatState};
-use smithay::reexports::calloop::{LoopHandle, LoopSignal};
+use smithay::reexports::calloop::LoopHandle;
 use smithay::reexports::input::Device;
 use smithay::reexports::wayland_server::{Display, DisplayHandle};
 use smithay::utils::{Clock, Monotonic};
@@ -25,7 +25,10 @@ use crate::input::keys::Chord;
 use crate::input::pointer::PointerState;
 use crate::options::Options;
 use crate::protocols::Protocols;
+use crate::reactor::Reactor;
+use crate::scanout::redraw::Event as RedrawEvent;
 use crate::shell::Shell;
+use crate::timers::Timers;
 
 /// What went wrong lately, for the diagnostic screen.
 #[derive(Debug, Default)]
@@ -60,10 +63,11 @@ pub struct State {
     pub display: Rc<RefCell<Display<State>>>,
     pub display_handle: DisplayHandle,
     pub handle: LoopHandle<'static, State>,
-    pub signal: LoopSignal,
+    pub reactor: Reactor,
+    pub timers: Timers<State>,
+    /// Displays whose redraw goes on in this turn, when all that has arrived was read.
+    pub due: VecDeque<(String, RedrawEvent)>,
     pub clock: Clock<Monotonic>,
-    /// The same moment on the timers' clock and on the monotonic one.
-    epoch: (Instant, Duration),
     /// See [`State::turn_time`].
     pub turn_began: Option<Duration>,
     pub options: Options,
@@ -100,7 +104,7 @@ impl State {
     pub fn new(
         display: Display<State>,
         handle: LoopHandle<'static, State>,
-        signal: LoopSignal,
+        reactor: Reactor,
         options: Options,
         config: Config,
         config_path: Option<PathBuf>,
@@ -127,8 +131,9 @@ impl State {
             display: Rc::new(RefCell::new(display)),
             display_handle,
             handle,
-            signal,
-            epoch: (Instant::now(), Clock::<Monotonic>::new().now().into()),
+            reactor,
+            timers: Timers::default(),
+            due: VecDeque::new(),
             turn_began: None,
             clock: Clock::new(),
             options,
@@ -141,7 +146,7 @@ impl State {
             pointer,
             devices: Vec::new(),
             exit_chord: None,
-            clients: Clients::new().context("watch for clients (epoll)")?,
+            clients: Clients::default(),
             backend: Backend::None,
             troubles,
             denials: 0,
@@ -173,12 +178,6 @@ impl State {
                 now
             }
         }
-    }
-
-    /// A time of the monotonic clock as timers take it.
-    pub fn instant(&self, time: Duration) -> Instant {
-        let (instant, clock) = self.epoch;
-        instant + time.saturating_sub(clock)
     }
 
     fn read_exit_chord(&mut self) {
@@ -231,7 +230,6 @@ impl State {
             info!("stopping");
             self.dismiss_all();
         }
-        self.signal.stop();
     }
 
     pub fn is_stopping(&self) -> bool {

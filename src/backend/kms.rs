@@ -7,8 +7,7 @@ use smithay::backend::libinput::{LibinputInputBackend, LibinputSessionInterface}
 use smithay::backend::session::libseat::LibSeatSession;
 use smithay::backend::session::{Event as SessionEvent, Session};
 use smithay::backend::udev::{UdevBackend, UdevEvent};
-use smithay::reexports::calloop::generic::Generic;
-use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction, RegistrationToken};
+use smithay::reexports::calloop::LoopHandle;
 use smithay::reexports::input::Libinput;
 use smithay::reexports::rustix::fs::OFlags;
 use tracing::{debug, error, info, warn};
@@ -16,6 +15,7 @@ use tracing::{debug, error, info, warn};
 use crate::backend::Backend;
 use crate::gpu::device::Gpu;
 use crate::gpu::discovery::{sort, Candidate};
+use crate::reactor::{Reactor, Source};
 use crate::scanout::redraw::Event;
 use crate::session;
 use crate::state::State;
@@ -24,7 +24,6 @@ use crate::state::State;
 pub struct GpuEntry {
     pub gpu: Gpu,
     candidate: Candidate,
-    token: RegistrationToken,
 }
 
 /// The seat and what it gives.
@@ -73,12 +72,7 @@ impl Kms {
         Ok((Self { session, gpus: Vec::new(), paused, libinput }, present))
     }
 
-    fn open(
-        &mut self,
-        handle: &LoopHandle<'static, State>,
-        candidate: Candidate,
-        state: &crate::config::Config,
-    ) -> Result<()> {
+    fn open(&mut self, reactor: &Reactor, candidate: Candidate, state: &crate::config::Config) -> Result<()> {
         let path = candidate.path.clone();
         let id = candidate.id;
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
@@ -98,16 +92,9 @@ impl Kms {
                 return Err(error.into());
             }
         };
-        let source = Generic::new(gpu.card.clone(), Interest::READ, Mode::Level);
-        let token = handle
-            .insert_source(source, move |_, _, state| {
-                state.read_page_flips(id);
-                Ok(PostAction::Continue)
-            })
-            .map_err(|error| error.error)
-            .context("watch the GPU for page flips")?;
+        reactor.add(&gpu.card, Source::Gpu(id)).context("watch the GPU for page flips")?;
         let connected = gpu.objects.connectors.iter().filter(|connector| connector.state.connected).count();
-        self.gpus.push(GpuEntry { gpu, candidate: Candidate { connected, ..candidate }, token });
+        self.gpus.push(GpuEntry { gpu, candidate: Candidate { connected, ..candidate } });
         self.sort();
         Ok(())
     }
@@ -151,7 +138,7 @@ impl State {
         let path = candidate.path.clone();
         let firmware = candidate.firmware;
         let Backend::Kms(kms) = &mut self.backend else { return Ok(()) };
-        if let Err(error) = kms.open(&self.handle, candidate, &self.config) {
+        if let Err(error) = kms.open(&self.reactor, candidate, &self.config) {
             warn!(gpu = %path.display(), "GPU left out: {error:#}");
             self.troubles.add(format!("{}: {error}", path.display()));
             return Err(error);
@@ -173,7 +160,9 @@ impl State {
         let Backend::Kms(kms) = &mut self.backend else { return };
         let Some(place) = kms.gpus.iter().position(|entry| entry.gpu.id == id) else { return };
         let entry = kms.gpus.remove(place);
-        self.handle.remove(entry.token);
+        if let Err(error) = self.reactor.remove(&entry.gpu.card) {
+            debug!(%error, "the GPU was not watched any more");
+        }
         // Everything that holds the device goes first: scanouts, buffers, the renderer.
         self.reconfigure("GPU gone");
         let GpuEntry { gpu, .. } = entry;

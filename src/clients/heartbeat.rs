@@ -164,6 +164,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::clients::laws;
 
     const SECOND: Duration = Duration::from_secs(1);
     const TERMS: Terms = Terms {
@@ -231,50 +232,8 @@ mod tests {
         /// Whatever happens in whatever order.
         #[test]
         fn any_history(terms in terms(), history in prop::collection::vec((event(), 0u64..30_000), 1..200)) {
-            let mut now = SECOND;
-            let mut connection = Connection::Accepted { since: now };
-            let mut suspected = false;
-            for (event, later) in history {
-                now += Duration::from_millis(later);
-                let before = connection;
-                let (next, action) = connection.on(event, now, &terms);
-                connection = next;
-                match action {
-                    Action::Suspect => {
-                        prop_assert!(!suspected, "shown twice");
-                        // Never before it had its time to answer.
-                        let Connection::Unresponsive { pinged, .. } = connection else {
-                            return Err(TestCaseError::fail("suspected and not unresponsive"));
-                        };
-                        prop_assert!(now >= pinged + terms.unresponsive);
-                        suspected = true;
-                    }
-                    Action::Trust => {
-                        prop_assert!(suspected, "trusted and never suspected");
-                        suspected = false;
-                    }
-                    Action::Lose | Action::Close(_) => suspected = false,
-                    Action::Ping => prop_assert!(terms.pingable),
-                    Action::Resume => {
-                        let was_lost = matches!(before, Connection::Lost { .. });
-                        prop_assert!(was_lost);
-                    }
-                    Action::None => {}
-                }
-                if event == Event::Heard {
-                    let live = !matches!(before, Connection::Lost { .. } | Connection::Closed(_));
-                    prop_assert_eq!(live, connection == Connection::Alive { heard: now, pinged: None });
-                }
-                if matches!(before, Connection::Closed(_)) {
-                    prop_assert_eq!((connection, action), (before, Action::None));
-                }
-                // What was due has been done: no deadline that is past and stays, or the loop would spin.
-                if event == Event::Deadline {
-                    let spins = connection.deadline(&terms).is_some_and(|deadline| deadline <= now)
-                        && connection == before;
-                    prop_assert!(!spins, "{connection:?} at {now:?}");
-                }
-            }
+            let history = history.into_iter().map(|(event, later)| (event, Duration::from_millis(later)));
+            prop_assert_eq!(laws::hold(&terms, history), Ok(()));
         }
 
         /// A bounded number of deadlines leads to a state without one, or to being heard of again.

@@ -1,22 +1,23 @@
 //! Listening sockets: our own, or passed in by systemd; accepting from them, and refusing.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use rustix::io::Errno;
 use rustix::net::{accept_with, SocketFlags};
-use smithay::reexports::calloop::generic::Generic;
-use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction};
 use smithay::reexports::wayland_server::ListeningSocket;
 use tracing::{info, warn};
 
 use geom_ipc::{ClientKind, EndReason, ErrorKind};
 
 use super::limits::Refusal;
+use crate::reactor::Source;
 use crate::state::State;
 
 /// A socket that clients connect to.
@@ -75,11 +76,11 @@ pub struct Addresses {
 const NO_FOLDER: &str = "XDG_RUNTIME_DIR must name a folder that this user may write to, \
      usually /run/user/<uid> (a login session or RuntimeDirectory= provides it)";
 
-/// Opens the listening sockets and accepts from them.
+/// Opens the listening sockets, Wayland's and then the control socket.
 ///
 /// # Errors
 /// Where a socket can't be made, or another instance serves the control socket.
-pub fn listen(handle: &LoopHandle<'static, State>) -> Result<Addresses> {
+fn open() -> Result<(Addresses, Listener, Listener)> {
     let mut addresses = Addresses::default();
     let (mut wayland, mut control) = (None, None);
     for (name, socket) in passed(std::process::id(), |name| std::env::var(name).ok()) {
@@ -111,10 +112,7 @@ pub fn listen(handle: &LoopHandle<'static, State>) -> Result<Addresses> {
             Listener::Control(bind_control(&addresses.control)?, addresses.control.clone())
         }
     };
-    accept_from(handle, wayland, ClientKind::Wayland)?;
-    accept_from(handle, control, ClientKind::Control)?;
-    info!(address = addresses.wayland, control = %addresses.control.display(), "accepting clients");
-    Ok(addresses)
+    Ok((addresses, wayland, control))
 }
 
 /// Our own control socket: where the environment says, or in the runtime folder.
@@ -143,30 +141,57 @@ fn bind_control(path: &Path) -> Result<UnixListener> {
     Ok(socket)
 }
 
-fn accept_from(handle: &LoopHandle<'static, State>, listener: Listener, kind: ClientKind) -> Result<()> {
-    let mut reserve = reserve();
-    let source = Generic::new(listener, Interest::READ, Mode::Level);
-    let inserted = handle.insert_source(source, move |_, listener, state| {
+/// A socket that is accepted from.
+pub struct Listening {
+    listener: Listener,
+    kind: ClientKind,
+    /// A descriptor kept for saying no when there is no other.
+    reserve: Cell<Option<File>>,
+}
+
+impl State {
+    /// Opens the listening sockets and accepts from them.
+    ///
+    /// # Errors
+    /// Where a socket can't be made, or another instance serves the control socket.
+    pub fn listen(&mut self) -> Result<()> {
+        let (addresses, wayland, control) = open()?;
+        for (listener, kind) in [(wayland, ClientKind::Wayland), (control, ClientKind::Control)] {
+            let place = self.clients.listeners.len() as u64;
+            self.reactor.add(&listener, Source::Listener(place)).context("listen for clients")?;
+            let listening = Listening { listener, kind, reserve: Cell::new(reserve()) };
+            self.clients.listeners.push(Rc::new(listening));
+        }
+        info!(address = addresses.wayland, control = %addresses.control.display(), "accepting clients");
+        self.clients.addresses = addresses;
+        Ok(())
+    }
+
+    /// Newcomers wait at a listening socket.
+    pub fn accept(&mut self, place: u64) {
+        let listening = usize::try_from(place).ok().and_then(|place| self.clients.listeners.get(place));
+        let Some(listening) = listening.cloned() else { return };
+        let Listening { listener, kind, reserve } = &*listening;
         // So many a turn: others have their turn as well.
         for _ in 0..64 {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            match accept_with(&**listener, flags) {
+            match accept_with(listener, flags) {
                 Ok(fd) => {
-                    state.newcomer(UnixStream::from(fd), kind, None);
+                    self.newcomer(UnixStream::from(fd), *kind, None);
                 }
                 Err(Errno::AGAIN) => break,
                 // The newcomer left meanwhile.
                 Err(Errno::CONNABORTED | Errno::INTR) => {}
                 Err(error @ (Errno::MFILE | Errno::NFILE)) => {
-                    // It stays readable until it is accepted: a descriptor kept for this takes it and lets go.
+                    // It stays readable until it is accepted: the reserve takes it and lets go.
                     drop(reserve.take());
-                    if let Ok(fd) = accept_with(&**listener, flags) {
+                    if let Ok(fd) = accept_with(listener, flags) {
                         let message = "the service has no descriptor left".to_owned();
                         let refusal = Refusal { reason: EndReason::OverLimit, message };
-                        refuse(UnixStream::from(fd), kind, &refusal);
+                        refuse(UnixStream::from(fd), *kind, &refusal);
                     }
-                    reserve = self::reserve();
-                    state.clients.refused += 1;
+                    reserve.set(self::reserve());
+                    self.clients.refused += 1;
                     warn!(%error, "a newcomer was refused: no descriptor left; raise LimitNOFILE=");
                     break;
                 }
@@ -176,10 +201,7 @@ fn accept_from(handle: &LoopHandle<'static, State>, listener: Listener, kind: Cl
                 }
             }
         }
-        Ok(PostAction::Continue)
-    });
-    inserted.map_err(|error| error.error).context("listen for clients")?;
-    Ok(())
+    }
 }
 
 fn reserve() -> Option<File> {

@@ -1,16 +1,10 @@
 //! Connections at work: newcomers, what they send, their deadlines.
 
-use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use anyhow::Context;
 use geom_ipc::{ClientKind, EndReason, Event as IpcEvent};
-use rustix::event::epoll;
-use smithay::reexports::calloop::generic::Generic;
-use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
-use smithay::reexports::calloop::{Interest, Mode, PostAction};
 use smithay::utils::SERIAL_COUNTER;
 use smithay::wayland::shell::xdg::ShellClient;
 use tracing::{debug, info, warn};
@@ -23,6 +17,7 @@ use super::record::{Link, Record, WaylandLink};
 use super::{ClientData, SEND_BUFFER};
 use crate::config::LossPolicy;
 use crate::control::link::ControlLink;
+use crate::reactor::Source;
 use crate::state::State;
 
 impl State {
@@ -70,32 +65,12 @@ impl State {
 
     fn wayland_link(&mut self, id: u64, stream: UnixStream, sandboxed: bool) -> std::io::Result<Link> {
         let descriptor = stream.as_raw_fd();
-        // The kernel takes it out of the set when the Wayland library closes it (epoll(7)).
-        epoll::add(&self.clients.sockets, &stream, epoll::EventData::new_u64(id), epoll::EventFlags::IN)?;
+        // It goes out of the reactor when the Wayland library closes it.
+        self.reactor.add(&stream, Source::Client(id))?;
         let data = ClientData { id, sandboxed, ended: self.clients.ended.clone(), ..ClientData::default() };
         let client = self.display_handle.insert_client(stream, Arc::new(data))?;
         client.set_max_buffer_size(&self.display_handle, SEND_BUFFER);
         Ok(Link::Wayland(WaylandLink { client: client.id(), descriptor, shell: None }))
-    }
-
-    /// Watches the Wayland clients' sockets.
-    ///
-    /// # Errors
-    /// Without a descriptor to spare.
-    pub fn watch_clients(&mut self) -> anyhow::Result<()> {
-        let sockets = self.clients.sockets.clone();
-        let source = Generic::new(sockets.clone(), Interest::READ, Mode::Level);
-        let inserted = self.handle.insert_source(source, move |_, _, state| {
-            let mut events = [const { MaybeUninit::uninit() }; 64];
-            let now = rustix::event::Timespec::default();
-            let (ready, _) = epoll::wait(&sockets, &mut events, Some(&now))?;
-            for event in ready {
-                state.read_wayland(event.data.u64());
-            }
-            Ok(PostAction::Continue)
-        });
-        inserted.map_err(|error| error.error).context("watch for requests of clients")?;
-        Ok(())
     }
 
     fn control_link(&mut self, id: u64, stream: UnixStream) -> std::io::Result<Link> {
@@ -105,7 +80,7 @@ impl State {
     }
 
     /// Reads a Wayland client's requests.
-    fn read_wayland(&mut self, id: u64) {
+    pub fn read_wayland(&mut self, id: u64) {
         let record = self.clients.records.get_mut(&id);
         let Some(client) = record.and_then(Record::wayland).map(|link| link.client.clone()) else { return };
         self.clients.current = Some(id);
@@ -238,23 +213,18 @@ impl State {
     /// One timer for all connections, set to the first deadline.
     fn arm_heartbeats(&mut self) {
         let Some(next) = self.clients.deadlines.next() else { return };
-        if let Some((armed, token)) = self.clients.timer.take() {
+        if let Some((armed, timer)) = self.clients.timer.take() {
             if armed <= next {
-                self.clients.timer = Some((armed, token));
+                self.clients.timer = Some((armed, timer));
                 return;
             }
-            self.handle.remove(token);
+            self.timers.cancel(timer);
         }
-        let timer = Timer::from_deadline(self.instant(next));
-        let inserted = self.handle.insert_source(timer, |_, (), state: &mut State| {
+        let timer = self.timers.at(next, |state| {
             state.clients.timer = None;
             state.deadlines_due();
-            TimeoutAction::Drop
         });
-        match inserted {
-            Ok(token) => self.clients.timer = Some((next, token)),
-            Err(error) => warn!(%error, "no timer for heartbeats"),
-        }
+        self.clients.timer = Some((next, timer));
     }
 
     fn deadlines_due(&mut self) {

@@ -6,6 +6,7 @@
 pub mod deadlines;
 pub mod ending;
 pub mod heartbeat;
+pub mod laws;
 pub mod limits;
 pub mod listen;
 pub mod manager;
@@ -18,7 +19,6 @@ use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use smithay::reexports::calloop::RegistrationToken;
 use smithay::reexports::wayland_server::backend::{ClientData as BackendData, ClientId, DisconnectReason};
 use smithay::reexports::wayland_server::Client;
 use smithay::wayland::compositor::CompositorClientState;
@@ -26,9 +26,10 @@ use tracing::error;
 
 use self::deadlines::Deadlines;
 use self::limits::Counts;
-use self::listen::Addresses;
+use self::listen::{Addresses, Listening};
 use self::peer::Peer;
 use self::record::Record;
+use crate::timers::Timer;
 
 /// Ids of Wayland clients that the library has let go of, and why.
 type Ended = Arc<Mutex<Vec<(u64, DisconnectReason)>>>;
@@ -63,14 +64,14 @@ impl BackendData for ClientData {
 }
 
 /// All connections.
+#[derive(Default)]
 pub struct Clients {
-    /// An epoll of the Wayland clients' sockets.
-    sockets: Rc<OwnedFd>,
+    listeners: Vec<Rc<Listening>>,
     pub addresses: Addresses,
     pub records: BTreeMap<u64, Record>,
     last: u64,
     deadlines: Deadlines,
-    timer: Option<(heartbeat::Time, RegistrationToken)>,
+    timer: Option<(heartbeat::Time, Timer)>,
     counts: Counts,
     processes: HashMap<i32, Weak<OwnedFd>>,
     ended: Ended,
@@ -92,27 +93,6 @@ pub const SEND_BUFFER: usize = 1 << 20;
 const PLACES: usize = 1024;
 
 impl Clients {
-    /// # Errors
-    /// Without a descriptor to spare.
-    pub fn new() -> std::io::Result<Self> {
-        let sockets = rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC)?;
-        Ok(Self {
-            sockets: Rc::new(sockets),
-            addresses: Addresses::default(),
-            records: BTreeMap::new(),
-            last: 0,
-            deadlines: Deadlines::default(),
-            timer: None,
-            counts: Counts::default(),
-            processes: HashMap::new(),
-            ended: Ended::default(),
-            refused: 0,
-            subscribers: BTreeSet::new(),
-            current: None,
-            places: HashMap::new(),
-        })
-    }
-
     /// What clients have to set as `WAYLAND_DISPLAY`.
     pub fn address(&self) -> &str {
         &self.addresses.wayland

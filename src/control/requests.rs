@@ -1,7 +1,6 @@
 //! What each request does.
 
 use geom_ipc::{Answer, DisplayChange, EndReason, Error, ErrorKind, Request};
-use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::wayland::seat::WaylandFocus;
 use tracing::info;
@@ -257,12 +256,7 @@ impl State {
             }
             self.queue_redraw(&name);
         }
-        let timer = Timer::from_deadline(self.instant(until));
-        let inserted = self.handle.insert_source(timer, |_, (), state: &mut Self| {
-            state.end_identification();
-            TimeoutAction::Drop
-        });
-        inserted.map_err(|error| Error::new(ErrorKind::Failed, format!("no timer: {error}")))?;
+        self.timers.at(until, Self::end_identification);
         Ok(Answer::Done)
     }
 

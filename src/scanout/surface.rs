@@ -13,7 +13,6 @@ use smithay::backend::renderer::utils::{Buffer, CommitCounter};
 use smithay::backend::renderer::{Bind, ImportAll, ImportMem, Renderer as SmithayRenderer, Texture};
 use smithay::desktop::utils::OutputPresentationFeedback;
 use smithay::output::Output;
-use smithay::reexports::calloop::RegistrationToken;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{Physical, Rectangle};
 use tracing::{debug, warn};
@@ -28,6 +27,7 @@ use crate::gpu::commit::{self, CursorPlane, Frame};
 use crate::gpu::device::Gpu;
 use crate::gpu::renderer::Renderer;
 use crate::render::scene::{Direct, Scene, BACKGROUND};
+use crate::timers::Timer;
 
 /// Where the picture goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub struct Scanout {
     pub redraw: Redraw,
     pub clock: FrameClock,
     /// The timer that the redraw state waits for.
-    pub timer: Option<RegistrationToken>,
+    pub timer: Option<Timer>,
     /// Surfaces that were told to draw at the last frame's end and have not committed since.
     pub awaited: Vec<WlSurface>,
     /// Clients waiting to hear when the submitted frame was shown.
