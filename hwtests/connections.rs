@@ -224,7 +224,7 @@ fn events_tell_the_story() -> Result<()> {
     world.machine.unplug("gpu0", 1)?;
     told("display Virtual-2 is dark")?;
     world.machine.signal(&red, 9)?;
-    told("is gone: left")?;
+    told("client 3 is gone: left")?;
     let text = std::fs::read_to_string(&events.log)?;
     // What came before the story is the question that made sure of the subscription.
     let story: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("display")).collect();

@@ -39,9 +39,6 @@ const COMMIT_TRIES: usize = 8;
 const DENIAL_TRIES: u32 = 6;
 const DENIAL_DELAY: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// A `wl_output` global is withdrawn at once and destroyed when clients have had time to notice.
-const GLOBAL_GRACE: std::time::Duration = std::time::Duration::from_secs(5);
-
 impl State {
     /// Runs the road. `cause` is for the log.
     pub fn reconfigure(&mut self, cause: &str) {
@@ -248,10 +245,9 @@ impl State {
             Action::None => {}
             Action::Appear => screen.global = Some(screen.output.create_global::<Self>(&self.display_handle)),
             Action::Vanish => {
-                let Some(global) = screen.global.take() else { return };
-                self.display_handle.disable_global::<Self>(global.clone());
-                let at = self.now() + GLOBAL_GRACE;
-                self.timers.at(at, move |state| state.display_handle.remove_global::<Self>(global));
+                if let Some(global) = screen.global.take() {
+                    self.withdraw(global);
+                }
             }
         }
     }

@@ -150,6 +150,7 @@ impl State {
         }
         info!(client = id, ?reason, "client disconnected");
         self.publish_event(&IpcEvent::ClientGone { client: id, reason });
+        self.destroy_withdrawn();
         self.stop_when_left();
     }
 

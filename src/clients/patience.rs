@@ -35,6 +35,7 @@ impl State {
         if dropped {
             self.refresh_keyboard(id);
         }
+        self.destroy_withdrawn();
         self.redraw_client(id);
         self.tell_client(id, |client| IpcEvent::ClientState { client });
     }

@@ -7,7 +7,7 @@ mod decoration;
 mod dmabuf;
 mod fractional_scale;
 mod layer_shell;
-mod output;
+pub mod output;
 mod presentation;
 mod primary_selection;
 mod seat;
@@ -49,6 +49,7 @@ pub struct Protocols {
     pub data_device: DataDeviceState,
     pub primary_selection: PrimarySelectionState,
     _output: OutputManagerState,
+    pub withdrawn: output::Withdrawn,
     _decoration: XdgDecorationState,
     _viewporter: ViewporterState,
     _fractional_scale: FractionalScaleManagerState,
@@ -73,6 +74,7 @@ impl Protocols {
             data_device: DataDeviceState::new::<State>(display),
             primary_selection: PrimarySelectionState::new::<State>(display),
             _output: OutputManagerState::new_with_xdg_output::<State>(display),
+            withdrawn: output::Withdrawn::default(),
             _decoration: XdgDecorationState::new::<State>(display),
             _viewporter: ViewporterState::new::<State>(display),
             _fractional_scale: FractionalScaleManagerState::new::<State>(display),

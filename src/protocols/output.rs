@@ -1,12 +1,71 @@
 //! wl_output and xdg-output: displays, as clients see them.
 
+use std::time::Duration;
+
 use smithay::delegate_output;
 use smithay::output::Output;
+use smithay::reexports::wayland_server::backend::GlobalId;
 use smithay::reexports::wayland_server::protocol::wl_output::WlOutput;
 use smithay::wayland::output::OutputHandler;
 use smithay::wayland::seat::WaylandFocus;
 
+use crate::clients::record::{Link, Record};
 use crate::state::State;
+
+/// So long clients may still bind what was withdrawn: they hear of it after they heard of the global itself.
+const GRACE: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(5) };
+
+/// Globals that are announced no more, and live until every client must know.
+#[derive(Default)]
+pub struct Withdrawn {
+    globals: Vec<GlobalId>,
+    /// A timer will look at them.
+    awaited: bool,
+}
+
+#[cfg(test)]
+impl Withdrawn {
+    pub fn is_empty(&self) -> bool {
+        self.globals.is_empty()
+    }
+}
+
+impl State {
+    /// Takes a display's global back: at once for newcomers, later for those who may be binding it.
+    pub fn withdraw(&mut self, global: GlobalId) {
+        self.display_handle.disable_global::<Self>(global.clone());
+        let at = self.now() + GRACE;
+        self.timers.at(at, move |state| {
+            state.protocols.withdrawn.globals.push(global);
+            state.destroy_withdrawn();
+        });
+    }
+
+    /// Destroys what was withdrawn, once every client has read so. One that hangs reads of the global only when it goes on, and
+    /// would be thrown out for binding what is no more: its answer, or its end, comes back here.
+    pub fn destroy_withdrawn(&mut self) {
+        if self.protocols.withdrawn.globals.is_empty() || self.protocols.withdrawn.awaited {
+            return;
+        }
+        let wayland = |record: &&Record| matches!(record.link, Link::Wayland(_));
+        let clients = || self.clients.records.values().filter(wayland);
+        if clients().any(Record::is_unresponsive) {
+            return;
+        }
+        if clients().any(|record| record.queued() > 0) {
+            self.protocols.withdrawn.awaited = true;
+            let at = self.now() + GRACE;
+            self.timers.at(at, |state| {
+                state.protocols.withdrawn.awaited = false;
+                state.destroy_withdrawn();
+            });
+            return;
+        }
+        for global in std::mem::take(&mut self.protocols.withdrawn.globals) {
+            self.display_handle.remove_global::<Self>(global);
+        }
+    }
+}
 
 impl OutputHandler for State {
     /// A client that binds a display's output late learns which of its windows are there.
