@@ -12,6 +12,9 @@ use crate::config::LossPolicy;
 use crate::shell::windows::{traits, Managed};
 use crate::state::State;
 
+/// From the first departures to giving back the memory of all.
+const REST: std::time::Duration = std::time::Duration::from_secs(1);
+
 impl State {
     /// The connection that a Wayland object belongs to.
     pub fn client_of(resource: &impl Resource) -> Option<u64> {
@@ -151,7 +154,23 @@ impl State {
         info!(client = id, ?reason, "client disconnected");
         self.publish_event(&IpcEvent::ClientGone { client: id, reason });
         self.destroy_withdrawn();
+        self.give_memory_back();
         self.stop_when_left();
+    }
+
+    /// After a crowd has left, once for all of it.
+    fn give_memory_back(&mut self) {
+        if !self.clients.is_bloated() {
+            return;
+        }
+        self.clients.resting = true;
+        let at = self.now() + REST;
+        self.timers.at(at, |state| {
+            state.clients.resting = false;
+            state.clients.peak = state.clients.records.len();
+            // SAFETY: it moves nothing that is in use (malloc_trim(3)).
+            unsafe { libc::malloc_trim(0) };
+        });
     }
 
     /// Ends the service when all Wayland clients have left, who are asked to, or at the deadline for that.

@@ -25,14 +25,14 @@ impl State {
     /// came through.
     pub fn newcomer(&mut self, stream: UnixStream, kind: ClientKind, context: Option<&str>) -> Option<u64> {
         let now = self.now();
-        let peer = match Peer::of(&stream) {
+        let own = self.clients.own_user;
+        let peer = match Peer::of(&stream, own) {
             Ok(peer) => self.clients.share_process(peer),
             Err(error) => {
                 warn!(%error, "a newcomer's credentials can't be read");
                 return None;
             }
         };
-        let own = rustix::process::geteuid().as_raw();
         let newcomer = Newcomer { pid: peer.pid, uid: peer.uid, gid: peer.gid, groups: &peer.groups };
         if let Err(refusal) = self.clients.counts.admit(&self.config.clients.limits, newcomer, own, now) {
             self.clients.refused += 1;
@@ -58,6 +58,7 @@ impl State {
         let mut record = Record::new(id, peer, now, self.connect_type(), link);
         record.context = context.map(str::to_owned);
         self.clients.records.insert(id, record);
+        self.clients.peak = self.clients.peak.max(self.clients.records.len());
         self.set_deadline(id);
         self.tell_client(id, |client| IpcEvent::ClientConnected { client });
         Some(id)

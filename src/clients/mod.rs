@@ -64,11 +64,15 @@ impl BackendData for ClientData {
 }
 
 /// All connections.
-#[derive(Default)]
 pub struct Clients {
+    /// The service's.
+    pub own_user: u32,
     listeners: Vec<Rc<Listening>>,
     pub addresses: Addresses,
     pub records: BTreeMap<u64, Record>,
+    /// The most records since memory was last given back, and whether it is about to be.
+    peak: usize,
+    resting: bool,
     last: u64,
     deadlines: Deadlines,
     timer: Option<(heartbeat::Time, Timer)>,
@@ -89,8 +93,34 @@ pub struct Clients {
 /// minutes. libwayland's own default of 4 kB lets a moving mouse kill a client that hangs for a second.
 pub const SEND_BUFFER: usize = 1 << 20;
 
+/// So many connections are worth giving memory back for, some 10 KiB each.
+const CROWD: usize = 128;
+
 /// So many places are kept.
 const PLACES: usize = 1024;
+
+impl Default for Clients {
+    fn default() -> Self {
+        Self {
+            own_user: rustix::process::geteuid().as_raw(),
+            listeners: Vec::new(),
+            addresses: Addresses::default(),
+            records: BTreeMap::new(),
+            peak: 0,
+            resting: false,
+            last: 0,
+            deadlines: Deadlines::default(),
+            timer: None,
+            counts: Counts::default(),
+            processes: HashMap::new(),
+            ended: Ended::default(),
+            refused: 0,
+            subscribers: BTreeSet::new(),
+            current: None,
+            places: HashMap::new(),
+        }
+    }
+}
 
 impl Clients {
     /// What clients have to set as `WAYLAND_DISPLAY`.
@@ -125,6 +155,12 @@ impl Clients {
     #[cfg(test)]
     pub fn is_quiet(&self) -> bool {
         self.records.is_empty() && self.deadlines.next().is_none() && self.counts.is_empty()
+    }
+
+    /// Whether so many have left that what the allocator keeps of them should go back to the system. glibc gives back only what
+    /// lies at the heap's end.
+    fn is_bloated(&self) -> bool {
+        !self.resting && self.peak >= CROWD && self.records.len() <= self.peak / 2
     }
 
     fn next_id(&mut self) -> u64 {

@@ -11,20 +11,17 @@ pub struct Peer {
     pub pid: i32,
     pub uid: u32,
     pub gid: u32,
-    /// Supplementary groups.
+    /// Supplementary groups; of root and of the service's own user they are not asked for, who may anything.
     pub groups: Vec<u32>,
     /// The process itself, which no reuse of its number can change.
     pub process: Option<Rc<OwnedFd>>,
     pub executable: Option<String>,
 }
 
-/// Socket options that libc's crates do not wrap (socket(7), unix(7)).
-fn socket_option<const N: usize>(
-    socket: &impl AsFd,
-    option: libc::c_int,
-    buffer: &mut [u32; N],
-) -> Option<usize> {
-    let mut length = (N * size_of::<u32>()) as libc::socklen_t;
+/// Socket options that libc's crates do not wrap (socket(7), unix(7)): how many words the kernel wrote, or, as an error, how many
+/// it would have.
+fn socket_option(socket: &impl AsFd, option: libc::c_int, buffer: &mut [u32]) -> Result<usize, usize> {
+    let mut length = size_of_val(buffer) as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` bytes to `buffer`, which has so many.
     let result = unsafe {
         libc::getsockopt(
@@ -35,22 +32,40 @@ fn socket_option<const N: usize>(
             &mut length,
         )
     };
-    (result == 0).then_some(length as usize / size_of::<u32>())
+    let words = length as usize / size_of::<u32>();
+    if result == 0 {
+        Ok(words)
+    } else {
+        Err(words)
+    }
+}
+
+/// Of the process that connected: as many as it has.
+fn supplementary_groups(socket: &impl AsFd) -> Vec<u32> {
+    let mut groups = vec![0u32; 32];
+    let asked = socket_option(socket, libc::SO_PEERGROUPS, &mut groups).or_else(|needed| {
+        // Too little room says how much there has to be (NGROUPS_MAX is 65,536).
+        groups.resize(needed.min(1 << 16), 0);
+        socket_option(socket, libc::SO_PEERGROUPS, &mut groups)
+    });
+    groups.truncate(asked.unwrap_or(0));
+    groups
 }
 
 impl Peer {
+    /// `own` is the service's user.
+    ///
     /// # Errors
     /// Where the socket has no credentials: it is no Unix stream socket.
-    pub fn of(socket: &impl AsFd) -> std::io::Result<Self> {
+    pub fn of(socket: &impl AsFd, own: u32) -> std::io::Result<Self> {
         let credentials = rustix::net::sockopt::socket_peercred(socket)?;
         let pid = credentials.pid.as_raw_nonzero().get();
-        let mut list = [0u32; 64];
-        let groups = socket_option(socket, libc::SO_PEERGROUPS, &mut list);
-        let groups = list.get(..groups.unwrap_or(0)).unwrap_or_default().to_vec();
+        let uid = credentials.uid.as_raw();
+        let groups = if uid == own || uid == 0 { Vec::new() } else { supplementary_groups(socket) };
         let executable = std::fs::read_link(format!("/proc/{pid}/exe"));
         Ok(Self {
             pid,
-            uid: credentials.uid.as_raw(),
+            uid,
             gid: credentials.gid.as_raw(),
             groups,
             process: process(socket, credentials.pid).map(Rc::new),
@@ -92,7 +107,7 @@ impl Peer {
 /// socket is fresh.
 fn process(socket: &impl AsFd, pid: Pid) -> Option<OwnedFd> {
     let mut fd = [0u32];
-    if socket_option(socket, libc::SO_PEERPIDFD, &mut fd) == Some(1) {
+    if socket_option(socket, libc::SO_PEERPIDFD, &mut fd) == Ok(1) {
         // SAFETY: the kernel made this descriptor for us just now.
         return Some(unsafe { OwnedFd::from_raw_fd(fd[0] as i32) });
     }
@@ -121,9 +136,12 @@ mod tests {
     #[test]
     fn a_pair_s_peer_is_this_process() -> std::io::Result<()> {
         let (mut ours, theirs) = UnixStream::pair()?;
-        let peer = Peer::of(&theirs)?;
+        // As if the service were another's: its groups are asked for.
+        let peer = Peer::of(&theirs, u32::MAX)?;
         assert_eq!(peer.pid, std::process::id() as i32);
         assert_eq!(peer.uid, rustix::process::geteuid().as_raw());
+        let own = rustix::process::getgroups()?;
+        assert_eq!(peer.groups, own.iter().map(|group| group.as_raw()).collect::<Vec<_>>());
         assert!(!peer.has_ended());
         assert_eq!(unread(ours.as_raw_fd()), 0);
         ours.write_all(b"unread")?;
@@ -138,7 +156,7 @@ mod tests {
         let process = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
         child.wait()?;
         let (ours, _theirs) = UnixStream::pair()?;
-        let peer = Peer { process: Some(Rc::new(process)), ..Peer::of(&ours)? };
+        let peer = Peer { process: Some(Rc::new(process)), ..Peer::of(&ours, 0)? };
         assert!(peer.has_ended());
         assert!(peer.kill().is_err());
         Ok(())

@@ -156,7 +156,7 @@ impl State {
         let peer = &record.peer;
         let in_group = |group: u32| peer.gid == group || peer.groups.contains(&group);
         peer.uid == 0
-            || peer.uid == rustix::process::geteuid().as_raw()
+            || peer.uid == self.clients.own_user
             || self.config.clients.control_group.is_some_and(in_group)
     }
 

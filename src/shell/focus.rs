@@ -97,7 +97,7 @@ impl State {
     }
 
     /// A layer surface that takes the keyboard from everyone (a lock, a launcher).
-    fn exclusive_layer(&self) -> Option<WlSurface> {
+    pub(super) fn exclusive_layer(&self) -> Option<WlSurface> {
         self.screens.lit().into_iter().find_map(|screen| {
             let layers = layer_map_for_output(&screen.output);
             let wants = |layer: &&LayerSurface| {

@@ -196,6 +196,8 @@ impl State {
             } else if managed.toplevel().is_some_and(|toplevel| !toplevel.is_initial_configure_sent()) {
                 managed.home = self.choose_home(&managed);
                 managed.shown_on = self.stand_in(managed.home.as_deref());
+                // The newest window gets the keyboard: told at once, it need not draw its first picture twice.
+                managed.window.set_activated(self.exclusive_layer().is_none());
                 self.configure_window(&managed);
                 self.shell.unmapped[place] = managed;
             }

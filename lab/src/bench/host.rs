@@ -14,6 +14,7 @@ use geom_ipc::{ConnectType, ConnectionState, Event, Request};
 use rustix::event::epoll;
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
+use crate::bare;
 use crate::contestants::Contestant;
 use crate::report::Results;
 
@@ -22,6 +23,13 @@ const CONNECTIONS: usize = 10_000;
 const DESCRIPTORS: u64 = 11_000;
 const CONFIG: &str =
     "[clients]\nconnections = 20000\nper_user = 20000\nper_process = 20000\naccept_rate = 20000\n";
+
+/// Kilobytes of a process's resident memory.
+pub fn resident(pid: u32) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    rss.split_whitespace().next().and_then(|word| word.parse().ok()).context("VmRSS")
+}
 
 /// A service of our own, ended when dropped.
 struct Service {
@@ -65,15 +73,11 @@ impl Service {
 
     /// Processor seconds, and kilobytes of resident memory.
     fn cost(&self) -> Result<(f64, f64)> {
-        let of = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.process.id()));
-        let stat = of("stat")?;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let ticks =
             |place: usize| fields.get(place).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
-        let status = of("status")?;
-        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-        let rss = rss.split_whitespace().next().and_then(|word| word.parse().ok()).context("VmRSS")?;
-        Ok(((ticks(11) + ticks(12)) / 100.0, rss))
+        Ok(((ticks(11) + ticks(12)) / 100.0, resident(self.process.id())?))
     }
 }
 
@@ -85,7 +89,7 @@ impl Drop for Service {
 }
 
 /// Idle Wayland clients, as bytes: they bind xdg_wm_base and answer its pings, and do nothing else.
-struct Crowd {
+pub struct Crowd {
     epoll: std::os::fd::OwnedFd,
     streams: Vec<UnixStream>,
     /// Who has bound; and who does not answer.
@@ -106,7 +110,7 @@ const REGISTRY: u32 = 2;
 const WM_BASE: u32 = 3;
 
 impl Crowd {
-    fn new(socket: &Path, count: usize) -> Result<Self> {
+    pub fn new(socket: &Path, count: usize) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let mut crowd = Self { epoll, streams: Vec::new(), bound: 0, deaf: None, pinged: None, answered: 0 };
         for index in 0..count {
@@ -215,7 +219,9 @@ pub fn connections(compositor: &Path, results: &mut Results) -> Result<()> {
     let descriptors = service.descriptors()?;
     let mut crowd = Crowd::new(&service.folder.path().join(address), CONNECTIONS)?;
     let (_, after) = service.cost()?;
-    results.add("memory a connection, library included", "KiB", ours, (after - before) / CONNECTIONS as f64);
+    let each = (after - before) / CONNECTIONS as f64;
+    results.add("memory a connection, library included", "KiB", ours, each);
+    results.add("memory a connection, the manager's own", "KiB", ours, each - bare::memory(CONNECTIONS)?);
     // Two rounds of heartbeats: connecting is over by the first.
     crowd.attend(Duration::from_secs(12))?;
     let (cpu, _) = service.cost()?;
@@ -253,6 +259,8 @@ pub fn connections(compositor: &Path, results: &mut Results) -> Result<()> {
         ensure!(Instant::now() < deadline, "clients that left are connected still");
         while control.next_event(Duration::from_millis(10))?.is_some() {}
     }
+    // A second after the first departures it gives memory back.
+    std::thread::sleep(Duration::from_secs(3));
     let left = service.descriptors()? - descriptors;
     results.add("descriptors left of 20,000 connections", "count", ours, left);
     let (_, rss) = service.cost()?;

@@ -1,6 +1,7 @@
 //! `make bench`: this compositor, sway and cage in the same machine, each with its software
 //! renderer, the same mode and the same clients; measured from outside.
 
+mod bare;
 mod contestants;
 mod host;
 mod measure;
@@ -8,7 +9,7 @@ mod report;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 
 use contestants::Contestant;
@@ -17,8 +18,8 @@ use contestants::Contestant;
 #[derive(Parser)]
 struct Options {
     /// The compositor to measure.
-    #[arg(long)]
-    compositor: PathBuf,
+    #[arg(long, required_unless_present = "serve_bare")]
+    compositor: Option<PathBuf>,
     /// How often everything is measured.
     #[arg(long, default_value_t = 3)]
     repeats: usize,
@@ -26,26 +27,34 @@ struct Options {
     #[arg(long)]
     host_only: bool,
     /// Where results.json and table.md go.
-    #[arg(long)]
-    out: PathBuf,
+    #[arg(long, required_unless_present = "serve_bare")]
+    out: Option<PathBuf>,
+    /// Serve Wayland clients at this socket with the library alone.
+    #[arg(long, hide = true)]
+    serve_bare: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
     let options = Options::parse();
+    if let Some(socket) = &options.serve_bare {
+        return bare::serve(socket);
+    }
+    let (compositor, out) =
+        options.compositor.as_ref().zip(options.out.as_ref()).context("--compositor and --out")?;
     let mut results = report::Results::default();
     for repeat in 0..if options.host_only { 0 } else { options.repeats } {
         // Each goes first once, so that none has the warmer caches each time.
         for place in 0..Contestant::ALL.len() {
             let contestant = Contestant::ALL[(repeat + place) % Contestant::ALL.len()];
             println!("round {} of {}: {}", repeat + 1, options.repeats, contestant.name());
-            measure::all(contestant, &options.compositor, &mut results)?;
+            measure::all(contestant, compositor, &mut results)?;
             // What took minutes is kept whatever comes.
-            results.write(&options.out)?;
+            results.write(out)?;
         }
     }
     for repeat in 0..options.repeats {
         println!("round {} of {}: connections on the host", repeat + 1, options.repeats);
-        host::connections(&options.compositor, &mut results)?;
+        host::connections(compositor, &mut results)?;
     }
-    results.write(&options.out)
+    results.write(out)
 }

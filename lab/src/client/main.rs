@@ -59,6 +59,9 @@ pub struct Options {
     /// End after so many shown frames, with their figures.
     #[arg(long)]
     pub frames: Option<u32>,
+    /// Connect so many times, one after the other, and tell the median time to the first window's size.
+    #[arg(long)]
+    pub connects: Option<u32>,
     /// Open a dialog of this size in the inverse colour.
     #[arg(long, value_parser = size)]
     pub dialog: Option<(i32, i32)>,
@@ -197,6 +200,18 @@ fn main() -> Result<()> {
     if options.garbage {
         return send_garbage();
     }
+    if let Some(count) = options.connects {
+        return connect_repeatedly(&options, count);
+    }
+    let (mut app, mut queue) = open(options)?;
+    while !app.closed {
+        queue.blocking_dispatch(&mut app)?;
+    }
+    Ok(())
+}
+
+/// Connects and opens the windows; the size of the first is still to come.
+fn open(options: Options) -> Result<(App, EventQueue<App>)> {
     let timing = timing::Timing::new(options.frames);
     let connection = Connection::connect_to_env().context("connect to the compositor")?;
     let mut queue: EventQueue<App> = connection.new_event_queue();
@@ -222,9 +237,21 @@ fn main() -> Result<()> {
     queue.roundtrip(&mut app)?;
     queue.roundtrip(&mut app)?;
     app.open(&handle)?;
-    while !app.closed {
-        queue.blocking_dispatch(&mut app)?;
+    Ok((app, queue))
+}
+
+fn connect_repeatedly(options: &Options, count: u32) -> Result<()> {
+    let mut times = Vec::new();
+    for _ in 0..count {
+        let (mut app, mut queue) = open(Options { frames: Some(u32::MAX), ..options.clone() })?;
+        while app.timing.configured_ms().is_none() {
+            queue.blocking_dispatch(&mut app)?;
+        }
+        times.extend(app.timing.configured_ms());
     }
+    times.sort_by(f64::total_cmp);
+    let median = times.get(times.len() / 2).context("no connection was asked for")?;
+    println!("figures configured_ms={median:.3}");
     Ok(())
 }
 
