@@ -33,6 +33,14 @@ pub enum Source {
 const KIND: u32 = 61;
 
 impl Source {
+    /// The Wayland client's connection, where it is one.
+    pub fn client(self) -> Option<u64> {
+        match self {
+            Self::Client(id) => Some(id),
+            _ => None,
+        }
+    }
+
     /// As the kernel keeps it: what it is in the three highest bits, and which of those in the rest. Numbers of connections count
     /// from 1, and device numbers have 32 bits.
     fn pack(self) -> u64 {

@@ -85,6 +85,7 @@ impl Compositor {
     pub fn turn(&mut self, most: Option<Duration>) -> Result<()> {
         let Self { event_loop, state, ready } = self;
         state.reactor.wait(state.timers.next(), most, ready).context("wait for events (epoll)")?;
+        state.read_crowd(ready);
         for source in ready.drain(..) {
             match source {
                 Source::Calloop => {

@@ -20,6 +20,12 @@ use crate::control::link::ControlLink;
 use crate::reactor::Source;
 use crate::state::State;
 
+/// The connection that a shell object belongs to.
+struct ShellOf(u64);
+
+/// So few clients are read one by one.
+const A_FEW: usize = 16;
+
 impl State {
     /// Takes a connected socket, or tells it why not. Its connection's id. `context` is the sandbox's whose socket it
     /// came through.
@@ -80,6 +86,27 @@ impl State {
         Ok(Link::Control(Box::new(control)))
     }
 
+    /// Reads many clients at once, where many are ready and all of them are known: the library looks at every client that there
+    /// is after each reading, and so once for all of these.
+    pub fn read_crowd(&mut self, ready: &mut Vec<Source>) {
+        if ready.len() < A_FEW {
+            return;
+        }
+        let known = |id: &u64| self.clients.records.get(id).is_some_and(Record::has_shell);
+        let crowd: Vec<u64> = ready.iter().filter_map(|source| source.client()).filter(known).collect();
+        if crowd.len() < A_FEW {
+            return;
+        }
+        ready.retain(|source| source.client().is_none_or(|id| !crowd.contains(&id)));
+        let display = self.display.clone();
+        if let Err(error) = display.borrow_mut().dispatch_clients(self) {
+            warn!(%error, "clients can't be read");
+        }
+        for id in crowd {
+            self.heard(id);
+        }
+    }
+
     /// Reads a Wayland client's requests.
     pub fn read_wayland(&mut self, id: u64) {
         let record = self.clients.records.get_mut(&id);
@@ -100,11 +127,24 @@ impl State {
 
     /// A Wayland client bound xdg_wm_base: it can be pinged from now on.
     pub fn has_shell(&mut self, shell: ShellClient) {
+        // Read among many it is none that is new: it has another, by which it is asked.
         let Some(id) = self.clients.current else { return };
+        let noted = shell.with_data(|data| data.insert_if_missing(|| ShellOf(id)));
+        if let Err(error) = noted {
+            debug!(client = id, %error, "its shell is gone already");
+        }
         if let Some(link) = self.clients.records.get_mut(&id).and_then(Record::wayland) {
             link.shell = Some(shell);
         }
         self.set_deadline(id);
+    }
+
+    /// A Wayland client answered a ping.
+    pub fn shell_answered(&mut self, shell: &ShellClient) {
+        if let Ok(Some(id)) = shell.with_data(|data| data.get::<ShellOf>().map(|of| of.0)) {
+            self.answered(id);
+            self.heard(id);
+        }
     }
 
     /// A connection answered a ping.

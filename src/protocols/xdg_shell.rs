@@ -27,10 +27,8 @@ impl XdgShellHandler for State {
         self.has_shell(client);
     }
 
-    fn client_pong(&mut self, _client: ShellClient) {
-        if let Some(id) = self.clients.current {
-            self.answered(id);
-        }
+    fn client_pong(&mut self, client: ShellClient) {
+        self.shell_answered(&client);
     }
 
     fn new_toplevel(&mut self, toplevel: ToplevelSurface) {

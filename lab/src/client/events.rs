@@ -117,7 +117,7 @@ impl Dispatch<wl_registry::WlRegistry, ()> for App {
                     "wp_viewporter" => bind!(viewporter, 1),
                     "xdg_wm_base" => bind!(wm_base, 2),
                     "zwlr_layer_shell_v1" => bind!(layer_shell, 1),
-                    "wl_seat" => bind!(seat, 5),
+                    "wl_seat" => bind!(seat, 7),
                     "wl_output" => {
                         let output = registry.bind(name, version.min(4), queue, name);
                         app.outputs.push((output, String::new()));
