@@ -12,7 +12,7 @@ use smithay::reexports::input::Libinput;
 use smithay::reexports::rustix::fs::OFlags;
 use tracing::{debug, error, info, warn};
 
-use crate::backend::Backend;
+use crate::backend::{hotplug, Backend};
 use crate::gpu::device::Gpu;
 use crate::gpu::discovery::{sort, Candidate};
 use crate::reactor::{Reactor, Source};
@@ -24,6 +24,8 @@ use crate::state::State;
 pub struct GpuEntry {
     pub gpu: Gpu,
     candidate: Candidate,
+    /// Changes that the kernel told of itself, and udev has not yet.
+    ahead: u32,
 }
 
 /// The seat and what it gives.
@@ -69,6 +71,9 @@ impl Kms {
             })
             .map_err(|error| error.error)
             .context(registered)?;
+        if let Err(error) = hotplug::listen(handle) {
+            warn!(%error, "the kernel does not tell of cables; udev does, later");
+        }
         Ok((Self { session, gpus: Vec::new(), paused, libinput }, present))
     }
 
@@ -94,7 +99,7 @@ impl Kms {
         };
         reactor.add(&gpu.card, Source::Gpu(id)).context("watch the GPU for page flips")?;
         let connected = gpu.objects.connectors.iter().filter(|connector| connector.state.connected).count();
-        self.gpus.push(GpuEntry { gpu, candidate: Candidate { connected, ..candidate } });
+        self.gpus.push(GpuEntry { gpu, candidate: Candidate { connected, ..candidate }, ahead: 0 });
         self.sort();
         Ok(())
     }
@@ -185,17 +190,35 @@ impl State {
         match event {
             UdevEvent::Added { device_id, path } => self.gpu_added(device_id, &path),
             UdevEvent::Changed { device_id } => {
-                let probed = match self.backend.gpu_mut(device_id) {
-                    Some(gpu) => gpu.probe(),
-                    None => return,
-                };
-                if let Err(error) = probed {
-                    warn!(%error, "connectors can't be probed");
+                // What the kernel told was seen to; what of it was lost, or could not be heard, comes here.
+                match self.ahead(device_id) {
+                    Some(ahead) if *ahead > 0 => *ahead -= 1,
+                    _ => self.gpu_changed(device_id),
                 }
-                self.reconfigure("hotplug");
             }
             UdevEvent::Removed { device_id } => self.close_gpu(device_id),
         }
+    }
+
+    fn ahead(&mut self, id: u64) -> Option<&mut u32> {
+        let Backend::Kms(kms) = &mut self.backend else { return None };
+        kms.gpus.iter_mut().find(|entry| entry.gpu.id == id).map(|entry| &mut entry.ahead)
+    }
+
+    /// The kernel told of a change that udev will tell of.
+    pub fn heard_of(&mut self, id: u64) {
+        if let Some(ahead) = self.ahead(id) {
+            *ahead += 1;
+        }
+    }
+
+    /// A Gpu's connectors may have changed.
+    pub fn gpu_changed(&mut self, id: u64) {
+        let Some(gpu) = self.backend.gpu_mut(id) else { return };
+        if let Err(error) = gpu.probe() {
+            warn!(gpu = %gpu.path.display(), %error, "connectors can't be probed");
+        }
+        self.reconfigure("hotplug");
     }
 
     fn gpu_added(&mut self, id: u64, path: &Path) {

@@ -1,6 +1,7 @@
 //! What displays are made of: a machine's monitors, or memory.
 
 pub mod headless;
+mod hotplug;
 pub mod kms;
 
 use smithay::backend::renderer::pixman::PixmanRenderer;
