@@ -22,8 +22,8 @@ fn gpu(connectors: &[bool]) -> GpuSpec {
 }
 
 /// A machine with a seat and the programs; each case makes its GPU.
-fn machine(compositor: &Path) -> Result<Machine> {
-    let machine = Machine::boot(&BootOptions::default())?;
+fn machine(compositor: &Path, processors: u32) -> Result<Machine> {
+    let machine = Machine::boot(&BootOptions { processors, ..BootOptions::default() })?;
     Contestant::install(&machine, compositor)?;
     let seatd = machine.root("seatd", &["seatd", "-u", "nobody"], &[])?;
     machine.until_logged(&seatd, "seatd started")?;
@@ -108,24 +108,27 @@ fn until_written(machine: &Machine, output: &str, text: &str) -> Result<String> 
 }
 
 pub fn all(contestant: Contestant, compositor: &Path, results: &mut Results) -> Result<()> {
-    let machine = machine(compositor)?;
+    // What is counted in processor time, on one processor: on two, one that waits for a lock of the guest's kernel spins while
+    // the host runs the other, and that counts as its program's time.
+    let single = machine(compositor, 1)?;
     if contestant == Contestant::Floor {
-        return floor(&machine, results);
+        return floor(&single, results);
     }
-    startup(contestant, &machine, results)?;
-    at_rest(contestant, &machine, results)?;
     for case in ["full", "small"] {
-        animate(contestant, &machine, case, 1, results)?;
+        animate(contestant, &single, case, 1, results)?;
     }
-    connect(contestant, &machine, results)?;
-    plug(contestant, &machine, results)?;
     // cage spans one window over all monitors: nothing to compare there.
     if contestant != Contestant::Cage {
         for case in ["full", "small"] {
-            animate(contestant, &machine, case, 3, results)?;
+            animate(contestant, &single, case, 3, results)?;
         }
     }
-    Ok(())
+    connect(contestant, &single, results)?;
+    drop(single);
+    let machine = machine(compositor, 2)?;
+    startup(contestant, &machine, results)?;
+    at_rest(contestant, &machine, results)?;
+    plug(contestant, &machine, results)
 }
 
 fn startup(contestant: Contestant, machine: &Machine, results: &mut Results) -> Result<()> {
