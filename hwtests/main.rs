@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod connections;
+mod edid;
 mod hotplug;
 mod input;
 mod libraries;

@@ -5,9 +5,11 @@
 
 mod connection;
 mod control_frames;
+mod edid;
 
 pub use connection::connection;
 pub use control_frames::control_frames;
+pub use edid::edid;
 
 /// A broken law, in words.
 pub type Broken = String;
@@ -89,6 +91,11 @@ mod tests {
     #[test]
     fn control_frames_hold() -> Result<(), Failed> {
         corpus("control_frames", control_frames, 2000)
+    }
+
+    #[test]
+    fn edids_hold() -> Result<(), Failed> {
+        corpus("edid", edid, 2000)
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Commands to a running service, over its control socket.
 
+mod edid;
 mod tables;
 
 use std::io::{self, Write};
@@ -64,6 +65,8 @@ pub enum Command {
     Reload,
     /// End the service
     Stop,
+    /// Decode EDIDs from files: who the monitor is, and what it can do
+    Edid(edid::Files),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
     /// Write the manual pages into a folder
@@ -152,6 +155,7 @@ fn perform(command: Command) -> Result<(), Error> {
         Command::Status(output) => return show(output, &connect()?.status()?, tables::status),
         Command::Events(output) => return events(output),
         Command::Screenshot { display, file } => return screenshot(&display, &file),
+        Command::Edid(files) => return edid::run(&files),
         Command::Completions { shell } => {
             let mut command = Options::command();
             clap_complete::generate(shell, &mut command, "geom_compositor", &mut io::stdout());

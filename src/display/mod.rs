@@ -1,7 +1,8 @@
 //! Displays: what is present, what should be, what the kernel accepts, and what came of it.
 //!
-//! `plan`, `fallback`, `lifecycle` and `mode` are pure: no device, no clock, no Smithay.
+//! `edid`, `plan`, `fallback`, `lifecycle` and `mode` are pure: no device, no clock, no Smithay.
 
+pub mod edid;
 pub mod fallback;
 pub mod lifecycle;
 pub mod mode;

@@ -1,0 +1,116 @@
+//! `geom_compositor edid`: what files say of their monitors. It needs no running service.
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use geom_client::Error;
+use serde::Serialize;
+
+use crate::display::edid::{report, Edid};
+
+/// So much of a file is read: an EDID has 32 KiB at the most, and as text three characters a byte.
+const MOST: u64 = 256 << 10;
+
+/// Which files, and how to print them.
+#[derive(Debug, Clone, Args)]
+pub struct Files {
+    /// Binary (/sys/class/drm/card0-HDMI-A-1/edid) or hexadecimal; "-" is standard input
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Print JSON for programs: a list with an object a file
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Decoded {
+    file: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edid: Option<Edid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// Decodes each; one that is none is told as such, and the others are decoded all the same.
+///
+/// # Errors
+/// Where any file was none, after all were told.
+pub fn run(files: &Files) -> Result<(), Error> {
+    let decoded: Vec<Decoded> = files
+        .files
+        .iter()
+        .map(|file| match read(file) {
+            Ok(edid) => Decoded { file: file.clone(), edid: Some(edid), error: None },
+            Err(error) => Decoded { file: file.clone(), edid: None, error: Some(error) },
+        })
+        .collect();
+    let mut out = io::stdout().lock();
+    if files.json {
+        let text =
+            serde_json::to_string_pretty(&decoded).map_err(|error| Error::Protocol(error.to_string()))?;
+        writeln!(out, "{text}")?;
+    } else {
+        for (index, one) in decoded.iter().enumerate() {
+            if decoded.len() > 1 {
+                let space = if index > 0 { "\n" } else { "" };
+                writeln!(out, "{space}{}:", one.file.display())?;
+            }
+            if let Some(edid) = &one.edid {
+                write!(out, "{}", report::describe(edid))?;
+            }
+        }
+    }
+    let wrong: Vec<String> = decoded
+        .iter()
+        .filter_map(|one| Some(format!("{}: {}", one.file.display(), one.error.as_ref()?)))
+        .collect();
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::BadArgument(wrong.join("\n")))
+    }
+}
+
+fn read(file: &Path) -> Result<Edid, String> {
+    let mut bytes = Vec::new();
+    let read = if file == Path::new("-") {
+        io::stdin().lock().take(MOST).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(file).and_then(|file| file.take(MOST).read_to_end(&mut bytes))
+    };
+    read.map_err(|error| error.to_string())?;
+    let bytes = hexadecimal(&bytes).unwrap_or(bytes);
+    Edid::parse(&bytes).map_err(|error| error.to_string())
+}
+
+/// The bytes that a text of hexadecimal numbers means; none where it is no such text.
+fn hexadecimal(text: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(text).ok()?;
+    let text = text.replace("0x", " ");
+    let digits: Vec<u8> = text
+        .chars()
+        .filter(|character| !character.is_whitespace() && !matches!(character, ',' | ':'))
+        .map(|character| character.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect::<Option<_>>()?;
+    if digits.is_empty() || digits.len() % 2 != 0 {
+        return None;
+    }
+    Some(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_many_kinds_is_read() {
+        let wanted = Some(vec![0x00, 0xff, 0x4c]);
+        for text in ["00ff4c", "00 FF 4c\n", "0x00, 0xff, 0x4c", "00:ff:4c"] {
+            assert_eq!(hexadecimal(text.as_bytes()), wanted, "{text}");
+        }
+        for text in ["", "00f", "no", "\u{ff}"] {
+            assert_eq!(hexadecimal(text.as_bytes()), None, "{text}");
+        }
+    }
+}
