@@ -9,7 +9,7 @@ use anyhow::{ensure, Context, Result};
 use geom_compositor::display::edid::{Edid, Size, Source};
 
 /// Where an EDID comes from, and its bytes.
-fn corpus() -> Result<Vec<(String, Vec<u8>)>> {
+pub fn corpus() -> Result<Vec<(String, Vec<u8>)>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("hwtests/edid/corpus.jsonl");
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     text.lines()

@@ -4,6 +4,7 @@ mod bad_input;
 mod connections;
 mod edid;
 mod hotplug;
+mod identity;
 mod input;
 mod libraries;
 mod lights;

@@ -9,9 +9,11 @@ use tracing::{debug, error, info, warn};
 
 use crate::backend::Backend;
 use crate::config::ConnectType;
+use crate::display::identity::{Known, Monitor};
 use crate::display::lifecycle::{Action, Event as LifeEvent};
 use crate::display::mode::Mode;
 use crate::display::plan::{self, logical_size, Plan, PlannedDisplay, Target as PlanTarget};
+use crate::display::screen::Screen;
 use crate::gpu::device::Lit;
 use crate::scanout::redraw::Event;
 use crate::scanout::surface::{Scanout, Target};
@@ -23,7 +25,7 @@ struct Solved {
     target: Target,
     mode: Mode,
     modes: Vec<Mode>,
-    physical_size: (u32, u32),
+    monitor: Monitor,
 }
 
 /// What a probe, a plan and the kernel's answers amount to.
@@ -104,7 +106,9 @@ impl State {
             wish.transform = over.transform.or(wish.transform);
             wish.power = over.power.or(wish.power);
         }
-        let plan = plan::plan(&self.backend.present(), &wishes, &self.screens.places());
+        let present = self.backend.present();
+        let wishes = self.known_displays(&present).by_connector(&wishes);
+        let plan = plan::plan(&present, &wishes, &self.screens.places());
         for planned in &plan.displays {
             if let Some(complaint) = &planned.complaint {
                 warn!(display = planned.name, "{complaint}");
@@ -112,6 +116,28 @@ impl State {
             }
         }
         plan
+    }
+
+    /// What displays there are, dark ones included, and who their monitors are, or were.
+    fn known_displays(&self, present: &[plan::Gpu]) -> Known {
+        let mut known = Known::default();
+        for screen in self.screens.iter() {
+            known.add(&screen.name, screen.monitor.identity.clone());
+        }
+        let connectors = present.iter().flat_map(|gpu| &gpu.connectors);
+        for connector in connectors.filter(|connector| connector.connected) {
+            known.add(&connector.name, connector.monitor.clone());
+        }
+        known
+    }
+
+    /// The displays that a name means: a connector, a monitor (`make model serial`), or a pattern of either.
+    pub fn displays_meant(&self, name: &str) -> Vec<String> {
+        // The usual case, without asking the Gpus.
+        if self.screens.get(name).is_some() {
+            return vec![name.to_owned()];
+        }
+        self.known_displays(&self.backend.present()).meant(name)
     }
 
     fn solve(&mut self, plan: &Plan) -> Solution {
@@ -143,17 +169,17 @@ impl State {
             PlanTarget::Lit { modes } => modes.clone(),
             PlanTarget::Off(_) => Vec::new(),
         };
-        let solved = |display: &PlannedDisplay, mode: Mode, target: Target, physical_size: (u32, u32)| {
+        let solved = |display: &PlannedDisplay, mode: Mode, target: Target, monitor: Monitor| {
             let mut display = display.clone();
             let (width, height) = logical_size(&mode, display.scale, display.transform);
             (display.place.width, display.place.height) = (width, height);
-            Solved { modes: modes_of(&display), display, target, mode, physical_size }
+            Solved { modes: modes_of(&display), display, target, mode, monitor }
         };
         let Some(gpu) = self.backend.gpu_mut(id) else {
             // Virtual displays: anything goes.
             for display in displays {
                 if let Some(mode) = modes_of(display).first() {
-                    solution.lit.push(solved(display, *mode, Target::Memory, (0, 0)));
+                    solution.lit.push(solved(display, *mode, Target::Memory, Monitor::default()));
                 }
             }
             return;
@@ -164,8 +190,10 @@ impl State {
         debug!(gpu = %gpu.path.display(), tests = outcome.tests, lit = outcome.lit.len(), "search");
         for assignment in outcome.lit {
             let Some(display) = displays.get(assignment.request) else { continue };
-            let physical_size =
-                gpu.objects.connector(&display.name).map_or((0, 0), |connector| connector.physical_size);
+            let monitor = gpu.objects.connector(&display.name).map(|connector| Monitor {
+                identity: connector.state.monitor.clone(),
+                size: connector.physical_size,
+            });
             let target = Target::Crtc { gpu: id, index: assignment.crtc };
             let wished = modes_of(display).first().copied();
             if wished.is_some_and(|wished| wished != assignment.mode) {
@@ -176,7 +204,7 @@ impl State {
                 warn!("{text}");
                 self.troubles.add(text);
             }
-            solution.lit.push(solved(display, assignment.mode, target, physical_size));
+            solution.lit.push(solved(display, assignment.mode, target, monitor.unwrap_or_default()));
         }
         for (request, failure) in outcome.failed {
             let Some(display) = displays.get(request) else { continue };
@@ -201,7 +229,9 @@ impl State {
             }
         }
         for solved in &solution.lit {
-            let screen = self.screens.entry(&solved.display.name, solved.physical_size);
+            self.change_monitor(&solved.display.name, &solved.monitor, retired);
+            let screen = self.screens.entry(&solved.display.name);
+            screen.shows_on(&solved.monitor);
             screen.configure(&solved.display, solved.mode, solved.display.place, &solved.modes);
             let size = (u32::from(solved.mode.width), u32::from(solved.mode.height));
             let fits = screen
@@ -220,6 +250,22 @@ impl State {
             smithay::desktop::layer_map_for_output(&screen.output).arrange();
             self.live(&solved.display.name, LifeEvent::Lit);
         }
+        self.place_windows();
+    }
+
+    /// Another monitor where one was lit, without a moment between them that we saw: the one is gone, the other comes.
+    fn change_monitor(&mut self, name: &str, monitor: &Monitor, retired: &mut Vec<Scanout>) {
+        let Some(screen) = self.screens.get_mut(name) else { return };
+        if !screen.is_lit() || screen.is_of(monitor) {
+            return;
+        }
+        if let Some(scanout) = screen.scanout.take() {
+            if let Some(timer) = scanout.timer {
+                self.timers.cancel(timer);
+            }
+            retired.push(scanout);
+        }
+        self.live(name, LifeEvent::Gone);
         self.place_windows();
     }
 
@@ -346,11 +392,13 @@ impl State {
     fn check_named(&mut self) {
         let connect_type = self.connect_type();
         for name in self.options.display.clone() {
-            let (lit, losses) =
-                self.screens.get(&name).map_or((false, 0), |screen| (screen.is_lit(), screen.losses));
-            if lit {
+            let meant = self.displays_meant(&name);
+            let screens = || meant.iter().filter_map(|name| self.screens.get(name));
+            // One of several that a pattern means is enough.
+            if screens().any(Screen::is_lit) {
                 continue;
             }
+            let losses = screens().map(|screen| screen.losses).max().unwrap_or(0);
             if losses > 0 && connect_type.is_final(losses) {
                 info!(display = name, losses, ?connect_type, "the display's loss is final");
                 self.leave();

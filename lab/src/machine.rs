@@ -173,6 +173,16 @@ impl Machine {
         self.done(Request::SetConnected { gpu: gpu.into(), connector, connected: false })
     }
 
+    /// Makes a monitor of this EDID what is plugged in at the connector's next probe (debugfs' edid_override).
+    pub fn set_monitor(&self, gpu: &GpuNames, connector: usize, edid: &[u8]) -> Result<()> {
+        let name = gpu.connectors.get(connector).context("the GPU has no such connector")?;
+        let file = format!("edid-{name}");
+        std::fs::write(self.folder.path().join(&file), edid)?;
+        let card = gpu.card.trim_start_matches("card");
+        let to = format!("/sys/kernel/debug/dri/{card}/{name}/edid_override");
+        self.run(&file, &["cp", &format!("{SHARED}/{file}"), &to])
+    }
+
     pub fn keyboard(&self, name: &str) -> Result<Keyboard<'_>> {
         Keyboard::create(self, name)
     }

@@ -30,6 +30,7 @@ impl Headless {
             name: format!("HEADLESS-{}", index + 1),
             connected: true,
             modes: vec![*mode],
+            monitor: None,
             non_desktop: false,
         });
         self.connectors = connectors.collect();

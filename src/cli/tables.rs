@@ -48,11 +48,15 @@ pub fn displays<T: AsRef<[Display]> + ?Sized>(displays: &T) -> String {
             format!("{},{}", display.place.x, display.place.y),
             format!("{}", display.scale),
             display.transform.clone(),
+            display.monitor.as_ref().map_or_else(String::new, |monitor| {
+                let parts = [Some(&monitor.make), Some(&monitor.model), monitor.serial.as_ref()];
+                parts.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ")
+            }),
             [focus, display.reason.as_deref().unwrap_or_default()].join(" ").trim().to_owned(),
         ]
     };
     let rows: Vec<_> = displays.as_ref().iter().map(row).collect();
-    table(&["DISPLAY", "STATE", "MODE", "PLACE", "SCALE", "TRANSFORM", ""], &rows)
+    table(&["DISPLAY", "STATE", "MODE", "PLACE", "SCALE", "TRANSFORM", "MONITOR", ""], &rows)
 }
 
 pub fn clients<T: AsRef<[Client]> + ?Sized>(clients: &T) -> String {

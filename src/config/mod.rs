@@ -9,7 +9,9 @@ pub mod watch;
 pub use clients::LossPolicy;
 pub use geom_ipc::ConnectType;
 pub use reader::Problem;
-pub use system::{parse, Config, Keyboard, Pointer, RendererWish, Rule, WindowTraits, DEFAULT_PATH};
+pub use system::{
+    matches_pattern, parse, Config, Keyboard, Pointer, RendererWish, Rule, WindowTraits, DEFAULT_PATH,
+};
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! The state of things in the control protocol's words.
 
-use geom_ipc::{Client, Display, DisplayState, Mode, Place, Status, Window};
+use geom_ipc::{Client, Display, DisplayState, Mode, Monitor, Place, Status, Window};
 
 use crate::backend::Backend;
 use crate::clients::record::{Link, Record};
@@ -48,6 +48,11 @@ impl State {
             transform: name.to_owned(),
             losses: screen.losses,
             focused: self.shell.focused_display.as_deref() == Some(&screen.name),
+            monitor: screen.monitor.identity.as_ref().map(|known| Monitor {
+                make: known.make.clone(),
+                model: known.model.clone(),
+                serial: known.serial.clone(),
+            }),
         }
     }
 

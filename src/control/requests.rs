@@ -160,16 +160,30 @@ impl State {
             || self.config.clients.control_group.is_some_and(in_group)
     }
 
-    fn display_named(&self, name: &str) -> Result<(), Error> {
-        if self.screens.get(name).is_some() {
-            return Ok(());
+    /// The one display that a name means.
+    pub fn display_named(&self, name: &str) -> Result<String, Error> {
+        let mut meant = self.displays_meant(name);
+        meant.retain(|name| self.screens.get(name).is_some());
+        match (meant.pop(), meant.is_empty()) {
+            (Some(one), true) => Ok(one),
+            (Some(one), false) => {
+                meant.push(one);
+                Err(bad_value(format!("{name} may be any of {}; name one", meant.join(", "))))
+            }
+            (None, _) => {
+                let known = self.screens.iter().map(|screen| match &screen.monitor.identity {
+                    Some(monitor) => format!("{} ({monitor})", screen.name),
+                    None => screen.name.clone(),
+                });
+                let known: Vec<String> = known.collect();
+                Err(not_found(format!("there is no display {name}; there are: {}", known.join(", "))))
+            }
         }
-        let known: Vec<&str> = self.screens.iter().map(|screen| screen.name.as_str()).collect();
-        Err(not_found(format!("there is no display {name}; there are: {}", known.join(", "))))
     }
 
     fn set_display(&mut self, name: &str, change: DisplayChange) -> Outcome {
-        self.display_named(name)?;
+        let name = self.display_named(name)?;
+        let name = name.as_str();
         let preferred = change.mode.as_deref() == Some("preferred");
         let wish = wish(change)?;
         if let Some(mode) = &wish.mode {
@@ -216,8 +230,7 @@ impl State {
     }
 
     fn place_on(&mut self, window: u64, display: &str) -> Outcome {
-        self.display_named(display)?;
-        let display = display.to_owned();
+        let display = self.display_named(display)?;
         self.with_window(window, |state, surface, _| state.send_home(&surface, &display))
     }
 

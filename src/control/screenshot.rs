@@ -20,6 +20,12 @@ fn failed(what: String) -> Error {
 impl State {
     /// A PNG of what a display shows, cursor included: at a path, or in the descriptor.
     pub fn screenshot(&mut self, name: &str, path: Option<&str>) -> Result<(Answer, Option<OwnedFd>), Error> {
+        let meant = match self.display_named(name) {
+            Ok(meant) => meant,
+            Err(error) if error.kind == ErrorKind::BadValue => return Err(error),
+            Err(_) => name.to_owned(),
+        };
+        let name = meant.as_str();
         let lit = self.screens.get(name).is_some_and(|screen| screen.is_lit());
         if !lit {
             let lit = self.screens.lit_names().join(", ");

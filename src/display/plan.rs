@@ -14,6 +14,7 @@
 
 use std::collections::BTreeMap;
 
+use super::identity::Identity;
 use super::mode::{Mode, ModeWish};
 
 /// How a display's picture is turned, counter-clockwise, as `wl_output.transform` has it.
@@ -56,6 +57,8 @@ pub struct Connector {
     pub connected: bool,
     /// The kernel's list, in its order.
     pub modes: Vec<Mode>,
+    /// Who is plugged in, where it says so.
+    pub monitor: Option<Identity>,
     /// Not for pictures of ours: headsets and such.
     pub non_desktop: bool,
 }

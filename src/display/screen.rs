@@ -1,10 +1,13 @@
 //! A display as the rest of the program holds it: its name, place, `wl_output`, and scanout while
 //! it is lit. A display whose monitor is gone stays, dark.
 
+use smithay::desktop::{layer_map_for_output, LayerSurface};
 use smithay::output::{Mode as OutputMode, Output, PhysicalProperties, Scale, Subpixel};
 use smithay::reexports::wayland_server::backend::GlobalId;
 use smithay::utils::{Logical, Point, Rectangle, Transform as SmithayTransform};
+use tracing::debug;
 
+use super::identity::Monitor;
 use super::lifecycle::Life;
 use super::mode::Mode;
 use super::plan::{Place, PlannedDisplay, Transform};
@@ -18,6 +21,8 @@ use smithay::backend::renderer::element::solid::SolidColorBuffer;
 pub struct Screen {
     pub name: String,
     pub life: Life,
+    /// What is plugged in, or was last.
+    pub monitor: Monitor,
     /// How often its monitor was lost.
     pub losses: u32,
     pub place: Place,
@@ -49,21 +54,25 @@ pub fn smithay_transform(transform: Transform) -> SmithayTransform {
     }
 }
 
+/// What clients are told of a monitor.
+fn output(name: &str, monitor: &Monitor) -> Output {
+    let known = monitor.identity.as_ref();
+    let properties = PhysicalProperties {
+        size: (monitor.size.0 as i32, monitor.size.1 as i32).into(),
+        subpixel: Subpixel::Unknown,
+        make: known.map_or_else(|| "Unknown".to_owned(), |known| known.make.clone()),
+        model: known.map_or_else(|| name.to_owned(), |known| known.model.clone()),
+    };
+    Output::new(name.to_owned(), properties)
+}
+
 impl Screen {
-    /// `physical_size` in millimetres, 0 where unknown.
-    pub fn new(name: &str, physical_size: (u32, u32)) -> Self {
-        let output = Output::new(
-            name.to_owned(),
-            PhysicalProperties {
-                size: (physical_size.0 as i32, physical_size.1 as i32).into(),
-                subpixel: Subpixel::Unknown,
-                make: "Unknown".into(),
-                model: name.to_owned(),
-            },
-        );
+    pub fn new(name: &str) -> Self {
+        let output = output(name, &Monitor::default());
         Self {
             name: name.to_owned(),
             life: Life::default(),
+            monitor: Monitor::default(),
             losses: 0,
             place: Place { x: 0, y: 0, width: 0, height: 0 },
             mode: None,
@@ -76,6 +85,28 @@ impl Screen {
             notice: Notice::default(),
             identified_until: None,
             label: Label::default(),
+        }
+    }
+
+    /// Whether it is this monitor's.
+    pub fn is_of(&self, monitor: &Monitor) -> bool {
+        self.monitor == *monitor
+    }
+
+    /// The monitor that it is shown on from now on. Another one than before is another `wl_output`, with the panels that were on the
+    /// old one.
+    pub fn shows_on(&mut self, monitor: &Monitor) {
+        if self.is_of(monitor) {
+            return;
+        }
+        self.monitor = monitor.clone();
+        let old = std::mem::replace(&mut self.output, output(&self.name, monitor));
+        let layers: Vec<LayerSurface> = layer_map_for_output(&old).layers().cloned().collect();
+        for layer in layers {
+            layer_map_for_output(&old).unmap_layer(&layer);
+            if let Err(error) = layer_map_for_output(&self.output).map_layer(&layer) {
+                debug!(display = self.name, %error, "a panel is gone already");
+            }
         }
     }
 

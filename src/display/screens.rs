@@ -24,8 +24,8 @@ impl Screens {
     }
 
     /// The display of this name, made where it is new.
-    pub fn entry(&mut self, name: &str, physical_size: (u32, u32)) -> &mut Screen {
-        self.all.entry(name.to_owned()).or_insert_with(|| Screen::new(name, physical_size))
+    pub fn entry(&mut self, name: &str) -> &mut Screen {
+        self.all.entry(name.to_owned()).or_insert_with(|| Screen::new(name))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Screen> {
@@ -119,7 +119,7 @@ mod tests {
     fn screens(places: &[(&str, i32, bool)]) -> Screens {
         let mut screens = Screens::default();
         for (name, x, lit) in places {
-            let screen = screens.entry(name, (0, 0));
+            let screen = screens.entry(name);
             screen.place = Place { x: *x, y: 0, width: 100, height: 100 };
             screen.life = if *lit { Life::Lit } else { Life::Dark };
         }

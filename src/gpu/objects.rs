@@ -11,6 +11,8 @@ use drm::control::{
 use tracing::warn;
 
 use super::card::Card;
+use crate::display::edid::Edid;
+use crate::display::identity::Identity;
 use crate::display::mode::Mode;
 use crate::display::plan;
 
@@ -304,10 +306,24 @@ impl Objects {
                 name: format!("{}-{}", info.interface().as_str(), info.interface_id()),
                 connected,
                 modes: modes.iter().enumerate().map(|(index, mode)| describe(index, mode)).collect(),
+                monitor: self.monitor(card, connected, &properties),
                 non_desktop: properties.value("non-desktop") == Some(1),
             },
             modes,
         })
+    }
+
+    /// Who is plugged in, by the EDID that the kernel read.
+    fn monitor(&self, card: &Card, connected: bool, properties: &Properties) -> Option<Identity> {
+        let blob = properties.value("EDID").filter(|blob| connected && *blob != 0)?;
+        let read = card.get_property_blob(blob).map_err(|error| error.to_string());
+        match read.and_then(|bytes| Edid::parse(&bytes).map_err(|error| error.to_string())) {
+            Ok(edid) => Some(Identity::from(&edid)),
+            Err(error) => {
+                warn!(%error, "a monitor's EDID tells nothing; it is known by its connector");
+                None
+            }
+        }
     }
 
     pub fn connector(&self, name: &str) -> Option<&Connector> {

@@ -109,8 +109,11 @@ impl State {
         let toplevel = managed.toplevel()?;
         let (app_id, title) = traits(toplevel);
         let window = WindowTraits { app_id: app_id.as_deref(), title: title.as_deref() };
-        let rule =
-            self.config.rules.iter().find(|rule| rule.applies(window)).map(|rule| rule.display.clone());
+        let rule = self.config.rules.iter().find(|rule| rule.applies(window));
+        // One that is not there yet is waited for by its name.
+        let named =
+            |name: &str| self.displays_meant(name).into_iter().next().unwrap_or_else(|| name.to_owned());
+        let rule = rule.map(|rule| named(&rule.display));
         let parent = || self.window_of(&managed.parent()?)?.home.clone();
         let focused = || {
             let name = self.shell.focused_display.clone()?;

@@ -87,6 +87,16 @@ class Place:
 
 
 @dataclasses.dataclass(frozen=True)
+class Monitor:
+    """Who a monitor is, by its EDID."""
+
+    #: Three letters of the PNP registry.
+    make: str
+    model: str
+    serial: Optional[str] = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Display:
     """A monitor that is driven, or was."""
 
@@ -107,6 +117,8 @@ class Display:
     modes: tuple[Mode, ...] = ()
     #: Why it failed, where it did.
     reason: Optional[str] = None
+    #: Who is plugged in, or was last, where it says so.
+    monitor: Optional[Monitor] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,6 +230,7 @@ _MAKERS: dict[str, Any] = {
     "mode": lambda raw: _make(Mode, raw),
     "modes": lambda raw: tuple(_make(Mode, mode) for mode in raw),
     "place": lambda raw: _make(Place, raw),
+    "monitor": lambda raw: _make(Monitor, raw),
     "rtt_us": lambda raw: _make(Rtt, raw),
     "connect_type": _flags,
     "displays": tuple,

@@ -61,6 +61,19 @@ pub struct Display {
     /// How often its monitor was lost.
     pub losses: u32,
     pub focused: bool,
+    /// Who is plugged in, or was last, where it says so (EDID).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitor: Option<Monitor>,
+}
+
+/// Who a monitor is. Its name, wherever a display is named, is `make model serial`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Monitor {
+    /// Three letters of the PNP registry.
+    pub make: String,
+    pub model: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
 }
 
 /// What a client speaks.

@@ -36,7 +36,7 @@ fn machine() -> impl Strategy<Value = Vec<Gpu>> {
                 .into_iter()
                 .map(|(connected, modes, non_desktop)| {
                     number += 1;
-                    Connector { name: format!("DP-{number}"), connected, modes, non_desktop }
+                    Connector { name: format!("DP-{number}"), connected, modes, monitor: None, non_desktop }
                 })
                 .collect(),
         };
@@ -160,6 +160,7 @@ fn side_by_side_in_connector_order() {
         name: name.into(),
         connected: true,
         modes: vec![Mode::new(1920, 1080, 60_000)],
+        monitor: None,
         non_desktop: false,
     };
     let present = [Gpu { id: 1, connectors: vec![connector("HDMI-A-1"), connector("DP-1")] }];
