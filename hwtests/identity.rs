@@ -63,6 +63,10 @@ fn monitors_are_named_by_who_they_are() -> Result<()> {
     };
     succeeds(&world, "set", &["set", &lg, "--scale", "1.25"])?;
     ensure!(display(&world, "scaled", "Virtual-2")?["scale"] == 1.25);
+    // What is changed by hand lies over the file's wish for the monitor, and not in its place.
+    succeeds(&world, "move", &["set", "AOC *", "--position", "2000,0"])?;
+    let first = display(&world, "moved", "Virtual-1")?;
+    ensure!(first["scale"] == 2.0 && first["place"]["x"] == 2000, "{first:#}");
     succeeds(&world, "shot", &["screenshot", &lg, "/tmp/lg.png"])?;
     let (ending, text) = command(&world, "any", &["set", "Virtual-*", "--scale", "1"])?;
     ensure!(
@@ -71,6 +75,25 @@ fn monitors_are_named_by_who_they_are() -> Result<()> {
     );
     let (ending, text) = command(&world, "none", &["set", "DEL U2720Q", "--scale", "1"])?;
     ensure!(ending == Some(Ending::Exited(5)) && text.contains("Virtual-1 (AOC 1970W"), "{ending:?}: {text}");
+    world.finish()
+}
+
+#[test]
+fn only_a_named_monitor_is_driven() -> Result<()> {
+    let bench = Bench::new(&[GpuSpec::new("gpu0", 2)])?;
+    bench.machine.set_monitor(&bench.gpus[0], 0, &edid(AOC)?)?;
+    bench.machine.set_monitor(&bench.gpus[0], 1, &edid(LG)?)?;
+    let world = bench.start("", &["-w", "GSM L1751SQ 0x00002135"])?;
+    world.client("red", &[])?;
+    world.until_shows("Virtual-2", RED)?;
+    ensure!(world.machine.screenshot("Virtual-1").is_err(), "another monitor is driven");
+    // It goes, and comes back at another connector.
+    world.machine.unplug("gpu0", 1)?;
+    world.until_logged("waiting for the display")?;
+    world.machine.set_monitor(&world.gpus[0], 0, &edid(LG)?)?;
+    world.machine.unplug("gpu0", 0)?;
+    world.machine.plug("gpu0", 0)?;
+    world.until_shows("Virtual-1", RED)?;
     world.finish()
 }
 

@@ -96,8 +96,11 @@ impl State {
     }
 
     fn plan(&mut self) -> Plan {
+        let present = self.backend.present();
         let mut wishes = self.config.wishes.clone();
         wishes.only.clone_from(&self.options.display);
+        let mut wishes = self.known_displays(&present).by_connector(&wishes);
+        // What a person changes lies over whatever name the file's wish goes by.
         for (name, over) in &self.overrides {
             let wish = wishes.displays.entry(name.clone()).or_default();
             wish.mode = over.mode.or(wish.mode);
@@ -106,8 +109,6 @@ impl State {
             wish.transform = over.transform.or(wish.transform);
             wish.power = over.power.or(wish.power);
         }
-        let present = self.backend.present();
-        let wishes = self.known_displays(&present).by_connector(&wishes);
         let plan = plan::plan(&present, &wishes, &self.screens.places());
         for planned in &plan.displays {
             if let Some(complaint) = &planned.complaint {
@@ -121,11 +122,15 @@ impl State {
     /// What displays there are, dark ones included, and who their monitors are, or were.
     fn known_displays(&self, present: &[plan::Gpu]) -> Known {
         let mut known = Known::default();
+        let connectors =
+            || present.iter().flat_map(|gpu| &gpu.connectors).filter(|connector| connector.connected);
         for screen in self.screens.iter() {
-            known.add(&screen.name, screen.monitor.identity.clone());
+            // A monitor that came back elsewhere has left here for good, and is no twin of its own.
+            let was = screen.monitor.identity.clone();
+            let is_elsewhere = connectors().any(|connector| connector.monitor == was);
+            known.add(&screen.name, was.filter(|_| !is_elsewhere));
         }
-        let connectors = present.iter().flat_map(|gpu| &gpu.connectors);
-        for connector in connectors.filter(|connector| connector.connected) {
+        for connector in connectors() {
             known.add(&connector.name, connector.monitor.clone());
         }
         known

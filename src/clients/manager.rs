@@ -127,8 +127,14 @@ impl State {
 
     /// A Wayland client bound xdg_wm_base: it can be pinged from now on.
     pub fn has_shell(&mut self, shell: ShellClient) {
-        // Read among many it is none that is new: it has another, by which it is asked.
-        let Some(id) = self.clients.current else { return };
+        // Read among many, it is not known whose it is: its first window tells.
+        if let Some(id) = self.clients.current {
+            self.note_shell(id, shell);
+        }
+    }
+
+    /// By which a Wayland client is pinged from now on.
+    pub fn note_shell(&mut self, id: u64, shell: ShellClient) {
         let noted = shell.with_data(|data| data.insert_if_missing(|| ShellOf(id)));
         if let Err(error) = noted {
             debug!(client = id, %error, "its shell is gone already");

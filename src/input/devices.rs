@@ -106,7 +106,7 @@ impl State {
     pub fn touch_display(&self, device: &Device) -> Option<String> {
         let name = device.name().to_owned();
         let configured =
-            self.config.touch.iter().find(|(known, _)| *known == name).map(|(_, display)| display.clone());
+            self.config.touch.iter().find(|(known, _)| *known == name).map(|(_, display)| display.as_str());
         let lit = self.screens.lit();
         let by_name = |wanted: String| {
             lit.iter().find(|screen| screen.name == wanted).map(|screen| screen.name.clone())
@@ -122,7 +122,7 @@ impl State {
             fits.next().is_none().then(|| first.name.clone())
         };
         configured
-            .and_then(by_name)
+            .and_then(|name| self.displays_meant(name).into_iter().find_map(by_name))
             .or_else(|| by_name(device.output_name()?.to_owned()))
             .or_else(by_size)
             .or_else(|| lit.first().map(|screen| screen.name.clone()))
