@@ -133,17 +133,19 @@ impl State {
         }
     }
 
-    /// The end of each turn: what changed is drawn, what was said goes out.
+    /// The end of each turn: who left is forgotten, what changed is drawn, what was said goes out.
     pub fn end_turn(&mut self) {
+        // First, as windows that are gone leave something to draw.
+        self.collect_ended();
+        self.shell.popups.cleanup();
         while let Some((display, event)) = self.due.pop_front() {
             self.redraw_event(&display, event);
         }
-        self.turn_began = None;
-        self.collect_ended();
-        self.shell.popups.cleanup();
         if let Err(error) = self.display_handle.flush_clients() {
             warn!(%error, "clients can't be written to");
         }
+        // Last: the next turn may be hours away.
+        self.turn_began = None;
     }
 }
 
