@@ -83,20 +83,20 @@ impl Timing {
         let at =
             |share: f64| sorted[((sorted.len() - 1) as f64 * share).round() as usize].as_secs_f64() * 1000.0;
         let interval = if self.refresh.is_zero() { Duration::from_nanos(16_666_667) } else { self.refresh };
-        let missed: f64 = self
-            .presented
-            .windows(2)
-            .map(|pair| {
-                ((pair[1].saturating_sub(pair[0])).as_secs_f64() / interval.as_secs_f64()).round() - 1.0
-            })
-            .filter(|missed| *missed > 0.0)
-            .sum();
+        let gaps = self.presented.windows(2).map(|pair| {
+            ((pair[1].saturating_sub(pair[0])).as_secs_f64() / interval.as_secs_f64()).round() - 1.0
+        });
+        let missed: Vec<(usize, f64)> = gaps.enumerate().filter(|(_, missed)| *missed > 0.0).collect();
+        // Behind which frames: those at the start are of buffers that are new to client and compositor.
+        let places: Vec<String> = missed.iter().map(|(frame, missed)| format!("{frame}:{missed}")).collect();
         println!(
-            "figures frames={} median_ms={:.3} p99_ms={:.3} missed={missed} discarded={}",
+            "figures frames={} median_ms={:.3} p99_ms={:.3} missed={} discarded={} missed_behind={}",
             self.latencies.len(),
             at(0.5),
             at(0.99),
-            self.discarded
+            missed.iter().map(|(_, missed)| missed).sum::<f64>(),
+            self.discarded,
+            places.join(",")
         );
         true
     }
