@@ -141,6 +141,7 @@ impl State {
     pub fn forget(&mut self, id: u64, reason: EndReason) {
         let Some(mut record) = self.clients.records.remove(&id) else { return };
         self.clients.deadlines.remove(id);
+        self.clients.unpinged.remove(&id);
         self.clients.counts.leave(record.peer.pid, record.peer.uid);
         self.frame_awaited.retain(|(waiting, _)| *waiting != id);
         match &mut record.link {

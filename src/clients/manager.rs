@@ -63,6 +63,9 @@ impl State {
         info!(client = id, ?kind, pid, uid, executable = peer.executable, context, "client connected");
         let mut record = Record::new(id, peer, now, self.connect_type(), link);
         record.context = context.map(str::to_owned);
+        if matches!(record.link, Link::Wayland(_)) {
+            self.clients.unpinged.insert(id);
+        }
         self.clients.records.insert(id, record);
         self.clients.peak = self.clients.peak.max(self.clients.records.len());
         self.set_deadline(id);
@@ -86,18 +89,17 @@ impl State {
         Ok(Link::Control(Box::new(control)))
     }
 
-    /// Reads many clients at once, where many are ready and all of them are known: the library looks at every client that there
-    /// is after each reading, and so once for all of these.
+    /// Reads many clients at once, where many are ready: the library looks at every client that there is after each reading, and so
+    /// once for all of these. It does not tell whose requests it reads then, so not while anyone's xdg_wm_base is still to come.
     pub fn read_crowd(&mut self, ready: &mut Vec<Source>) {
-        if ready.len() < A_FEW {
+        if ready.len() < A_FEW || !self.clients.unpinged.is_empty() {
             return;
         }
-        let known = |id: &u64| self.clients.records.get(id).is_some_and(Record::has_shell);
-        let crowd: Vec<u64> = ready.iter().filter_map(|source| source.client()).filter(known).collect();
+        let crowd: Vec<u64> = ready.iter().filter_map(|source| source.client()).collect();
         if crowd.len() < A_FEW {
             return;
         }
-        ready.retain(|source| source.client().is_none_or(|id| !crowd.contains(&id)));
+        ready.retain(|source| source.client().is_none());
         let display = self.display.clone();
         if let Err(error) = display.borrow_mut().dispatch_clients(self) {
             warn!(%error, "clients can't be read");
@@ -127,20 +129,15 @@ impl State {
 
     /// A Wayland client bound xdg_wm_base: it can be pinged from now on.
     pub fn has_shell(&mut self, shell: ShellClient) {
-        // Read among many, it is not known whose it is: its first window tells.
-        if let Some(id) = self.clients.current {
-            self.note_shell(id, shell);
-        }
-    }
-
-    /// By which a Wayland client is pinged from now on.
-    pub fn note_shell(&mut self, id: u64, shell: ShellClient) {
+        // Read among many it is another one of a client that has one.
+        let Some(id) = self.clients.current else { return };
         let noted = shell.with_data(|data| data.insert_if_missing(|| ShellOf(id)));
         if let Err(error) = noted {
             debug!(client = id, %error, "its shell is gone already");
         }
         if let Some(link) = self.clients.records.get_mut(&id).and_then(Record::wayland) {
             link.shell = Some(shell);
+            self.clients.unpinged.remove(&id);
         }
         self.set_deadline(id);
     }
@@ -226,6 +223,7 @@ impl State {
             Link::Wayland(link) => {
                 link.shell.take_if(|shell| !shell.alive());
                 if link.shell.is_none() {
+                    self.clients.unpinged.insert(id);
                     return self.look_at(id);
                 }
                 if let Some(Err(error)) =

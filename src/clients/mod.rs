@@ -70,6 +70,8 @@ pub struct Clients {
     listeners: Vec<Rc<Listening>>,
     pub addresses: Addresses,
     pub records: BTreeMap<u64, Record>,
+    /// Wayland clients that can't be pinged, or not yet.
+    unpinged: BTreeSet<u64>,
     /// The most records since memory was last given back, and whether it is about to be.
     peak: usize,
     resting: bool,
@@ -106,6 +108,7 @@ impl Default for Clients {
             listeners: Vec::new(),
             addresses: Addresses::default(),
             records: BTreeMap::new(),
+            unpinged: BTreeSet::new(),
             peak: 0,
             resting: false,
             last: 0,

@@ -79,11 +79,6 @@ impl Record {
         matches!(self.state, Connection::Unresponsive { .. })
     }
 
-    /// It is a Wayland client that can be pinged.
-    pub fn has_shell(&self) -> bool {
-        matches!(&self.link, Link::Wayland(link) if link.shell.is_some())
-    }
-
     /// It can't be pinged: a Wayland client without xdg_wm_base.
     pub fn is_watched(&self) -> bool {
         matches!(&self.link, Link::Wayland(link) if link.shell.is_none())

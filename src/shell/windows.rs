@@ -15,7 +15,6 @@ use smithay::wayland::seat::WaylandFocus;
 use smithay::wayland::shell::xdg::{ToplevelSurface, XdgToplevelSurfaceData};
 use tracing::{debug, info};
 
-use crate::clients::record::Record;
 use crate::config::WindowTraits;
 use crate::state::State;
 
@@ -78,9 +77,6 @@ pub fn traits(toplevel: &ToplevelSurface) -> (Option<String>, Option<String>) {
 impl State {
     pub fn new_window(&mut self, toplevel: ToplevelSurface) {
         let client = Self::client_of(toplevel.wl_surface()).unwrap_or(0);
-        if self.clients.records.get(&client).is_some_and(Record::is_watched) {
-            self.note_shell(client, toplevel.client());
-        }
         let window = Window::new_wayland_window(toplevel);
         self.shell.last_window += 1;
         let id = self.shell.last_window;
