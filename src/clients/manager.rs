@@ -218,7 +218,7 @@ impl State {
     fn ping(&mut self, id: u64) {
         let now = self.now();
         let Some(record) = self.clients.records.get_mut(&id) else { return };
-        record.asked = Some(now);
+        let earlier = record.asked.replace(now);
         match &mut record.link {
             Link::Wayland(link) => {
                 link.shell.take_if(|shell| !shell.alive());
@@ -229,7 +229,8 @@ impl State {
                 if let Some(Err(error)) =
                     link.shell.as_ref().map(|shell| shell.send_ping(SERIAL_COUNTER.next_serial()))
                 {
-                    // An earlier one is on its way still: its answer counts.
+                    // An earlier one is on its way still: its answer counts, from when it went.
+                    record.asked = earlier.or(record.asked);
                     debug!(client = id, %error, "no new ping");
                 }
             }

@@ -39,6 +39,8 @@ pub struct Record {
     pub rtt: Option<Rtt>,
     /// When the ping went out that is not answered yet.
     pub asked: Option<Time>,
+    /// When the last ping went out that was answered: all that it was sent before has been seen to.
+    pub come_to: Option<Time>,
     /// Control requests that want to know when it answers: connection and request.
     pub waiting: Vec<(u64, u64)>,
     /// It was told to leave: why, and when its connection is cut.
@@ -61,6 +63,7 @@ impl Record {
             link,
             rtt: None,
             asked: None,
+            come_to: None,
             waiting: Vec::new(),
             leaving: None,
             patience: None,
@@ -106,9 +109,17 @@ impl Record {
         }
     }
 
+    /// Whether it has seen to all that it was sent before a time, as far as can be told.
+    pub fn has_come_to(&self, time: Time) -> bool {
+        let answered = self.since >= time || self.come_to.is_some_and(|asked| asked >= time);
+        answered || (self.is_watched() && self.queued() == 0)
+    }
+
     /// An answer to the ping came.
     pub fn answered(&mut self, now: Time) -> Option<Duration> {
-        let rtt = now.saturating_sub(self.asked.take()?);
+        let asked = self.asked.take()?;
+        self.come_to = Some(asked);
+        let rtt = now.saturating_sub(asked);
         let last = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
         let known = self.rtt.unwrap_or(Rtt { last, least: last, most: last });
         self.rtt = Some(Rtt { last, least: known.least.min(last), most: known.most.max(last) });

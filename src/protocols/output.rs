@@ -9,6 +9,7 @@ use smithay::reexports::wayland_server::protocol::wl_output::WlOutput;
 use smithay::wayland::output::OutputHandler;
 use smithay::wayland::seat::WaylandFocus;
 
+use crate::clients::heartbeat::Event;
 use crate::clients::record::{Link, Record};
 use crate::state::State;
 
@@ -18,7 +19,8 @@ const GRACE: Duration = if cfg!(test) { Duration::from_millis(200) } else { Dura
 /// Globals that are announced no more, and live until every client must know.
 #[derive(Default)]
 pub struct Withdrawn {
-    globals: Vec<GlobalId>,
+    /// And since when.
+    globals: Vec<(GlobalId, Duration)>,
     /// A timer will look at them.
     awaited: bool,
 }
@@ -34,15 +36,15 @@ impl State {
     /// Takes a display's global back: at once for newcomers, later for those who may be binding it.
     pub fn withdraw(&mut self, global: GlobalId) {
         self.display_handle.disable_global::<Self>(global.clone());
-        let at = self.now() + GRACE;
-        self.timers.at(at, move |state| {
-            state.protocols.withdrawn.globals.push(global);
+        let now = self.now();
+        self.timers.at(now + GRACE, move |state| {
+            state.protocols.withdrawn.globals.push((global, now));
             state.destroy_withdrawn();
         });
     }
 
-    /// Destroys what was withdrawn, once every client has read so. One that hangs reads of the global only when it goes on, and
-    /// would be thrown out for binding what is no more: its answer, or its end, comes back here.
+    /// Destroys what was withdrawn, once every client has come to where it says so: those who bind it before would be thrown out.
+    /// They are asked. One that hangs is waited for: its answer, or its end, comes back here.
     pub fn destroy_withdrawn(&mut self) {
         if self.protocols.withdrawn.globals.is_empty() || self.protocols.withdrawn.awaited {
             return;
@@ -52,17 +54,30 @@ impl State {
         if clients().any(Record::is_unresponsive) {
             return;
         }
-        if clients().any(|record| record.queued() > 0) {
-            self.protocols.withdrawn.awaited = true;
-            let at = self.now() + GRACE;
-            self.timers.at(at, |state| {
-                state.protocols.withdrawn.awaited = false;
-                state.destroy_withdrawn();
-            });
+        let newest = self.protocols.withdrawn.globals.iter().map(|(_, at)| *at).max().unwrap_or_default();
+        let behind: Vec<u64> =
+            clients().filter(|record| !record.has_come_to(newest)).map(|record| record.id).collect();
+        let known = |at: Duration| clients().all(|record| record.has_come_to(at));
+        let gone: Vec<bool> = self.protocols.withdrawn.globals.iter().map(|(_, at)| known(*at)).collect();
+        let mut gone = gone.into_iter();
+        let (destroyed, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.protocols.withdrawn.globals)
+            .into_iter()
+            .partition(|_| gone.next().unwrap_or(false));
+        self.protocols.withdrawn.globals = kept;
+        for (global, _) in destroyed {
+            self.display_handle.remove_global::<Self>(global);
+        }
+        if self.protocols.withdrawn.globals.is_empty() {
             return;
         }
-        for global in std::mem::take(&mut self.protocols.withdrawn.globals) {
-            self.display_handle.remove_global::<Self>(global);
+        self.protocols.withdrawn.awaited = true;
+        let at = self.now() + GRACE;
+        self.timers.at(at, |state| {
+            state.protocols.withdrawn.awaited = false;
+            state.destroy_withdrawn();
+        });
+        for id in behind {
+            self.live_client(id, Event::Ask);
         }
     }
 }
