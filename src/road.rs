@@ -18,6 +18,7 @@ use crate::gpu::device::Lit;
 use crate::scanout::redraw::Event;
 use crate::scanout::surface::{Scanout, Target};
 use crate::state::State;
+use crate::timers::Timers;
 
 /// One display as the search found that it can be.
 struct Solved {
@@ -40,6 +41,15 @@ const COMMIT_TRIES: usize = 8;
 /// A Gpu that is denied is asked so often again, first after this delay, then twice as long each time.
 const DENIAL_TRIES: u32 = 6;
 const DENIAL_DELAY: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Stops a scanout; its buffers live until the commit that no longer shows them.
+fn retire(timers: &mut Timers<State>, scanout: Option<Scanout>, retired: &mut Vec<Scanout>) {
+    let Some(scanout) = scanout else { return };
+    if let Some(timer) = scanout.timer {
+        timers.cancel(timer);
+    }
+    retired.push(scanout);
+}
 
 impl State {
     /// Runs the road. `cause` is for the log.
@@ -225,12 +235,7 @@ impl State {
         for (name, event) in &solution.off {
             self.live(name, event.clone());
             if let Some(screen) = self.screens.get_mut(name) {
-                if let Some(scanout) = screen.scanout.take() {
-                    if let Some(timer) = scanout.timer {
-                        self.timers.cancel(timer);
-                    }
-                    retired.push(scanout);
-                }
+                retire(&mut self.timers, screen.scanout.take(), retired);
             }
         }
         for solved in &solution.lit {
@@ -245,12 +250,7 @@ impl State {
                 .is_some_and(|scanout| scanout.target == solved.target && scanout.size() == size);
             if !fits {
                 let scanout = Scanout::new(solved.target, &screen.output, size, solved.mode.refresh);
-                if let Some(old) = screen.scanout.replace(scanout) {
-                    if let Some(timer) = old.timer {
-                        self.timers.cancel(timer);
-                    }
-                    retired.push(old);
-                }
+                retire(&mut self.timers, screen.scanout.replace(scanout), retired);
             }
             smithay::desktop::layer_map_for_output(&screen.output).arrange();
             self.live(&solved.display.name, LifeEvent::Lit);
@@ -264,12 +264,7 @@ impl State {
         if !screen.is_lit() || screen.is_of(monitor) {
             return;
         }
-        if let Some(scanout) = screen.scanout.take() {
-            if let Some(timer) = scanout.timer {
-                self.timers.cancel(timer);
-            }
-            retired.push(scanout);
-        }
+        retire(&mut self.timers, screen.scanout.take(), retired);
         self.live(name, LifeEvent::Gone);
         self.place_windows();
     }
