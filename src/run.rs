@@ -146,6 +146,7 @@ impl State {
         }
         // Last: the next turn may be hours away.
         self.turn_began = None;
+        self.turn += 1;
     }
 }
 

@@ -70,6 +70,8 @@ pub struct State {
     pub clock: Clock<Monotonic>,
     /// See [`State::turn_time`].
     pub turn_began: Option<Duration>,
+    /// Turns since the start.
+    pub turn: u64,
     pub options: Options,
     pub config: Config,
     pub config_path: Option<PathBuf>,
@@ -135,6 +137,7 @@ impl State {
             timers: Timers::default(),
             due: VecDeque::new(),
             turn_began: None,
+            turn: 0,
             clock: Clock::new(),
             options,
             config,

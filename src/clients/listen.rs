@@ -147,7 +147,12 @@ pub struct Listening {
     kind: ClientKind,
     /// A descriptor kept for saying no when there is no other.
     reserve: Cell<Option<File>>,
+    /// The turn that somebody waited here last: who comes alone costs no second look for others.
+    busy: Cell<u64>,
 }
+
+/// So many newcomers a turn, in a crowd: others have their turn as well.
+const A_TURN: usize = 64;
 
 impl State {
     /// Opens the listening sockets and accepts from them.
@@ -159,7 +164,7 @@ impl State {
         for (listener, kind) in [(wayland, ClientKind::Wayland), (control, ClientKind::Control)] {
             let place = self.clients.listeners.len() as u64;
             self.reactor.add(&listener, Source::Listener(place)).context("listen for clients")?;
-            let listening = Listening { listener, kind, reserve: Cell::new(reserve()) };
+            let listening = Listening { listener, kind, reserve: Cell::new(reserve()), busy: Cell::new(0) };
             self.clients.listeners.push(Rc::new(listening));
         }
         info!(address = addresses.wayland, control = %addresses.control.display(), "accepting clients");
@@ -171,9 +176,9 @@ impl State {
     pub fn accept(&mut self, place: u64) {
         let listening = usize::try_from(place).ok().and_then(|place| self.clients.listeners.get(place));
         let Some(listening) = listening.cloned() else { return };
-        let Listening { listener, kind, reserve } = &*listening;
-        // So many a turn: others have their turn as well.
-        for _ in 0..64 {
+        let Listening { listener, kind, reserve, busy } = &*listening;
+        let crowded = busy.replace(self.turn) + 1 == self.turn;
+        for _ in 0..if crowded { A_TURN } else { 1 } {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             match accept_with(listener, flags) {
                 Ok(fd) => {

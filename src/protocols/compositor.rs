@@ -49,6 +49,13 @@ impl CompositorHandler for State {
             self.committed_on(&display, surface);
         }
     }
+
+    fn destroyed(&mut self, surface: &WlSurface) {
+        // The library keeps the surfaces that entered an output until they leave it, and looks at all of them for each new wl_output.
+        for screen in self.screens.iter() {
+            screen.output.leave(surface);
+        }
+    }
 }
 
 delegate_compositor!(State);
