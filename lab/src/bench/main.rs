@@ -26,6 +26,9 @@ struct Options {
     /// Only what runs on the host: connections, without the lab and peers.
     #[arg(long)]
     host_only: bool,
+    /// Only this, in the lab.
+    #[arg(long, conflicts_with = "host_only")]
+    only: Option<measure::Case>,
     /// Where results.json and table.md go.
     #[arg(long, required_unless_present = "serve_bare")]
     out: Option<PathBuf>,
@@ -47,12 +50,12 @@ fn main() -> Result<()> {
         for place in 0..Contestant::ALL.len() {
             let contestant = Contestant::ALL[(repeat + place) % Contestant::ALL.len()];
             println!("round {} of {}: {}", repeat + 1, options.repeats, contestant.name());
-            measure::all(contestant, compositor, &mut results)?;
+            measure::all(contestant, compositor, options.only, &mut results)?;
             // What took minutes is kept whatever comes.
             results.write(out)?;
         }
     }
-    for repeat in 0..options.repeats {
+    for repeat in 0..if options.only.is_some() { 0 } else { options.repeats } {
         println!("round {} of {}: connections on the host", repeat + 1, options.repeats);
         host::connections(compositor, &mut results)?;
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
+use clap::ValueEnum;
 use geom_lab::protocol::{Deed, Ending, GpuSpec};
 use geom_lab::{BootOptions, Machine, Program};
 
@@ -107,28 +108,60 @@ fn until_written(machine: &Machine, output: &str, text: &str) -> Result<String> 
     machine.read(&path)
 }
 
-pub fn all(contestant: Contestant, compositor: &Path, results: &mut Results) -> Result<()> {
+/// What is measured in the lab.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Case {
+    Frames,
+    Connect,
+    Startup,
+    Rest,
+    Plug,
+}
+
+/// All cases, or one.
+pub fn all(
+    contestant: Contestant,
+    compositor: &Path,
+    only: Option<Case>,
+    results: &mut Results,
+) -> Result<()> {
+    let wanted = |case| only.is_none_or(|only| only == case);
     // What is counted in processor time, on one processor: on two, one that waits for a lock of the guest's kernel spins while
     // the host runs the other, and that counts as its program's time.
-    let single = machine(compositor, 1)?;
-    if contestant == Contestant::Floor {
-        return floor(&single, results);
-    }
-    for case in ["full", "small"] {
-        animate(contestant, &single, case, 1, results)?;
-    }
-    // cage spans one window over all monitors: nothing to compare there.
-    if contestant != Contestant::Cage {
-        for case in ["full", "small"] {
-            animate(contestant, &single, case, 3, results)?;
+    if wanted(Case::Frames) || wanted(Case::Connect) {
+        let machine = machine(compositor, 1)?;
+        match contestant {
+            Contestant::Floor if wanted(Case::Frames) => floor(&machine, results)?,
+            Contestant::Floor => {}
+            _ => {
+                if wanted(Case::Frames) {
+                    frames(contestant, &machine, results)?;
+                }
+                if wanted(Case::Connect) {
+                    connect(contestant, &machine, results)?;
+                }
+            }
         }
     }
-    connect(contestant, &single, results)?;
-    drop(single);
+    let others: [(_, fn(_, &_, &mut _) -> _); 3] =
+        [(Case::Startup, startup), (Case::Rest, at_rest), (Case::Plug, plug)];
+    let others: Vec<_> = others.into_iter().filter(|(case, _)| wanted(*case)).collect();
+    if contestant == Contestant::Floor || others.is_empty() {
+        return Ok(());
+    }
     let machine = machine(compositor, 2)?;
-    startup(contestant, &machine, results)?;
-    at_rest(contestant, &machine, results)?;
-    plug(contestant, &machine, results)
+    others.into_iter().try_for_each(|(_, measure)| measure(contestant, &machine, results))
+}
+
+fn frames(contestant: Contestant, machine: &Machine, results: &mut Results) -> Result<()> {
+    // cage spans one window over all monitors: nothing to compare there.
+    let monitors: &[_] = if contestant == Contestant::Cage { &[1] } else { &[1, 3] };
+    for monitors in monitors {
+        for case in ["full", "small"] {
+            animate(contestant, machine, case, *monitors, results)?;
+        }
+    }
+    Ok(())
 }
 
 fn startup(contestant: Contestant, machine: &Machine, results: &mut Results) -> Result<()> {

@@ -16,7 +16,7 @@ use wayland_protocols_wlr::layer_shell::v1::client::{zwlr_layer_shell_v1, zwlr_l
 
 use crate::buffers::Buffer;
 use crate::timing::now;
-use crate::{Animation, App};
+use crate::{Animation, App, BufferKind};
 
 delegate_noop!(App: ignore wl_compositor::WlCompositor);
 delegate_noop!(App: ignore wl_shm::WlShm);
@@ -108,15 +108,18 @@ impl Dispatch<wl_registry::WlRegistry, ()> for App {
                         app.$field = Some(registry.bind(name, version.min($most), queue, ()))
                     };
                 }
+                let options = &app.options;
+                let pixel = options.buffer == BufferKind::Pixel;
+                // Only what it uses: beside a compositor that offers more, one that offers less is asked as much.
                 match interface.as_str() {
                     "wl_compositor" => bind!(compositor, 4),
                     "wl_shm" => bind!(shm, 1),
-                    "zwp_linux_dmabuf_v1" => bind!(dmabuf, 3),
+                    "zwp_linux_dmabuf_v1" if options.buffer == BufferKind::Dmabuf => bind!(dmabuf, 3),
                     "wp_presentation" => bind!(presentation, 1),
-                    "wp_single_pixel_buffer_manager_v1" => bind!(pixel, 1),
-                    "wp_viewporter" => bind!(viewporter, 1),
+                    "wp_single_pixel_buffer_manager_v1" if pixel => bind!(pixel, 1),
+                    "wp_viewporter" if pixel => bind!(viewporter, 1),
                     "xdg_wm_base" => bind!(wm_base, 2),
-                    "zwlr_layer_shell_v1" => bind!(layer_shell, 1),
+                    "zwlr_layer_shell_v1" if options.panel.is_some() => bind!(layer_shell, 1),
                     "wl_seat" => bind!(seat, 7),
                     "wl_output" => {
                         let output = registry.bind(name, version.min(4), queue, name);
@@ -254,7 +257,10 @@ impl Dispatch<xdg_surface::XdgSurface, usize> for App {
                 app.say(format_args!("configured {}x{}", window.wished.0, window.wished.1));
             }
             app.timing.configured();
-            app.draw(*index, queue);
+            // A picture is not what these are asked for, and it would leave nothing else in the processor's cache.
+            if app.options.connects.is_none() {
+                app.draw(*index, queue);
+            }
         }
     }
 }
