@@ -144,6 +144,7 @@ impl State {
         if let Err(error) = self.display_handle.flush_clients() {
             warn!(%error, "clients can't be written to");
         }
+        self.clients.learn_programs();
         // Last: the next turn may be hours away.
         self.turn_began = None;
         self.turn += 1;

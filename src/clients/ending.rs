@@ -73,9 +73,11 @@ impl State {
     /// Kills a client's process, by its descriptor: never another that got its number.
     pub fn kill_process(&mut self, id: u64) {
         let Some(record) = self.clients.records.get(&id) else { return };
-        match record.peer.kill() {
-            Ok(()) => info!(client = id, pid = record.peer.pid, "client killed"),
-            Err(error) => warn!(client = id, pid = record.peer.pid, %error, "client can't be killed"),
+        let pid = record.peer.pid;
+        match self.clients.process(id).map(|process| process.kill()) {
+            Some(Ok(())) => info!(client = id, pid, "client killed"),
+            Some(Err(error)) => warn!(client = id, pid, %error, "client can't be killed"),
+            None => warn!(client = id, pid, "client can't be killed: its process has ended"),
         }
     }
 
@@ -101,6 +103,7 @@ impl State {
 
     /// The Wayland library has let a client go.
     pub fn wayland_ended(&mut self, id: u64, why: DisconnectReason) {
+        self.introduce_if_stranger(id);
         let reason = match &why {
             DisconnectReason::ProtocolError(error) => {
                 warn!(client = id, %error, "client broke the protocol");
@@ -108,11 +111,9 @@ impl State {
             }
             DisconnectReason::ConnectionClosed => self.end_reason(id, EndReason::Left),
         };
-        let Some(client) =
-            self.clients.records.get_mut(&id).and_then(Record::wayland).map(|link| link.client.clone())
-        else {
-            return;
-        };
+        let Some(link) = self.clients.records.get_mut(&id).and_then(Record::wayland) else { return };
+        link.descriptor = None;
+        let client = link.client.clone();
         // Lets the library destroy what it held: the client's objects, its socket.
         let display = self.display.clone();
         let cleaned = display.borrow_mut().backend().dispatch_single_client(self, client);
@@ -139,6 +140,7 @@ impl State {
 
     /// Removes the record: nothing of a gone client stays.
     pub fn forget(&mut self, id: u64, reason: EndReason) {
+        self.introduce_if_stranger(id);
         let Some(mut record) = self.clients.records.remove(&id) else { return };
         self.clients.deadlines.remove(id);
         self.clients.unpinged.remove(&id);

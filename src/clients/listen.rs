@@ -182,7 +182,11 @@ impl State {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             match accept_with(listener, flags) {
                 Ok(fd) => {
-                    self.newcomer(UnixStream::from(fd), *kind, None);
+                    let id = self.newcomer(UnixStream::from(fd), *kind, None);
+                    if let Some(id) = id.filter(|_| *kind == ClientKind::Wayland) {
+                        // Most have asked for something by now.
+                        self.read_wayland(id);
+                    }
                 }
                 Err(Errno::AGAIN) => break,
                 // The newcomer left meanwhile.

@@ -1,22 +1,13 @@
-//! Connections at work: newcomers, what they send, their deadlines.
+//! Connections at work: what they send, their deadlines.
 
-use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-
-use geom_ipc::{ClientKind, EndReason, Event as IpcEvent};
+use geom_ipc::{EndReason, Event as IpcEvent};
 use smithay::utils::SERIAL_COUNTER;
 use smithay::wayland::shell::xdg::ShellClient;
 use tracing::{debug, info, warn};
 
 use super::heartbeat::{Action, Connection, Event, Terms};
-use super::limits::Newcomer;
-use super::listen::refuse;
-use super::peer::Peer;
-use super::record::{Link, Record, WaylandLink};
-use super::{ClientData, SEND_BUFFER};
+use super::record::{Link, Record};
 use crate::config::LossPolicy;
-use crate::control::link::ControlLink;
 use crate::reactor::Source;
 use crate::state::State;
 
@@ -27,68 +18,6 @@ struct ShellOf(u64);
 const A_FEW: usize = 16;
 
 impl State {
-    /// Takes a connected socket, or tells it why not. Its connection's id. `context` is the sandbox's whose socket it
-    /// came through.
-    pub fn newcomer(&mut self, stream: UnixStream, kind: ClientKind, context: Option<&str>) -> Option<u64> {
-        let now = self.now();
-        let own = self.clients.own_user;
-        let peer = match Peer::of(&stream, own) {
-            Ok(peer) => self.clients.share_process(peer),
-            Err(error) => {
-                warn!(%error, "a newcomer's credentials can't be read");
-                return None;
-            }
-        };
-        let newcomer = Newcomer { pid: peer.pid, uid: peer.uid, gid: peer.gid, groups: &peer.groups };
-        if let Err(refusal) = self.clients.counts.admit(&self.config.clients.limits, newcomer, own, now) {
-            self.clients.refused += 1;
-            warn!(pid = peer.pid, uid = peer.uid, ?kind, "newcomer refused: {}", refusal.message);
-            refuse(stream, kind, &refusal);
-            return None;
-        }
-        let (pid, uid) = (peer.pid, peer.uid);
-        let id = self.clients.next_id();
-        let link = match kind {
-            ClientKind::Wayland => self.wayland_link(id, stream, context.is_some()),
-            ClientKind::Control => self.control_link(id, stream),
-        };
-        let link = match link {
-            Ok(link) => link,
-            Err(error) => {
-                warn!(pid, uid, ?kind, %error, "a newcomer was gone before it was accepted");
-                self.clients.counts.leave(pid, uid);
-                return None;
-            }
-        };
-        info!(client = id, ?kind, pid, uid, executable = peer.executable, context, "client connected");
-        let mut record = Record::new(id, peer, now, self.connect_type(), link);
-        record.context = context.map(str::to_owned);
-        if matches!(record.link, Link::Wayland(_)) {
-            self.clients.unpinged.insert(id);
-        }
-        self.clients.records.insert(id, record);
-        self.clients.peak = self.clients.peak.max(self.clients.records.len());
-        self.set_deadline(id);
-        self.tell_client(id, |client| IpcEvent::ClientConnected { client });
-        Some(id)
-    }
-
-    fn wayland_link(&mut self, id: u64, stream: UnixStream, sandboxed: bool) -> std::io::Result<Link> {
-        let descriptor = stream.as_raw_fd();
-        // It goes out of the reactor when the Wayland library closes it.
-        self.reactor.add(&stream, Source::Client(id))?;
-        let data = ClientData { id, sandboxed, ended: self.clients.ended.clone(), ..ClientData::default() };
-        let client = self.display_handle.insert_client(stream, Arc::new(data))?;
-        client.set_max_buffer_size(&self.display_handle, SEND_BUFFER);
-        Ok(Link::Wayland(WaylandLink { client: client.id(), descriptor, shell: None }))
-    }
-
-    fn control_link(&mut self, id: u64, stream: UnixStream) -> std::io::Result<Link> {
-        let mut control = ControlLink::new(stream, self.clients.token()?);
-        control.listen(&self.handle, id)?;
-        Ok(Link::Control(Box::new(control)))
-    }
-
     /// Reads many clients at once, where many are ready: the library looks at every client that there is after each reading, and so
     /// once for all of these. It does not tell whose requests it reads then, so not while anyone's xdg_wm_base is still to come.
     pub fn read_crowd(&mut self, ready: &mut Vec<Source>) {

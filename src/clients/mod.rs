@@ -10,13 +10,14 @@ pub mod laws;
 pub mod limits;
 pub mod listen;
 pub mod manager;
+pub mod newcomer;
 pub mod patience;
 pub mod peer;
 pub mod record;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::os::fd::OwnedFd;
-use std::rc::{Rc, Weak};
+use std::os::fd::BorrowedFd;
+use std::rc::Rc;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use smithay::reexports::wayland_server::backend::{ClientData as BackendData, ClientId, DisconnectReason};
@@ -27,8 +28,8 @@ use tracing::error;
 use self::deadlines::Deadlines;
 use self::limits::Counts;
 use self::listen::{Addresses, Listening};
-use self::peer::Peer;
-use self::record::Record;
+use self::peer::Process;
+use self::record::{Link, Record, WaylandLink};
 use crate::timers::Timer;
 
 /// Ids of Wayland clients that the library has let go of, and why.
@@ -72,6 +73,11 @@ pub struct Clients {
     pub records: BTreeMap<u64, Record>,
     /// Wayland clients that can't be pinged, or not yet.
     unpinged: BTreeSet<u64>,
+    /// Newcomers of whom it is still to be found out which programs they are: after their first answer, which needs nothing of it.
+    unknown: Vec<u64>,
+    /// Newcomers that are still to be told of, and whether a timer is set for that.
+    strangers: Vec<u64>,
+    introducing: bool,
     /// The most records since memory was last given back, and whether it is about to be.
     peak: usize,
     resting: bool,
@@ -79,7 +85,6 @@ pub struct Clients {
     deadlines: Deadlines,
     timer: Option<(heartbeat::Time, Timer)>,
     counts: Counts,
-    processes: HashMap<i32, Weak<OwnedFd>>,
     ended: Ended,
     /// Newcomers that were refused since the start.
     pub refused: u64,
@@ -109,13 +114,15 @@ impl Default for Clients {
             addresses: Addresses::default(),
             records: BTreeMap::new(),
             unpinged: BTreeSet::new(),
+            unknown: Vec::new(),
+            strangers: Vec::new(),
+            introducing: false,
             peak: 0,
             resting: false,
             last: 0,
             deadlines: Deadlines::default(),
             timer: None,
             counts: Counts::default(),
-            processes: HashMap::new(),
             ended: Ended::default(),
             refused: 0,
             subscribers: BTreeSet::new(),
@@ -131,21 +138,29 @@ impl Clients {
         &self.addresses.wayland
     }
 
-    /// One descriptor a process, however many connections it has.
-    fn share_process(&mut self, mut peer: Peer) -> Peer {
-        let known = self.processes.get(&peer.pid).and_then(Weak::upgrade);
-        let same = known.map(|process| Peer { process: Some(process), ..peer.clone() });
-        // While the known one runs its number is nobody else's.
-        if let Some(same) = same.filter(|same| !same.has_ended()) {
-            return same;
+    /// Finds out which programs the newcomers are, while they run: some end in a moment.
+    pub fn learn_programs(&mut self) {
+        for id in std::mem::take(&mut self.unknown) {
+            if let Some(record) = self.records.get_mut(&id) {
+                record.peer.executable = peer::executable(record.peer.pid);
+            }
         }
-        if let Some(process) = &mut peer.process {
-            self.processes.insert(peer.pid, Rc::downgrade(process));
+    }
+
+    /// A connection's process.
+    pub fn process(&self, id: u64) -> Option<Rc<Process>> {
+        let record = self.records.get(&id)?;
+        match &record.link {
+            // Once the library has let go of the socket, its number may be another's.
+            Link::Wayland(WaylandLink { descriptor: Some(descriptor), .. })
+                if record.peer.process.is_none() && !self.has_ended(id) =>
+            {
+                // SAFETY: the library keeps it open until it says that the client has ended.
+                let socket = unsafe { BorrowedFd::borrow_raw(*descriptor) };
+                Process::of(&socket, record.peer.pid).map(Rc::new)
+            }
+            _ => record.peer.process.clone(),
         }
-        if self.processes.len() > 2 * self.records.len() + 16 {
-            self.processes.retain(|_, process| process.strong_count() > 0);
-        }
-        peer
     }
 
     /// Whether the Wayland library has let go of a client in this turn.

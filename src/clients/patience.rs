@@ -44,7 +44,8 @@ impl State {
     /// nothing, as its socket may be a child's (wl-copy's is); then the queue alone does.
     pub fn look_at(&mut self, id: u64) {
         let Some(record) = self.clients.records.get(&id) else { return };
-        if record.queued() == 0 && !record.peer.is_stopped() {
+        let stopped = || self.clients.process(id).is_some_and(|process| process.is_stopped());
+        if record.queued() == 0 && !stopped() {
             self.answered(id);
             self.heard(id);
         }

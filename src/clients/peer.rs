@@ -1,7 +1,9 @@
 //! Who is at the other end of a socket.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::sync::OnceLock;
 
 use rustix::process::{Pid, Signal};
 
@@ -13,8 +15,9 @@ pub struct Peer {
     pub gid: u32,
     /// Supplementary groups; of root and of the service's own user they are not asked for, who may anything.
     pub groups: Vec<u32>,
-    /// The process itself, which no reuse of its number can change.
-    pub process: Option<Rc<OwnedFd>>,
+    /// Where the connection's socket can't be asked for it at any time.
+    pub process: Option<Rc<Process>>,
+    /// Its program's file, once that was found out.
     pub executable: Option<String>,
 }
 
@@ -53,7 +56,7 @@ fn supplementary_groups(socket: &impl AsFd) -> Vec<u32> {
 }
 
 impl Peer {
-    /// `own` is the service's user.
+    /// `own` is the service's user. Process and executable are still to be found out.
     ///
     /// # Errors
     /// Where the socket has no credentials: it is no Unix stream socket.
@@ -62,56 +65,77 @@ impl Peer {
         let pid = credentials.pid.as_raw_nonzero().get();
         let uid = credentials.uid.as_raw();
         let groups = if uid == own || uid == 0 { Vec::new() } else { supplementary_groups(socket) };
-        let executable = std::fs::read_link(format!("/proc/{pid}/exe"));
-        Ok(Self {
-            pid,
-            uid,
-            gid: credentials.gid.as_raw(),
-            groups,
-            process: process(socket, credentials.pid).map(Rc::new),
-            executable: executable.ok().map(|path| path.to_string_lossy().into_owned()),
+        Ok(Self { pid, uid, gid: credentials.gid.as_raw(), groups, process: None, executable: None })
+    }
+}
+
+/// A process itself, which no reuse of its number can change.
+#[derive(Debug)]
+pub struct Process {
+    pid: i32,
+    fd: OwnedFd,
+}
+
+impl Process {
+    /// The process that connected: from the socket (Linux 6.5), or else by its number, which is sound while the socket is fresh.
+    /// None where it has ended and been waited for.
+    pub fn of(socket: &impl AsFd, pid: i32) -> Option<Self> {
+        let mut fd = [0u32];
+        match socket_option(socket, libc::SO_PEERPIDFD, &mut fd) {
+            // SAFETY: the kernel made this descriptor for us just now.
+            Ok(1) => Some(Self { pid, fd: unsafe { OwnedFd::from_raw_fd(fd[0] as i32) } }),
+            _ if Self::told_by_sockets() => None,
+            _ => {
+                let flags = rustix::process::PidfdFlags::empty();
+                let fd = rustix::process::pidfd_open(Pid::from_raw(pid)?, flags).ok()?;
+                Some(Self { pid, fd })
+            }
+        }
+    }
+
+    /// Whether a socket tells its peer's process, however old the socket is.
+    pub fn told_by_sockets() -> bool {
+        static TOLD: OnceLock<bool> = OnceLock::new();
+        *TOLD.get_or_init(|| {
+            let Ok((ours, _theirs)) = UnixStream::pair() else { return false };
+            let mut fd = [0u32];
+            let told = socket_option(&ours, libc::SO_PEERPIDFD, &mut fd) == Ok(1);
+            if told {
+                // SAFETY: the kernel made this descriptor for us just now.
+                drop(unsafe { OwnedFd::from_raw_fd(fd[0] as i32) });
+            }
+            told
         })
     }
 
-    /// Whether the process is known to have ended.
     pub fn has_ended(&self) -> bool {
-        let Some(process) = &self.process else { return false };
-        let mut poll = [rustix::event::PollFd::new(process, rustix::event::PollFlags::IN)];
+        let mut poll = [rustix::event::PollFd::new(&self.fd, rustix::event::PollFlags::IN)];
         let now = rustix::event::Timespec::default();
         matches!(rustix::event::poll(&mut poll, Some(&now)), Ok(ready) if ready > 0)
     }
 
     /// Whether the process runs no more for now: stopped by a signal or a debugger (proc_pid_stat(5), field 3).
     pub fn is_stopped(&self) -> bool {
-        if self.process.is_none() || self.has_ended() {
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok();
+        // Asked after the reading: what was read then is of this process.
+        if self.has_ended() {
             return false;
         }
-        let state = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok();
         let state = state.as_deref().and_then(|text| text.rsplit(')').next()?.trim_start().chars().next());
         matches!(state, Some('T' | 't'))
     }
 
-    /// Kills the process; without a descriptor of it nobody is killed.
-    ///
     /// # Errors
-    /// Where the kernel has no pidfds, or we may not.
+    /// Where it has ended, or we may not.
     pub fn kill(&self) -> std::io::Result<()> {
-        let Some(process) = &self.process else {
-            return Err(std::io::Error::other("the kernel gives no descriptor of its process"));
-        };
-        Ok(rustix::process::pidfd_send_signal(process.as_fd(), Signal::KILL)?)
+        Ok(rustix::process::pidfd_send_signal(&self.fd, Signal::KILL)?)
     }
 }
 
-/// The process that connected: from the socket (Linux 6.5), or else by its number, which is sound while the
-/// socket is fresh.
-fn process(socket: &impl AsFd, pid: Pid) -> Option<OwnedFd> {
-    let mut fd = [0u32];
-    if socket_option(socket, libc::SO_PEERPIDFD, &mut fd) == Ok(1) {
-        // SAFETY: the kernel made this descriptor for us just now.
-        return Some(unsafe { OwnedFd::from_raw_fd(fd[0] as i32) });
-    }
-    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
+/// The file that a process runs (proc_pid_exe(5)).
+pub fn executable(pid: i32) -> Option<String> {
+    let path = std::fs::read_link(format!("/proc/{pid}/exe"));
+    path.ok().map(|path| path.to_string_lossy().into_owned())
 }
 
 /// Bytes that the kernel holds for the peer and that it has not read (SIOCOUTQ, unix(7)).
@@ -142,7 +166,9 @@ mod tests {
         assert_eq!(peer.uid, rustix::process::geteuid().as_raw());
         let own = rustix::process::getgroups()?;
         assert_eq!(peer.groups, own.iter().map(|group| group.as_raw()).collect::<Vec<_>>());
-        assert!(!peer.has_ended());
+        let process = Process::of(&theirs, peer.pid).ok_or_else(|| std::io::Error::other("no process"))?;
+        assert!(!process.has_ended() && !process.is_stopped());
+        assert_eq!(executable(peer.pid).map(Into::into), std::env::current_exe().ok());
         assert_eq!(unread(ours.as_raw_fd()), 0);
         ours.write_all(b"unread")?;
         assert!(unread(ours.as_raw_fd()) >= 6);
@@ -151,14 +177,20 @@ mod tests {
 
     #[test]
     fn a_process_that_ended_is_known_to_have() -> Result<(), Box<dyn std::error::Error>> {
+        let (ours, theirs) = UnixStream::pair()?;
         let mut child = std::process::Command::new("true").spawn()?;
-        let pid = Pid::from_raw(child.id() as i32).ok_or("a pid")?;
-        let process = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
+        let pid = i32::try_from(child.id())?;
+        let fd = rustix::process::pidfd_open(
+            Pid::from_raw(pid).ok_or("a pid")?,
+            rustix::process::PidfdFlags::empty(),
+        )?;
         child.wait()?;
-        let (ours, _theirs) = UnixStream::pair()?;
-        let peer = Peer { process: Some(Rc::new(process)), ..Peer::of(&ours, 0)? };
-        assert!(peer.has_ended());
-        assert!(peer.kill().is_err());
+        let process = Process { pid, fd };
+        assert!(process.has_ended() && !process.is_stopped());
+        assert!(process.kill().is_err());
+        // This process is at both ends.
+        drop(theirs);
+        assert!(Process::of(&ours, i32::try_from(std::process::id())?).is_some());
         Ok(())
     }
 }

@@ -14,8 +14,8 @@ use crate::control::link::ControlLink;
 /// A Wayland client's connection.
 pub struct WaylandLink {
     pub client: ClientId,
-    /// The number of the Wayland library's socket, for asking the kernel about it.
-    pub descriptor: RawFd,
+    /// The number of the Wayland library's socket, for asking the kernel about it, until the library lets go of it.
+    pub descriptor: Option<RawFd>,
     /// What it can be pinged through, once it has bound xdg_wm_base.
     pub shell: Option<ShellClient>,
 }
@@ -104,7 +104,7 @@ impl Record {
     /// Bytes that it has not read.
     pub fn queued(&self) -> u64 {
         match &self.link {
-            Link::Wayland(wayland) => unread(wayland.descriptor),
+            Link::Wayland(wayland) => wayland.descriptor.map_or(0, unread),
             Link::Control(control) => control.queued(),
         }
     }

@@ -58,6 +58,7 @@ fn wish(change: DisplayChange) -> Result<Wish, Error> {
 impl State {
     /// Does what a control client asks for, where it may, and answers.
     pub fn request(&mut self, id: u64, number: u64, request: Request) {
+        self.introduce_strangers();
         if request.changes() && !self.may_command(id) {
             let message = "you may look and not command: that is for the service's own user, root, and the \
                            group that [clients] control_group of the configuration names";

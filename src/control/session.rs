@@ -248,6 +248,8 @@ impl State {
         if self.clients.subscribers.is_empty() {
             return;
         }
+        // Nothing is told of a client before its arrival.
+        self.introduce_strangers();
         let line = FromServer::Event(event.clone()).to_line();
         for id in self.clients.subscribers.clone() {
             let Some(control) = self.clients.records.get_mut(&id).and_then(Record::control) else {

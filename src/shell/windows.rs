@@ -216,6 +216,7 @@ impl State {
     }
 
     fn map_window(&mut self, mut managed: Managed) {
+        self.introduce_strangers();
         managed.home = self.choose_home(&managed);
         managed.shown_on = self.stand_in(managed.home.as_deref());
         self.configure_window(&managed);

@@ -126,25 +126,17 @@ pub fn all(
     results: &mut Results,
 ) -> Result<()> {
     let wanted = |case| only.is_none_or(|only| only == case);
-    // What is counted in processor time, on one processor: on two, one that waits for a lock of the guest's kernel spins while
-    // the host runs the other, and that counts as its program's time.
-    if wanted(Case::Frames) || wanted(Case::Connect) {
+    if wanted(Case::Frames) {
+        // On one processor: on two, one that waits for a lock of the guest's kernel spins while the host runs the other, and that
+        // counts as its program's time.
         let machine = machine(compositor, 1)?;
         match contestant {
-            Contestant::Floor if wanted(Case::Frames) => floor(&machine, results)?,
-            Contestant::Floor => {}
-            _ => {
-                if wanted(Case::Frames) {
-                    frames(contestant, &machine, results)?;
-                }
-                if wanted(Case::Connect) {
-                    connect(contestant, &machine, results)?;
-                }
-            }
+            Contestant::Floor => floor(&machine, results)?,
+            _ => frames(contestant, &machine, results)?,
         }
     }
-    let others: [(_, fn(_, &_, &mut _) -> _); 3] =
-        [(Case::Startup, startup), (Case::Rest, at_rest), (Case::Plug, plug)];
+    let others: [(_, fn(_, &_, &mut _) -> _); 4] =
+        [(Case::Connect, connect), (Case::Startup, startup), (Case::Rest, at_rest), (Case::Plug, plug)];
     let others: Vec<_> = others.into_iter().filter(|(case, _)| wanted(*case)).collect();
     if contestant == Contestant::Floor || others.is_empty() {
         return Ok(());
