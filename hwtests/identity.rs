@@ -9,7 +9,7 @@ use crate::edid::corpus;
 use crate::world::{Bench, World, COMPOSITOR, GREEN, RED};
 
 /// The EDID of a real monitor, by its vendor and model in the data set.
-fn edid(model: &str) -> Result<Vec<u8>> {
+pub fn edid(model: &str) -> Result<Vec<u8>> {
     let found = corpus()?.into_iter().find(|(path, _)| path.contains(model));
     Ok(found.with_context(|| format!("no {model} in the corpus"))?.1)
 }
@@ -18,7 +18,7 @@ const AOC: &str = "AOC1970";
 const LG: &str = "GSM43F1";
 
 /// Runs the CLI: how it ended, and what it said.
-fn command(world: &World, log: &str, arguments: &[&str]) -> Result<(Option<Ending>, String)> {
+pub fn command(world: &World, log: &str, arguments: &[&str]) -> Result<(Option<Ending>, String)> {
     let mut argv = vec![COMPOSITOR];
     argv.extend(arguments);
     let program = world.machine.user(log, &argv, &[])?;
@@ -26,14 +26,14 @@ fn command(world: &World, log: &str, arguments: &[&str]) -> Result<(Option<Endin
     Ok((ending, std::fs::read_to_string(&program.log)?))
 }
 
-fn succeeds(world: &World, log: &str, arguments: &[&str]) -> Result<String> {
+pub fn succeeds(world: &World, log: &str, arguments: &[&str]) -> Result<String> {
     let (ending, text) = command(world, log, arguments)?;
     ensure!(ending == Some(Ending::Exited(0)), "{arguments:?}: {ending:?}: {text}");
     Ok(text)
 }
 
 /// What `displays --json` says of a connector.
-fn display(world: &World, log: &str, name: &str) -> Result<serde_json::Value> {
+pub fn display(world: &World, log: &str, name: &str) -> Result<serde_json::Value> {
     let all: Vec<serde_json::Value> = serde_json::from_str(&succeeds(world, log, &["displays", "--json"])?)?;
     all.into_iter().find(|display| display["name"] == name).with_context(|| format!("no {name}"))
 }

@@ -9,7 +9,7 @@ use geom_lab::protocol::Ending;
 use crate::world::{World, GREEN, RED};
 
 /// seatd takes the first VT that is active when a session is made: VT 1.
-const OWN: u32 = 1;
+pub const OWN: u32 = 1;
 
 fn red_on_one(world: &World) -> Result<()> {
     world.client("red", &["--fullscreen", "Virtual-1"])?;

@@ -138,6 +138,11 @@ impl World {
 
     /// Ends the compositor and looks at what it left: status 0, a quiet kernel.
     pub fn finish(self) -> Result<()> {
+        self.end()
+    }
+
+    /// As [`Self::finish`], with the machine still there to look at.
+    pub fn end(&self) -> Result<()> {
         self.machine.signal(&self.compositor, 15)?;
         let ending = self.machine.wait(&self.compositor, Duration::from_secs(30))?;
         ensure!(ending == Some(Ending::Exited(0)), "the compositor ended with {ending:?}");

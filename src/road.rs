@@ -11,6 +11,7 @@ use crate::backend::Backend;
 use crate::config::ConnectType;
 use crate::display::identity::{Known, Monitor};
 use crate::display::lifecycle::{Action, Event as LifeEvent};
+use crate::display::link::Link;
 use crate::display::mode::Mode;
 use crate::display::plan::{self, logical_size, Plan, PlannedDisplay, Target as PlanTarget};
 use crate::display::screen::Screen;
@@ -25,6 +26,9 @@ struct Solved {
     display: PlannedDisplay,
     target: Target,
     mode: Mode,
+    link: Link,
+    /// What could not be honoured of its wishes.
+    complaints: Vec<String>,
     modes: Vec<Mode>,
     monitor: Monitor,
 }
@@ -113,15 +117,11 @@ impl State {
         // What a person changes lies over whatever name the file's wish goes by.
         for (name, over) in &self.overrides {
             let wish = wishes.displays.entry(name.clone()).or_default();
-            wish.mode = over.mode.or(wish.mode);
-            wish.position = over.position.or(wish.position);
-            wish.scale = over.scale.or(wish.scale);
-            wish.transform = over.transform.or(wish.transform);
-            wish.power = over.power.or(wish.power);
+            *wish = wish.under(over);
         }
         let plan = plan::plan(&present, &wishes, &self.screens.places());
         for planned in &plan.displays {
-            if let Some(complaint) = &planned.complaint {
+            for complaint in &planned.complaints {
                 warn!(display = planned.name, "{complaint}");
                 self.troubles.add(format!("{}: {complaint}", planned.name));
             }
@@ -180,27 +180,33 @@ impl State {
     }
 
     fn solve_gpu(&mut self, id: u64, displays: &[&PlannedDisplay], solution: &mut Solution) {
-        let modes_of = |display: &PlannedDisplay| match &display.target {
-            PlanTarget::Lit { modes } => modes.clone(),
-            PlanTarget::Off(_) => Vec::new(),
+        let wanted_of = |display: &PlannedDisplay| match &display.target {
+            PlanTarget::Lit { modes, link } => (modes.clone(), *link),
+            PlanTarget::Off(_) => (Vec::new(), Link::default()),
         };
-        let solved = |display: &PlannedDisplay, mode: Mode, target: Target, monitor: Monitor| {
-            let mut display = display.clone();
-            let (width, height) = logical_size(&mode, display.scale, display.transform);
-            (display.place.width, display.place.height) = (width, height);
-            Solved { modes: modes_of(&display), display, target, mode, monitor }
-        };
+        let solved =
+            |display: &PlannedDisplay, (mode, link): (Mode, Link), target: Target, monitor: Monitor| {
+                let mut display = display.clone();
+                let (width, height) = logical_size(&mode, display.scale, display.transform);
+                (display.place.width, display.place.height) = (width, height);
+                let complaints = display.complaints.clone();
+                Solved { modes: wanted_of(&display).0, display, target, mode, link, complaints, monitor }
+            };
         let Some(gpu) = self.backend.gpu_mut(id) else {
             // Virtual displays: anything goes.
             for display in displays {
-                if let Some(mode) = modes_of(display).first() {
-                    solution.lit.push(solved(display, *mode, Target::Memory, Monitor::default()));
+                let (modes, link) = wanted_of(display);
+                if let Some(mode) = modes.first() {
+                    solution.lit.push(solved(display, (*mode, link), Target::Memory, Monitor::default()));
                 }
             }
             return;
         };
-        let wanted: Vec<_> =
-            displays.iter().map(|display| (display.name.clone(), modes_of(display))).collect();
+        let wanted = displays.iter().map(|display| {
+            let (modes, link) = wanted_of(display);
+            (display.name.clone(), modes, link)
+        });
+        let wanted: Vec<_> = wanted.collect();
         let outcome = gpu.solve(&wanted);
         debug!(gpu = %gpu.path.display(), tests = outcome.tests, lit = outcome.lit.len(), "search");
         for assignment in outcome.lit {
@@ -210,16 +216,20 @@ impl State {
                 size: connector.physical_size,
             });
             let target = Target::Crtc { gpu: id, index: assignment.crtc };
-            let wished = modes_of(display).first().copied();
-            if wished.is_some_and(|wished| wished != assignment.mode) {
-                let text = format!(
-                    "{}: the kernel refuses its first choice of mode; using {}",
-                    display.name, assignment.mode
-                );
-                warn!("{text}");
-                self.troubles.add(text);
+            let (modes, link) = wanted_of(display);
+            let mode = modes.first().filter(|wished| **wished != assignment.mode);
+            let mode = mode
+                .map(|_| format!("the kernel refuses its first choice of mode; using {}", assignment.mode));
+            let link = link.given_up(&assignment.link);
+            let link = link.map(|lost| format!("the kernel refuses {lost}"));
+            let found = (assignment.mode, assignment.link);
+            let mut solved = solved(display, found, target, monitor.unwrap_or_default());
+            for text in mode.into_iter().chain(link) {
+                warn!(display = solved.display.name, "{text}");
+                self.troubles.add(format!("{}: {text}", solved.display.name));
+                solved.complaints.push(text);
             }
-            solution.lit.push(solved(display, assignment.mode, target, monitor.unwrap_or_default()));
+            solution.lit.push(solved);
         }
         for (request, failure) in outcome.failed {
             let Some(display) = displays.get(request) else { continue };
@@ -242,6 +252,8 @@ impl State {
             self.change_monitor(&solved.display.name, &solved.monitor, retired);
             let screen = self.screens.entry(&solved.display.name);
             screen.shows_on(&solved.monitor);
+            screen.link = solved.link;
+            screen.complaints.clone_from(&solved.complaints);
             screen.configure(&solved.display, solved.mode, solved.display.place, &solved.modes);
             let size = (u32::from(solved.mode.width), u32::from(solved.mode.height));
             let fits = screen
@@ -312,18 +324,18 @@ impl State {
 
     fn commit_gpu(&mut self, id: u64, solution: &Solution) -> bool {
         let mut lit: Vec<Lit> = Vec::new();
-        let mut fresh: Vec<(String, Mode)> = Vec::new();
+        let mut fresh: Vec<(String, Mode, Link)> = Vec::new();
         for solved in &solution.lit {
             let Target::Crtc { gpu, index } = solved.target else { continue };
             if gpu != id {
                 continue;
             }
             let name = solved.display.name.clone();
-            if let Some(known) = self.unchanged_head(id, index, &name, &solved.mode) {
+            if let Some(known) = self.unchanged_head(id, index, &name, solved) {
                 lit.push(known);
                 continue;
             }
-            fresh.push((name.clone(), solved.mode));
+            fresh.push((name.clone(), solved.mode, solved.link));
             let framebuffer = self.with_scene(&name, |state, scene| {
                 let State { screens, backend, .. } = state;
                 let scanout = screens.get_mut(&name)?.scanout.as_mut()?;
@@ -335,13 +347,13 @@ impl State {
                     let entry = self
                         .backend
                         .gpu_mut(id)
-                        .and_then(|gpu| gpu.lit(&name, index, solved.mode, framebuffer));
+                        .and_then(|gpu| gpu.lit(&name, index, solved.mode, solved.link, framebuffer));
                     lit.extend(entry);
                 }
                 Some(Err(error)) => {
                     warn!(display = name, %error, "its first frame can't be drawn");
                     if let Some(gpu) = self.backend.gpu_mut(id) {
-                        gpu.refuse(&name, solved.mode);
+                        gpu.refuse(&name, solved.mode, solved.link);
                     }
                     return false;
                 }
@@ -356,7 +368,7 @@ impl State {
                 return true;
             }
             // Take one back at a time, the last first: the others keep their picture.
-            let Some((name, mode)) = fresh.pop() else {
+            let Some((name, mode, link)) = fresh.pop() else {
                 // It refuses to switch displays off: there is nothing less to ask for.
                 let text = format!("{} refuses to change its displays: {error}", gpu.path.display());
                 warn!("{text}");
@@ -364,12 +376,12 @@ impl State {
                 return true;
             };
             warn!(gpu = %gpu.path.display(), display = name, %error, "mode setting failed after its test passed");
-            gpu.refuse(&name, mode);
+            gpu.refuse(&name, mode, link);
             return false;
         }
         gpu.retain(&crtcs);
-        for (name, mode) in fresh {
-            info!(display = name, %mode, "mode set");
+        for (name, mode, link) in fresh {
+            info!(display = name, %mode, color_space = link.color_space.name(), bit_depth = link.bit_depth, "mode set");
             // Its first frame came with it, without a page flip.
             self.frames += 1;
             self.redraw_event(&name, Event::Resumed);
@@ -380,12 +392,14 @@ impl State {
         true
     }
 
-    /// The head of a CRTC that shows this display in this mode already.
-    fn unchanged_head(&mut self, gpu: u64, crtc: usize, display: &str, mode: &Mode) -> Option<Lit> {
+    /// The head of a CRTC that shows this display in this mode and by this link already.
+    fn unchanged_head(&mut self, gpu: u64, crtc: usize, display: &str, solved: &Solved) -> Option<Lit> {
         let gpu = self.backend.gpu_mut(gpu)?;
         let known = gpu.lit.get(&crtc).filter(|lit| gpu.known && lit.display == display)?.clone();
-        let timing = gpu.kms_mode(display, mode)?;
-        crate::gpu::device::same_timing(&timing, &known.head.mode).then_some(Lit { mode: *mode, ..known })
+        let timing = gpu.kms_mode(display, &solved.mode)?;
+        let same =
+            crate::gpu::device::same_timing(&timing, &known.head.mode) && known.head.link == solved.link;
+        same.then_some(Lit { mode: solved.mode, ..known })
     }
 
     /// Displays named by `--display`: waited for, or their loss is the end.

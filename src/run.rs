@@ -108,6 +108,7 @@ impl Compositor {
         while !self.state.is_stopping() {
             self.turn(None)?;
         }
+        self.state.leave_plain();
         match self.state.failure.take() {
             Some(reason) => bail!(reason),
             None => Ok(()),

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use smithay::backend::renderer::pixman::PixmanRenderer;
 
+use crate::display::link::Abilities;
 use crate::display::mode::Mode;
 use crate::display::plan::{Connector, Gpu};
 use crate::state::State;
@@ -31,6 +32,7 @@ impl Headless {
             connected: true,
             modes: vec![*mode],
             monitor: None,
+            abilities: Abilities::default(),
             non_desktop: false,
         });
         self.connectors = connectors.collect();

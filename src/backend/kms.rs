@@ -112,6 +112,9 @@ impl Kms {
     }
 }
 
+/// A switch of VTs takes less.
+const SWITCH: std::time::Duration = std::time::Duration::from_secs(1);
+
 impl State {
     /// Takes the seat, opens its Gpus and lights its monitors.
     ///
@@ -292,10 +295,25 @@ impl State {
     }
 
     pub fn switch_vt(&mut self, vt: i32) {
-        let Backend::Kms(kms) = &mut self.backend else { return };
+        if !matches!(self.backend, Backend::Kms(_)) {
+            return;
+        }
         info!(vt, "switching VT");
+        // Once the seat tells us, it has taken the devices.
+        self.leave_plain();
+        let Backend::Kms(kms) = &mut self.backend else { return };
         if let Err(error) = kms.session.change_vt(vt) {
             warn!(vt, %error, "the seat does not switch VTs");
+        }
+        // Where nothing comes of it, colours come back.
+        let at = self.now() + SWITCH;
+        self.timers.at(at, |state| state.reconfigure("no switch of VTs"));
+    }
+
+    /// Leaves Gpus to whoever comes next without colours of ours.
+    pub fn leave_plain(&mut self) {
+        if !self.backend.is_paused() {
+            self.backend.gpus_mut().for_each(|gpu| gpu.leave_plain());
         }
     }
 }

@@ -100,6 +100,21 @@ pub struct Set {
     /// on or off
     #[arg(long, value_parser = power)]
     power: Option<bool>,
+    /// srgb, display-p3, bt2020, bt2020-pq, bt2020-hlg or native
+    #[arg(long)]
+    color_space: Option<String>,
+    /// Bits of a colour
+    #[arg(long)]
+    bit_depth: Option<u8>,
+    /// automatic, full or limited
+    #[arg(long)]
+    rgb_range: Option<String>,
+    /// none, graphics, photo, cinema or game
+    #[arg(long)]
+    content_type: Option<String>,
+    /// Whether the refresh may vary: on or off
+    #[arg(long, value_parser = power)]
+    vrr: Option<bool>,
 }
 
 fn position(text: &str) -> Result<(i32, i32), String> {
@@ -163,8 +178,19 @@ fn perform(command: Command) -> Result<(), Error> {
         }
         Command::Man { folder } => return Ok(clap_mangen::generate_to(Options::command(), folder)?),
         Command::Set(set) => {
-            let Set { display, mode, scale, transform, position, power } = set;
-            Request::SetDisplay { display, change: DisplayChange { mode, scale, transform, position, power } }
+            let change = DisplayChange {
+                mode: set.mode,
+                scale: set.scale,
+                transform: set.transform,
+                position: set.position,
+                power: set.power,
+                color_space: set.color_space,
+                bit_depth: set.bit_depth,
+                rgb_range: set.rgb_range,
+                content_type: set.content_type,
+                vrr: set.vrr,
+            };
+            Request::SetDisplay { display: set.display, change }
         }
         Command::Focus { window } => Request::FocusWindow { window },
         Command::Place { window, display } => Request::PlaceWindow { window, display },

@@ -8,6 +8,7 @@ use toml_edit::{Document, Value};
 
 use super::clients::{self, ClientsConfig};
 use super::reader::{Problem, Reader, Section};
+use crate::display::link::{ColorSpace, ContentType, LinkWish, RgbRange};
 use crate::display::mode::{Mode, ModeWish};
 use crate::display::plan::{Transform, Wish, Wishes};
 
@@ -277,6 +278,13 @@ fn read_display(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Wish {
         scale: section.number(reader, "scale", 0.25, 8.0),
         transform: section.choice(reader, "transform", &Transform::NAMES),
         power: section.boolean(reader, "power"),
+        link: LinkWish {
+            color_space: section.choice(reader, "color_space", &ColorSpace::NAMES),
+            bit_depth: section.integer(reader, "bit_depth", 6..17).map(|bits| bits as u8),
+            rgb_range: section.choice(reader, "rgb_range", &RgbRange::NAMES),
+            content_type: section.choice(reader, "content_type", &ContentType::NAMES),
+            vrr: section.boolean(reader, "vrr"),
+        },
     }
 }
 

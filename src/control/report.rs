@@ -5,6 +5,7 @@ use geom_ipc::{Client, Display, DisplayState, Mode, Monitor, Place, Status, Wind
 use crate::backend::Backend;
 use crate::clients::record::{Link, Record};
 use crate::display::lifecycle::Life;
+use crate::display::link::{ContentType, RgbRange};
 use crate::display::plan::Transform;
 use crate::display::screen::Screen;
 use crate::shell::windows::{traits, Managed};
@@ -12,6 +13,20 @@ use crate::state::State;
 
 fn mode(mode: &crate::display::mode::Mode) -> Mode {
     Mode { width: mode.width.into(), height: mode.height.into(), refresh: mode.refresh }
+}
+
+fn name<T: PartialEq>(value: T, names: &[(&str, T)]) -> String {
+    names.iter().find(|(_, known)| *known == value).map_or_else(String::new, |(name, _)| (*name).to_owned())
+}
+
+fn link(link: &crate::display::link::Link) -> geom_ipc::Link {
+    geom_ipc::Link {
+        color_space: link.color_space.name().to_owned(),
+        bit_depth: link.bit_depth,
+        rgb_range: name(link.rgb_range, &RgbRange::NAMES),
+        content_type: name(link.content_type, &ContentType::NAMES),
+        vrr: link.vrr,
+    }
 }
 
 impl State {
@@ -53,6 +68,8 @@ impl State {
                 model: known.model.clone(),
                 serial: known.serial.clone(),
             }),
+            link: lit.then(|| link(&screen.link)),
+            complaints: screen.complaints.clone(),
         }
     }
 

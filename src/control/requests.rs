@@ -7,6 +7,7 @@ use tracing::info;
 
 use crate::clients::heartbeat::Event;
 use crate::clients::record::Record;
+use crate::display::link::{ColorSpace, ContentType, LinkWish, RgbRange};
 use crate::display::plan::{Transform, Wish};
 use crate::shell::windows::Managed;
 use crate::state::State;
@@ -35,24 +36,38 @@ fn wish(change: DisplayChange) -> Result<Wish, Error> {
     if let Some(scale) = change.scale.filter(|scale| !(0.25..=8.0).contains(scale)) {
         return Err(bad_value(format!("scale {scale} is not allowed; write a number from 0.25 to 8")));
     }
-    let transform = match change.transform {
-        None => None,
-        Some(text) => {
-            let known =
-                Transform::NAMES.iter().find(|(name, _)| *name == text).map(|(_, transform)| *transform);
-            let names = Transform::NAMES.map(|(name, _)| name).join(", ");
-            Some(known.ok_or_else(|| {
-                bad_value(format!("transform {text:?} is not allowed; write one of {names}"))
-            })?)
-        }
-    };
     if let Some((x, y)) = change.position.filter(|(x, y)| {
         let bounds = i32::from(i16::MIN)..=i32::from(i16::MAX);
         !bounds.contains(x) || !bounds.contains(y)
     }) {
         return Err(bad_value(format!("position {x},{y} is not allowed; both are from -32768 to 32767")));
     }
-    Ok(Wish { mode, position: change.position, scale: change.scale, transform, power: change.power })
+    if let Some(depth) = change.bit_depth.filter(|depth| !(6..=16).contains(depth)) {
+        return Err(bad_value(format!("bit_depth {depth} is not allowed; write a number from 6 to 16")));
+    }
+    Ok(Wish {
+        mode,
+        position: change.position,
+        scale: change.scale,
+        transform: choice("transform", change.transform, &Transform::NAMES)?,
+        power: change.power,
+        link: LinkWish {
+            color_space: choice("color_space", change.color_space, &ColorSpace::NAMES)?,
+            bit_depth: change.bit_depth,
+            rgb_range: choice("rgb_range", change.rgb_range, &RgbRange::NAMES)?,
+            content_type: choice("content_type", change.content_type, &ContentType::NAMES)?,
+            vrr: change.vrr,
+        },
+    })
+}
+
+/// A value by its name.
+fn choice<T: Copy>(what: &str, text: Option<String>, names: &[(&str, T)]) -> Result<Option<T>, Error> {
+    let Some(text) = text else { return Ok(None) };
+    let known = names.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+    let list = names.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let wrong = || bad_value(format!("{what} {text:?} is not allowed; write one of {list}"));
+    known.map(Some).ok_or_else(wrong)
 }
 
 impl State {
@@ -196,25 +211,21 @@ impl State {
         }
         let kept = self.overrides.entry(name.to_owned()).or_default();
         let before = kept.clone();
-        kept.mode = if preferred { None } else { wish.mode.or(kept.mode) };
-        kept.position = wish.position.or(kept.position);
-        kept.scale = wish.scale.or(kept.scale);
-        kept.transform = wish.transform.or(kept.transform);
-        kept.power = wish.power.or(kept.power);
-        let wished = (kept.mode, kept.power);
+        *kept = Wish { mode: if preferred { None } else { wish.mode.or(kept.mode) }, ..kept.under(&wish) };
+        let (mode, power) = (kept.mode, kept.power);
         self.reconfigure("control");
-        let screen = self.screens.get(name);
-        let refused = wished.0.is_some_and(|wished| {
-            screen.and_then(|screen| screen.mode).is_none_or(|mode| !wished.is_met_by(&mode))
+        let screen = self.screens.get(name).filter(|screen| screen.is_lit());
+        let refused = mode.is_some_and(|mode| {
+            screen.and_then(|screen| screen.mode).is_none_or(|given| !mode.is_met_by(&given))
         });
-        if refused && wished.1 != Some(false) {
+        let linked = screen.is_some_and(|screen| wish.link.is_met_by(&screen.link));
+        if (refused || !linked) && power != Some(false) {
+            let why = screen.map(|screen| screen.complaints.join("; ")).filter(|why| !why.is_empty());
+            let why = why.unwrap_or_else(|| "the kernel refuses it".into());
             // The last good state stays, and is what is wished from then on.
             self.overrides.insert(name.to_owned(), before);
             self.reconfigure("control: taken back");
-            return Err(Error::new(
-                ErrorKind::Failed,
-                format!("the kernel refuses that mode on {name}; it stays as it was"),
-            ));
+            return Err(Error::new(ErrorKind::Failed, format!("{name} stays as it was: {why}")));
         }
         Ok(Answer::Displays(self.report_displays()))
     }

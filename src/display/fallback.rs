@@ -6,6 +6,7 @@
 //!
 //! The kernel is behind [`Kernel`], so that the search is tested against modelled ones.
 
+use super::link::Link;
 use super::mode::Mode;
 
 /// A display that the plan wants lit.
@@ -14,10 +15,25 @@ pub struct Request {
     pub name: String,
     /// Best first; not empty.
     pub modes: Vec<Mode>,
+    /// For each of its modes, best first; not empty.
+    pub links: Vec<Link>,
     /// Indices of the CRTCs that its connector can use.
     pub crtcs: Vec<usize>,
-    /// The CRTC and mode that drive it now: keeping them avoids a flash.
-    pub current: Option<(usize, Mode)>,
+    /// What drives it now: keeping that avoids a flash.
+    pub current: Option<(usize, Mode, Link)>,
+}
+
+impl Request {
+    /// What to try, best first: all that the link can give up comes before another mode. With another mode only the whole link and
+    /// the plainest are worth a question.
+    fn choices(&self) -> impl Iterator<Item = (Mode, Link)> + '_ {
+        self.modes.iter().enumerate().flat_map(move |(place, mode)| {
+            let last = self.links.len().saturating_sub(1);
+            let links = self.links.iter().enumerate();
+            let worth = links.filter(move |(rung, _)| place == 0 || [0, last].contains(rung));
+            worth.map(|(_, link)| (*mode, *link))
+        })
+    }
 }
 
 /// One display's part of what is tested and committed.
@@ -27,6 +43,7 @@ pub struct Assignment {
     pub request: usize,
     pub crtc: usize,
     pub mode: Mode,
+    pub link: Link,
 }
 
 /// Why a display stays off.
@@ -89,9 +106,9 @@ impl<K: Kernel> Search<'_, K> {
             .chain(others)
             .filter(|crtc| !lit.iter().any(|other| other.crtc == *crtc))
             .collect();
-        for mode in &wanted.modes {
+        for (mode, link) in wanted.choices() {
             for crtc in &crtcs {
-                lit.push(Assignment { request, crtc: *crtc, mode: *mode });
+                lit.push(Assignment { request, crtc: *crtc, mode, link });
                 if self.passes(lit) {
                     return true;
                 }
@@ -105,15 +122,13 @@ impl<K: Kernel> Search<'_, K> {
     fn make_room(&mut self, lit: &mut Vec<Assignment>, request: usize, wished_crtc: usize) -> bool {
         for victim in (0..lit.len()).rev() {
             let kept = lit[victim].clone();
-            let lower: Vec<Mode> = self.requests[kept.request]
-                .modes
-                .iter()
-                .copied()
-                .skip_while(|mode| mode.index != kept.mode.index)
+            let lower: Vec<(Mode, Link)> = self.requests[kept.request]
+                .choices()
+                .skip_while(|(mode, link)| (mode.index, link) != (kept.mode.index, &kept.link))
                 .skip(1)
                 .collect();
-            for mode in lower {
-                lit[victim].mode = mode;
+            for (mode, link) in lower {
+                (lit[victim].mode, lit[victim].link) = (mode, link);
                 if self.tests >= MAX_TESTS {
                     break;
                 }
@@ -141,7 +156,7 @@ fn match_crtcs(requests: &[Request]) -> Vec<Option<usize>> {
         let is_taken = |crtc: usize| owner.iter().any(|(owned, _)| *owned == crtc);
         let mut order = wanted.crtcs.clone();
         // Its own first, then free ones: taking another's makes that one flash.
-        let own = wanted.current.map(|(crtc, _)| crtc);
+        let own = wanted.current.map(|(crtc, _, _)| crtc);
         order.sort_by_key(|crtc| (Some(*crtc) != own, is_taken(*crtc)));
         for crtc in order {
             if seen.contains(&crtc) {
@@ -198,11 +213,12 @@ impl<K: Kernel> Search<'_, K> {
     /// What is lit now, where the kernel still accepts it.
     fn last_good(&mut self) -> Option<Vec<Assignment>> {
         let assignment = |(request, wanted): (usize, &Request)| {
-            let (crtc, mode) = wanted.current?;
+            let (crtc, mode, link) = wanted.current?;
             (wanted.modes.contains(&mode) && wanted.crtcs.contains(&crtc)).then_some(Assignment {
                 request,
                 crtc,
                 mode,
+                link,
             })
         };
         let lit: Vec<Assignment> = self.requests.iter().enumerate().filter_map(assignment).collect();
@@ -228,7 +244,8 @@ pub fn search(requests: &[Request], kernel: &mut impl Kernel) -> Outcome {
         .iter()
         .enumerate()
         .filter_map(|(request, wanted)| {
-            Some(Assignment { request, crtc: crtcs[request]?, mode: *wanted.modes.first()? })
+            let (mode, link) = wanted.choices().next()?;
+            Some(Assignment { request, crtc: crtcs[request]?, mode, link })
         })
         .collect();
     let mut lit = Vec::new();

@@ -15,6 +15,7 @@
 use std::collections::BTreeMap;
 
 use super::identity::Identity;
+use super::link::{self, Abilities, Link, LinkWish};
 use super::mode::{Mode, ModeWish};
 
 /// How a display's picture is turned, counter-clockwise, as `wl_output.transform` has it.
@@ -59,6 +60,8 @@ pub struct Connector {
     pub modes: Vec<Mode>,
     /// Who is plugged in, where it says so.
     pub monitor: Option<Identity>,
+    /// What it can beside modes.
+    pub abilities: Abilities,
     /// Not for pictures of ours: headsets and such.
     pub non_desktop: bool,
 }
@@ -80,6 +83,21 @@ pub struct Wish {
     pub scale: Option<f64>,
     pub transform: Option<Transform>,
     pub power: Option<bool>,
+    pub link: LinkWish,
+}
+
+impl Wish {
+    /// The same, with what `over` says instead.
+    pub fn under(&self, over: &Self) -> Self {
+        Self {
+            mode: over.mode.or(self.mode),
+            position: over.position.or(self.position),
+            scale: over.scale.or(self.scale),
+            transform: over.transform.or(self.transform),
+            power: over.power.or(self.power),
+            link: self.link.under(over.link),
+        }
+    }
 }
 
 /// Everything that is wished.
@@ -128,6 +146,7 @@ pub enum Target {
     Lit {
         /// The wished mode first, then what may stand in for it, best first; never empty.
         modes: Vec<Mode>,
+        link: Link,
     },
     Off(OffReason),
 }
@@ -141,8 +160,8 @@ pub struct PlannedDisplay {
     pub place: Place,
     pub scale: f64,
     pub transform: Transform,
-    /// A wish that could not be honoured, for the log and the diagnostic screen.
-    pub complaint: Option<String>,
+    /// Wishes that could not be honoured, for the log and the diagnostic screen.
+    pub complaints: Vec<String>,
 }
 
 /// The whole desired state.
@@ -217,11 +236,11 @@ pub fn plan(present: &[Gpu], wishes: &Wishes, known: &BTreeMap<String, Place>) -
     for gpu in present {
         for connector in gpu.connectors.iter().filter(|connector| connector.connected) {
             let wish = wishes.displays.get(&connector.name).unwrap_or(&no_wish);
-            let (target, complaint) = target(connector, wish, &wishes.only);
+            let (target, complaints) = target(connector, wish, &wishes.only);
             let scale = wish.scale.filter(|scale| scale.is_finite() && *scale > 0.0).unwrap_or(1.0);
             let transform = wish.transform.unwrap_or_default();
             let (width, height) = match &target {
-                Target::Lit { modes } => {
+                Target::Lit { modes, .. } => {
                     modes.first().map_or((0, 0), |mode| logical_size(mode, scale, transform))
                 }
                 Target::Off(_) => (0, 0),
@@ -233,7 +252,7 @@ pub fn plan(present: &[Gpu], wishes: &Wishes, known: &BTreeMap<String, Place>) -
                 place: Place { x: 0, y: 0, width, height },
                 scale,
                 transform,
-                complaint,
+                complaints,
             });
         }
     }
@@ -241,8 +260,8 @@ pub fn plan(present: &[Gpu], wishes: &Wishes, known: &BTreeMap<String, Place>) -
     Plan { displays }
 }
 
-fn target(connector: &Connector, wish: &Wish, only: &[String]) -> (Target, Option<String>) {
-    let off = |reason| (Target::Off(reason), None);
+fn target(connector: &Connector, wish: &Wish, only: &[String]) -> (Target, Vec<String>) {
+    let off = |reason| (Target::Off(reason), Vec::new());
     if connector.non_desktop {
         return off(OffReason::NonDesktop);
     }
@@ -255,11 +274,13 @@ fn target(connector: &Connector, wish: &Wish, only: &[String]) -> (Target, Optio
     }
     let modes = candidates(&connector.modes, wish.mode);
     let Some(first) = modes.first() else { return off(OffReason::NoModes) };
+    let (link, mut complaints) = link::resolve(wish.link, &connector.abilities);
     let complaint = wish
         .mode
         .filter(|wish| !wish.is_met_by(first))
         .map(|wish| format!("mode {wish} is not in the monitor's list; using {first}"));
-    (Target::Lit { modes }, complaint)
+    complaints.extend(complaint);
+    (Target::Lit { modes, link }, complaints)
 }
 
 /// Gives each lit display its place: configured ones first, then those that are known, then the

@@ -9,6 +9,7 @@ use tracing::debug;
 
 use super::identity::Monitor;
 use super::lifecycle::Life;
+use super::link::Link;
 use super::mode::Mode;
 use super::plan::{Place, PlannedDisplay, Transform};
 use crate::render::diagnostic;
@@ -27,6 +28,9 @@ pub struct Screen {
     pub losses: u32,
     pub place: Place,
     pub mode: Option<Mode>,
+    pub link: Link,
+    /// Wishes for it that could not be honoured, in words.
+    pub complaints: Vec<String>,
     /// What its monitor offers, best first.
     pub modes: Vec<Mode>,
     pub output: Output,
@@ -76,6 +80,8 @@ impl Screen {
             losses: 0,
             place: Place { x: 0, y: 0, width: 0, height: 0 },
             mode: None,
+            link: Link::default(),
+            complaints: Vec::new(),
             modes: Vec::new(),
             output,
             global: None,

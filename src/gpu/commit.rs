@@ -14,6 +14,7 @@ use drm::control::{
 
 use super::card::{raw, Blob, Card};
 use super::objects::{Objects, PlaneIds};
+use crate::display::link::Link;
 
 /// One lit display in a mode-setting commit.
 #[derive(Debug, Clone)]
@@ -22,6 +23,7 @@ pub struct Head {
     pub crtc: usize,
     pub connector: connector::Handle,
     pub mode: KmsMode,
+    pub link: Link,
     pub framebuffer: framebuffer::Handle,
 }
 
@@ -94,6 +96,10 @@ pub fn modeset_request(
         if let Some(crtc_id) = connector.crtc_id {
             request.add_raw_property(connector.handle.into(), crtc_id, crtc.into());
         }
+        match head {
+            Some(head) => connector.link.set(card, connector.handle, &head.link, &mut request, &mut blobs)?,
+            None => connector.link.reset(connector.handle, &mut request),
+        }
     }
     for (index, crtc) in objects.crtcs.iter().enumerate().filter(|(index, _)| !untouched.contains(index)) {
         let Some(ids) = crtc.ids else { continue };
@@ -109,6 +115,7 @@ pub fn modeset_request(
         };
         request.add_raw_property(crtc.handle.into(), ids.mode_id, mode);
         request.add_raw_property(crtc.handle.into(), ids.active, head.is_some().into());
+        ids.colour.set(crtc.handle, head.is_some_and(|head| head.link.vrr), &mut request);
     }
     for (number, plane) in objects.planes.iter().enumerate() {
         let Some(ids) = plane.ids else { continue };

@@ -10,7 +10,7 @@ use drm::control::{framebuffer, Mode as KmsMode};
 use drm::{ClientCapability, Device, DriverCapability};
 use smithay::backend::allocator::gbm::GbmBuffer;
 use smithay::backend::allocator::{Allocator, Fourcc, Modifier};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::buffer::{Drawable, Dumb};
 use super::card::{Card, Framebuffer};
@@ -19,6 +19,7 @@ use super::objects::Objects;
 use super::renderer::Renderer;
 use crate::config::RendererWish;
 use crate::display::fallback::{self, Assignment, Kernel};
+use crate::display::link::Link;
 use crate::display::mode::Mode;
 use crate::display::plan;
 
@@ -55,7 +56,7 @@ pub struct Gpu {
     /// not given it back yet.
     pub denied: bool,
     /// Modes that passed the test, or could not be tested, and failed all the same.
-    refused: Vec<(String, Mode)>,
+    refused: Vec<(String, Mode, Link)>,
     /// Buffers made for tests, for the first frames to use.
     spare: Vec<((u32, u32), Drawable)>,
 }
@@ -216,11 +217,11 @@ impl Gpu {
     }
 
     /// A head for an assignment, with a framebuffer of the right size to test with.
-    fn head(&mut self, display: &str, crtc: usize, mode: &Mode) -> Result<Head, String> {
+    fn head(&mut self, display: &str, crtc: usize, mode: &Mode, link: Link) -> Result<Head, String> {
         let timing = self.kms_mode(display, mode).ok_or("the mode is gone from the connector's list")?;
         let connector = self.objects.connector(display).ok_or("the connector is gone")?.handle;
         let framebuffer = self.framebuffer_to_test(crtc, mode)?;
-        Ok(Head { crtc, connector, mode: timing, framebuffer })
+        Ok(Head { crtc, connector, mode: timing, link, framebuffer })
     }
 
     fn framebuffer_to_test(&mut self, crtc: usize, mode: &Mode) -> Result<framebuffer::Handle, String> {
@@ -243,12 +244,13 @@ impl Gpu {
     }
 
     /// Searches for what can be lit of the requests.
-    pub fn solve(&mut self, wanted: &[(String, Vec<Mode>)]) -> fallback::Outcome {
+    pub fn solve(&mut self, wanted: &[(String, Vec<Mode>, Link)]) -> fallback::Outcome {
         let requests: Vec<fallback::Request> = wanted
             .iter()
-            .map(|(name, modes)| fallback::Request {
+            .map(|(name, modes, link)| fallback::Request {
                 name: name.clone(),
                 modes: modes.clone(),
+                links: link.ladder(),
                 crtcs: self.objects.connector(name).map_or_else(Vec::new, |connector| {
                     let mask = connector.crtcs;
                     (0..self.objects.crtcs.len())
@@ -259,7 +261,7 @@ impl Gpu {
                     .lit
                     .iter()
                     .find(|(_, lit)| lit.display == *name)
-                    .map(|(crtc, lit)| (*crtc, lit.mode)),
+                    .map(|(crtc, lit)| (*crtc, lit.mode, lit.head.link)),
             })
             .collect();
         fallback::search(&requests, &mut Asked { gpu: self, requests: &requests })
@@ -276,7 +278,9 @@ impl Gpu {
                 match (wanted, self.lit.get(crtc)) {
                     (None, None) => true,
                     (Some(head), Some(lit)) => {
-                        head.connector == lit.head.connector && same_timing(&head.mode, &lit.head.mode)
+                        head.connector == lit.head.connector
+                            && head.link == lit.head.link
+                            && same_timing(&head.mode, &lit.head.mode)
                     }
                     _ => false,
                 }
@@ -309,6 +313,28 @@ impl Gpu {
         Ok(())
     }
 
+    /// Takes back colours that whoever shows pictures next would have otherwise, while we may still set anything.
+    pub fn leave_plain(&mut self) {
+        let plain = |link: &Link| Link { bit_depth: link.bit_depth, ..Link::default() };
+        if !self.atomic || self.lit.values().all(|lit| lit.head.link == plain(&lit.head.link)) {
+            return;
+        }
+        let heads = self.lit.values().map(|lit| Head { link: plain(&lit.head.link), ..lit.head.clone() });
+        let heads: Vec<Head> = heads.collect();
+        let untouched = self.unchanged(&heads);
+        match modeset(&self.card, &self.objects, &heads, &untouched, false) {
+            Ok(()) => {
+                for lit in self.lit.values_mut() {
+                    lit.head.link = plain(&lit.head.link);
+                }
+                debug!(gpu = %self.path.display(), "colours taken back");
+            }
+            Err(error) => {
+                warn!(gpu = %self.path.display(), %error, "the colours that were set stay for the next program");
+            }
+        }
+    }
+
     /// Forgets CRTCs that `commit` switched off; their buffers may go now.
     pub fn retain(&mut self, crtcs: &[usize]) {
         self.lit.retain(|crtc, _| crtcs.contains(crtc));
@@ -316,8 +342,8 @@ impl Gpu {
     }
 
     /// Notes that a mode failed although the test said otherwise, so that the next search goes on.
-    pub fn refuse(&mut self, display: &str, mode: Mode) {
-        self.refused.push((display.to_owned(), mode));
+    pub fn refuse(&mut self, display: &str, mode: Mode, link: Link) {
+        self.refused.push((display.to_owned(), mode, link));
     }
 
     /// The size of a mode of a connector as a head to commit.
@@ -326,11 +352,12 @@ impl Gpu {
         display: &str,
         crtc: usize,
         mode: Mode,
+        link: Link,
         framebuffer: Arc<Framebuffer>,
     ) -> Option<Lit> {
         let timing = self.kms_mode(display, &mode)?;
         let connector = self.objects.connector(display)?.handle;
-        let head = Head { crtc, connector, mode: timing, framebuffer: framebuffer.handle };
+        let head = Head { crtc, connector, mode: timing, link, framebuffer: framebuffer.handle };
         Some(Lit { display: display.to_owned(), head, mode, framebuffer })
     }
 }
@@ -357,12 +384,13 @@ struct Asked<'a> {
 impl Kernel for Asked<'_> {
     fn test(&mut self, assignments: &[Assignment]) -> Result<(), String> {
         let mut heads = Vec::new();
-        for Assignment { request, crtc, mode } in assignments {
+        for Assignment { request, crtc, mode, link } in assignments {
             let name = &self.requests[*request].name;
-            if self.gpu.refused.iter().any(|(display, refused)| display == name && refused == mode) {
+            let refused = (name.clone(), *mode, *link);
+            if self.gpu.refused.contains(&refused) {
                 return Err(format!("{mode} failed on {name}"));
             }
-            heads.push(self.gpu.head(name, *crtc, mode)?);
+            heads.push(self.gpu.head(name, *crtc, mode, *link)?);
         }
         if !self.gpu.atomic {
             // The old calls have no test; a failing commit is noted by `refuse`.

@@ -6,5 +6,6 @@ pub mod card;
 pub mod commit;
 pub mod device;
 pub mod discovery;
+pub mod link;
 pub mod objects;
 pub mod renderer;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::rc::Rc;
 
 use drm::buffer::{DrmFourcc, DrmModifier};
 use drm::control::{
@@ -11,22 +12,38 @@ use drm::control::{
 use tracing::warn;
 
 use super::card::Card;
+use super::link::{ColourIds, LinkIds};
 use crate::display::edid::Edid;
 use crate::display::identity::Identity;
+use crate::display::link::MonitorColour;
 use crate::display::mode::Mode;
 use crate::display::plan;
 
-/// An object's property ids and values by name.
+/// Which values a property takes.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// Their names and numbers.
+    Enum(Rc<Vec<(String, u64)>>),
+    /// From and to.
+    Range(u64, u64),
+    Other,
+}
+
+/// An object's property ids, values and kinds by name.
 #[derive(Debug, Default)]
-pub struct Properties(HashMap<String, (property::Handle, u64)>);
+pub struct Properties(HashMap<String, (property::Handle, u64, Kind)>);
 
 impl Properties {
     pub fn id(&self, name: &str) -> Option<property::Handle> {
-        self.0.get(name).map(|(id, _)| *id)
+        self.0.get(name).map(|(id, _, _)| *id)
     }
 
     pub fn value(&self, name: &str) -> Option<u64> {
-        self.0.get(name).map(|(_, value)| *value)
+        self.0.get(name).map(|(_, value, _)| *value)
+    }
+
+    pub fn kind(&self, name: &str) -> Option<&Kind> {
+        self.0.get(name).map(|(_, _, kind)| kind)
     }
 
     fn required(&self, name: &str) -> io::Result<property::Handle> {
@@ -34,25 +51,38 @@ impl Properties {
     }
 }
 
-/// Reads objects' properties; a property's name is asked for once, as objects share most.
+/// Reads objects' properties; what a property is is asked for once, as objects share most.
 #[derive(Debug, Default)]
-pub struct PropertyNames(HashMap<property::Handle, String>);
+pub struct PropertyNames(HashMap<property::Handle, (String, Kind)>);
 
 impl PropertyNames {
     pub fn of<T: ResourceHandle>(&mut self, card: &Card, object: T) -> io::Result<Properties> {
         let mut properties = HashMap::new();
         for (id, value) in card.get_properties(object)? {
-            let name = match self.0.get(&id) {
-                Some(name) => name.clone(),
+            let (name, kind) = match self.0.get(&id) {
+                Some(known) => known.clone(),
                 None => {
-                    let name = card.get_property(id)?.name().to_string_lossy().into_owned();
-                    self.0.insert(id, name.clone());
-                    name
+                    let info = card.get_property(id)?;
+                    let known = (info.name().to_string_lossy().into_owned(), kind(&info.value_type()));
+                    self.0.insert(id, known.clone());
+                    known
                 }
             };
-            properties.insert(name, (id, value));
+            properties.insert(name, (id, value, kind));
         }
         Ok(Properties(properties))
+    }
+}
+
+fn kind(of: &property::ValueType) -> Kind {
+    match of {
+        property::ValueType::Enum(values) => {
+            let (numbers, values) = values.values();
+            let names = values.iter().map(|value| value.name().to_string_lossy().into_owned());
+            Kind::Enum(Rc::new(names.zip(numbers.iter().copied()).collect()))
+        }
+        property::ValueType::UnsignedRange(least, most) => Kind::Range(*least, *most),
+        _ => Kind::Other,
     }
 }
 
@@ -61,6 +91,7 @@ impl PropertyNames {
 pub struct CrtcIds {
     pub active: property::Handle,
     pub mode_id: property::Handle,
+    pub colour: ColourIds,
 }
 
 #[derive(Debug)]
@@ -123,6 +154,8 @@ impl Plane {
 pub struct Connector {
     pub handle: connector::Handle,
     pub crtc_id: Option<property::Handle>,
+    /// Empty on devices that are not atomic.
+    pub link: LinkIds,
     /// Bit i: reachable from the CRTC of index i.
     pub crtcs: u32,
     pub modes: Vec<KmsMode>,
@@ -181,6 +214,7 @@ impl Objects {
                 Some(CrtcIds {
                     active: properties.required("ACTIVE")?,
                     mode_id: properties.required("MODE_ID")?,
+                    colour: ColourIds::read(&properties),
                 })
             } else {
                 None
@@ -297,6 +331,8 @@ impl Objects {
             }
         }
         let modes: Vec<KmsMode> = if connected { info.modes().to_vec() } else { Vec::new() };
+        let edid = self.edid(card, connected, &properties);
+        let link = if atomic { LinkIds::read(&properties) } else { LinkIds::default() };
         Ok(Connector {
             handle,
             crtc_id: if atomic { Some(properties.required("CRTC_ID")?) } else { None },
@@ -306,19 +342,21 @@ impl Objects {
                 name: format!("{}-{}", info.interface().as_str(), info.interface_id()),
                 connected,
                 modes: modes.iter().enumerate().map(|(index, mode)| describe(index, mode)).collect(),
-                monitor: self.monitor(card, connected, &properties),
+                monitor: edid.as_ref().map(Identity::from),
+                abilities: link.abilities(edid.as_ref().map(MonitorColour::from).unwrap_or_default()),
                 non_desktop: properties.value("non-desktop") == Some(1),
             },
             modes,
+            link,
         })
     }
 
-    /// Who is plugged in, by the EDID that the kernel read.
-    fn monitor(&self, card: &Card, connected: bool, properties: &Properties) -> Option<Identity> {
+    /// What the monitor told the kernel of itself.
+    fn edid(&self, card: &Card, connected: bool, properties: &Properties) -> Option<Edid> {
         let blob = properties.value("EDID").filter(|blob| connected && *blob != 0)?;
         let read = card.get_property_blob(blob).map_err(|error| error.to_string());
         match read.and_then(|bytes| Edid::parse(&bytes).map_err(|error| error.to_string())) {
-            Ok(edid) => Some(Identity::from(&edid)),
+            Ok(edid) => Some(edid),
             Err(error) => {
                 warn!(%error, "a monitor's EDID tells nothing; it is known by its connector");
                 None

@@ -34,8 +34,8 @@ pub use connect_type::ConnectType;
 pub use event::Event;
 pub use frame::{Frames, TooLong};
 pub use model::{
-    Client, ClientKind, ConnectionState, Display, DisplayState, EndReason, Mode, Monitor, Place, Rtt, Status,
-    Window,
+    Client, ClientKind, ConnectionState, Display, DisplayState, EndReason, Link, Mode, Monitor, Place, Rtt,
+    Status, Window,
 };
 pub use reply::{Answer, Error, ErrorKind, FromServer, Outcome, Reply, Welcome};
 pub use request::{DisplayChange, FromClient, Request, RequestError};

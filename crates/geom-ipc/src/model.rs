@@ -64,6 +64,27 @@ pub struct Display {
     /// Who is plugged in, or was last, where it says so (EDID).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor: Option<Monitor>,
+    /// What goes down the cable beside the mode, while it is lit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<Link>,
+    /// What of the wishes for it could not be honoured, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub complaints: Vec<String>,
+}
+
+/// What goes down the cable beside the mode.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Link {
+    /// `srgb`, `display-p3`, `bt2020`, `bt2020-pq`, `bt2020-hlg` or `native`.
+    pub color_space: String,
+    /// Bits of a colour at most; none where the connector does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bit_depth: Option<u8>,
+    /// `automatic`, `full` or `limited`.
+    pub rgb_range: String,
+    /// `none`, `graphics`, `photo`, `cinema` or `game`.
+    pub content_type: String,
+    pub vrr: bool,
 }
 
 /// Who a monitor is. Its name, wherever a display is named, is `make model serial`.

@@ -30,6 +30,21 @@ pub struct DisplayChange {
     pub position: Option<(i32, i32)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub power: Option<bool>,
+    /// As [`crate::Link::color_space`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub color_space: Option<String>,
+    /// Bits of a colour on the cable, from 6 to 16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bit_depth: Option<u8>,
+    /// As [`crate::Link::rgb_range`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rgb_range: Option<String>,
+    /// As [`crate::Link::content_type`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// Whether the refresh may vary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vrr: Option<bool>,
 }
 
 /// What a client can ask for.

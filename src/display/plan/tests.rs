@@ -36,7 +36,14 @@ fn machine() -> impl Strategy<Value = Vec<Gpu>> {
                 .into_iter()
                 .map(|(connected, modes, non_desktop)| {
                     number += 1;
-                    Connector { name: format!("DP-{number}"), connected, modes, monitor: None, non_desktop }
+                    Connector {
+                        name: format!("DP-{number}"),
+                        connected,
+                        modes,
+                        monitor: None,
+                        abilities: Abilities::default(),
+                        non_desktop,
+                    }
                 })
                 .collect(),
         };
@@ -54,7 +61,7 @@ fn wish() -> impl Strategy<Value = Wish> {
     let transform = (0usize..8).prop_map(|index| Transform::NAMES[index].1);
     let scale = prop_oneof![Just(1.0), Just(1.5), Just(2.0), Just(f64::NAN), Just(-1.0)];
     (mode, prop::option::of(scale), prop::option::of(transform), prop::option::of(any::<bool>()))
-        .prop_map(|(mode, scale, transform, power)| Wish { mode, position: None, scale, transform, power })
+        .prop_map(|(mode, scale, transform, power)| Wish { mode, scale, transform, power, ..Wish::default() })
 }
 
 fn wishes() -> impl Strategy<Value = Wishes> {
@@ -83,7 +90,7 @@ proptest! {
         for (display, connector) in plan.displays.iter().zip(connected) {
             prop_assert_eq!(&display.name, &connector.name);
             match &display.target {
-                Target::Lit { modes } => {
+                Target::Lit { modes, .. } => {
                     prop_assert!(!modes.is_empty());
                     prop_assert!(modes.iter().all(|mode| connector.modes.contains(mode)));
                     prop_assert!(display.place.width > 0 && display.place.height > 0);
@@ -161,6 +168,7 @@ fn side_by_side_in_connector_order() {
         connected: true,
         modes: vec![Mode::new(1920, 1080, 60_000)],
         monitor: None,
+        abilities: Abilities::default(),
         non_desktop: false,
     };
     let present = [Gpu { id: 1, connectors: vec![connector("HDMI-A-1"), connector("DP-1")] }];

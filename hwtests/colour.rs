@@ -1,0 +1,186 @@
+//! What goes down the cable beside the mode: set, reset, given up, as the kernel's properties show it.
+
+use std::collections::BTreeMap;
+
+use anyhow::{ensure, Context, Result};
+use geom_lab::keys::KeyCode;
+use geom_lab::protocol::{Ending, GpuSpec};
+use geom_lab::Machine;
+
+use crate::identity::{command, display, edid, succeeds};
+use crate::world::{lab_program, Bench, World, CONFIG, RED};
+
+const PROPERTIES: &str = "/run/bin/geom-lab-properties";
+
+/// A television of 1920x1080 that takes BT.2020 as PQ and HLG.
+const HDR: &str = "PHL01EA";
+
+/// Values by object and property: `connector 37 Colorspace`.
+fn properties(machine: &Machine, log: &str, set: &[&str]) -> Result<BTreeMap<String, String>> {
+    let mut argv = vec![PROPERTIES];
+    for set in set {
+        argv.extend(["--set", set]);
+    }
+    machine.run(log, &argv)?;
+    let text = std::fs::read_to_string(machine.folder().join(format!("{log}.log")))?;
+    let pairs = text.lines().filter_map(|line| line.split_once(" = "));
+    Ok(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+/// The values of a property, on one object after the other.
+fn values<'a>(all: &'a BTreeMap<String, String>, property: &str) -> Vec<&'a str> {
+    let named = all.iter().filter(|(name, _)| {
+        name.split_once(' ')
+            .is_some_and(|(_, rest)| rest.split_once(' ').is_some_and(|(_, name)| name == property))
+    });
+    named.map(|(_, value)| value.as_str()).collect()
+}
+
+/// Everything that colours a picture, on the first connector and CRTC.
+fn expect(machine: &Machine, log: &str, expected: &[(&str, &str)]) -> Result<()> {
+    let all = properties(machine, log, &[])?;
+    for (property, value) in expected {
+        let found = values(&all, property);
+        let first = found.first().with_context(|| format!("{log}: no {property}"))?;
+        ensure!(first == value, "{log}: {property} is {first}, not {value}");
+    }
+    Ok(())
+}
+
+const PLAIN: [(&str, &str); 6] = [
+    ("Colorspace", "Default"),
+    ("HDR_OUTPUT_METADATA", "0"),
+    ("Broadcast RGB", "Automatic"),
+    ("content type", "No Data"),
+    ("GAMMA_LUT", "0"),
+    ("VRR_ENABLED", "0"),
+];
+
+/// What a display server may leave behind.
+fn leftovers() -> Vec<String> {
+    let metadata = "00000000".to_owned() + "0200" + &"11".repeat(26);
+    vec![
+        "Colorspace=BT2020_YCC".into(),
+        format!("HDR_OUTPUT_METADATA=@{metadata}"),
+        "Broadcast RGB=Limited 16:235".into(),
+        "content type=Game".into(),
+        "max bpc=16".into(),
+        "GAMMA_LUT=@negative".into(),
+    ]
+}
+
+fn bench(connectors: usize, monitors: &[&str]) -> Result<Bench> {
+    let bench = Bench::new(&[GpuSpec::new("gpu0", connectors)])?;
+    for (connector, monitor) in monitors.iter().enumerate() {
+        bench.machine.set_monitor(&bench.gpus[0], connector, &edid(monitor)?)?;
+    }
+    bench.machine.install(&lab_program("geom-lab-properties")?, PROPERTIES)?;
+    Ok(bench)
+}
+
+#[test]
+fn another_program_s_colours_end_with_it() -> Result<()> {
+    // The second monitor is not driven: what is left on its connector would be its next picture's.
+    let bench = bench(2, &[HDR, HDR])?;
+    let leftovers = leftovers();
+    let leftovers: Vec<&str> = leftovers.iter().map(String::as_str).collect();
+    let left = properties(&bench.machine, "left", &leftovers)?;
+    ensure!(values(&left, "Colorspace") == ["BT2020_YCC"; 2], "nothing was left: {left:#?}");
+    let world = bench.start("", &["-w", "Virtual-1"])?;
+    world.client("red", &[])?;
+    world.until_shows("Virtual-1", RED)?;
+    expect(&world.machine, "taken", &PLAIN)?;
+    expect(&world.machine, "depth", &[("max bpc", "8")])?;
+    let all = properties(&world.machine, "both", &[])?;
+    ensure!(values(&all, "Colorspace") == ["Default"; 2], "{all:#?}");
+    ensure!(values(&all, "HDR_OUTPUT_METADATA") == ["0"; 2], "{all:#?}");
+    world.finish()
+}
+
+const SET: [(&str, &str); 5] = [
+    ("Colorspace", "BT2020_RGB"),
+    ("Broadcast RGB", "Full"),
+    ("content type", "Graphics"),
+    ("max bpc", "12"),
+    ("GAMMA_LUT", "0"),
+];
+
+/// Start, another VT and back, hotplug and exit.
+#[test]
+fn colours_come_and_go_with_us() -> Result<()> {
+    let config = "[displays.Virtual-1]\ncolor_space = \"bt2020-pq\"\nbit_depth = 12\nrgb_range = \"full\"\ncontent_type = \"graphics\"\n";
+    let world = bench(1, &[HDR])?.start(config, &[])?;
+    world.until_logged("mode set")?;
+    expect(&world.machine, "start", &SET)?;
+    let all = properties(&world.machine, "metadata", &[])?;
+    let metadata =
+        values(&all, "HDR_OUTPUT_METADATA").first().map(|text| (*text).to_owned()).context("none")?;
+    // Static metadata type 1 with EOTF 2 (SMPTE ST 2084), and then the monitor's own primaries.
+    ensure!(metadata.starts_with("000000000200") && metadata.len() == 64, "{metadata}");
+    let link = display(&world, "told", "Virtual-1")?["link"].clone();
+    ensure!(link["color_space"] == "bt2020-pq" && link["bit_depth"] == 12, "{link:#}");
+
+    // On the way to another VT, which has a text console, ours are taken back; on return they are there again.
+    let keyboard = world.machine.keyboard("keyboard")?;
+    world.until_logged("input device added")?;
+    keyboard.chord(&[KeyCode::KEY_LEFTCTRL, KeyCode::KEY_LEFTALT, KeyCode::KEY_F3])?;
+    world.until_logged("session paused")?;
+    expect(&world.machine, "away", &PLAIN)?;
+    let leftovers = leftovers();
+    let leftovers: Vec<&str> = leftovers.iter().map(String::as_str).collect();
+    properties(&world.machine, "foreign", &leftovers)?;
+    world.machine.activate_vt(crate::session::OWN)?;
+    world.until_logged("session resumed")?;
+    world.machine.until("its colours", |machine| Ok(expect(machine, "back", &SET).is_ok()))?;
+
+    // A cable that is pulled takes its colours with it.
+    world.machine.unplug("gpu0", 0)?;
+    world.until_logged("monitor gone")?;
+    world.machine.until("plain", |machine| Ok(expect(machine, "pulled", &PLAIN[..4]).is_ok()))?;
+    world.machine.plug("gpu0", 0)?;
+    world.machine.until("its colours", |machine| Ok(expect(machine, "again", &SET).is_ok()))?;
+
+    // By hand, and back.
+    succeeds(&world, "by-hand", &["set", "Virtual-1", "--color-space", "bt2020-hlg", "--bit-depth", "10"])?;
+    let all = properties(&world.machine, "hlg", &[])?;
+    ensure!(values(&all, "HDR_OUTPUT_METADATA")[0].starts_with("000000000300"), "{all:#?}");
+
+    world.end()?;
+    expect(&world.machine, "exit", &PLAIN)
+}
+
+/// A kernel that refuses each property in turn, and one without the bandwidth: it is told, and there is a picture.
+#[test]
+fn what_the_kernel_refuses_gives_way() -> Result<()> {
+    let bench = bench(1, &[HDR])?;
+    let debug = format!("/sys/kernel/debug/dri/{}", bench.gpus[0].card.trim_start_matches("card"));
+    let world = bench.start("[displays.Virtual-1]\nmode = \"1920x1080@60\"\n", &[])?;
+    world.client("red", &[])?;
+    world.until_shows("Virtual-1", RED)?;
+    let refuse = |bits: &str| world.machine.write(&format!("{debug}/lab_refuse_link"), bits);
+    let link = |log: &str| Ok::<_, anyhow::Error>(display(&world, log, "Virtual-1")?["link"].clone());
+    let before = link("before")?;
+    for (bit, option, value, lost) in [
+        ("1", "--color-space", "bt2020", "color_space bt2020, using srgb"),
+        ("2", "--color-space", "bt2020-pq", "color_space bt2020-pq, using srgb"),
+        ("8", "--rgb-range", "limited", "rgb_range"),
+        ("16", "--content-type", "game", "content_type"),
+        ("4", "--bit-depth", "10", "10 bits of a colour, using 8"),
+    ] {
+        refuse(bit)?;
+        let (ending, text) = command(&world, &format!("set-{bit}"), &["set", "Virtual-1", option, value])?;
+        ensure!(ending == Some(Ending::Exited(1)) && text.contains(lost), "{option}: {ending:?}: {text}");
+        world.until_shows("Virtual-1", RED)?;
+        refuse("0")?;
+        ensure!(link(&format!("after-{bit}"))? == before, "{option}");
+    }
+    // 1080p at 60 Hz takes 148.5 MHz at 8 bits of a colour: 12 are too many, 10 fit.
+    world.machine.write(&format!("{debug}/lab_max_khz"), "190000")?;
+    let wish = "[displays.Virtual-1]\nmode = \"1920x1080@60\"\nbit_depth = 12\n";
+    world.machine.write(CONFIG, wish)?;
+    world.until_logged("the kernel refuses 12 bits of a colour, using 10")?;
+    let shown = display(&world, "fits", "Virtual-1")?;
+    ensure!(shown["link"]["bit_depth"] == 10 && shown["mode"]["refresh"] == 60_000, "{shown:#}");
+    ensure!(shown["complaints"][0] == "the kernel refuses 12 bits of a colour, using 10", "{shown:#}");
+    world.finish()
+}

@@ -1,0 +1,176 @@
+//! KMS properties of the link: which a connector and a CRTC have, and what is written to them.
+//!
+//! One table for all: what a display's [`Link`] says, or else what leaves nothing behind of another program's. Source: the kernel's
+//! drm_connector.c and drm_color_mgmt.c.
+
+use std::io;
+
+use drm::control::atomic::AtomicModeReq;
+use drm::control::{connector, crtc, property};
+
+use super::card::{Blob, Card};
+use super::objects::{Kind, Properties};
+use crate::display::link::{Abilities, Colorimetry, ContentType, Link, MonitorColour, RgbRange};
+
+/// An enumerated property and the numbers of the values that we use.
+#[derive(Debug, Clone)]
+struct Choice<T> {
+    id: property::Handle,
+    values: Vec<(T, u64)>,
+    /// What it was at the last probe.
+    current: u64,
+}
+
+impl<T: Copy + PartialEq> Choice<T> {
+    fn read(properties: &Properties, name: &str, names: &[(&str, T)]) -> Option<Self> {
+        let (id, current) = (properties.id(name)?, properties.value(name)?);
+        let Some(Kind::Enum(known)) = properties.kind(name) else { return None };
+        let number = |name: &str| known.iter().find(|(known, _)| known == name).map(|(_, number)| *number);
+        let values = names.iter().filter_map(|(name, value)| Some((*value, number(name)?))).collect();
+        Some(Self { id, values, current })
+    }
+
+    fn number(&self, value: T) -> Option<u64> {
+        self.values.iter().find(|(known, _)| *known == value).map(|(_, number)| *number)
+    }
+}
+
+/// What a connector has of the link's properties.
+#[derive(Debug, Clone, Default)]
+pub struct LinkIds {
+    colorspace: Option<Choice<Colorimetry>>,
+    rgb_range: Option<Choice<RgbRange>>,
+    content_type: Option<Choice<ContentType>>,
+    /// With what it was at the last probe.
+    hdr_metadata: Option<(property::Handle, u64)>,
+    max_bpc: Option<(property::Handle, (u8, u8))>,
+    vrr_capable: bool,
+}
+
+impl LinkIds {
+    pub fn read(properties: &Properties) -> Self {
+        let depth = match properties.kind("max bpc") {
+            Some(Kind::Range(least, most)) => {
+                u8::try_from(*least).ok().zip(u8::try_from((*most).min(16)).ok())
+            }
+            _ => None,
+        };
+        Self {
+            colorspace: Choice::read(properties, "Colorspace", &Colorimetry::NAMES),
+            rgb_range: Choice::read(properties, "Broadcast RGB", &RgbRange::KMS),
+            content_type: Choice::read(properties, "content type", &ContentType::KMS),
+            hdr_metadata: properties.id("HDR_OUTPUT_METADATA").zip(properties.value("HDR_OUTPUT_METADATA")),
+            max_bpc: properties.id("max bpc").zip(depth),
+            vrr_capable: properties.value("vrr_capable") == Some(1),
+        }
+    }
+
+    pub fn abilities(&self, monitor: MonitorColour) -> Abilities {
+        Abilities {
+            colorimetries: self
+                .colorspace
+                .iter()
+                .flat_map(|choice| choice.values.iter().map(|(value, _)| *value))
+                .collect(),
+            hdr_metadata: self.hdr_metadata.is_some(),
+            depth: self.max_bpc.map(|(_, depth)| depth),
+            rgb_range: self.rgb_range.is_some(),
+            content_type: self.content_type.is_some(),
+            vrr: self.vrr_capable,
+            monitor,
+        }
+    }
+
+    /// Writes a lit display's link. The blobs must live until the request is committed.
+    pub fn set(
+        &self,
+        card: &Card,
+        connector: connector::Handle,
+        link: &Link,
+        request: &mut AtomicModeReq,
+        blobs: &mut Vec<Blob>,
+    ) -> io::Result<()> {
+        let mut write =
+            |id: property::Handle, value: u64| request.add_raw_property(connector.into(), id, value);
+        if let Some((choice, number)) = numbered(&self.colorspace, link.colorimetry) {
+            write(choice, number);
+        }
+        if let Some((choice, number)) = numbered(&self.rgb_range, link.rgb_range) {
+            write(choice, number);
+        }
+        if let Some((choice, number)) = numbered(&self.content_type, link.content_type) {
+            write(choice, number);
+        }
+        if let Some(((id, _), depth)) = self.max_bpc.zip(link.bit_depth) {
+            write(id, depth.into());
+        }
+        if let Some((id, _)) = self.hdr_metadata {
+            let blob = match link.hdr {
+                Some(metadata) => {
+                    let blob = Blob::new(card, &metadata.to_bytes())?;
+                    let number = blob.id();
+                    blobs.push(blob);
+                    number
+                }
+                None => 0,
+            };
+            write(id, blob);
+        }
+        Ok(())
+    }
+
+    /// Takes back what another program, or we, left on a connector that shows nothing: the next one's picture would have it. What is
+    /// plain already is left alone, as some drivers dislike any word about a connector that is off.
+    pub fn reset(&self, connector: connector::Handle, request: &mut AtomicModeReq) {
+        let plain = [
+            numbered(&self.colorspace, Colorimetry::Default).zip(current(&self.colorspace)),
+            numbered(&self.rgb_range, RgbRange::Automatic).zip(current(&self.rgb_range)),
+            numbered(&self.content_type, ContentType::None).zip(current(&self.content_type)),
+            self.hdr_metadata.map(|(id, current)| ((id, 0), current)),
+        ];
+        for ((id, plain), current) in plain.into_iter().flatten() {
+            if current != plain {
+                request.add_raw_property(connector.into(), id, plain);
+            }
+        }
+    }
+}
+
+fn numbered<T: Copy + PartialEq>(choice: &Option<Choice<T>>, value: T) -> Option<(property::Handle, u64)> {
+    let choice = choice.as_ref()?;
+    Some((choice.id, choice.number(value)?))
+}
+
+fn current<T>(choice: &Option<Choice<T>>) -> Option<u64> {
+    choice.as_ref().map(|choice| choice.current)
+}
+
+/// A CRTC's colour pipeline, and its varying refresh.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ColourIds {
+    degamma_lut: Option<property::Handle>,
+    ctm: Option<property::Handle>,
+    gamma_lut: Option<property::Handle>,
+    vrr_enabled: Option<property::Handle>,
+}
+
+impl ColourIds {
+    pub fn read(properties: &Properties) -> Self {
+        Self {
+            degamma_lut: properties.id("DEGAMMA_LUT"),
+            ctm: properties.id("CTM"),
+            gamma_lut: properties.id("GAMMA_LUT"),
+            vrr_enabled: properties.id("VRR_ENABLED"),
+        }
+    }
+
+    /// Pixels pass unchanged.
+    pub fn set(&self, crtc: crtc::Handle, vrr: bool, request: &mut AtomicModeReq) {
+        for id in [self.degamma_lut, self.ctm, self.gamma_lut].into_iter().flatten() {
+            request.add_raw_property(crtc.into(), id, 0);
+        }
+        if let Some(id) = self.vrr_enabled {
+            request.add_raw_property(crtc.into(), id, vrr.into());
+        }
+    }
+}
