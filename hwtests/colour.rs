@@ -184,3 +184,34 @@ fn what_the_kernel_refuses_gives_way() -> Result<()> {
     ensure!(shown["complaints"][0] == "the kernel refuses 12 bits of a colour, using 10", "{shown:#}");
     world.finish()
 }
+
+/// sRGB's red as BT.2020 has it.
+const RED_IN_BT2020: [u8; 3] = [208, 74, 35];
+
+#[test]
+fn pictures_are_converted_for_the_monitor() -> Result<()> {
+    let world = bench(1, &[HDR])?.start("", &[])?;
+    let client = world.client("red", &["--fullscreen", "Virtual-1", "--animate", "small"])?;
+    world.until_shows("Virtual-1", RED)?;
+    succeeds(&world, "wide", &["set", "Virtual-1", "--color-space", "bt2020"])?;
+    // All of it but the square that changes with each frame, for as long as that is: buffers take turns.
+    for _ in 0..20 {
+        world.until_shows("Virtual-1", RED_IN_BT2020)?;
+    }
+    // A picture for a person's own eyes is sRGB as before.
+    succeeds(&world, "shot", &["screenshot", "Virtual-1", "/tmp/shot.png"])?;
+    world.machine.run("copy", &["cp", "/tmp/shot.png", "/run/lab/shot.png"])?;
+    let shot = geom_lab::Picture::load(&world.machine.folder().join("shot.png"))?;
+    ensure!(shot.share(|pixel| pixel == RED) > 0.97, "the screenshot is not sRGB");
+    // A cursor has to pass the same way.
+    let pointer = world.machine.pointer("pointer")?;
+    world.until_logged("input device added")?;
+    pointer.motion(7, 5)?;
+    world.until_shows("Virtual-1", RED_IN_BT2020)?;
+    let all = properties(&world.machine, "planes", &[])?;
+    ensure!(values(&all, "Colorspace") == ["BT2020_RGB"], "{all:#?}");
+    succeeds(&world, "back", &["set", "Virtual-1", "--color-space", "srgb"])?;
+    world.until_shows("Virtual-1", RED)?;
+    world.machine.signal(&client, 15)?;
+    world.finish()
+}

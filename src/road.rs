@@ -214,6 +214,7 @@ impl State {
             let monitor = gpu.objects.connector(&display.name).map(|connector| Monitor {
                 identity: connector.state.monitor.clone(),
                 size: connector.physical_size,
+                primaries: connector.state.abilities.monitor.points(),
             });
             let target = Target::Crtc { gpu: id, index: assignment.crtc };
             let (modes, link) = wanted_of(display);
@@ -263,6 +264,13 @@ impl State {
             if !fits {
                 let scanout = Scanout::new(solved.target, &screen.output, size, solved.mode.refresh);
                 retire(&mut self.timers, screen.scanout.replace(scanout), retired);
+            }
+            if let Some(Err(error)) = screen
+                .scanout
+                .as_mut()
+                .map(|scanout| scanout.show_as(solved.link.color_space, solved.monitor.primaries))
+            {
+                warn!(display = screen.name, %error, "its colours are not converted");
             }
             smithay::desktop::layer_map_for_output(&screen.output).arrange();
             self.live(&solved.display.name, LifeEvent::Lit);

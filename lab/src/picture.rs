@@ -1,6 +1,6 @@
 //! A picture read back from a monitor.
 
-use std::io::BufWriter;
+use std::io::{BufReader, BufWriter};
 use std::path::Path;
 
 use anyhow::{ensure, Context, Result};
@@ -40,6 +40,18 @@ impl Picture {
         let all = self.rgba.chunks_exact(4);
         let count = all.len().max(1);
         all.filter(|pixel| wanted([pixel[0], pixel[1], pixel[2]])).count() as f64 / count as f64
+    }
+
+    /// Reads a PNG of 8 bits a colour without transparency.
+    pub fn load(path: &Path) -> Result<Self> {
+        let file = std::fs::File::open(path).with_context(|| path.display().to_string())?;
+        let mut reader = png::Decoder::new(BufReader::new(file)).read_info()?;
+        let mut rgb = vec![0; reader.output_buffer_size().context("too large a picture")?];
+        let info = reader.next_frame(&mut rgb)?;
+        ensure!(info.color_type == png::ColorType::Rgb, "{}: {:?}", path.display(), info.color_type);
+        let pixels = rgb.chunks_exact(3).take(info.width as usize * info.height as usize);
+        let rgba = pixels.flat_map(|pixel| [pixel[0], pixel[1], pixel[2], 0xff]).collect();
+        Self::new(info.width, info.height, rgba)
     }
 
     pub fn save(&self, path: &Path) -> Result<()> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::colour::Primaries;
 use super::edid::Edid;
 use super::plan::{Wish, Wishes};
 use crate::config::matches_pattern;
@@ -34,11 +35,13 @@ impl fmt::Display for Identity {
 }
 
 /// What is told of a display's monitor.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Monitor {
     pub identity: Option<Identity>,
     /// Millimetres; 0 where unknown.
     pub size: (u32, u32),
+    /// Where it tells.
+    pub primaries: Option<Primaries>,
 }
 
 /// How sure it is that a name means a display; the surest counts.

@@ -3,6 +3,7 @@
 //! Sources: the kernel's drm_connector.c (Colorspace, HDR_OUTPUT_METADATA, max bpc, Broadcast RGB, content type), CTA-861-H for
 //! what they become on the wire.
 
+use super::colour::Primaries;
 use super::edid::Edid;
 
 /// What a profile may ask for.
@@ -155,6 +156,8 @@ pub struct Abilities {
     pub content_type: bool,
     /// The monitor's refresh may vary.
     pub vrr: bool,
+    /// Our pictures can be had in another colour space than sRGB.
+    pub converts: bool,
     /// By its EDID.
     pub monitor: MonitorColour,
 }
@@ -315,6 +318,9 @@ fn obstacle(space: ColorSpace, abilities: &Abilities) -> Option<&'static str> {
         ColorSpace::Native => monitor.primaries.is_some(),
     };
     match () {
+        () if space != ColorSpace::Srgb && !abilities.converts => {
+            Some("its GPU's renderer does not convert colours")
+        }
         () if !understood => Some("the monitor's EDID does not offer it"),
         () if space.colorimetry() != Colorimetry::Default && !told => {
             Some("its connector can't tell the monitor")
@@ -336,6 +342,14 @@ fn metadata(eotf: u8, monitor: &MonitorColour) -> HdrMetadata {
         min_luminance: monitor.min_luminance.unwrap_or(1),
         max_content: max,
         max_average: monitor.max_average.unwrap_or(max),
+    }
+}
+
+impl MonitorColour {
+    /// Its primaries as points of the CIE 1931 diagram.
+    pub fn points(&self) -> Option<Primaries> {
+        let point = |step: u16| f64::from(step) / 50_000.0;
+        self.primaries.map(|primaries| primaries.map(|(x, y)| (point(x), point(y))))
     }
 }
 
@@ -392,6 +406,7 @@ mod tests {
             rgb_range: true,
             content_type: true,
             vrr: true,
+            converts: true,
             monitor: MonitorColour {
                 bt2020_rgb: true,
                 dci_p3: true,
@@ -428,7 +443,8 @@ mod tests {
             content_type: Some(ContentType::Game),
             vrr: Some(true),
         };
-        let poor = Abilities { depth: Some((8, 12)), content_type: true, ..Abilities::default() };
+        let poor =
+            Abilities { depth: Some((8, 12)), content_type: true, converts: true, ..Abilities::default() };
         let (link, complaints) = resolve(wish, &poor);
         assert_eq!(link, Link { bit_depth: Some(12), content_type: ContentType::Game, ..Link::default() });
         assert_eq!(
@@ -488,6 +504,7 @@ mod tests {
                 rgb_range: flags[2],
                 content_type: flags[3],
                 vrr: flags[4],
+                converts: whole.converts,
                 monitor: MonitorColour { bt2020_rgb: flags[5], pq: flags[6], hlg: flags[7], dci_p3: flags[8], ..whole.monitor },
             };
             let wish = LinkWish { color_space: space, bit_depth: bits, rgb_range: range, content_type: content, vrr };

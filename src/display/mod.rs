@@ -2,6 +2,7 @@
 //!
 //! `edid`, `identity`, `plan`, `fallback`, `lifecycle`, `link` and `mode` are pure: no device, no clock, no Smithay.
 
+pub mod colour;
 pub mod edid;
 pub mod fallback;
 pub mod identity;

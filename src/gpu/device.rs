@@ -143,10 +143,13 @@ impl Gpu {
 
     /// What is plugged in, for the plan.
     pub fn present(&self) -> plan::Gpu {
-        plan::Gpu {
-            id: self.id,
-            connectors: self.objects.connectors.iter().map(|connector| connector.state.clone()).collect(),
-        }
+        let converts = matches!(self.renderer, Renderer::Pixman(_));
+        let connectors = self.objects.connectors.iter().map(|connector| {
+            let mut state = connector.state.clone();
+            state.abilities.converts = converts;
+            state
+        });
+        plan::Gpu { id: self.id, connectors: connectors.collect() }
     }
 
     /// Asks the kernel again what is plugged in. A monitor that changed is new to the search.

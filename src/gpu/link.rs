@@ -77,6 +77,8 @@ impl LinkIds {
             rgb_range: self.rgb_range.is_some(),
             content_type: self.content_type.is_some(),
             vrr: self.vrr_capable,
+            // Known by who has the renderer.
+            converts: false,
             monitor,
         }
     }

@@ -1,5 +1,6 @@
 //! Scanout: getting buffers of one display onto its CRTC.
 
+pub mod canvas;
 pub mod clock;
 pub mod picture;
 pub mod planes;

@@ -17,10 +17,13 @@ use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{Physical, Rectangle};
 use tracing::{debug, warn};
 
+use super::canvas::Canvas;
 use super::clock::FrameClock;
 use super::planes::{CursorState, Imported};
 use super::redraw::Redraw;
 use super::swapchain::Swapchain;
+use crate::display::colour::Primaries;
+use crate::display::link::ColorSpace;
 use crate::gpu::buffer::Drawable;
 use crate::gpu::card::{Blob, Framebuffer};
 use crate::gpu::commit::{self, CursorPlane, Frame};
@@ -65,6 +68,8 @@ pub struct Scanout {
     swapchain: Swapchain,
     cursor: CursorState,
     imported: Imported,
+    /// Between the picture and the buffers, where the monitor's colour space is not sRGB.
+    canvas: Option<Canvas>,
     /// A client's buffer that the kernel shows, and the one it showed before until the flip.
     direct: Option<Shown>,
     retired: Option<Shown>,
@@ -97,6 +102,7 @@ impl Scanout {
             swapchain: Swapchain::new(size),
             cursor: CursorState::default(),
             imported: Imported::default(),
+            canvas: None,
             direct: None,
             retired: None,
         }
@@ -106,9 +112,24 @@ impl Scanout {
         self.swapchain.size()
     }
 
+    /// The colour space that the monitor is told, and its own primaries.
+    ///
+    /// # Errors
+    /// Without memory for another picture.
+    pub fn show_as(&mut self, space: ColorSpace, native: Option<Primaries>) -> io::Result<()> {
+        let of = (space, native);
+        let fits = self.canvas.as_ref().map_or(space == ColorSpace::Srgb, |canvas| canvas.is_for(of));
+        if !fits {
+            self.canvas = Canvas::new(of, self.size())?;
+            self.forget();
+        }
+        Ok(())
+    }
+
     /// Someone else may have changed what the CRTC shows: draw and set everything anew.
     pub fn forget(&mut self) {
         self.swapchain.forget();
+        self.canvas.iter_mut().for_each(Canvas::forget);
         self.cursor.shown = None;
         self.direct = None;
         self.clock.reset();
@@ -119,7 +140,8 @@ impl Scanout {
         self.swapchain.forget();
         let (slot, _) = self.swapchain.acquire(|size| gpu.drawable(size))?;
         let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
-        let drawn = draw_on_gpu(&mut gpu.renderer, drawable, &mut self.tracker, 0, scene)?;
+        self.canvas.iter_mut().for_each(Canvas::forget);
+        let drawn = draw_on_gpu(&mut gpu.renderer, &mut self.canvas, drawable, &mut self.tracker, 0, scene)?;
         drawn.sync.wait().map_err(io::Error::other)?;
         let framebuffer = drawable.framebuffer().cloned().ok_or(io::ErrorKind::Unsupported)?;
         self.swapchain.submitted(slot);
@@ -130,6 +152,11 @@ impl Scanout {
 
     /// Draws what changed and hands it to the kernel.
     pub fn frame(&mut self, gpu: &mut Gpu, crtc: usize, scene: &mut Scene<'_>) -> io::Result<Outcome> {
+        if self.canvas.is_some() {
+            // What goes to the kernel past us is not converted.
+            scene.direct = None;
+            scene.cursor_plane_allowed = false;
+        }
         let cursor = self.cursor_plane(gpu, crtc, scene);
         scene.draws_cursor = cursor.is_none();
         let cursor = cursor.unwrap_or(CursorPlane::Hidden);
@@ -213,9 +240,14 @@ impl Scanout {
         if asks && !changed_on_gpu(&mut gpu.renderer, &mut self.tracker, scene) {
             return Ok(Outcome::Unchanged);
         }
+        if asks {
+            // Asking counted as a frame of the tracker's.
+            self.canvas.iter_mut().for_each(Canvas::forget);
+        }
         let (slot, age) = self.swapchain.acquire(|size| gpu.drawable(size))?;
         let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
-        let drawn = draw_on_gpu(&mut gpu.renderer, drawable, &mut self.tracker, age, scene)?;
+        let drawn =
+            draw_on_gpu(&mut gpu.renderer, &mut self.canvas, drawable, &mut self.tracker, age, scene)?;
         let framebuffer = drawable.framebuffer().cloned().ok_or(io::ErrorKind::Unsupported)?;
         // After a client's buffer even an unchanged picture has to come back.
         let returns = self.direct.is_some();
@@ -240,6 +272,7 @@ impl Scanout {
                 // The tracker has counted a frame that was never shown: its ages are wrong from here on.
                 self.tracker = OutputDamageTracker::from_output(&self.output);
                 self.swapchain.forget();
+                self.canvas.iter_mut().for_each(Canvas::forget);
                 return Err(error);
             }
         };
@@ -323,11 +356,20 @@ fn damage_clips(gpu: &Gpu, damage: &[Rectangle<i32, Physical>]) -> Option<Blob> 
 
 fn draw_on_gpu(
     renderer: &mut Renderer,
+    canvas: &mut Option<Canvas>,
     drawable: &mut Drawable,
     tracker: &mut OutputDamageTracker,
     age: usize,
     scene: &Scene<'_>,
 ) -> io::Result<Drawn> {
+    if let (Renderer::Pixman(renderer), Some(canvas)) = (&mut *renderer, canvas) {
+        let (image, canvas_age) = canvas.target();
+        let drawn = draw(renderer.as_mut(), image, tracker, canvas_age, scene)?;
+        if let Some(damage) = &drawn.damage {
+            canvas.convert(damage.clone(), age, drawable)?;
+        }
+        return Ok(drawn);
+    }
     match (renderer, drawable) {
         (Renderer::Pixman(renderer), Drawable::Dumb { image, .. } | Drawable::Memory(image)) => {
             draw(renderer.as_mut(), image, tracker, age, scene)

@@ -1,0 +1,132 @@
+//! Where a display's picture is drawn before it is converted: one image in memory, whole at any time, and what changed in it lately.
+
+use std::collections::VecDeque;
+use std::io;
+
+use smithay::reexports::pixman;
+use smithay::utils::{Physical, Rectangle};
+
+use crate::display::colour::{Conversion, Primaries};
+use crate::display::link::ColorSpace;
+use crate::gpu::buffer::Drawable;
+
+type Damage = Vec<Rectangle<i32, Physical>>;
+
+/// Older buffers than this are converted whole.
+const FRAMES: usize = 4;
+
+/// A picture in sRGB on its way to a monitor of another colour space.
+pub struct Canvas {
+    of: (ColorSpace, Option<Primaries>),
+    conversion: Conversion,
+    image: pixman::Image<'static, 'static>,
+    /// What is in it is not the tracker's last frame: it has to be drawn whole.
+    stale: bool,
+    /// What each frame changed, the newest first.
+    history: VecDeque<Damage>,
+}
+
+impl Canvas {
+    /// None where pictures need no conversion.
+    pub fn new(of: (ColorSpace, Option<Primaries>), size: (u32, u32)) -> io::Result<Option<Self>> {
+        let Some(conversion) = Conversion::to(of.0, of.1.as_ref()) else { return Ok(None) };
+        let Drawable::Memory(image) = Drawable::memory(size)? else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        Ok(Some(Self { of, conversion, image, stale: true, history: VecDeque::new() }))
+    }
+
+    pub fn is_for(&self, of: (ColorSpace, Option<Primaries>)) -> bool {
+        self.of == of
+    }
+
+    /// The image, and the age of what is in it for the damage tracker.
+    pub fn target(&mut self) -> (&mut pixman::Image<'static, 'static>, usize) {
+        let age = usize::from(!std::mem::replace(&mut self.stale, false));
+        (&mut self.image, age)
+    }
+
+    /// What is in it can't be built on.
+    pub fn forget(&mut self) {
+        self.stale = true;
+        self.history.clear();
+    }
+
+    /// Brings a buffer, whose picture is `age` frames old, to the picture that was drawn now and changed `damage`. An age of 0 is a
+    /// buffer without a picture of ours.
+    pub fn convert(&mut self, damage: Damage, age: usize, to: &mut Drawable) -> io::Result<()> {
+        self.history.push_front(damage);
+        self.history.truncate(FRAMES);
+        let (Drawable::Dumb { image, .. } | Drawable::Memory(image)) = to else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let size = (self.image.width() as i32, self.image.height() as i32);
+        let whole = Rectangle::from_size(size.into());
+        let known = (1..=self.history.len()).contains(&age);
+        let areas: Vec<_> = if known {
+            self.history.iter().take(age).flatten().filter_map(|area| area.intersection(whole)).collect()
+        } else {
+            vec![whole]
+        };
+        let from = pixels(&self.image);
+        let (stride, to_stride) = (self.image.stride(), image.stride());
+        let to = pixels_mut(image);
+        for area in areas {
+            let bytes = area.loc.x as usize * 4..(area.loc.x + area.size.w) as usize * 4;
+            for line in area.loc.y as usize..(area.loc.y + area.size.h) as usize {
+                let from = from.get(line * stride + bytes.start..line * stride + bytes.end);
+                let to = to.get_mut(line * to_stride + bytes.start..line * to_stride + bytes.end);
+                if let (Some(from), Some(to)) = (from, to) {
+                    self.conversion.row(from, to);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn pixels<'a>(image: &'a pixman::Image<'static, 'static>) -> &'a [u8] {
+    // SAFETY: an image has stride * height bytes, and it is borrowed.
+    unsafe { std::slice::from_raw_parts(image.data().cast::<u8>(), image.stride() * image.height()) }
+}
+
+fn pixels_mut<'a>(image: &'a mut pixman::Image<'static, 'static>) -> &'a mut [u8] {
+    // SAFETY: as in `pixels`, and nobody else has it.
+    unsafe { std::slice::from_raw_parts_mut(image.data().cast::<u8>(), image.stride() * image.height()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn area(x: i32, y: i32, width: i32, height: i32) -> Rectangle<i32, Physical> {
+        Rectangle::new((x, y).into(), (width, height).into())
+    }
+
+    /// The pixels of a buffer that are white in the canvas and have come over: of 8x8.
+    fn white(buffer: &Drawable) -> usize {
+        let Drawable::Memory(image) = buffer else { return 0 };
+        pixels(image).chunks(4).filter(|pixel| pixel[..3] == [255; 3]).count()
+    }
+
+    #[test]
+    fn a_buffer_gets_what_it_missed() -> io::Result<()> {
+        let mut canvas = Canvas::new((ColorSpace::DisplayP3, None), (8, 8))?.expect("a conversion");
+        assert_eq!(canvas.target().1, 0);
+        assert_eq!(canvas.target().1, 1);
+        pixels_mut(&mut canvas.image).fill(0xff);
+        let (mut first, mut second) = (Drawable::memory((8, 8))?, Drawable::memory((8, 8))?);
+        // New: whole, whatever changed.
+        canvas.convert(vec![area(0, 0, 1, 1)], 0, &mut first)?;
+        assert_eq!(white(&first), 64);
+        // Two frames old: what both changed, and nothing beyond the edge.
+        canvas.convert(vec![area(6, 6, 9, 9)], 2, &mut second)?;
+        assert_eq!(white(&second), 1 + 4);
+        // Older than is known.
+        canvas.convert(Vec::new(), 9, &mut second)?;
+        assert_eq!(white(&second), 64);
+        canvas.forget();
+        assert_eq!(canvas.target().1, 0);
+        Ok(())
+    }
+}
