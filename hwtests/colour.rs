@@ -13,7 +13,7 @@ use crate::world::{lab_program, Bench, World, CONFIG, RED};
 const PROPERTIES: &str = "/run/bin/geom-lab-properties";
 
 /// A television of 1920x1080 that takes BT.2020 as PQ and HLG.
-const HDR: &str = "PHL01EA";
+pub const HDR: &str = "PHL01EA";
 
 /// Values by object and property: `connector 37 Colorspace`.
 fn properties(machine: &Machine, log: &str, set: &[&str]) -> Result<BTreeMap<String, String>> {
@@ -37,7 +37,7 @@ fn values<'a>(all: &'a BTreeMap<String, String>, property: &str) -> Vec<&'a str>
 }
 
 /// Everything that colours a picture, on the first connector and CRTC.
-fn expect(machine: &Machine, log: &str, expected: &[(&str, &str)]) -> Result<()> {
+pub fn expect(machine: &Machine, log: &str, expected: &[(&str, &str)]) -> Result<()> {
     let all = properties(machine, log, &[])?;
     for (property, value) in expected {
         let found = values(&all, property);
@@ -69,7 +69,7 @@ fn leftovers() -> Vec<String> {
     ]
 }
 
-fn bench(connectors: usize, monitors: &[&str]) -> Result<Bench> {
+pub fn bench(connectors: usize, monitors: &[&str]) -> Result<Bench> {
     let bench = Bench::new(&[GpuSpec::new("gpu0", connectors)])?;
     for (connector, monitor) in monitors.iter().enumerate() {
         bench.machine.set_monitor(&bench.gpus[0], connector, &edid(monitor)?)?;

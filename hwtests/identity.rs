@@ -14,8 +14,8 @@ pub fn edid(model: &str) -> Result<Vec<u8>> {
     Ok(found.with_context(|| format!("no {model} in the corpus"))?.1)
 }
 
-const AOC: &str = "AOC1970";
-const LG: &str = "GSM43F1";
+pub const AOC: &str = "AOC1970";
+pub const LG: &str = "GSM43F1";
 
 /// Runs the CLI: how it ended, and what it said.
 pub fn command(world: &World, log: &str, arguments: &[&str]) -> Result<(Option<Ending>, String)> {

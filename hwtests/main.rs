@@ -10,6 +10,7 @@ mod input;
 mod libraries;
 mod lights;
 mod placement;
+mod profiles;
 mod scanout;
 mod session;
 mod sessions;

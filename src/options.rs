@@ -6,6 +6,7 @@ use clap::{Parser, ValueEnum};
 use tracing_subscriber::filter::Targets;
 
 use crate::cli::Command;
+use crate::config::profile::USERDATA;
 use crate::config::{Config, ConnectType, RendererWish};
 
 /// What displays are made of.
@@ -39,6 +40,18 @@ pub struct Options {
     /// The configuration file [default: /usr/local/share/GeometryOS/system/conf/geom_compositor.toml, where it exists]
     #[arg(long, value_name = "FILE", env = "GEOM_COMPOSITOR_CONFIG")]
     pub config: Option<PathBuf>,
+
+    /// Whose wishes for monitors apply: userdata/<USER>/displays.toml [default: the user that the service runs as]
+    #[arg(long, value_name = "USER", env = "GEOM_COMPOSITOR_USER")]
+    pub user: Option<String>,
+
+    /// The folder of users' folders
+    #[arg(long, value_name = "FOLDER", default_value = USERDATA, env = "GEOM_COMPOSITOR_USERDATA")]
+    pub userdata: PathBuf,
+
+    /// Let a profile switch every display off; otherwise one stays lit
+    #[arg(long, env = "GEOM_COMPOSITOR_HEADLESS_OK")]
+    pub headless_ok: bool,
 
     /// Drive only this display, by connector name (HDMI-A-1); the others are switched off. May be repeated
     #[arg(short = 'w', long, value_name = "NAME", value_delimiter = ',', env = "GEOM_COMPOSITOR_DISPLAY")]

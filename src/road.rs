@@ -2,12 +2,13 @@
 //!
 //! Hotplug, configuration, resume and a new Gpu all end here. Running it twice changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use geom_ipc::Event as IpcEvent;
 use tracing::{debug, error, info, warn};
 
 use crate::backend::Backend;
+use crate::config::profile::keep_one_lit;
 use crate::config::ConnectType;
 use crate::display::identity::{Known, Monitor};
 use crate::display::lifecycle::{Action, Event as LifeEvent};
@@ -111,9 +112,23 @@ impl State {
 
     fn plan(&mut self) -> Plan {
         let present = self.backend.present();
-        let mut wishes = self.config.wishes.clone();
-        wishes.only.clone_from(&self.options.display);
-        let mut wishes = self.known_displays(&present).by_connector(&wishes);
+        let mut system = self.config.wishes.clone();
+        system.only.clone_from(&self.options.display);
+        let known = self.known_displays(&present);
+        let connectors = present.iter().flat_map(|gpu| &gpu.connectors);
+        let connected: BTreeSet<String> = connectors
+            .filter(|connector| connector.connected && !connector.non_desktop)
+            .map(|connector| connector.name.clone())
+            .collect();
+        let mut wishes = self.profile.wishes.over(system, &known, &connected);
+        if !self.options.headless_ok {
+            if let Some(kept) = keep_one_lit(&mut wishes, &connected) {
+                let text =
+                    format!("{kept} stays on: everything else is off by wish (--headless-ok allows it)");
+                warn!("{text}");
+                self.troubles.add(text);
+            }
+        }
         // What a person changes lies over whatever name the file's wish goes by.
         for (name, over) in &self.overrides {
             let wish = wishes.displays.entry(name.clone()).or_default();

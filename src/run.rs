@@ -52,6 +52,7 @@ impl Compositor {
         reactor.add(&event_loop, Source::Calloop).context("watch the event loop")?;
         let mut state = State::new(display, handle.clone(), reactor, options, config, path.clone())?;
         state.report(&problems);
+        state.start_profile();
         if let Some(path) = path {
             watch(&handle, &path);
         }

@@ -27,6 +27,7 @@ use crate::options::Options;
 use crate::protocols::Protocols;
 use crate::reactor::Reactor;
 use crate::scanout::redraw::Event as RedrawEvent;
+use crate::session::profile::ActiveProfile;
 use crate::shell::Shell;
 use crate::timers::Timers;
 
@@ -90,6 +91,7 @@ pub struct State {
     pub denials: u32,
     /// What control clients wish of displays, over the configuration, until that is read again.
     pub overrides: BTreeMap<String, Wish>,
+    pub profile: ActiveProfile,
     pub started: Duration,
     /// Frames shown on all displays.
     pub frames: u64,
@@ -154,6 +156,7 @@ impl State {
             troubles,
             denials: 0,
             overrides: BTreeMap::new(),
+            profile: ActiveProfile::default(),
             started: Clock::<Monotonic>::new().now().into(),
             frames: 0,
             frame_awaited: Vec::new(),

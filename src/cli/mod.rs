@@ -1,6 +1,7 @@
 //! Commands to a running service, over its control socket.
 
 mod edid;
+mod profile;
 mod tables;
 
 use std::io::{self, Write};
@@ -67,6 +68,9 @@ pub enum Command {
     Stop,
     /// Decode EDIDs from files: who the monitor is, and what it can do
     Edid(edid::Files),
+    /// Wishes for monitors that a user keeps: save, show, edit, apply, reset, check
+    #[command(subcommand)]
+    Profile(profile::Profile),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
     /// Write the manual pages into a folder
@@ -171,6 +175,7 @@ fn perform(command: Command) -> Result<(), Error> {
         Command::Events(output) => return events(output),
         Command::Screenshot { display, file } => return screenshot(&display, &file),
         Command::Edid(files) => return edid::run(&files),
+        Command::Profile(command) => return profile::run(command),
         Command::Completions { shell } => {
             let mut command = Options::command();
             clap_complete::generate(shell, &mut command, "geom_compositor", &mut io::stdout());
@@ -238,7 +243,7 @@ fn screenshot(display: &str, file: &std::path::Path) -> Result<(), Error> {
         io::copy(&mut png, &mut io::stdout())?;
         return Ok(());
     }
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
+    let named = |error: io::Error| Error::BadArgument(format!("{}: {error}", file.display()));
     let mut to = std::fs::File::create(file).map_err(named)?;
     io::copy(&mut png, &mut to).map_err(named)?;
     Ok(())

@@ -2,6 +2,7 @@
 //! again when the file changes.
 
 mod clients;
+pub mod profile;
 mod reader;
 mod system;
 pub mod watch;

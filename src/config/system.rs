@@ -265,7 +265,7 @@ fn read_headless(value: &Value) -> Option<Mode> {
     Some(Mode::new(wish.width, wish.height, wish.refresh.unwrap_or(60_000)))
 }
 
-fn read_display(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Wish {
+pub(super) fn read_display(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Wish {
     let mode = "\"1920x1080\" or \"1920x1080@59.94\"";
     Wish {
         mode: section.value(reader, "mode", mode, |value| value.as_str()?.parse().ok()),

@@ -137,6 +137,8 @@ impl State {
             .to_owned(),
             wayland_display: self.clients.address().to_owned(),
             config: self.config_path.as_ref().map(|path| path.display().to_string()),
+            user: self.profile.user.clone(),
+            profile: self.profile.file.display().to_string(),
             displays_lit: self.screens.lit().len(),
             frames: self.frames,
             clients: self.clients.records.len(),

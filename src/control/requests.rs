@@ -119,6 +119,17 @@ impl State {
                     Err(error) => self.reply(id, Some(number), Err(error)),
                 };
             }
+            Request::UseProfile { user } => match user.map(|user| self.use_profile(&user)) {
+                Some(Err(error)) => Err(bad_value(error)),
+                Some(Ok(())) => {
+                    self.reconfigure("another user's profile");
+                    Ok(Answer::Done)
+                }
+                None => {
+                    self.reload_profile();
+                    Ok(Answer::Done)
+                }
+            },
             Request::Reload => {
                 if self.config_path.is_some() {
                     self.reload();

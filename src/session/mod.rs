@@ -1,6 +1,7 @@
 //! The session: libseat's seat, signals, programs to start.
 
 pub mod descriptors;
+pub mod profile;
 pub mod programs;
 pub mod readiness;
 pub mod signals;

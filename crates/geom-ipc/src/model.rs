@@ -211,6 +211,11 @@ pub struct Status {
     pub wayland_display: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
+    /// Whose profile applies, and its file, which need not be there.
+    #[serde(default)]
+    pub user: String,
+    #[serde(default)]
+    pub profile: String,
     pub displays_lit: usize,
     /// Frames shown on all displays since the start.
     pub frames: u64,

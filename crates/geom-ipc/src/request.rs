@@ -118,6 +118,11 @@ pub enum Request {
     AwaitFrame,
     /// Reads the configuration again.
     Reload,
+    /// Another user's profile applies from now on; without one, the present user's is read again. Answer: `done`.
+    UseProfile {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+    },
     /// Ends the service.
     Stop,
     /// Sends every event from now on.
@@ -199,6 +204,7 @@ impl Request {
             | Self::Kill { .. }
             | Self::Identify { .. }
             | Self::Reload
+            | Self::UseProfile { .. }
             | Self::Stop => true,
         }
     }

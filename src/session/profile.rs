@@ -1,0 +1,107 @@
+//! Whose wishes for monitors apply, and following that user's file.
+
+use std::path::PathBuf;
+
+use geom_ipc::Event as IpcEvent;
+use smithay::reexports::calloop::generic::Generic;
+use smithay::reexports::calloop::{Interest, Mode, PostAction, RegistrationToken};
+use tracing::{debug, info, warn};
+
+use crate::config::profile::{self, Profile};
+use crate::config::watch::Watch;
+use crate::state::State;
+
+/// The profile that applies.
+#[derive(Default)]
+pub struct ActiveProfile {
+    pub user: String,
+    pub file: PathBuf,
+    pub wishes: Profile,
+    watch: Option<RegistrationToken>,
+}
+
+/// The user that this process runs as.
+fn own_user() -> String {
+    let name = uzers::get_current_username().map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or_else(|| rustix::process::geteuid().as_raw().to_string())
+}
+
+impl State {
+    /// The user's profile that options or the process name, at the start.
+    pub fn start_profile(&mut self) {
+        let user = self.options.user.clone().unwrap_or_else(own_user);
+        if let Err(error) = self.use_profile(&user) {
+            warn!("{error}");
+            self.troubles.add(error);
+        }
+    }
+
+    /// Another user's wishes apply from now on.
+    ///
+    /// # Errors
+    /// In words, where that is no user's name.
+    pub fn use_profile(&mut self, user: &str) -> Result<(), String> {
+        let file = profile::file_of(&self.options.userdata, user).ok_or_else(|| {
+            format!("{user:?} is no user's name: it must be a folder of {}", self.options.userdata.display())
+        })?;
+        if let Some(watch) = self.profile.watch.take() {
+            self.handle.remove(watch);
+        }
+        // The last user's wishes are not this one's, whatever their file is like.
+        self.profile = ActiveProfile { user: user.to_owned(), file, ..ActiveProfile::default() };
+        self.profile.watch = self.watch_profile();
+        self.overrides.clear();
+        self.read_profile();
+        Ok(())
+    }
+
+    fn watch_profile(&mut self) -> Option<RegistrationToken> {
+        let file = &self.profile.file;
+        let watch = match Watch::new(file) {
+            Ok(watch) => watch,
+            Err(error) => {
+                debug!(file = %file.display(), %error, "changes of the profile are noticed by `profile apply` only");
+                return None;
+            }
+        };
+        let source = Generic::new(watch, Interest::READ, Mode::Level);
+        let inserted = self.handle.insert_source(source, |_, watch, state| {
+            if watch.changed() {
+                state.reload_profile();
+            }
+            Ok(PostAction::Continue)
+        });
+        inserted.map_err(|error| warn!(%error, "changes of the profile will not be noticed")).ok()
+    }
+
+    /// What of the file is sound applies; where it is no TOML at all, the last good one stays.
+    fn read_profile(&mut self) {
+        let (wishes, problems) = profile::load(&self.profile.file);
+        let prefix = self.profile.file.display().to_string();
+        self.troubles.retire(|text| text.starts_with(&prefix));
+        self.report(&problems);
+        if let Some(wishes) = wishes {
+            info!(
+                user = self.profile.user,
+                file = prefix,
+                displays = wishes.displays.len(),
+                layouts = wishes.layouts.len(),
+                "profile applied"
+            );
+            self.profile.wishes = wishes;
+            self.publish_event(&IpcEvent::ConfigApplied);
+        }
+    }
+
+    /// The file changed, or somebody says so.
+    pub fn reload_profile(&mut self) {
+        self.read_profile();
+        if self.profile.watch.is_none() {
+            self.profile.watch = self.watch_profile();
+        }
+        self.overrides.clear();
+        self.reconfigure("profile");
+        self.place_windows();
+        self.redraw_all();
+    }
+}
