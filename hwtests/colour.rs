@@ -8,7 +8,7 @@ use geom_lab::protocol::{Ending, GpuSpec};
 use geom_lab::Machine;
 
 use crate::identity::{command, display, edid, succeeds};
-use crate::world::{lab_program, Bench, World, CONFIG, RED};
+use crate::world::{lab_program, Bench, CONFIG, RED};
 
 const PROPERTIES: &str = "/run/bin/geom-lab-properties";
 
@@ -16,7 +16,7 @@ const PROPERTIES: &str = "/run/bin/geom-lab-properties";
 pub const HDR: &str = "PHL01EA";
 
 /// Values by object and property: `connector 37 Colorspace`.
-fn properties(machine: &Machine, log: &str, set: &[&str]) -> Result<BTreeMap<String, String>> {
+pub fn properties(machine: &Machine, log: &str, set: &[&str]) -> Result<BTreeMap<String, String>> {
     let mut argv = vec![PROPERTIES];
     for set in set {
         argv.extend(["--set", set]);
@@ -28,7 +28,7 @@ fn properties(machine: &Machine, log: &str, set: &[&str]) -> Result<BTreeMap<Str
 }
 
 /// The values of a property, on one object after the other.
-fn values<'a>(all: &'a BTreeMap<String, String>, property: &str) -> Vec<&'a str> {
+pub fn values<'a>(all: &'a BTreeMap<String, String>, property: &str) -> Vec<&'a str> {
     let named = all.iter().filter(|(name, _)| {
         name.split_once(' ')
             .is_some_and(|(_, rest)| rest.split_once(' ').is_some_and(|(_, name)| name == property))

@@ -15,4 +15,5 @@ mod scanout;
 mod session;
 mod sessions;
 mod storm;
+mod tools;
 mod world;

@@ -90,8 +90,18 @@ impl State {
         self.refresh_focus();
         self.announce_dmabuf();
         self.check_named();
+        self.tell_tools();
+        self.check_gamma();
         self.redraw_all();
         self.retry_denied();
+    }
+
+    /// What would be lit if wishes were taken now, and nothing done.
+    pub fn would_light(&mut self) -> BTreeMap<String, (Mode, Link)> {
+        let plan = self.plan();
+        let solution = self.solve(&plan);
+        self.backend.release_spares();
+        solution.lit.into_iter().map(|solved| (solved.display.name, (solved.mode, solved.link))).collect()
     }
 
     /// After a switch of VTs, or while another server ends, the kernel may deny us for a moment.

@@ -39,6 +39,8 @@ lab=(
   gtk-3-examples        # a GTK program (gtk3-demo)
   adwaita-icon-theme    # cursors and icons for the same
   dbus                  # GTK programs look for a session bus
+  wlr-randr kanshi      # tools that change displays, as their users run them
+  gammastep             # night light, likewise
   edid-decode           # the reference for our EDID decoder
   g++                   # the C++ library's program
   python3-venv          # the Python library is installed into an environment of its own

@@ -317,13 +317,13 @@ mod tests {
             losses: 0,
             focused: false,
             monitor: Some(Monitor { make: "GSM".into(), model: model.into(), serial: Some("1".into()) }),
-            link: Some(Link {
+            link: Some(Box::new(Link {
                 color_space: "bt2020".into(),
                 bit_depth: Some(10),
                 rgb_range: "full".into(),
                 content_type: "none".into(),
                 vrr: false,
-            }),
+            })),
             complaints: Vec::new(),
         }
     }

@@ -68,7 +68,7 @@ impl State {
                 model: known.model.clone(),
                 serial: known.serial.clone(),
             }),
-            link: lit.then(|| link(&screen.link)),
+            link: lit.then(|| Box::new(link(&screen.link))),
             complaints: screen.complaints.clone(),
         }
     }

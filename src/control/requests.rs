@@ -85,7 +85,7 @@ impl State {
             Request::Displays => Ok(Answer::Displays(self.report_displays())),
             Request::Clients => Ok(Answer::Clients(self.report_clients())),
             Request::Windows => Ok(Answer::Windows(self.report_windows())),
-            Request::Status => Ok(Answer::Status(self.report_status())),
+            Request::Status => Ok(Answer::Status(Box::new(self.report_status()))),
             Request::SetDisplay { display, change } => self.set_display(&display, change),
             Request::FocusWindow { window } => {
                 self.with_window(window, |state, surface, _| state.focus_window(&surface))

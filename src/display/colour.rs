@@ -167,12 +167,12 @@ impl Conversion {
     pub fn row(&self, from: &[u8], to: &mut [u8]) {
         // Most pixels are as the one before.
         let mut last = ([0; 4], self.pixel([0; 4]));
-        let (pixels, _) = from.as_chunks::<4>();
-        for (pixel, to) in pixels.iter().zip(to.as_chunks_mut::<4>().0) {
-            if *pixel != last.0 {
-                last = (*pixel, self.pixel(*pixel));
+        for (pixel, to) in from.chunks_exact(4).zip(to.chunks_exact_mut(4)) {
+            if pixel != last.0 {
+                last.0.copy_from_slice(pixel);
+                last.1 = self.pixel(last.0);
             }
-            *to = last.1;
+            to.copy_from_slice(&last.1);
         }
     }
 }

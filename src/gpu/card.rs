@@ -65,6 +65,12 @@ impl Blob {
         }
     }
 
+    /// Of any length.
+    pub fn of_bytes(card: &Card, bytes: &mut [u8]) -> io::Result<Self> {
+        let blob = drm_ffi::mode::create_property_blob(card.as_fd(), bytes)?;
+        Ok(Self { card: card.clone(), id: blob.blob_id.into() })
+    }
+
     pub fn id(&self) -> u64 {
         self.id
     }

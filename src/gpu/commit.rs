@@ -24,6 +24,8 @@ pub struct Head {
     pub connector: connector::Handle,
     pub mode: KmsMode,
     pub link: Link,
+    /// The blob of its gamma table; 0 for none.
+    pub gamma: u64,
     pub framebuffer: framebuffer::Handle,
 }
 
@@ -115,7 +117,8 @@ pub fn modeset_request(
         };
         request.add_raw_property(crtc.handle.into(), ids.mode_id, mode);
         request.add_raw_property(crtc.handle.into(), ids.active, head.is_some().into());
-        ids.colour.set(crtc.handle, head.is_some_and(|head| head.link.vrr), &mut request);
+        let (vrr, gamma) = head.map_or((false, 0), |head| (head.link.vrr, head.gamma));
+        ids.colour.set(crtc.handle, vrr, gamma, &mut request);
     }
     for (number, plane) in objects.planes.iter().enumerate() {
         let Some(ids) = plane.ids else { continue };
@@ -153,6 +156,14 @@ pub fn modeset(
     let (request, _blobs) = modeset_request(card, objects, heads, untouched)?;
     let only = if test { AtomicCommitFlags::TEST_ONLY } else { AtomicCommitFlags::empty() };
     card.atomic_commit(AtomicCommitFlags::ALLOW_MODESET | only, request)
+}
+
+/// Changes a lit CRTC's gamma table alone, by its blob's number. Waits for the frame that is on its way.
+pub fn set_gamma(card: &Card, objects: &Objects, crtc: usize, gamma: u64) -> io::Result<()> {
+    let mut request = AtomicModeReq::new();
+    let ids = objects.crtcs[crtc].ids.ok_or(io::ErrorKind::Unsupported)?;
+    ids.colour.set_gamma(objects.crtcs[crtc].handle, gamma, &mut request);
+    card.atomic_commit(AtomicCommitFlags::empty(), request)
 }
 
 /// As [`modeset`], by the old calls, which can't test: one display after the other.

@@ -13,8 +13,8 @@ use smithay::backend::allocator::{Allocator, Fourcc, Modifier};
 use tracing::{debug, info, warn};
 
 use super::buffer::{Drawable, Dumb};
-use super::card::{Card, Framebuffer};
-use super::commit::{modeset, modeset_legacy, Head};
+use super::card::{Blob, Card, Framebuffer};
+use super::commit::{modeset, modeset_legacy, set_gamma, Head};
 use super::objects::Objects;
 use super::renderer::Renderer;
 use crate::config::RendererWish;
@@ -57,6 +57,8 @@ pub struct Gpu {
     pub denied: bool,
     /// Modes that passed the test, or could not be tested, and failed all the same.
     refused: Vec<(String, Mode, Link)>,
+    /// Gamma tables of displays, whose blobs the kernel may be given again.
+    gammas: HashMap<String, Blob>,
     /// Buffers made for tests, for the first frames to use.
     spare: Vec<((u32, u32), Drawable)>,
 }
@@ -137,6 +139,7 @@ impl Gpu {
             known: false,
             denied: false,
             refused: Vec::new(),
+            gammas: HashMap::new(),
             spare: Vec::new(),
         })
     }
@@ -224,7 +227,7 @@ impl Gpu {
         let timing = self.kms_mode(display, mode).ok_or("the mode is gone from the connector's list")?;
         let connector = self.objects.connector(display).ok_or("the connector is gone")?.handle;
         let framebuffer = self.framebuffer_to_test(crtc, mode)?;
-        Ok(Head { crtc, connector, mode: timing, link, framebuffer })
+        Ok(Head { crtc, connector, mode: timing, link, gamma: self.gamma(display), framebuffer })
     }
 
     fn framebuffer_to_test(&mut self, crtc: usize, mode: &Mode) -> Result<framebuffer::Handle, String> {
@@ -316,19 +319,69 @@ impl Gpu {
         Ok(())
     }
 
+    fn gamma(&self, display: &str) -> u64 {
+        self.gammas.get(display).map_or(0, Blob::id)
+    }
+
+    fn crtc_of(&self, display: &str) -> Option<usize> {
+        self.lit.iter().find(|(_, lit)| lit.display == display).map(|(crtc, _)| *crtc)
+    }
+
+    /// Steps of the gamma table of the CRTC that a display is on.
+    pub fn gamma_size(&self, display: &str) -> Option<usize> {
+        Some(self.objects.crtcs[self.crtc_of(display)?].ids?.colour.gamma_size)
+    }
+
+    /// Sets a display's gamma table of [`Self::gamma_size`] steps, red, green and blue, or takes it back.
+    ///
+    /// # Errors
+    /// The kernel's; the table that was there stays.
+    pub fn set_gamma(&mut self, display: &str, table: Option<&[[u16; 3]]>) -> io::Result<()> {
+        let crtc = self.crtc_of(display).ok_or(io::ErrorKind::NotFound)?;
+        let blob = match table {
+            Some(table) => {
+                // struct drm_color_lut (drm_mode.h): red, green, blue, reserved.
+                let words = table.iter().flat_map(|[red, green, blue]| [*red, *green, *blue, 0]);
+                let mut bytes: Vec<u8> = words.flat_map(u16::to_ne_bytes).collect();
+                Some(Blob::of_bytes(&self.card, &mut bytes)?)
+            }
+            None => None,
+        };
+        let number = blob.as_ref().map_or(0, Blob::id);
+        set_gamma(&self.card, &self.objects, crtc, number)?;
+        if let Some(lit) = self.lit.get_mut(&crtc) {
+            lit.head.gamma = number;
+        }
+        // The old blob goes after the commit that replaced it.
+        match blob {
+            Some(blob) => self.gammas.insert(display.to_owned(), blob),
+            None => self.gammas.remove(display),
+        };
+        Ok(())
+    }
+
+    /// The display is gone, and its table with it.
+    pub fn forget_gamma(&mut self, display: &str) {
+        self.gammas.remove(display);
+    }
+
     /// Takes back colours that whoever shows pictures next would have otherwise, while we may still set anything.
     pub fn leave_plain(&mut self) {
         let plain = |link: &Link| Link { bit_depth: link.bit_depth, ..Link::default() };
-        if !self.atomic || self.lit.values().all(|lit| lit.head.link == plain(&lit.head.link)) {
+        let is_plain = |lit: &&Lit| lit.head.link == plain(&lit.head.link) && lit.head.gamma == 0;
+        if !self.atomic || self.lit.values().all(|lit| is_plain(&lit)) {
             return;
         }
-        let heads = self.lit.values().map(|lit| Head { link: plain(&lit.head.link), ..lit.head.clone() });
+        let untouched: Vec<usize> =
+            self.lit.iter().filter(|(_, lit)| is_plain(lit)).map(|(crtc, _)| *crtc).collect();
+        let heads =
+            self.lit.values().map(|lit| Head { link: plain(&lit.head.link), gamma: 0, ..lit.head.clone() });
         let heads: Vec<Head> = heads.collect();
-        let untouched = self.unchanged(&heads);
         match modeset(&self.card, &self.objects, &heads, &untouched, false) {
             Ok(()) => {
                 for lit in self.lit.values_mut() {
                     lit.head.link = plain(&lit.head.link);
+                    lit.head.gamma = 0;
                 }
                 debug!(gpu = %self.path.display(), "colours taken back");
             }
@@ -360,7 +413,14 @@ impl Gpu {
     ) -> Option<Lit> {
         let timing = self.kms_mode(display, &mode)?;
         let connector = self.objects.connector(display)?.handle;
-        let head = Head { crtc, connector, mode: timing, link, framebuffer: framebuffer.handle };
+        let head = Head {
+            crtc,
+            connector,
+            mode: timing,
+            link,
+            gamma: self.gamma(display),
+            framebuffer: framebuffer.handle,
+        };
         Some(Lit { display: display.to_owned(), head, mode, framebuffer })
     }
 }

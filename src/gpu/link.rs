@@ -153,6 +153,8 @@ pub struct ColourIds {
     degamma_lut: Option<property::Handle>,
     ctm: Option<property::Handle>,
     gamma_lut: Option<property::Handle>,
+    /// Steps of the gamma table; 0 without one.
+    pub gamma_size: usize,
     vrr_enabled: Option<property::Handle>,
 }
 
@@ -162,17 +164,28 @@ impl ColourIds {
             degamma_lut: properties.id("DEGAMMA_LUT"),
             ctm: properties.id("CTM"),
             gamma_lut: properties.id("GAMMA_LUT"),
+            gamma_size: properties
+                .value("GAMMA_LUT_SIZE")
+                .and_then(|size| usize::try_from(size).ok())
+                .unwrap_or(0),
             vrr_enabled: properties.id("VRR_ENABLED"),
         }
     }
 
-    /// Pixels pass unchanged.
-    pub fn set(&self, crtc: crtc::Handle, vrr: bool, request: &mut AtomicModeReq) {
-        for id in [self.degamma_lut, self.ctm, self.gamma_lut].into_iter().flatten() {
+    /// Pixels pass unchanged but for a gamma table, by its blob's number; 0 for none.
+    pub fn set(&self, crtc: crtc::Handle, vrr: bool, gamma: u64, request: &mut AtomicModeReq) {
+        for id in [self.degamma_lut, self.ctm].into_iter().flatten() {
             request.add_raw_property(crtc.into(), id, 0);
         }
+        self.set_gamma(crtc, gamma, request);
         if let Some(id) = self.vrr_enabled {
             request.add_raw_property(crtc.into(), id, vrr.into());
+        }
+    }
+
+    pub fn set_gamma(&self, crtc: crtc::Handle, gamma: u64, request: &mut AtomicModeReq) {
+        if let Some(id) = self.gamma_lut {
+            request.add_raw_property(crtc.into(), id, gamma);
         }
     }
 }

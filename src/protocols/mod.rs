@@ -6,8 +6,10 @@ mod data_device;
 mod decoration;
 mod dmabuf;
 mod fractional_scale;
+mod gamma_control;
 mod layer_shell;
 pub mod output;
+mod output_management;
 mod presentation;
 mod primary_selection;
 mod seat;
@@ -17,6 +19,8 @@ mod single_pixel_buffer;
 mod viewporter;
 mod xdg_shell;
 
+use smithay::reexports::wayland_protocols_wlr::gamma_control::v1::server::zwlr_gamma_control_manager_v1::ZwlrGammaControlManagerV1;
+use smithay::reexports::wayland_protocols_wlr::output_management::v1::server::zwlr_output_manager_v1::ZwlrOutputManagerV1;
 use smithay::reexports::wayland_server::DisplayHandle;
 use smithay::wayland::compositor::CompositorState;
 use smithay::wayland::cursor_shape::CursorShapeManagerState;
@@ -50,6 +54,8 @@ pub struct Protocols {
     pub primary_selection: PrimarySelectionState,
     _output: OutputManagerState,
     pub withdrawn: output::Withdrawn,
+    pub gamma: gamma_control::Controls,
+    pub output_management: output_management::OutputManagement,
     _decoration: XdgDecorationState,
     _viewporter: ViewporterState,
     _fractional_scale: FractionalScaleManagerState,
@@ -64,6 +70,9 @@ const MONOTONIC: u32 = 1;
 
 impl Protocols {
     pub fn new(display: &DisplayHandle) -> Self {
+        display.create_global::<State, ZwlrGammaControlManagerV1, _>(1, gamma_control::Global);
+        let version = output_management::VERSION;
+        display.create_global::<State, ZwlrOutputManagerV1, _>(version, output_management::Global);
         Self {
             compositor: CompositorState::new_v6::<State>(display),
             shm: ShmState::new::<State>(display, shm::FORMATS),
@@ -75,6 +84,8 @@ impl Protocols {
             primary_selection: PrimarySelectionState::new::<State>(display),
             _output: OutputManagerState::new_with_xdg_output::<State>(display),
             withdrawn: output::Withdrawn::default(),
+            gamma: gamma_control::Controls::default(),
+            output_management: output_management::OutputManagement::default(),
             _decoration: XdgDecorationState::new::<State>(display),
             _viewporter: ViewporterState::new::<State>(display),
             _fractional_scale: FractionalScaleManagerState::new::<State>(display),

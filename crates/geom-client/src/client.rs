@@ -334,7 +334,7 @@ impl Client {
     /// As [`Self::request`].
     pub fn status(&mut self) -> Result<Status, Error> {
         match self.request(Request::Status)? {
-            Answer::Status(status) => Ok(status),
+            Answer::Status(status) => Ok(*status),
             other => Err(unexpected(&other)),
         }
     }

@@ -281,7 +281,7 @@ impl Compositor {
     /// As [`Self::request`].
     pub fn status(&self) -> Result<Status, Error> {
         match self.request(Request::Status)? {
-            Answer::Status(status) => Ok(status),
+            Answer::Status(status) => Ok(*status),
             other => Err(unexpected(&other)),
         }
     }

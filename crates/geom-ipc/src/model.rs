@@ -66,7 +66,7 @@ pub struct Display {
     pub monitor: Option<Monitor>,
     /// What goes down the cable beside the mode, while it is lit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub link: Option<Link>,
+    pub link: Option<Box<Link>>,
     /// What of the wishes for it could not be honoured, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub complaints: Vec<String>,

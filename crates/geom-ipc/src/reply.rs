@@ -77,7 +77,7 @@ pub enum Answer {
     Displays(Vec<Display>),
     Clients(Vec<Client>),
     Windows(Vec<Window>),
-    Status(Status),
+    Status(Box<Status>),
     Pong {
         /// Microseconds.
         rtt_us: u64,
