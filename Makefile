@@ -32,6 +32,7 @@ bench: ## measure beside sway and cage; target/bench/results.json and table.md
 	@tools/packages.sh bench
 	@lab/kernel/build.sh >/dev/null
 	$(CARGO) build --release --workspace
+	$(CARGO) run --release --quiet --example displays | tee target/bench-displays.txt
 	target/release/geom-lab-bench --compositor target/release/geom_compositor --out target/bench
 
 fuzz: ## look for bytes that break what must hold; SECONDS_EACH=60

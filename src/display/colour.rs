@@ -1,6 +1,6 @@
 //! Colours of our pictures, which are sRGB, as another colour space has them. Pure.
 //!
-//! decode (IEC 61966-2-1) → light, 16 bits a colour → 3×3 matrix → encode. Whites stay white: where the white points differ, Bradford's
+//! decode (IEC 61966-2-1) → 3×3 matrix → encode, with the first two in tables whose entries are added up. Whites stay white: where the white points differ, Bradford's
 //! adaptation goes between (ICC.1:2022, annex E). HDR puts our white at 203 cd/m², and HLG at 75 % of its signal (ITU-R BT.2408-7).
 
 use super::link::ColorSpace;
@@ -112,27 +112,30 @@ fn hlg_encode(light: f64) -> f64 {
     }
 }
 
-/// Steps of light from black to white.
-const STEPS: usize = 1 << 16;
-/// Bits behind the point of the matrix.
-const POINT: u32 = 14;
+/// Light of one colour in a number: so many bits from this much below black to as much above white.
+const LANE: u32 = 20;
+const MARGIN: f64 = 0.5;
+/// Three lanes and room between them stand in one word, which adds up all three at once.
+const SHIFTS: [u32; 3] = [0, 21, 42];
+/// The bits of a lane that its code depends on.
+const INDEX: u32 = 16;
 
 /// How pictures become another colour space's.
 pub struct Conversion {
-    decode: [u16; 256],
-    matrix: [[i32; 3]; 3],
-    /// By light; an array would be built on the stack first.
+    /// What each code of red, green and blue brings to red, green and blue light.
+    light: Box<[[u64; 256]; 3]>,
+    /// Codes by light, margins included.
     encode: Vec<u8>,
 }
 
 impl std::fmt::Debug for Conversion {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Conversion").field("matrix", &self.matrix).finish_non_exhaustive()
+        formatter.debug_struct("Conversion").finish_non_exhaustive()
     }
 }
 
 impl Conversion {
-    /// None for sRGB itself, and where `native` primaries make no colour space.
+    /// None for sRGB itself, and where `native` primaries make no colour space, or one so small that most of sRGB is outside.
     pub fn to(space: ColorSpace, native: Option<&Primaries>) -> Option<Self> {
         let (primaries, encode): (&Primaries, fn(f64) -> f64) = match space {
             ColorSpace::Srgb => return None,
@@ -142,35 +145,56 @@ impl Conversion {
             ColorSpace::Bt2020Hlg => (&BT2020, hlg_encode),
             ColorSpace::Native => (native?, srgb_encode),
         };
-        let exact = matrix(primaries)?;
-        let one = f64::from(1u32 << POINT);
-        let most = (STEPS - 1) as f64;
-        let byte = |value: f64| (value * 255.0).round().clamp(0.0, 255.0) as u8;
-        Some(Self {
-            decode: std::array::from_fn(|code| (srgb_decode(code as f64 / 255.0) * most).round() as u16),
-            matrix: exact.map(|row| row.map(|cell| (cell * one).round().clamp(-4.0 * one, 4.0 * one) as i32)),
-            encode: (0..STEPS).map(|step| byte(encode(step as f64 / most))).collect(),
-        })
+        let matrix = matrix(primaries)?;
+        // Rows add up to 1, so what lies below black is all that can lie above white. A lane is not left for another.
+        let below = |row: &[f64; 3]| row.iter().map(|cell| cell.min(0.0)).sum::<f64>();
+        if matrix.iter().any(|row| !(-MARGIN + 0.01..=0.0).contains(&below(row))) {
+            return None;
+        }
+        let unit = f64::from(1u32 << LANE) / (1.0 + 2.0 * MARGIN);
+        let word = |colour: usize, code: usize| {
+            let light = srgb_decode(code as f64 / 255.0);
+            // A third of the margin comes with each colour.
+            let lane = |row: &[f64; 3]| ((row[colour] * light + MARGIN / 3.0) * unit).round() as i64;
+            let lanes = matrix.iter().zip(SHIFTS).map(|(row, shift)| lane(row) << shift);
+            // A negative one borrows from the next, which gets it back when all three are added.
+            lanes.fold(0i64, i64::wrapping_add) as u64
+        };
+        let mut light = Box::new([[0; 256]; 3]);
+        for (colour, table) in light.iter_mut().enumerate() {
+            for (code, entry) in table.iter_mut().enumerate() {
+                *entry = word(colour, code);
+            }
+        }
+        let steps = f64::from(1u32 << INDEX);
+        let code = |step: f64| {
+            let light = (step + 0.5) / steps * (1.0 + 2.0 * MARGIN) - MARGIN;
+            (encode(light.clamp(0.0, 1.0)) * 255.0).round().clamp(0.0, 255.0) as u8
+        };
+        Some(Self { light, encode: (0..1u32 << INDEX).map(|step| code(step.into())).collect() })
     }
 
     fn pixel(&self, [blue, green, red, rest]: [u8; 4]) -> [u8; 4] {
-        let light = [red, green, blue].map(|code| i64::from(self.decode[usize::from(code)]));
-        let [red, green, blue] = self.matrix.map(|row| {
-            let sum: i64 = row.iter().zip(light).map(|(cell, light)| i64::from(*cell) * light).sum();
-            let light = ((sum + (1 << (POINT - 1))) >> POINT).clamp(0, STEPS as i64 - 1);
-            self.encode.get(light as usize).copied().unwrap_or(0)
-        });
-        [blue, green, red, rest]
+        let [reds, greens, blues] = &*self.light;
+        let light = reds[usize::from(red)]
+            .wrapping_add(greens[usize::from(green)])
+            .wrapping_add(blues[usize::from(blue)]);
+        let code = |shift: u32| {
+            let index = (light >> (shift + LANE - INDEX)) as usize & ((1 << INDEX) - 1);
+            self.encode.get(index).copied().unwrap_or(0)
+        };
+        [code(SHIFTS[2]), code(SHIFTS[1]), code(SHIFTS[0]), rest]
     }
 
     /// Converts a row of XRGB8888 pixels (bytes in memory: blue, green, red, unused).
     pub fn row(&self, from: &[u8], to: &mut [u8]) {
         // Most pixels are as the one before.
-        let mut last = ([0; 4], self.pixel([0; 4]));
-        for (pixel, to) in from.chunks_exact(4).zip(to.chunks_exact_mut(4)) {
-            if pixel != last.0 {
-                last.0.copy_from_slice(pixel);
-                last.1 = self.pixel(last.0);
+        let mut last = (0, self.pixel([0; 4]));
+        for (from, to) in from.chunks_exact(4).zip(to.chunks_exact_mut(4)) {
+            let pixel = [from[0], from[1], from[2], from[3]];
+            let word = u32::from_ne_bytes(pixel);
+            if word != last.0 {
+                last = (word, self.pixel(pixel));
             }
             to.copy_from_slice(&last.1);
         }
