@@ -118,9 +118,14 @@ mod tests {
     #[test]
     fn the_readme_s_examples() {
         let readme = include_str!("../README.md");
-        let lines: Vec<&str> =
-            readme.lines().filter_map(|line| line.trim().strip_prefix("$ geom_compositor")).collect();
-        assert!(lines.len() >= 3, "{lines:?}");
+        let pages = [readme, include_str!("../docs/displays.md")];
+        let lines: Vec<&str> = pages
+            .iter()
+            .flat_map(|page| page.lines())
+            .filter_map(|line| line.trim().strip_prefix("$ geom_compositor"))
+            .filter_map(|line| line.split('#').next())
+            .collect();
+        assert!(lines.len() >= 10, "{lines:?}");
         for line in lines {
             // As a shell splits it: the examples quote nothing but whole words.
             let mut words = vec!["geom_compositor"];

@@ -154,6 +154,17 @@ mod tests {
     use super::*;
     use crate::display::identity::Identity;
 
+    #[test]
+    fn the_manual_s_example() {
+        let text = include_str!("../../docs/displays.md");
+        let block =
+            text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap_or_default();
+        let (profile, problems) = read(block);
+        assert_eq!(problems, Vec::<String>::new());
+        assert_eq!((profile.displays.len(), profile.layouts.len()), (1, 1));
+        assert!(profile.displays.values().all(|wish| wish.link.color_space.is_some()));
+    }
+
     fn read(text: &str) -> (Profile, Vec<String>) {
         let (profile, problems) = parse(Path::new("displays.toml"), text);
         (profile.unwrap_or_default(), problems.iter().map(ToString::to_string).collect())
