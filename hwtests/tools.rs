@@ -19,8 +19,9 @@ fn tool(world: &World, log: &str, argv: &[&str]) -> Result<(Option<Ending>, Stri
 fn wlr_randr_sees_and_changes_displays() -> Result<()> {
     let world = Bench::new(&[GpuSpec::new("gpu0", 2)])?.start("", &[])?;
     world.client("red", &["--fullscreen", "Virtual-1"])?;
-    world.client("green", &["--fullscreen", "Virtual-2", "--color", "00ff00"])?;
     world.until_shows("Virtual-1", RED)?;
+    // Later than the other, so that it stays on top when that has to stand in here.
+    world.client("green", &["--fullscreen", "Virtual-2", "--color", "00ff00"])?;
     world.until_shows("Virtual-2", GREEN)?;
     let (ending, text) = tool(&world, "list", &["wlr-randr"])?;
     ensure!(ending == Some(Ending::Exited(0)), "{ending:?}: {text}");

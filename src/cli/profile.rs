@@ -194,7 +194,8 @@ fn note(table: &mut Table, display: &Display) {
     if link.vrr || table.contains_key("vrr") {
         put(table, "vrr", link.vrr.into());
     }
-    if let Some(depth) = link.bit_depth {
+    let usual = if link.color_space.starts_with("bt2020-") { 10 } else { 8 };
+    if let Some(depth) = link.bit_depth.filter(|depth| *depth != usual || table.contains_key("bit_depth")) {
         put(table, "bit_depth", i64::from(depth).into());
     }
 }

@@ -51,6 +51,8 @@ pub struct Frame {
     pub fence: Option<OwnedFd>,
     /// `FB_DAMAGE_CLIPS` of the primary plane.
     pub damage: Option<Blob>,
+    /// The number of a gamma table's blob; 0 takes it back.
+    pub gamma: Option<u64>,
 }
 
 fn add_plane(
@@ -158,14 +160,6 @@ pub fn modeset(
     card.atomic_commit(AtomicCommitFlags::ALLOW_MODESET | only, request)
 }
 
-/// Changes a lit CRTC's gamma table alone, by its blob's number. Waits for the frame that is on its way.
-pub fn set_gamma(card: &Card, objects: &Objects, crtc: usize, gamma: u64) -> io::Result<()> {
-    let mut request = AtomicModeReq::new();
-    let ids = objects.crtcs[crtc].ids.ok_or(io::ErrorKind::Unsupported)?;
-    ids.colour.set_gamma(objects.crtcs[crtc].handle, gamma, &mut request);
-    card.atomic_commit(AtomicCommitFlags::empty(), request)
-}
-
 /// As [`modeset`], by the old calls, which can't test: one display after the other.
 pub fn modeset_legacy(card: &Card, objects: &Objects, heads: &[Head], untouched: &[usize]) -> io::Result<()> {
     for (index, crtc) in objects.crtcs.iter().enumerate().filter(|(index, _)| !untouched.contains(index)) {
@@ -203,6 +197,9 @@ fn frame_request(objects: &Objects, crtc: usize, frame: &Frame) -> AtomicModeReq
         if let (Some(damage), Some(id)) = (&frame.damage, ids.damage_clips) {
             request.add_raw_property(plane.handle.into(), id, damage.id());
         }
+    }
+    if let (Some(gamma), Some(ids)) = (frame.gamma, objects.crtcs[crtc].ids) {
+        ids.colour.set_gamma(handle, gamma, &mut request);
     }
     if let (Some(cursor), Some((plane, ids))) = (frame.cursor, plane(objects.crtcs[crtc].cursor)) {
         match cursor {

@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 
 use super::buffer::{Drawable, Dumb};
 use super::card::{Blob, Card, Framebuffer};
-use super::commit::{modeset, modeset_legacy, set_gamma, Head};
+use super::commit::{modeset, modeset_legacy, test_frame, Frame, Head};
 use super::objects::Objects;
 use super::renderer::Renderer;
 use crate::config::RendererWish;
@@ -332,32 +332,29 @@ impl Gpu {
         Some(self.objects.crtcs[self.crtc_of(display)?].ids?.colour.gamma_size)
     }
 
-    /// Sets a display's gamma table of [`Self::gamma_size`] steps, red, green and blue, or takes it back.
+    /// A display's gamma table of [`Self::gamma_size`] steps, red, green and blue, or none, from its next frame on.
     ///
     /// # Errors
     /// The kernel's; the table that was there stays.
     pub fn set_gamma(&mut self, display: &str, table: Option<&[[u16; 3]]>) -> io::Result<()> {
+        let Some(table) = table else {
+            self.gammas.remove(display);
+            return Ok(());
+        };
         let crtc = self.crtc_of(display).ok_or(io::ErrorKind::NotFound)?;
-        let blob = match table {
-            Some(table) => {
-                // struct drm_color_lut (drm_mode.h): red, green, blue, reserved.
-                let words = table.iter().flat_map(|[red, green, blue]| [*red, *green, *blue, 0]);
-                let mut bytes: Vec<u8> = words.flat_map(u16::to_ne_bytes).collect();
-                Some(Blob::of_bytes(&self.card, &mut bytes)?)
-            }
-            None => None,
-        };
-        let number = blob.as_ref().map_or(0, Blob::id);
-        set_gamma(&self.card, &self.objects, crtc, number)?;
-        if let Some(lit) = self.lit.get_mut(&crtc) {
-            lit.head.gamma = number;
-        }
-        // The old blob goes after the commit that replaced it.
-        match blob {
-            Some(blob) => self.gammas.insert(display.to_owned(), blob),
-            None => self.gammas.remove(display),
-        };
+        // struct drm_color_lut (drm_mode.h): red, green, blue, reserved.
+        let words = table.iter().flat_map(|[red, green, blue]| [*red, *green, *blue, 0]);
+        let mut bytes: Vec<u8> = words.flat_map(u16::to_ne_bytes).collect();
+        let blob = Blob::of_bytes(&self.card, &mut bytes)?;
+        test_frame(&self.card, &self.objects, crtc, &Frame { gamma: Some(blob.id()), ..Frame::default() })?;
+        self.gammas.insert(display.to_owned(), blob);
         Ok(())
+    }
+
+    /// The gamma table that a CRTC's next frame has to bring.
+    pub fn gamma_due(&self, crtc: usize) -> Option<u64> {
+        let lit = self.lit.get(&crtc)?;
+        Some(self.gamma(&lit.display)).filter(|gamma| *gamma != lit.head.gamma)
     }
 
     /// The display is gone, and its table with it.

@@ -70,7 +70,10 @@ impl State {
     fn set_gamma(&mut self, control: &ZwlrGammaControlV1, name: &str, table: Option<&[[u16; 3]]>) {
         let done = self.gamma_of(name).map(|(gpu, _)| gpu.set_gamma(name, table));
         match done {
-            Some(Ok(())) => debug!(display = name, set = table.is_some(), "gamma table"),
+            Some(Ok(())) => {
+                debug!(display = name, set = table.is_some(), "gamma table");
+                self.queue_redraw(name);
+            }
             Some(Err(error)) => {
                 warn!(display = name, %error, "the kernel takes no gamma table");
                 control.failed();

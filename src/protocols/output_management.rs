@@ -89,7 +89,11 @@ pub struct Configuration {
 }
 
 #[derive(Default)]
-pub struct Wanted(Wish);
+pub struct Wanted {
+    wish: Wish,
+    /// It was put where no layout reaches, for which the protocol has no error of its own.
+    astray: bool,
+}
 
 /// A display as a tool holds it, by name.
 pub struct HeadName(String);
@@ -237,16 +241,17 @@ impl State {
         }
     }
 
-    fn configured(&self, configuration: &Configuration) -> BTreeMap<String, Wish> {
+    /// None where it can't be, whatever the kernel says.
+    fn configured(&self, configuration: &Configuration) -> Option<BTreeMap<String, Wish>> {
         let heads = configuration.heads.lock().unwrap_or_else(PoisonError::into_inner);
         let wish = |wanted: &Option<Arc<Mutex<Wanted>>>| match wanted {
             Some(wanted) => {
-                let wish = wanted.lock().unwrap_or_else(PoisonError::into_inner).0.clone();
-                Wish { power: Some(true), ..wish }
+                let wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner);
+                (!wanted.astray).then(|| Wish { power: Some(true), ..wanted.wish.clone() })
             }
-            None => Wish { power: Some(false), ..Wish::default() },
+            None => Some(Wish { power: Some(false), ..Wish::default() }),
         };
-        heads.iter().map(|(name, wanted)| (name.clone(), wish(wanted))).collect()
+        heads.iter().map(|(name, wanted)| Some((name.clone(), wish(wanted)?))).collect()
     }
 
     /// Whether displays are as a configuration wants them.
@@ -274,7 +279,7 @@ impl State {
             object.cancelled();
             return;
         }
-        let wanted = self.configured(data);
+        let Some(wanted) = self.configured(data) else { return object.failed() };
         if wanted.values().all(|wish| wish.power == Some(false))
             && !wanted.is_empty()
             && !self.options.headless_ok
@@ -432,7 +437,7 @@ impl Dispatch<ZwlrOutputConfigurationHeadV1, Arc<Mutex<Wanted>>> for State {
     ) {
         use zwlr_output_configuration_head_v1::{Error, Request};
         let mut wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        let wish = &mut wanted.0;
+        let Wanted { wish, astray } = &mut *wanted;
         let set = match &request {
             Request::SetMode { .. } | Request::SetCustomMode { .. } => wish.mode.is_some(),
             Request::SetPosition { .. } => wish.position.is_some(),
@@ -459,7 +464,10 @@ impl Dispatch<ZwlrOutputConfigurationHeadV1, Arc<Mutex<Wanted>>> for State {
                 wish.mode =
                     Some(ModeWish { width, height, refresh: Some(refresh).filter(|refresh| *refresh > 0) });
             }
-            Request::SetPosition { x, y } => wish.position = Some((x, y)),
+            Request::SetPosition { x, y } => {
+                *astray = i16::try_from(x).is_err() || i16::try_from(y).is_err();
+                wish.position = Some((x, y));
+            }
             Request::SetTransform { transform: wanted } => {
                 match wanted.into_result().ok().and_then(transform) {
                     Some(transform) => wish.transform = Some(transform),

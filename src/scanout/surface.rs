@@ -164,11 +164,12 @@ impl Scanout {
             Some(shown) => shown != cursor,
             None => gpu.objects.crtcs[crtc].cursor.is_some(),
         };
-        let mut frame = Frame { cursor: cursor_changed.then_some(cursor), ..Frame::default() };
+        let gamma = gpu.gamma_due(crtc).filter(|_| gpu.atomic);
+        let mut frame = Frame { cursor: cursor_changed.then_some(cursor), gamma, ..Frame::default() };
 
         let direct = scene.direct.take();
         let outcome = if direct.is_some_and(|direct| self.show_directly(gpu, crtc, direct, &mut frame)) {
-            if frame.primary.is_none() && frame.cursor.is_none() {
+            if frame.primary.is_none() && frame.cursor.is_none() && frame.gamma.is_none() {
                 return Ok(Outcome::Unchanged);
             }
             let outcome = self.submit(gpu, crtc, &frame);
@@ -180,7 +181,12 @@ impl Scanout {
             self.draw_and_submit(gpu, crtc, scene, &mut frame)
         };
         match &outcome {
-            Ok(Outcome::Submitted) => self.cursor.shown = Some(cursor),
+            Ok(Outcome::Submitted) => {
+                self.cursor.shown = Some(cursor);
+                if let Some((gamma, lit)) = gamma.zip(gpu.lit.get_mut(&crtc)) {
+                    lit.head.gamma = gamma;
+                }
+            }
             Ok(Outcome::Unchanged) => {}
             // Busy or without master is no word about the plane.
             Err(error)
@@ -236,7 +242,8 @@ impl Scanout {
         frame: &mut Frame,
     ) -> io::Result<Outcome> {
         // An empty buffer is drawn whole, and costs memory from then on: not for an unchanged picture.
-        let asks = self.direct.is_none() && frame.cursor.is_none() && self.swapchain.next_is_empty();
+        let only = frame.cursor.is_none() && frame.gamma.is_none();
+        let asks = self.direct.is_none() && only && self.swapchain.next_is_empty();
         if asks && !changed_on_gpu(&mut gpu.renderer, &mut self.tracker, scene) {
             return Ok(Outcome::Unchanged);
         }
@@ -263,7 +270,7 @@ impl Scanout {
             if gpu.copies && !returns {
                 frame.damage = damage_clips(gpu, drawn.damage.as_deref().unwrap_or_default());
             }
-        } else if frame.cursor.is_none() {
+        } else if only {
             return Ok(Outcome::Unchanged);
         }
         let outcome = match self.submit(gpu, crtc, frame) {
