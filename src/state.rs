@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use crate::backend::Backend;
 use crate::clients::Clients;
 use crate::config::{Config, Problem};
+use crate::control::confirm::Unconfirmed;
 use crate::display::plan::Wish;
 use crate::display::screens::Screens;
 use crate::input::devices::xkb;
@@ -91,6 +92,8 @@ pub struct State {
     pub denials: u32,
     /// What control clients wish of displays, over the configuration, until that is read again.
     pub overrides: BTreeMap<String, Wish>,
+    /// By display.
+    pub unconfirmed: BTreeMap<String, Unconfirmed>,
     pub profile: ActiveProfile,
     pub started: Duration,
     /// Frames shown on all displays.
@@ -156,6 +159,7 @@ impl State {
             troubles,
             denials: 0,
             overrides: BTreeMap::new(),
+            unconfirmed: BTreeMap::new(),
             profile: ActiveProfile::default(),
             started: Clock::<Monotonic>::new().now().into(),
             frames: 0,
@@ -217,6 +221,7 @@ impl State {
             self.options.override_config(&mut config);
             self.config = config;
             self.overrides.clear();
+            self.unconfirmed.clear();
             self.publish_event(&IpcEvent::ConfigApplied);
             if let Backend::Headless(headless) = &mut self.backend {
                 headless.set_modes(&self.config.headless);

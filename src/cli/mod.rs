@@ -4,7 +4,7 @@ mod edid;
 mod profile;
 mod tables;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -119,6 +119,29 @@ pub struct Set {
     /// Whether the refresh may vary: on or off
     #[arg(long, value_parser = power)]
     vrr: Option<bool>,
+    /// Ask whether to keep it, and take it back after so many seconds without an answer [default: 15 for a new mode at a terminal]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "15", value_parser = clap::value_parser!(u32).range(1..=600))]
+    confirm: Option<u32>,
+}
+
+/// Asks at the terminal. Without an answer in time the service has taken the change back by itself.
+fn confirm(service: &mut Client, display: String, seconds: u32) -> Result<(), Error> {
+    write!(io::stderr(), "Keep this? Type y and Enter within {seconds} s: ")?;
+    let (answer, answered) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = io::stdin().read_line(&mut line);
+        // Whoever waited may be gone.
+        let _ = answer.send(read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes"));
+    });
+    let Ok(keep) = answered.recv_timeout(Duration::from_secs(seconds.into())) else {
+        return Err(Error::BadArgument("nobody answered; the display is as it was".into()));
+    };
+    service.request(Request::ConfirmDisplay { display, keep })?;
+    match keep {
+        true => Ok(()),
+        false => Err(Error::BadArgument("the display is as it was".into())),
+    }
 }
 
 fn position(text: &str) -> Result<(i32, i32), String> {
@@ -195,7 +218,15 @@ fn perform(command: Command) -> Result<(), Error> {
                 content_type: set.content_type,
                 vrr: set.vrr,
             };
-            Request::SetDisplay { display: set.display, change }
+            let asks = change.mode.is_some() && io::stdin().is_terminal();
+            let within = set.confirm.or(asks.then_some(15));
+            let display = set.display.clone();
+            let mut service = connect()?;
+            let request = Request::SetDisplay { display: set.display, change, confirm_within: within };
+            if let Answer::Displays(displays) = service.request(request)? {
+                writeln!(io::stdout(), "{}", tables::displays(&displays))?;
+            }
+            return within.map_or(Ok(()), |seconds| confirm(&mut service, display, seconds));
         }
         Command::Focus { window } => Request::FocusWindow { window },
         Command::Place { window, display } => Request::PlaceWindow { window, display },

@@ -1,5 +1,7 @@
 //! What each request does.
 
+use std::time::Duration;
+
 use geom_ipc::{Answer, DisplayChange, EndReason, Error, ErrorKind, Request};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::wayland::seat::WaylandFocus;
@@ -86,7 +88,15 @@ impl State {
             Request::Clients => Ok(Answer::Clients(self.report_clients())),
             Request::Windows => Ok(Answer::Windows(self.report_windows())),
             Request::Status => Ok(Answer::Status(Box::new(self.report_status()))),
-            Request::SetDisplay { display, change } => self.set_display(&display, change),
+            Request::SetDisplay { display, change, confirm_within } => {
+                self.set_display(&display, change, confirm_within)
+            }
+            Request::ConfirmDisplay { display, keep } => {
+                self.display_named(&display).and_then(|name| match self.confirm(&name, keep) {
+                    true => Ok(Answer::Done),
+                    false => Err(not_found(format!("no change of {name} waits to be confirmed"))),
+                })
+            }
             Request::FocusWindow { window } => {
                 self.with_window(window, |state, surface, _| state.focus_window(&surface))
             }
@@ -208,8 +218,13 @@ impl State {
         }
     }
 
-    fn set_display(&mut self, name: &str, change: DisplayChange) -> Outcome {
+    fn set_display(&mut self, name: &str, change: DisplayChange, confirm_within: Option<u32>) -> Outcome {
         let name = self.display_named(name)?;
+        if let Some(seconds) = confirm_within.filter(|seconds| !(1..=600).contains(seconds)) {
+            return Err(bad_value(format!(
+                "confirm_within {seconds} is not allowed; write a number from 1 to 600"
+            )));
+        }
         let name = name.as_str();
         let preferred = change.mode.as_deref() == Some("preferred");
         let wish = wish(change)?;
@@ -229,7 +244,7 @@ impl State {
         let refused = mode.is_some_and(|mode| {
             screen.and_then(|screen| screen.mode).is_none_or(|given| !mode.is_met_by(&given))
         });
-        let linked = screen.is_some_and(|screen| wish.link.is_met_by(&screen.link));
+        let linked = screen.is_none_or(|screen| wish.link.is_met_by(&screen.link));
         if (refused || !linked) && power != Some(false) {
             let why = screen.map(|screen| screen.complaints.join("; ")).filter(|why| !why.is_empty());
             let why = why.unwrap_or_else(|| "the kernel refuses it".into());
@@ -237,6 +252,9 @@ impl State {
             self.overrides.insert(name.to_owned(), before);
             self.reconfigure("control: taken back");
             return Err(Error::new(ErrorKind::Failed, format!("{name} stays as it was: {why}")));
+        }
+        if let Some(seconds) = confirm_within {
+            self.await_confirmation(name, before, Duration::from_secs(seconds.into()));
         }
         Ok(Answer::Displays(self.report_displays()))
     }

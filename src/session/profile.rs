@@ -51,6 +51,7 @@ impl State {
         self.profile = ActiveProfile { user: user.to_owned(), file, ..ActiveProfile::default() };
         self.profile.watch = self.watch_profile();
         self.overrides.clear();
+        self.unconfirmed.clear();
         self.read_profile();
         Ok(())
     }
@@ -100,6 +101,7 @@ impl State {
             self.profile.watch = self.watch_profile();
         }
         self.overrides.clear();
+        self.unconfirmed.clear();
         self.reconfigure("profile");
         self.place_windows();
         self.redraw_all();

@@ -77,6 +77,14 @@ pub enum Request {
         display: String,
         #[serde(flatten)]
         change: DisplayChange,
+        /// Taken back after so many seconds, from 1 to 600, unless `confirm_display` comes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirm_within: Option<u32>,
+    },
+    /// Keeps a change that was to be confirmed, or takes it back now. Answer: `done`.
+    ConfirmDisplay {
+        display: String,
+        keep: bool,
     },
     FocusWindow {
         window: u64,
@@ -196,6 +204,7 @@ impl Request {
             // A screenshot changes nothing and shows everything.
             Self::Screenshot { .. }
             | Self::SetDisplay { .. }
+            | Self::ConfirmDisplay { .. }
             | Self::FocusWindow { .. }
             | Self::PlaceWindow { .. }
             | Self::CloseWindow { .. }
@@ -236,7 +245,7 @@ mod tests {
     fn what_is_left_out_stays() {
         let line = br#"{"id":3,"request":"set_display","display":"HDMI-A-1","scale":2}"#;
         let change = DisplayChange { scale: Some(2.0), ..DisplayChange::default() };
-        let request = Request::SetDisplay { display: "HDMI-A-1".into(), change };
+        let request = Request::SetDisplay { display: "HDMI-A-1".into(), change, confirm_within: None };
         assert_eq!(FromClient::parse(line), Ok(FromClient { id: 3, request }));
     }
 
