@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
-use smithay::reexports::calloop::generic::Generic;
-use smithay::reexports::calloop::{EventLoop, Interest, LoopHandle, Mode, PostAction};
+use smithay::reexports::calloop::EventLoop;
 use smithay::reexports::wayland_server::Display;
 use tracing::{info, warn};
 
 use crate::backend::{headless::Headless, Backend};
-use crate::config::watch::Watch;
+use crate::config::watch::follow;
 use crate::config::{self, Config, Problem, DEFAULT_PATH};
 use crate::options::{BackendChoice, Options};
 use crate::reactor::{Reactor, Source};
@@ -54,7 +53,9 @@ impl Compositor {
         state.report(&problems);
         state.start_profile();
         if let Some(path) = path {
-            watch(&handle, &path);
+            if let Err(error) = follow(&handle, &path, State::reload) {
+                warn!(file = %path.display(), %error, "changes of the configuration will not be noticed");
+            }
         }
         Ok(Self { event_loop, state, ready: Vec::new() })
     }
@@ -150,26 +151,6 @@ impl State {
         // Last: the next turn may be hours away.
         self.turn_began = None;
         self.turn += 1;
-    }
-}
-
-fn watch(handle: &LoopHandle<'static, State>, path: &Path) {
-    let watch = match Watch::new(path) {
-        Ok(watch) => watch,
-        Err(error) => {
-            warn!(file = %path.display(), %error, "changes of the configuration will not be noticed");
-            return;
-        }
-    };
-    let source = Generic::new(watch, Interest::READ, Mode::Level);
-    let inserted = handle.insert_source(source, |_, watch, state| {
-        if watch.changed() {
-            state.reload();
-        }
-        Ok(PostAction::Continue)
-    });
-    if let Err(error) = inserted {
-        warn!(file = %path.display(), %error, "changes of the configuration will not be noticed");
     }
 }
 

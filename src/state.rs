@@ -220,8 +220,7 @@ impl State {
             info!(file = %path.display(), "configuration applied");
             self.options.override_config(&mut config);
             self.config = config;
-            self.overrides.clear();
-            self.unconfirmed.clear();
+            self.forget_changes();
             self.publish_event(&IpcEvent::ConfigApplied);
             if let Backend::Headless(headless) = &mut self.backend {
                 headless.set_modes(&self.config.headless);

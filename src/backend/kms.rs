@@ -295,13 +295,10 @@ impl State {
     }
 
     pub fn switch_vt(&mut self, vt: i32) {
-        if !matches!(self.backend, Backend::Kms(_)) {
-            return;
-        }
-        info!(vt, "switching VT");
         // Once the seat tells us, it has taken the devices.
         self.leave_plain();
         let Backend::Kms(kms) = &mut self.backend else { return };
+        info!(vt, "switching VT");
         if let Err(error) = kms.session.change_vt(vt) {
             warn!(vt, %error, "the seat does not switch VTs");
         }

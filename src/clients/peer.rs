@@ -69,6 +69,14 @@ impl Peer {
     }
 }
 
+/// The process at the other end, where the kernel tells it of a socket.
+fn told_by(socket: &impl AsFd) -> Option<OwnedFd> {
+    let mut fd = [0u32];
+    let told = socket_option(socket, libc::SO_PEERPIDFD, &mut fd) == Ok(1);
+    // SAFETY: the kernel made this descriptor for us just now.
+    told.then(|| unsafe { OwnedFd::from_raw_fd(fd[0] as i32) })
+}
+
 /// A process itself, which no reuse of its number can change.
 #[derive(Debug)]
 pub struct Process {
@@ -80,32 +88,20 @@ impl Process {
     /// The process that connected: from the socket (Linux 6.5), or else by its number, which is sound while the socket is fresh.
     /// None where it has ended and been waited for.
     pub fn of(socket: &impl AsFd, pid: i32) -> Option<Self> {
-        let mut fd = [0u32];
-        match socket_option(socket, libc::SO_PEERPIDFD, &mut fd) {
-            // SAFETY: the kernel made this descriptor for us just now.
-            Ok(1) => Some(Self { pid, fd: unsafe { OwnedFd::from_raw_fd(fd[0] as i32) } }),
-            _ if Self::told_by_sockets() => None,
-            _ => {
+        let fd = match told_by(socket) {
+            None if !Self::told_by_sockets() => {
                 let flags = rustix::process::PidfdFlags::empty();
-                let fd = rustix::process::pidfd_open(Pid::from_raw(pid)?, flags).ok()?;
-                Some(Self { pid, fd })
+                rustix::process::pidfd_open(Pid::from_raw(pid)?, flags).ok()
             }
-        }
+            told => told,
+        };
+        Some(Self { pid, fd: fd? })
     }
 
     /// Whether a socket tells its peer's process, however old the socket is.
     pub fn told_by_sockets() -> bool {
         static TOLD: OnceLock<bool> = OnceLock::new();
-        *TOLD.get_or_init(|| {
-            let Ok((ours, _theirs)) = UnixStream::pair() else { return false };
-            let mut fd = [0u32];
-            let told = socket_option(&ours, libc::SO_PEERPIDFD, &mut fd) == Ok(1);
-            if told {
-                // SAFETY: the kernel made this descriptor for us just now.
-                drop(unsafe { OwnedFd::from_raw_fd(fd[0] as i32) });
-            }
-            told
-        })
+        *TOLD.get_or_init(|| UnixStream::pair().is_ok_and(|(ours, _theirs)| told_by(&ours).is_some()))
     }
 
     pub fn has_ended(&self) -> bool {

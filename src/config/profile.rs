@@ -14,10 +14,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use toml_edit::Document;
-
 use super::reader::{Problem, Reader, Section};
-use super::system::read_display;
+use super::system::read_displays;
 use crate::display::identity::Known;
 use crate::display::plan::{Wish, Wishes};
 
@@ -57,13 +55,7 @@ pub fn load(path: &Path) -> (Option<Profile>, Vec<Problem>) {
 /// Parses a profile. None where the text is no TOML; otherwise what could be used of it.
 pub fn parse(path: &Path, text: &str) -> (Option<Profile>, Vec<Problem>) {
     let mut reader = Reader::new(path, text);
-    let document = match Document::parse(text) {
-        Ok(document) => document,
-        Err(error) => {
-            reader.report(error.span(), format!("not TOML: {}", error.message()));
-            return (None, reader.problems);
-        }
-    };
+    let Some(document) = reader.document() else { return (None, reader.problems) };
     let mut root = Section::new("", document.as_table());
     let mut profile = Profile { displays: read_displays(&mut root, &mut reader), ..Profile::default() };
     if let Some(mut layouts) = root.section(&mut reader, "layouts") {
@@ -85,18 +77,6 @@ pub fn parse(path: &Path, text: &str) -> (Option<Profile>, Vec<Problem>) {
     }
     root.finish(&mut reader);
     (Some(profile), reader.problems)
-}
-
-fn read_displays(section: &mut Section<'_>, reader: &mut Reader<'_>) -> BTreeMap<String, Wish> {
-    let mut all = BTreeMap::new();
-    if let Some(mut displays) = section.section(reader, "displays") {
-        for (name, mut section) in displays.named_sections(reader) {
-            let wish = read_display(&mut section, reader);
-            section.finish(reader);
-            all.insert(name, wish);
-        }
-    }
-    all
 }
 
 impl Profile {

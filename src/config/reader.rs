@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use toml_edit::{Item, TableLike, Value};
+use toml_edit::{Document, Item, TableLike, Value};
 
 /// One mistake in a file, with its place and remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,17 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub fn new(file: &'a Path, text: &'a str) -> Self {
         Self { file, text, problems: Vec::new() }
+    }
+
+    /// The file as TOML; where it is none, that is reported.
+    pub fn document(&mut self) -> Option<Document<&'a str>> {
+        match Document::parse(self.text) {
+            Ok(document) => Some(document),
+            Err(error) => {
+                self.report(error.span(), format!("not TOML: {}", error.message()));
+                None
+            }
+        }
     }
 
     pub fn report(&mut self, span: Option<Range<usize>>, message: String) {

@@ -1,10 +1,11 @@
 //! The system's configuration and its defaults. `conf/geom_compositor.toml` writes each default
 //! with its comment; a test holds the two together.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use geom_ipc::ConnectType;
-use toml_edit::{Document, Value};
+use toml_edit::Value;
 
 use super::clients::{self, ClientsConfig};
 use super::reader::{Problem, Reader, Section};
@@ -154,13 +155,7 @@ impl Default for Config {
 /// Parses a configuration. None where the text is no TOML; otherwise what could be used of it.
 pub fn parse(path: &Path, text: &str) -> (Option<Config>, Vec<Problem>) {
     let mut reader = Reader::new(path, text);
-    let document = match Document::parse(text) {
-        Ok(document) => document,
-        Err(error) => {
-            reader.report(error.span(), format!("not TOML: {}", error.message()));
-            return (None, reader.problems);
-        }
-    };
+    let Some(document) = reader.document() else { return (None, reader.problems) };
     let mut config = Config::default();
     let mut root = Section::new("", document.as_table());
     read_root(&mut config, &mut root, &mut reader);
@@ -187,13 +182,7 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
         config.exit_keys =
             keys.split('+').map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()).collect();
     }
-    if let Some(mut displays) = root.section(reader, "displays") {
-        for (name, mut section) in displays.named_sections(reader) {
-            let wish = read_display(&mut section, reader);
-            section.finish(reader);
-            config.wishes.displays.insert(name, wish);
-        }
-    }
+    config.wishes.displays = read_displays(root, reader);
     for mut section in root.sections(reader, "rules") {
         let rule = Rule {
             app_id: section.string(reader, "app_id"),
@@ -265,7 +254,20 @@ fn read_headless(value: &Value) -> Option<Mode> {
     Some(Mode::new(wish.width, wish.height, wish.refresh.unwrap_or(60_000)))
 }
 
-pub(super) fn read_display(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Wish {
+/// The wishes of `[displays]`, by the names in the file.
+pub(super) fn read_displays(section: &mut Section<'_>, reader: &mut Reader<'_>) -> BTreeMap<String, Wish> {
+    let mut all = BTreeMap::new();
+    if let Some(mut displays) = section.section(reader, "displays") {
+        for (name, mut section) in displays.named_sections(reader) {
+            let wish = read_display(&mut section, reader);
+            section.finish(reader);
+            all.insert(name, wish);
+        }
+    }
+    all
+}
+
+fn read_display(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Wish {
     let mode = "\"1920x1080\" or \"1920x1080@59.94\"";
     Wish {
         mode: section.value(reader, "mode", mode, |value| value.as_str()?.parse().ok()),

@@ -11,15 +11,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use smithay::reexports::calloop::generic::Generic;
+use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction, RegistrationToken};
 
 /// An open watch; readable when something in the folder changed.
-pub struct Watch {
+struct Watch {
     fd: OwnedFd,
     name: OsString,
 }
 
 impl Watch {
-    pub fn new(file: &Path) -> io::Result<Self> {
+    fn new(file: &Path) -> io::Result<Self> {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = file.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
         let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
@@ -29,7 +31,7 @@ impl Watch {
     }
 
     /// Reads what happened; whether it concerned the file.
-    pub fn changed(&self) -> bool {
+    fn changed(&self) -> bool {
         let mut space = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.fd, &mut space);
         let mut changed = false;
@@ -40,6 +42,25 @@ impl Watch {
         }
         changed
     }
+}
+
+/// Calls `changed` whenever the file does.
+///
+/// # Errors
+/// Without a folder to watch, or descriptors to spare.
+pub fn follow<D>(
+    handle: &LoopHandle<'_, D>,
+    file: &Path,
+    changed: impl Fn(&mut D) + 'static,
+) -> io::Result<RegistrationToken> {
+    let source = Generic::new(Watch::new(file)?, Interest::READ, Mode::Level);
+    let inserted = handle.insert_source(source, move |_, watch, data| {
+        if watch.changed() {
+            changed(data);
+        }
+        Ok(PostAction::Continue)
+    });
+    inserted.map_err(|error| io::Error::other(error.to_string()))
 }
 
 impl std::os::fd::AsFd for Watch {

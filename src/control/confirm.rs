@@ -47,6 +47,12 @@ impl State {
         true
     }
 
+    /// What was changed by hand lies over files only until these are read again.
+    pub fn forget_changes(&mut self) {
+        self.overrides.clear();
+        self.unconfirmed.clear();
+    }
+
     fn take_back(&mut self, display: &str) {
         let Some(change) = self.unconfirmed.remove(display) else { return };
         self.overrides.insert(display.to_owned(), change.before);

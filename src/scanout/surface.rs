@@ -128,19 +128,23 @@ impl Scanout {
 
     /// Someone else may have changed what the CRTC shows: draw and set everything anew.
     pub fn forget(&mut self) {
-        self.swapchain.forget();
-        self.canvas.iter_mut().for_each(Canvas::forget);
+        self.forget_pictures();
         self.cursor.shown = None;
         self.direct = None;
         self.clock.reset();
     }
 
+    /// What is in our buffers can't be built on.
+    fn forget_pictures(&mut self) {
+        self.swapchain.forget();
+        self.canvas.iter_mut().for_each(Canvas::forget);
+    }
+
     /// Draws the first frame, for the commit that sets the mode.
     pub fn first_frame(&mut self, gpu: &mut Gpu, scene: &Scene<'_>) -> io::Result<Arc<Framebuffer>> {
-        self.swapchain.forget();
+        self.forget_pictures();
         let (slot, _) = self.swapchain.acquire(|size| gpu.drawable(size))?;
         let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
-        self.canvas.iter_mut().for_each(Canvas::forget);
         let drawn = draw_on_gpu(&mut gpu.renderer, &mut self.canvas, drawable, &mut self.tracker, 0, scene)?;
         drawn.sync.wait().map_err(io::Error::other)?;
         let framebuffer = drawable.framebuffer().cloned().ok_or(io::ErrorKind::Unsupported)?;
@@ -164,7 +168,7 @@ impl Scanout {
             Some(shown) => shown != cursor,
             None => gpu.objects.crtcs[crtc].cursor.is_some(),
         };
-        let gamma = gpu.gamma_due(crtc).filter(|_| gpu.atomic);
+        let gamma = gpu.gamma_due(crtc);
         let mut frame = Frame { cursor: cursor_changed.then_some(cursor), gamma, ..Frame::default() };
 
         let direct = scene.direct.take();
@@ -278,8 +282,7 @@ impl Scanout {
             Err(error) => {
                 // The tracker has counted a frame that was never shown: its ages are wrong from here on.
                 self.tracker = OutputDamageTracker::from_output(&self.output);
-                self.swapchain.forget();
-                self.canvas.iter_mut().for_each(Canvas::forget);
+                self.forget_pictures();
                 return Err(error);
             }
         };

@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 
 use geom_ipc::Event as IpcEvent;
-use smithay::reexports::calloop::generic::Generic;
-use smithay::reexports::calloop::{Interest, Mode, PostAction, RegistrationToken};
+use smithay::reexports::calloop::RegistrationToken;
 use tracing::{debug, info, warn};
 
 use crate::config::profile::{self, Profile};
-use crate::config::watch::Watch;
+use crate::config::watch::follow;
 use crate::state::State;
 
 /// The profile that applies.
@@ -49,30 +48,21 @@ impl State {
         }
         // The last user's wishes are not this one's, whatever their file is like.
         self.profile = ActiveProfile { user: user.to_owned(), file, ..ActiveProfile::default() };
-        self.profile.watch = self.watch_profile();
-        self.overrides.clear();
-        self.unconfirmed.clear();
+        self.watch_profile();
+        self.forget_changes();
         self.read_profile();
         Ok(())
     }
 
-    fn watch_profile(&mut self) -> Option<RegistrationToken> {
+    fn watch_profile(&mut self) {
         let file = &self.profile.file;
-        let watch = match Watch::new(file) {
-            Ok(watch) => watch,
+        self.profile.watch = match follow(&self.handle, file, Self::reload_profile) {
+            Ok(watch) => Some(watch),
             Err(error) => {
                 debug!(file = %file.display(), %error, "changes of the profile are noticed by `profile apply` only");
-                return None;
+                None
             }
         };
-        let source = Generic::new(watch, Interest::READ, Mode::Level);
-        let inserted = self.handle.insert_source(source, |_, watch, state| {
-            if watch.changed() {
-                state.reload_profile();
-            }
-            Ok(PostAction::Continue)
-        });
-        inserted.map_err(|error| warn!(%error, "changes of the profile will not be noticed")).ok()
     }
 
     /// What of the file is sound applies; where it is no TOML at all, the last good one stays.
@@ -98,10 +88,9 @@ impl State {
     pub fn reload_profile(&mut self) {
         self.read_profile();
         if self.profile.watch.is_none() {
-            self.profile.watch = self.watch_profile();
+            self.watch_profile();
         }
-        self.overrides.clear();
-        self.unconfirmed.clear();
+        self.forget_changes();
         self.reconfigure("profile");
         self.place_windows();
         self.redraw_all();
