@@ -1,15 +1,13 @@
 //! Flips pages at every vblank and does nothing else: what the lab's kernel and its host allow at
 //! best, as a floor under what `make bench` measures of compositors.
 
-use std::fs::{File, OpenOptions};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use drm::buffer::DrmFourcc;
 use drm::control::{connector, Device as ControlDevice, Event, PageFlipFlags};
-use drm::Device;
+use geom_lab::Card;
 
 /// Flips between two buffers of the first connected monitor, and tells what of it was late.
 #[derive(Parser)]
@@ -23,20 +21,9 @@ struct Options {
     copy: bool,
 }
 
-struct Card(File);
-
-impl AsFd for Card {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-impl Device for Card {}
-impl ControlDevice for Card {}
-
 fn main() -> Result<()> {
     let options = Options::parse();
-    let file = OpenOptions::new().read(true).write(true).open(&options.card);
-    let card = Card(file.with_context(|| options.card.clone())?);
+    let card = Card::open(&options.card)?;
     let resources = card.resource_handles()?;
     let mut connectors = resources.connectors().iter().map(|handle| card.get_connector(*handle, true));
     let connector = connectors

@@ -6,12 +6,14 @@
 //!
 //! The recipe of its kernel is in `lab/kernel`; process 1 of its guest is `geom-lab-guest`.
 
+mod card;
 mod input;
 mod link;
 mod machine;
 mod picture;
 pub mod protocol;
 
+pub use card::Card;
 pub use input::{keys, Keyboard, Pointer, Touch};
 pub use machine::{kernel, BootOptions, Machine, Program};
 pub use picture::Picture;

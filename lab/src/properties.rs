@@ -1,12 +1,10 @@
 //! Reads every KMS property of a card, or sets some as a display server does that leaves them behind.
 
-use std::fs::{File, OpenOptions};
-use std::os::fd::{AsFd, BorrowedFd};
-
 use anyhow::{Context, Result};
 use clap::Parser;
 use drm::control::{property, Device as ControlDevice, ResourceHandle};
 use drm::{ClientCapability, Device};
+use geom_lab::Card;
 
 /// Prints `connector 31 Colorspace = BT2020_RGB` for each property of connectors and CRTCs.
 #[derive(Parser)]
@@ -18,16 +16,6 @@ struct Options {
     #[arg(long)]
     set: Vec<String>,
 }
-
-struct Card(File);
-
-impl AsFd for Card {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-impl Device for Card {}
-impl ControlDevice for Card {}
 
 /// The size of struct hdr_output_metadata (drm_mode.h).
 const METADATA: usize = 32;
@@ -98,8 +86,7 @@ fn show<T: ResourceHandle>(card: &Card, kind: &str, handle: T, set: &[(&str, &st
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let file = OpenOptions::new().read(true).write(true).open(&options.card);
-    let card = Card(file.with_context(|| options.card.clone())?);
+    let card = Card::open(&options.card)?;
     card.set_client_capability(ClientCapability::Atomic, true)?;
     let set: Option<Vec<(&str, &str)>> = options.set.iter().map(|text| text.split_once('=')).collect();
     let set = set.context("write NAME=VALUE")?;

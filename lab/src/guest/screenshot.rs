@@ -5,13 +5,14 @@
 //! neither helps nor notices.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::fs;
+use std::os::fd::OwnedFd;
 
 use anyhow::{bail, ensure, Context, Result};
 use drm::buffer::DrmFourcc;
 use drm::control::{crtc, framebuffer, plane, Device as ControlDevice, ResourceHandle};
 use drm::{ClientCapability, Device};
+use geom_lab::Card;
 use rustix::mm::{mmap, munmap, MapFlags, ProtFlags};
 
 pub struct Picture {
@@ -21,35 +22,22 @@ pub struct Picture {
     pub rgba: Vec<u8>,
 }
 
-struct Card(File);
-
-impl AsFd for Card {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
+fn open(name: &str) -> Result<Card> {
+    let card = Card::open(format!("/dev/dri/{name}"))?;
+    // The first to open a card without a master becomes master, which would lock the
+    // compositor out.
+    let _ = card.release_master_lock();
+    card.set_client_capability(ClientCapability::UniversalPlanes, true)?;
+    card.set_client_capability(ClientCapability::Atomic, true)?;
+    Ok(card)
 }
-impl Device for Card {}
-impl ControlDevice for Card {}
 
-impl Card {
-    fn open(name: &str) -> Result<Self> {
-        let path = format!("/dev/dri/{name}");
-        let card = Self(File::options().read(true).write(true).open(&path).context(path)?);
-        // The first to open a card without a master becomes master, which would lock the
-        // compositor out.
-        let _ = card.release_master_lock();
-        card.set_client_capability(ClientCapability::UniversalPlanes, true)?;
-        card.set_client_capability(ClientCapability::Atomic, true)?;
-        Ok(card)
+fn properties<T: ResourceHandle>(card: &Card, object: T) -> Result<HashMap<String, u64>> {
+    let mut properties = HashMap::new();
+    for (id, value) in card.get_properties(object)? {
+        properties.insert(card.get_property(id)?.name().to_string_lossy().into_owned(), value);
     }
-
-    fn properties<T: ResourceHandle>(&self, object: T) -> Result<HashMap<String, u64>> {
-        let mut properties = HashMap::new();
-        for (id, value) in self.get_properties(object)? {
-            properties.insert(self.get_property(id)?.name().to_string_lossy().into_owned(), value);
-        }
-        Ok(properties)
-    }
+    Ok(properties)
 }
 
 /// The card that has a connector of this name.
@@ -66,19 +54,19 @@ fn card_of(connector: &str) -> Result<String> {
 }
 
 pub fn of_connector(connector: &str) -> Result<Picture> {
-    let card = Card::open(&card_of(connector)?)?;
+    let card = open(&card_of(connector)?)?;
     let resources = card.resource_handles()?;
     let mut crtc_id = 0;
     for handle in resources.connectors() {
         let info = card.get_connector(*handle, false)?;
         if format!("{}-{}", info.interface().as_str(), info.interface_id()) == connector {
-            crtc_id = card.properties(*handle)?.get("CRTC_ID").copied().unwrap_or(0);
+            crtc_id = properties(&card, *handle)?.get("CRTC_ID").copied().unwrap_or(0);
         }
     }
     ensure!(crtc_id != 0, "{connector} is not driven");
     let crtc: crtc::Handle = drm::control::from_u32(crtc_id as u32).context("CRTC id")?;
     let mode = card.get_crtc(crtc)?.mode().with_context(|| format!("{connector} has no mode"))?;
-    let active = card.properties(crtc)?.get("ACTIVE").copied().unwrap_or(0);
+    let active = properties(&card, crtc)?.get("ACTIVE").copied().unwrap_or(0);
     let (width, height) = mode.size();
     let mut picture = Picture {
         width: width.into(),
@@ -90,7 +78,7 @@ pub fn of_connector(connector: &str) -> Result<Picture> {
     }
     let mut planes = Vec::new();
     for handle in card.plane_handles()? {
-        let properties = card.properties(handle)?;
+        let properties = properties(&card, handle)?;
         if properties.get("CRTC_ID") == Some(&crtc_id) && properties.get("FB_ID").is_some_and(|fb| *fb != 0) {
             // Drivers without zpos stack primary, overlay, cursor; the type property orders
             // overlay (0), primary (1), cursor (2).
