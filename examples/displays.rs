@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use geom_compositor::config::profile::Profile;
-use geom_compositor::display::colour::Conversion;
+use geom_compositor::display::colour::{Conversion, Look};
 use geom_compositor::display::edid::{Edid, BLOCK};
 use geom_compositor::display::identity::{Identity, Known};
 use geom_compositor::display::link::{Abilities, ColorSpace};
@@ -39,6 +39,8 @@ fn plans() -> Duration {
             model: format!("Model {number}"),
             serial: Some(format!("{gpu}")),
         }),
+        edid: None,
+        port: None,
         abilities: Abilities::default(),
         non_desktop: false,
     };
@@ -58,7 +60,7 @@ fn plans() -> Duration {
         .zip(std::iter::repeat(wish))
         .take(200)
         .collect();
-    let profile = Profile { displays, layouts: Vec::new() };
+    let profile = Profile { displays, layouts: Vec::new(), night_light: None };
     let mut known = Known::default();
     let connectors: BTreeSet<String> = present
         .iter()
@@ -100,7 +102,7 @@ fn conversions() -> (Duration, Duration, Duration) {
     let noise: Vec<u8> = (0..size as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let flat = vec![0x40u8; size];
     let mut to = vec![0u8; size];
-    let conversion = Conversion::to(ColorSpace::Bt2020Pq, None);
+    let conversion = Conversion::to(&Look { space: ColorSpace::Bt2020Pq, ..Look::default() });
     let copy = median(20, || black_box(&mut to).copy_from_slice(black_box(&noise)));
     let mut convert = |from: &[u8]| {
         median(20, || {

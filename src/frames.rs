@@ -23,6 +23,15 @@ impl State {
     /// Something on a display changed.
     pub fn queue_redraw(&mut self, name: &str) {
         self.redraw_event(name, Event::Damage);
+        self.redraw_mirrors(name);
+    }
+
+    /// Mirrors change with what they show.
+    fn redraw_mirrors(&mut self, name: &str) {
+        let mirrors: Vec<String> = self.screens.mirrors_of(name).map(|screen| screen.name.clone()).collect();
+        for mirror in mirrors {
+            self.redraw_event(&mirror, Event::Damage);
+        }
     }
 
     pub fn redraw_all(&mut self) {
@@ -78,6 +87,7 @@ impl State {
     /// A surface of a display committed: whether the frame waits for others still.
     pub fn committed_on(&mut self, name: &str, surface: &WlSurface) {
         self.redraw_event(name, Event::Damage);
+        self.redraw_mirrors(name);
         let scanout = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut());
         let Some(scanout) = scanout.filter(|scanout| !scanout.awaited.is_empty()) else { return };
         scanout.awaited.retain(|awaited| awaited != surface && awaited.alive());

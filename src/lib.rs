@@ -6,7 +6,8 @@
 //! - [`options`]: the command line. [`config`]: the configuration file.
 //! - [`run`]: from start to end. [`state`]: what all callbacks share.
 //! - [`reactor`], [`timers`]: what is waited for.
-//! - [`road`]: probe, plan, test commit, commit, publish. [`frames`]: redraw states at work.
+//! - [`road`]: probe, plan, test commit, commit, publish. [`follow`]: monitors at other connectors. [`tuning`]: colours by wish
+//!   and time. [`frames`]: redraw states at work.
 //! - [`session`]: seat, signals, programs. [`backend`]: real or virtual monitors.
 //! - [`gpu`]: DRM devices, commits, buffers. [`display`]: plans and displays. [`scanout`]: pace,
 //!   swapchain, planes. [`render`]: what is drawn.
@@ -21,6 +22,7 @@ pub mod control;
 pub mod display;
 #[cfg(test)]
 mod fixture;
+pub mod follow;
 pub mod frames;
 pub mod gpu;
 pub mod input;
@@ -35,3 +37,4 @@ pub mod session;
 pub mod shell;
 pub mod state;
 pub mod timers;
+pub mod tuning;

@@ -10,7 +10,7 @@ use tracing::{debug, error, info, warn};
 use crate::backend::Backend;
 use crate::config::profile::keep_one_lit;
 use crate::config::ConnectType;
-use crate::display::identity::{Known, Monitor};
+use crate::display::identity::{Known, Monitor, Seen};
 use crate::display::lifecycle::{Action, Event as LifeEvent};
 use crate::display::link::Link;
 use crate::display::mode::Mode;
@@ -48,7 +48,7 @@ const DENIAL_TRIES: u32 = 6;
 const DENIAL_DELAY: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Stops a scanout; its buffers live until the commit that no longer shows them.
-fn retire(timers: &mut Timers<State>, scanout: Option<Scanout>, retired: &mut Vec<Scanout>) {
+pub fn retire(timers: &mut Timers<State>, scanout: Option<Scanout>, retired: &mut Vec<Scanout>) {
     let Some(scanout) = scanout else { return };
     if let Some(timer) = scanout.timer {
         timers.cancel(timer);
@@ -63,6 +63,9 @@ impl State {
             return;
         }
         let lit_before = self.screens.lit_names();
+        // Buffers of displays whose monitor went elsewhere may be on the screen until the commit.
+        let mut moved = Vec::new();
+        self.follow_monitors(&mut moved);
         for attempt in 1..=COMMIT_TRIES {
             let plan = self.plan();
             let solution = self.solve(&plan);
@@ -92,6 +95,7 @@ impl State {
         self.check_named();
         self.tell_tools();
         self.check_gamma();
+        self.tune_all();
         self.redraw_all();
         self.retry_denied();
     }
@@ -122,6 +126,8 @@ impl State {
 
     fn plan(&mut self) -> Plan {
         let present = self.backend.present();
+        let ports = present.iter().flat_map(|gpu| &gpu.connectors);
+        self.ports.extend(ports.filter_map(|known| Some((known.name.clone(), known.port.clone()?))));
         let mut system = self.config.wishes.clone();
         system.only.clone_from(&self.options.display);
         let known = self.known_displays(&present);
@@ -131,6 +137,7 @@ impl State {
             .map(|connector| connector.name.clone())
             .collect();
         let mut wishes = self.profile.wishes.over(system, &known, &connected);
+        wishes.fullscreen = self.fullscreen_displays();
         if !self.options.headless_ok {
             if let Some(kept) = keep_one_lit(&mut wishes, &connected) {
                 let text =
@@ -144,8 +151,10 @@ impl State {
             let wish = wishes.displays.entry(name.clone()).or_default();
             *wish = wish.under(over);
         }
-        let plan = plan::plan(&present, &wishes, &self.screens.places());
-        for planned in &plan.displays {
+        let complaints = self.read_icc(&mut wishes);
+        let mut plan = plan::plan(&present, &wishes, &self.known_places());
+        for planned in &mut plan.displays {
+            planned.complaints.extend(complaints.get(&planned.name).cloned());
             for complaint in &planned.complaints {
                 warn!(display = planned.name, "{complaint}");
                 self.troubles.add(format!("{}: {complaint}", planned.name));
@@ -156,17 +165,21 @@ impl State {
 
     /// What displays there are, dark ones included, and who their monitors are, or were.
     fn known_displays(&self, present: &[plan::Gpu]) -> Known {
-        let mut known = Known::default();
+        let mut known = Known::with_aliases(&self.config.aliases);
         let connectors =
             || present.iter().flat_map(|gpu| &gpu.connectors).filter(|connector| connector.connected);
         for screen in self.screens.iter() {
             // A monitor that came back elsewhere has left here for good, and is no twin of its own.
             let was = screen.monitor.identity.clone();
             let is_elsewhere = connectors().any(|connector| connector.monitor == was);
-            known.add(&screen.name, was.filter(|_| !is_elsewhere));
+            let port = self.ports.get(&screen.name).cloned();
+            let edid = screen.monitor.edid.clone().filter(|_| !is_elsewhere);
+            known.add(&screen.name, Seen { monitor: was.filter(|_| !is_elsewhere), edid, port });
         }
         for connector in connectors() {
-            known.add(&connector.name, connector.monitor.clone());
+            let (monitor, edid, port) =
+                (connector.monitor.clone(), connector.edid.clone(), connector.port.clone());
+            known.add(&connector.name, Seen { monitor, edid, port });
         }
         known
     }
@@ -212,8 +225,10 @@ impl State {
         let solved =
             |display: &PlannedDisplay, (mode, link): (Mode, Link), target: Target, monitor: Monitor| {
                 let mut display = display.clone();
-                let (width, height) = logical_size(&mode, display.scale, display.transform);
-                (display.place.width, display.place.height) = (width, height);
+                if display.mirror.is_none() {
+                    (display.place.width, display.place.height) =
+                        logical_size(&mode, display.scale, display.transform);
+                }
                 let complaints = display.complaints.clone();
                 Solved { modes: wanted_of(&display).0, display, target, mode, link, complaints, monitor }
             };
@@ -238,6 +253,7 @@ impl State {
             let Some(display) = displays.get(assignment.request) else { continue };
             let monitor = gpu.objects.connector(&display.name).map(|connector| Monitor {
                 identity: connector.state.monitor.clone(),
+                edid: connector.state.edid.clone(),
                 size: connector.physical_size,
                 primaries: connector.state.abilities.monitor.points(),
             });
@@ -290,15 +306,10 @@ impl State {
                 let scanout = Scanout::new(solved.target, &screen.output, size, solved.mode.refresh);
                 retire(&mut self.timers, screen.scanout.replace(scanout), retired);
             }
-            if let Some(Err(error)) = screen
-                .scanout
-                .as_mut()
-                .map(|scanout| scanout.show_as(solved.link.color_space, solved.monitor.primaries))
-            {
-                warn!(display = screen.name, %error, "its colours are not converted");
-            }
             smithay::desktop::layer_map_for_output(&screen.output).arrange();
             self.live(&solved.display.name, LifeEvent::Lit);
+            self.announce(&solved.display.name);
+            self.dress(&solved.display.name);
         }
         self.place_windows();
     }
@@ -315,7 +326,7 @@ impl State {
     }
 
     /// Brings an event to a display's life and tells clients.
-    fn live(&mut self, name: &str, event: LifeEvent) {
+    pub fn live(&mut self, name: &str, event: LifeEvent) {
         let Some(screen) = self.screens.get_mut(name) else { return };
         let gone = event == LifeEvent::Gone && screen.is_lit();
         let before = screen.life.clone();
@@ -334,12 +345,23 @@ impl State {
         let Some(screen) = self.screens.get_mut(name) else { return };
         match action {
             Action::None => {}
-            Action::Appear => screen.global = Some(screen.output.create_global::<Self>(&self.display_handle)),
+            // With what it shows, which is not known here.
+            Action::Appear => {}
             Action::Vanish => {
                 if let Some(global) = screen.global.take() {
                     self.withdraw(global);
                 }
             }
+        }
+    }
+
+    /// Clients are told of a lit display that is a part of the layout; a mirror is none.
+    fn announce(&mut self, name: &str) {
+        let Some(screen) = self.screens.get_mut(name) else { return };
+        match (screen.is_part(), screen.global.take()) {
+            (true, None) => screen.global = Some(screen.output.create_global::<Self>(&self.display_handle)),
+            (false, Some(global)) => self.withdraw(global),
+            (_, global) => screen.global = global,
         }
     }
 

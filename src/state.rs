@@ -19,8 +19,10 @@ use crate::backend::Backend;
 use crate::clients::Clients;
 use crate::config::{Config, Problem};
 use crate::control::confirm::Unconfirmed;
+use crate::display::identity::Identity;
 use crate::display::plan::Wish;
 use crate::display::screens::Screens;
+use crate::follow::Memory;
 use crate::input::devices::xkb;
 use crate::input::keys::Chord;
 use crate::input::pointer::PointerState;
@@ -31,6 +33,7 @@ use crate::scanout::redraw::Event as RedrawEvent;
 use crate::session::profile::ActiveProfile;
 use crate::shell::Shell;
 use crate::timers::Timers;
+use crate::tuning::Tuning;
 
 /// What went wrong lately, for the diagnostic screen.
 #[derive(Debug, Default)]
@@ -94,6 +97,11 @@ pub struct State {
     pub overrides: BTreeMap<String, Wish>,
     /// By display.
     pub unconfirmed: BTreeMap<String, Unconfirmed>,
+    /// What is remembered of monitors whose connector is another's now.
+    pub away: BTreeMap<Identity, Memory>,
+    /// The ways to connectors, also those that are gone.
+    pub ports: BTreeMap<String, String>,
+    pub tuning: Tuning,
     pub profile: ActiveProfile,
     pub started: Duration,
     /// Frames shown on all displays.
@@ -160,6 +168,9 @@ impl State {
             denials: 0,
             overrides: BTreeMap::new(),
             unconfirmed: BTreeMap::new(),
+            away: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            tuning: Tuning::default(),
             profile: ActiveProfile::default(),
             started: Clock::<Monotonic>::new().now().into(),
             frames: 0,
@@ -220,6 +231,7 @@ impl State {
             info!(file = %path.display(), "configuration applied");
             self.options.override_config(&mut config);
             self.config = config;
+            self.forget_profiles();
             self.forget_changes();
             self.publish_event(&IpcEvent::ConfigApplied);
             if let Backend::Headless(headless) = &mut self.backend {

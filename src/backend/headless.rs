@@ -32,6 +32,8 @@ impl Headless {
             connected: true,
             modes: vec![*mode],
             monitor: None,
+            edid: None,
+            port: None,
             abilities: Abilities::default(),
             non_desktop: false,
         });

@@ -2,16 +2,17 @@
 
 mod edid;
 mod profile;
+mod set;
 mod tables;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Subcommand};
 use geom_client::{Client, ConnectOptions, Error};
-use geom_ipc::{Answer, DisplayChange, ErrorKind, Request};
+use geom_ipc::{Answer, ErrorKind, Request};
 use serde::Serialize;
 
 use crate::options::Options;
@@ -36,7 +37,7 @@ pub enum Command {
     /// Print events as they come, until interrupted
     Events(Output),
     /// Change a display until the configuration is read again
-    Set(Set),
+    Set(Box<set::Set>),
     /// Give a window the keyboard and put it in front
     Focus { window: u64 },
     /// Move a window to a display
@@ -83,79 +84,6 @@ pub struct Output {
     /// Print JSON for programs
     #[arg(long)]
     json: bool,
-}
-
-/// What to change of a display.
-#[derive(Debug, Clone, Args)]
-pub struct Set {
-    display: String,
-    /// 1920x1080, 1920x1080@59.94, or preferred
-    #[arg(long)]
-    mode: Option<String>,
-    /// Device pixels for one logical pixel
-    #[arg(long)]
-    scale: Option<f64>,
-    /// normal, 90, 180, 270, flipped, flipped-90, flipped-180 or flipped-270
-    #[arg(long)]
-    transform: Option<String>,
-    /// X,Y of the top left corner
-    #[arg(long, value_parser = position, allow_hyphen_values = true)]
-    position: Option<(i32, i32)>,
-    /// on or off
-    #[arg(long, value_parser = power)]
-    power: Option<bool>,
-    /// srgb, display-p3, bt2020, bt2020-pq, bt2020-hlg or native
-    #[arg(long)]
-    color_space: Option<String>,
-    /// Bits of a colour
-    #[arg(long)]
-    bit_depth: Option<u8>,
-    /// automatic, full or limited
-    #[arg(long)]
-    rgb_range: Option<String>,
-    /// none, graphics, photo, cinema or game
-    #[arg(long)]
-    content_type: Option<String>,
-    /// Whether the refresh may vary: on or off
-    #[arg(long, value_parser = power)]
-    vrr: Option<bool>,
-    /// Ask whether to keep it, and take it back after so many seconds without an answer [default: 15 for a new mode at a terminal]
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "15", value_parser = clap::value_parser!(u32).range(1..=600))]
-    confirm: Option<u32>,
-}
-
-/// Asks at the terminal. Without an answer in time the service has taken the change back by itself.
-fn confirm(service: &mut Client, display: String, seconds: u32) -> Result<(), Error> {
-    write!(io::stderr(), "Keep this? Type y and Enter within {seconds} s: ")?;
-    let (answer, answered) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let mut line = String::new();
-        let read = io::stdin().read_line(&mut line);
-        // Whoever waited may be gone.
-        let _ = answer.send(read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes"));
-    });
-    let Ok(keep) = answered.recv_timeout(Duration::from_secs(seconds.into())) else {
-        return Err(Error::BadArgument("nobody answered; the display is as it was".into()));
-    };
-    service.request(Request::ConfirmDisplay { display, keep })?;
-    match keep {
-        true => Ok(()),
-        false => Err(Error::BadArgument("the display is as it was".into())),
-    }
-}
-
-fn position(text: &str) -> Result<(i32, i32), String> {
-    let parts =
-        text.split_once(',').and_then(|(x, y)| Some((x.trim().parse().ok()?, y.trim().parse().ok()?)));
-    parts.ok_or_else(|| "write X,Y".to_owned())
-}
-
-fn power(text: &str) -> Result<bool, String> {
-    match text {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => Err("write on or off".to_owned()),
-    }
 }
 
 /// Does it and says how it went, in words and as the exit status.
@@ -205,29 +133,7 @@ fn perform(command: Command) -> Result<(), Error> {
             return Ok(());
         }
         Command::Man { folder } => return Ok(clap_mangen::generate_to(Options::command(), folder)?),
-        Command::Set(set) => {
-            let change = DisplayChange {
-                mode: set.mode,
-                scale: set.scale,
-                transform: set.transform,
-                position: set.position,
-                power: set.power,
-                color_space: set.color_space,
-                bit_depth: set.bit_depth,
-                rgb_range: set.rgb_range,
-                content_type: set.content_type,
-                vrr: set.vrr,
-            };
-            let asks = change.mode.is_some() && io::stdin().is_terminal();
-            let within = set.confirm.or(asks.then_some(15));
-            let display = set.display.clone();
-            let mut service = connect()?;
-            let request = Request::SetDisplay { display: set.display, change, confirm_within: within };
-            if let Answer::Displays(displays) = service.request(request)? {
-                writeln!(io::stdout(), "{}", tables::displays(&displays))?;
-            }
-            return within.map_or(Ok(()), |seconds| confirm(&mut service, display, seconds));
-        }
+        Command::Set(change) => return set::run(*change),
         Command::Focus { window } => Request::FocusWindow { window },
         Command::Place { window, display } => Request::PlaceWindow { window, display },
         Command::Close { window } => Request::CloseWindow { window },

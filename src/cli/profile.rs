@@ -118,17 +118,24 @@ fn apply(user: Option<String>) -> Result<(), Error> {
     }
 }
 
-/// What each display is called in the file: its monitor, or its connector where that says more.
+/// What each display is called in the file: its monitor, or else what says more.
 fn names(displays: &[Display]) -> BTreeMap<String, String> {
     let identity = |display: &Display| {
         let monitor = display.monitor.as_ref()?;
         let parts = [Some(&monitor.make), Some(&monitor.model), monitor.serial.as_ref()];
         Some(parts.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" "))
     };
+    let edid = |display: &Display| display.monitor.as_ref()?.edid.clone();
+    let port = |display: &Display| display.port.clone();
+    // The first that is the display's alone: who the monitor is, its exact EDID, its port.
+    let ladder: [&dyn Fn(&Display) -> Option<String>; 3] = [&identity, &edid, &port];
     let name = |display: &Display| {
-        let own = identity(display);
-        let same = displays.iter().filter(|other| identity(other) == own).count();
-        own.filter(|_| same == 1).unwrap_or_else(|| display.name.clone())
+        let alone = |rung: &&dyn Fn(&Display) -> Option<String>| {
+            let own = rung(display)?;
+            let same = displays.iter().filter(|other| rung(other).as_ref() == Some(&own)).count();
+            (same == 1).then_some(own)
+        };
+        ladder.iter().find_map(alone).unwrap_or_else(|| display.name.clone())
     };
     displays.iter().map(|display| (display.name.clone(), name(display))).collect()
 }
@@ -167,6 +174,11 @@ fn put(table: &mut Table, key: &str, new: toml_edit::Value) {
     }
 }
 
+/// A place beside another display says more than where that is now.
+fn stays_beside(table: &Table) -> bool {
+    table.get("position").and_then(Item::as_str).is_some()
+}
+
 fn note(table: &mut Table, display: &Display) {
     if display.state == DisplayState::Off {
         return put(table, "power", false.into());
@@ -174,13 +186,24 @@ fn note(table: &mut Table, display: &Display) {
     if table.contains_key("power") {
         put(table, "power", true.into());
     }
-    if let Some(mode) = display.mode {
+    if let Some(line) = &display.modeline {
+        put(table, "mode", line.as_str().into());
+    } else if let Some(mode) = display.mode {
         let hertz = f64::from(mode.refresh) / 1000.0;
         put(table, "mode", format!("{}x{}@{hertz:.2}", mode.width, mode.height).into());
     }
     put(table, "scale", display.scale.into());
     put(table, "transform", display.transform.as_str().into());
-    put(table, "position", Array::from_iter([i64::from(display.place.x), i64::from(display.place.y)]).into());
+    if let Some(source) = display.mirror.as_deref().or(table.contains_key("mirror").then_some("")) {
+        put(table, "mirror", source.into());
+    }
+    if display.mirror.is_none() && !stays_beside(table) {
+        put(
+            table,
+            "position",
+            Array::from_iter([i64::from(display.place.x), i64::from(display.place.y)]).into(),
+        );
+    }
     let Some(link) = &display.link else { return };
     put(table, "color_space", link.color_space.as_str().into());
     // Usual ones are left to us, unless they were wished for.
@@ -191,8 +214,18 @@ fn note(table: &mut Table, display: &Display) {
             put(table, key, new.as_str().into());
         }
     }
-    if link.vrr || table.contains_key("vrr") {
+    let by_window = table.get("vrr").and_then(Item::as_str).is_some();
+    if (link.vrr || table.contains_key("vrr")) && !by_window {
         put(table, "vrr", link.vrr.into());
+    }
+    if link.scaling != "none" && table.contains_key("scaling") {
+        put(table, "scaling", link.scaling.as_str().into());
+    }
+    if let Some(white) = link.white_point {
+        put(table, "white_point", i64::from(white).into());
+    }
+    if let Some(brightness) = link.brightness {
+        put(table, "brightness", brightness.into());
     }
     let usual = if link.color_space.starts_with("bt2020-") { 10 } else { 8 };
     if let Some(depth) = link.bit_depth.filter(|depth| *depth != usual || table.contains_key("bit_depth")) {
@@ -303,6 +336,7 @@ pub fn run(command: Profile) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::display::plan::Position;
     use geom_ipc::{Link, Mode, Monitor, Place};
 
     fn display(name: &str, model: &str) -> Display {
@@ -317,13 +351,24 @@ mod tests {
             transform: "90".into(),
             losses: 0,
             focused: false,
-            monitor: Some(Monitor { make: "GSM".into(), model: model.into(), serial: Some("1".into()) }),
+            monitor: Some(Monitor {
+                make: "GSM".into(),
+                model: model.into(),
+                serial: Some("1".into()),
+                edid: None,
+            }),
+            port: Some(format!("pci-0000:00:02.0/{name}")),
+            mirror: None,
+            modeline: None,
             link: Some(Box::new(Link {
                 color_space: "bt2020".into(),
                 bit_depth: Some(10),
                 rgb_range: "full".into(),
                 content_type: "none".into(),
+                scaling: "none".into(),
                 vrr: false,
+                white_point: None,
+                brightness: None,
             })),
             complaints: Vec::new(),
         }
@@ -336,10 +381,11 @@ mod tests {
         let (profile, problems) = parse(Path::new("displays.toml"), &text);
         assert_eq!(problems, []);
         let profile = profile.unwrap_or_default();
-        // Twins are told apart by their connectors.
-        assert_eq!(profile.displays.keys().collect::<Vec<_>>(), ["DP-2", "DP-3", "GSM Wide 1"]);
+        // Twins are told apart by their ports.
+        let names = ["GSM Wide 1", "pci-0000:00:02.0/DP-2", "pci-0000:00:02.0/DP-3"];
+        assert_eq!(profile.displays.keys().collect::<Vec<_>>(), names);
         let wish = &profile.displays["GSM Wide 1"];
-        assert_eq!((wish.scale, wish.position), (Some(1.5), Some((5, -6))));
+        assert_eq!((wish.scale, wish.position.clone()), (Some(1.5), Some(Position::At(5, -6))));
         assert_eq!(wish.link.bit_depth, Some(10));
         // Saved again nothing changes.
         assert_eq!(noted(&text, &displays, None)?, text);

@@ -2,12 +2,14 @@
 //! again when the file changes.
 
 mod clients;
+mod displays;
 pub mod profile;
 mod reader;
 mod system;
 pub mod watch;
 
 pub use clients::LossPolicy;
+pub use displays::color_space;
 pub use geom_ipc::ConnectType;
 pub use reader::Problem;
 pub use system::{

@@ -14,9 +14,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::displays::{read_displays, read_night_light};
 use super::reader::{Problem, Reader, Section};
-use super::system::read_displays;
 use crate::display::identity::Known;
+use crate::display::night::NightLight;
 use crate::display::plan::{Wish, Wishes};
 
 /// Where users' folders are installed.
@@ -35,6 +36,8 @@ pub struct Profile {
     pub displays: BTreeMap<String, Wish>,
     /// By name.
     pub layouts: Vec<Layout>,
+    /// Instead of the system's.
+    pub night_light: Option<NightLight>,
 }
 
 /// A user's file. None for what is no user's name: it must not lead out of the folder.
@@ -57,7 +60,9 @@ pub fn parse(path: &Path, text: &str) -> (Option<Profile>, Vec<Problem>) {
     let mut reader = Reader::new(path, text);
     let Some(document) = reader.document() else { return (None, reader.problems) };
     let mut root = Section::new("", document.as_table());
-    let mut profile = Profile { displays: read_displays(&mut root, &mut reader), ..Profile::default() };
+    let displays = read_displays(&mut root, &mut reader);
+    let night_light = read_night_light(&mut root, &mut reader);
+    let mut profile = Profile { displays, night_light, layouts: Vec::new() };
     if let Some(mut layouts) = root.section(&mut reader, "layouts") {
         for (name, mut section) in layouts.named_sections(&mut reader) {
             let monitors = section.value(&mut reader, "monitors", "a list of names in quotes", |value| {
@@ -133,6 +138,8 @@ pub fn keep_one_lit(wishes: &mut Wishes, present: &BTreeSet<String>) -> Option<S
 mod tests {
     use super::*;
     use crate::display::identity::Identity;
+    use crate::display::link::{ColorSpace, Vrr};
+    use crate::display::plan::Position;
 
     #[test]
     fn the_manual_s_example() {
@@ -193,7 +200,10 @@ mod tests {
             Wishes { displays: system("[displays.\"*\"]\nscale = 3\nvrr = true\n"), ..Wishes::default() };
         let wishes = profile.over(system, &known(), &set(&["DP-1", "eDP-1"]));
         let wide = &wishes.displays["DP-1"];
-        assert_eq!((wide.scale, wide.position, wide.link.vrr), (Some(1.5), Some((10, 0)), Some(true)));
+        assert_eq!(
+            (wide.scale, wide.position.clone(), wide.link.vrr),
+            (Some(1.5), Some(Position::At(10, 0)), Some(Vrr::On))
+        );
         assert_eq!(wide.mode.map(|mode| mode.width), Some(1920));
         assert_eq!(wishes.displays["eDP-1"].scale, Some(3.0));
     }
@@ -203,11 +213,43 @@ mod tests {
         let (profile, problems) = read(
             "colour = 1\n[displays.DP-1]\nscale = \"big\"\ncolor_space = \"rec709\"\nvrr = true\n[layouts.x]\nmonitors = 3\n",
         );
-        assert_eq!(profile.displays["DP-1"].link.vrr, Some(true));
+        assert_eq!(profile.displays["DP-1"].link.vrr, Some(Vrr::On));
         assert_eq!(problems.len(), 5, "{problems:#?}");
-        assert!(problems[0].starts_with("displays.toml:3: displays.\"DP-1\".scale"), "{problems:#?}");
+        let scale = |problem: &String| problem.starts_with("displays.toml:3: displays.\"DP-1\".scale");
+        assert!(problems.iter().any(scale), "{problems:#?}");
         let (profile, problems) = parse(Path::new("displays.toml"), "[displays\n");
         assert!(profile.is_none() && problems.len() == 1);
+    }
+
+    #[test]
+    fn every_wish_is_read() {
+        let (profile, problems) = read(
+            "[displays.DP-1]\nmode = \"2560x1440@59.95 cvt-rb\"\nposition = \"left-of GSM Tall\"\nvrr = \"fullscreen\"\n\
+             scaling = \"aspect\"\ncolor_space = \"/etc/dell.icc\"\nwhite_point = 5000\nbrightness = 0.8\nnight_light = false\n\
+             [displays.DP-2]\nmirror = \"DP-1\"\n[night_light]\nfrom = \"21:30\"\nto = \"6:00\"\n",
+        );
+        assert_eq!(problems, Vec::<String>::new());
+        let wish = &profile.displays["DP-1"];
+        assert!(wish.mode.and_then(|mode| mode.modeline).is_some_and(|line| line.horizontal[0] == 2560));
+        assert_eq!(wish.position.as_ref().map(ToString::to_string).as_deref(), Some("left-of GSM Tall"));
+        assert_eq!((wish.link.vrr, wish.link.color_space), (Some(Vrr::Fullscreen), Some(ColorSpace::Icc)));
+        assert_eq!(wish.icc.as_deref(), Some(Path::new("/etc/dell.icc")));
+        assert_eq!(
+            (wish.tone.white, wish.tone.brightness, wish.tone.night_light),
+            (Some(5000), Some(0.8), Some(false))
+        );
+        assert_eq!(profile.displays["DP-2"].mirror.as_deref(), Some("DP-1"));
+        let light = profile.night_light.map(|light| (light.from.0, light.to.0, light.white, light.fade));
+        assert_eq!(light, Some((1290, 360, 3400, 30)));
+        // A named space over it takes the profile away.
+        let over = Wish {
+            link: crate::display::link::LinkWish {
+                color_space: Some(ColorSpace::Srgb),
+                ..Default::default()
+            },
+            ..Wish::default()
+        };
+        assert_eq!(wish.under(&over).icc, None);
     }
 
     #[test]

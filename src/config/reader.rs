@@ -1,5 +1,6 @@
 //! Reads TOML tables key by key, so that one bad line costs only itself.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -124,6 +125,37 @@ impl<'t> Section<'t> {
             let number = value.as_float().or_else(|| value.as_integer().map(|number| number as f64))?;
             (least..=most).contains(&number).then_some(number)
         })
+    }
+
+    /// A text, read by what says itself what is wrong with it.
+    pub fn parsed_by<T>(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = self.string(reader, key)?;
+        let parsed = parse(&text);
+        if let Err(why) = &parsed {
+            reader.report(self.table.get(key).and_then(Item::span), format!("{}{key}: {why}", self.prefix()));
+        }
+        parsed.ok()
+    }
+
+    /// All of it as texts under names of the user's choice.
+    pub fn texts(&self, reader: &mut Reader<'_>) -> BTreeMap<String, String> {
+        let mut texts = BTreeMap::new();
+        for (name, item) in self.table.iter() {
+            match item.as_str() {
+                Some(text) => {
+                    texts.insert(name.to_owned(), text.to_owned());
+                }
+                None => {
+                    reader.report(item.span(), format!("{}{name} is not a text in quotes", self.prefix()))
+                }
+            }
+        }
+        texts
     }
 
     /// One of a list of words.

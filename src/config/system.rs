@@ -8,10 +8,11 @@ use geom_ipc::ConnectType;
 use toml_edit::Value;
 
 use super::clients::{self, ClientsConfig};
+use super::displays::{read_aliases, read_displays, read_night_light};
 use super::reader::{Problem, Reader, Section};
-use crate::display::link::{ColorSpace, ContentType, LinkWish, RgbRange};
 use crate::display::mode::{Mode, ModeWish};
-use crate::display::plan::{Transform, Wish, Wishes};
+use crate::display::night::NightLight;
+use crate::display::plan::Wishes;
 
 /// Where the configuration is installed.
 pub const DEFAULT_PATH: &str = "/usr/local/share/GeometryOS/system/conf/geom_compositor.toml";
@@ -105,6 +106,9 @@ pub fn matches_pattern(pattern: &str, text: &str) -> bool {
 pub struct Config {
     pub connect_type: ConnectType,
     pub wishes: Wishes,
+    /// Names of the user's own for displays, and what they stand for.
+    pub aliases: BTreeMap<String, String>,
+    pub night_light: Option<NightLight>,
     pub rules: Vec<Rule>,
     pub renderer: RendererWish,
     pub direct_scanout: bool,
@@ -128,6 +132,8 @@ impl Default for Config {
         Self {
             connect_type: ConnectType::KEEP_CONNECTION_OPEN,
             wishes: Wishes::default(),
+            aliases: BTreeMap::new(),
+            night_light: None,
             rules: Vec::new(),
             renderer: RendererWish::Auto,
             direct_scanout: true,
@@ -183,6 +189,8 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
             keys.split('+').map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()).collect();
     }
     config.wishes.displays = read_displays(root, reader);
+    config.aliases = read_aliases(root, reader);
+    config.night_light = read_night_light(root, reader);
     for mut section in root.sections(reader, "rules") {
         let rule = Rule {
             app_id: section.string(reader, "app_id"),
@@ -254,42 +262,6 @@ fn read_headless(value: &Value) -> Option<Mode> {
     Some(Mode::new(wish.width, wish.height, wish.refresh.unwrap_or(60_000)))
 }
 
-/// The wishes of `[displays]`, by the names in the file.
-pub(super) fn read_displays(section: &mut Section<'_>, reader: &mut Reader<'_>) -> BTreeMap<String, Wish> {
-    let mut all = BTreeMap::new();
-    if let Some(mut displays) = section.section(reader, "displays") {
-        for (name, mut section) in displays.named_sections(reader) {
-            let wish = read_display(&mut section, reader);
-            section.finish(reader);
-            all.insert(name, wish);
-        }
-    }
-    all
-}
-
-fn read_display(section: &mut Section<'_>, reader: &mut Reader<'_>) -> Wish {
-    let mode = "\"1920x1080\" or \"1920x1080@59.94\"";
-    Wish {
-        mode: section.value(reader, "mode", mode, |value| value.as_str()?.parse().ok()),
-        position: section.value(reader, "position", "[x, y], whole numbers from -32768 to 32767", |value| {
-            let list = value.as_array()?;
-            let number =
-                |index: usize| list.get(index)?.as_integer().and_then(|number| i16::try_from(number).ok());
-            (list.len() == 2).then_some((number(0)?.into(), number(1)?.into()))
-        }),
-        scale: section.number(reader, "scale", 0.25, 8.0),
-        transform: section.choice(reader, "transform", &Transform::NAMES),
-        power: section.boolean(reader, "power"),
-        link: LinkWish {
-            color_space: section.choice(reader, "color_space", &ColorSpace::NAMES),
-            bit_depth: section.integer(reader, "bit_depth", 6..17).map(|bits| bits as u8),
-            rgb_range: section.choice(reader, "rgb_range", &RgbRange::NAMES),
-            content_type: section.choice(reader, "content_type", &ContentType::NAMES),
-            vrr: section.boolean(reader, "vrr"),
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -330,9 +302,9 @@ mod tests {
             problems,
             [
                 "test.toml:2: renderer = \"vulkan\" is not allowed; allowed: \"auto\", \"pixman\", \"gles\", \"llvmpipe\"",
-                "test.toml:5: displays.\"HDMI-A-1\".mode = \"wide\" is not allowed; allowed: \"1920x1080\" or \"1920x1080@59.94\"",
+                "test.toml:5: displays.\"HDMI-A-1\".mode: \"wide\" is not a mode; write \"1920x1080\" or \"1920x1080@59.94\"",
                 "test.toml:8: keyboard.layout = 7 is not allowed; allowed: a text in quotes",
-                "test.toml:1: unknown key colour; known here: connect_type, renderer, direct_scanout, diagnostic_screen, exit_keys, displays, rules, clients, keyboard, pointer, touch, cursor, headless",
+                "test.toml:1: unknown key colour; known here: connect_type, renderer, direct_scanout, diagnostic_screen, exit_keys, displays, aliases, night_light, rules, clients, keyboard, pointer, touch, cursor, headless",
             ]
         );
     }

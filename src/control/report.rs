@@ -5,7 +5,7 @@ use geom_ipc::{Client, Display, DisplayState, Mode, Monitor, Place, Status, Wind
 use crate::backend::Backend;
 use crate::clients::record::{Link, Record};
 use crate::display::lifecycle::Life;
-use crate::display::link::{ContentType, RgbRange};
+use crate::display::link::{ColorSpace, ContentType, RgbRange, Scaling};
 use crate::display::plan::Transform;
 use crate::display::screen::Screen;
 use crate::shell::windows::{traits, Managed};
@@ -19,13 +19,19 @@ fn name<T: PartialEq>(value: T, names: &[(&str, T)]) -> String {
     names.iter().find(|(_, known)| *known == value).map_or_else(String::new, |(name, _)| (*name).to_owned())
 }
 
-fn link(link: &crate::display::link::Link) -> geom_ipc::Link {
+fn link(screen: &Screen) -> geom_ipc::Link {
+    let link = &screen.link;
+    let profile = screen.icc.as_ref().filter(|_| link.color_space == ColorSpace::Icc);
     geom_ipc::Link {
-        color_space: link.color_space.name().to_owned(),
+        color_space: profile
+            .map_or_else(|| link.color_space.name().to_owned(), |path| path.display().to_string()),
         bit_depth: link.bit_depth,
         rgb_range: name(link.rgb_range, &RgbRange::NAMES),
         content_type: name(link.content_type, &ContentType::NAMES),
+        scaling: name(link.scaling, &Scaling::NAMES),
         vrr: link.vrr,
+        white_point: screen.tone.white,
+        brightness: screen.tone.brightness,
     }
 }
 
@@ -52,6 +58,7 @@ impl State {
             state,
             reason,
             mode: screen.mode.as_ref().filter(|_| lit).map(mode),
+            modeline: screen.mode.filter(|_| lit).and_then(|mode| mode.modeline).map(|line| line.to_string()),
             modes: screen.modes.iter().map(mode).collect(),
             place: Place {
                 x: screen.place.x,
@@ -67,8 +74,11 @@ impl State {
                 make: known.make.clone(),
                 model: known.model.clone(),
                 serial: known.serial.clone(),
+                edid: screen.monitor.edid.clone(),
             }),
-            link: lit.then(|| Box::new(link(&screen.link))),
+            port: self.ports.get(&screen.name).cloned(),
+            link: lit.then(|| Box::new(link(screen))),
+            mirror: screen.mirror.clone(),
             complaints: screen.complaints.clone(),
         }
     }

@@ -1,75 +1,26 @@
 //! What each request does.
 
-use std::time::Duration;
-
-use geom_ipc::{Answer, DisplayChange, EndReason, Error, ErrorKind, Request};
+use geom_ipc::{Answer, EndReason, Error, ErrorKind, Request};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::wayland::seat::WaylandFocus;
 use tracing::info;
 
 use crate::clients::heartbeat::Event;
 use crate::clients::record::Record;
-use crate::display::link::{ColorSpace, ContentType, LinkWish, RgbRange};
-use crate::display::plan::{Transform, Wish};
 use crate::shell::windows::Managed;
 use crate::state::State;
 
 /// So many requests wait for the first frame.
 const WAITERS: usize = 1024;
 
-type Outcome = Result<Answer, Error>;
+pub(super) type Outcome = Result<Answer, Error>;
 
-fn not_found(what: String) -> Error {
+pub(super) fn not_found(what: String) -> Error {
     Error::new(ErrorKind::NotFound, what)
 }
 
-fn bad_value(what: String) -> Error {
+pub(super) fn bad_value(what: String) -> Error {
     Error::new(ErrorKind::BadValue, what)
-}
-
-/// Reads what is wished of a display; what is left out is none.
-fn wish(change: DisplayChange) -> Result<Wish, Error> {
-    let mode = match change.mode.as_deref() {
-        None | Some("preferred") => None,
-        Some(text) => Some(text.parse().map_err(|_| {
-            bad_value(format!("mode {text:?} is not allowed; write 1920x1080, 1920x1080@59.94 or preferred"))
-        })?),
-    };
-    if let Some(scale) = change.scale.filter(|scale| !(0.25..=8.0).contains(scale)) {
-        return Err(bad_value(format!("scale {scale} is not allowed; write a number from 0.25 to 8")));
-    }
-    if let Some((x, y)) = change.position.filter(|(x, y)| {
-        let bounds = i32::from(i16::MIN)..=i32::from(i16::MAX);
-        !bounds.contains(x) || !bounds.contains(y)
-    }) {
-        return Err(bad_value(format!("position {x},{y} is not allowed; both are from -32768 to 32767")));
-    }
-    if let Some(depth) = change.bit_depth.filter(|depth| !(6..=16).contains(depth)) {
-        return Err(bad_value(format!("bit_depth {depth} is not allowed; write a number from 6 to 16")));
-    }
-    Ok(Wish {
-        mode,
-        position: change.position,
-        scale: change.scale,
-        transform: choice("transform", change.transform, &Transform::NAMES)?,
-        power: change.power,
-        link: LinkWish {
-            color_space: choice("color_space", change.color_space, &ColorSpace::NAMES)?,
-            bit_depth: change.bit_depth,
-            rgb_range: choice("rgb_range", change.rgb_range, &RgbRange::NAMES)?,
-            content_type: choice("content_type", change.content_type, &ContentType::NAMES)?,
-            vrr: change.vrr,
-        },
-    })
-}
-
-/// A value by its name.
-fn choice<T: Copy>(what: &str, text: Option<String>, names: &[(&str, T)]) -> Result<Option<T>, Error> {
-    let Some(text) = text else { return Ok(None) };
-    let known = names.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
-    let list = names.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    let wrong = || bad_value(format!("{what} {text:?} is not allowed; write one of {list}"));
-    known.map(Some).ok_or_else(wrong)
 }
 
 impl State {
@@ -216,47 +167,6 @@ impl State {
                 Err(not_found(format!("there is no display {name}; there are: {}", known.join(", "))))
             }
         }
-    }
-
-    fn set_display(&mut self, name: &str, change: DisplayChange, confirm_within: Option<u32>) -> Outcome {
-        let name = self.display_named(name)?;
-        if let Some(seconds) = confirm_within.filter(|seconds| !(1..=600).contains(seconds)) {
-            return Err(bad_value(format!(
-                "confirm_within {seconds} is not allowed; write a number from 1 to 600"
-            )));
-        }
-        let name = name.as_str();
-        let preferred = change.mode.as_deref() == Some("preferred");
-        let wish = wish(change)?;
-        if let Some(mode) = &wish.mode {
-            let offered = self.screens.get(name).map(|screen| screen.modes.clone()).unwrap_or_default();
-            if !offered.iter().any(|known| mode.is_met_by(known)) {
-                let offered: Vec<String> = offered.iter().map(ToString::to_string).collect();
-                return Err(bad_value(format!("{name} has no such mode; it offers {}", offered.join(", "))));
-            }
-        }
-        let kept = self.overrides.entry(name.to_owned()).or_default();
-        let before = kept.clone();
-        *kept = Wish { mode: if preferred { None } else { wish.mode.or(kept.mode) }, ..kept.under(&wish) };
-        let (mode, power) = (kept.mode, kept.power);
-        self.reconfigure("control");
-        let screen = self.screens.get(name).filter(|screen| screen.is_lit());
-        let refused = mode.is_some_and(|mode| {
-            screen.and_then(|screen| screen.mode).is_none_or(|given| !mode.is_met_by(&given))
-        });
-        let linked = screen.is_none_or(|screen| wish.link.is_met_by(&screen.link));
-        if (refused || !linked) && power != Some(false) {
-            let why = screen.map(|screen| screen.complaints.join("; ")).filter(|why| !why.is_empty());
-            let why = why.unwrap_or_else(|| "the kernel refuses it".into());
-            // The last good state stays, and is what is wished from then on.
-            self.overrides.insert(name.to_owned(), before);
-            self.reconfigure("control: taken back");
-            return Err(Error::new(ErrorKind::Failed, format!("{name} stays as it was: {why}")));
-        }
-        if let Some(seconds) = confirm_within {
-            self.await_confirmation(name, before, Duration::from_secs(seconds.into()));
-        }
-        Ok(Answer::Displays(self.report_displays()))
     }
 
     fn with_window(&mut self, id: u64, act: impl FnOnce(&mut Self, WlSurface, &Managed)) -> Outcome {

@@ -3,17 +3,21 @@
 //! decode (IEC 61966-2-1) → 3×3 matrix → encode, with the first two in tables whose entries are added up. Whites stay white: where the white points differ, Bradford's
 //! adaptation goes between (ICC.1:2022, annex E). HDR puts our white at 203 cd/m², and HLG at 75 % of its signal (ITU-R BT.2408-7).
 
+use std::sync::Arc;
+
+use super::icc::{Icc, GRID};
 use super::link::ColorSpace;
+use super::tone::Tone;
 
 /// A point of the CIE 1931 diagram, x and y.
-type Point = (f64, f64);
-type Matrix = [[f64; 3]; 3];
+pub(super) type Point = (f64, f64);
+pub(super) type Matrix = [[f64; 3]; 3];
 
 /// Red, green, blue and white.
 pub type Primaries = [Point; 4];
 
 const D65: Point = (0.3127, 0.3290);
-const SRGB: Primaries = [(0.64, 0.33), (0.30, 0.60), (0.15, 0.06), D65];
+pub(super) const SRGB: Primaries = [(0.64, 0.33), (0.30, 0.60), (0.15, 0.06), D65];
 const DISPLAY_P3: Primaries = [(0.680, 0.320), (0.265, 0.690), (0.150, 0.060), D65];
 const BT2020: Primaries = [(0.708, 0.292), (0.170, 0.797), (0.131, 0.046), D65];
 
@@ -25,12 +29,12 @@ fn multiply(left: &Matrix, right: &Matrix) -> Matrix {
     std::array::from_fn(|row| std::array::from_fn(|column| cell(row, column)))
 }
 
-fn apply(matrix: &Matrix, vector: [f64; 3]) -> [f64; 3] {
+pub(super) fn apply(matrix: &Matrix, vector: [f64; 3]) -> [f64; 3] {
     std::array::from_fn(|row| (0..3).map(|step| matrix[row][step] * vector[step]).sum())
 }
 
 /// None where the rows do not span space: primaries on a line.
-fn invert(of: &Matrix) -> Option<Matrix> {
+pub(super) fn invert(of: &Matrix) -> Option<Matrix> {
     let minor = |row: usize, column: usize| {
         let (a, b) = ((row + 1) % 3, (row + 2) % 3);
         let (c, d) = ((column + 1) % 3, (column + 2) % 3);
@@ -41,12 +45,12 @@ fn invert(of: &Matrix) -> Option<Matrix> {
         .then(|| std::array::from_fn(|row| std::array::from_fn(|column| minor(column, row) / determinant)))
 }
 
-fn xyz((x, y): Point) -> Option<[f64; 3]> {
+pub(super) fn xyz((x, y): Point) -> Option<[f64; 3]> {
     (y > 1e-6).then(|| [x / y, 1.0, (1.0 - x - y) / y])
 }
 
 /// From light of these primaries to CIE XYZ.
-fn to_xyz(primaries: &Primaries) -> Option<Matrix> {
+pub(super) fn to_xyz(primaries: &Primaries) -> Option<Matrix> {
     let [red, green, blue, white] = *primaries;
     let columns = [xyz(red)?, xyz(green)?, xyz(blue)?];
     let matrix: Matrix = std::array::from_fn(|row| std::array::from_fn(|column| columns[column][row]));
@@ -71,7 +75,7 @@ fn matrix(primaries: &Primaries) -> Option<Matrix> {
     Some(multiply(&invert(&to_xyz(primaries)?)?, &there))
 }
 
-fn srgb_decode(signal: f64) -> f64 {
+pub(super) fn srgb_decode(signal: f64) -> f64 {
     if signal <= 0.04045 {
         signal / 12.92
     } else {
@@ -79,7 +83,7 @@ fn srgb_decode(signal: f64) -> f64 {
     }
 }
 
-fn srgb_encode(light: f64) -> f64 {
+pub(super) fn srgb_encode(light: f64) -> f64 {
     if light <= 0.003_130_8 {
         light * 12.92
     } else {
@@ -120,12 +124,46 @@ const SHIFTS: [u32; 3] = [0, 21, 42];
 /// The bits of a lane that its code depends on.
 const INDEX: u32 = 16;
 
+/// How a monitor wants its pictures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Look {
+    pub space: ColorSpace,
+    /// The monitor's own primaries, where it tells.
+    pub native: Option<Primaries>,
+    /// For [`ColorSpace::Icc`].
+    pub icc: Option<Arc<Icc>>,
+    /// What no hardware does for us.
+    pub tone: Tone,
+    /// Bits of a colour in its buffers: 8 or 10.
+    pub bits: u32,
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Self { space: ColorSpace::Srgb, native: None, icc: None, tone: Tone::default(), bits: 8 }
+    }
+}
+
+/// From codes of ours to codes of the monitor's.
+enum Way {
+    /// The same, but for the tone.
+    Same,
+    Matrix {
+        /// What each code of red, green and blue brings to red, green and blue light.
+        light: Box<[[u64; 256]; 3]>,
+        /// Codes by light, margins included, for red, green and blue.
+        encode: [Vec<u16>; 3],
+    },
+    /// The monitor's codes at the points of a grid, 16 bits each.
+    Grid(Vec<[u16; 3]>),
+}
+
 /// How pictures become another colour space's.
 pub struct Conversion {
-    /// What each code of red, green and blue brings to red, green and blue light.
-    light: Box<[[u64; 256]; 3]>,
-    /// Codes by light, margins included.
-    encode: Vec<u8>,
+    way: Way,
+    /// The last step where it is not in the tables already: by the way's 16 upper bits, or by our codes.
+    tone: Option<Box<[[u16; 256]; 3]>>,
+    bits: u32,
 }
 
 impl std::fmt::Debug for Conversion {
@@ -135,15 +173,32 @@ impl std::fmt::Debug for Conversion {
 }
 
 impl Conversion {
-    /// None for sRGB itself, and where `native` primaries make no colour space, or one so small that most of sRGB is outside.
-    pub fn to(space: ColorSpace, native: Option<&Primaries>) -> Option<Self> {
-        let (primaries, encode): (&Primaries, fn(f64) -> f64) = match space {
-            ColorSpace::Srgb => return None,
+    /// None where pictures are as the monitor wants them, and where `native` primaries make no colour space, or one so small that
+    /// most of sRGB is outside.
+    pub fn to(look: &Look) -> Option<Self> {
+        let most = f64::from((1u32 << look.bits) - 1);
+        let signal = look.tone.signal();
+        let code = |colour: usize, value: f64| (signal(colour, value) * most).round().clamp(0.0, most) as u16;
+        let (primaries, encode): (&Primaries, fn(f64) -> f64) = match look.space {
+            ColorSpace::Srgb if look.tone.is_plain() => return None,
+            ColorSpace::Srgb => {
+                let by_code = |colour| std::array::from_fn(|step| code(colour, step as f64 / 255.0));
+                let tone = Some(Box::new(std::array::from_fn(by_code)));
+                return Some(Self { way: Way::Same, tone, bits: look.bits });
+            }
+            ColorSpace::Icc => {
+                let point = |point: &[f32; 3]| {
+                    let colour = |colour: usize| signal(colour, point[colour].into());
+                    std::array::from_fn(|index| (colour(index) * 65_535.0).round() as u16)
+                };
+                let grid = look.icc.as_ref()?.grid.iter().map(point).collect();
+                return Some(Self { way: Way::Grid(grid), tone: None, bits: look.bits });
+            }
             ColorSpace::DisplayP3 => (&DISPLAY_P3, srgb_encode),
             ColorSpace::Bt2020 => (&BT2020, srgb_encode),
             ColorSpace::Bt2020Pq => (&BT2020, pq_encode),
             ColorSpace::Bt2020Hlg => (&BT2020, hlg_encode),
-            ColorSpace::Native => (native?, srgb_encode),
+            ColorSpace::Native => (look.native.as_ref()?, srgb_encode),
         };
         let matrix = matrix(primaries)?;
         // Rows add up to 1, so what lies below black is all that can lie above white. A lane is not left for another.
@@ -167,23 +222,53 @@ impl Conversion {
             }
         }
         let steps = f64::from(1u32 << INDEX);
-        let code = |step: f64| {
-            let light = (step + 0.5) / steps * (1.0 + 2.0 * MARGIN) - MARGIN;
-            (encode(light.clamp(0.0, 1.0)) * 255.0).round().clamp(0.0, 255.0) as u8
+        let gains = look.tone.gains();
+        let entry = |colour: usize, step: u32| {
+            let light = (f64::from(step) + 0.5) / steps * (1.0 + 2.0 * MARGIN) - MARGIN;
+            let signal = encode(light.clamp(0.0, 1.0) * gains[colour]);
+            (look.tone.calibrated(colour, signal) * most).round().clamp(0.0, most) as u16
         };
-        Some(Self { light, encode: (0..1u32 << INDEX).map(|step| code(step.into())).collect() })
+        let encode =
+            std::array::from_fn(|colour| (0..1u32 << INDEX).map(|step| entry(colour, step)).collect());
+        Some(Self { way: Way::Matrix { light, encode }, tone: None, bits: look.bits })
+    }
+
+    /// Codes of the monitor's, red, green and blue, of so many bits as the look says.
+    fn codes(&self, [red, green, blue]: [u8; 3]) -> [u16; 3] {
+        match &self.way {
+            Way::Same => match &self.tone {
+                Some(tone) => {
+                    let code = |colour: usize, code: u8| tone[colour][usize::from(code)];
+                    [code(0, red), code(1, green), code(2, blue)]
+                }
+                None => [red, green, blue].map(u16::from),
+            },
+            Way::Matrix { light, encode } => {
+                let [reds, greens, blues] = &**light;
+                let light = reds[usize::from(red)]
+                    .wrapping_add(greens[usize::from(green)])
+                    .wrapping_add(blues[usize::from(blue)]);
+                let code = |colour: usize| {
+                    let index = (light >> (SHIFTS[colour] + LANE - INDEX)) as usize & ((1 << INDEX) - 1);
+                    encode[colour].get(index).copied().unwrap_or(0)
+                };
+                [code(0), code(1), code(2)]
+            }
+            Way::Grid(grid) => {
+                let most = (1u64 << self.bits) - 1;
+                let code = |code: u32| ((u64::from(code) * most + 32_767) / 65_535) as u16;
+                between(grid, [red, green, blue]).map(code)
+            }
+        }
     }
 
     fn pixel(&self, [blue, green, red, rest]: [u8; 4]) -> [u8; 4] {
-        let [reds, greens, blues] = &*self.light;
-        let light = reds[usize::from(red)]
-            .wrapping_add(greens[usize::from(green)])
-            .wrapping_add(blues[usize::from(blue)]);
-        let code = |shift: u32| {
-            let index = (light >> (shift + LANE - INDEX)) as usize & ((1 << INDEX) - 1);
-            self.encode.get(index).copied().unwrap_or(0)
-        };
-        [code(SHIFTS[2]), code(SHIFTS[1]), code(SHIFTS[0]), rest]
+        let [red, green, blue] = self.codes([red, green, blue]);
+        if self.bits == 10 {
+            // XRGB2101010 (drm_fourcc.h), little endian.
+            return (u32::from(red) << 20 | u32::from(green) << 10 | u32::from(blue)).to_le_bytes();
+        }
+        [blue as u8, green as u8, red as u8, rest]
     }
 
     /// Converts a row of XRGB8888 pixels (bytes in memory: blue, green, red, unused).
@@ -201,12 +286,42 @@ impl Conversion {
     }
 }
 
+/// A grid's value between its points, in the tetrahedron of the cell that the colour lies in: greys stay on the cell's diagonal.
+fn between(grid: &[[u16; 3]], codes: [u8; 3]) -> [u32; 3] {
+    const CELLS: u32 = GRID as u32 - 1;
+    // The cell, and the place in it in 255ths.
+    let place = |code: u8| {
+        let at = u32::from(code) * CELLS;
+        let cell = (at / 255).min(CELLS - 1);
+        (cell as usize, at - cell as u32 * 255)
+    };
+    let [red, green, blue] = codes.map(place);
+    let strides = [GRID * GRID, GRID, 1];
+    let base = red.0 * strides[0] + green.0 * strides[1] + blue.0;
+    // From the cell's first corner to its last, along the largest part first.
+    let mut parts = [(red.1, strides[0]), (green.1, strides[1]), (blue.1, strides[2])];
+    parts.sort_unstable_by(|one, other| other.0.cmp(&one.0));
+    let point = |index: usize| grid.get(index).copied().unwrap_or_default();
+    let mut corner = base;
+    let mut weight = 255 - parts[0].0;
+    let mut sum = point(corner).map(|code| u32::from(code) * weight);
+    for (step, (part, stride)) in parts.iter().enumerate() {
+        corner += stride;
+        weight = part - parts.get(step + 1).map_or(0, |(next, _)| *next);
+        let point = point(corner);
+        for (sum, code) in sum.iter_mut().zip(point) {
+            *sum += u32::from(code) * weight;
+        }
+    }
+    sum.map(|sum| (sum + 127) / 255)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn convert(space: ColorSpace, rgb: [u8; 3]) -> [u8; 3] {
-        let conversion = Conversion::to(space, None).expect("a conversion");
+        let conversion = Conversion::to(&Look { space, ..Look::default() }).expect("a conversion");
         let mut to = [0; 4];
         conversion.row(&[rgb[2], rgb[1], rgb[0], 0], &mut to);
         [to[2], to[1], to[0]]
@@ -242,7 +357,8 @@ mod tests {
             (ColorSpace::Bt2020Hlg, &BT2020, hlg_encode, 0.75),
             (ColorSpace::Native, &native, srgb_encode, 0.75),
         ] {
-            let conversion = Conversion::to(space, Some(&native)).expect("a conversion");
+            let conversion = Conversion::to(&Look { space, native: Some(native), ..Look::default() })
+                .expect("a conversion");
             let matrix = matrix(primaries).expect("a matrix");
             let steps = || (0..=255u8).step_by(15);
             for (red, green, blue) in steps()
@@ -288,7 +404,8 @@ mod tests {
                 Flags::NO_CACHE,
             )
             .expect("a transform");
-            let conversion = Conversion::to(space, Some(&native)).expect("a conversion");
+            let conversion = Conversion::to(&Look { space, native: Some(native), ..Look::default() })
+                .expect("a conversion");
             let steps = || (0..=255u8).step_by(15);
             for (red, green, blue) in steps()
                 .flat_map(|red| steps().flat_map(move |green| steps().map(move |blue| (red, green, blue))))
@@ -311,7 +428,77 @@ mod tests {
     #[test]
     fn primaries_that_make_no_space_are_refused() {
         for primaries in [[(0.3, 0.3); 4], [(0.0, 0.0); 4], [(0.6, 0.3), (0.3, 0.6), (0.45, 0.45), D65]] {
-            assert!(Conversion::to(ColorSpace::Native, Some(&primaries)).is_none(), "{primaries:?}");
+            let look = Look { space: ColorSpace::Native, native: Some(primaries), ..Look::default() };
+            assert!(Conversion::to(&look).is_none(), "{primaries:?}");
         }
+    }
+
+    fn srgb_icc() -> Arc<Icc> {
+        let bytes = lcms2::Profile::new_srgb().icc().expect("bytes");
+        Arc::new(Icc::parse(&bytes).expect("a profile"))
+    }
+
+    /// A monitor's ICC profile, against Little CMS without a grid between: within a code and a half of 255.
+    #[test]
+    fn icc_profiles_as_little_cms_has_them() {
+        use lcms2::{CIExyY, CIExyYTRIPLE, Intent, PixelFormat, Profile, ToneCurve, Transform};
+        let point = |x, y| CIExyY { x, y, Y: 1.0 };
+        let triple =
+            CIExyYTRIPLE { Red: point(0.661, 0.321), Green: point(0.272, 0.665), Blue: point(0.146, 0.052) };
+        let curve = ToneCurve::new(2.2);
+        let profile =
+            Profile::new_rgb(&point(0.3127, 0.329), &triple, &[&curve, &curve, &curve]).expect("a profile");
+        let icc = Arc::new(Icc::parse(&profile.icc().expect("bytes")).expect("a monitor's profile"));
+        let transform: Transform<[u8; 3], [f64; 3]> = Transform::new(
+            &Profile::new_srgb(),
+            PixelFormat::RGB_8,
+            &profile,
+            PixelFormat::RGB_DBL,
+            Intent::RelativeColorimetric,
+        )
+        .expect("a transform");
+        for bits in [8, 10] {
+            let look = Look { space: ColorSpace::Icc, icc: Some(icc.clone()), bits, ..Look::default() };
+            let conversion = Conversion::to(&look).expect("a conversion");
+            let most = f64::from((1u32 << bits) - 1);
+            let steps = || (0..=255u8).step_by(15);
+            for (red, green, blue) in steps()
+                .flat_map(|red| steps().flat_map(move |green| steps().map(move |blue| (red, green, blue))))
+            {
+                let mut theirs = [[0.0; 3]];
+                transform.transform_pixels(&[[red, green, blue]], &mut theirs);
+                let ours = conversion.codes([red, green, blue]);
+                for (ours, theirs) in ours.into_iter().zip(theirs[0]) {
+                    let off = (f64::from(ours) / most - theirs.clamp(0.0, 1.0)) * 255.0;
+                    assert!(
+                        off.abs() <= 1.5,
+                        "{bits} bits, {red} {green} {blue}: {ours}, Little CMS {}",
+                        theirs * most
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tones_and_depths() {
+        let icc = Some(srgb_icc());
+        for space in [ColorSpace::Srgb, ColorSpace::Bt2020, ColorSpace::Icc] {
+            let tone = Tone { brightness: 0.5, ..Tone::default() };
+            let look = Look { space, icc: icc.clone(), tone, bits: 10, ..Look::default() };
+            let dimmed = Conversion::to(&look).expect("a conversion");
+            // Half the light of white, 10 bits: sRGB's encoding of it is 0.735.
+            for code in dimmed.codes([255; 3]) {
+                assert!(code.abs_diff(752) <= 1, "{space:?}: {code}");
+            }
+            let [blue, green, red, rest] = dimmed.pixel([0, 0, 255, 7]);
+            let word = u32::from_le_bytes([blue, green, red, rest]);
+            assert!(word >> 30 == 0 && (word >> 20) & 1023 > 0, "{space:?}");
+        }
+        // HDR's brightness is of its light as well.
+        let tone = Tone { brightness: 0.5, ..Tone::default() };
+        let look = Look { space: ColorSpace::Bt2020Pq, tone, ..Look::default() };
+        let code = Conversion::to(&look).map(|dimmed| dimmed.codes([255; 3])[0]);
+        assert_eq!(code, Some((pq_encode(0.5) * 255.0).round() as u16));
     }
 }

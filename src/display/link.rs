@@ -20,6 +20,8 @@ pub enum ColorSpace {
     Bt2020Hlg,
     /// The panel's own primaries, from its EDID.
     Native,
+    /// By an ICC profile, which goes beside.
+    Icc,
 }
 
 impl ColorSpace {
@@ -33,13 +35,13 @@ impl ColorSpace {
     ];
 
     pub fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(_, space)| *space == self).map_or("srgb", |(name, _)| name)
+        Self::NAMES.iter().find(|(_, space)| *space == self).map_or("icc", |(name, _)| name)
     }
 
     /// What the monitor is told of the pixels' primaries.
     fn colorimetry(self) -> Colorimetry {
         match self {
-            Self::Srgb | Self::Native => Colorimetry::Default,
+            Self::Srgb | Self::Native | Self::Icc => Colorimetry::Default,
             Self::DisplayP3 => Colorimetry::DciP3RgbD65,
             Self::Bt2020 | Self::Bt2020Pq | Self::Bt2020Hlg => Colorimetry::Bt2020Rgb,
         }
@@ -113,6 +115,53 @@ impl ContentType {
     ];
 }
 
+/// Values of `scaling mode`: how a panel with one mode of its own shows others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Scaling {
+    /// Left to the monitor.
+    #[default]
+    None,
+    /// Stretched.
+    Full,
+    /// Pixel for pixel, in the middle.
+    Center,
+    /// As large as its shape allows.
+    Aspect,
+}
+
+impl Scaling {
+    pub const NAMES: [(&'static str, Self); 4] =
+        [("none", Self::None), ("full", Self::Full), ("center", Self::Center), ("aspect", Self::Aspect)];
+    pub const KMS: [(&'static str, Self); 4] =
+        [("None", Self::None), ("Full", Self::Full), ("Center", Self::Center), ("Full aspect", Self::Aspect)];
+}
+
+/// Whether the refresh varies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Vrr {
+    #[default]
+    Off,
+    On,
+    /// While a window has the whole display.
+    Fullscreen,
+}
+
+impl Vrr {
+    pub fn is_on(self, fullscreen: bool) -> bool {
+        self == Self::On || (self == Self::Fullscreen && fullscreen)
+    }
+}
+
+impl From<bool> for Vrr {
+    fn from(on: bool) -> Self {
+        if on {
+            Self::On
+        } else {
+            Self::Off
+        }
+    }
+}
+
 /// HDR static metadata type 1, in the units of the wire (CTA-861-H, 6.9.1): what our pictures are made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HdrMetadata {
@@ -154,6 +203,8 @@ pub struct Abilities {
     pub depth: Option<(u8, u8)>,
     pub rgb_range: bool,
     pub content_type: bool,
+    /// Of the connector's property; empty without one.
+    pub scalings: Vec<Scaling>,
     /// The monitor's refresh may vary.
     pub vrr: bool,
     /// Our pictures can be had in another colour space than sRGB.
@@ -214,7 +265,8 @@ pub struct LinkWish {
     pub bit_depth: Option<u8>,
     pub rgb_range: Option<RgbRange>,
     pub content_type: Option<ContentType>,
-    pub vrr: Option<bool>,
+    pub scaling: Option<Scaling>,
+    pub vrr: Option<Vrr>,
 }
 
 impl LinkWish {
@@ -224,7 +276,8 @@ impl LinkWish {
             && self.bit_depth.is_none_or(|wished| Some(wished) == link.bit_depth)
             && self.rgb_range.is_none_or(|wished| wished == link.rgb_range)
             && self.content_type.is_none_or(|wished| wished == link.content_type)
-            && self.vrr.is_none_or(|wished| wished == link.vrr)
+            && self.scaling.is_none_or(|wished| wished == link.scaling)
+            && self.vrr.is_none_or(|wished| wished == Vrr::Fullscreen || wished.is_on(false) == link.vrr)
     }
 
     /// The same, with what `over` says instead.
@@ -234,6 +287,7 @@ impl LinkWish {
             bit_depth: over.bit_depth.or(self.bit_depth),
             rgb_range: over.rgb_range.or(self.rgb_range),
             content_type: over.content_type.or(self.content_type),
+            scaling: over.scaling.or(self.scaling),
             vrr: over.vrr.or(self.vrr),
         }
     }
@@ -249,6 +303,7 @@ pub struct Link {
     pub bit_depth: Option<u8>,
     pub rgb_range: RgbRange,
     pub content_type: ContentType,
+    pub scaling: Scaling,
     pub vrr: bool,
 }
 
@@ -256,8 +311,8 @@ pub struct Link {
 const SDR_DEPTH: u8 = 8;
 const HDR_DEPTH: u8 = 10;
 
-/// The link for a wish, and what of the wish can't be.
-pub fn resolve(wish: LinkWish, abilities: &Abilities) -> (Link, Vec<String>) {
+/// The link for a wish, of a display that a window has for itself or not, and what of the wish can't be.
+pub fn resolve(wish: LinkWish, abilities: &Abilities, fullscreen: bool) -> (Link, Vec<String>) {
     let mut complaints = Vec::new();
     let mut link = Link::default();
     if let Some(space) = wish.color_space {
@@ -296,8 +351,21 @@ pub fn resolve(wish: LinkWish, abilities: &Abilities) -> (Link, Vec<String>) {
     if lacks(wish.content_type.is_some(), abilities.content_type, "content_type") {
         link.content_type = wish.content_type.unwrap_or_default();
     }
-    if wish.vrr == Some(true) {
-        link.vrr = abilities.vrr;
+    match wish.scaling {
+        Some(scaling) if abilities.scalings.contains(&scaling) => link.scaling = scaling,
+        Some(_) if abilities.scalings.is_empty() => {
+            complaints.push("scaling can't be: its connector has no such property".into());
+        }
+        Some(_) => complaints.push("scaling can't be: its connector does not know this one".into()),
+        // Left to the monitor where that can be said; a panel's own scaler knows no such word.
+        None => {
+            let usual = [Scaling::None, Scaling::Aspect, Scaling::Full];
+            let usual = usual.into_iter().find(|usual| abilities.scalings.contains(usual));
+            link.scaling = usual.unwrap_or_default();
+        }
+    }
+    if let Some(vrr) = wish.vrr.filter(|vrr| *vrr != Vrr::Off) {
+        link.vrr = abilities.vrr && vrr.is_on(fullscreen);
         if !abilities.vrr {
             complaints.push("vrr can't be: the monitor's refresh does not vary".into());
         }
@@ -310,7 +378,7 @@ fn obstacle(space: ColorSpace, abilities: &Abilities) -> Option<&'static str> {
     let monitor = &abilities.monitor;
     let told = abilities.colorimetries.contains(&space.colorimetry());
     let understood = match space {
-        ColorSpace::Srgb => true,
+        ColorSpace::Srgb | ColorSpace::Icc => true,
         ColorSpace::DisplayP3 => monitor.dci_p3,
         ColorSpace::Bt2020 => monitor.bt2020_rgb,
         ColorSpace::Bt2020Pq => monitor.bt2020_rgb && monitor.pq,
@@ -382,6 +450,7 @@ impl Link {
         for (differs, what) in [
             (given.rgb_range != self.rgb_range, "rgb_range"),
             (given.content_type != self.content_type, "content_type"),
+            (given.scaling != self.scaling, "scaling"),
             (given.vrr != self.vrr, "vrr"),
         ] {
             if differs {
@@ -393,131 +462,4 @@ impl Link {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn able() -> Abilities {
-        Abilities {
-            colorimetries: Colorimetry::NAMES.map(|(_, value)| value).to_vec(),
-            hdr_metadata: true,
-            depth: Some((8, 16)),
-            rgb_range: true,
-            content_type: true,
-            vrr: true,
-            converts: true,
-            monitor: MonitorColour {
-                bt2020_rgb: true,
-                dci_p3: true,
-                pq: true,
-                hlg: true,
-                primaries: Some(BT2020),
-                max_luminance: Some(600),
-                max_average: Some(400),
-                min_luminance: Some(500),
-            },
-        }
-    }
-
-    #[test]
-    fn hdr_brings_its_metadata_and_ten_bits() {
-        let wish = LinkWish { color_space: Some(ColorSpace::Bt2020Pq), ..LinkWish::default() };
-        let (link, complaints) = resolve(wish, &able());
-        assert_eq!(complaints, Vec::<String>::new());
-        assert_eq!((link.colorimetry, link.bit_depth), (Colorimetry::Bt2020Rgb, Some(10)));
-        let bytes = link.hdr.map(HdrMetadata::to_bytes).unwrap_or_default();
-        // Type 0, EOTF 2, type 0, then red's x and y; the last is the frames' average.
-        assert_eq!(&bytes[..6], [0, 0, 0, 0, 2, 0]);
-        assert_eq!(u16::from_ne_bytes([bytes[6], bytes[7]]), 35_400);
-        assert_eq!(u16::from_ne_bytes([bytes[28], bytes[29]]), 400);
-        assert_eq!(&bytes[30..], [0, 0]);
-    }
-
-    #[test]
-    fn what_can_t_be_is_told_and_the_rest_applies() {
-        let wish = LinkWish {
-            color_space: Some(ColorSpace::Bt2020Hlg),
-            bit_depth: Some(16),
-            rgb_range: Some(RgbRange::Full),
-            content_type: Some(ContentType::Game),
-            vrr: Some(true),
-        };
-        let poor =
-            Abilities { depth: Some((8, 12)), content_type: true, converts: true, ..Abilities::default() };
-        let (link, complaints) = resolve(wish, &poor);
-        assert_eq!(link, Link { bit_depth: Some(12), content_type: ContentType::Game, ..Link::default() });
-        assert_eq!(
-            complaints,
-            [
-                "color_space bt2020-hlg can't be: the monitor's EDID does not offer it; using srgb",
-                "bit_depth 16 can't be: its connector has 8 to 12; using 12",
-                "rgb_range can't be: its connector has no such property",
-                "vrr can't be: the monitor's refresh does not vary",
-            ]
-        );
-    }
-
-    #[test]
-    fn fewer_bits_come_before_plain_colours() {
-        let wish = LinkWish {
-            color_space: Some(ColorSpace::Bt2020Pq),
-            bit_depth: Some(12),
-            vrr: Some(true),
-            ..LinkWish::default()
-        };
-        let (link, _) = resolve(wish, &able());
-        let rungs: Vec<_> =
-            link.ladder().iter().map(|rung| (rung.color_space.name(), rung.bit_depth, rung.vrr)).collect();
-        assert_eq!(
-            rungs,
-            [
-                ("bt2020-pq", Some(12), true),
-                ("bt2020-pq", Some(10), true),
-                ("bt2020-pq", Some(8), true),
-                ("bt2020-pq", Some(8), false),
-                ("srgb", Some(8), false),
-            ]
-        );
-        let last = link.ladder().pop().unwrap_or_default();
-        assert_eq!(
-            link.given_up(&last).as_deref(),
-            Some("color_space bt2020-pq, using srgb; 12 bits of a colour, using 8; vrr")
-        );
-        assert_eq!(Link::default().ladder(), [Link::default()]);
-    }
-
-    proptest! {
-        /// Whatever is wished of whatever can be: nothing is asked that the connector lacks, and the ladder ends plain.
-        #[test]
-        fn nothing_is_asked_that_can_t_be(
-            space in prop::option::of(prop::sample::select(ColorSpace::NAMES.map(|(_, space)| space).to_vec())),
-            bits in prop::option::of(0u8..20), range in prop::option::of(Just(RgbRange::Full)),
-            content in prop::option::of(Just(ContentType::Photo)), vrr in prop::option::of(any::<bool>()),
-            flags in any::<[bool; 9]>(), depth in prop::option::of((6u8..12, 8u8..17)),
-        ) {
-            let whole = able();
-            let abilities = Abilities {
-                colorimetries: if flags[0] { whole.colorimetries } else { Vec::new() },
-                hdr_metadata: flags[1],
-                depth,
-                rgb_range: flags[2],
-                content_type: flags[3],
-                vrr: flags[4],
-                converts: whole.converts,
-                monitor: MonitorColour { bt2020_rgb: flags[5], pq: flags[6], hlg: flags[7], dci_p3: flags[8], ..whole.monitor },
-            };
-            let wish = LinkWish { color_space: space, bit_depth: bits, rgb_range: range, content_type: content, vrr };
-            let (link, _) = resolve(wish, &abilities);
-            for rung in link.ladder() {
-                prop_assert!(rung.colorimetry == Colorimetry::Default || abilities.colorimetries.contains(&rung.colorimetry));
-                prop_assert!(rung.hdr.is_none() || abilities.hdr_metadata);
-                prop_assert_eq!(rung.bit_depth.is_some(), depth.is_some());
-                prop_assert!(rung.rgb_range == RgbRange::Automatic || abilities.rgb_range);
-                prop_assert!(!rung.vrr || abilities.vrr);
-            }
-            let last = link.ladder().pop().unwrap_or_default();
-            prop_assert_eq!(Link { bit_depth: None, ..last }, Link::default());
-        }
-    }
-}
+mod tests;

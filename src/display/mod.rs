@@ -1,14 +1,20 @@
 //! Displays: what is present, what should be, what the kernel accepts, and what came of it.
 //!
-//! `edid`, `identity`, `plan`, `fallback`, `lifecycle`, `link` and `mode` are pure: no device, no clock, no Smithay.
+//! `arrange`, `edid`, `identity`, `plan`, `fallback`, `lifecycle`, `link`, `mode`, `modeline`, `moves`, `night` and `tone` are pure: no device, no clock, no Smithay.
 
+pub mod arrange;
 pub mod colour;
 pub mod edid;
 pub mod fallback;
+pub mod icc;
 pub mod identity;
 pub mod lifecycle;
 pub mod link;
 pub mod mode;
+pub mod modeline;
+pub mod moves;
+pub mod night;
 pub mod plan;
 pub mod screen;
 pub mod screens;
+pub mod tone;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::modeline::{Blanking, Modeline};
+
 /// A mode of a connector's list, or of a virtual display.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mode {
@@ -16,12 +18,27 @@ pub struct Mode {
     pub preferred: bool,
     /// Place in the connector's list, by which the device knows its full timing.
     pub index: usize,
+    /// Its timing, where it stands in no connector's list.
+    pub modeline: Option<Modeline>,
 }
 
 impl Mode {
     /// A progressive mode that stands in no list.
     pub fn new(width: u16, height: u16, refresh: u32) -> Self {
-        Self { width, height, refresh, interlaced: false, preferred: true, index: 0 }
+        Self { width, height, refresh, interlaced: false, preferred: true, index: 0, modeline: None }
+    }
+
+    /// A mode of a timing that somebody wrote.
+    pub fn custom(line: Modeline) -> Self {
+        Self {
+            width: line.horizontal[0],
+            height: line.vertical[0],
+            refresh: line.refresh(),
+            interlaced: line.interlaced,
+            preferred: false,
+            index: usize::MAX,
+            modeline: Some(line),
+        }
     }
 
     pub fn area(&self) -> u32 {
@@ -37,25 +54,39 @@ impl fmt::Display for Mode {
     }
 }
 
-/// A mode as a person writes it: `1920x1080` or `1920x1080@59.94`.
+/// A mode as a person writes it: `1920x1080` or `1920x1080@59.94` of the monitor's list; `1920x1080@59.94 cvt` (or `cvt-rb`,
+/// `cvt-rb2`) by formula; or a modeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ModeWish {
     pub width: u16,
     pub height: u16,
     /// Millihertz; the highest of that size where it is not given.
     pub refresh: Option<u32>,
+    /// The timing itself, whatever is in the list.
+    pub modeline: Option<Modeline>,
 }
 
 impl ModeWish {
     /// Whether a mode fulfils the wish; half a hertz of rounding is forgiven.
     pub fn is_met_by(&self, mode: &Mode) -> bool {
         (mode.width, mode.height) == (self.width, self.height)
+            && self.modeline.is_none_or(|line| mode.modeline == Some(line))
             && self.refresh.is_none_or(|wished| mode.refresh.abs_diff(wished) <= 500)
+    }
+}
+
+impl From<Modeline> for ModeWish {
+    fn from(line: Modeline) -> Self {
+        let mode = Mode::custom(line);
+        Self { width: mode.width, height: mode.height, refresh: Some(mode.refresh), modeline: Some(line) }
     }
 }
 
 impl fmt::Display for ModeWish {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = &self.modeline {
+            return line.fmt(f);
+        }
         write!(f, "{}x{}", self.width, self.height)?;
         match self.refresh {
             Some(refresh) => write!(f, "@{}", f64::from(refresh) / 1000.0),
@@ -69,6 +100,16 @@ impl FromStr for ModeWish {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?} is not a mode; write \"1920x1080\" or \"1920x1080@59.94\"");
+        // A modeline has many numbers, and no size in one word.
+        if text.split_whitespace().count() > 2 {
+            return text.parse::<Modeline>().map(Self::from);
+        }
+        if let Some((listed, formula)) = text.trim().split_once(char::is_whitespace) {
+            let known = Blanking::NAMES.iter().find(|(name, _)| *name == formula.trim());
+            let (_, blanking) = known.ok_or_else(wrong)?;
+            let Self { width, height, refresh, .. } = listed.parse()?;
+            return Modeline::cvt(width, height, refresh.unwrap_or(60_000), *blanking).map(Self::from);
+        }
         let (size, refresh) = match text.split_once('@') {
             Some((size, refresh)) => (size, Some(refresh)),
             None => (text, None),
@@ -86,7 +127,7 @@ impl FromStr for ModeWish {
             }
         };
         match (number(width), number(height)) {
-            (Some(width), Some(height)) => Ok(Self { width, height, refresh }),
+            (Some(width), Some(height)) => Ok(Self { width, height, refresh, modeline: None }),
             _ => Err(wrong()),
         }
     }
@@ -106,6 +147,16 @@ mod tests {
         {
             assert!(text.parse::<ModeWish>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn timings_of_one_s_own() {
+        let cvt = "1920x1080@60 cvt".parse::<ModeWish>().expect("a mode");
+        assert_eq!(cvt.to_string(), "173.000 1920 2048 2248 2576 1080 1083 1088 1120 -hsync +vsync");
+        assert_eq!(cvt.to_string().parse(), Ok(cvt));
+        assert!(!cvt.is_met_by(&Mode::new(1920, 1080, 60_000)));
+        assert!(cvt.modeline.is_some_and(|line| cvt.is_met_by(&Mode::custom(line))));
+        assert!("1920x1080 tube".parse::<ModeWish>().is_err());
     }
 
     #[test]

@@ -12,11 +12,16 @@
 //! moves nobody. A monitor seen for the first time is put to the right of all others; those that
 //! come together are put there in connector order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
 
+use super::arrange::arrange;
 use super::identity::Identity;
-use super::link::{self, Abilities, Link, LinkWish};
+use super::link::{self, Abilities, Link, LinkWish, Vrr};
 use super::mode::{Mode, ModeWish};
+use super::tone::ToneWish;
 
 /// How a display's picture is turned, counter-clockwise, as `wl_output.transform` has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -60,6 +65,10 @@ pub struct Connector {
     pub modes: Vec<Mode>,
     /// Who is plugged in, where it says so.
     pub monitor: Option<Identity>,
+    /// Its exact EDID, as `identity::edid_name` has it.
+    pub edid: Option<String>,
+    /// The way to it, the same after each start; see `identity::Seen`.
+    pub port: Option<String>,
     /// What it can beside modes.
     pub abilities: Abilities,
     /// Not for pictures of ours: headsets and such.
@@ -73,17 +82,79 @@ pub struct Gpu {
     pub connectors: Vec<Connector>,
 }
 
+/// Where a display stands beside another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    RightOf,
+    LeftOf,
+    Above,
+    Below,
+}
+
+impl Side {
+    pub const NAMES: [(&'static str, Self); 4] = [
+        ("right-of", Self::RightOf),
+        ("left-of", Self::LeftOf),
+        ("above", Self::Above),
+        ("below", Self::Below),
+    ];
+}
+
+/// Where a display's top left corner is wished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Position {
+    /// In the layout's logical pixels.
+    At(i32, i32),
+    /// Edge to edge with another display, their tops or left edges in one line.
+    Beside(Side, String),
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(x, y) => write!(formatter, "{x},{y}"),
+            Self::Beside(side, name) => {
+                let word = Side::NAMES.iter().find(|(_, known)| known == side).map_or("", |(word, _)| word);
+                write!(formatter, "{word} {name}")
+            }
+        }
+    }
+}
+
+impl FromStr for Position {
+    type Err = String;
+
+    /// `right-of NAME` and so on, or `X,Y`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| text.trim().parse::<i16>().ok().map(i32::from);
+        let point = text.split_once(',').and_then(|(x, y)| Some(Self::At(number(x)?, number(y)?)));
+        let beside = || {
+            let (word, name) = text.trim().split_once(char::is_whitespace)?;
+            let (_, side) = Side::NAMES.iter().find(|(known, _)| *known == word)?;
+            Some(Self::Beside(*side, name.trim().to_owned()))
+        };
+        point.or_else(beside).ok_or_else(|| {
+            let words = Side::NAMES.map(|(word, _)| word).join(", ");
+            format!("{text:?} is no position; write X,Y, or one of {words} and a display's name")
+        })
+    }
+}
+
 /// What is wished for one display; `None` leaves the choice to the plan.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Wish {
     pub mode: Option<ModeWish>,
-    /// Top left corner in the layout's logical pixels.
-    pub position: Option<(i32, i32)>,
+    pub position: Option<Position>,
+    /// The display whose picture it shows instead of one of its own; empty for none.
+    pub mirror: Option<String>,
     /// Device pixels for one logical pixel.
     pub scale: Option<f64>,
     pub transform: Option<Transform>,
     pub power: Option<bool>,
     pub link: LinkWish,
+    /// The profile of `ColorSpace::Icc`.
+    pub icc: Option<PathBuf>,
+    pub tone: ToneWish,
 }
 
 impl Wish {
@@ -91,11 +162,15 @@ impl Wish {
     pub fn under(&self, over: &Self) -> Self {
         Self {
             mode: over.mode.or(self.mode),
-            position: over.position.or(self.position),
+            position: over.position.clone().or_else(|| self.position.clone()),
+            mirror: over.mirror.clone().or_else(|| self.mirror.clone()),
             scale: over.scale.or(self.scale),
             transform: over.transform.or(self.transform),
             power: over.power.or(self.power),
             link: self.link.under(over.link),
+            // A profile goes with its colour space.
+            icc: if over.link.color_space.is_some() { over.icc.clone() } else { self.icc.clone() },
+            tone: self.tone.under(over.tone),
         }
     }
 }
@@ -107,6 +182,8 @@ pub struct Wishes {
     pub displays: BTreeMap<String, Wish>,
     /// Only these are driven where there are any (`-w`); the others are switched off.
     pub only: Vec<String>,
+    /// Displays that a window has for itself.
+    pub fullscreen: BTreeSet<String>,
 }
 
 /// A rectangle of the layout, in logical pixels.
@@ -157,9 +234,17 @@ pub struct PlannedDisplay {
     pub gpu: u64,
     pub name: String,
     pub target: Target,
+    /// Its part of the layout; empty for one that is off or a mirror.
     pub place: Place,
     pub scale: f64,
     pub transform: Transform,
+    /// The display whose picture it shows.
+    pub mirror: Option<String>,
+    /// For `ColorSpace::Icc`.
+    pub icc: Option<PathBuf>,
+    pub tone: ToneWish,
+    /// Where its refresh is to vary while a window has it for itself: whether one has.
+    pub by_window: Option<bool>,
     /// Wishes that could not be honoured, for the log and the diagnostic screen.
     pub complaints: Vec<String>,
 }
@@ -185,9 +270,13 @@ impl Plan {
 pub fn candidates(modes: &[Mode], wish: Option<ModeWish>) -> Vec<Mode> {
     let preferred = modes.iter().find(|mode| mode.preferred).or(modes.first());
     let wished = wish.and_then(|wish| {
-        modes.iter().filter(|mode| wish.is_met_by(mode)).max_by_key(|mode| (!mode.interlaced, mode.refresh))
+        if let Some(line) = wish.modeline {
+            return Some(Mode::custom(line));
+        }
+        let listed = modes.iter().filter(|mode| wish.is_met_by(mode));
+        listed.max_by_key(|mode| (!mode.interlaced, mode.refresh)).copied()
     });
-    let Some(first) = wished.or(preferred).copied() else { return Vec::new() };
+    let Some(first) = wished.or(preferred.copied()) else { return Vec::new() };
     let mut rest: Vec<Mode> = modes.iter().filter(|mode| mode.index != first.index).copied().collect();
     rest.sort_by_key(|mode| {
         let same_size = (mode.width, mode.height) == (first.width, first.height);
@@ -205,8 +294,8 @@ pub fn candidates(modes: &[Mode], wish: Option<ModeWish>) -> Vec<Mode> {
     let mut all = vec![first];
     for mode in rest {
         let is_known = |known: &Mode| {
-            (known.width, known.height, known.refresh, known.interlaced)
-                == (mode.width, mode.height, mode.refresh, mode.interlaced)
+            (known.width, known.height, known.refresh, known.interlaced, known.modeline)
+                == (mode.width, mode.height, mode.refresh, mode.interlaced, mode.modeline)
         };
         if !all.iter().any(is_known) {
             all.push(mode);
@@ -236,7 +325,7 @@ pub fn plan(present: &[Gpu], wishes: &Wishes, known: &BTreeMap<String, Place>) -
     for gpu in present {
         for connector in gpu.connectors.iter().filter(|connector| connector.connected) {
             let wish = wishes.displays.get(&connector.name).unwrap_or(&no_wish);
-            let (target, complaints) = target(connector, wish, &wishes.only);
+            let (target, complaints) = target(connector, wish, wishes);
             let scale = wish.scale.filter(|scale| scale.is_finite() && *scale > 0.0).unwrap_or(1.0);
             let transform = wish.transform.unwrap_or_default();
             let (width, height) = match &target {
@@ -252,15 +341,61 @@ pub fn plan(present: &[Gpu], wishes: &Wishes, known: &BTreeMap<String, Place>) -
                 place: Place { x: 0, y: 0, width, height },
                 scale,
                 transform,
+                mirror: None,
+                icc: wish.icc.clone(),
+                tone: wish.tone,
+                by_window: (wish.link.vrr == Some(Vrr::Fullscreen))
+                    .then(|| wishes.fullscreen.contains(&connector.name)),
                 complaints,
             });
         }
     }
+    mirror(&mut displays, wishes);
     arrange(&mut displays, wishes, known);
     Plan { displays }
 }
 
-fn target(connector: &Connector, wish: &Wish, only: &[String]) -> (Target, Vec<String>) {
+/// Finds whose picture mirrors show: a lit display that is no mirror itself. They have no part of the layout.
+fn mirror(displays: &mut [PlannedDisplay], wishes: &Wishes) {
+    let wished = |name: &str| {
+        let wish = wishes.displays.get(name)?;
+        wish.mirror.as_deref().filter(|source| !source.is_empty())
+    };
+    let lit = |display: &&PlannedDisplay| matches!(display.target, Target::Lit { .. });
+    let found: Vec<Option<Result<usize, String>>> = displays
+        .iter()
+        .map(|display| {
+            let mut source = wished(&display.name).filter(|_| lit(&display))?;
+            // A mirror's mirror shows what both show.
+            for _ in 0..displays.len() {
+                let Some(at) = displays.iter().position(|other| other.name == source && lit(&other)) else {
+                    return Some(Err(format!("mirror can't be: {source} is not lit")));
+                };
+                match wished(source) {
+                    Some(next) => source = next,
+                    None => return Some(Ok(at)),
+                }
+            }
+            Some(Err("mirror can't be: it would show itself".into()))
+        })
+        .collect();
+    for (index, found) in found.into_iter().enumerate() {
+        match found {
+            Some(Ok(source)) => {
+                let (name, scale) = (displays[source].name.clone(), displays[source].scale);
+                let display = &mut displays[index];
+                // The picture is made for the other's scale.
+                (display.mirror, display.scale) = (Some(name), scale);
+                (display.place.width, display.place.height) = (0, 0);
+            }
+            Some(Err(complaint)) => displays[index].complaints.push(complaint),
+            None => {}
+        }
+    }
+}
+
+fn target(connector: &Connector, wish: &Wish, wishes: &Wishes) -> (Target, Vec<String>) {
+    let only = &wishes.only;
     let off = |reason| (Target::Off(reason), Vec::new());
     if connector.non_desktop {
         return off(OffReason::NonDesktop);
@@ -274,54 +409,14 @@ fn target(connector: &Connector, wish: &Wish, only: &[String]) -> (Target, Vec<S
     }
     let modes = candidates(&connector.modes, wish.mode);
     let Some(first) = modes.first() else { return off(OffReason::NoModes) };
-    let (link, mut complaints) = link::resolve(wish.link, &connector.abilities);
+    let (link, mut complaints) =
+        link::resolve(wish.link, &connector.abilities, wishes.fullscreen.contains(&connector.name));
     let complaint = wish
         .mode
         .filter(|wish| !wish.is_met_by(first))
         .map(|wish| format!("mode {wish} is not in the monitor's list; using {first}"));
     complaints.extend(complaint);
     (Target::Lit { modes, link }, complaints)
-}
-
-/// Gives each lit display its place: configured ones first, then those that are known, then the
-/// new ones, in order, to the right of everything.
-fn arrange(displays: &mut [PlannedDisplay], wishes: &Wishes, known: &BTreeMap<String, Place>) {
-    let configured = |name: &str| wishes.displays.get(name).and_then(|wish| wish.position);
-    // Places that are taken: dark displays keep theirs, so their neighbours stay where they are.
-    let mut taken: Vec<Place> = known
-        .iter()
-        .filter(|(name, _)| {
-            !displays.iter().any(|display| display.name == **name) && configured(name).is_none()
-        })
-        .map(|(_, place)| *place)
-        .collect();
-    let mut waiting = Vec::new();
-    for (index, display) in displays.iter_mut().enumerate() {
-        match configured(&display.name) {
-            _ if display.place.width == 0 => {}
-            Some((x, y)) => {
-                (display.place.x, display.place.y) = (x, y);
-                taken.push(display.place);
-            }
-            None => waiting.push(index),
-        }
-    }
-    // Known displays in the order they stand in, so that one that grew pushes those behind it.
-    waiting.sort_by_key(|index| {
-        known.get(&displays[*index].name).map_or((1, 0, *index), |place| (0, place.x, *index))
-    });
-    for index in waiting {
-        let display = &mut displays[index];
-        if let Some(place) = known.get(&display.name) {
-            (display.place.x, display.place.y) = (place.x, place.y);
-        }
-        let is_free = |place: &Place| !taken.iter().any(|other| other.overlaps(place));
-        if !known.contains_key(&display.name) || !is_free(&display.place) {
-            let right = taken.iter().map(|place| place.x + place.width).max().unwrap_or(0);
-            (display.place.x, display.place.y) = (right, 0);
-        }
-        taken.push(display.place);
-    }
 }
 
 #[cfg(test)]

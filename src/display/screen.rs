@@ -1,6 +1,8 @@
 //! A display as the rest of the program holds it: its name, place, `wl_output`, and scanout while
 //! it is lit. A display whose monitor is gone stays, dark.
 
+use std::path::PathBuf;
+
 use smithay::desktop::{layer_map_for_output, LayerSurface};
 use smithay::output::{Mode as OutputMode, Output, PhysicalProperties, Scale, Subpixel};
 use smithay::reexports::wayland_server::backend::GlobalId;
@@ -12,6 +14,7 @@ use super::lifecycle::Life;
 use super::link::Link;
 use super::mode::Mode;
 use super::plan::{Place, PlannedDisplay, Transform};
+use super::tone::ToneWish;
 use crate::render::diagnostic;
 use crate::render::label::Label;
 use crate::render::notice::Notice;
@@ -29,6 +32,13 @@ pub struct Screen {
     pub place: Place,
     pub mode: Option<Mode>,
     pub link: Link,
+    /// The display whose picture it shows instead of one of its own.
+    pub mirror: Option<String>,
+    /// Wishes for its light, and the profile of its colours.
+    pub tone: ToneWish,
+    pub icc: Option<PathBuf>,
+    /// Where its refresh is to vary while a window has it for itself: whether one had when it was planned.
+    pub by_window: Option<bool>,
     /// Wishes for it that could not be honoured, in words.
     pub complaints: Vec<String>,
     /// What its monitor offers, best first.
@@ -81,6 +91,10 @@ impl Screen {
             place: Place { x: 0, y: 0, width: 0, height: 0 },
             mode: None,
             link: Link::default(),
+            mirror: None,
+            tone: ToneWish::default(),
+            icc: None,
+            by_window: None,
             complaints: Vec::new(),
             modes: Vec::new(),
             output,
@@ -120,10 +134,26 @@ impl Screen {
         self.life.is_lit()
     }
 
+    /// Notes a wish that can't be.
+    pub fn complain(&mut self, what: &str) {
+        if !self.complaints.iter().any(|known| known == what) {
+            self.complaints.push(what.to_owned());
+        }
+    }
+
+    /// Whether it shows a part of the layout.
+    pub fn is_part(&self) -> bool {
+        self.is_lit() && self.mirror.is_none()
+    }
+
     /// Takes over what the plan says and clients are told.
     pub fn configure(&mut self, planned: &PlannedDisplay, mode: Mode, place: Place, modes: &[Mode]) {
         self.place = place;
         self.mode = Some(mode);
+        self.mirror.clone_from(&planned.mirror);
+        self.tone = planned.tone;
+        self.by_window = planned.by_window;
+        self.icc.clone_from(&planned.icc);
         self.modes = modes.to_vec();
         let output_mode = |mode: &Mode| OutputMode {
             size: (i32::from(mode.width), i32::from(mode.height)).into(),

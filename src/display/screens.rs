@@ -32,15 +32,22 @@ impl Screens {
         self.all.values()
     }
 
-    /// Lit displays from left to right.
+    /// Lit displays of the layout from left to right.
     pub fn lit(&self) -> Vec<&Screen> {
-        let mut lit: Vec<_> = self.iter().filter(|screen| screen.is_lit()).collect();
+        let mut lit: Vec<_> = self.iter().filter(|screen| screen.is_part()).collect();
         lit.sort_by_key(|screen| (screen.place.x, screen.place.y));
         lit
     }
 
+    /// All that show a picture: those of the layout, and mirrors.
     pub fn lit_names(&self) -> Vec<String> {
-        self.lit().iter().map(|screen| screen.name.clone()).collect()
+        let mirrors = self.iter().filter(|screen| screen.is_lit() && !screen.is_part());
+        self.lit().into_iter().chain(mirrors).map(|screen| screen.name.clone()).collect()
+    }
+
+    /// Displays that show a display's picture too.
+    pub fn mirrors_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Screen> {
+        self.iter().filter(move |screen| screen.is_lit() && screen.mirror.as_deref() == Some(name))
     }
 
     pub fn of_output(&self, output: &Output) -> Option<&Screen> {
@@ -48,7 +55,9 @@ impl Screens {
     }
 
     pub fn at(&self, point: Point<f64, Logical>) -> Option<&Screen> {
-        self.iter().filter(|screen| screen.is_lit()).find(|screen| screen.geometry().to_f64().contains(point))
+        self.iter()
+            .filter(|screen| screen.is_part())
+            .find(|screen| screen.geometry().to_f64().contains(point))
     }
 
     /// Places of every display that was ever lit, for the plan.

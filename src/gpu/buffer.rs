@@ -143,8 +143,8 @@ pub enum Drawable {
 }
 
 impl Drawable {
-    pub fn dumb(card: &Card, size: (u32, u32)) -> io::Result<Self> {
-        let buffer = Dumb::new(card, size, DrmFourcc::Xrgb8888)?;
+    pub fn dumb(card: &Card, size: (u32, u32), format: DrmFourcc) -> io::Result<Self> {
+        let buffer = Dumb::new(card, size, format)?;
         let image = buffer.image().map_err(io::Error::other)?;
         Ok(Self::Dumb { image, buffer })
     }

@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 use super::buffer::{Drawable, Dumb};
 use super::card::{Blob, Card, Framebuffer};
 use super::commit::{modeset, modeset_legacy, test_frame, Frame, Head};
-use super::objects::Objects;
+use super::objects::{written, Objects};
 use super::renderer::Renderer;
 use crate::config::RendererWish;
 use crate::display::fallback::{self, Assignment, Kernel};
@@ -39,6 +39,8 @@ pub struct Gpu {
     /// The device number.
     pub id: u64,
     pub path: PathBuf,
+    /// Where it sits, `pci-0000:00:02.0` and so on: the same after each start, other than its number.
+    pub place: String,
     pub driver: String,
     pub card: Card,
     pub atomic: bool,
@@ -128,6 +130,7 @@ impl Gpu {
         Ok(Self {
             id,
             path: path.to_owned(),
+            place: super::discovery::place(id),
             driver,
             card,
             atomic,
@@ -146,10 +149,11 @@ impl Gpu {
 
     /// What is plugged in, for the plan.
     pub fn present(&self) -> plan::Gpu {
-        let converts = matches!(self.renderer, Renderer::Pixman(_));
+        let converts = self.converts();
         let connectors = self.objects.connectors.iter().map(|connector| {
             let mut state = connector.state.clone();
             state.abilities.converts = converts;
+            state.port = Some(format!("{}/{}", self.place, self.objects.way(connector)));
             state
         });
         plan::Gpu { id: self.id, connectors: connectors.collect() }
@@ -162,19 +166,44 @@ impl Gpu {
         Ok(())
     }
 
-    /// A buffer to draw a frame into.
-    pub fn drawable(&mut self, size: (u32, u32)) -> io::Result<Drawable> {
+    /// A buffer to draw a frame into, of so many bits a colour.
+    pub fn drawable(&mut self, size: (u32, u32), bits: u32) -> io::Result<Drawable> {
+        if bits > 8 {
+            return Drawable::dumb(&self.card, size, Fourcc::Xrgb2101010);
+        }
         if let Some(place) = self.spare.iter().position(|(spare, _)| *spare == size) {
             return Ok(self.spare.swap_remove(place).1);
         }
         self.allocate(size)
     }
 
+    /// Its renderer's pictures can be had in other colours than sRGB's.
+    pub fn converts(&self) -> bool {
+        matches!(self.renderer, Renderer::Pixman(_))
+    }
+
+    /// Whether a CRTC's hardware has a gamma table.
+    pub fn has_gamma(&self, crtc: usize) -> bool {
+        let ids = self.objects.crtcs.get(crtc).and_then(|crtc| crtc.ids);
+        ids.is_some_and(|ids| ids.colour.gamma_size > 0)
+    }
+
+    /// Bits of a colour that buffers of a CRTC can have, where pictures are converted anyhow.
+    pub fn most_bits(&self, crtc: usize) -> u32 {
+        let plane = self.objects.crtcs.get(crtc).and_then(|crtc| self.objects.planes.get(crtc.primary?));
+        let shows = plane.is_some_and(|plane| plane.supports(Fourcc::Xrgb2101010, Modifier::Linear));
+        if shows && matches!(self.renderer, Renderer::Pixman(_)) {
+            10
+        } else {
+            8
+        }
+    }
+
     fn allocate(&mut self, size: (u32, u32)) -> io::Result<Drawable> {
         let primary = self.objects.crtcs.iter().find_map(|crtc| crtc.primary);
         let formats = primary.and_then(|plane| self.objects.planes.get(plane)).map(|plane| &plane.formats);
         match &mut self.renderer {
-            Renderer::Pixman(_) => Drawable::dumb(&self.card, size),
+            Renderer::Pixman(_) => Drawable::dumb(&self.card, size, Fourcc::Xrgb8888),
             Renderer::Gles { renderer, allocator } => {
                 let drawable = renderer.egl_context().dmabuf_render_formats().clone();
                 let shown = formats
@@ -217,8 +246,11 @@ impl Gpu {
         Dumb::new(&self.card, self.cursor_size, Fourcc::Argb8888)
     }
 
-    /// The kernel's timing of one of a connector's modes.
+    /// The kernel's timing of one of a connector's modes, or of one that somebody wrote.
     pub fn kms_mode(&self, display: &str, mode: &Mode) -> Option<KmsMode> {
+        if let Some(line) = &mode.modeline {
+            return Some(written(line));
+        }
         self.objects.connector(display)?.modes.get(mode.index).copied()
     }
 

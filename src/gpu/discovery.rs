@@ -32,6 +32,21 @@ impl Candidate {
     }
 }
 
+/// Where a device sits: its bus, and its place there (sysfs(5)).
+pub fn place(id: Dev) -> String {
+    let device = PathBuf::from(format!("/sys/dev/char/{}:{}/device", major(id), minor(id)));
+    let last = |path: PathBuf| {
+        let target = fs::canonicalize(path).ok()?;
+        Some(target.file_name()?.to_string_lossy().into_owned())
+    };
+    match (last(device.join("subsystem")), last(device)) {
+        (Some(bus), Some(name)) => format!("{bus}-{name}"),
+        (None, Some(name)) => name,
+        // No sysfs: nothing better is known.
+        _ => format!("{}:{}", major(id), minor(id)),
+    }
+}
+
 /// Sorts devices so that the primary one is first: by boot_vga, then by connected monitors, then
 /// by name (`card2` before `card10`). Firmware framebuffers come last.
 pub fn sort(candidates: &mut [Candidate]) {

@@ -10,7 +10,7 @@ use drm::control::{connector, crtc, property};
 
 use super::card::{Blob, Card};
 use super::objects::{Kind, Properties};
-use crate::display::link::{Abilities, Colorimetry, ContentType, Link, MonitorColour, RgbRange};
+use crate::display::link::{Abilities, Colorimetry, ContentType, Link, MonitorColour, RgbRange, Scaling};
 
 /// An enumerated property and the numbers of the values that we use.
 #[derive(Debug, Clone)]
@@ -41,6 +41,7 @@ pub struct LinkIds {
     colorspace: Option<Choice<Colorimetry>>,
     rgb_range: Option<Choice<RgbRange>>,
     content_type: Option<Choice<ContentType>>,
+    scaling: Option<Choice<Scaling>>,
     /// With what it was at the last probe.
     hdr_metadata: Option<(property::Handle, u64)>,
     max_bpc: Option<(property::Handle, (u8, u8))>,
@@ -59,6 +60,7 @@ impl LinkIds {
             colorspace: Choice::read(properties, "Colorspace", &Colorimetry::NAMES),
             rgb_range: Choice::read(properties, "Broadcast RGB", &RgbRange::KMS),
             content_type: Choice::read(properties, "content type", &ContentType::KMS),
+            scaling: Choice::read(properties, "scaling mode", &Scaling::KMS),
             hdr_metadata: properties.id("HDR_OUTPUT_METADATA").zip(properties.value("HDR_OUTPUT_METADATA")),
             max_bpc: properties.id("max bpc").zip(depth),
             vrr_capable: properties.value("vrr_capable") == Some(1),
@@ -67,11 +69,8 @@ impl LinkIds {
 
     pub fn abilities(&self, monitor: MonitorColour) -> Abilities {
         Abilities {
-            colorimetries: self
-                .colorspace
-                .iter()
-                .flat_map(|choice| choice.values.iter().map(|(value, _)| *value))
-                .collect(),
+            colorimetries: values(&self.colorspace),
+            scalings: values(&self.scaling),
             hdr_metadata: self.hdr_metadata.is_some(),
             depth: self.max_bpc.map(|(_, depth)| depth),
             rgb_range: self.rgb_range.is_some(),
@@ -103,6 +102,9 @@ impl LinkIds {
         if let Some((choice, number)) = numbered(&self.content_type, link.content_type) {
             write(choice, number);
         }
+        if let Some((choice, number)) = numbered(&self.scaling, link.scaling) {
+            write(choice, number);
+        }
         if let Some(((id, _), depth)) = self.max_bpc.zip(link.bit_depth) {
             write(id, depth.into());
         }
@@ -128,6 +130,7 @@ impl LinkIds {
             numbered(&self.colorspace, Colorimetry::Default).zip(current(&self.colorspace)),
             numbered(&self.rgb_range, RgbRange::Automatic).zip(current(&self.rgb_range)),
             numbered(&self.content_type, ContentType::None).zip(current(&self.content_type)),
+            numbered(&self.scaling, Scaling::None).zip(current(&self.scaling)),
             self.hdr_metadata.map(|(id, current)| ((id, 0), current)),
         ];
         for ((id, plain), current) in plain.into_iter().flatten() {
@@ -141,6 +144,10 @@ impl LinkIds {
 fn numbered<T: Copy + PartialEq>(choice: &Option<Choice<T>>, value: T) -> Option<(property::Handle, u64)> {
     let choice = choice.as_ref()?;
     Some((choice.id, choice.number(value)?))
+}
+
+fn values<T: Copy>(choice: &Option<Choice<T>>) -> Vec<T> {
+    choice.iter().flat_map(|choice| choice.values.iter().map(|(value, _)| *value)).collect()
 }
 
 fn current<T>(choice: &Option<Choice<T>>) -> Option<u64> {

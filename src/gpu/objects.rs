@@ -14,9 +14,10 @@ use tracing::warn;
 use super::card::Card;
 use super::link::{ColourIds, LinkIds};
 use crate::display::edid::Edid;
-use crate::display::identity::Identity;
+use crate::display::identity::{edid_name, Identity};
 use crate::display::link::MonitorColour;
 use crate::display::mode::Mode;
+use crate::display::modeline::Modeline;
 use crate::display::plan;
 
 /// Which values a property takes.
@@ -161,6 +162,8 @@ pub struct Connector {
     pub modes: Vec<KmsMode>,
     /// Millimetres; 0 where unknown.
     pub physical_size: (u32, u32),
+    /// Behind a hub: the kernel's number of the connector that leads there, and the ports from there on.
+    pub path: Option<(u32, String)>,
     pub state: plan::Connector,
 }
 
@@ -200,7 +203,40 @@ fn describe(index: usize, mode: &KmsMode) -> Mode {
         interlaced: mode.flags().contains(ModeFlags::INTERLACE),
         preferred: mode.mode_type().contains(ModeTypeFlags::PREFERRED),
         index,
+        modeline: None,
     }
+}
+
+/// A timing of one's own as the kernel takes it (struct drm_mode_modeinfo, include/uapi/drm/drm_mode.h).
+pub fn written(line: &Modeline) -> KmsMode {
+    let flag = |set: bool, yes: ModeFlags, no: ModeFlags| if set { yes } else { no };
+    let none = ModeFlags::empty();
+    let flags = flag(line.hsync, ModeFlags::PHSYNC, ModeFlags::NHSYNC)
+        | flag(line.vsync, ModeFlags::PVSYNC, ModeFlags::NVSYNC)
+        | flag(line.interlaced, ModeFlags::INTERLACE, none)
+        | flag(line.doublescan, ModeFlags::DBLSCAN, none);
+    let [hdisplay, hsync_start, hsync_end, htotal] = line.horizontal;
+    let [vdisplay, vsync_start, vsync_end, vtotal] = line.vertical;
+    let mut name = [0; 32];
+    for (to, from) in name.iter_mut().zip(format!("{hdisplay}x{vdisplay}").bytes()) {
+        *to = from as std::ffi::c_char;
+    }
+    KmsMode::from(drm_ffi::drm_mode_modeinfo {
+        clock: line.clock,
+        hdisplay,
+        hsync_start,
+        hsync_end,
+        htotal,
+        vdisplay,
+        vsync_start,
+        vsync_end,
+        vtotal,
+        vrefresh: line.refresh() / 1000,
+        flags: flags.bits(),
+        type_: ModeTypeFlags::USERDEF.bits(),
+        name,
+        ..Default::default()
+    })
 }
 
 impl Objects {
@@ -331,18 +367,22 @@ impl Objects {
             }
         }
         let modes: Vec<KmsMode> = if connected { info.modes().to_vec() } else { Vec::new() };
-        let edid = self.edid(card, connected, &properties);
+        let (edid, edid_name) = self.edid(card, connected, &properties).unzip();
         let link = if atomic { LinkIds::read(&properties) } else { LinkIds::default() };
         Ok(Connector {
             handle,
             crtc_id: if atomic { Some(properties.required("CRTC_ID")?) } else { None },
             crtcs,
             physical_size: info.size().unwrap_or_default(),
+            path: path(card, &properties),
             state: plan::Connector {
                 name: format!("{}-{}", info.interface().as_str(), info.interface_id()),
                 connected,
                 modes: modes.iter().enumerate().map(|(index, mode)| describe(index, mode)).collect(),
                 monitor: edid.as_ref().map(Identity::from),
+                edid: edid_name,
+                // Known by who knows the Gpu's place.
+                port: None,
                 abilities: link.abilities(edid.as_ref().map(MonitorColour::from).unwrap_or_default()),
                 non_desktop: properties.value("non-desktop") == Some(1),
             },
@@ -352,10 +392,14 @@ impl Objects {
     }
 
     /// What the monitor told the kernel of itself.
-    fn edid(&self, card: &Card, connected: bool, properties: &Properties) -> Option<Edid> {
+    fn edid(&self, card: &Card, connected: bool, properties: &Properties) -> Option<(Edid, String)> {
         let blob = properties.value("EDID").filter(|blob| connected && *blob != 0)?;
         let read = card.get_property_blob(blob).map_err(|error| error.to_string());
-        match read.and_then(|bytes| Edid::parse(&bytes).map_err(|error| error.to_string())) {
+        let parsed = read.and_then(|bytes| {
+            let edid = Edid::parse(&bytes).map_err(|error| error.to_string())?;
+            Ok((edid, edid_name(&bytes)))
+        });
+        match parsed {
             Ok(edid) => Some(edid),
             Err(error) => {
                 warn!(%error, "a monitor's EDID tells nothing; it is known by its connector");
@@ -368,9 +412,32 @@ impl Objects {
         self.connectors.iter().find(|connector| connector.state.name == name)
     }
 
+    /// The way from the Gpu to a connector: its own name, or that of the connector with the hub, and the hubs' ports.
+    pub fn way(&self, connector: &Connector) -> String {
+        let hub = connector.path.as_ref().and_then(|(parent, ports)| {
+            let parent = self.connectors.iter().find(|other| raw_id(other.handle) == *parent)?;
+            Some(format!("{}/{ports}", parent.state.name))
+        });
+        hub.unwrap_or_else(|| connector.state.name.clone())
+    }
+
     pub fn crtc_index(&self, handle: crtc::Handle) -> Option<usize> {
         self.crtcs.iter().position(|crtc| crtc.handle == handle)
     }
+}
+
+/// The PATH property of displays behind DisplayPort hubs, `mst:` with a connector's number and ports (build_mst_prop_path() in the
+/// kernel's drm_dp_mst_topology.c).
+fn path(card: &Card, properties: &Properties) -> Option<(u32, String)> {
+    let blob = properties.value("PATH").filter(|blob| *blob != 0)?;
+    let bytes = card.get_property_blob(blob).ok()?;
+    parse_path(std::str::from_utf8(&bytes).ok()?.trim_end_matches('\0'))
+}
+
+fn parse_path(text: &str) -> Option<(u32, String)> {
+    let (parent, ports) = text.strip_prefix("mst:")?.split_once('-')?;
+    let sound = !ports.is_empty() && ports.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    Some((parent.parse().ok().filter(|_| sound)?, ports.replace('-', "/")))
 }
 
 fn raw_id(handle: connector::Handle) -> u32 {
@@ -430,6 +497,14 @@ mod tests {
         assert_eq!(layouts[&11], [DrmModifier::Linear]);
         assert_eq!(layouts[&22], [DrmModifier::from(7)]);
         assert_eq!(layouts[&33], [DrmModifier::Linear]);
+    }
+
+    #[test]
+    fn ways_through_hubs() {
+        assert_eq!(parse_path("mst:57-1-8"), Some((57, "1/8".into())));
+        for wrong in ["", "mst:", "mst:57", "mst:x-1", "mst:57-", "mst:57-1/2", "usb:57-1"] {
+            assert_eq!(parse_path(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

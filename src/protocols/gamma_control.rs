@@ -48,7 +48,7 @@ fn table(fd: impl AsFd, size: usize) -> Option<Vec<[u16; 3]>> {
 
 impl State {
     /// The Gpu and the length of its table for a display that is lit.
-    fn gamma_of(&mut self, display: &str) -> Option<(&mut Gpu, usize)> {
+    pub fn gamma_of(&mut self, display: &str) -> Option<(&mut Gpu, usize)> {
         let gpu = self.backend.gpus_mut().find(|gpu| gpu.lit.values().any(|lit| lit.display == display))?;
         let size = gpu.gamma_size(display).filter(|size| *size > 0)?;
         Some((gpu, size))
@@ -156,6 +156,7 @@ impl Dispatch<ZwlrGammaControlV1, Of> for State {
         if state.protocols.gamma.get(name) == Some(control) {
             state.protocols.gamma.remove(name);
             state.set_gamma(control, name, None);
+            state.tune_again(name);
         }
     }
 }

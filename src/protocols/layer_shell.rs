@@ -28,7 +28,7 @@ impl WlrLayerShellHandler for State {
         let wished = output.as_ref().and_then(Output::from_resource);
         let wished = wished.and_then(|output| self.screens.of_output(&output));
         let focused = || self.shell.focused_display.as_ref().and_then(|name| self.screens.get(name));
-        let focused = || focused().filter(|screen| screen.is_lit());
+        let focused = || focused().filter(|screen| screen.is_part());
         let Some(screen) = wished.or_else(focused).or_else(|| self.screens.lit().first().copied()) else {
             info!(namespace, "a layer surface is closed: no display is lit");
             surface.send_close();

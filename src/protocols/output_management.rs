@@ -31,7 +31,8 @@ use tracing::{debug, info};
 use super::security_context::is_trusted;
 use crate::display::identity::Identity;
 use crate::display::mode::{Mode, ModeWish};
-use crate::display::plan::{candidates, Transform, Wish};
+use crate::display::modeline::{Blanking, Modeline};
+use crate::display::plan::{candidates, Position, Transform, Wish};
 use crate::display::screen::{smithay_transform, Screen};
 use crate::state::State;
 
@@ -91,6 +92,8 @@ pub struct Configuration {
 #[derive(Default)]
 pub struct Wanted {
     wish: Wish,
+    /// The mode need not be one of the list.
+    custom: bool,
     /// It was put where no layout reaches, for which the protocol has no error of its own.
     astray: bool,
 }
@@ -219,10 +222,12 @@ impl State {
         let now =
             connectors.filter(|connector| connector.connected && !connector.non_desktop).map(|connector| {
                 let screen = self.screens.get(&connector.name);
+                let mut modes = candidates(&connector.modes, None);
+                modes.extend(screen.and_then(|screen| screen.mode).filter(|mode| mode.modeline.is_some()));
                 let told = Told {
                     monitor: connector.monitor.clone(),
                     size: screen.map_or((0, 0), |screen| screen.monitor.size),
-                    modes: candidates(&connector.modes, None),
+                    modes,
                     lit: screen.and_then(lit),
                 };
                 (connector.name.clone(), told)
@@ -244,14 +249,29 @@ impl State {
     /// None where it can't be, whatever the kernel says.
     fn configured(&self, configuration: &Configuration) -> Option<BTreeMap<String, Wish>> {
         let heads = configuration.heads.lock().unwrap_or_else(PoisonError::into_inner);
-        let wish = |wanted: &Option<Arc<Mutex<Wanted>>>| match wanted {
+        let wish = |name: &str, wanted: &Option<Arc<Mutex<Wanted>>>| match wanted {
             Some(wanted) => {
                 let wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner);
-                (!wanted.astray).then(|| Wish { power: Some(true), ..wanted.wish.clone() })
+                let mut wish = Wish { power: Some(true), ..wanted.wish.clone() };
+                if wanted.custom {
+                    wish.mode = Some(self.custom_mode(name, wish.mode?)?);
+                }
+                (!wanted.astray).then_some(wish)
             }
             None => Some(Wish { power: Some(false), ..Wish::default() }),
         };
-        heads.iter().map(|(name, wanted)| Some((name.clone(), wish(wanted)?))).collect()
+        heads.iter().map(|(name, wanted)| Some((name.clone(), wish(name, wanted)?))).collect()
+    }
+
+    /// The mode of the monitor's list that a tool means, or else one by formula for flat panels.
+    fn custom_mode(&self, name: &str, wished: ModeWish) -> Option<ModeWish> {
+        let listed = self.screens.get(name).map(|screen| screen.modes.as_slice()).unwrap_or_default();
+        if listed.iter().any(|mode| wished.is_met_by(mode)) {
+            return Some(wished);
+        }
+        let blanking = if wished.width % 8 == 0 { Blanking::Reduced } else { Blanking::Reduced2 };
+        let refresh = wished.refresh.unwrap_or(60_000);
+        Modeline::cvt(wished.width, wished.height, refresh, blanking).map(ModeWish::from).ok()
     }
 
     /// Whether displays are as a configuration wants them.
@@ -262,7 +282,10 @@ impl State {
         }
         screen.is_some_and(|screen| {
             wish.mode.is_none_or(|mode| screen.mode.is_some_and(|given| mode.is_met_by(&given)))
-                && wish.position.is_none_or(|place| place == (screen.place.x, screen.place.y))
+                && wish
+                    .position
+                    .as_ref()
+                    .is_none_or(|place| *place == Position::At(screen.place.x, screen.place.y))
                 && wish.link.is_met_by(&screen.link)
         })
     }
@@ -437,7 +460,7 @@ impl Dispatch<ZwlrOutputConfigurationHeadV1, Arc<Mutex<Wanted>>> for State {
     ) {
         use zwlr_output_configuration_head_v1::{Error, Request};
         let mut wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        let Wanted { wish, astray } = &mut *wanted;
+        let Wanted { wish, custom, astray } = &mut *wanted;
         let set = match &request {
             Request::SetMode { .. } | Request::SetCustomMode { .. } => wish.mode.is_some(),
             Request::SetPosition { .. } => wish.position.is_some(),
@@ -452,8 +475,8 @@ impl Dispatch<ZwlrOutputConfigurationHeadV1, Arc<Mutex<Wanted>>> for State {
         match request {
             Request::SetMode { mode } => {
                 let Some(mode) = mode.data::<Mode>() else { return };
-                wish.mode =
-                    Some(ModeWish { width: mode.width, height: mode.height, refresh: Some(mode.refresh) });
+                let (width, height, refresh) = (mode.width, mode.height, Some(mode.refresh));
+                wish.mode = Some(ModeWish { width, height, refresh, modeline: mode.modeline });
             }
             Request::SetCustomMode { width, height, refresh } => {
                 let (Ok(width @ 1..), Ok(height @ 1..), Ok(refresh)) =
@@ -461,12 +484,13 @@ impl Dispatch<ZwlrOutputConfigurationHeadV1, Arc<Mutex<Wanted>>> for State {
                 else {
                     return object.post_error(Error::InvalidCustomMode, "no mode has such numbers");
                 };
-                wish.mode =
-                    Some(ModeWish { width, height, refresh: Some(refresh).filter(|refresh| *refresh > 0) });
+                let refresh = Some(refresh).filter(|refresh| *refresh > 0);
+                wish.mode = Some(ModeWish { width, height, refresh, modeline: None });
+                *custom = true;
             }
             Request::SetPosition { x, y } => {
                 *astray = i16::try_from(x).is_err() || i16::try_from(y).is_err();
-                wish.position = Some((x, y));
+                wish.position = Some(Position::At(x, y));
             }
             Request::SetTransform { transform: wanted } => {
                 match wanted.into_result().ok().and_then(transform) {
@@ -479,7 +503,7 @@ impl Dispatch<ZwlrOutputConfigurationHeadV1, Arc<Mutex<Wanted>>> for State {
                 _ => object.post_error(Error::InvalidScale, "a scale is from 0.25 to 8"),
             },
             Request::SetAdaptiveSync { state } => match state {
-                WEnum::Value(state) => wish.link.vrr = Some(state == AdaptiveSyncState::Enabled),
+                WEnum::Value(state) => wish.link.vrr = Some((state == AdaptiveSyncState::Enabled).into()),
                 WEnum::Unknown(_) => object.post_error(Error::InvalidAdaptiveSyncState, "no such state"),
             },
             _ => {}

@@ -8,12 +8,15 @@ use smithay::backend::renderer::element::solid::{SolidColorBuffer, SolidColorRen
 use smithay::backend::renderer::element::surface::{
     render_elements_from_surface_tree, WaylandSurfaceRenderElement,
 };
+use smithay::backend::renderer::element::utils::{
+    CropRenderElement, Relocate, RelocateRenderElement, RescaleRenderElement,
+};
 use smithay::backend::renderer::element::Kind;
 use smithay::backend::renderer::utils::{Buffer, CommitCounter};
 use smithay::backend::renderer::{Color32F, ImportAll, ImportMem, Renderer};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::render_elements;
-use smithay::utils::{Physical, Point, Rectangle};
+use smithay::utils::{Physical, Point, Rectangle, Size};
 use tracing::warn;
 
 use super::cursor::Picture;
@@ -66,6 +69,43 @@ pub struct Direct {
     pub commit: CommitCounter,
 }
 
+/// Another display's picture on a mirror: as large as its shape allows, in the middle.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct View {
+    /// The mirror's pixels for one of the picture's.
+    factor: f64,
+    /// Where the picture goes, in the mirror's pixels.
+    area: Rectangle<i32, Physical>,
+}
+
+/// An element on a mirror.
+pub type Mirrored<R> = CropRenderElement<RelocateRenderElement<RescaleRenderElement<Element<R>>>>;
+
+impl View {
+    /// Of a picture of so many pixels on a mirror of so many.
+    pub fn new(picture: Size<i32, Physical>, mirror: Size<i32, Physical>) -> Self {
+        let ratio = |mirror: i32, picture: i32| f64::from(mirror) / f64::from(picture.max(1));
+        let factor = ratio(mirror.w, picture.w).min(ratio(mirror.h, picture.h));
+        let size: Size<i32, Physical> = picture.to_f64().upscale(factor).to_i32_round();
+        let corner = ((mirror.w - size.w) / 2, (mirror.h - size.h) / 2);
+        Self { factor, area: Rectangle::new(corner.into(), size) }
+    }
+
+    pub fn of<R>(&self, elements: Vec<Element<R>>) -> Vec<Mirrored<R>>
+    where
+        R: Renderer + ImportAll + ImportMem,
+        R::TextureId: Clone + Send + 'static,
+    {
+        let mirrored = |element| {
+            let scaled = RescaleRenderElement::from_element(element, (0, 0).into(), self.factor);
+            let moved = RelocateRenderElement::from_element(scaled, self.area.loc, Relocate::Relative);
+            // What stands over the picture's edge does not show.
+            CropRenderElement::from_element(moved, 1.0, self.area)
+        };
+        elements.into_iter().filter_map(mirrored).collect()
+    }
+}
+
 /// A display's picture.
 pub struct Scene<'a> {
     pub scale: f64,
@@ -77,6 +117,8 @@ pub struct Scene<'a> {
     /// The cursor is drawn; false where a plane shows it.
     pub draws_cursor: bool,
     pub direct: Option<Direct>,
+    /// On a mirror: where the picture goes.
+    pub view: Option<View>,
 }
 
 impl Scene<'_> {
@@ -157,6 +199,25 @@ impl Scene<'_> {
         match made {
             Ok(element) => elements.push(Element::Memory(element)),
             Err(error) => warn!(%error, "a picture of our own can't be uploaded to the renderer"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirror_shows_all_of_the_picture() {
+        for (picture, mirror, factor, area) in [
+            ((1920, 1080), (1920, 1080), 1.0, (0, 0, 1920, 1080)),
+            ((1920, 1080), (1280, 1024), 2.0 / 3.0, (0, 152, 1280, 720)),
+            ((800, 600), (1920, 1080), 1.8, (240, 0, 1440, 1080)),
+        ] {
+            let view = View::new(picture.into(), mirror.into());
+            assert!((view.factor - factor).abs() < 1e-9);
+            let (x, y, width, height) = area;
+            assert_eq!(view.area, Rectangle::new((x, y).into(), (width, height).into()));
         }
     }
 }

@@ -6,8 +6,7 @@ use std::io;
 use smithay::reexports::pixman;
 use smithay::utils::{Physical, Rectangle};
 
-use crate::display::colour::{Conversion, Primaries};
-use crate::display::link::ColorSpace;
+use crate::display::colour::{Conversion, Look};
 use crate::gpu::buffer::Drawable;
 
 type Damage = Vec<Rectangle<i32, Physical>>;
@@ -15,9 +14,9 @@ type Damage = Vec<Rectangle<i32, Physical>>;
 /// Older buffers than this are converted whole.
 const FRAMES: usize = 4;
 
-/// A picture in sRGB on its way to a monitor of another colour space.
+/// A picture in sRGB on its way to a monitor that wants its colours otherwise.
 pub struct Canvas {
-    of: (ColorSpace, Option<Primaries>),
+    of: Look,
     conversion: Conversion,
     image: pixman::Image<'static, 'static>,
     /// What is in it is not the tracker's last frame: it has to be drawn whole.
@@ -28,16 +27,21 @@ pub struct Canvas {
 
 impl Canvas {
     /// None where pictures need no conversion.
-    pub fn new(of: (ColorSpace, Option<Primaries>), size: (u32, u32)) -> io::Result<Option<Self>> {
-        let Some(conversion) = Conversion::to(of.0, of.1.as_ref()) else { return Ok(None) };
+    pub fn new(of: Look, size: (u32, u32)) -> io::Result<Option<Self>> {
+        let Some(conversion) = Conversion::to(&of) else { return Ok(None) };
         let Drawable::Memory(image) = Drawable::memory(size)? else {
             return Err(io::ErrorKind::Unsupported.into());
         };
         Ok(Some(Self { of, conversion, image, stale: true, history: VecDeque::new() }))
     }
 
-    pub fn is_for(&self, of: (ColorSpace, Option<Primaries>)) -> bool {
-        self.of == of
+    pub fn is_for(&self, of: &Look) -> bool {
+        self.of == *of
+    }
+
+    /// Bits of a colour in the buffers that it fills.
+    pub fn bits(&self) -> u32 {
+        self.of.bits
     }
 
     /// The image, and the age of what is in it for the damage tracker.
@@ -98,6 +102,7 @@ fn pixels_mut<'a>(image: &'a mut pixman::Image<'static, 'static>) -> &'a mut [u8
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::display::link::ColorSpace;
 
     fn area(x: i32, y: i32, width: i32, height: i32) -> Rectangle<i32, Physical> {
         Rectangle::new((x, y).into(), (width, height).into())
@@ -111,7 +116,8 @@ mod tests {
 
     #[test]
     fn a_buffer_gets_what_it_missed() -> io::Result<()> {
-        let mut canvas = Canvas::new((ColorSpace::DisplayP3, None), (8, 8))?.expect("a conversion");
+        let mut canvas = Canvas::new(Look { space: ColorSpace::DisplayP3, ..Look::default() }, (8, 8))?
+            .expect("a conversion");
         assert_eq!(canvas.target().1, 0);
         assert_eq!(canvas.target().1, 1);
         pixels_mut(&mut canvas.image).fill(0xff);

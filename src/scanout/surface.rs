@@ -22,8 +22,7 @@ use super::clock::FrameClock;
 use super::planes::{CursorState, Imported};
 use super::redraw::Redraw;
 use super::swapchain::Swapchain;
-use crate::display::colour::Primaries;
-use crate::display::link::ColorSpace;
+use crate::display::colour::Look;
 use crate::gpu::buffer::Drawable;
 use crate::gpu::card::{Blob, Framebuffer};
 use crate::gpu::commit::{self, CursorPlane, Frame};
@@ -112,18 +111,26 @@ impl Scanout {
         self.swapchain.size()
     }
 
-    /// The colour space that the monitor is told, and its own primaries.
+    /// How the monitor wants its pictures from now on. Whether that is another way than before.
     ///
     /// # Errors
     /// Without memory for another picture.
-    pub fn show_as(&mut self, space: ColorSpace, native: Option<Primaries>) -> io::Result<()> {
-        let of = (space, native);
-        let fits = self.canvas.as_ref().map_or(space == ColorSpace::Srgb, |canvas| canvas.is_for(of));
-        if !fits {
-            self.canvas = Canvas::new(of, self.size())?;
-            self.forget();
+    pub fn show_as(&mut self, look: Look) -> io::Result<bool> {
+        let fits = self.canvas.as_ref().map_or(look == Look::default(), |canvas| canvas.is_for(&look));
+        if fits {
+            return Ok(false);
         }
-        Ok(())
+        let before = self.canvas.is_some();
+        self.canvas = Canvas::new(look, self.size())?;
+        // Buffers of another depth are others.
+        self.swapchain = Swapchain::new(self.size());
+        self.forget();
+        Ok(before || self.canvas.is_some())
+    }
+
+    /// Bits of a colour in its buffers.
+    fn bits(&self) -> u32 {
+        self.canvas.as_ref().map_or(8, Canvas::bits)
     }
 
     /// Someone else may have changed what the CRTC shows: draw and set everything anew.
@@ -143,7 +150,8 @@ impl Scanout {
     /// Draws the first frame, for the commit that sets the mode.
     pub fn first_frame(&mut self, gpu: &mut Gpu, scene: &Scene<'_>) -> io::Result<Arc<Framebuffer>> {
         self.forget_pictures();
-        let (slot, _) = self.swapchain.acquire(|size| gpu.drawable(size))?;
+        let bits = self.bits();
+        let (slot, _) = self.swapchain.acquire(|size| gpu.drawable(size, bits))?;
         let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
         let drawn = draw_on_gpu(&mut gpu.renderer, &mut self.canvas, drawable, &mut self.tracker, 0, scene)?;
         drawn.sync.wait().map_err(io::Error::other)?;
@@ -255,7 +263,8 @@ impl Scanout {
             // Asking counted as a frame of the tracker's.
             self.canvas.iter_mut().for_each(Canvas::forget);
         }
-        let (slot, age) = self.swapchain.acquire(|size| gpu.drawable(size))?;
+        let bits = self.bits();
+        let (slot, age) = self.swapchain.acquire(|size| gpu.drawable(size, bits))?;
         let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
         let drawn =
             draw_on_gpu(&mut gpu.renderer, &mut self.canvas, drawable, &mut self.tracker, age, scene)?;
@@ -404,6 +413,10 @@ where
     R: SmithayRenderer + ImportAll + ImportMem,
     R::TextureId: Texture + Clone + Send + 'static,
 {
+    if let Some(view) = scene.view {
+        let elements = scene.elements(renderer);
+        return tracker.damage_output(1, &view.of(elements)).map_or(true, |(damage, _)| damage.is_some());
+    }
     let elements = scene.elements(renderer);
     tracker.damage_output(1, &elements).map_or(true, |(damage, _)| damage.is_some())
 }
@@ -422,9 +435,11 @@ where
 {
     let elements = scene.elements(renderer);
     let mut framebuffer = renderer.bind(target).map_err(io::Error::other)?;
-    let result = tracker
-        .render_output(renderer, &mut framebuffer, age, &elements, BACKGROUND)
-        .map_err(|error| io::Error::other(error.to_string()))?;
+    let result = match scene.view {
+        Some(view) => tracker.render_output(renderer, &mut framebuffer, age, &view.of(elements), BACKGROUND),
+        None => tracker.render_output(renderer, &mut framebuffer, age, &elements, BACKGROUND),
+    };
+    let result = result.map_err(|error| io::Error::other(error.to_string()))?;
     Ok(Drawn { damage: result.damage.cloned(), sync: result.sync })
 }
 

@@ -67,6 +67,7 @@ impl State {
 
     /// What of the file is sound applies; where it is no TOML at all, the last good one stays.
     fn read_profile(&mut self) {
+        self.forget_profiles();
         let (wishes, problems) = profile::load(&self.profile.file);
         let prefix = self.profile.file.display().to_string();
         self.troubles.retire(|text| text.starts_with(&prefix));

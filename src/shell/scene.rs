@@ -13,7 +13,7 @@ use super::windows::Managed;
 use crate::display::screen::Screen;
 use crate::input::pointer::CursorImage;
 use crate::render::diagnostic::Facts;
-use crate::render::scene::{Cursor, Direct, Item, Scene, BACKDROP};
+use crate::render::scene::{Cursor, Direct, Item, Scene, View, BACKDROP};
 use crate::state::State;
 
 /// A surface tree and its place on the display, in logical pixels.
@@ -58,6 +58,10 @@ impl State {
     /// What is seen on a display, front to back.
     pub fn seen(&self, screen: &Screen) -> Seen {
         let mut seen = Seen::default();
+        if screen.mirror.is_some() {
+            // What it shows is seen on another.
+            return seen;
+        }
         if let Some(icon) = self.pointer.drag_icon.as_ref().filter(|icon| icon.alive()) {
             if self.screens.at(self.pointer.location).is_some_and(|under| under.name == screen.name) {
                 let location = screen.local(self.pointer.location).to_i32_round();
@@ -124,6 +128,11 @@ impl State {
         name: &str,
         draw: impl FnOnce(&mut Self, &mut Scene<'_>) -> T,
     ) -> Option<T> {
+        // A mirror shows another's picture.
+        let mirror = self.screens.get(name)?;
+        let source = mirror.mirror.clone();
+        let shown_on = mirror.output.current_transform().transform_size(mirror.output.current_mode()?.size);
+        let name = source.as_deref().unwrap_or(name);
         let cursor = self.cursor_on(name);
         let screen = self.screens.get(name)?;
         let seen = self.seen(screen);
@@ -178,9 +187,10 @@ impl State {
             scale,
             items,
             cursor,
-            cursor_plane_allowed: transform == Transform::Normal,
+            cursor_plane_allowed: transform == Transform::Normal && source.is_none(),
             draws_cursor: true,
-            direct,
+            direct: direct.filter(|_| source.is_none()),
+            view: source.as_ref().map(|_| View::new(pixels, shown_on)),
         };
         let result = draw(self, &mut scene);
         drop(scene);

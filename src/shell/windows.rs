@@ -117,7 +117,7 @@ impl State {
         let parent = || self.window_of(&managed.parent()?)?.home.clone();
         let focused = || {
             let name = self.shell.focused_display.clone()?;
-            self.screens.get(&name).filter(|screen| screen.is_lit()).map(|screen| screen.name.clone())
+            self.screens.get(&name).filter(|screen| screen.is_part()).map(|screen| screen.name.clone())
         };
         // Where an application of this name was when it went without being told to.
         let kept = || {
@@ -132,9 +132,12 @@ impl State {
     fn stand_in(&self, home: Option<&str>) -> Option<String> {
         let screen = home.and_then(|home| self.screens.get(home));
         match screen {
-            Some(screen) if screen.is_lit() => Some(screen.name.clone()),
+            Some(screen) if screen.is_part() => Some(screen.name.clone()),
             Some(screen) => self.screens.nearest(screen.place).map(|screen| screen.name.clone()),
-            None => self.screens.lit().first().map(|screen| screen.name.clone()),
+            None => {
+                let first = || self.screens.lit().first().map(|screen| screen.name.clone());
+                home.and_then(|home| self.stand_in_for(home)).or_else(first)
+            }
         }
     }
 
@@ -212,6 +215,7 @@ impl State {
             self.hide_window(&managed);
             self.shell.unmapped.push(Managed { shown_on: None, ..managed });
             self.focus_top();
+            self.check_fullscreen();
         }
     }
 
@@ -234,6 +238,7 @@ impl State {
         if let Some(surface) = surface {
             self.focus_window(&surface);
         }
+        self.check_fullscreen();
     }
 
     fn enter_display(&mut self, managed: &Managed) {
@@ -263,6 +268,7 @@ impl State {
                 self.queue_redraw(&name.clone());
             }
             self.focus_top();
+            self.check_fullscreen();
         }
     }
 
@@ -280,6 +286,7 @@ impl State {
             return;
         }
         self.place_window(&known);
+        self.check_fullscreen();
         // The protocol wants an answer even where nothing changed.
         toplevel.send_configure();
     }

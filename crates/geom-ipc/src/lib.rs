@@ -38,7 +38,7 @@ pub use model::{
     Status, Window,
 };
 pub use reply::{Answer, Error, ErrorKind, FromServer, Outcome, Reply, Welcome};
-pub use request::{DisplayChange, FromClient, Request, RequestError};
+pub use request::{DisplayChange, FromClient, Request, RequestError, Vrr, VrrWhile};
 pub use schema::schema;
 
 /// The newest version of the protocol that this crate speaks, and the oldest.

@@ -50,6 +50,9 @@ pub struct Display {
     /// While it is lit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
+    /// Its timing, where that is not of the monitor's list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modeline: Option<String>,
     /// The modes that it can be set to, best first.
     #[serde(default)]
     pub modes: Vec<Mode>,
@@ -64,18 +67,24 @@ pub struct Display {
     /// Who is plugged in, or was last, where it says so (EDID).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor: Option<Monitor>,
+    /// The port that it is at, the same after each start: a name as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
     /// What goes down the cable beside the mode, while it is lit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<Box<Link>>,
+    /// The display whose picture it shows instead of one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<String>,
     /// What of the wishes for it could not be honoured, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub complaints: Vec<String>,
 }
 
-/// What goes down the cable beside the mode.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// What goes down the cable beside the mode, and how the picture is coloured for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Link {
-    /// `srgb`, `display-p3`, `bt2020`, `bt2020-pq`, `bt2020-hlg` or `native`.
+    /// `srgb`, `display-p3`, `bt2020`, `bt2020-pq`, `bt2020-hlg`, `native`, or an ICC profile's file.
     pub color_space: String,
     /// Bits of a colour at most; none where the connector does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,7 +93,16 @@ pub struct Link {
     pub rgb_range: String,
     /// `none`, `graphics`, `photo`, `cinema` or `game`.
     pub content_type: String,
+    /// `none`, `full`, `center` or `aspect`: how a panel shows other modes than its own.
+    #[serde(default)]
+    pub scaling: String,
     pub vrr: bool,
+    /// The colour temperature of white in kelvin, where it is not the monitor's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub white_point: Option<u16>,
+    /// Of the light that it could give, where that is less than all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brightness: Option<f64>,
 }
 
 /// Who a monitor is. Its name, wherever a display is named, is `make model serial`.
@@ -95,6 +113,9 @@ pub struct Monitor {
     pub model: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
+    /// Its exact EDID, `edid:` and 16 digits: a name as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edid: Option<String>,
 }
 
 /// What a client speaks.

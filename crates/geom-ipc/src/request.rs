@@ -16,7 +16,8 @@ pub struct FromClient {
 /// What is wished of a display; what is left out stays as it is.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct DisplayChange {
-    /// `1920x1080` or `1920x1080@59.94`; `preferred` takes a wish back.
+    /// `1920x1080` or `1920x1080@59.94` of the display's list; `1920x1080@60 cvt` (or `cvt-rb`, `cvt-rb2`) by VESA's formula; a modeline;
+    /// `preferred` takes a wish back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
     /// Device pixels for one logical pixel, from 0.25 to 8.
@@ -28,6 +29,12 @@ pub struct DisplayChange {
     /// The top left corner in the layout's logical pixels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<(i32, i32)>,
+    /// `right-of`, `left-of`, `above` or `below` and a display's name; instead of `position`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<String>,
+    /// The display whose picture to show; empty for one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub power: Option<bool>,
     /// As [`crate::Link::color_space`].
@@ -42,9 +49,36 @@ pub struct DisplayChange {
     /// As [`crate::Link::content_type`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
+    /// As [`crate::Link::scaling`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<String>,
     /// Whether the refresh may vary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vrr: Option<bool>,
+    pub vrr: Option<Vrr>,
+    /// The colour temperature of white in kelvin, from 1000 to 10000; 6500 leaves it alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub white_point: Option<u16>,
+    /// Of the light that it could give, from 0.1 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brightness: Option<f64>,
+    /// Whether the configured night light is for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub night_light: Option<bool>,
+}
+
+/// When the refresh may vary: always, never, or `"fullscreen"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Vrr {
+    Always(bool),
+    While(VrrWhile),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum VrrWhile {
+    /// While a window has the whole display.
+    Fullscreen,
 }
 
 /// What a client can ask for.

@@ -21,6 +21,7 @@ fn modes() -> impl Strategy<Value = Vec<Mode>> {
             interlaced,
             preferred,
             index,
+            modeline: None,
         };
         numbered.map(mode).collect()
     })
@@ -41,6 +42,8 @@ fn machine() -> impl Strategy<Value = Vec<Gpu>> {
                         connected,
                         modes,
                         monitor: None,
+                        edid: None,
+                        port: None,
                         abilities: Abilities::default(),
                         non_desktop,
                     }
@@ -68,7 +71,7 @@ fn wishes() -> impl Strategy<Value = Wishes> {
     let displays =
         prop::collection::btree_map((1..9).prop_map(|number| format!("DP-{number}")), wish(), 0..4);
     let only = prop::collection::vec((1..9).prop_map(|number| format!("DP-{number}")), 0..2);
-    (displays, only).prop_map(|(displays, only)| Wishes { displays, only })
+    (displays, only).prop_map(|(displays, only)| Wishes { displays, only, ..Wishes::default() })
 }
 
 /// What the rest of the program remembers after a plan.
@@ -168,6 +171,8 @@ fn side_by_side_in_connector_order() {
         connected: true,
         modes: vec![Mode::new(1920, 1080, 60_000)],
         monitor: None,
+        edid: None,
+        port: None,
         abilities: Abilities::default(),
         non_desktop: false,
     };

@@ -1,0 +1,133 @@
+//! ICC profiles of monitors: which colours of theirs look like ours, and the calibration curves that go with them.
+//!
+//! Read by Little CMS, from bytes that a user chose. Source: ICC.1:2022; Apple's `vcgt` tag as Little CMS has it.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use lcms2::{
+    ColorSpaceSignature, Flags, Intent, PixelFormat, Profile, Tag, TagSignature, ToneCurveRef, Transform,
+};
+
+use super::tone::Curves;
+
+/// Grid points along each colour of the table: 3 bits of 8 are interpolated.
+pub const GRID: usize = 33;
+
+/// Larger files are no monitor's.
+const MOST: u64 = 16 << 20;
+
+/// A monitor's colours by its profile.
+#[derive(Debug, PartialEq)]
+pub struct Icc {
+    /// Its codes for sRGB's at the grid's points, red slowest; 0 to 1.
+    pub grid: Vec<[f32; 3]>,
+    pub curves: Option<Arc<Curves>>,
+}
+
+impl Icc {
+    /// Reads a monitor's profile.
+    ///
+    /// # Errors
+    /// In words: what the file is instead.
+    pub fn load(path: &Path) -> Result<Self, String> {
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(|error| error.to_string())?;
+        file.take(MOST + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+        if bytes.len() as u64 > MOST {
+            return Err(format!("it has more than {} MiB", MOST >> 20));
+        }
+        Self::parse(&bytes)
+    }
+
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let no = |what: &'static str| move |error: lcms2::Error| format!("{what}: {error}");
+        let profile = Profile::new_icc(bytes).map_err(no("it is no ICC profile"))?;
+        if profile.color_space() != ColorSpaceSignature::RgbData {
+            return Err("its colours are not red, green and blue: it is no monitor's".into());
+        }
+        let flags = Flags::NO_CACHE | Flags::HIGHRES_PRECALC | Flags::NO_OPTIMIZE;
+        let transform: Transform<[f32; 3], [f32; 3]> = Transform::new_flags(
+            &Profile::new_srgb(),
+            PixelFormat::RGB_FLT,
+            &profile,
+            PixelFormat::RGB_FLT,
+            Intent::RelativeColorimetric,
+            flags,
+        )
+        .map_err(no("it has no way from other colours to its own"))?;
+        let steps = || (0..GRID).map(|step| step as f32 / (GRID - 1) as f32);
+        let points: Vec<[f32; 3]> = steps()
+            .flat_map(|red| steps().flat_map(move |green| steps().map(move |blue| [red, green, blue])))
+            .collect();
+        let mut grid = vec![[0.0; 3]; points.len()];
+        transform.transform_pixels(&points, &mut grid);
+        for colour in grid.iter_mut().flatten() {
+            *colour = if colour.is_finite() { colour.clamp(0.0, 1.0) } else { 0.0 };
+        }
+        let curves = match profile.read_tag(TagSignature::VcgtTag) {
+            Tag::VcgtCurves(curves) => Some(Arc::new(Curves(curves.map(sampled)))),
+            _ => None,
+        };
+        Ok(Self { grid, curves })
+    }
+}
+
+fn sampled(curve: &ToneCurveRef) -> Vec<f64> {
+    const STEPS: usize = 256;
+    let at = |step: usize| f64::from(curve.eval(step as f32 / (STEPS - 1) as f32));
+    (0..STEPS).map(at).map(|value| if value.is_finite() { value.clamp(0.0, 1.0) } else { 0.0 }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn srgb() -> Vec<u8> {
+        Profile::new_srgb().icc().unwrap_or_default()
+    }
+
+    #[test]
+    fn its_own_space_is_left_alone() -> Result<(), String> {
+        let icc = Icc::parse(&srgb())?;
+        let point = |red: usize, green: usize, blue: usize| icc.grid[(red * GRID + green) * GRID + blue];
+        for (red, green, blue) in [(0, 0, 0), (32, 32, 32), (32, 0, 0), (7, 19, 30)] {
+            let own = [red, green, blue].map(|step| step as f32 / 32.0);
+            for (got, own) in point(red, green, blue).into_iter().zip(own) {
+                assert!((got - own).abs() < 0.002, "{got} {own}");
+            }
+        }
+        assert_eq!(icc.curves, None);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_monitor_s_says_so() {
+        assert!(Icc::parse(b"not a profile").is_err_and(|why| why.contains("no ICC profile")));
+        let lab = Profile::new_lab4_context(
+            lcms2::GlobalContext::new(),
+            lcms2::white_point_from_temp(5000.0).as_ref().expect("a white"),
+        );
+        let lab = lab.and_then(|profile| profile.icc()).unwrap_or_default();
+        assert!(Icc::parse(&lab).is_err_and(|why| why.contains("no monitor's")));
+        assert!(Icc::load(Path::new("/nonexistent.icc")).is_err());
+        assert!(Icc::load(Path::new("/dev/zero")).is_err_and(|why| why.contains("16 MiB")));
+    }
+
+    proptest! {
+        /// Cut off or with bytes changed: words, or a table within bounds.
+        #[test]
+        fn hostile_bytes(cut in 0usize..4000, flips in prop::collection::vec((0usize..4000, any::<u8>()), 0..8)) {
+            let mut bytes = srgb();
+            flips.into_iter().for_each(|(at, byte)| if let Some(old) = bytes.get_mut(at) { *old = byte });
+            bytes.truncate(cut);
+            if let Ok(icc) = Icc::parse(&bytes) {
+                prop_assert!(icc.grid.iter().flatten().all(|colour| (0.0..=1.0).contains(colour)));
+            }
+        }
+    }
+}

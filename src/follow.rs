@@ -1,0 +1,105 @@
+//! Monitors that come back at another connector: place, windows, losses and changes by hand go with them.
+
+use std::collections::BTreeMap;
+
+use tracing::info;
+
+use crate::display::identity::Identity;
+use crate::display::lifecycle::Event as LifeEvent;
+use crate::display::moves::moves;
+use crate::display::plan::{Place, Wish};
+use crate::road::retire;
+use crate::scanout::surface::Scanout;
+use crate::state::State;
+
+/// What is remembered of a monitor that is away while its connector is another's.
+#[derive(Debug, Clone)]
+pub struct Memory {
+    /// Where it was last.
+    pub connector: String,
+    pub place: Place,
+    losses: u32,
+    change: Option<Wish>,
+}
+
+/// What stands for a monitor where a display's name would: its windows wait for it, not for its connector.
+pub fn waiting_name(monitor: &Identity) -> String {
+    monitor.to_string()
+}
+
+impl State {
+    /// Brings what is remembered to where monitors are now. Scanouts of displays that lost theirs are kept in `retired`.
+    pub fn follow_monitors(&mut self, retired: &mut Vec<Scanout>) {
+        let seen = self
+            .screens
+            .iter()
+            .filter_map(|screen| Some((screen.name.clone(), screen.monitor.identity.clone()?)));
+        let seen: BTreeMap<String, Identity> = seen.collect();
+        let present: BTreeMap<String, Option<Identity>> = self
+            .backend
+            .present()
+            .into_iter()
+            .flat_map(|gpu| gpu.connectors)
+            .filter(|connector| connector.connected)
+            .map(|connector| (connector.name, connector.monitor))
+            .collect();
+        let moves = moves(&seen, &present);
+        for (connector, monitor) in moves.leave {
+            self.leave_connector(&connector, monitor, retired);
+        }
+        for (connector, monitor) in moves.arrive {
+            if let Some(memory) = self.away.remove(&monitor) {
+                self.arrive_at(&connector, &monitor, memory);
+            }
+        }
+    }
+
+    fn leave_connector(&mut self, connector: &str, monitor: Identity, retired: &mut Vec<Scanout>) {
+        let Some(screen) = self.screens.get_mut(connector) else { return };
+        let scanout = screen.scanout.take();
+        retire(&mut self.timers, scanout, retired);
+        self.live(connector, LifeEvent::Gone);
+        let change = self.overrides.remove(connector);
+        let Some(screen) = self.screens.get_mut(connector) else { return };
+        let nowhere = Place { x: 0, y: 0, width: 0, height: 0 };
+        let place = std::mem::replace(&mut screen.place, nowhere);
+        let losses = std::mem::take(&mut screen.losses);
+        screen.monitor.identity = None;
+        screen.monitor.edid = None;
+        let memory = Memory { connector: connector.to_owned(), place, losses, change };
+        self.rename_homes(connector, &waiting_name(&monitor));
+        self.away.insert(monitor, memory);
+    }
+
+    fn arrive_at(&mut self, connector: &str, monitor: &Identity, memory: Memory) {
+        info!(%monitor, from = memory.connector, to = connector, losses = memory.losses, "monitor came back elsewhere");
+        let screen = self.screens.entry(connector);
+        screen.place = memory.place;
+        screen.losses = memory.losses;
+        self.overrides.extend(memory.change.map(|change| (connector.to_owned(), change)));
+        self.rename_homes(&waiting_name(monitor), connector);
+    }
+
+    /// Windows, and applications that are to come back, wait for another name from now on.
+    fn rename_homes(&mut self, from: &str, to: &str) {
+        let windows = self.shell.windows.iter_mut().chain(&mut self.shell.unmapped);
+        let homes = windows.filter_map(|managed| managed.home.as_mut());
+        let homes = homes.chain(self.clients.places.values_mut());
+        homes.filter(|home| *home == from).for_each(|home| to.clone_into(home));
+    }
+
+    /// Where displays stood that are known, for the plan: dark ones keep their places, also where another has their connector.
+    pub fn known_places(&self) -> BTreeMap<String, Place> {
+        let mut places = self.screens.places();
+        let away = self.away.iter().filter(|(_, memory)| memory.place.width > 0);
+        places.extend(away.map(|(monitor, memory)| (waiting_name(monitor), memory.place)));
+        places
+    }
+
+    /// Where windows of a monitor that is away show meanwhile: its connector's other monitor, or its neighbour.
+    pub fn stand_in_for(&self, name: &str) -> Option<String> {
+        let (_, memory) = self.away.iter().find(|(monitor, _)| waiting_name(monitor) == name)?;
+        let port = self.screens.get(&memory.connector).filter(|screen| screen.is_part());
+        port.or_else(|| self.screens.nearest(memory.place)).map(|screen| screen.name.clone())
+    }
+}
