@@ -97,7 +97,7 @@ fn only_a_named_monitor_is_driven() -> Result<()> {
     world.finish()
 }
 
-/// The cables change places: what is wished for a monitor goes with it.
+/// The cables change places: what is wished for a monitor goes with it, and so do its windows, its place and its losses.
 #[test]
 fn wishes_go_with_the_monitor() -> Result<()> {
     let bench = Bench::new(&[GpuSpec::new("gpu0", 2)])?;
@@ -115,14 +115,19 @@ fn wishes_go_with_the_monitor() -> Result<()> {
     for connector in [0, 1] {
         world.machine.plug("gpu0", connector)?;
     }
-    world.until_picture("Virtual-2", "the other monitor's mode", |picture| {
-        (picture.width, picture.height) == (1366, 768)
+    world.until_picture("Virtual-2", "the window in the other monitor's mode", |picture| {
+        (picture.width, picture.height) == (1366, 768) && picture.share(|pixel| pixel == RED) > 0.97
     })?;
-    world.until_shows("Virtual-1", RED)?;
+    world.until_logged("monitor came back elsewhere")?;
     let moved = display(&world, "moved", "Virtual-2")?;
     ensure!(moved["monitor"]["make"] == "AOC" && moved["scale"] == 2.0, "{moved:#}");
+    ensure!(moved["place"]["x"] == 0 && moved["losses"] == 1, "{moved:#}");
     let other = display(&world, "other", "Virtual-1")?;
     ensure!(other["monitor"]["make"] == "GSM" && other["scale"] == 1.0, "{other:#}");
+    ensure!(other["place"]["x"] == 683 && other["losses"] == 1, "{other:#}");
+    let windows: serde_json::Value =
+        serde_json::from_str(&succeeds(&world, "windows", &["windows", "--json"])?)?;
+    ensure!(windows[0]["home"] == "Virtual-2" && windows[0]["display"] == "Virtual-2", "{windows:#}");
     world.finish()
 }
 
@@ -141,7 +146,15 @@ fn an_exchanged_monitor_is_another() -> Result<()> {
     world.until_picture("Virtual-1", "the window in the new monitor's mode", |picture| {
         (picture.width, picture.height) == (1280, 1024) && picture.share(|pixel| pixel == RED) > 0.97
     })?;
-    let display = display(&world, "display", "Virtual-1")?;
-    ensure!(display["monitor"]["make"] == "GSM" && display["losses"] == 1, "{display:#}");
+    let new = display(&world, "display", "Virtual-1")?;
+    ensure!(new["monitor"]["make"] == "GSM" && new["losses"] == 0, "{new:#}");
+    // The window was only lent: it goes where the old monitor comes back.
+    world.machine.set_monitor(&world.gpus[0], 1, &edid(AOC)?)?;
+    world.machine.plug("gpu0", 1)?;
+    world.until_picture("Virtual-2", "the window on its own monitor", |picture| {
+        (picture.width, picture.height) == (1366, 768) && picture.share(|pixel| pixel == RED) > 0.97
+    })?;
+    let old = display(&world, "again", "Virtual-2")?;
+    ensure!(old["losses"] == 1, "{old:#}");
     world.finish()
 }

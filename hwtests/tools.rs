@@ -48,8 +48,22 @@ fn wlr_randr_sees_and_changes_displays() -> Result<()> {
     let (ending, text) = tool(&world, "all-off", &["wlr-randr", "--output", "Virtual-2", "--off"])?;
     ensure!(ending != Some(Ending::Exited(0)), "everything went off: {text}");
     let (ending, text) =
-        tool(&world, "no-mode", &["wlr-randr", "--output", "Virtual-2", "--custom-mode", "333x222"])?;
-    ensure!(ending != Some(Ending::Exited(0)), "a mode that is not there: {text}");
+        tool(&world, "no-mode", &["wlr-randr", "--output", "Virtual-2", "--custom-mode", "9000x9000"])?;
+    ensure!(ending != Some(Ending::Exited(0)), "a mode that the kernel can't have: {text}");
+    world.until_shows("Virtual-2", GREEN)?;
+    // A size that is in no list is had by formula.
+    let (ending, text) =
+        tool(&world, "custom", &["wlr-randr", "--output", "Virtual-2", "--custom-mode", "700x500@50"])?;
+    ensure!(ending == Some(Ending::Exited(0)), "{ending:?}: {text}");
+    world.until_picture("Virtual-2", "a mode by formula", |picture| {
+        (picture.width, picture.height) == (700, 500)
+    })?;
+    let shown = display(&world, "custom-shown", "Virtual-2")?;
+    ensure!(
+        shown["modeline"].is_string()
+            && shown["mode"]["refresh"].as_u64().is_some_and(|hz| hz.abs_diff(50_000) < 200),
+        "{shown:#}"
+    );
     world.until_shows("Virtual-2", GREEN)?;
     let (ending, text) = tool(&world, "on", &["wlr-randr", "--output", "Virtual-1", "--on"])?;
     ensure!(ending == Some(Ending::Exited(0)), "{ending:?}: {text}");

@@ -335,6 +335,7 @@ impl State {
         let changed = screen.life != before;
         if gone {
             screen.losses += 1;
+            screen.port_losses += 1;
             info!(display = name, losses = screen.losses, "monitor gone; its windows wait");
         }
         if changed {
@@ -467,7 +468,10 @@ impl State {
             if screens().any(Screen::is_lit) {
                 continue;
             }
-            let losses = screens().map(|screen| screen.losses).max().unwrap_or(0);
+            // Who names a connector means whatever monitor is there.
+            let losses =
+                |screen: &Screen| if screen.name == name { screen.port_losses } else { screen.losses };
+            let losses = screens().map(losses).max().unwrap_or(0);
             if losses > 0 && connect_type.is_final(losses) {
                 info!(display = name, losses, ?connect_type, "the display's loss is final");
                 self.leave();

@@ -128,9 +128,10 @@ fn names(displays: &[Display]) -> BTreeMap<String, String> {
     let edid = |display: &Display| display.monitor.as_ref()?.edid.clone();
     let port = |display: &Display| display.port.clone();
     // The first that is the display's alone: who the monitor is, its exact EDID, its port.
-    let ladder: [&dyn Fn(&Display) -> Option<String>; 3] = [&identity, &edid, &port];
+    type Rung<'a> = &'a dyn Fn(&Display) -> Option<String>;
+    let ladder: [Rung<'_>; 3] = [&identity, &edid, &port];
     let name = |display: &Display| {
-        let alone = |rung: &&dyn Fn(&Display) -> Option<String>| {
+        let alone = |rung: &Rung<'_>| {
             let own = rung(display)?;
             let same = displays.iter().filter(|other| rung(other).as_ref() == Some(&own)).count();
             (same == 1).then_some(own)
@@ -351,12 +352,12 @@ mod tests {
             transform: "90".into(),
             losses: 0,
             focused: false,
-            monitor: Some(Monitor {
+            monitor: Some(Box::new(Monitor {
                 make: "GSM".into(),
                 model: model.into(),
                 serial: Some("1".into()),
                 edid: None,
-            }),
+            })),
             port: Some(format!("pci-0000:00:02.0/{name}")),
             mirror: None,
             modeline: None,

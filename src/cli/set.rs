@@ -110,7 +110,7 @@ pub fn run(set: Set) -> Result<(), Error> {
         Ok(path) if path.is_file() => path.display().to_string(),
         _ => name,
     };
-    let change = DisplayChange {
+    let change = Box::new(DisplayChange {
         mode: set.mode,
         scale: set.scale,
         transform: set.transform,
@@ -127,7 +127,7 @@ pub fn run(set: Set) -> Result<(), Error> {
         white_point: set.white_point,
         brightness: set.brightness,
         night_light: set.night_light,
-    };
+    });
     let asks = change.mode.is_some() && io::stdin().is_terminal();
     let within = set.confirm.or(asks.then_some(15));
     let display = set.display.clone();

@@ -70,11 +70,13 @@ impl State {
             transform: name.to_owned(),
             losses: screen.losses,
             focused: self.shell.focused_display.as_deref() == Some(&screen.name),
-            monitor: screen.monitor.identity.as_ref().map(|known| Monitor {
-                make: known.make.clone(),
-                model: known.model.clone(),
-                serial: known.serial.clone(),
-                edid: screen.monitor.edid.clone(),
+            monitor: screen.monitor.identity.as_ref().map(|known| {
+                Box::new(Monitor {
+                    make: known.make.clone(),
+                    model: known.model.clone(),
+                    serial: known.serial.clone(),
+                    edid: screen.monitor.edid.clone(),
+                })
             }),
             port: self.ports.get(&screen.name).cloned(),
             link: lit.then(|| Box::new(link(screen))),

@@ -40,7 +40,7 @@ impl State {
             Request::Windows => Ok(Answer::Windows(self.report_windows())),
             Request::Status => Ok(Answer::Status(Box::new(self.report_status()))),
             Request::SetDisplay { display, change, confirm_within } => {
-                self.set_display(&display, change, confirm_within)
+                self.set_display(&display, *change, confirm_within)
             }
             Request::ConfirmDisplay { display, keep } => {
                 self.display_named(&display).and_then(|name| match self.confirm(&name, keep) {

@@ -293,14 +293,14 @@ fn between(grid: &[[u16; 3]], codes: [u8; 3]) -> [u32; 3] {
     let place = |code: u8| {
         let at = u32::from(code) * CELLS;
         let cell = (at / 255).min(CELLS - 1);
-        (cell as usize, at - cell as u32 * 255)
+        (cell as usize, at - cell * 255)
     };
     let [red, green, blue] = codes.map(place);
     let strides = [GRID * GRID, GRID, 1];
     let base = red.0 * strides[0] + green.0 * strides[1] + blue.0;
     // From the cell's first corner to its last, along the largest part first.
     let mut parts = [(red.1, strides[0]), (green.1, strides[1]), (blue.1, strides[2])];
-    parts.sort_unstable_by(|one, other| other.0.cmp(&one.0));
+    parts.sort_unstable_by_key(|(part, _)| std::cmp::Reverse(*part));
     let point = |index: usize| grid.get(index).copied().unwrap_or_default();
     let mut corner = base;
     let mut weight = 255 - parts[0].0;

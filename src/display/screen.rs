@@ -29,6 +29,8 @@ pub struct Screen {
     pub monitor: Monitor,
     /// How often its monitor was lost.
     pub losses: u32,
+    /// How often a monitor was lost at its connector, whichever.
+    pub port_losses: u32,
     pub place: Place,
     pub mode: Option<Mode>,
     pub link: Link,
@@ -88,6 +90,7 @@ impl Screen {
             life: Life::default(),
             monitor: Monitor::default(),
             losses: 0,
+            port_losses: 0,
             place: Place { x: 0, y: 0, width: 0, height: 0 },
             mode: None,
             link: Link::default(),

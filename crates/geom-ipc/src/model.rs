@@ -66,7 +66,7 @@ pub struct Display {
     pub focused: bool,
     /// Who is plugged in, or was last, where it says so (EDID).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub monitor: Option<Monitor>,
+    pub monitor: Option<Box<Monitor>>,
     /// The port that it is at, the same after each start: a name as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<String>,

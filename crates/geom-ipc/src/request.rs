@@ -110,7 +110,7 @@ pub enum Request {
     SetDisplay {
         display: String,
         #[serde(flatten)]
-        change: DisplayChange,
+        change: Box<DisplayChange>,
         /// Taken back after so many seconds, from 1 to 600, unless `confirm_display` comes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         confirm_within: Option<u32>,
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn what_is_left_out_stays() {
         let line = br#"{"id":3,"request":"set_display","display":"HDMI-A-1","scale":2}"#;
-        let change = DisplayChange { scale: Some(2.0), ..DisplayChange::default() };
+        let change = Box::new(DisplayChange { scale: Some(2.0), ..DisplayChange::default() });
         let request = Request::SetDisplay { display: "HDMI-A-1".into(), change, confirm_within: None };
         assert_eq!(FromClient::parse(line), Ok(FromClient { id: 3, request }));
     }
