@@ -15,6 +15,9 @@ const PROPERTIES: &str = "/run/bin/geom-lab-properties";
 /// A television of 1920x1080 that takes BT.2020 as PQ and HLG.
 pub const HDR: &str = "PHL01EA";
 
+/// A monitor of 48 to 144 Hz.
+pub const VARYING: &str = "AOC2402";
+
 /// Values by object and property: `connector 37 Colorspace`.
 pub fn properties(machine: &Machine, log: &str, set: &[&str]) -> Result<BTreeMap<String, String>> {
     let mut argv = vec![PROPERTIES];
@@ -47,13 +50,16 @@ pub fn expect(machine: &Machine, log: &str, expected: &[(&str, &str)]) -> Result
     Ok(())
 }
 
-const PLAIN: [(&str, &str); 6] = [
+const PLAIN: [(&str, &str); 9] = [
     ("Colorspace", "Default"),
     ("HDR_OUTPUT_METADATA", "0"),
     ("Broadcast RGB", "Automatic"),
     ("content type", "No Data"),
     ("GAMMA_LUT", "0"),
+    ("DEGAMMA_LUT", "0"),
+    ("CTM", "0"),
     ("VRR_ENABLED", "0"),
+    ("scaling mode", "None"),
 ];
 
 /// What a display server may leave behind.
@@ -66,6 +72,8 @@ fn leftovers() -> Vec<String> {
         "content type=Game".into(),
         "max bpc=16".into(),
         "GAMMA_LUT=@negative".into(),
+        "DEGAMMA_LUT=@negative".into(),
+        "scaling mode=Center".into(),
     ]
 }
 
@@ -97,18 +105,20 @@ fn another_program_s_colours_end_with_it() -> Result<()> {
     world.finish()
 }
 
-const SET: [(&str, &str); 5] = [
+const SET: [(&str, &str); 7] = [
     ("Colorspace", "BT2020_RGB"),
     ("Broadcast RGB", "Full"),
     ("content type", "Graphics"),
     ("max bpc", "12"),
     ("GAMMA_LUT", "0"),
+    ("DEGAMMA_LUT", "0"),
+    ("scaling mode", "Full aspect"),
 ];
 
 /// Start, another VT and back, hotplug and exit.
 #[test]
 fn colours_come_and_go_with_us() -> Result<()> {
-    let config = "[displays.Virtual-1]\ncolor_space = \"bt2020-pq\"\nbit_depth = 12\nrgb_range = \"full\"\ncontent_type = \"graphics\"\n";
+    let config = "[displays.Virtual-1]\ncolor_space = \"bt2020-pq\"\nbit_depth = 12\nrgb_range = \"full\"\ncontent_type = \"graphics\"\nscaling = \"aspect\"\n";
     let world = bench(1, &[HDR])?.start(config, &[])?;
     world.until_logged("mode set")?;
     expect(&world.machine, "start", &SET)?;
@@ -165,6 +175,7 @@ fn what_the_kernel_refuses_gives_way() -> Result<()> {
         ("2", "--color-space", "bt2020-pq", "color_space bt2020-pq, using srgb"),
         ("8", "--rgb-range", "limited", "rgb_range"),
         ("16", "--content-type", "game", "content_type"),
+        ("32", "--scaling", "full", "scaling"),
         ("4", "--bit-depth", "10", "10 bits of a colour, using 8"),
     ] {
         refuse(bit)?;
@@ -174,6 +185,12 @@ fn what_the_kernel_refuses_gives_way() -> Result<()> {
         refuse("0")?;
         ensure!(link(&format!("after-{bit}"))? == before, "{option}");
     }
+    // A mode that the kernel refuses whatever else is asked for.
+    world.machine.write(&format!("{debug}/lab_refuse_size"), &(1280 << 16 | 720).to_string())?;
+    let (ending, text) = command(&world, "set-size", &["set", "Virtual-1", "--mode", "1280x720"])?;
+    ensure!(ending == Some(Ending::Exited(1)), "{ending:?}: {text}");
+    world.until_shows("Virtual-1", RED)?;
+    world.machine.write(&format!("{debug}/lab_refuse_size"), "0")?;
     // 1080p at 60 Hz takes 148.5 MHz at 8 bits of a colour: 12 are too many, 10 fit.
     world.machine.write(&format!("{debug}/lab_max_khz"), "190000")?;
     let wish = "[displays.Virtual-1]\nmode = \"1920x1080@60\"\nbit_depth = 12\n";
@@ -190,7 +207,7 @@ const RED_IN_BT2020: [u8; 3] = [208, 74, 35];
 
 #[test]
 fn pictures_are_converted_for_the_monitor() -> Result<()> {
-    let world = bench(1, &[HDR])?.start("", &[])?;
+    let world = bench(1, &[HDR])?.start("hardware_color = false\n", &[])?;
     let client = world.client("red", &["--fullscreen", "Virtual-1", "--animate", "small"])?;
     world.until_shows("Virtual-1", RED)?;
     succeeds(&world, "wide", &["set", "Virtual-1", "--color-space", "bt2020"])?;
@@ -213,5 +230,97 @@ fn pictures_are_converted_for_the_monitor() -> Result<()> {
     succeeds(&world, "back", &["set", "Virtual-1", "--color-space", "srgb"])?;
     world.until_shows("Virtual-1", RED)?;
     world.machine.signal(&client, 15)?;
+    world.finish()
+}
+
+/// 16-bit entries of four, as the kernel has them of a table.
+fn table(hex: &str) -> Result<Vec<[f64; 3]>> {
+    let bytes: Vec<u8> = (0..hex.len() / 2)
+        .map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16))
+        .collect::<std::result::Result<_, _>>()?;
+    let words: Vec<f64> =
+        bytes.chunks(2).map(|word| f64::from(u16::from_le_bytes([word[0], word[1]])) / 65_535.0).collect();
+    Ok(words.chunks(4).map(|entry| [entry[0], entry[1], entry[2]]).collect())
+}
+
+fn look_up(table: &[[f64; 3]], colour: usize, place: f64) -> f64 {
+    let place = place.clamp(0.0, 1.0) * (table.len() - 1) as f64;
+    let below = place.floor() as usize;
+    let next = (below + 1).min(table.len() - 1);
+    table[below][colour] + (table[next][colour] - table[below][colour]) * place.fract()
+}
+
+/// What the CRTC makes of a colour by the tables that the kernel has.
+fn through_hardware(all: &BTreeMap<String, String>, rgb: [u8; 3]) -> Result<[u8; 3]> {
+    let blob = |name: &str| values(all, name).first().map(|text| (*text).to_owned()).context("no property");
+    let (degamma, gamma) = (table(&blob("DEGAMMA_LUT")?)?, table(&blob("GAMMA_LUT")?)?);
+    let ctm = blob("CTM")?;
+    let cells = (0..9).map(|cell| {
+        let bytes = u64::from_str_radix(&ctm[16 * cell..16 * cell + 16], 16)?.swap_bytes();
+        let magnitude = (bytes & !(1 << 63)) as f64 / 4_294_967_296.0;
+        Ok(if bytes >> 63 == 1 { -magnitude } else { magnitude })
+    });
+    let cells: Vec<f64> = cells.collect::<Result<_>>()?;
+    let light: Vec<f64> =
+        (0..3).map(|colour| look_up(&degamma, colour, f64::from(rgb[colour]) / 255.0)).collect();
+    let mixed = |row: usize| (0..3).map(|column| cells[3 * row + column] * light[column]).sum::<f64>();
+    Ok(std::array::from_fn(|row| (look_up(&gamma, row, mixed(row)) * 255.0).round() as u8))
+}
+
+/// On hardware that can, nothing is converted by us: buffers are as programs made them, and the CRTC does the rest.
+#[test]
+fn hardware_converts_where_it_can() -> Result<()> {
+    let world = bench(1, &[HDR])?.start("", &[])?;
+    world.client("red", &["--fullscreen", "Virtual-1", "--animate", "small"])?;
+    world.until_shows("Virtual-1", RED)?;
+    expect(&world.machine, "before", &PLAIN)?;
+    succeeds(&world, "wide", &["set", "Virtual-1", "--color-space", "bt2020"])?;
+    world.until_shows("Virtual-1", RED)?;
+    let all = properties(&world.machine, "wide-set", &[])?;
+    ensure!(values(&all, "Colorspace") == ["BT2020_RGB"], "{:?}", values(&all, "Colorspace"));
+    let shown = through_hardware(&all, RED)?;
+    ensure!(shown.iter().zip(RED_IN_BT2020).all(|(one, other)| one.abs_diff(other) <= 1), "{shown:?}");
+    ensure!(through_hardware(&all, [255; 3])? == [255; 3]);
+
+    // Half the light, in the same tables; sRGB has the last of them alone.
+    succeeds(&world, "dim", &["set", "Virtual-1", "--brightness", "0.5"])?;
+    world.machine.until("half the light", |machine| {
+        let all = properties(machine, "dim-set", &[])?;
+        Ok(through_hardware(&all, [255; 3])? == [188; 3])
+    })?;
+    succeeds(&world, "back", &["set", "Virtual-1", "--color-space", "srgb"])?;
+    world.machine.until("a gamma table alone", |machine| {
+        let all = properties(machine, "srgb-set", &[])?;
+        let gamma = values(&all, "GAMMA_LUT").first().map(|text| table(text)).context("none")??;
+        Ok(values(&all, "CTM") == ["0"] && gamma.last().is_some_and(|last| (last[0] - 0.735).abs() < 0.001))
+    })?;
+    succeeds(&world, "warm", &["set", "Virtual-1", "--brightness", "1", "--white-point", "3400"])?;
+    world.machine.until("a warm white", |machine| {
+        let all = properties(machine, "warm-set", &[])?;
+        let gamma = values(&all, "GAMMA_LUT").first().map(|text| table(text)).context("none")??;
+        Ok(gamma.last().is_some_and(|white| white[0] == 1.0 && white[2] < 0.7))
+    })?;
+    let link = display(&world, "told", "Virtual-1")?["link"].clone();
+    ensure!(link["white_point"] == 3400, "{link:#}");
+    world.end()?;
+    expect(&world.machine, "exit", &PLAIN)
+}
+
+/// A refresh that varies while a window has the display for itself.
+#[test]
+fn vrr_comes_and_goes_with_the_window() -> Result<()> {
+    let world = bench(1, &[VARYING])?
+        .start("[displays.\"*\"]\nmode = \"1920x1080@60\"\nvrr = \"fullscreen\"\n", &[])?;
+    world.until_logged("mode set")?;
+    expect(&world.machine, "before", &[("vrr_capable", "1"), ("VRR_ENABLED", "0")])?;
+    let red = world.client("red", &["--fullscreen", "Virtual-1"])?;
+    world.until_shows("Virtual-1", RED)?;
+    world.machine.until("a varying refresh", |machine| {
+        Ok(expect(machine, "window", &[("VRR_ENABLED", "1")]).is_ok())
+    })?;
+    world.machine.signal(&red, 15)?;
+    world
+        .machine
+        .until("a steady one", |machine| Ok(expect(machine, "no-window", &[("VRR_ENABLED", "0")]).is_ok()))?;
     world.finish()
 }

@@ -3,6 +3,7 @@
 mod bad_input;
 mod colour;
 mod connections;
+mod desk;
 mod edid;
 mod hotplug;
 mod identity;

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use tracing::info;
 
-use crate::display::identity::Identity;
 use crate::display::lifecycle::Event as LifeEvent;
-use crate::display::moves::moves;
-use crate::display::plan::{Place, Wish};
+use crate::display::moves::{moves, who, At, Who};
+use crate::display::plan::{Connector, Place, Wish};
 use crate::road::retire;
 use crate::scanout::surface::Scanout;
 use crate::state::State;
@@ -22,27 +21,21 @@ pub struct Memory {
     change: Option<Wish>,
 }
 
-/// What stands for a monitor where a display's name would: its windows wait for it, not for its connector.
-pub fn waiting_name(monitor: &Identity) -> String {
-    monitor.to_string()
-}
-
 impl State {
     /// Brings what is remembered to where monitors are now. Scanouts of displays that lost theirs are kept in `retired`.
     pub fn follow_monitors(&mut self, retired: &mut Vec<Scanout>) {
-        let seen = self
-            .screens
+        let seen = self.screens.iter().map(|screen| {
+            (screen.name.clone(), (screen.monitor.identity.clone(), self.ports.get(&screen.name).cloned()))
+        });
+        let seen: BTreeMap<String, At> = seen.collect();
+        let connectors: Vec<Connector> =
+            self.backend.present().into_iter().flat_map(|gpu| gpu.connectors).collect();
+        let present: BTreeMap<String, At> = connectors
             .iter()
-            .filter_map(|screen| Some((screen.name.clone(), screen.monitor.identity.clone()?)));
-        let seen: BTreeMap<String, Identity> = seen.collect();
-        let present: BTreeMap<String, Option<Identity>> = self
-            .backend
-            .present()
-            .into_iter()
-            .flat_map(|gpu| gpu.connectors)
             .filter(|connector| connector.connected)
-            .map(|connector| (connector.name, connector.monitor))
+            .map(|connector| (connector.name.clone(), (connector.monitor.clone(), connector.port.clone())))
             .collect();
+        let (seen, present) = who(&seen, &present);
         let moves = moves(&seen, &present);
         for (connector, monitor) in moves.leave {
             self.leave_connector(&connector, monitor, retired);
@@ -52,9 +45,12 @@ impl State {
                 self.arrive_at(&connector, &monitor, memory);
             }
         }
+        // A hub's connectors are new ones each time: the old ones are nobody's.
+        let exists = |name: &str| connectors.iter().any(|connector| connector.name == name);
+        self.screens.retain(|screen| exists(&screen.name) || screen.is_lit() || screen.place.width > 0);
     }
 
-    fn leave_connector(&mut self, connector: &str, monitor: Identity, retired: &mut Vec<Scanout>) {
+    fn leave_connector(&mut self, connector: &str, monitor: Who, retired: &mut Vec<Scanout>) {
         let Some(screen) = self.screens.get_mut(connector) else { return };
         let scanout = screen.scanout.take();
         retire(&mut self.timers, scanout, retired);
@@ -66,18 +62,19 @@ impl State {
         let losses = std::mem::take(&mut screen.losses);
         screen.monitor.identity = None;
         screen.monitor.edid = None;
+        self.ports.remove(connector);
         let memory = Memory { connector: connector.to_owned(), place, losses, change };
-        self.rename_homes(connector, &waiting_name(&monitor));
+        self.rename_homes(connector, &monitor.to_string());
         self.away.insert(monitor, memory);
     }
 
-    fn arrive_at(&mut self, connector: &str, monitor: &Identity, memory: Memory) {
+    fn arrive_at(&mut self, connector: &str, monitor: &Who, memory: Memory) {
         info!(%monitor, from = memory.connector, to = connector, losses = memory.losses, "monitor came back elsewhere");
         let screen = self.screens.entry(connector);
         screen.place = memory.place;
         screen.losses = memory.losses;
         self.overrides.extend(memory.change.map(|change| (connector.to_owned(), change)));
-        self.rename_homes(&waiting_name(monitor), connector);
+        self.rename_homes(&monitor.to_string(), connector);
     }
 
     /// Windows, and applications that are to come back, wait for another name from now on.
@@ -92,13 +89,13 @@ impl State {
     pub fn known_places(&self) -> BTreeMap<String, Place> {
         let mut places = self.screens.places();
         let away = self.away.iter().filter(|(_, memory)| memory.place.width > 0);
-        places.extend(away.map(|(monitor, memory)| (waiting_name(monitor), memory.place)));
+        places.extend(away.map(|(monitor, memory)| (monitor.to_string(), memory.place)));
         places
     }
 
     /// Where windows of a monitor that is away show meanwhile: its connector's other monitor, or its neighbour.
     pub fn stand_in_for(&self, name: &str) -> Option<String> {
-        let (_, memory) = self.away.iter().find(|(monitor, _)| waiting_name(monitor) == name)?;
+        let (_, memory) = self.away.iter().find(|(monitor, _)| monitor.to_string() == name)?;
         let port = self.screens.get(&memory.connector).filter(|screen| screen.is_part());
         port.or_else(|| self.screens.nearest(memory.place)).map(|screen| screen.name.clone())
     }

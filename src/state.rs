@@ -19,7 +19,7 @@ use crate::backend::Backend;
 use crate::clients::Clients;
 use crate::config::{Config, Problem};
 use crate::control::confirm::Unconfirmed;
-use crate::display::identity::Identity;
+use crate::display::moves::Who;
 use crate::display::plan::Wish;
 use crate::display::screens::Screens;
 use crate::follow::Memory;
@@ -98,7 +98,7 @@ pub struct State {
     /// By display.
     pub unconfirmed: BTreeMap<String, Unconfirmed>,
     /// What is remembered of monitors whose connector is another's now.
-    pub away: BTreeMap<Identity, Memory>,
+    pub away: BTreeMap<Who, Memory>,
     /// The ways to connectors, also those that are gone.
     pub ports: BTreeMap<String, String>,
     pub tuning: Tuning,

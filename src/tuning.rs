@@ -9,6 +9,7 @@ use tracing::{debug, info, warn};
 use crate::display::colour::Look;
 use crate::display::icc::Icc;
 use crate::display::link::ColorSpace;
+use crate::display::pipeline::Pipeline;
 use crate::display::plan::Wishes;
 use crate::display::tone::{Tone, NEUTRAL};
 use crate::scanout::surface::Target;
@@ -25,7 +26,11 @@ pub struct Tuning {
     due: bool,
     /// What the hardware's tables do, by display.
     tables: HashMap<String, Tone>,
+    /// The hardware's conversions, and what they were made for: the look, and the hardware's steps.
+    pipelines: HashMap<String, (Wanted, Option<Pipeline>)>,
 }
+
+type Wanted = (Look, Option<(usize, usize)>);
 
 /// Minutes of the local day.
 fn minute_of_day() -> f64 {
@@ -109,32 +114,55 @@ impl State {
         self.profile.wishes.night_light.or(self.config.night_light)
     }
 
-    /// How a lit display's pictures are converted. Where that takes nothing else, its tone is the hardware's business.
+    /// How a lit display's pictures are converted: by the hardware where that is good enough, or else by us. For sRGB the tone is the
+    /// gamma table's business alone.
     pub fn dress(&mut self, name: &str) {
         let tone = self.tone_of(name);
         let icc = self.icc_of(name);
+        let by_hardware = self.config.hardware_color;
         let Some(screen) = self.screens.get_mut(name) else { return };
         let Some(scanout) = &mut screen.scanout else { return };
         let Target::Crtc { gpu, index } = scanout.target else { return };
-        let Some(gpu) = self.backend.gpu(gpu) else { return };
+        let Some(gpu) = self.backend.gpu_mut(gpu) else { return };
         let space = screen.link.color_space;
-        let by_hardware = space == ColorSpace::Srgb && gpu.has_gamma(index);
-        if !gpu.converts() {
-            if !by_hardware && !tone.is_plain() {
-                screen.complain(
-                    "white_point, brightness and night_light can't be: its hardware has no gamma table",
-                );
-            }
-            return;
-        }
+        let by_table = space == ColorSpace::Srgb && gpu.has_gamma(index);
         let deep = screen.link.bit_depth.is_some_and(|depth| depth >= 10);
         let look = Look {
             space,
             native: screen.monitor.primaries.filter(|_| space == ColorSpace::Native),
             icc,
-            tone: if by_hardware { Tone::default() } else { tone },
+            tone: if by_table { Tone::default() } else { tone },
             bits: if deep && space != ColorSpace::Srgb { gpu.most_bits(index) } else { 8 },
         };
+        let sizes = gpu.pipeline_sizes(index).filter(|_| by_hardware);
+        let key = (look, sizes);
+        let known = self.tuning.pipelines.get(name).filter(|(known, _)| *known == key);
+        let pipeline = match known {
+            Some((_, pipeline)) => pipeline.clone(),
+            None => {
+                let made = sizes.and_then(|(degamma, gamma)| Pipeline::for_look(&key.0, degamma, gamma));
+                self.tuning.pipelines.insert(name.to_owned(), (key.clone(), made.clone()));
+                made
+            }
+        };
+        let mut look = key.0;
+        let wanted = pipeline.is_some();
+        match gpu.set_pipeline(name, pipeline) {
+            Ok(()) if wanted => look = Look::default(),
+            Ok(()) => {}
+            Err(error) => {
+                warn!(display = name, %error, "the kernel takes no conversion; pictures are converted")
+            }
+        }
+        if look != Look::default() && !gpu.converts() {
+            screen.complain(match space {
+                ColorSpace::Srgb => {
+                    "white_point, brightness and night_light can't be: its hardware has no gamma table"
+                }
+                _ => "color_space can't be: its hardware's tables are too coarse, and its renderer does not convert",
+            });
+            return;
+        }
         match scanout.show_as(look) {
             Ok(true) => {
                 debug!(display = name, space = space.name(), "its pictures are converted another way")
@@ -149,7 +177,13 @@ impl State {
 
     /// Every lit display's tone, and the next time to look at the clock.
     pub fn tune_all(&mut self) {
-        self.tuning.tables.retain(|name, _| self.screens.get(name).is_some_and(|screen| screen.is_lit()));
+        let gone = |name: &String| self.screens.get(name).is_none_or(|screen| !screen.is_lit());
+        let gone: Vec<String> = self.tuning.pipelines.keys().filter(|name| gone(name)).cloned().collect();
+        for name in gone {
+            self.tuning.pipelines.remove(&name);
+            self.tuning.tables.remove(&name);
+            self.backend.gpus_mut().for_each(|gpu| gpu.forget_tables(&name));
+        }
         for name in self.screens.lit_names() {
             self.dress(&name);
             self.tune(&name);

@@ -112,6 +112,8 @@ pub struct Config {
     pub rules: Vec<Rule>,
     pub renderer: RendererWish,
     pub direct_scanout: bool,
+    /// Colours are converted by the hardware where it can.
+    pub hardware_color: bool,
     pub keyboard: Keyboard,
     pub pointer: Pointer,
     /// The display each touch device belongs to, by the device's name.
@@ -137,6 +139,7 @@ impl Default for Config {
             rules: Vec::new(),
             renderer: RendererWish::Auto,
             direct_scanout: true,
+            hardware_color: true,
             keyboard: Keyboard {
                 rules: String::new(),
                 model: String::new(),
@@ -183,6 +186,7 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
     );
     set(&mut config.renderer, root.choice(reader, "renderer", &RendererWish::NAMES));
     set(&mut config.direct_scanout, root.boolean(reader, "direct_scanout"));
+    set(&mut config.hardware_color, root.boolean(reader, "hardware_color"));
     set(&mut config.diagnostic_screen, root.boolean(reader, "diagnostic_screen"));
     if let Some(keys) = root.string(reader, "exit_keys") {
         config.exit_keys =
@@ -304,7 +308,7 @@ mod tests {
                 "test.toml:2: renderer = \"vulkan\" is not allowed; allowed: \"auto\", \"pixman\", \"gles\", \"llvmpipe\"",
                 "test.toml:5: displays.\"HDMI-A-1\".mode: \"wide\" is not a mode; write \"1920x1080\" or \"1920x1080@59.94\"",
                 "test.toml:8: keyboard.layout = 7 is not allowed; allowed: a text in quotes",
-                "test.toml:1: unknown key colour; known here: connect_type, renderer, direct_scanout, diagnostic_screen, exit_keys, displays, aliases, night_light, rules, clients, keyboard, pointer, touch, cursor, headless",
+                "test.toml:1: unknown key colour; known here: connect_type, renderer, direct_scanout, hardware_color, diagnostic_screen, exit_keys, displays, aliases, night_light, rules, clients, keyboard, pointer, touch, cursor, headless",
             ]
         );
     }

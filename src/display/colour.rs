@@ -70,7 +70,7 @@ fn adaptation(from: Point, to: Point) -> Option<Matrix> {
     Some(multiply(&invert(&BRADFORD)?, &multiply(&scale, &BRADFORD)))
 }
 
-fn matrix(primaries: &Primaries) -> Option<Matrix> {
+pub(super) fn matrix(primaries: &Primaries) -> Option<Matrix> {
     let there = multiply(&adaptation(SRGB[3], primaries[3])?, &to_xyz(&SRGB)?);
     Some(multiply(&invert(&to_xyz(primaries)?)?, &there))
 }
@@ -144,6 +144,26 @@ impl Default for Look {
     }
 }
 
+/// Where a matrix and a curve lead.
+pub(super) struct Aim {
+    pub primaries: Primaries,
+    /// From light, in which 1 is our white, to signal.
+    pub encode: fn(f64) -> f64,
+}
+
+/// None for sRGB itself, for what takes more than a matrix, and for a monitor that does not tell its primaries.
+pub(super) fn aim(look: &Look) -> Option<Aim> {
+    let (primaries, encode): (Primaries, fn(f64) -> f64) = match look.space {
+        ColorSpace::Srgb | ColorSpace::Icc => return None,
+        ColorSpace::DisplayP3 => (DISPLAY_P3, srgb_encode),
+        ColorSpace::Bt2020 => (BT2020, srgb_encode),
+        ColorSpace::Bt2020Pq => (BT2020, pq_encode),
+        ColorSpace::Bt2020Hlg => (BT2020, hlg_encode),
+        ColorSpace::Native => (look.native?, srgb_encode),
+    };
+    Some(Aim { primaries, encode })
+}
+
 /// From codes of ours to codes of the monitor's.
 enum Way {
     /// The same, but for the tone.
@@ -179,7 +199,7 @@ impl Conversion {
         let most = f64::from((1u32 << look.bits) - 1);
         let signal = look.tone.signal();
         let code = |colour: usize, value: f64| (signal(colour, value) * most).round().clamp(0.0, most) as u16;
-        let (primaries, encode): (&Primaries, fn(f64) -> f64) = match look.space {
+        match look.space {
             ColorSpace::Srgb if look.tone.is_plain() => return None,
             ColorSpace::Srgb => {
                 let by_code = |colour| std::array::from_fn(|step| code(colour, step as f64 / 255.0));
@@ -194,13 +214,10 @@ impl Conversion {
                 let grid = look.icc.as_ref()?.grid.iter().map(point).collect();
                 return Some(Self { way: Way::Grid(grid), tone: None, bits: look.bits });
             }
-            ColorSpace::DisplayP3 => (&DISPLAY_P3, srgb_encode),
-            ColorSpace::Bt2020 => (&BT2020, srgb_encode),
-            ColorSpace::Bt2020Pq => (&BT2020, pq_encode),
-            ColorSpace::Bt2020Hlg => (&BT2020, hlg_encode),
-            ColorSpace::Native => (look.native.as_ref()?, srgb_encode),
-        };
-        let matrix = matrix(primaries)?;
+            _ => {}
+        }
+        let Aim { primaries, encode } = aim(look)?;
+        let matrix = matrix(&primaries)?;
         // Rows add up to 1, so what lies below black is all that can lie above white. A lane is not left for another.
         let below = |row: &[f64; 3]| row.iter().map(|cell| cell.min(0.0)).sum::<f64>();
         if matrix.iter().any(|row| !(-MARGIN + 0.01..=0.0).contains(&below(row))) {

@@ -1,6 +1,7 @@
 //! Displays: what is present, what should be, what the kernel accepts, and what came of it.
 //!
-//! `arrange`, `edid`, `identity`, `plan`, `fallback`, `lifecycle`, `link`, `mode`, `modeline`, `moves`, `night` and `tone` are pure: no device, no clock, no Smithay.
+//! `arrange`, `edid`, `identity`, `plan`, `fallback`, `lifecycle`, `link`, `mode`, `modeline`, `moves`, `night`,
+//! `pipeline` and `tone` are pure: no device, no clock, no Smithay.
 
 pub mod arrange;
 pub mod colour;
@@ -14,6 +15,7 @@ pub mod mode;
 pub mod modeline;
 pub mod moves;
 pub mod night;
+pub mod pipeline;
 pub mod plan;
 pub mod screen;
 pub mod screens;

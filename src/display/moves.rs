@@ -1,34 +1,74 @@
 //! Monitors that went from one connector to another: what is remembered of a monitor goes with it. Pure.
 //!
 //! A monitor counts as the same where its identity is unique, among what is there and among what was seen; twins, and monitors that
-//! do not say who they are, are known by their connectors alone.
+//! do not say who they are, are known by their ports, which behind a hub are on other connectors each time.
 
 use std::collections::BTreeMap;
 
+use std::fmt;
+
 use super::identity::Identity;
 
-/// What happens to memories, in this order.
-#[derive(Debug, Default, PartialEq)]
-pub struct Moves {
-    /// Connectors whose monitor is away, or elsewhere now.
-    pub leave: Vec<(String, Identity)>,
-    /// Connectors that show a monitor which they did not show before.
-    pub arrive: Vec<(String, Identity)>,
+/// By what a monitor is known.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    Monitor(Identity),
+    Port(String),
 }
 
-fn only<'a>(all: impl Iterator<Item = &'a Identity>, one: &Identity) -> bool {
+impl fmt::Display for Who {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Monitor(identity) => identity.fmt(formatter),
+            Self::Port(port) => port.fmt(formatter),
+        }
+    }
+}
+
+/// A connector's monitor and port, as far as they are known.
+pub type At = (Option<Identity>, Option<String>);
+
+/// Who was seen where, and who is where now.
+pub fn who(
+    seen: &BTreeMap<String, At>,
+    present: &BTreeMap<String, At>,
+) -> (BTreeMap<String, Who>, BTreeMap<String, Option<Who>>) {
+    let count = |all: &BTreeMap<String, At>, one: &Identity| {
+        all.values().filter(|(monitor, _)| monitor.as_ref() == Some(one)).count()
+    };
+    let twin = |one: &Identity| count(seen, one) > 1 || count(present, one) > 1;
+    let who = |(monitor, port): &At| match monitor {
+        Some(monitor) if !twin(monitor) => Some(Who::Monitor(monitor.clone())),
+        _ => port.clone().map(Who::Port),
+    };
+    let seen = seen.iter().filter_map(|(connector, at)| Some((connector.clone(), who(at)?)));
+    let present = present.iter().map(|(connector, at)| (connector.clone(), who(at)));
+    (seen.collect(), present.collect())
+}
+
+/// What happens to memories, in this order.
+#[derive(Debug, PartialEq)]
+pub struct Moves {
+    /// Connectors whose monitor is away while they show another, or elsewhere now.
+    pub leave: Vec<(String, Who)>,
+    /// Connectors that show a monitor which they did not show before.
+    pub arrive: Vec<(String, Who)>,
+}
+
+fn only<'a>(all: impl Iterator<Item = &'a Who>, one: &Who) -> bool {
     all.filter(|other| *other == one).count() == 1
 }
 
 /// Compares who was last seen at each connector with who is there now.
-pub fn moves(seen: &BTreeMap<String, Identity>, present: &BTreeMap<String, Option<Identity>>) -> Moves {
+pub fn moves(seen: &BTreeMap<String, Who>, present: &BTreeMap<String, Option<Who>>) -> Moves {
     let there = || present.values().flatten();
-    let mut moves = Moves::default();
+    let mut moves = Moves { leave: Vec::new(), arrive: Vec::new() };
     for (connector, was) in seen {
         let now = present.get(connector);
         let stays = now.is_some_and(|now| now.as_ref() == Some(was));
         // Away, with nobody in its place, it may come back here.
-        let replaced = now.is_some_and(|now| now.as_ref() != Some(was));
+        // What is known by its port alone has nowhere else to wait.
+        let replaced = matches!(was, Who::Monitor(_)) && now.is_some_and(|now| now.as_ref() != Some(was));
         let elsewhere = !stays && only(there(), was);
         if (replaced || elsewhere) && only(seen.values(), was) {
             moves.leave.push((connector.clone(), was.clone()));
@@ -51,19 +91,49 @@ mod tests {
 
     use super::*;
 
-    fn who(model: &str) -> Identity {
+    fn identity(model: &str) -> Identity {
         Identity { make: "GSM".into(), model: model.into(), serial: None }
     }
 
+    fn monitor(model: &str) -> Who {
+        Who::Monitor(identity(model))
+    }
+
     fn run(seen: &[(&str, &str)], present: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
-        let seen = seen.iter().map(|(connector, model)| ((*connector).to_owned(), who(model))).collect();
+        let seen = seen.iter().map(|(connector, model)| ((*connector).to_owned(), monitor(model))).collect();
         let present = present
             .iter()
-            .map(|(connector, model)| ((*connector).to_owned(), (!model.is_empty()).then(|| who(model))))
+            .map(|(connector, model)| ((*connector).to_owned(), (!model.is_empty()).then(|| monitor(model))))
             .collect();
         let moves = moves(&seen, &present);
-        let names = |list: Vec<(String, Identity)>| list.into_iter().map(|(name, _)| name).collect();
+        let names = |list: Vec<(String, Who)>| list.into_iter().map(|(name, _)| name).collect();
         (names(moves.leave), names(moves.arrive))
+    }
+
+    #[test]
+    fn twins_are_their_ports() {
+        let at = |model: &str, port: &str| {
+            let model = (!model.is_empty()).then(|| identity(model));
+            (model, (!port.is_empty()).then(|| port.to_owned()))
+        };
+        let seen = [("A".to_owned(), at("x", "1")), ("B".to_owned(), at("t", "2"))].into();
+        let present =
+            [("B".to_owned(), at("t", "2")), ("C".to_owned(), at("t", "3")), ("D".to_owned(), at("", ""))];
+        let (seen, present) = super::who(&seen, &present.into());
+        assert_eq!(seen["A"], monitor("x"));
+        assert_eq!((&seen["B"], &present["B"]), (&Who::Port("2".into()), &Some(Who::Port("2".into()))));
+        assert_eq!((&present["C"], &present["D"]), (&Some(Who::Port("3".into())), &None));
+    }
+
+    /// A hub's connectors are others each time; what is bound to a socket stays there, whatever is plugged into it.
+    #[test]
+    fn ports_move_and_do_not_wait() {
+        let port = |name: &str| Who::Port(name.into());
+        let seen = [("DP-1".to_owned(), port("hub/1")), ("A".to_owned(), port("a"))].into();
+        let present = [("DP-2".to_owned(), Some(port("hub/1"))), ("A".to_owned(), Some(monitor("x")))].into();
+        let moves = moves(&seen, &present);
+        assert_eq!(moves.leave, [("DP-1".to_owned(), port("hub/1"))]);
+        assert_eq!(moves.arrive, [("A".to_owned(), monitor("x")), ("DP-2".to_owned(), port("hub/1"))]);
     }
 
     #[test]
@@ -91,9 +161,9 @@ mod tests {
             seen in prop::collection::btree_map("[A-D]", "[u-z]", 0..4),
             present in prop::collection::btree_map("[A-D]", prop::option::of("[u-z]"), 0..4),
         ) {
-            let seen: BTreeMap<String, Identity> = seen.into_iter().map(|(at, model)| (at, who(&model))).collect();
-            let present: BTreeMap<String, Option<Identity>> =
-                present.into_iter().map(|(at, model)| (at, model.map(|model| who(&model)))).collect();
+            let seen: BTreeMap<String, Who> = seen.into_iter().map(|(at, model)| (at, monitor(&model))).collect();
+            let present: BTreeMap<String, Option<Who>> =
+                present.into_iter().map(|(at, model)| (at, model.map(|model| monitor(&model)))).collect();
             let moves = moves(&seen, &present);
             for (index, (at, who)) in moves.arrive.iter().enumerate() {
                 prop_assert!(moves.arrive[..index].iter().all(|(_, other)| other != who));

@@ -28,6 +28,10 @@ impl Screens {
         self.all.entry(name.to_owned()).or_insert_with(|| Screen::new(name))
     }
 
+    pub fn retain(&mut self, keep: impl Fn(&Screen) -> bool) {
+        self.all.retain(|_, screen| keep(screen));
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Screen> {
         self.all.values()
     }

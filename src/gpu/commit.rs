@@ -14,6 +14,7 @@ use drm::control::{
 
 use super::card::{raw, Blob, Card};
 use super::objects::{Objects, PlaneIds};
+use super::tables::Colours;
 use crate::display::link::Link;
 
 /// One lit display in a mode-setting commit.
@@ -24,8 +25,7 @@ pub struct Head {
     pub connector: connector::Handle,
     pub mode: KmsMode,
     pub link: Link,
-    /// The blob of its gamma table; 0 for none.
-    pub gamma: u64,
+    pub colours: Colours,
     pub framebuffer: framebuffer::Handle,
 }
 
@@ -51,8 +51,7 @@ pub struct Frame {
     pub fence: Option<OwnedFd>,
     /// `FB_DAMAGE_CLIPS` of the primary plane.
     pub damage: Option<Blob>,
-    /// The number of a gamma table's blob; 0 takes it back.
-    pub gamma: Option<u64>,
+    pub colours: Option<Colours>,
 }
 
 fn add_plane(
@@ -119,8 +118,8 @@ pub fn modeset_request(
         };
         request.add_raw_property(crtc.handle.into(), ids.mode_id, mode);
         request.add_raw_property(crtc.handle.into(), ids.active, head.is_some().into());
-        let (vrr, gamma) = head.map_or((false, 0), |head| (head.link.vrr, head.gamma));
-        ids.colour.set(crtc.handle, vrr, gamma, &mut request);
+        let (vrr, colours) = head.map_or((false, Colours::default()), |head| (head.link.vrr, head.colours));
+        ids.colour.set(crtc.handle, vrr, colours, &mut request);
     }
     for (number, plane) in objects.planes.iter().enumerate() {
         let Some(ids) = plane.ids else { continue };
@@ -198,8 +197,8 @@ fn frame_request(objects: &Objects, crtc: usize, frame: &Frame) -> AtomicModeReq
             request.add_raw_property(plane.handle.into(), id, damage.id());
         }
     }
-    if let (Some(gamma), Some(ids)) = (frame.gamma, objects.crtcs[crtc].ids) {
-        ids.colour.set_gamma(handle, gamma, &mut request);
+    if let (Some(colours), Some(ids)) = (frame.colours, objects.crtcs[crtc].ids) {
+        ids.colour.set_colours(handle, colours, &mut request);
     }
     if let (Some(cursor), Some((plane, ids))) = (frame.cursor, plane(objects.crtcs[crtc].cursor)) {
         match cursor {

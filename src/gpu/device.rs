@@ -13,10 +13,11 @@ use smithay::backend::allocator::{Allocator, Fourcc, Modifier};
 use tracing::{debug, info, warn};
 
 use super::buffer::{Drawable, Dumb};
-use super::card::{Blob, Card, Framebuffer};
-use super::commit::{modeset, modeset_legacy, test_frame, Frame, Head};
+use super::card::{Card, Framebuffer};
+use super::commit::{modeset, modeset_legacy, Head};
 use super::objects::{written, Objects};
 use super::renderer::Renderer;
+use super::tables::{Colours, Tables};
 use crate::config::RendererWish;
 use crate::display::fallback::{self, Assignment, Kernel};
 use crate::display::link::Link;
@@ -59,8 +60,8 @@ pub struct Gpu {
     pub denied: bool,
     /// Modes that passed the test, or could not be tested, and failed all the same.
     refused: Vec<(String, Mode, Link)>,
-    /// Gamma tables of displays, whose blobs the kernel may be given again.
-    gammas: HashMap<String, Blob>,
+    /// What is made of displays' colours.
+    pub(super) tables: HashMap<String, Tables>,
     /// Buffers made for tests, for the first frames to use.
     spare: Vec<((u32, u32), Drawable)>,
 }
@@ -142,14 +143,15 @@ impl Gpu {
             known: false,
             denied: false,
             refused: Vec::new(),
-            gammas: HashMap::new(),
+            tables: HashMap::new(),
             spare: Vec::new(),
         })
     }
 
     /// What is plugged in, for the plan.
     pub fn present(&self) -> plan::Gpu {
-        let converts = self.converts();
+        let hardware = (0..self.objects.crtcs.len()).any(|crtc| self.pipeline_sizes(crtc).is_some());
+        let converts = self.converts() || hardware;
         let connectors = self.objects.connectors.iter().map(|connector| {
             let mut state = connector.state.clone();
             state.abilities.converts = converts;
@@ -180,12 +182,6 @@ impl Gpu {
     /// Its renderer's pictures can be had in other colours than sRGB's.
     pub fn converts(&self) -> bool {
         matches!(self.renderer, Renderer::Pixman(_))
-    }
-
-    /// Whether a CRTC's hardware has a gamma table.
-    pub fn has_gamma(&self, crtc: usize) -> bool {
-        let ids = self.objects.crtcs.get(crtc).and_then(|crtc| crtc.ids);
-        ids.is_some_and(|ids| ids.colour.gamma_size > 0)
     }
 
     /// Bits of a colour that buffers of a CRTC can have, where pictures are converted anyhow.
@@ -259,7 +255,7 @@ impl Gpu {
         let timing = self.kms_mode(display, mode).ok_or("the mode is gone from the connector's list")?;
         let connector = self.objects.connector(display).ok_or("the connector is gone")?.handle;
         let framebuffer = self.framebuffer_to_test(crtc, mode)?;
-        Ok(Head { crtc, connector, mode: timing, link, gamma: self.gamma(display), framebuffer })
+        Ok(Head { crtc, connector, mode: timing, link, colours: self.colours(display), framebuffer })
     }
 
     fn framebuffer_to_test(&mut self, crtc: usize, mode: &Mode) -> Result<framebuffer::Handle, String> {
@@ -351,66 +347,31 @@ impl Gpu {
         Ok(())
     }
 
-    fn gamma(&self, display: &str) -> u64 {
-        self.gammas.get(display).map_or(0, Blob::id)
-    }
-
-    fn crtc_of(&self, display: &str) -> Option<usize> {
+    pub(super) fn crtc_of(&self, display: &str) -> Option<usize> {
         self.lit.iter().find(|(_, lit)| lit.display == display).map(|(crtc, _)| *crtc)
-    }
-
-    /// Steps of the gamma table of the CRTC that a display is on.
-    pub fn gamma_size(&self, display: &str) -> Option<usize> {
-        Some(self.objects.crtcs[self.crtc_of(display)?].ids?.colour.gamma_size)
-    }
-
-    /// A display's gamma table of [`Self::gamma_size`] steps, red, green and blue, or none, from its next frame on.
-    ///
-    /// # Errors
-    /// The kernel's; the table that was there stays.
-    pub fn set_gamma(&mut self, display: &str, table: Option<&[[u16; 3]]>) -> io::Result<()> {
-        let Some(table) = table else {
-            self.gammas.remove(display);
-            return Ok(());
-        };
-        let crtc = self.crtc_of(display).ok_or(io::ErrorKind::NotFound)?;
-        // struct drm_color_lut (drm_mode.h): red, green, blue, reserved.
-        let words = table.iter().flat_map(|[red, green, blue]| [*red, *green, *blue, 0]);
-        let mut bytes: Vec<u8> = words.flat_map(u16::to_ne_bytes).collect();
-        let blob = Blob::of_bytes(&self.card, &mut bytes)?;
-        test_frame(&self.card, &self.objects, crtc, &Frame { gamma: Some(blob.id()), ..Frame::default() })?;
-        self.gammas.insert(display.to_owned(), blob);
-        Ok(())
-    }
-
-    /// The gamma table that a CRTC's next frame has to bring.
-    pub fn gamma_due(&self, crtc: usize) -> Option<u64> {
-        let lit = self.lit.get(&crtc)?;
-        Some(self.gamma(&lit.display)).filter(|gamma| *gamma != lit.head.gamma)
-    }
-
-    /// The display is gone, and its table with it.
-    pub fn forget_gamma(&mut self, display: &str) {
-        self.gammas.remove(display);
     }
 
     /// Takes back colours that whoever shows pictures next would have otherwise, while we may still set anything.
     pub fn leave_plain(&mut self) {
         let plain = |link: &Link| Link { bit_depth: link.bit_depth, ..Link::default() };
-        let is_plain = |lit: &&Lit| lit.head.link == plain(&lit.head.link) && lit.head.gamma == 0;
+        let is_plain =
+            |lit: &&Lit| lit.head.link == plain(&lit.head.link) && lit.head.colours == Colours::default();
         if !self.atomic || self.lit.values().all(|lit| is_plain(&lit)) {
             return;
         }
         let untouched: Vec<usize> =
             self.lit.iter().filter(|(_, lit)| is_plain(lit)).map(|(crtc, _)| *crtc).collect();
-        let heads =
-            self.lit.values().map(|lit| Head { link: plain(&lit.head.link), gamma: 0, ..lit.head.clone() });
+        let heads = self.lit.values().map(|lit| Head {
+            link: plain(&lit.head.link),
+            colours: Colours::default(),
+            ..lit.head.clone()
+        });
         let heads: Vec<Head> = heads.collect();
         match modeset(&self.card, &self.objects, &heads, &untouched, false) {
             Ok(()) => {
                 for lit in self.lit.values_mut() {
                     lit.head.link = plain(&lit.head.link);
-                    lit.head.gamma = 0;
+                    lit.head.colours = Colours::default();
                 }
                 debug!(gpu = %self.path.display(), "colours taken back");
             }
@@ -447,7 +408,7 @@ impl Gpu {
             connector,
             mode: timing,
             link,
-            gamma: self.gamma(display),
+            colours: self.colours(display),
             framebuffer: framebuffer.handle,
         };
         Some(Lit { display: display.to_owned(), head, mode, framebuffer })

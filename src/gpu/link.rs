@@ -10,6 +10,7 @@ use drm::control::{connector, crtc, property};
 
 use super::card::{Blob, Card};
 use super::objects::{Kind, Properties};
+use super::tables::Colours;
 use crate::display::link::{Abilities, Colorimetry, ContentType, Link, MonitorColour, RgbRange, Scaling};
 
 /// An enumerated property and the numbers of the values that we use.
@@ -158,6 +159,7 @@ fn current<T>(choice: &Option<Choice<T>>) -> Option<u64> {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ColourIds {
     degamma_lut: Option<property::Handle>,
+    degamma_size: usize,
     ctm: Option<property::Handle>,
     gamma_lut: Option<property::Handle>,
     /// Steps of the gamma table; 0 without one.
@@ -167,32 +169,39 @@ pub struct ColourIds {
 
 impl ColourIds {
     pub fn read(properties: &Properties) -> Self {
+        let size =
+            |name: &str| properties.value(name).and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
         Self {
             degamma_lut: properties.id("DEGAMMA_LUT"),
+            degamma_size: size("DEGAMMA_LUT_SIZE"),
             ctm: properties.id("CTM"),
             gamma_lut: properties.id("GAMMA_LUT"),
-            gamma_size: properties
-                .value("GAMMA_LUT_SIZE")
-                .and_then(|size| usize::try_from(size).ok())
-                .unwrap_or(0),
+            gamma_size: size("GAMMA_LUT_SIZE"),
             vrr_enabled: properties.id("VRR_ENABLED"),
         }
     }
 
-    /// Pixels pass unchanged but for a gamma table, by its blob's number; 0 for none.
-    pub fn set(&self, crtc: crtc::Handle, vrr: bool, gamma: u64, request: &mut AtomicModeReq) {
-        for id in [self.degamma_lut, self.ctm].into_iter().flatten() {
-            request.add_raw_property(crtc.into(), id, 0);
-        }
-        self.set_gamma(crtc, gamma, request);
+    /// Steps of the tables before and after the matrix; none where any of them is not there.
+    pub fn pipeline_sizes(&self) -> Option<(usize, usize)> {
+        self.degamma_lut.and(self.ctm).and(self.gamma_lut)?;
+        Some((self.degamma_size, self.gamma_size))
+    }
+
+    pub fn set(&self, crtc: crtc::Handle, vrr: bool, colours: Colours, request: &mut AtomicModeReq) {
+        self.set_colours(crtc, colours, request);
         if let Some(id) = self.vrr_enabled {
             request.add_raw_property(crtc.into(), id, vrr.into());
         }
     }
 
-    pub fn set_gamma(&self, crtc: crtc::Handle, gamma: u64, request: &mut AtomicModeReq) {
-        if let Some(id) = self.gamma_lut {
-            request.add_raw_property(crtc.into(), id, gamma);
+    /// Pixels pass unchanged where there is none.
+    pub fn set_colours(&self, crtc: crtc::Handle, colours: Colours, request: &mut AtomicModeReq) {
+        let all =
+            [(self.degamma_lut, colours.degamma), (self.ctm, colours.ctm), (self.gamma_lut, colours.gamma)];
+        for (id, blob) in all {
+            if let Some(id) = id {
+                request.add_raw_property(crtc.into(), id, blob);
+            }
         }
     }
 }

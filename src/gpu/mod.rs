@@ -9,3 +9,4 @@ pub mod discovery;
 pub mod link;
 pub mod objects;
 pub mod renderer;
+pub mod tables;

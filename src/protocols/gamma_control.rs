@@ -62,8 +62,6 @@ impl State {
             if let Some(control) = self.protocols.gamma.remove(&name) {
                 control.failed();
             }
-            // The next monitor there is another.
-            self.backend.gpus_mut().for_each(|gpu| gpu.forget_gamma(&name));
         }
     }
 

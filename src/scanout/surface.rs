@@ -176,12 +176,12 @@ impl Scanout {
             Some(shown) => shown != cursor,
             None => gpu.objects.crtcs[crtc].cursor.is_some(),
         };
-        let gamma = gpu.gamma_due(crtc);
-        let mut frame = Frame { cursor: cursor_changed.then_some(cursor), gamma, ..Frame::default() };
+        let colours = gpu.colours_due(crtc);
+        let mut frame = Frame { cursor: cursor_changed.then_some(cursor), colours, ..Frame::default() };
 
         let direct = scene.direct.take();
         let outcome = if direct.is_some_and(|direct| self.show_directly(gpu, crtc, direct, &mut frame)) {
-            if frame.primary.is_none() && frame.cursor.is_none() && frame.gamma.is_none() {
+            if frame.primary.is_none() && frame.cursor.is_none() && frame.colours.is_none() {
                 return Ok(Outcome::Unchanged);
             }
             let outcome = self.submit(gpu, crtc, &frame);
@@ -195,8 +195,8 @@ impl Scanout {
         match &outcome {
             Ok(Outcome::Submitted) => {
                 self.cursor.shown = Some(cursor);
-                if let Some((gamma, lit)) = gamma.zip(gpu.lit.get_mut(&crtc)) {
-                    lit.head.gamma = gamma;
+                if let Some((colours, lit)) = colours.zip(gpu.lit.get_mut(&crtc)) {
+                    lit.head.colours = colours;
                 }
             }
             Ok(Outcome::Unchanged) => {}
@@ -254,7 +254,7 @@ impl Scanout {
         frame: &mut Frame,
     ) -> io::Result<Outcome> {
         // An empty buffer is drawn whole, and costs memory from then on: not for an unchanged picture.
-        let only = frame.cursor.is_none() && frame.gamma.is_none();
+        let only = frame.cursor.is_none() && frame.colours.is_none();
         let asks = self.direct.is_none() && only && self.swapchain.next_is_empty();
         if asks && !changed_on_gpu(&mut gpu.renderer, &mut self.tracker, scene) {
             return Ok(Outcome::Unchanged);

@@ -1,0 +1,144 @@
+//! What CRTCs make of colours: a conversion of ours, and over it a gamma table, of ours or of a tool.
+
+use std::io;
+
+use super::card::Blob;
+use super::commit::{test_frame, Frame};
+use super::device::Gpu;
+use crate::display::pipeline::{look_up, Pipeline, Table};
+
+/// Blobs of DEGAMMA_LUT, CTM and GAMMA_LUT; 0 for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Colours {
+    pub degamma: u64,
+    pub ctm: u64,
+    pub gamma: u64,
+}
+
+/// What one display's CRTC does, with the blobs that the kernel may be given again.
+#[derive(Debug, Default)]
+pub struct Tables {
+    pipeline: Option<Pipeline>,
+    gamma: Option<Table>,
+    colours: Colours,
+    _blobs: Vec<Blob>,
+}
+
+/// struct drm_color_lut (drm_mode.h): red, green, blue, reserved.
+fn bytes(table: &[[u16; 3]]) -> Vec<u8> {
+    let words = table.iter().flat_map(|[red, green, blue]| [*red, *green, *blue, 0]);
+    words.flat_map(u16::to_ne_bytes).collect()
+}
+
+/// A table after a table.
+fn after(first: &[[u16; 3]], second: &[[u16; 3]]) -> Table {
+    let step = |entry: &[u16; 3]| {
+        std::array::from_fn(|colour| {
+            let signal = look_up(second, colour, f64::from(entry[colour]) / 65_535.0);
+            (signal * 65_535.0).round() as u16
+        })
+    };
+    first.iter().map(step).collect()
+}
+
+impl Gpu {
+    /// Steps of a CRTC's tables before and after its matrix; none where it lacks any of them.
+    pub fn pipeline_sizes(&self, crtc: usize) -> Option<(usize, usize)> {
+        self.objects.crtcs.get(crtc)?.ids?.colour.pipeline_sizes()
+    }
+
+    /// Whether a CRTC's hardware has a gamma table.
+    pub fn has_gamma(&self, crtc: usize) -> bool {
+        let ids = self.objects.crtcs.get(crtc).and_then(|crtc| crtc.ids);
+        ids.is_some_and(|ids| ids.colour.gamma_size > 0)
+    }
+
+    /// Steps of the gamma table of the CRTC that a display is on.
+    pub fn gamma_size(&self, display: &str) -> Option<usize> {
+        Some(self.objects.crtcs[self.crtc_of(display)?].ids?.colour.gamma_size)
+    }
+
+    /// A display's gamma table of [`Self::gamma_size`] steps, or none, from its next frame on.
+    ///
+    /// # Errors
+    /// The kernel's; the table that was there stays.
+    pub fn set_gamma(&mut self, display: &str, table: Option<&[[u16; 3]]>) -> io::Result<()> {
+        let pipeline = self.tables.get(display).and_then(|known| known.pipeline.clone());
+        self.set_tables(display, pipeline, table.map(<[_]>::to_vec))
+    }
+
+    /// A display's conversion, or none, from its next frame on.
+    ///
+    /// # Errors
+    /// The kernel's; the one that was there stays.
+    pub fn set_pipeline(&mut self, display: &str, pipeline: Option<Pipeline>) -> io::Result<()> {
+        let known = self.tables.get(display);
+        if known.and_then(|known| known.pipeline.as_ref()) == pipeline.as_ref() {
+            return Ok(());
+        }
+        let gamma = known.and_then(|known| known.gamma.clone());
+        self.set_tables(display, pipeline, gamma)
+    }
+
+    fn set_tables(
+        &mut self,
+        display: &str,
+        pipeline: Option<Pipeline>,
+        gamma: Option<Table>,
+    ) -> io::Result<()> {
+        let mut blobs = Vec::new();
+        let mut blob = |bytes: &mut Vec<u8>| -> io::Result<u64> {
+            let blob = Blob::of_bytes(&self.card, bytes)?;
+            let id = blob.id();
+            blobs.push(blob);
+            Ok(id)
+        };
+        let mut colours = Colours::default();
+        if let Some(pipeline) = &pipeline {
+            colours.degamma = blob(&mut bytes(&pipeline.degamma))?;
+            colours.ctm = blob(&mut pipeline.ctm().into_iter().flat_map(u64::to_ne_bytes).collect())?;
+        }
+        colours.gamma = match (&pipeline, &gamma) {
+            (None, None) => 0,
+            (None, Some(table)) => blob(&mut bytes(table))?,
+            (Some(pipeline), None) => blob(&mut bytes(&pipeline.gamma))?,
+            (Some(pipeline), Some(table)) => blob(&mut bytes(&after(&pipeline.gamma, table)))?,
+        };
+        // One that is not lit yet is asked about with its mode.
+        if let Some(crtc) = self.crtc_of(display) {
+            let frame = Frame { colours: Some(colours), ..Frame::default() };
+            test_frame(&self.card, &self.objects, crtc, &frame)?;
+        }
+        let tables = Tables { pipeline, gamma, colours, _blobs: blobs };
+        self.tables.insert(display.to_owned(), tables);
+        Ok(())
+    }
+
+    pub fn colours(&self, display: &str) -> Colours {
+        self.tables.get(display).map_or(Colours::default(), |tables| tables.colours)
+    }
+
+    /// What a CRTC's next frame has to bring.
+    pub fn colours_due(&self, crtc: usize) -> Option<Colours> {
+        let lit = self.lit.get(&crtc)?;
+        Some(self.colours(&lit.display)).filter(|colours| *colours != lit.head.colours)
+    }
+
+    /// The display is gone, and its colours with it.
+    pub fn forget_tables(&mut self, display: &str) {
+        self.tables.remove(display);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_s_table_comes_after_ours() {
+        let first = vec![[0, 0, 0], [65_535, 32_768, 65_535]];
+        let second = vec![[0, 0, 100], [10_000, 20_000, 100], [65_535, 65_535, 100]];
+        assert_eq!(after(&first, &second), [[0, 0, 100], [65_535, 20_001, 100]]);
+        assert_eq!(bytes(&[[1, 2, 3]]).len(), 8);
+    }
+}
