@@ -56,6 +56,15 @@ pub fn retire(timers: &mut Timers<State>, scanout: Option<Scanout>, retired: &mu
     retired.push(scanout);
 }
 
+fn monitor_at(connector: &crate::gpu::objects::Connector) -> Monitor {
+    Monitor {
+        identity: connector.state.monitor.clone(),
+        edid: connector.state.edid.clone(),
+        size: connector.physical_size,
+        primaries: connector.state.abilities.monitor.points(),
+    }
+}
+
 impl State {
     /// Runs the road. `cause` is for the log.
     pub fn reconfigure(&mut self, cause: &str) {
@@ -251,12 +260,7 @@ impl State {
         debug!(gpu = %gpu.path.display(), tests = outcome.tests, lit = outcome.lit.len(), "search");
         for assignment in outcome.lit {
             let Some(display) = displays.get(assignment.request) else { continue };
-            let monitor = gpu.objects.connector(&display.name).map(|connector| Monitor {
-                identity: connector.state.monitor.clone(),
-                edid: connector.state.edid.clone(),
-                size: connector.physical_size,
-                primaries: connector.state.abilities.monitor.points(),
-            });
+            let monitor = gpu.objects.connector(&display.name).map(monitor_at);
             let target = Target::Crtc { gpu: id, index: assignment.crtc };
             let (modes, link) = wanted_of(display);
             let mode = modes.first().filter(|wished| **wished != assignment.mode);
@@ -285,6 +289,9 @@ impl State {
     /// Brings displays, their globals and windows to the solution.
     fn publish(&mut self, solution: &Solution, retired: &mut Vec<Scanout>) {
         for (name, event) in &solution.off {
+            if *event != LifeEvent::Gone {
+                self.know(name);
+            }
             self.live(name, event.clone());
             if let Some(screen) = self.screens.get_mut(name) {
                 retire(&mut self.timers, screen.scanout.take(), retired);
@@ -312,6 +319,18 @@ impl State {
             self.dress(&solved.display.name);
         }
         self.place_windows();
+    }
+
+    /// A monitor that shows nothing of ours is a display all the same: it can be named, and switched on.
+    fn know(&mut self, name: &str) {
+        let connector = self.backend.gpus().find_map(|gpu| gpu.objects.connector(name));
+        let Some(connector) = connector.filter(|connector| !connector.state.non_desktop) else { return };
+        let (monitor, modes) = (monitor_at(connector), plan::candidates(&connector.state.modes, None));
+        let screen = self.screens.entry(name);
+        if !screen.is_lit() {
+            screen.shows_on(&monitor);
+            screen.modes = modes;
+        }
     }
 
     /// Another monitor where one was lit, without a moment between them that we saw: the one is gone, the other comes.
