@@ -6,7 +6,7 @@ use anyhow::{ensure, Context, Result};
 use geom_lab::protocol::{Ending, GpuSpec};
 
 use crate::colour::{self, properties, values};
-use crate::identity::display;
+use crate::identity::{display, succeeds};
 use crate::world::{Bench, World, GREEN, RED};
 
 fn tool(world: &World, log: &str, argv: &[&str]) -> Result<(Option<Ending>, String)> {
@@ -132,5 +132,38 @@ fn gammastep_warms_the_display() -> Result<()> {
     world.machine.signal(&gammastep, 9)?;
     world.machine.until("plain tables", |_| Ok(tables()?.iter().all(|table| table == "0")))?;
     world.until_shows("Virtual-1", RED)?;
+    world.finish()
+}
+
+/// The light goes off and on as the kernel has it; a cable that is pulled and plugged in meanwhile brings it back.
+#[test]
+fn light_goes_off_and_on() -> Result<()> {
+    let world = Bench::new(&[GpuSpec::new("gpu0", 2)])?.start("", &[])?;
+    world.client("red", &["--fullscreen", "Virtual-1", "--animate", "small"])?;
+    world.until_shows("Virtual-1", RED)?;
+    let card = world.gpus[0].card.trim_start_matches("card");
+    let active = |count: usize| {
+        world.machine.until("CRTCs with light", |machine| {
+            let state = machine.read(&format!("/sys/kernel/debug/dri/{card}/state"))?;
+            Ok(state.matches("\tactive=1").count() == count)
+        })
+    };
+    active(2)?;
+    succeeds(&world, "blank", &["blank", "Virtual-1"])?;
+    active(1)?;
+    let shown = display(&world, "dark", "Virtual-1")?;
+    ensure!(shown["blank"] == true && shown["state"] == "lit", "{shown:#}");
+    succeeds(&world, "all", &["blank"])?;
+    active(0)?;
+    // Another display's change leaves it dark.
+    succeeds(&world, "scale", &["set", "Virtual-2", "--scale", "2"])?;
+    active(0)?;
+    succeeds(&world, "on", &["unblank", "Virtual-1"])?;
+    active(1)?;
+    world.until_shows("Virtual-1", RED)?;
+    world.machine.unplug("gpu0", 1)?;
+    world.until_logged("monitor gone")?;
+    world.machine.plug("gpu0", 1)?;
+    active(2)?;
     world.finish()
 }

@@ -7,7 +7,7 @@
 //! - [`run`]: from start to end. [`state`]: what all callbacks share.
 //! - [`reactor`], [`timers`]: what is waited for.
 //! - [`road`]: probe, plan, test commit, commit, publish. [`follow`]: monitors at other connectors. [`tuning`]: colours by wish
-//!   and time. [`frames`]: redraw states at work.
+//!   and time. [`frames`]: redraw states at work. [`blank`]: light off and on.
 //! - [`session`]: seat, signals, programs. [`backend`]: real or virtual monitors.
 //! - [`gpu`]: DRM devices, commits, buffers. [`display`]: plans and displays. [`scanout`]: pace,
 //!   swapchain, planes. [`render`]: what is drawn.
@@ -15,6 +15,7 @@
 //! - [`protocols`]: Wayland. [`shell`]: where windows go. [`input`]: devices, keys, the pointer.
 
 pub mod backend;
+pub mod blank;
 pub mod cli;
 pub mod clients;
 pub mod config;

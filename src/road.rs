@@ -104,6 +104,7 @@ impl State {
         self.check_named();
         self.tell_tools();
         self.check_gamma();
+        self.check_power();
         self.tune_all();
         self.redraw_all();
         self.retry_denied();
@@ -352,6 +353,10 @@ impl State {
         let (life, action) = std::mem::take(&mut screen.life).on(event);
         screen.life = life;
         let changed = screen.life != before;
+        if !screen.is_lit() && std::mem::take(&mut screen.blank) {
+            // When it comes back somebody wants to see it.
+            self.backend.gpus_mut().for_each(|gpu| gpu.remember_light(name, true));
+        }
         if gone {
             screen.losses += 1;
             screen.port_losses += 1;
@@ -459,7 +464,9 @@ impl State {
             info!(display = name, %mode, color_space = link.color_space.name(), bit_depth = link.bit_depth, "mode set");
             // Its first frame came with it, without a page flip.
             self.frames += 1;
-            self.redraw_event(&name, Event::Resumed);
+            if self.screens.get(&name).is_some_and(|screen| !screen.blank) {
+                self.redraw_event(&name, Event::Resumed);
+            }
         }
         if self.frames > 0 {
             self.answer_frame();

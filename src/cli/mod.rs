@@ -50,6 +50,18 @@ pub enum Command {
     Disconnect { client: u64 },
     /// Cut a client's connection and kill its process
     Kill { client: u64 },
+    /// Switch displays' light off; they keep all else
+    Blank {
+        /// All where none is named
+        #[arg(default_value = "*")]
+        display: String,
+    },
+    /// Switch displays' light on again
+    Unblank {
+        /// All where none is named
+        #[arg(default_value = "*")]
+        display: String,
+    },
     /// Show each display's name on it
     Identify {
         /// From 1 to 60
@@ -140,6 +152,8 @@ fn perform(command: Command) -> Result<(), Error> {
         Command::Ping { client } => Request::Ping { client },
         Command::Disconnect { client } => Request::Disconnect { client },
         Command::Kill { client } => Request::Kill { client },
+        Command::Blank { display } => Request::BlankDisplay { display, blank: true },
+        Command::Unblank { display } => Request::BlankDisplay { display, blank: false },
         Command::Identify { seconds } => Request::Identify { seconds },
         Command::Reload => Request::Reload,
         Command::Stop => Request::Stop,

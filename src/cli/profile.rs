@@ -359,6 +359,7 @@ mod tests {
                 edid: None,
             })),
             port: Some(format!("pci-0000:00:02.0/{name}")),
+            blank: false,
             mirror: None,
             modeline: None,
             link: Some(Box::new(Link {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use geom_ipc::{Answer, DisplayChange, Error, ErrorKind};
 
-use super::requests::{bad_value, Outcome};
+use super::requests::{bad_value, not_found, Outcome};
 use crate::config::color_space;
 use crate::display::link::{ContentType, LinkWish, RgbRange, Scaling, Vrr};
 use crate::display::plan::{Position, Transform, Wish};
@@ -129,5 +129,18 @@ impl State {
             self.await_confirmation(name, before, Duration::from_secs(seconds.into()));
         }
         Ok(Answer::Displays(self.report_displays()))
+    }
+
+    /// The light of every display that a name means.
+    pub(super) fn blank_displays(&mut self, name: &str, blank: bool) -> Outcome {
+        let mut meant = self.displays_meant(name);
+        meant.retain(|name| self.screens.get(name).is_some_and(|screen| screen.is_lit()));
+        if meant.is_empty() {
+            return Err(not_found(format!("no display {name} is lit")));
+        }
+        for name in meant {
+            self.blank(&name, blank).map_err(|why| Error::new(ErrorKind::Failed, why))?;
+        }
+        Ok(Answer::Done)
     }
 }

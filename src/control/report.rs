@@ -80,6 +80,7 @@ impl State {
             }),
             port: self.ports.get(&screen.name).cloned(),
             link: lit.then(|| Box::new(link(screen))),
+            blank: screen.blank,
             mirror: screen.mirror.clone(),
             complaints: screen.complaints.clone(),
         }

@@ -70,6 +70,7 @@ impl State {
                 return self.frame_awaited.push((id, number));
             }
             Request::AwaitFrame => Err(Error::new(ErrorKind::Failed, "too many wait for the first frame")),
+            Request::BlankDisplay { display, blank } => self.blank_displays(&display, blank),
             Request::Identify { seconds } => self.identify(seconds),
             Request::Screenshot { display, path } => {
                 return match self.screenshot(&display, path.as_deref()) {

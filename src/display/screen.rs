@@ -33,6 +33,8 @@ pub struct Screen {
     pub port_losses: u32,
     pub place: Place,
     pub mode: Option<Mode>,
+    /// Its light is off for now, and all else as it was.
+    pub blank: bool,
     pub link: Link,
     /// The display whose picture it shows instead of one of its own.
     pub mirror: Option<String>,
@@ -93,6 +95,7 @@ impl Screen {
             port_losses: 0,
             place: Place { x: 0, y: 0, width: 0, height: 0 },
             mode: None,
+            blank: false,
             link: Link::default(),
             mirror: None,
             tone: ToneWish::default(),

@@ -24,6 +24,8 @@ pub struct Head {
     pub crtc: usize,
     pub connector: connector::Handle,
     pub mode: KmsMode,
+    /// False where the display has its light off: the CRTC keeps all else.
+    pub active: bool,
     pub link: Link,
     pub colours: Colours,
     pub framebuffer: framebuffer::Handle,
@@ -117,7 +119,8 @@ pub fn modeset_request(
             None => 0,
         };
         request.add_raw_property(crtc.handle.into(), ids.mode_id, mode);
-        request.add_raw_property(crtc.handle.into(), ids.active, head.is_some().into());
+        let active = head.is_some_and(|head| head.active);
+        request.add_raw_property(crtc.handle.into(), ids.active, active.into());
         let (vrr, colours) = head.map_or((false, Colours::default()), |head| (head.link.vrr, head.colours));
         ids.colour.set(crtc.handle, vrr, colours, &mut request);
     }
@@ -157,6 +160,15 @@ pub fn modeset(
     let (request, _blobs) = modeset_request(card, objects, heads, untouched)?;
     let only = if test { AtomicCommitFlags::TEST_ONLY } else { AtomicCommitFlags::empty() };
     card.atomic_commit(AtomicCommitFlags::ALLOW_MODESET | only, request)
+}
+
+/// Switches a CRTC's light off or on, and nothing else (drm-kms.rst: a CRTC that is not active keeps its mode).
+pub fn set_active(card: &Card, objects: &Objects, crtc: usize, active: bool) -> io::Result<()> {
+    let crtc = objects.crtcs.get(crtc).ok_or(io::ErrorKind::NotFound)?;
+    let ids = crtc.ids.ok_or_else(|| io::Error::other("its driver has no atomic mode setting"))?;
+    let mut request = AtomicModeReq::new();
+    request.add_raw_property(crtc.handle.into(), ids.active, active.into());
+    card.atomic_commit(AtomicCommitFlags::ALLOW_MODESET, request)
 }
 
 /// As [`modeset`], by the old calls, which can't test: one display after the other.

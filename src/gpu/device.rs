@@ -1,6 +1,6 @@
 //! One Gpu: what it can, what it shows, and the search for what it can show of a plan.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 
 use super::buffer::{Drawable, Dumb};
 use super::card::{Card, Framebuffer};
-use super::commit::{modeset, modeset_legacy, Head};
+use super::commit::{modeset, modeset_legacy, set_active, Head};
 use super::objects::{written, Objects};
 use super::renderer::Renderer;
 use super::tables::{Colours, Tables};
@@ -58,6 +58,8 @@ pub struct Gpu {
     /// The kernel denied a commit for want of master: another holds the device, or the seat has
     /// not given it back yet.
     pub denied: bool,
+    /// Displays whose light is off.
+    blank: BTreeSet<String>,
     /// Modes that passed the test, or could not be tested, and failed all the same.
     refused: Vec<(String, Mode, Link)>,
     /// What is made of displays' colours.
@@ -142,6 +144,7 @@ impl Gpu {
             lit: HashMap::new(),
             known: false,
             denied: false,
+            blank: BTreeSet::new(),
             refused: Vec::new(),
             tables: HashMap::new(),
             spare: Vec::new(),
@@ -255,7 +258,8 @@ impl Gpu {
         let timing = self.kms_mode(display, mode).ok_or("the mode is gone from the connector's list")?;
         let connector = self.objects.connector(display).ok_or("the connector is gone")?.handle;
         let framebuffer = self.framebuffer_to_test(crtc, mode)?;
-        Ok(Head { crtc, connector, mode: timing, link, colours: self.colours(display), framebuffer })
+        let (active, colours) = (!self.blank.contains(display), self.colours(display));
+        Ok(Head { crtc, connector, mode: timing, active, link, colours, framebuffer })
     }
 
     fn framebuffer_to_test(&mut self, crtc: usize, mode: &Mode) -> Result<framebuffer::Handle, String> {
@@ -314,6 +318,7 @@ impl Gpu {
                     (Some(head), Some(lit)) => {
                         head.connector == lit.head.connector
                             && head.link == lit.head.link
+                            && head.active == lit.head.active
                             && same_timing(&head.mode, &lit.head.mode)
                     }
                     _ => false,
@@ -349,6 +354,28 @@ impl Gpu {
 
     pub(super) fn crtc_of(&self, display: &str) -> Option<usize> {
         self.lit.iter().find(|(_, lit)| lit.display == display).map(|(crtc, _)| *crtc)
+    }
+
+    /// Switches a lit display's light off, or on again.
+    ///
+    /// # Errors
+    /// The kernel's; it stays as it was.
+    pub fn set_active(&mut self, display: &str, active: bool) -> io::Result<()> {
+        let crtc = self.crtc_of(display).ok_or(io::ErrorKind::NotFound)?;
+        set_active(&self.card, &self.objects, crtc, active)?;
+        if let Some(lit) = self.lit.get_mut(&crtc) {
+            lit.head.active = active;
+        }
+        self.remember_light(display, active);
+        Ok(())
+    }
+
+    /// What the next mode setting does about a display's light.
+    pub fn remember_light(&mut self, display: &str, active: bool) {
+        match active {
+            true => self.blank.remove(display),
+            false => self.blank.insert(display.to_owned()),
+        };
     }
 
     /// Takes back colours that whoever shows pictures next would have otherwise, while we may still set anything.
@@ -407,6 +434,7 @@ impl Gpu {
             crtc,
             connector,
             mode: timing,
+            active: !self.blank.contains(display),
             link,
             colours: self.colours(display),
             framebuffer: framebuffer.handle,

@@ -10,6 +10,7 @@ mod gamma_control;
 mod layer_shell;
 pub mod output;
 mod output_management;
+pub mod output_power;
 mod presentation;
 mod primary_selection;
 mod seat;
@@ -21,6 +22,7 @@ mod xdg_shell;
 
 use smithay::reexports::wayland_protocols_wlr::gamma_control::v1::server::zwlr_gamma_control_manager_v1::ZwlrGammaControlManagerV1;
 use smithay::reexports::wayland_protocols_wlr::output_management::v1::server::zwlr_output_manager_v1::ZwlrOutputManagerV1;
+use smithay::reexports::wayland_protocols_wlr::output_power_management::v1::server::zwlr_output_power_manager_v1::ZwlrOutputPowerManagerV1;
 use smithay::reexports::wayland_server::DisplayHandle;
 use smithay::wayland::compositor::CompositorState;
 use smithay::wayland::cursor_shape::CursorShapeManagerState;
@@ -55,6 +57,7 @@ pub struct Protocols {
     _output: OutputManagerState,
     pub withdrawn: output::Withdrawn,
     pub gamma: gamma_control::Controls,
+    pub power: output_power::Controls,
     pub output_management: output_management::OutputManagement,
     _decoration: XdgDecorationState,
     _viewporter: ViewporterState,
@@ -71,6 +74,7 @@ const MONOTONIC: u32 = 1;
 impl Protocols {
     pub fn new(display: &DisplayHandle) -> Self {
         display.create_global::<State, ZwlrGammaControlManagerV1, _>(1, gamma_control::Global);
+        display.create_global::<State, ZwlrOutputPowerManagerV1, _>(1, output_power::Global);
         let version = output_management::VERSION;
         display.create_global::<State, ZwlrOutputManagerV1, _>(version, output_management::Global);
         Self {
@@ -85,6 +89,7 @@ impl Protocols {
             _output: OutputManagerState::new_with_xdg_output::<State>(display),
             withdrawn: output::Withdrawn::default(),
             gamma: gamma_control::Controls::default(),
+            power: output_power::Controls::default(),
             output_management: output_management::OutputManagement::default(),
             _decoration: XdgDecorationState::new::<State>(display),
             _viewporter: ViewporterState::new::<State>(display),

@@ -73,6 +73,9 @@ pub struct Display {
     /// What goes down the cable beside the mode, while it is lit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<Box<Link>>,
+    /// Its light is off for now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub blank: bool,
     /// The display whose picture it shows instead of one of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<String>,

@@ -144,6 +144,12 @@ pub enum Request {
     Kill {
         client: u64,
     },
+    /// Switches a display's light off, or on again; all else stays as it was. Answer: `done`.
+    BlankDisplay {
+        /// Or a pattern.
+        display: String,
+        blank: bool,
+    },
     /// Shows each display's name on it, large, for so many seconds (1 to 60).
     Identify {
         #[serde(default = "five")]
@@ -239,6 +245,7 @@ impl Request {
             Self::Screenshot { .. }
             | Self::SetDisplay { .. }
             | Self::ConfirmDisplay { .. }
+            | Self::BlankDisplay { .. }
             | Self::FocusWindow { .. }
             | Self::PlaceWindow { .. }
             | Self::CloseWindow { .. }
