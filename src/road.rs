@@ -149,6 +149,12 @@ impl State {
         let mut wishes = self.profile.wishes.over(system, &known, &connected);
         wishes.fullscreen = self.fullscreen_displays();
         if !self.options.headless_ok {
+            // A monitor without modes could not be the one.
+            let connectors = present.iter().flat_map(|gpu| &gpu.connectors);
+            let dumb = |name: &String| {
+                connectors.clone().any(|connector| connector.name == *name && connector.modes.is_empty())
+            };
+            let connected = connected.iter().filter(|name| !dumb(name)).cloned().collect();
             if let Some(kept) = keep_one_lit(&mut wishes, &connected) {
                 let text =
                     format!("{kept} stays on: everything else is off by wish (--headless-ok allows it)");

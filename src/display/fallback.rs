@@ -21,6 +21,8 @@ pub struct Request {
     pub crtcs: Vec<usize>,
     /// What drives it now: keeping that avoids a flash.
     pub current: Option<(usize, Mode, Link)>,
+    /// The last search had the same first choice: where that was not to be had, it is not asked for again at others' cost.
+    pub settled: bool,
 }
 
 impl Request {
@@ -73,7 +75,7 @@ pub trait Kernel {
 }
 
 /// Past so many questions, and one about what is lit now, the search takes what it has: a kernel
-/// that refuses everything must not cost the others their picture.
+/// that refuses everything must not cost the others their picture. Raising what it has is given as many again.
 pub const MAX_TESTS: usize = 400;
 
 struct Search<'a, K> {
@@ -210,16 +212,45 @@ impl<K: Kernel> Search<'_, K> {
         waiting
     }
 
+    fn is_first_choice(&self, one: &Assignment) -> bool {
+        self.requests[one.request].choices().next() == Some((one.mode, one.link))
+    }
+
+    /// Raises what can be raised beside all others as they are: so the same search again comes to the same end.
+    fn improve(&mut self, lit: &mut [Assignment]) {
+        let bound = self.tests + MAX_TESTS;
+        let mut raised = true;
+        while std::mem::take(&mut raised) {
+            for place in 0..lit.len() {
+                let had = (lit[place].mode, lit[place].link);
+                let wanted = &self.requests[lit[place].request];
+                for (mode, link) in wanted.choices().take_while(|choice| *choice != had) {
+                    if self.tests >= bound {
+                        return;
+                    }
+                    (lit[place].mode, lit[place].link) = (mode, link);
+                    // That is how the search began.
+                    if lit.len() == self.requests.len() && lit.iter().all(|one| self.is_first_choice(one)) {
+                        (lit[place].mode, lit[place].link) = had;
+                        continue;
+                    }
+                    self.tests += 1;
+                    if self.kernel.test(lit).is_ok() {
+                        raised = true;
+                        break;
+                    }
+                    (lit[place].mode, lit[place].link) = had;
+                }
+            }
+        }
+    }
+
     /// What is lit now, where the kernel still accepts it.
     fn last_good(&mut self) -> Option<Vec<Assignment>> {
         let assignment = |(request, wanted): (usize, &Request)| {
             let (crtc, mode, link) = wanted.current?;
-            (wanted.modes.contains(&mode) && wanted.crtcs.contains(&crtc)).then_some(Assignment {
-                request,
-                crtc,
-                mode,
-                link,
-            })
+            let known = wanted.choices().any(|choice| choice == (mode, link));
+            (known && wanted.crtcs.contains(&crtc)).then_some(Assignment { request, crtc, mode, link })
         };
         let lit: Vec<Assignment> = self.requests.iter().enumerate().filter_map(assignment).collect();
         if lit.is_empty() {
@@ -250,8 +281,14 @@ pub fn search(requests: &[Request], kernel: &mut impl Kernel) -> Outcome {
         .collect();
     let mut lit = Vec::new();
     let mut dark: Vec<usize> = order.iter().copied().filter(|request| crtcs[*request].is_none()).collect();
+    let settled = requests.iter().all(|wanted| wanted.settled && wanted.current.is_some());
     if wished.is_empty() || search.passes(&wished) {
         lit = wished;
+    } else if let Some(kept) =
+        settled.then(|| search.last_good()).flatten().filter(|kept| kept.len() == requests.len())
+    {
+        lit = kept;
+        search.improve(&mut lit);
     } else {
         dark = search.add_all(&mut lit, &order, &crtcs);
         // The last good plan stays where the new one would light fewer.
@@ -268,6 +305,7 @@ pub fn search(requests: &[Request], kernel: &mut impl Kernel) -> Outcome {
                 }
             }
         }
+        search.improve(&mut lit);
     }
     lit.sort_by_key(|assignment| assignment.request);
     let failure = |request: usize| match crtcs[request] {

@@ -5,6 +5,8 @@
 
 pub mod arrange;
 pub mod colour;
+#[cfg(test)]
+mod day;
 pub mod edid;
 pub mod fallback;
 pub mod icc;

@@ -60,6 +60,8 @@ pub struct Gpu {
     pub denied: bool,
     /// Displays whose light is off.
     blank: BTreeSet<String>,
+    /// The first choices of the last search, by display.
+    wished: HashMap<String, (Mode, Link)>,
     /// Modes that passed the test, or could not be tested, and failed all the same.
     refused: Vec<(String, Mode, Link)>,
     /// What is made of displays' colours.
@@ -145,6 +147,7 @@ impl Gpu {
             known: false,
             denied: false,
             blank: BTreeSet::new(),
+            wished: HashMap::new(),
             refused: Vec::new(),
             tables: HashMap::new(),
             spare: Vec::new(),
@@ -300,8 +303,12 @@ impl Gpu {
                     .iter()
                     .find(|(_, lit)| lit.display == *name)
                     .map(|(crtc, lit)| (*crtc, lit.mode, lit.head.link)),
+                settled: modes.first().is_some_and(|mode| self.wished.get(name) == Some(&(*mode, *link))),
             })
             .collect();
+        let wished =
+            wanted.iter().filter_map(|(name, modes, link)| Some((name.clone(), (*modes.first()?, *link))));
+        self.wished = wished.collect();
         fallback::search(&requests, &mut Asked { gpu: self, requests: &requests })
     }
 

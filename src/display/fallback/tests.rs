@@ -75,7 +75,7 @@ fn request(name: usize, modes: Vec<Mode>, crtcs: Vec<usize>, current: Option<usi
 
 fn linked(name: usize, modes: Vec<Mode>, crtcs: Vec<usize>, current: Option<usize>, link: Link) -> Request {
     let current = current.zip(modes.first().copied()).map(|(crtc, mode)| (crtc, mode, link));
-    Request { name: format!("D{name}"), modes, links: link.ladder(), crtcs, current }
+    Request { name: format!("D{name}"), modes, links: link.ladder(), crtcs, current, settled: false }
 }
 
 fn generous(crtcs: usize) -> Model {
@@ -129,6 +129,24 @@ fn no_display_moves_that_need_not() {
     let requests = [request(0, ladder(), vec![0, 1, 2], None), request(1, ladder(), vec![0, 1, 2], Some(0))];
     let outcome = search(&requests, &mut generous(3));
     assert_eq!(outcome.lit.iter().find(|lit| lit.request == 1).map(|lit| lit.crtc), Some(0));
+}
+
+/// The same search again: what was lowered for a newcomer is not raised at its cost.
+#[test]
+fn the_same_again_changes_nothing() {
+    let mut kernel = Model { bandwidth: 600, ..generous(2) };
+    let mut requests =
+        vec![request(0, ladder(), vec![0, 1], None), request(1, ladder(), vec![0, 1], Some(1))];
+    let first = search(&requests, &mut kernel);
+    assert_eq!(first.lit.iter().map(|lit| lit.mode.index).collect::<Vec<_>>(), [3, 0]);
+    for lit in &first.lit {
+        requests[lit.request].current = Some((lit.crtc, lit.mode, lit.link));
+        requests[lit.request].settled = true;
+    }
+    assert_eq!(search(&requests, &mut kernel).lit, first.lit);
+    // More room is used at once.
+    kernel.bandwidth = 700;
+    assert_eq!(search(&requests, &mut kernel).lit[0].mode.index, 2);
 }
 
 #[test]
