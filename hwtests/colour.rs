@@ -324,3 +324,36 @@ fn vrr_comes_and_goes_with_the_window() -> Result<()> {
         .until("a steady one", |machine| Ok(expect(machine, "no-window", &[("VRR_ENABLED", "0")]).is_ok()))?;
     world.finish()
 }
+
+/// An ICC profile of the monitor: a file that is none is told, a sound one is applied, and taken back.
+#[test]
+fn an_icc_profile_is_applied() -> Result<()> {
+    let bench = bench(1, &[HDR])?;
+    bench.machine.write("/tmp/none.icc", "no profile")?;
+    // A wide one, of a simple power: sRGB's red is not its whole red.
+    let point = |x, y| lcms2::CIExyY { x, y, Y: 1.0 };
+    let triple =
+        lcms2::CIExyYTRIPLE { Red: point(0.68, 0.32), Green: point(0.265, 0.69), Blue: point(0.15, 0.06) };
+    let curve = lcms2::ToneCurve::new(2.2);
+    let profile = lcms2::Profile::new_rgb(&point(0.3127, 0.329), &triple, &[&curve, &curve, &curve])?;
+    std::fs::write(bench.machine.folder().join("wide.icc"), profile.icc()?)?;
+    bench.machine.run("copy", &["cp", "/run/lab/wide.icc", "/tmp/wide.icc"])?;
+    let world = bench.start("[displays.Virtual-1]\ncolor_space = \"/tmp/none.icc\"\n", &[])?;
+    world.client("red", &["--fullscreen", "Virtual-1"])?;
+    world.until_shows("Virtual-1", RED)?;
+    let shown = display(&world, "none", "Virtual-1")?;
+    ensure!(
+        shown["complaints"][0].as_str().is_some_and(|text| text.contains("it is no ICC profile")),
+        "{shown:#}"
+    );
+    succeeds(&world, "wide", &["set", "Virtual-1", "--color-space", "/tmp/wide.icc"])?;
+    world.until_picture("Virtual-1", "red as the monitor has it", |picture| {
+        let [red, green, blue] = picture.pixel(500, 500);
+        red.abs_diff(235) <= 3 && green.abs_diff(53) <= 8 && blue.abs_diff(41) <= 8
+    })?;
+    let shown = display(&world, "shown", "Virtual-1")?;
+    ensure!(shown["link"]["color_space"] == "/tmp/wide.icc", "{shown:#}");
+    succeeds(&world, "back", &["set", "Virtual-1", "--color-space", "srgb"])?;
+    world.until_shows("Virtual-1", RED)?;
+    world.finish()
+}

@@ -51,6 +51,30 @@ fn each_user_has_resolution_and_colours_of_their_own() -> Result<()> {
     world.finish()
 }
 
+/// Whoever has the seat's session has the monitors as they like them.
+#[test]
+fn the_seat_s_user_is_followed() -> Result<()> {
+    let bench = colour::bench(1, &[HDR])?;
+    profile(&bench, "daemon", "[displays.\"PHL *\"]\nmode = \"1920x1080\"\ncolor_space = \"bt2020-pq\"\n")?;
+    profile(&bench, "games", "[displays.\"PHL *\"]\nmode = \"1280x720\"\n")?;
+    bench.machine.run("seats", &["mkdir", "-p", "/run/systemd/seats"])?;
+    let seat = |uid: &str| format!("IS_SEAT0=1\nACTIVE=c1\nACTIVE_UID={uid}\n");
+    bench.machine.write("/run/systemd/seats/seat0", &seat("1"))?;
+    let world = bench.start("", &["--userdata", USERDATA])?;
+    world.until_logged("mode set")?;
+    committed(&world, "daemon", "1920x1080", &ANN)?;
+    world.machine.write("/run/systemd/seats/seat0", &seat("5"))?;
+    world.until_logged("user=\"games\"")?;
+    world.machine.until("their resolution", |_| Ok(committed(&world, "games", "1280x720", &BOB).is_ok()))?;
+    // Nobody has it: the last one's stay.
+    world.machine.write("/run/systemd/seats/seat0", "IS_SEAT0=1\n")?;
+    world.machine.write("/run/systemd/seats/seat0", &seat("1"))?;
+    world
+        .machine
+        .until("the first's again", |_| Ok(committed(&world, "daemon-again", "1920x1080", &ANN).is_ok()))?;
+    world.finish()
+}
+
 #[test]
 fn a_broken_profile_leaves_what_was_good() -> Result<()> {
     let bench = colour::bench(1, &[HDR])?;

@@ -41,7 +41,7 @@ pub struct Options {
     #[arg(long, value_name = "FILE", env = "GEOM_COMPOSITOR_CONFIG")]
     pub config: Option<PathBuf>,
 
-    /// Whose wishes for monitors apply: userdata/<USER>/displays.toml [default: the user that the service runs as]
+    /// Whose wishes for monitors apply: userdata/<USER>/displays.toml [default: the configuration's, or the seat's active session's]
     #[arg(long, value_name = "USER", env = "GEOM_COMPOSITOR_USER")]
     pub user: Option<String>,
 

@@ -148,8 +148,8 @@ mod tests {
             text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap_or_default();
         let (profile, problems) = read(block);
         assert_eq!(problems, Vec::<String>::new());
-        assert_eq!((profile.displays.len(), profile.layouts.len()), (1, 1));
-        assert!(profile.displays.values().all(|wish| wish.link.color_space.is_some()));
+        assert_eq!((profile.displays.len(), profile.layouts.len()), (2, 1));
+        assert!(profile.night_light.is_some());
     }
 
     fn read(text: &str) -> (Profile, Vec<String>) {

@@ -106,6 +106,8 @@ pub fn matches_pattern(pattern: &str, text: &str) -> bool {
 pub struct Config {
     pub connect_type: ConnectType,
     pub wishes: Wishes,
+    /// Whose profile applies, where the command line does not say.
+    pub user: Option<String>,
     /// Names of the user's own for displays, and what they stand for.
     pub aliases: BTreeMap<String, String>,
     pub night_light: Option<NightLight>,
@@ -134,6 +136,7 @@ impl Default for Config {
         Self {
             connect_type: ConnectType::KEEP_CONNECTION_OPEN,
             wishes: Wishes::default(),
+            user: None,
             aliases: BTreeMap::new(),
             night_light: None,
             rules: Vec::new(),
@@ -192,6 +195,7 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
         config.exit_keys =
             keys.split('+').map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()).collect();
     }
+    config.user = root.string(reader, "user");
     config.wishes.displays = read_displays(root, reader);
     config.aliases = read_aliases(root, reader);
     config.night_light = read_night_light(root, reader);
@@ -308,7 +312,7 @@ mod tests {
                 "test.toml:2: renderer = \"vulkan\" is not allowed; allowed: \"auto\", \"pixman\", \"gles\", \"llvmpipe\"",
                 "test.toml:5: displays.\"HDMI-A-1\".mode: \"wide\" is not a mode; write \"1920x1080\" or \"1920x1080@59.94\"",
                 "test.toml:8: keyboard.layout = 7 is not allowed; allowed: a text in quotes",
-                "test.toml:1: unknown key colour; known here: connect_type, renderer, direct_scanout, hardware_color, diagnostic_screen, exit_keys, displays, aliases, night_light, rules, clients, keyboard, pointer, touch, cursor, headless",
+                "test.toml:1: unknown key colour; known here: connect_type, renderer, direct_scanout, hardware_color, diagnostic_screen, exit_keys, user, displays, aliases, night_light, rules, clients, keyboard, pointer, touch, cursor, headless",
             ]
         );
     }

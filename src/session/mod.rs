@@ -1,5 +1,6 @@
 //! The session: libseat's seat, signals, programs to start.
 
+pub mod active;
 pub mod descriptors;
 pub mod profile;
 pub mod programs;

@@ -8,6 +8,7 @@ use tracing::{debug, info, warn};
 
 use crate::config::profile::{self, Profile};
 use crate::config::watch::follow;
+use crate::session::active;
 use crate::state::State;
 
 /// The profile that applies.
@@ -17,6 +18,8 @@ pub struct ActiveProfile {
     pub file: PathBuf,
     pub wishes: Profile,
     watch: Option<RegistrationToken>,
+    /// Of the seat's active session, where its user is the one whose profile applies.
+    seat: Option<RegistrationToken>,
 }
 
 /// The user that this process runs as.
@@ -26,12 +29,30 @@ fn own_user() -> String {
 }
 
 impl State {
-    /// The user's profile that options or the process name, at the start.
+    /// The user's profile that options or configuration name, or that of the seat's active session, or of this process.
     pub fn start_profile(&mut self) {
-        let user = self.options.user.clone().unwrap_or_else(own_user);
+        let named = self.options.user.clone().or_else(|| self.config.user.clone());
+        let seat = active::file();
+        if named.is_none() {
+            self.profile.seat = follow(&self.handle, &seat, Self::follow_seat).ok();
+        }
+        let user = named.or_else(|| active::user(&seat)).unwrap_or_else(own_user);
         if let Err(error) = self.use_profile(&user) {
             warn!("{error}");
             self.troubles.add(error);
+        }
+    }
+
+    /// Another session may have the seat now.
+    fn follow_seat(&mut self) {
+        let Some(user) = active::user(&active::file()).filter(|user| *user != self.profile.user) else {
+            return;
+        };
+        info!(user, "the seat's session is another user's");
+        if self.use_profile(&user).is_ok() {
+            self.reconfigure("user");
+            self.place_windows();
+            self.redraw_all();
         }
     }
 
@@ -47,7 +68,8 @@ impl State {
             self.handle.remove(watch);
         }
         // The last user's wishes are not this one's, whatever their file is like.
-        self.profile = ActiveProfile { user: user.to_owned(), file, ..ActiveProfile::default() };
+        let seat = self.profile.seat.take();
+        self.profile = ActiveProfile { user: user.to_owned(), file, seat, ..ActiveProfile::default() };
         self.watch_profile();
         self.forget_changes();
         self.read_profile();
