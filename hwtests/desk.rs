@@ -4,7 +4,7 @@ use anyhow::{ensure, Result};
 use geom_lab::protocol::GpuSpec;
 
 use crate::identity::{display, edid, succeeds, AOC, LG};
-use crate::world::{Bench, World, GREEN, RED};
+use crate::world::{lab_program, Bench, World, GREEN, RED};
 
 fn at(world: &World, log: &str, name: &str) -> Result<(i64, i64)> {
     let place = display(world, log, name)?["place"].clone();
@@ -112,16 +112,44 @@ fn hubs_come_and_go() -> Result<()> {
     world.finish()
 }
 
-/// A headset is no monitor: nothing of ours is shown on it.
+/// A headset is no monitor: nothing of ours is shown on it. Its program leases it, shows what it will, and whatever happens to our
+/// displays meanwhile leaves it alone.
 #[test]
-fn a_headset_is_left_alone() -> Result<()> {
+fn a_headset_is_its_program_s() -> Result<()> {
+    const LEASE: &str = "/run/bin/geom-lab-lease";
     let bench = Bench::new(&[GpuSpec::new("gpu0", 2)])?;
     bench.machine.set_monitor(&bench.gpus[0], 0, &edid(LG)?)?;
     bench.machine.set_monitor(&bench.gpus[0], 1, &headset()?)?;
+    bench.machine.install(&lab_program("geom-lab-lease")?, LEASE)?;
+    bench.machine.run("permit", &["chmod", "666", "/dev/dri/card0"])?;
     let world = bench.start("", &[])?;
-    world.client("red", &["--fullscreen", "Virtual-1"])?;
+    world.client("red", &["--fullscreen", "Virtual-1", "--animate", "small"])?;
     world.until_shows("Virtual-1", RED)?;
     ensure!(world.machine.screenshot("Virtual-2").is_err(), "the headset shows something");
+    let all: Vec<serde_json::Value> =
+        serde_json::from_str(&succeeds(&world, "all", &["displays", "--json"])?)?;
+    ensure!(all.len() == 1, "the headset is a display: {all:#?}");
+    for round in 0..2 {
+        let program = world.program(&format!("headset-{round}"), &[LEASE])?;
+        world.machine.until_logged(&program, "leased 1 connectors, 1 CRTCs")?;
+        world.machine.until_logged(&program, "shown")?;
+        world.until_shows("Virtual-2", GREEN)?;
+        // Nobody else can have it.
+        let second = world.program(&format!("second-{round}"), &[LEASE])?;
+        world.machine.until_logged(&second, "nothing is offered")?;
+        // Modes of ours, and a cable.
+        succeeds(&world, &format!("mode-{round}"), &["set", "Virtual-1", "--mode", "800x600"])?;
+        world.until_picture("Virtual-1", "another mode", |picture| picture.width == 800)?;
+        world.machine.unplug("gpu0", 0)?;
+        world.machine.plug("gpu0", 0)?;
+        world.until_shows("Virtual-1", RED)?;
+        world.until_shows("Virtual-2", GREEN)?;
+        succeeds(&world, &format!("back-{round}"), &["set", "Virtual-1", "--mode", "preferred"])?;
+        // Killed: it goes dark, and may be leased again.
+        world.machine.signal(&program, 9)?;
+        world.machine.until("a dark headset", |machine| Ok(machine.screenshot("Virtual-2").is_err()))?;
+    }
+    world.until_shows("Virtual-1", RED)?;
     world.finish()
 }
 

@@ -105,6 +105,7 @@ impl State {
         self.tell_tools();
         self.check_gamma();
         self.check_power();
+        self.check_leases();
         self.tune_all();
         self.redraw_all();
         self.retry_denied();

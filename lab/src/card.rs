@@ -1,7 +1,7 @@
 //! An open DRM card, for the lab's own programs.
 
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -17,6 +17,13 @@ impl AsFd for Card {
 }
 impl Device for Card {}
 impl ControlDevice for Card {}
+
+/// A card of a lease.
+impl From<OwnedFd> for Card {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd.into())
+    }
+}
 
 impl Card {
     /// Opens a card, by its device file; without another master it is ours (drm-uapi.rst, "Primary Nodes, DRM Master and Authentication").

@@ -33,9 +33,11 @@ pub fn listen(handle: &LoopHandle<'static, State>) -> io::Result<()> {
     inserted.map(drop).map_err(|error| io::Error::other(error.error.to_string()))
 }
 
-/// The Gpu whose connectors changed (drm_sysfs_hotplug_event() in the kernel's drivers/gpu/drm/drm_sysfs.c).
+/// The Gpu whose connectors changed, or whose lease ended (drm_sysfs_hotplug_event() and drm_sysfs_lease_event() in the kernel's
+/// drivers/gpu/drm/drm_sysfs.c).
 fn hotplug(event: &Event) -> Option<u64> {
-    let says = event.event_type() == EventType::Change && event.property_value("HOTPLUG")? == "1";
+    let is = |name: &str| event.property_value(name).is_some_and(|value| value == "1");
+    let says = event.event_type() == EventType::Change && (is("HOTPLUG") || is("LEASE"));
     debug!(device = ?event.devnode(), says, "uevent of the kernel");
     event.devnum().filter(|_| says)
 }

@@ -93,7 +93,8 @@ pub fn modeset_request(
     let mut request = AtomicModeReq::new();
     let mut blobs = Vec::new();
     let kept = |connector: connector::Handle| {
-        heads.iter().any(|head| head.connector == connector && untouched.contains(&head.crtc))
+        objects.leased.contains(&connector)
+            || heads.iter().any(|head| head.connector == connector && untouched.contains(&head.crtc))
     };
     for connector in objects.connectors.iter().filter(|connector| !kept(connector.handle)) {
         let head = heads.iter().find(|head| head.connector == connector.handle);

@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 use super::buffer::{Drawable, Dumb};
 use super::card::{Card, Framebuffer};
 use super::commit::{modeset, modeset_legacy, set_active, Head};
+use super::lease::Leased;
 use super::objects::{written, Objects};
 use super::renderer::Renderer;
 use super::tables::{Colours, Tables};
@@ -58,6 +59,8 @@ pub struct Gpu {
     /// The kernel denied a commit for want of master: another holds the device, or the seat has
     /// not given it back yet.
     pub denied: bool,
+    /// What programs drive by themselves.
+    pub(super) leases: Vec<Leased>,
     /// Displays whose light is off.
     blank: BTreeSet<String>,
     /// The first choices of the last search, by display.
@@ -146,6 +149,7 @@ impl Gpu {
             lit: HashMap::new(),
             known: false,
             denied: false,
+            leases: Vec::new(),
             blank: BTreeSet::new(),
             wished: HashMap::new(),
             refused: Vec::new(),
@@ -296,6 +300,7 @@ impl Gpu {
                     let mask = connector.crtcs;
                     (0..self.objects.crtcs.len())
                         .filter(|crtc| mask & (1 << crtc) != 0 && self.objects.crtcs[*crtc].primary.is_some())
+                        .filter(|crtc| !self.is_leased(*crtc))
                         .collect()
                 }),
                 current: self
@@ -312,13 +317,13 @@ impl Gpu {
         fallback::search(&requests, &mut Asked { gpu: self, requests: &requests })
     }
 
-    /// CRTCs that already show what is asked.
+    /// CRTCs that already show what is asked, and those that are none of our business.
     fn unchanged(&self, heads: &[Head]) -> Vec<usize> {
-        if !self.known {
-            return Vec::new();
-        }
         (0..self.objects.crtcs.len())
             .filter(|crtc| {
+                if self.is_leased(*crtc) || !self.known {
+                    return self.is_leased(*crtc);
+                }
                 let wanted = heads.iter().find(|head| head.crtc == *crtc);
                 match (wanted, self.lit.get(crtc)) {
                     (None, None) => true,

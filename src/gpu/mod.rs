@@ -6,6 +6,7 @@ pub mod card;
 pub mod commit;
 pub mod device;
 pub mod discovery;
+pub mod lease;
 pub mod link;
 pub mod objects;
 pub mod renderer;

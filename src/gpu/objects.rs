@@ -173,6 +173,8 @@ pub struct Objects {
     pub crtcs: Vec<Crtc>,
     pub planes: Vec<Plane>,
     pub connectors: Vec<Connector>,
+    /// Connectors that programs drive by themselves.
+    pub leased: Vec<connector::Handle>,
     names: PropertyNames,
 }
 

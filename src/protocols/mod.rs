@@ -5,6 +5,7 @@ mod cursor_shape;
 mod data_device;
 mod decoration;
 mod dmabuf;
+mod drm_lease;
 mod fractional_scale;
 mod gamma_control;
 mod layer_shell;
@@ -58,6 +59,7 @@ pub struct Protocols {
     pub withdrawn: output::Withdrawn,
     pub gamma: gamma_control::Controls,
     pub power: output_power::Controls,
+    pub leases: drm_lease::Leases,
     pub output_management: output_management::OutputManagement,
     _decoration: XdgDecorationState,
     _viewporter: ViewporterState,
@@ -90,6 +92,7 @@ impl Protocols {
             withdrawn: output::Withdrawn::default(),
             gamma: gamma_control::Controls::default(),
             power: output_power::Controls::default(),
+            leases: drm_lease::Leases::default(),
             output_management: output_management::OutputManagement::default(),
             _decoration: XdgDecorationState::new::<State>(display),
             _viewporter: ViewporterState::new::<State>(display),
