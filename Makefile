@@ -2,15 +2,23 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 export RUST_BACKTRACE ?= 0
+export DESTDIR PREFIX
 
-.PHONY: help run test lint bench fuzz build clean
+.PHONY: help run test lint bench fuzz build install uninstall clean
 
 help:
 	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/'
 
-build: ## the compositor, optimised
+build: ## the compositor and its libraries, optimised
 	@tools/packages.sh build
 	$(CARGO) build --release --package geom_compositor
+	$(CARGO) build --profile library --package geom-client
+
+install: ## lay out what `make build` made: DESTDIR= PREFIX=/usr/local
+	@tools/install.sh install
+
+uninstall: ## take it away again; what users have written stays
+	@tools/install.sh uninstall
 
 run: ## light every monitor there is; with none, boot the lab and show its monitors in target/run/index.html
 	@tools/run.sh

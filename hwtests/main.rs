@@ -8,6 +8,7 @@ mod edid;
 mod hotplug;
 mod identity;
 mod input;
+mod install;
 mod libraries;
 mod lights;
 mod placement;

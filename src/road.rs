@@ -19,6 +19,7 @@ use crate::display::screen::Screen;
 use crate::gpu::device::Lit;
 use crate::scanout::redraw::Event;
 use crate::scanout::surface::{Scanout, Target};
+use crate::session::readiness;
 use crate::state::State;
 use crate::timers::Timers;
 
@@ -95,6 +96,7 @@ impl State {
         if lit != lit_before {
             info!(cause, displays = lit.join(" "), "displays lit");
             self.publish_event(&IpcEvent::Layout { cause: cause.to_owned(), lit });
+            readiness::status(&self.status());
         } else {
             debug!(cause, "displays unchanged");
         }

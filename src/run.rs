@@ -136,6 +136,31 @@ impl State {
         }
     }
 
+    /// In a line: what is lit, and the latest trouble.
+    pub fn status(&self) -> String {
+        let lit = self.screens.lit_names();
+        let mode = |name: &String| {
+            let mode = self.screens.get(name).and_then(|screen| screen.mode);
+            mode.map_or_else(|| name.clone(), |mode| format!("{name} {mode}"))
+        };
+        let lit: Vec<String> = lit.iter().map(mode).collect();
+        let displays = match lit.len() {
+            0 => "no display lit".to_owned(),
+            count => format!("{count} lit: {}", lit.join(", ")),
+        };
+        match self.troubles.recent().last() {
+            Some(trouble) => format!("{displays}; {trouble}").replace('\n', " "),
+            None => displays,
+        }
+    }
+
+    /// Tells the service manager again and again that the event loop turns.
+    fn feed_watchdog(&mut self, interval: Duration) {
+        readiness::alive();
+        let at = self.now() + interval;
+        self.timers.at(at, move |state| state.feed_watchdog(interval));
+    }
+
     /// The end of each turn: who left is forgotten, what changed is drawn, what was said goes out.
     pub fn end_turn(&mut self) {
         // First, as windows that are gone leave something to draw.
@@ -166,7 +191,10 @@ pub fn run(options: Options) -> Result<()> {
     compositor.state.listen()?;
     compositor.start_backend()?;
     if compositor.state.failure.is_none() {
-        readiness::ready(&format!("{} displays lit", compositor.state.screens.lit().len()));
+        readiness::ready(&compositor.state.status());
+        if let Some(interval) = readiness::interval() {
+            compositor.state.feed_watchdog(interval);
+        }
         let addresses = compositor.state.clients.addresses.clone();
         for command in exec {
             if let Err(error) = programs::start(&command, &addresses, descriptors) {

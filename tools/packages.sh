@@ -27,6 +27,7 @@ lab=(
   xz-utils              # unpacks the kernel source
   patch                 # the lab's additions to vkms
   seatd                 # seat daemon inside the guest, as devices without logind use it
+  systemd               # reads the units that are installed (systemd-analyze)
   udev                  # device daemon and rules inside the guest
   kmod                  # udev's helper
   libgl1-mesa-dri       # GBM's backend for KMS drivers without a GPU

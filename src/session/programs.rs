@@ -28,6 +28,8 @@ pub fn start(command: &str, addresses: &Addresses, descriptors: Rlimit) -> Resul
         .env_remove("LISTEN_PID")
         .env_remove("LISTEN_FDNAMES")
         .env_remove("NOTIFY_SOCKET")
+        .env_remove("WATCHDOG_USEC")
+        .env_remove("WATCHDOG_PID")
         .stdin(Stdio::null());
     // SAFETY: sets this thread's signal mask and a limit, nothing else. Ours has signals blocked that the loop
     // reads; programs must not inherit that.

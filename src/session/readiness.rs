@@ -1,6 +1,7 @@
 //! Telling whoever started the service how it is (sd_notify(3)): systemd, or a program by its library.
 
 use std::env;
+use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tracing::debug;
@@ -8,6 +9,21 @@ use tracing::debug;
 /// It accepts clients, and drives the displays that are there.
 pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// How it is, for `systemctl status`.
+pub fn status(text: &str) {
+    tell(&[NotifyState::Status(text)]);
+}
+
+/// It is alive: said from the event loop and from nowhere else.
+pub fn alive() {
+    tell(&[NotifyState::Watchdog]);
+}
+
+/// How often that has to be said, where the manager watches (sd_watchdog_enabled(3)): at half the time that it waits.
+pub fn interval() -> Option<Duration> {
+    Some(sd_notify::watchdog_enabled()? / 2).filter(|interval| !interval.is_zero())
 }
 
 /// It ends, and why.
