@@ -122,6 +122,7 @@ impl State {
     /// Draws a display and hands the frame over.
     fn render(&mut self, name: &str) {
         let start = self.turn_time();
+        self.check_described(name);
         let outcome = self.with_scene(name, |state, scene| {
             let State { screens, backend, .. } = state;
             let scanout = screens.get_mut(name).and_then(|screen| screen.scanout.as_mut());

@@ -63,6 +63,7 @@ fn monitor_at(connector: &crate::gpu::objects::Connector) -> Monitor {
         edid: connector.state.edid.clone(),
         size: connector.physical_size,
         primaries: connector.state.abilities.monitor.points(),
+        max_luminance: connector.state.abilities.monitor.max_luminance,
     }
 }
 
@@ -109,6 +110,7 @@ impl State {
         self.check_power();
         self.check_leases();
         self.tune_all();
+        self.tell_colours();
         self.redraw_all();
         self.retry_denied();
     }

@@ -122,8 +122,16 @@ impl State {
         let by_hardware = self.config.hardware_color;
         let Some(screen) = self.screens.get_mut(name) else { return };
         let Some(scanout) = &mut screen.scanout else { return };
-        let Target::Crtc { gpu, index } = scanout.target else { return };
+        let Target::Crtc { gpu, index } = scanout.target else {
+            // A virtual display has no colours but sRGB; pictures of others are brought to it.
+            let look = Look { layered: !screen.described.is_empty(), ..Look::default() };
+            if let Err(error) = scanout.show_as(look) {
+                warn!(display = name, %error, "colours that programs describe are not converted");
+            }
+            return;
+        };
         let Some(gpu) = self.backend.gpu_mut(gpu) else { return };
+        let layered = !screen.described.is_empty() && gpu.converts();
         let space = screen.link.color_space;
         let by_table = space == ColorSpace::Srgb && gpu.has_gamma(index);
         let deep = screen.link.bit_depth.is_some_and(|depth| depth >= 10);
@@ -133,8 +141,11 @@ impl State {
             icc,
             tone: if by_table { Tone::default() } else { tone },
             bits: if deep && space != ColorSpace::Srgb { gpu.most_bits(index) } else { 8 },
+            layered,
+            max_luminance: screen.monitor.max_luminance.map(f64::from),
         };
-        let sizes = gpu.pipeline_sizes(index).filter(|_| by_hardware);
+        // The hardware would convert what is converted already.
+        let sizes = gpu.pipeline_sizes(index).filter(|_| by_hardware && !layered);
         let key = (look, sizes);
         let known = self.tuning.pipelines.get(name).filter(|(known, _)| *known == key);
         let pipeline = match known {
@@ -153,6 +164,9 @@ impl State {
             Err(error) => {
                 warn!(display = name, %error, "the kernel takes no conversion; pictures are converted")
             }
+        }
+        if !layered && space == ColorSpace::Srgb && look.tone.is_plain() {
+            look = Look::default();
         }
         if look != Look::default() && !gpu.converts() {
             screen.complain(match space {

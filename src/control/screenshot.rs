@@ -68,7 +68,7 @@ impl State {
         }
     }
 
-    fn picture_of(&mut self, name: &str) -> io::Result<Picture> {
+    pub fn picture_of(&mut self, name: &str) -> io::Result<Picture> {
         let drawn = self.with_scene(name, |state, scene| {
             let State { screens, backend, .. } = state;
             let screen = screens.get(name).ok_or(io::ErrorKind::NotFound)?;

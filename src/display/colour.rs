@@ -5,24 +5,26 @@
 
 use std::sync::Arc;
 
+use super::description::{grid, Description};
 use super::icc::{Icc, GRID};
 use super::link::ColorSpace;
+use super::sums::Sums;
 use super::tone::Tone;
 
 /// A point of the CIE 1931 diagram, x and y.
 pub(super) type Point = (f64, f64);
-pub(super) type Matrix = [[f64; 3]; 3];
+pub type Matrix = [[f64; 3]; 3];
 
 /// Red, green, blue and white.
 pub type Primaries = [Point; 4];
 
 const D65: Point = (0.3127, 0.3290);
-pub(super) const SRGB: Primaries = [(0.64, 0.33), (0.30, 0.60), (0.15, 0.06), D65];
-const DISPLAY_P3: Primaries = [(0.680, 0.320), (0.265, 0.690), (0.150, 0.060), D65];
-const BT2020: Primaries = [(0.708, 0.292), (0.170, 0.797), (0.131, 0.046), D65];
+pub const SRGB: Primaries = [(0.64, 0.33), (0.30, 0.60), (0.15, 0.06), D65];
+pub const DISPLAY_P3: Primaries = [(0.680, 0.320), (0.265, 0.690), (0.150, 0.060), D65];
+pub const BT2020: Primaries = [(0.708, 0.292), (0.170, 0.797), (0.131, 0.046), D65];
 
 /// Our white in HDR, cd/m².
-const WHITE: f64 = 203.0;
+pub(super) const WHITE: f64 = 203.0;
 
 fn multiply(left: &Matrix, right: &Matrix) -> Matrix {
     let cell = |row: usize, column: usize| (0..3).map(|step| left[row][step] * right[step][column]).sum();
@@ -71,8 +73,13 @@ fn adaptation(from: Point, to: Point) -> Option<Matrix> {
 }
 
 pub(super) fn matrix(primaries: &Primaries) -> Option<Matrix> {
-    let there = multiply(&adaptation(SRGB[3], primaries[3])?, &to_xyz(&SRGB)?);
-    Some(multiply(&invert(&to_xyz(primaries)?)?, &there))
+    between_primaries(&SRGB, primaries)
+}
+
+/// From light of some primaries to light of others, whites to whites. None where either make no colour space.
+pub fn between_primaries(from: &Primaries, to: &Primaries) -> Option<Matrix> {
+    let there = multiply(&adaptation(from[3], to[3])?, &to_xyz(from)?);
+    Some(multiply(&invert(&to_xyz(to)?)?, &there))
 }
 
 pub(super) fn srgb_decode(signal: f64) -> f64 {
@@ -92,7 +99,7 @@ pub(super) fn srgb_encode(light: f64) -> f64 {
 }
 
 /// SMPTE ST 2084's inverse EOTF, of light in which 1 is our white.
-fn pq_encode(light: f64) -> f64 {
+pub(super) fn pq_encode(light: f64) -> f64 {
     const M1: f64 = 2610.0 / 16384.0;
     const M2: f64 = 2523.0 / 4096.0 * 128.0;
     const C1: f64 = 3424.0 / 4096.0;
@@ -102,8 +109,19 @@ fn pq_encode(light: f64) -> f64 {
     ((C1 + C2 * power) / (1.0 + C3 * power)).powf(M2)
 }
 
+/// SMPTE ST 2084's EOTF: of 10000 cd/m².
+pub(super) fn pq_decode(signal: f64) -> f64 {
+    const M1: f64 = 2610.0 / 16384.0;
+    const M2: f64 = 2523.0 / 4096.0 * 128.0;
+    const C1: f64 = 3424.0 / 4096.0;
+    const C2: f64 = 2413.0 / 4096.0 * 32.0;
+    const C3: f64 = 2392.0 / 4096.0 * 32.0;
+    let power = signal.max(0.0).powf(1.0 / M2);
+    ((power - C1).max(0.0) / (C2 - C3 * power)).powf(1.0 / M1)
+}
+
 /// ITU-R BT.2100's OETF for HLG, scaled so that our white is 75 % of the signal.
-fn hlg_encode(light: f64) -> f64 {
+pub(super) fn hlg_encode(light: f64) -> f64 {
     const A: f64 = 0.178_832_77;
     const B: f64 = 1.0 - 4.0 * A;
     let c = 0.5 - A * (4.0 * A).ln();
@@ -116,13 +134,10 @@ fn hlg_encode(light: f64) -> f64 {
     }
 }
 
-/// Light of one colour in a number: so many bits from this much below black to as much above white.
-const LANE: u32 = 20;
+/// Our pictures leave other spaces so far at most, in light.
 const MARGIN: f64 = 0.5;
-/// Three lanes and room between them stand in one word, which adds up all three at once.
-const SHIFTS: [u32; 3] = [0, 21, 42];
-/// The bits of a lane that its code depends on.
-const INDEX: u32 = 16;
+/// Programs' pictures leave narrower ones further.
+const WIDE_MARGIN: f64 = 0.75;
 
 /// How a monitor wants its pictures.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,11 +151,23 @@ pub struct Look {
     pub tone: Tone,
     /// Bits of a colour in its buffers: 8 or 10.
     pub bits: u32,
+    /// Pictures of programs that describe their colours are among what it shows.
+    pub layered: bool,
+    /// The monitor's brightest, cd/m², where it tells.
+    pub max_luminance: Option<f64>,
 }
 
 impl Default for Look {
     fn default() -> Self {
-        Self { space: ColorSpace::Srgb, native: None, icc: None, tone: Tone::default(), bits: 8 }
+        Self {
+            space: ColorSpace::Srgb,
+            native: None,
+            icc: None,
+            tone: Tone::default(),
+            bits: 8,
+            layered: false,
+            max_luminance: None,
+        }
     }
 }
 
@@ -168,12 +195,9 @@ pub(super) fn aim(look: &Look) -> Option<Aim> {
 enum Way {
     /// The same, but for the tone.
     Same,
-    Matrix {
-        /// What each code of red, green and blue brings to red, green and blue light.
-        light: Box<[[u64; 256]; 3]>,
-        /// Codes by light, margins included, for red, green and blue.
-        encode: [Vec<u16>; 3],
-    },
+    Matrix(Sums<256>),
+    /// Of pictures that programs describe, 10 bits a code.
+    Wide(Sums<1024>),
     /// The monitor's codes at the points of a grid, 16 bits each.
     Grid(Vec<[u16; 3]>),
 }
@@ -200,7 +224,9 @@ impl Conversion {
         let signal = look.tone.signal();
         let code = |colour: usize, value: f64| (signal(colour, value) * most).round().clamp(0.0, most) as u16;
         match look.space {
-            ColorSpace::Srgb if look.tone.is_plain() => return None,
+            ColorSpace::Srgb if look.tone.is_plain() => {
+                return look.layered.then_some(Self { way: Way::Same, tone: None, bits: look.bits });
+            }
             ColorSpace::Srgb => {
                 let by_code = |colour| std::array::from_fn(|step| code(colour, step as f64 / 255.0));
                 let tone = Some(Box::new(std::array::from_fn(by_code)));
@@ -218,36 +244,58 @@ impl Conversion {
         }
         let Aim { primaries, encode } = aim(look)?;
         let matrix = matrix(&primaries)?;
-        // Rows add up to 1, so what lies below black is all that can lie above white. A lane is not left for another.
-        let below = |row: &[f64; 3]| row.iter().map(|cell| cell.min(0.0)).sum::<f64>();
-        if matrix.iter().any(|row| !(-MARGIN + 0.01..=0.0).contains(&below(row))) {
-            return None;
-        }
-        let unit = f64::from(1u32 << LANE) / (1.0 + 2.0 * MARGIN);
-        let word = |colour: usize, code: usize| {
-            let light = srgb_decode(code as f64 / 255.0);
-            // A third of the margin comes with each colour.
-            let lane = |row: &[f64; 3]| ((row[colour] * light + MARGIN / 3.0) * unit).round() as i64;
-            let lanes = matrix.iter().zip(SHIFTS).map(|(row, shift)| lane(row) << shift);
-            // A negative one borrows from the next, which gets it back when all three are added.
-            lanes.fold(0i64, i64::wrapping_add) as u64
-        };
-        let mut light = Box::new([[0; 256]; 3]);
-        for (colour, table) in light.iter_mut().enumerate() {
-            for (code, entry) in table.iter_mut().enumerate() {
-                *entry = word(colour, code);
-            }
-        }
-        let steps = f64::from(1u32 << INDEX);
         let gains = look.tone.gains();
-        let entry = |colour: usize, step: u32| {
-            let light = (f64::from(step) + 0.5) / steps * (1.0 + 2.0 * MARGIN) - MARGIN;
-            let signal = encode(light.clamp(0.0, 1.0) * gains[colour]);
+        let code = |colour: usize, light: f64| {
+            let signal = encode(light * gains[colour]);
             (look.tone.calibrated(colour, signal) * most).round().clamp(0.0, most) as u16
         };
-        let encode =
-            std::array::from_fn(|colour| (0..1u32 << INDEX).map(|step| entry(colour, step)).collect());
-        Some(Self { way: Way::Matrix { light, encode }, tone: None, bits: look.bits })
+        let sums = Sums::new(&matrix, MARGIN, srgb_decode, code)?;
+        Some(Self { way: Way::Matrix(sums), tone: None, bits: look.bits })
+    }
+
+    /// For pictures that are described, of codes of 10 bits: exactly, where a matrix between two curves is all that it takes, or else by a
+    /// grid. None where there is no way from their colours to the display's.
+    pub fn from(description: &Description, perceptual: bool, look: &Look) -> Option<Self> {
+        if let Some(sums) = description.curve().and_then(|curve| Self::wide(description, curve, look)) {
+            return Some(Self { way: Way::Wide(sums), tone: None, bits: look.bits });
+        }
+        let grid = grid(description, look, look.max_luminance, perceptual)?;
+        Some(Self::by_grid(&grid, look.bits))
+    }
+
+    fn wide(description: &Description, curve: impl Fn(f64) -> f64, look: &Look) -> Option<Sums<1024>> {
+        let aim = match look.space {
+            ColorSpace::Icc => return None,
+            ColorSpace::Srgb => Aim { primaries: SRGB, encode: srgb_encode },
+            _ => aim(look)?,
+        };
+        let most = f64::from((1u32 << look.bits) - 1);
+        let gains = look.tone.gains();
+        let code = |colour: usize, light: f64| {
+            let signal = (aim.encode)(light * gains[colour]);
+            (look.tone.calibrated(colour, signal) * most).round().clamp(0.0, most) as u16
+        };
+        Sums::new(&between_primaries(&description.primaries, &aim.primaries)?, WIDE_MARGIN, curve, code)
+    }
+
+    /// By the monitor's signals, from 0 to 1, at a grid's points.
+    fn by_grid(grid: &[[f64; 3]], bits: u32) -> Self {
+        let code = |signal: f64| (signal.clamp(0.0, 1.0) * 65_535.0).round() as u16;
+        Self { way: Way::Grid(grid.iter().map(|point| point.map(code)).collect()), tone: None, bits }
+    }
+
+    /// As [`Self::codes`], of codes of 10 bits; for a grid.
+    pub fn codes_of_ten(&self, codes: [u32; 3]) -> [u16; 3] {
+        match &self.way {
+            Way::Grid(grid) => self.rounded(between(grid, codes, 1023)),
+            Way::Wide(sums) => sums.codes(codes.map(|code| code as usize)),
+            _ => self.codes(codes.map(|code| (code >> 2) as u8)),
+        }
+    }
+
+    fn rounded(&self, codes: [u32; 3]) -> [u16; 3] {
+        let most = (1u64 << self.bits) - 1;
+        codes.map(|code| ((u64::from(code) * most + 32_767) / 65_535) as u16)
     }
 
     /// Codes of the monitor's, red, green and blue, of so many bits as the look says.
@@ -260,27 +308,33 @@ impl Conversion {
                 }
                 None => [red, green, blue].map(u16::from),
             },
-            Way::Matrix { light, encode } => {
-                let [reds, greens, blues] = &**light;
-                let light = reds[usize::from(red)]
-                    .wrapping_add(greens[usize::from(green)])
-                    .wrapping_add(blues[usize::from(blue)]);
-                let code = |colour: usize| {
-                    let index = (light >> (SHIFTS[colour] + LANE - INDEX)) as usize & ((1 << INDEX) - 1);
-                    encode[colour].get(index).copied().unwrap_or(0)
-                };
-                [code(0), code(1), code(2)]
-            }
-            Way::Grid(grid) => {
-                let most = (1u64 << self.bits) - 1;
-                let code = |code: u32| ((u64::from(code) * most + 32_767) / 65_535) as u16;
-                between(grid, [red, green, blue]).map(code)
-            }
+            Way::Matrix(sums) => sums.codes([red, green, blue].map(usize::from)),
+            Way::Wide(sums) => sums.codes([red, green, blue].map(|code| usize::from(code) * 1023 / 255)),
+            Way::Grid(grid) => self.rounded(between(grid, [red, green, blue].map(u32::from), 255)),
         }
     }
 
     fn pixel(&self, [blue, green, red, rest]: [u8; 4]) -> [u8; 4] {
-        let [red, green, blue] = self.codes([red, green, blue]);
+        self.packed(self.codes([red, green, blue]), rest)
+    }
+
+    /// A pixel of ours with transparency, and what is seen through it in the monitor's codes.
+    pub fn over(&self, [blue, green, red, alpha]: [u8; 4], below: [u16; 3]) -> [u8; 4] {
+        let alpha = u32::from(alpha);
+        if alpha == 0 {
+            return self.packed(below, 0);
+        }
+        // Colours come multiplied by their alpha.
+        let whole = [red, green, blue].map(|code| (u32::from(code) * 255 / alpha).min(255) as u8);
+        let above = self.codes(whole);
+        let mixed = |colour: usize| {
+            let sum = u32::from(above[colour]) * alpha + u32::from(below[colour]) * (255 - alpha);
+            ((sum + 127) / 255) as u16
+        };
+        self.packed([mixed(0), mixed(1), mixed(2)], 0)
+    }
+
+    fn packed(&self, [red, green, blue]: [u16; 3], rest: u8) -> [u8; 4] {
         if self.bits == 10 {
             // XRGB2101010 (drm_fourcc.h), little endian.
             return (u32::from(red) << 20 | u32::from(green) << 10 | u32::from(blue)).to_le_bytes();
@@ -304,13 +358,13 @@ impl Conversion {
 }
 
 /// A grid's value between its points, in the tetrahedron of the cell that the colour lies in: greys stay on the cell's diagonal.
-fn between(grid: &[[u16; 3]], codes: [u8; 3]) -> [u32; 3] {
+fn between(grid: &[[u16; 3]], codes: [u32; 3], most: u32) -> [u32; 3] {
     const CELLS: u32 = GRID as u32 - 1;
-    // The cell, and the place in it in 255ths.
-    let place = |code: u8| {
-        let at = u32::from(code) * CELLS;
-        let cell = (at / 255).min(CELLS - 1);
-        (cell as usize, at - cell * 255)
+    // The cell, and the place in it in parts of the codes' range.
+    let place = |code: u32| {
+        let at = code.min(most) * CELLS;
+        let cell = (at / most).min(CELLS - 1);
+        (cell as usize, at - cell * most)
     };
     let [red, green, blue] = codes.map(place);
     let strides = [GRID * GRID, GRID, 1];
@@ -320,7 +374,7 @@ fn between(grid: &[[u16; 3]], codes: [u8; 3]) -> [u32; 3] {
     parts.sort_unstable_by_key(|(part, _)| std::cmp::Reverse(*part));
     let point = |index: usize| grid.get(index).copied().unwrap_or_default();
     let mut corner = base;
-    let mut weight = 255 - parts[0].0;
+    let mut weight = most - parts[0].0;
     let mut sum = point(corner).map(|code| u32::from(code) * weight);
     for (step, (part, stride)) in parts.iter().enumerate() {
         corner += stride;
@@ -330,7 +384,7 @@ fn between(grid: &[[u16; 3]], codes: [u8; 3]) -> [u32; 3] {
             *sum += u32::from(code) * weight;
         }
     }
-    sum.map(|sum| (sum + 127) / 255)
+    sum.map(|sum| (sum + most / 2) / most)
 }
 
 #[cfg(test)]

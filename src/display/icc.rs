@@ -42,6 +42,28 @@ impl Icc {
         Self::parse(&bytes)
     }
 
+    /// The monitor's codes for sRGB's, all from 0 to 1: the nearest eight points, each by its nearness.
+    pub fn at(&self, signal: [f64; 3]) -> [f64; 3] {
+        let cells = (GRID - 1) as f64;
+        let place = signal.map(|signal| {
+            let at = signal.clamp(0.0, 1.0) * cells;
+            let cell = at.floor().min(cells - 1.0);
+            (cell as usize, at - cell)
+        });
+        let mut sum = [0.0; 3];
+        for corner in 0..8 {
+            let (mut index, mut weight) = (0, 1.0);
+            for (axis, (cell, part)) in place.iter().enumerate() {
+                let far = corner >> axis & 1;
+                index = index * GRID + cell + far;
+                weight *= if far == 1 { *part } else { 1.0 - part };
+            }
+            let point = self.grid.get(index).copied().unwrap_or_default();
+            sum.iter_mut().zip(point).for_each(|(sum, colour)| *sum += f64::from(colour) * weight);
+        }
+        sum
+    }
+
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let no = |what: &'static str| move |error: lcms2::Error| format!("{what}: {error}");
         let profile = Profile::new_icc(bytes).map_err(no("it is no ICC profile"))?;

@@ -51,6 +51,8 @@ pub struct Monitor {
     pub size: (u32, u32),
     /// Where it tells.
     pub primaries: Option<Primaries>,
+    /// Its brightest, cd/m², where it tells.
+    pub max_luminance: Option<u16>,
 }
 
 /// How sure it is that a name means a display; the surest counts.

@@ -1,12 +1,13 @@
 //! Displays: what is present, what should be, what the kernel accepts, and what came of it.
 //!
-//! `arrange`, `edid`, `identity`, `plan`, `fallback`, `lifecycle`, `link`, `mode`, `modeline`, `moves`, `night`,
-//! `pipeline` and `tone` are pure: no device, no clock, no Smithay.
+//! `arrange`, `description`, `edid`, `identity`, `plan`, `fallback`, `lifecycle`, `link`, `mode`, `modeline`, `moves`, `night`,
+//! `pipeline`, `sums` and `tone` are pure: no device, no clock, no Smithay.
 
 pub mod arrange;
 pub mod colour;
 #[cfg(test)]
 mod day;
+pub mod description;
 pub mod edid;
 pub mod fallback;
 pub mod icc;
@@ -21,4 +22,5 @@ pub mod pipeline;
 pub mod plan;
 pub mod screen;
 pub mod screens;
+pub mod sums;
 pub mod tone;

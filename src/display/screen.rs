@@ -18,8 +18,10 @@ use super::tone::ToneWish;
 use crate::render::diagnostic;
 use crate::render::label::Label;
 use crate::render::notice::Notice;
+use crate::render::scene::Described;
 use crate::scanout::surface::Scanout;
 use smithay::backend::renderer::element::solid::SolidColorBuffer;
+use smithay::backend::renderer::element::Id;
 
 /// One display.
 pub struct Screen {
@@ -41,6 +43,8 @@ pub struct Screen {
     /// Wishes for its light, and the profile of its colours.
     pub tone: ToneWish,
     pub icc: Option<PathBuf>,
+    /// Surfaces on it of programs that describe their colours.
+    pub described: Vec<(Id, Described)>,
     /// Where its refresh is to vary while a window has it for itself: whether one had when it was planned.
     pub by_window: Option<bool>,
     /// Wishes for it that could not be honoured, in words.
@@ -100,6 +104,7 @@ impl Screen {
             mirror: None,
             tone: ToneWish::default(),
             icc: None,
+            described: Vec::new(),
             by_window: None,
             complaints: Vec::new(),
             modes: Vec::new(),

@@ -1,5 +1,6 @@
 //! Wayland protocols, one a file: what each request means here.
 
+mod color_management;
 mod compositor;
 mod cursor_shape;
 mod data_device;
@@ -8,6 +9,7 @@ mod dmabuf;
 mod drm_lease;
 mod fractional_scale;
 mod gamma_control;
+mod image_description;
 mod layer_shell;
 pub mod output;
 mod output_management;
@@ -59,6 +61,7 @@ pub struct Protocols {
     pub withdrawn: output::Withdrawn,
     pub gamma: gamma_control::Controls,
     pub power: output_power::Controls,
+    pub color: color_management::ColorManagement,
     pub leases: drm_lease::Leases,
     pub output_management: output_management::OutputManagement,
     _decoration: XdgDecorationState,
@@ -92,6 +95,7 @@ impl Protocols {
             withdrawn: output::Withdrawn::default(),
             gamma: gamma_control::Controls::default(),
             power: output_power::Controls::default(),
+            color: color_management::ColorManagement::default(),
             leases: drm_lease::Leases::default(),
             output_management: output_management::OutputManagement::default(),
             _decoration: XdgDecorationState::new::<State>(display),

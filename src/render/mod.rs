@@ -2,6 +2,7 @@
 
 pub mod cursor;
 pub mod diagnostic;
+pub mod hole;
 pub mod label;
 pub mod notice;
 pub mod scene;

@@ -11,7 +11,7 @@ use smithay::backend::renderer::element::surface::{
 use smithay::backend::renderer::element::utils::{
     CropRenderElement, Relocate, RelocateRenderElement, RescaleRenderElement,
 };
-use smithay::backend::renderer::element::Kind;
+use smithay::backend::renderer::element::{Element as _, Id, Kind};
 use smithay::backend::renderer::utils::{Buffer, CommitCounter};
 use smithay::backend::renderer::{Color32F, ImportAll, ImportMem, Renderer};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
@@ -20,7 +20,9 @@ use smithay::utils::{Physical, Point, Rectangle, Size};
 use tracing::warn;
 
 use super::cursor::Picture;
+use super::hole::Hole;
 use super::SizedBuffer;
+use crate::display::description::Description;
 
 /// Behind everything.
 pub const BACKGROUND: Color32F = Color32F::new(16.0 / 255.0, 20.0 / 255.0, 26.0 / 255.0, 1.0);
@@ -33,6 +35,7 @@ render_elements! {
     Surface = WaylandSurfaceRenderElement<R>,
     Memory = MemoryRenderBufferRenderElement<R>,
     Solid = SolidColorRenderElement,
+    Hole = Hole<WaylandSurfaceRenderElement<R>>,
 }
 
 /// One thing to draw; locations are in the display's pixels.
@@ -106,6 +109,25 @@ impl View {
     }
 }
 
+/// Colours that a program describes, and how they are brought to a display.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Described {
+    pub description: Description,
+    /// What is brighter than the display can is rolled off, or else cut off.
+    pub perceptual: bool,
+}
+
+/// What of a scene is drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Pass {
+    /// All of it, as if everything were sRGB.
+    Whole,
+    /// What is sRGB, with holes where the rest goes.
+    Base,
+    /// Surfaces of these colours.
+    Only(Described),
+}
+
 /// A display's picture.
 pub struct Scene<'a> {
     pub scale: f64,
@@ -119,11 +141,13 @@ pub struct Scene<'a> {
     pub direct: Option<Direct>,
     /// On a mirror: where the picture goes.
     pub view: Option<View>,
+    /// Surfaces whose colours are not sRGB.
+    pub described: Vec<(Id, Described)>,
 }
 
 impl Scene<'_> {
     /// The scene as a renderer draws it, front to back.
-    pub fn elements<R>(&self, renderer: &mut R) -> Vec<Element<R>>
+    pub fn elements<R>(&self, renderer: &mut R, pass: Pass) -> Vec<Element<R>>
     where
         R: Renderer + ImportAll + ImportMem,
         R::TextureId: Clone + Send + 'static,
@@ -154,7 +178,31 @@ impl Scene<'_> {
                 }
             }
         }
-        elements
+        if pass == Pass::Whole {
+            return elements;
+        }
+        let described = |element: &Element<R>| {
+            let found = self.described.iter().find(|(id, _)| id == element.id());
+            found.map(|(_, described)| *described)
+        };
+        let passed = elements.into_iter().filter_map(|element| match (described(&element), pass, element) {
+            (Some(_), Pass::Base, Element::Surface(surface)) => Some(Element::Hole(Hole(surface))),
+            (None, Pass::Base, element) => Some(element),
+            (Some(own), Pass::Only(wanted), element) if own == wanted => Some(element),
+            _ => None,
+        });
+        passed.collect()
+    }
+
+    /// The kinds of colours beside sRGB.
+    pub fn kinds(&self) -> Vec<Described> {
+        let mut kinds: Vec<Described> = Vec::new();
+        for (_, described) in &self.described {
+            if !kinds.contains(described) {
+                kinds.push(*described);
+            }
+        }
+        kinds
     }
 
     fn surface<R>(

@@ -3,11 +3,14 @@
 use std::collections::VecDeque;
 use std::io;
 
+use smithay::output::Output;
 use smithay::reexports::pixman;
 use smithay::utils::{Physical, Rectangle};
 
+use super::layers::Layer;
 use crate::display::colour::{Conversion, Look};
 use crate::gpu::buffer::Drawable;
+use crate::render::scene::Described;
 
 type Damage = Vec<Rectangle<i32, Physical>>;
 
@@ -19,6 +22,7 @@ pub struct Canvas {
     of: Look,
     conversion: Conversion,
     image: pixman::Image<'static, 'static>,
+    layers: Vec<Layer>,
     /// What is in it is not the tracker's last frame: it has to be drawn whole.
     stale: bool,
     /// What each frame changed, the newest first.
@@ -29,10 +33,11 @@ impl Canvas {
     /// None where pictures need no conversion.
     pub fn new(of: Look, size: (u32, u32)) -> io::Result<Option<Self>> {
         let Some(conversion) = Conversion::to(&of) else { return Ok(None) };
-        let Drawable::Memory(image) = Drawable::memory(size)? else {
-            return Err(io::ErrorKind::Unsupported.into());
-        };
-        Ok(Some(Self { of, conversion, image, stale: true, history: VecDeque::new() }))
+        // With alpha: pictures of other colours are seen through it.
+        let format = pixman::FormatCode::A8R8G8B8;
+        let image = pixman::Image::new(format, size.0 as usize, size.1 as usize, true);
+        let image = image.map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+        Ok(Some(Self { of, conversion, image, layers: Vec::new(), stale: true, history: VecDeque::new() }))
     }
 
     pub fn is_for(&self, of: &Look) -> bool {
@@ -50,9 +55,22 @@ impl Canvas {
         (&mut self.image, age)
     }
 
+    /// Images for these kinds of colours, and for no others.
+    pub fn layers(&mut self, kinds: &[Described], output: &Output) -> io::Result<&mut [Layer]> {
+        self.layers.retain(|layer| kinds.contains(&layer.described));
+        for kind in kinds {
+            if !self.layers.iter().any(|layer| layer.described == *kind) {
+                let size = (self.image.width() as u32, self.image.height() as u32);
+                self.layers.extend(Layer::new(*kind, &self.of, output, size)?);
+            }
+        }
+        Ok(&mut self.layers)
+    }
+
     /// What is in it can't be built on.
     pub fn forget(&mut self) {
         self.stale = true;
+        self.layers.iter_mut().for_each(|layer| layer.stale = true);
         self.history.clear();
     }
 
@@ -73,6 +91,8 @@ impl Canvas {
             vec![whole]
         };
         let from = pixels(&self.image);
+        let layers: Vec<(&Layer, &[u8])> =
+            self.layers.iter().map(|layer| (layer, pixels(&layer.image))).collect();
         let (stride, to_stride) = (self.image.stride(), image.stride());
         let to = pixels_mut(image);
         for area in areas {
@@ -80,8 +100,20 @@ impl Canvas {
             for line in area.loc.y as usize..(area.loc.y + area.size.h) as usize {
                 let from = from.get(line * stride + bytes.start..line * stride + bytes.end);
                 let to = to.get_mut(line * to_stride + bytes.start..line * to_stride + bytes.end);
-                if let (Some(from), Some(to)) = (from, to) {
+                let (Some(from), Some(to)) = (from, to) else { continue };
+                if self.layers.is_empty() {
                     self.conversion.row(from, to);
+                    continue;
+                }
+                for (column, (from, to)) in from.chunks_exact(4).zip(to.chunks_exact_mut(4)).enumerate() {
+                    let x = area.loc.x as usize + column;
+                    let pixel = [from[0], from[1], from[2], from[3]];
+                    let seen = || layers.iter().find_map(|(layer, pixels)| layer.codes(pixels, x, line));
+                    let below = if pixel[3] == 255 { None } else { seen() };
+                    match below {
+                        Some(below) => to.copy_from_slice(&self.conversion.over(pixel, below)),
+                        None => self.conversion.row(from, to),
+                    }
                 }
             }
         }
@@ -89,7 +121,7 @@ impl Canvas {
     }
 }
 
-fn pixels<'a>(image: &'a pixman::Image<'static, 'static>) -> &'a [u8] {
+pub fn pixels<'a>(image: &'a pixman::Image<'static, 'static>) -> &'a [u8] {
     // SAFETY: an image has stride * height bytes, and it is borrowed.
     unsafe { std::slice::from_raw_parts(image.data().cast::<u8>(), image.stride() * image.height()) }
 }

@@ -2,6 +2,7 @@
 
 pub mod canvas;
 pub mod clock;
+pub mod layers;
 pub mod picture;
 pub mod planes;
 pub mod redraw;

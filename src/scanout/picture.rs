@@ -11,8 +11,12 @@ use smithay::output::Output;
 use smithay::reexports::pixman;
 use smithay::utils::Rectangle;
 
+use super::canvas::{pixels, Canvas};
+use super::surface::draw_converted;
+use crate::display::colour::Look;
+use crate::gpu::buffer::Drawable;
 use crate::gpu::renderer::Renderer;
-use crate::render::scene::{Scene, BACKGROUND};
+use crate::render::scene::{Pass, Scene, BACKGROUND};
 
 /// Red, green, blue, a byte each, row by row as a person sees the display's framebuffer.
 pub struct Picture {
@@ -37,6 +41,9 @@ pub fn draw_picture(
     output: &Output,
     scene: &Scene<'_>,
 ) -> io::Result<Picture> {
+    if !scene.described.is_empty() {
+        return draw_described(renderer, output, scene);
+    }
     draw::<PixmanRenderer, pixman::Image<'static, 'static>>(
         renderer,
         output,
@@ -44,6 +51,24 @@ pub fn draw_picture(
         Fourcc::Xrgb8888,
         [2, 1, 0],
     )
+}
+
+/// With pictures of other colours among it, brought to sRGB.
+fn draw_described(renderer: &mut PixmanRenderer, output: &Output, scene: &Scene<'_>) -> io::Result<Picture> {
+    let size = output.current_mode().ok_or(io::ErrorKind::NotFound)?.size;
+    let size = (size.w.unsigned_abs(), size.h.unsigned_abs());
+    let look = Look { layered: true, ..Look::default() };
+    let mut canvas = Canvas::new(look, size)?.ok_or(io::ErrorKind::Unsupported)?;
+    let mut drawable = Drawable::memory(size)?;
+    let mut tracker = OutputDamageTracker::from_output(output);
+    draw_converted(renderer, &mut canvas, &mut drawable, output, &mut tracker, 0, scene)?;
+    let Drawable::Memory(image) = &drawable else { return Err(io::ErrorKind::Unsupported.into()) };
+    let rows = pixels(image).chunks(image.stride()).flat_map(|row| row.chunks_exact(4).take(size.0 as usize));
+    Ok(Picture {
+        width: size.0,
+        height: size.1,
+        rgb: rows.flat_map(|pixel| [pixel[2], pixel[1], pixel[0]]).collect(),
+    })
 }
 
 /// `order` says which byte of a pixel is red, green and blue.
@@ -62,12 +87,14 @@ where
     let size = output.current_mode().ok_or(io::ErrorKind::NotFound)?.size;
     let buffer_size = (size.w, size.h).into();
     let mut target = renderer.create_buffer(format, buffer_size).map_err(io::Error::other)?;
-    let elements = scene.elements(renderer);
+    let elements = scene.elements(renderer, Pass::Whole);
     let mut framebuffer = renderer.bind(&mut target).map_err(io::Error::other)?;
     let mut tracker = OutputDamageTracker::from_output(output);
-    let result = tracker
-        .render_output(renderer, &mut framebuffer, 0, &elements, BACKGROUND)
-        .map_err(|error| io::Error::other(error.to_string()))?;
+    let result = match scene.view {
+        Some(view) => tracker.render_output(renderer, &mut framebuffer, 0, &view.of(elements), BACKGROUND),
+        None => tracker.render_output(renderer, &mut framebuffer, 0, &elements, BACKGROUND),
+    };
+    let result = result.map_err(|error| io::Error::other(error.to_string()))?;
     renderer.wait(&result.sync).map_err(io::Error::other)?;
     let region = Rectangle::from_size(buffer_size);
     let mapping = renderer.copy_framebuffer(&framebuffer, region, format).map_err(io::Error::other)?;

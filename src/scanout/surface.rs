@@ -10,7 +10,9 @@ use smithay::backend::renderer::damage::OutputDamageTracker;
 use smithay::backend::renderer::pixman::PixmanRenderer;
 use smithay::backend::renderer::sync::SyncPoint;
 use smithay::backend::renderer::utils::{Buffer, CommitCounter};
-use smithay::backend::renderer::{Bind, ImportAll, ImportMem, Renderer as SmithayRenderer, Texture};
+use smithay::backend::renderer::{
+    Bind, Color32F, ImportAll, ImportMem, Renderer as SmithayRenderer, Texture,
+};
 use smithay::desktop::utils::OutputPresentationFeedback;
 use smithay::output::Output;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
@@ -19,6 +21,7 @@ use tracing::{debug, warn};
 
 use super::canvas::Canvas;
 use super::clock::FrameClock;
+use super::layers::merge;
 use super::planes::{CursorState, Imported};
 use super::redraw::Redraw;
 use super::swapchain::Swapchain;
@@ -28,7 +31,7 @@ use crate::gpu::card::{Blob, Framebuffer};
 use crate::gpu::commit::{self, CursorPlane, Frame};
 use crate::gpu::device::Gpu;
 use crate::gpu::renderer::Renderer;
-use crate::render::scene::{Direct, Scene, BACKGROUND};
+use crate::render::scene::{Direct, Pass, Scene, BACKGROUND};
 use crate::timers::Timer;
 
 /// Where the picture goes.
@@ -81,7 +84,7 @@ struct Shown {
     _buffer: Buffer,
 }
 
-struct Drawn {
+pub struct Drawn {
     damage: Option<Vec<Rectangle<i32, Physical>>>,
     sync: SyncPoint,
 }
@@ -142,7 +145,7 @@ impl Scanout {
     }
 
     /// What is in our buffers can't be built on.
-    fn forget_pictures(&mut self) {
+    pub fn forget_pictures(&mut self) {
         self.swapchain.forget();
         self.canvas.iter_mut().for_each(Canvas::forget);
     }
@@ -153,7 +156,15 @@ impl Scanout {
         let bits = self.bits();
         let (slot, _) = self.swapchain.acquire(|size| gpu.drawable(size, bits))?;
         let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
-        let drawn = draw_on_gpu(&mut gpu.renderer, &mut self.canvas, drawable, &mut self.tracker, 0, scene)?;
+        let drawn = draw_on_gpu(
+            &mut gpu.renderer,
+            &mut self.canvas,
+            drawable,
+            &self.output,
+            &mut self.tracker,
+            0,
+            scene,
+        )?;
         drawn.sync.wait().map_err(io::Error::other)?;
         let framebuffer = drawable.framebuffer().cloned().ok_or(io::ErrorKind::Unsupported)?;
         self.swapchain.submitted(slot);
@@ -266,8 +277,15 @@ impl Scanout {
         let bits = self.bits();
         let (slot, age) = self.swapchain.acquire(|size| gpu.drawable(size, bits))?;
         let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
-        let drawn =
-            draw_on_gpu(&mut gpu.renderer, &mut self.canvas, drawable, &mut self.tracker, age, scene)?;
+        let drawn = draw_on_gpu(
+            &mut gpu.renderer,
+            &mut self.canvas,
+            drawable,
+            &self.output,
+            &mut self.tracker,
+            age,
+            scene,
+        )?;
         let framebuffer = drawable.framebuffer().cloned().ok_or(io::ErrorKind::Unsupported)?;
         // After a client's buffer even an unchanged picture has to come back.
         let returns = self.direct.is_some();
@@ -326,10 +344,16 @@ impl Scanout {
     /// Draws a virtual display's frame.
     pub fn memory_frame(&mut self, renderer: &mut PixmanRenderer, scene: &Scene<'_>) -> io::Result<Outcome> {
         let (slot, age) = self.swapchain.acquire(Drawable::memory)?;
-        let Some(Drawable::Memory(image)) = self.swapchain.drawable(slot) else {
-            return Err(io::ErrorKind::Unsupported.into());
+        let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
+        let drawn = match (&mut self.canvas, drawable) {
+            (Some(canvas), drawable) => {
+                draw_converted(renderer, canvas, drawable, &self.output, &mut self.tracker, age, scene)?
+            }
+            (None, Drawable::Memory(image)) => {
+                draw(renderer, image, &mut self.tracker, age, scene, Pass::Whole, BACKGROUND)?
+            }
+            _ => return Err(io::ErrorKind::Unsupported.into()),
         };
-        let drawn = draw(renderer, image, &mut self.tracker, age, scene)?;
         if drawn.damage.is_none() {
             return Ok(Outcome::Unchanged);
         }
@@ -373,28 +397,49 @@ fn damage_clips(gpu: &Gpu, damage: &[Rectangle<i32, Physical>]) -> Option<Blob> 
     Blob::new(&gpu.card, &clips).ok()
 }
 
+/// Draws a scene by way of a canvas, and each kind of colours beside sRGB by way of a layer of its own.
+pub fn draw_converted(
+    renderer: &mut PixmanRenderer,
+    canvas: &mut Canvas,
+    drawable: &mut Drawable,
+    output: &Output,
+    tracker: &mut OutputDamageTracker,
+    age: usize,
+    scene: &Scene<'_>,
+) -> io::Result<Drawn> {
+    let (image, canvas_age) = canvas.target();
+    let mut drawn = draw(renderer, image, tracker, canvas_age, scene, Pass::Base, BACKGROUND)?;
+    for layer in canvas.layers(&scene.kinds(), output)? {
+        let age = usize::from(!std::mem::replace(&mut layer.stale, false));
+        let (image, tracker, pass) = (&mut layer.image, &mut layer.tracker, Pass::Only(layer.described));
+        let own = draw(renderer, image, tracker, age, scene, pass, Color32F::TRANSPARENT)?;
+        drawn.damage = merge(drawn.damage, own.damage);
+    }
+    if let Some(damage) = &drawn.damage {
+        canvas.convert(damage.clone(), age, drawable)?;
+    }
+    Ok(drawn)
+}
+
+#[allow(clippy::too_many_arguments)] // parts of one scanout that are borrowed apart
 fn draw_on_gpu(
     renderer: &mut Renderer,
     canvas: &mut Option<Canvas>,
     drawable: &mut Drawable,
+    output: &Output,
     tracker: &mut OutputDamageTracker,
     age: usize,
     scene: &Scene<'_>,
 ) -> io::Result<Drawn> {
     if let (Renderer::Pixman(renderer), Some(canvas)) = (&mut *renderer, canvas) {
-        let (image, canvas_age) = canvas.target();
-        let drawn = draw(renderer.as_mut(), image, tracker, canvas_age, scene)?;
-        if let Some(damage) = &drawn.damage {
-            canvas.convert(damage.clone(), age, drawable)?;
-        }
-        return Ok(drawn);
+        return draw_converted(renderer.as_mut(), canvas, drawable, output, tracker, age, scene);
     }
     match (renderer, drawable) {
         (Renderer::Pixman(renderer), Drawable::Dumb { image, .. } | Drawable::Memory(image)) => {
-            draw(renderer.as_mut(), image, tracker, age, scene)
+            draw(renderer.as_mut(), image, tracker, age, scene, Pass::Whole, BACKGROUND)
         }
         (Renderer::Gles { renderer, .. }, Drawable::Gbm { dmabuf, .. }) => {
-            draw(renderer.as_mut(), dmabuf, tracker, age, scene)
+            draw(renderer.as_mut(), dmabuf, tracker, age, scene, Pass::Whole, BACKGROUND)
         }
         _ => Err(io::Error::other("the buffer belongs to another renderer")),
     }
@@ -414,10 +459,10 @@ where
     R::TextureId: Texture + Clone + Send + 'static,
 {
     if let Some(view) = scene.view {
-        let elements = scene.elements(renderer);
+        let elements = scene.elements(renderer, Pass::Whole);
         return tracker.damage_output(1, &view.of(elements)).map_or(true, |(damage, _)| damage.is_some());
     }
-    let elements = scene.elements(renderer);
+    let elements = scene.elements(renderer, Pass::Whole);
     tracker.damage_output(1, &elements).map_or(true, |(damage, _)| damage.is_some())
 }
 
@@ -427,17 +472,19 @@ fn draw<R, T>(
     tracker: &mut OutputDamageTracker,
     age: usize,
     scene: &Scene<'_>,
+    pass: Pass,
+    background: Color32F,
 ) -> io::Result<Drawn>
 where
     R: SmithayRenderer + ImportAll + ImportMem + Bind<T>,
     R::TextureId: Texture + Clone + Send + 'static,
     R::Error: Send + Sync + 'static,
 {
-    let elements = scene.elements(renderer);
+    let elements = scene.elements(renderer, pass);
     let mut framebuffer = renderer.bind(target).map_err(io::Error::other)?;
     let result = match scene.view {
-        Some(view) => tracker.render_output(renderer, &mut framebuffer, age, &view.of(elements), BACKGROUND),
-        None => tracker.render_output(renderer, &mut framebuffer, age, &elements, BACKGROUND),
+        Some(view) => tracker.render_output(renderer, &mut framebuffer, age, &view.of(elements), background),
+        None => tracker.render_output(renderer, &mut framebuffer, age, &elements, background),
     };
     let result = result.map_err(|error| io::Error::other(error.to_string()))?;
     Ok(Drawn { damage: result.damage.cloned(), sync: result.sync })

@@ -145,7 +145,8 @@ impl State {
         let hung = self.hung_on(name);
         let identified = screen.identified_until.is_some();
         let covered = hung.is_some() || identified;
-        let direct = self.direct_candidate(screen, &seen, scale).filter(|_| !covered);
+        let described = self.described(&seen);
+        let direct = self.direct_candidate(screen, &seen, scale).filter(|_| !covered && described.is_empty());
         // The parts that items borrow are taken out of the display for the time of drawing.
         let screen = self.screens.get_mut(name)?;
         let mut diagnostic = std::mem::take(&mut screen.diagnostic);
@@ -190,6 +191,7 @@ impl State {
             cursor_plane_allowed: transform == Transform::Normal && source.is_none(),
             draws_cursor: true,
             direct: direct.filter(|_| source.is_none()),
+            described,
             view: source.as_ref().map(|_| View::new(pixels, shown_on)),
         };
         let result = draw(self, &mut scene);

@@ -1,0 +1,62 @@
+//! Pictures of programs that describe their colours, on their way to a display: each kind of colours in an image of its own, in its own
+//! signals, 10 bits each.
+
+use std::io;
+
+use smithay::backend::renderer::damage::OutputDamageTracker;
+use smithay::output::Output;
+use smithay::reexports::pixman;
+use smithay::utils::{Physical, Rectangle};
+
+use crate::display::colour::{Conversion, Look};
+use crate::render::scene::Described;
+
+/// All surfaces of one kind of colours.
+pub struct Layer {
+    pub described: Described,
+    pub image: pixman::Image<'static, 'static>,
+    pub tracker: OutputDamageTracker,
+    /// What is in the image can't be built on.
+    pub stale: bool,
+    conversion: Conversion,
+}
+
+impl Layer {
+    /// None where there is no way from these colours to the display's.
+    pub fn new(
+        described: Described,
+        look: &Look,
+        output: &Output,
+        size: (u32, u32),
+    ) -> io::Result<Option<Self>> {
+        let conversion = Conversion::from(&described.description, described.perceptual, look);
+        let Some(conversion) = conversion else { return Ok(None) };
+        let format = pixman::FormatCode::A2R10G10B10;
+        let image = pixman::Image::new(format, size.0 as usize, size.1 as usize, true);
+        let image = image.map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+        let tracker = OutputDamageTracker::from_output(output);
+        Ok(Some(Self { described, image, tracker, stale: true, conversion }))
+    }
+
+    /// The display's codes at a pixel; none where no surface of these colours is.
+    pub fn codes(&self, pixels: &[u8], x: usize, y: usize) -> Option<[u16; 3]> {
+        let at = y * self.image.stride() + 4 * x;
+        let word = u32::from_ne_bytes(pixels.get(at..at + 4)?.try_into().ok()?);
+        let code = |shift: u32| word >> shift & 0x3ff;
+        (word >> 30 > 0).then(|| self.conversion.codes_of_ten([code(20), code(10), code(0)]))
+    }
+}
+
+/// Areas that changed in any of several.
+pub fn merge(
+    one: Option<Vec<Rectangle<i32, Physical>>>,
+    other: Option<Vec<Rectangle<i32, Physical>>>,
+) -> Option<Vec<Rectangle<i32, Physical>>> {
+    match (one, other) {
+        (Some(mut one), Some(other)) => {
+            one.extend(other);
+            Some(one)
+        }
+        (one, other) => one.or(other),
+    }
+}
