@@ -357,3 +357,34 @@ fn an_icc_profile_is_applied() -> Result<()> {
     world.until_shows("Virtual-1", RED)?;
     world.finish()
 }
+
+/// A film in colours of its own on a display that the hardware converts for: while it is there we convert everything, and then the hardware
+/// does again.
+#[test]
+fn a_film_has_colours_of_its_own() -> Result<()> {
+    let world = bench(1, &[HDR])?.start("[displays.\"*\"]\ncolor_space = \"bt2020\"\n", &[])?;
+    world.client("red", &["--fullscreen", "Virtual-1"])?;
+    world.until_shows("Virtual-1", RED)?;
+    let by_hardware =
+        |log: &str| -> Result<bool> { Ok(values(&properties(&world.machine, log, &[])?, "CTM") != ["0"]) };
+    ensure!(by_hardware("before")?, "the hardware does not convert");
+    // sRGB's red, as Display P3 has it.
+    let film = world.client(
+        "film",
+        &["--fullscreen", "Virtual-1", "--color", "ea3323", "--colors", "display-p3", "--animate", "small"],
+    )?;
+    world.machine.until_logged(&film, "described")?;
+    let near = |picture: &geom_lab::Picture| {
+        let near =
+            |pixel: [u8; 3]| pixel.iter().zip(RED_IN_BT2020).all(|(one, other)| one.abs_diff(other) <= 2);
+        picture.share(near) > 0.97
+    };
+    for _ in 0..10 {
+        world.until_picture("Virtual-1", "the film's red as BT.2020 has it", near)?;
+    }
+    world.machine.until("no conversion of the hardware's", |_| Ok(!by_hardware("meanwhile")?))?;
+    world.machine.signal(&film, 15)?;
+    world.until_shows("Virtual-1", RED)?;
+    world.machine.until("the hardware's conversion", |_| by_hardware("after"))?;
+    world.finish()
+}

@@ -98,39 +98,49 @@ pub(super) fn srgb_encode(light: f64) -> f64 {
     }
 }
 
+/// SMPTE ST 2084's constants.
+const M1: f64 = 2610.0 / 16384.0;
+const M2: f64 = 2523.0 / 4096.0 * 128.0;
+const C1: f64 = 3424.0 / 4096.0;
+const C2: f64 = 2413.0 / 4096.0 * 32.0;
+const C3: f64 = 2392.0 / 4096.0 * 32.0;
+
 /// SMPTE ST 2084's inverse EOTF, of light in which 1 is our white.
 pub(super) fn pq_encode(light: f64) -> f64 {
-    const M1: f64 = 2610.0 / 16384.0;
-    const M2: f64 = 2523.0 / 4096.0 * 128.0;
-    const C1: f64 = 3424.0 / 4096.0;
-    const C2: f64 = 2413.0 / 4096.0 * 32.0;
-    const C3: f64 = 2392.0 / 4096.0 * 32.0;
     let power = (light * WHITE / 10_000.0).powf(M1);
     ((C1 + C2 * power) / (1.0 + C3 * power)).powf(M2)
 }
 
 /// SMPTE ST 2084's EOTF: of 10000 cd/m².
 pub(super) fn pq_decode(signal: f64) -> f64 {
-    const M1: f64 = 2610.0 / 16384.0;
-    const M2: f64 = 2523.0 / 4096.0 * 128.0;
-    const C1: f64 = 3424.0 / 4096.0;
-    const C2: f64 = 2413.0 / 4096.0 * 32.0;
-    const C3: f64 = 2392.0 / 4096.0 * 32.0;
     let power = signal.max(0.0).powf(1.0 / M2);
     ((power - C1).max(0.0) / (C2 - C3 * power)).powf(1.0 / M1)
 }
 
-/// ITU-R BT.2100's OETF for HLG, scaled so that our white is 75 % of the signal.
+/// ITU-R BT.2100's constants for HLG; its third is [`hlg_c`].
+const HLG_A: f64 = 0.178_832_77;
+const HLG_B: f64 = 1.0 - 4.0 * HLG_A;
+
+fn hlg_c() -> f64 {
+    0.5 - HLG_A * (4.0 * HLG_A).ln()
+}
+
+/// BT.2100's OETF for HLG, scaled so that our white is 75 % of the signal.
 pub(super) fn hlg_encode(light: f64) -> f64 {
-    const A: f64 = 0.178_832_77;
-    const B: f64 = 1.0 - 4.0 * A;
-    let c = 0.5 - A * (4.0 * A).ln();
-    let white = (((0.75 - c) / A).exp() + B) / 12.0;
-    let scene = light * white;
+    let scene = light * hlg_decode(0.75);
     if scene <= 1.0 / 12.0 {
         (3.0 * scene).sqrt()
     } else {
-        A * (12.0 * scene - B).ln() + c
+        HLG_A * (12.0 * scene - HLG_B).ln() + hlg_c()
+    }
+}
+
+/// Its inverse: light of the scene from 0 to 1.
+pub(super) fn hlg_decode(signal: f64) -> f64 {
+    if signal <= 0.5 {
+        signal * signal / 3.0
+    } else {
+        (((signal - hlg_c()) / HLG_A).exp() + HLG_B) / 12.0
     }
 }
 

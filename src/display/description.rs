@@ -7,8 +7,8 @@
 use std::hash::{Hash, Hasher};
 
 use super::colour::{
-    aim, apply, between_primaries, pq_decode, pq_encode, srgb_decode, srgb_encode, Aim, Look, Primaries,
-    BT2020, DISPLAY_P3, SRGB, WHITE,
+    aim, apply, between_primaries, hlg_decode, pq_decode, pq_encode, srgb_decode, srgb_encode, Aim, Look,
+    Primaries, BT2020, DISPLAY_P3, SRGB, WHITE,
 };
 use super::icc::GRID;
 use super::link::ColorSpace;
@@ -95,7 +95,7 @@ impl Description {
             Transfer::Power(exponent) => signal.map(|signal| signal.powf(exponent) * max / reference),
             Transfer::Pq => signal.map(|signal| pq_decode(signal) * 10_000.0 / reference),
             Transfer::Hlg => {
-                let scene = signal.map(hlg_scene);
+                let scene = signal.map(hlg_decode);
                 // The system gamma of a display of 1000 cd/m², on luminance, so that hues stay.
                 let luminance = 0.2627 * scene[0] + 0.6780 * scene[1] + 0.0593 * scene[2];
                 let gain = if luminance > 0.0 { luminance.powf(0.2) } else { 0.0 };
@@ -135,18 +135,6 @@ impl Hash for Description {
         numbers.chain([self.luminances.max, self.luminances.reference]).for_each(|number| {
             number.to_bits().hash(state);
         });
-    }
-}
-
-/// Light of the scene from 0 to 1, of a signal of HLG: the inverse of BT.2100's OETF.
-fn hlg_scene(signal: f64) -> f64 {
-    const A: f64 = 0.178_832_77;
-    const B: f64 = 1.0 - 4.0 * A;
-    let c = 0.5 - A * (4.0 * A).ln();
-    if signal <= 0.5 {
-        signal * signal / 3.0
-    } else {
-        (((signal - c) / A).exp() + B) / 12.0
     }
 }
 
@@ -298,10 +286,10 @@ mod tests {
             !Description::new(SRGB, Transfer::Pq).is_plain()
                 && !Description::new(BT2020, Transfer::Srgb).is_plain()
         );
-        // hlg_encode() and hlg_scene() are each other's inverse, up to the place of white.
-        let white = hlg_scene(0.75);
+        // hlg_encode() and hlg_decode() are each other's inverse, up to the place of white.
+        let white = hlg_decode(0.75);
         for light in [0.01, 0.3, 1.0, 2.0] {
-            assert!((hlg_scene(hlg_encode(light)) - light * white).abs() < 1e-6, "{light}");
+            assert!((hlg_decode(hlg_encode(light)) - light * white).abs() < 1e-6, "{light}");
         }
     }
 

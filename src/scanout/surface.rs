@@ -123,10 +123,11 @@ impl Scanout {
         if fits {
             return Ok(false);
         }
-        let before = self.canvas.is_some();
+        let (before, bits) = (self.canvas.is_some(), self.bits());
         self.canvas = Canvas::new(look, self.size())?;
-        // Buffers of another depth are others.
-        self.swapchain = Swapchain::new(self.size());
+        if self.bits() != bits {
+            self.swapchain = Swapchain::new(self.size());
+        }
         self.forget();
         Ok(before || self.canvas.is_some())
     }

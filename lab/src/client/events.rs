@@ -7,6 +7,14 @@ use wayland_client::protocol::{
     wl_shm_pool, wl_surface, wl_touch,
 };
 use wayland_client::{delegate_noop, Connection, Dispatch, Proxy, QueueHandle, WEnum};
+use wayland_protocols::wp::color_management::v1::client::wp_color_management_surface_v1::WpColorManagementSurfaceV1;
+use wayland_protocols::wp::color_management::v1::client::wp_color_manager_v1::{
+    RenderIntent, WpColorManagerV1,
+};
+use wayland_protocols::wp::color_management::v1::client::wp_image_description_creator_params_v1::WpImageDescriptionCreatorParamsV1;
+use wayland_protocols::wp::color_management::v1::client::wp_image_description_v1::{
+    self, WpImageDescriptionV1,
+};
 use wayland_protocols::wp::linux_dmabuf::zv1::client::{zwp_linux_buffer_params_v1, zwp_linux_dmabuf_v1};
 use wayland_protocols::wp::presentation_time::client::{wp_presentation, wp_presentation_feedback};
 use wayland_protocols::wp::single_pixel_buffer::v1::client::wp_single_pixel_buffer_manager_v1;
@@ -20,6 +28,9 @@ use crate::{Animation, App, BufferKind};
 
 delegate_noop!(App: ignore wl_compositor::WlCompositor);
 delegate_noop!(App: ignore wl_shm::WlShm);
+delegate_noop!(App: ignore WpColorManagerV1);
+delegate_noop!(App: ignore WpColorManagementSurfaceV1);
+delegate_noop!(App: ignore WpImageDescriptionCreatorParamsV1);
 delegate_noop!(App: ignore wl_shm_pool::WlShmPool);
 delegate_noop!(App: ignore zwp_linux_dmabuf_v1::ZwpLinuxDmabufV1);
 delegate_noop!(App: ignore zwp_linux_buffer_params_v1::ZwpLinuxBufferParamsV1);
@@ -116,6 +127,7 @@ impl Dispatch<wl_registry::WlRegistry, ()> for App {
                     "wl_shm" => bind!(shm, 1),
                     "zwp_linux_dmabuf_v1" if options.buffer == BufferKind::Dmabuf => bind!(dmabuf, 3),
                     "wp_presentation" => bind!(presentation, 1),
+                    "wp_color_manager_v1" if options.colors.is_some() => bind!(color_manager, 1),
                     "wp_single_pixel_buffer_manager_v1" if pixel => bind!(pixel, 1),
                     "wp_viewporter" if pixel => bind!(viewporter, 1),
                     "xdg_wm_base" => bind!(wm_base, 2),
@@ -414,6 +426,29 @@ impl Dispatch<wl_touch::WlTouch, ()> for App {
         match event {
             wl_touch::Event::Down { x, y, .. } => app.say(format_args!("touch {x:.0} {y:.0}")),
             wl_touch::Event::Up { .. } => app.say(format_args!("touch up")),
+            _ => {}
+        }
+    }
+}
+
+/// A surface's colours, once the server knows them; they come with its next commit.
+impl Dispatch<WpImageDescriptionV1, wl_surface::WlSurface> for App {
+    fn event(
+        app: &mut Self,
+        description: &WpImageDescriptionV1,
+        event: wp_image_description_v1::Event,
+        surface: &wl_surface::WlSurface,
+        _: &Connection,
+        queue: &QueueHandle<Self>,
+    ) {
+        let Some(manager) = &app.color_manager else { return };
+        match event {
+            wp_image_description_v1::Event::Ready { .. } => {
+                let colours = manager.get_surface(surface, queue, ());
+                colours.set_image_description(description, RenderIntent::Perceptual);
+                println!("described");
+            }
+            wp_image_description_v1::Event::Failed { msg, .. } => println!("not described: {msg}"),
             _ => {}
         }
     }

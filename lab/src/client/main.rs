@@ -12,6 +12,9 @@ use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use wayland_client::protocol::{wl_compositor, wl_output, wl_seat, wl_shm, wl_surface};
 use wayland_client::{Connection, EventQueue, QueueHandle};
+use wayland_protocols::wp::color_management::v1::client::wp_color_manager_v1::{
+    Primaries, TransferFunction, WpColorManagerV1,
+};
 use wayland_protocols::wp::linux_dmabuf::zv1::client::zwp_linux_dmabuf_v1::ZwpLinuxDmabufV1;
 use wayland_protocols::wp::presentation_time::client::wp_presentation::WpPresentation;
 use wayland_protocols::wp::single_pixel_buffer::v1::client::wp_single_pixel_buffer_manager_v1::WpSinglePixelBufferManagerV1;
@@ -36,6 +39,14 @@ pub enum Animation {
     Small,
 }
 
+/// What the colour's numbers mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Colors {
+    DisplayP3,
+    /// BT.2020 by SMPTE ST 2084.
+    Pq,
+}
+
 /// A Wayland client of known colour that tells what it hears.
 #[derive(Debug, Clone, Parser)]
 pub struct Options {
@@ -46,6 +57,9 @@ pub struct Options {
     /// RRGGBB
     #[arg(long, default_value = "ff0000", value_parser = color)]
     pub color: u32,
+    /// Describe them so (color-management); sRGB where nothing is said.
+    #[arg(long, value_enum)]
+    pub colors: Option<Colors>,
     /// Ask for the whole of a display, by name, or of any with an empty name.
     #[arg(long, num_args = 0..=1, default_missing_value = "")]
     pub fullscreen: Option<String>,
@@ -109,6 +123,7 @@ pub struct App {
     pub pixel: Option<WpSinglePixelBufferManagerV1>,
     pub viewporter: Option<WpViewporter>,
     pub presentation: Option<WpPresentation>,
+    pub color_manager: Option<WpColorManagerV1>,
     pub wm_base: Option<xdg_wm_base::XdgWmBase>,
     pub layer_shell: Option<zwlr_layer_shell_v1::ZwlrLayerShellV1>,
     pub seat: Option<wl_seat::WlSeat>,
@@ -162,6 +177,17 @@ impl App {
         if let Some(name) = self.options.fullscreen.as_ref().filter(|_| index == 0) {
             let output = self.outputs.iter().find(|(_, known)| known == name).map(|(output, _)| output);
             toplevel.set_fullscreen(output);
+        }
+        if let Some(colors) = self.options.colors {
+            let manager = self.color_manager.as_ref().context("no wp_color_manager_v1")?;
+            let creator = manager.create_parametric_creator(queue, ());
+            let (primaries, transfer) = match colors {
+                Colors::DisplayP3 => (Primaries::DisplayP3, TransferFunction::Srgb),
+                Colors::Pq => (Primaries::Bt2020, TransferFunction::St2084Pq),
+            };
+            creator.set_primaries_named(primaries);
+            creator.set_tf_named(transfer);
+            creator.create(queue, surface.clone());
         }
         let buffers = buffers::Ring::default();
         Ok(Window {
@@ -226,6 +252,7 @@ fn open(options: Options) -> Result<(App, EventQueue<App>)> {
         pixel: None,
         viewporter: None,
         presentation: None,
+        color_manager: None,
         wm_base: None,
         layer_shell: None,
         seat: None,
