@@ -148,6 +148,7 @@ fn an_exchanged_monitor_is_another() -> Result<()> {
     })?;
     let new = display(&world, "display", "Virtual-1")?;
     ensure!(new["monitor"]["make"] == "GSM" && new["losses"] == 0, "{new:#}");
+    ensure!(new["place"]["x"] == 0, "it stands where the old one stood: {new:#}");
     // The window was only lent: it goes where the old monitor comes back.
     world.machine.set_monitor(&world.gpus[0], 1, &edid(AOC)?)?;
     world.machine.plug("gpu0", 1)?;

@@ -11,6 +11,9 @@ use crate::road::retire;
 use crate::scanout::surface::Scanout;
 use crate::state::State;
 
+/// So many monitors are remembered that are away.
+const MOST: usize = 64;
+
 /// What is remembered of a monitor that is away while its connector is another's.
 #[derive(Debug, Clone)]
 pub struct Memory {
@@ -38,7 +41,8 @@ impl State {
         let (seen, present) = who(&seen, &present);
         let moves = moves(&seen, &present);
         for (connector, monitor) in moves.leave {
-            self.leave_connector(&connector, monitor, retired);
+            let replaced = present.contains_key(&connector);
+            self.leave_connector(&connector, monitor, replaced, retired);
         }
         for (connector, monitor) in moves.arrive {
             if let Some(memory) = self.away.remove(&monitor) {
@@ -50,21 +54,27 @@ impl State {
         self.screens.retain(|screen| exists(&screen.name) || screen.is_lit() || screen.place.width > 0);
     }
 
-    fn leave_connector(&mut self, connector: &str, monitor: Who, retired: &mut Vec<Scanout>) {
+    /// The monitor that is there in its place takes over where that stood, until it says otherwise.
+    fn leave_connector(&mut self, connector: &str, monitor: Who, replaced: bool, retired: &mut Vec<Scanout>) {
         let Some(screen) = self.screens.get_mut(connector) else { return };
         let scanout = screen.scanout.take();
         retire(&mut self.timers, scanout, retired);
         self.live(connector, LifeEvent::Gone);
         let change = self.overrides.remove(connector);
         let Some(screen) = self.screens.get_mut(connector) else { return };
-        let nowhere = Place { x: 0, y: 0, width: 0, height: 0 };
-        let place = std::mem::replace(&mut screen.place, nowhere);
+        let place = screen.place;
+        if !replaced {
+            screen.place = Place { x: 0, y: 0, width: 0, height: 0 };
+        }
         let losses = std::mem::take(&mut screen.losses);
         screen.monitor.identity = None;
         screen.monitor.edid = None;
         self.ports.remove(connector);
         let memory = Memory { connector: connector.to_owned(), place, losses, change };
         self.rename_homes(connector, &monitor.to_string());
+        if self.away.len() == MOST {
+            self.away.pop_first();
+        }
         self.away.insert(monitor, memory);
     }
 
@@ -83,14 +93,6 @@ impl State {
         let homes = windows.filter_map(|managed| managed.home.as_mut());
         let homes = homes.chain(self.clients.places.values_mut());
         homes.filter(|home| *home == from).for_each(|home| to.clone_into(home));
-    }
-
-    /// Where displays stood that are known, for the plan: dark ones keep their places, also where another has their connector.
-    pub fn known_places(&self) -> BTreeMap<String, Place> {
-        let mut places = self.screens.places();
-        let away = self.away.iter().filter(|(_, memory)| memory.place.width > 0);
-        places.extend(away.map(|(monitor, memory)| (monitor.to_string(), memory.place)));
-        places
     }
 
     /// Where windows of a monitor that is away show meanwhile: its connector's other monitor, or its neighbour.

@@ -173,7 +173,7 @@ impl State {
             *wish = wish.under(over);
         }
         let complaints = self.read_icc(&mut wishes);
-        let mut plan = plan::plan(&present, &wishes, &self.known_places());
+        let mut plan = plan::plan(&present, &wishes, &self.screens.places());
         for planned in &mut plan.displays {
             planned.complaints.extend(complaints.get(&planned.name).cloned());
             for complaint in &planned.complaints {

@@ -9,6 +9,7 @@ use tracing::{debug, info, warn};
 use crate::display::colour::Look;
 use crate::display::icc::Icc;
 use crate::display::link::ColorSpace;
+use crate::display::night::NightLight;
 use crate::display::pipeline::Pipeline;
 use crate::display::plan::Wishes;
 use crate::display::tone::{Tone, NEUTRAL};
@@ -110,7 +111,7 @@ impl State {
         self.tuning.profiles.get(screen.icc.as_ref()?)?.as_ref().ok().cloned()
     }
 
-    fn night_light(&self) -> Option<crate::display::night::NightLight> {
+    fn night_light(&self) -> Option<NightLight> {
         self.profile.wishes.night_light.or(self.config.night_light)
     }
 
@@ -191,6 +192,10 @@ impl State {
 
     /// Every lit display's tone, and the next time to look at the clock.
     pub fn tune_all(&mut self) {
+        if self.backend.is_paused() {
+            // The way back to our VT ends here as well.
+            return;
+        }
         let gone = |name: &String| self.screens.get(name).is_none_or(|screen| !screen.is_lit());
         let gone: Vec<String> = self.tuning.pipelines.keys().filter(|name| gone(name)).cloned().collect();
         for name in gone {

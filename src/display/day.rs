@@ -218,7 +218,11 @@ impl Desk {
         let moves = moves(&seen, &there);
         let moved = moves.arrive.len();
         for (connector, monitor) in moves.leave {
-            self.away.insert(monitor, self.places.remove(&connector));
+            let place = match there.contains_key(&connector) {
+                true => self.places.get(&connector).copied(),
+                false => self.places.remove(&connector),
+            };
+            self.away.insert(monitor, place);
             self.seen.remove(&connector);
         }
         for (connector, monitor) in moves.arrive {
