@@ -6,7 +6,7 @@ use geom_ipc::Event as IpcEvent;
 use tracing::{info, warn};
 
 use crate::scanout::redraw::Event;
-use crate::scanout::surface::Target;
+use crate::scanout::surface::{Scanout, Target};
 use crate::state::State;
 
 impl State {
@@ -35,13 +35,10 @@ impl State {
         }
         if let Some(screen) = self.screens.get_mut(name) {
             screen.blank = blank;
+            // What is on it while it is dark is of no use once there is light.
+            screen.scanout.iter_mut().filter(|_| !blank).for_each(Scanout::forget);
         }
         info!(display = name, blank, "light switched");
-        if !blank {
-            if let Some(scanout) = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut()) {
-                scanout.forget();
-            }
-        }
         self.redraw_event(name, if blank { Event::Paused } else { Event::Resumed });
         self.tell_power(name, blank);
         if let Some(display) = self.screens.get(name).map(|screen| self.report_display(screen)) {

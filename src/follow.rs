@@ -6,7 +6,7 @@ use tracing::info;
 
 use crate::display::lifecycle::Event as LifeEvent;
 use crate::display::moves::{moves, who, At, Who};
-use crate::display::plan::{Connector, Place, Wish};
+use crate::display::plan::{Gpu, Place, Wish};
 use crate::road::retire;
 use crate::scanout::surface::Scanout;
 use crate::state::State;
@@ -26,22 +26,20 @@ pub struct Memory {
 
 impl State {
     /// Brings what is remembered to where monitors are now. Scanouts of displays that lost theirs are kept in `retired`.
-    pub fn follow_monitors(&mut self, retired: &mut Vec<Scanout>) {
+    pub fn follow_monitors(&mut self, present: &[Gpu], retired: &mut Vec<Scanout>) {
         let seen = self.screens.iter().map(|screen| {
             (screen.name.clone(), (screen.monitor.identity.clone(), self.ports.get(&screen.name).cloned()))
         });
         let seen: BTreeMap<String, At> = seen.collect();
-        let connectors: Vec<Connector> =
-            self.backend.present().into_iter().flat_map(|gpu| gpu.connectors).collect();
-        let present: BTreeMap<String, At> = connectors
-            .iter()
+        let connectors = || present.iter().flat_map(|gpu| &gpu.connectors);
+        let there: BTreeMap<String, At> = connectors()
             .filter(|connector| connector.connected)
             .map(|connector| (connector.name.clone(), (connector.monitor.clone(), connector.port.clone())))
             .collect();
-        let (seen, present) = who(&seen, &present);
-        let moves = moves(&seen, &present);
+        let (seen, there) = who(&seen, &there);
+        let moves = moves(&seen, &there);
         for (connector, monitor) in moves.leave {
-            let replaced = present.contains_key(&connector);
+            let replaced = there.contains_key(&connector);
             self.leave_connector(&connector, monitor, replaced, retired);
         }
         for (connector, monitor) in moves.arrive {
@@ -50,7 +48,7 @@ impl State {
             }
         }
         // A hub's connectors are new ones each time: the old ones are nobody's.
-        let exists = |name: &str| connectors.iter().any(|connector| connector.name == name);
+        let exists = |name: &str| connectors().any(|connector| connector.name == name);
         self.screens.retain(|screen| exists(&screen.name) || screen.is_lit() || screen.place.width > 0);
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Hotplug, configuration, resume and a new Gpu all end here. Running it twice changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use geom_ipc::Event as IpcEvent;
 use tracing::{debug, error, info, warn};
@@ -76,9 +76,10 @@ impl State {
         let lit_before = self.screens.lit_names();
         // Buffers of displays whose monitor went elsewhere may be on the screen until the commit.
         let mut moved = Vec::new();
-        self.follow_monitors(&mut moved);
+        let present = self.backend.present();
+        self.follow_monitors(&present, &mut moved);
         for attempt in 1..=COMMIT_TRIES {
-            let plan = self.plan();
+            let plan = self.plan(&present);
             let solution = self.solve(&plan);
             // Buffers of displays that go dark may be on the screen until the commit.
             let mut retired = Vec::new();
@@ -117,7 +118,7 @@ impl State {
 
     /// What would be lit if wishes were taken now, and nothing done.
     pub fn would_light(&mut self) -> BTreeMap<String, (Mode, Link)> {
-        let plan = self.plan();
+        let plan = self.plan(&self.backend.present());
         let solution = self.solve(&plan);
         self.backend.release_spares();
         solution.lit.into_iter().map(|solved| (solved.display.name, (solved.mode, solved.link))).collect()
@@ -139,28 +140,17 @@ impl State {
         self.timers.at(at, |state| state.reconfigure("not master before"));
     }
 
-    fn plan(&mut self) -> Plan {
-        let present = self.backend.present();
+    fn plan(&mut self, present: &[plan::Gpu]) -> Plan {
         let ports = present.iter().flat_map(|gpu| &gpu.connectors);
         self.ports.extend(ports.filter_map(|known| Some((known.name.clone(), known.port.clone()?))));
         let mut system = self.config.wishes.clone();
         system.only.clone_from(&self.options.display);
-        let known = self.known_displays(&present);
-        let connectors = present.iter().flat_map(|gpu| &gpu.connectors);
-        let connected: BTreeSet<String> = connectors
-            .filter(|connector| connector.connected && !connector.non_desktop)
-            .map(|connector| connector.name.clone())
-            .collect();
+        let known = self.known_displays(present);
+        let (connected, able) = plan::desktop(present);
         let mut wishes = self.profile.wishes.over(system, &known, &connected);
         wishes.fullscreen = self.fullscreen_displays();
         if !self.options.headless_ok {
-            // A monitor without modes could not be the one.
-            let connectors = present.iter().flat_map(|gpu| &gpu.connectors);
-            let dumb = |name: &String| {
-                connectors.clone().any(|connector| connector.name == *name && connector.modes.is_empty())
-            };
-            let connected = connected.iter().filter(|name| !dumb(name)).cloned().collect();
-            if let Some(kept) = keep_one_lit(&mut wishes, &connected) {
+            if let Some(kept) = keep_one_lit(&mut wishes, &able) {
                 let text =
                     format!("{kept} stays on: everything else is off by wish (--headless-ok allows it)");
                 warn!("{text}");
@@ -173,7 +163,7 @@ impl State {
             *wish = wish.under(over);
         }
         let complaints = self.read_icc(&mut wishes);
-        let mut plan = plan::plan(&present, &wishes, &self.screens.places());
+        let mut plan = plan::plan(present, &wishes, &self.screens.places());
         for planned in &mut plan.displays {
             planned.complaints.extend(complaints.get(&planned.name).cloned());
             for complaint in &planned.complaints {

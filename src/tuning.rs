@@ -190,7 +190,7 @@ impl State {
         }
     }
 
-    /// Every lit display's tone, and the next time to look at the clock.
+    /// Every lit display's table, and the next time to look at the clock.
     pub fn tune_all(&mut self) {
         if self.backend.is_paused() {
             // The way back to our VT ends here as well.
@@ -204,7 +204,6 @@ impl State {
             self.backend.gpus_mut().for_each(|gpu| gpu.forget_tables(&name));
         }
         for name in self.screens.lit_names() {
-            self.dress(&name);
             self.tune(&name);
         }
         if let Some(timer) = self.tuning.night.take() {
@@ -214,6 +213,9 @@ impl State {
             let at = self.now() + night.next(minute_of_day());
             self.tuning.night = Some(self.timers.at(at, |state| {
                 state.tuning.night = None;
+                if !state.backend.is_paused() {
+                    state.screens.lit_names().iter().for_each(|name| state.dress(name));
+                }
                 state.tune_all();
                 state.redraw_all();
             }));

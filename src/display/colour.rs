@@ -201,13 +201,31 @@ pub(super) fn aim(look: &Look) -> Option<Aim> {
     Some(Aim { primaries, encode })
 }
 
+impl Aim {
+    /// Where pictures end: sRGB where nothing else is aimed at.
+    pub fn or_srgb(look: &Look) -> Self {
+        aim(look).unwrap_or(Self { primaries: SRGB, encode: srgb_encode })
+    }
+
+    /// A colour's signal for its light, both from 0 to 1, with what the tone does to it.
+    pub fn signal<'a>(&self, tone: &'a Tone) -> impl Fn(usize, f64) -> f64 + 'a {
+        let (encode, gains) = (self.encode, tone.gains());
+        move |colour, light| tone.calibrated(colour, encode(light * gains[colour]))
+    }
+}
+
+/// A signal from 0 to 1 as a code of so many bits.
+fn code(signal: f64, bits: u32) -> u16 {
+    let most = f64::from((1u32 << bits) - 1);
+    (signal * most).round().clamp(0.0, most) as u16
+}
+
 /// From codes of ours to codes of the monitor's.
 enum Way {
-    /// The same, but for the tone.
     Same,
+    /// Each code by itself.
+    Codes(Box<[[u16; 256]; 3]>),
     Matrix(Sums<256>),
-    /// Of pictures that programs describe, 10 bits a code.
-    Wide(Sums<1024>),
     /// The monitor's codes at the points of a grid, 16 bits each.
     Grid(Vec<[u16; 3]>),
 }
@@ -215,8 +233,6 @@ enum Way {
 /// How pictures become another colour space's.
 pub struct Conversion {
     way: Way,
-    /// The last step where it is not in the tables already: by the way's 16 upper bits, or by our codes.
-    tone: Option<Box<[[u16; 256]; 3]>>,
     bits: u32,
 }
 
@@ -230,97 +246,41 @@ impl Conversion {
     /// None where pictures are as the monitor wants them, and where `native` primaries make no colour space, or one so small that
     /// most of sRGB is outside.
     pub fn to(look: &Look) -> Option<Self> {
-        let most = f64::from((1u32 << look.bits) - 1);
         let signal = look.tone.signal();
-        let code = |colour: usize, value: f64| (signal(colour, value) * most).round().clamp(0.0, most) as u16;
-        match look.space {
-            ColorSpace::Srgb if look.tone.is_plain() => {
-                return look.layered.then_some(Self { way: Way::Same, tone: None, bits: look.bits });
-            }
+        let way = match look.space {
+            ColorSpace::Srgb if look.tone.is_plain() && !look.layered => return None,
+            ColorSpace::Srgb if look.tone.is_plain() => Way::Same,
             ColorSpace::Srgb => {
-                let by_code = |colour| std::array::from_fn(|step| code(colour, step as f64 / 255.0));
-                let tone = Some(Box::new(std::array::from_fn(by_code)));
-                return Some(Self { way: Way::Same, tone, bits: look.bits });
+                let by_code =
+                    |colour| std::array::from_fn(|step| code(signal(colour, step as f64 / 255.0), look.bits));
+                Way::Codes(Box::new(std::array::from_fn(by_code)))
             }
             ColorSpace::Icc => {
                 let point = |point: &[f32; 3]| {
-                    let colour = |colour: usize| signal(colour, point[colour].into());
-                    std::array::from_fn(|index| (colour(index) * 65_535.0).round() as u16)
+                    std::array::from_fn(|colour| code(signal(colour, point[colour].into()), 16))
                 };
-                let grid = look.icc.as_ref()?.grid.iter().map(point).collect();
-                return Some(Self { way: Way::Grid(grid), tone: None, bits: look.bits });
+                Way::Grid(look.icc.as_ref()?.grid.iter().map(point).collect())
             }
-            _ => {}
-        }
-        let Aim { primaries, encode } = aim(look)?;
-        let matrix = matrix(&primaries)?;
-        let gains = look.tone.gains();
-        let code = |colour: usize, light: f64| {
-            let signal = encode(light * gains[colour]);
-            (look.tone.calibrated(colour, signal) * most).round().clamp(0.0, most) as u16
+            _ => {
+                let aim = aim(look)?;
+                let signal = aim.signal(&look.tone);
+                let coded = |colour: usize, light: f64| code(signal(colour, light), look.bits);
+                Way::Matrix(Sums::new(&matrix(&aim.primaries)?, MARGIN, srgb_decode, coded)?)
+            }
         };
-        let sums = Sums::new(&matrix, MARGIN, srgb_decode, code)?;
-        Some(Self { way: Way::Matrix(sums), tone: None, bits: look.bits })
-    }
-
-    /// For pictures that are described, of codes of 10 bits: exactly, where a matrix between two curves is all that it takes, or else by a
-    /// grid. None where there is no way from their colours to the display's.
-    pub fn from(description: &Description, perceptual: bool, look: &Look) -> Option<Self> {
-        if let Some(sums) = description.curve().and_then(|curve| Self::wide(description, curve, look)) {
-            return Some(Self { way: Way::Wide(sums), tone: None, bits: look.bits });
-        }
-        let grid = grid(description, look, look.max_luminance, perceptual)?;
-        Some(Self::by_grid(&grid, look.bits))
-    }
-
-    fn wide(description: &Description, curve: impl Fn(f64) -> f64, look: &Look) -> Option<Sums<1024>> {
-        let aim = match look.space {
-            ColorSpace::Icc => return None,
-            ColorSpace::Srgb => Aim { primaries: SRGB, encode: srgb_encode },
-            _ => aim(look)?,
-        };
-        let most = f64::from((1u32 << look.bits) - 1);
-        let gains = look.tone.gains();
-        let code = |colour: usize, light: f64| {
-            let signal = (aim.encode)(light * gains[colour]);
-            (look.tone.calibrated(colour, signal) * most).round().clamp(0.0, most) as u16
-        };
-        Sums::new(&between_primaries(&description.primaries, &aim.primaries)?, WIDE_MARGIN, curve, code)
-    }
-
-    /// By the monitor's signals, from 0 to 1, at a grid's points.
-    fn by_grid(grid: &[[f64; 3]], bits: u32) -> Self {
-        let code = |signal: f64| (signal.clamp(0.0, 1.0) * 65_535.0).round() as u16;
-        Self { way: Way::Grid(grid.iter().map(|point| point.map(code)).collect()), tone: None, bits }
-    }
-
-    /// As [`Self::codes`], of codes of 10 bits; for a grid.
-    pub fn codes_of_ten(&self, codes: [u32; 3]) -> [u16; 3] {
-        match &self.way {
-            Way::Grid(grid) => self.rounded(between(grid, codes, 1023)),
-            Way::Wide(sums) => sums.codes(codes.map(|code| code as usize)),
-            _ => self.codes(codes.map(|code| (code >> 2) as u8)),
-        }
-    }
-
-    fn rounded(&self, codes: [u32; 3]) -> [u16; 3] {
-        let most = (1u64 << self.bits) - 1;
-        codes.map(|code| ((u64::from(code) * most + 32_767) / 65_535) as u16)
+        Some(Self { way, bits: look.bits })
     }
 
     /// Codes of the monitor's, red, green and blue, of so many bits as the look says.
     fn codes(&self, [red, green, blue]: [u8; 3]) -> [u16; 3] {
         match &self.way {
-            Way::Same => match &self.tone {
-                Some(tone) => {
-                    let code = |colour: usize, code: u8| tone[colour][usize::from(code)];
-                    [code(0, red), code(1, green), code(2, blue)]
-                }
-                None => [red, green, blue].map(u16::from),
-            },
+            Way::Same => [red, green, blue].map(u16::from),
+            Way::Codes(codes) => {
+                let code = |colour: usize, code: u8| codes[colour][usize::from(code)];
+                [code(0, red), code(1, green), code(2, blue)]
+            }
             Way::Matrix(sums) => sums.codes([red, green, blue].map(usize::from)),
-            Way::Wide(sums) => sums.codes([red, green, blue].map(|code| usize::from(code) * 1023 / 255)),
-            Way::Grid(grid) => self.rounded(between(grid, [red, green, blue].map(u32::from), 255)),
+            Way::Grid(grid) => rounded(between(grid, [red, green, blue].map(u32::from), 255), self.bits),
         }
     }
 
@@ -365,6 +325,49 @@ impl Conversion {
             to.copy_from_slice(&last.1);
         }
     }
+}
+
+/// How pictures that programs describe become a display's.
+pub enum Bringing {
+    /// A matrix between two curves, from codes of 10 bits.
+    Exact(Sums<1024>),
+    /// The display's codes at the points of a grid, 16 bits each, and the bits that it has.
+    Grid(Vec<[u16; 3]>, u32),
+}
+
+impl Bringing {
+    /// Exactly, where a matrix between two curves is all that it takes, or else by a grid. None where there is no way from these colours
+    /// to the display's.
+    pub fn new(description: &Description, perceptual: bool, look: &Look) -> Option<Self> {
+        if let Some(sums) = Self::exact(description, look) {
+            return Some(Self::Exact(sums));
+        }
+        let grid = grid(description, look, look.max_luminance, perceptual)?;
+        Some(Self::Grid(grid.iter().map(|point| point.map(|signal| code(signal, 16))).collect(), look.bits))
+    }
+
+    fn exact(description: &Description, look: &Look) -> Option<Sums<1024>> {
+        let curve = description.curve().filter(|_| look.space != ColorSpace::Icc)?;
+        let aim = Aim::or_srgb(look);
+        let signal = aim.signal(&look.tone);
+        let coded = |colour: usize, light: f64| code(signal(colour, light), look.bits);
+        let matrix = between_primaries(&description.primaries, &aim.primaries)?;
+        Sums::new(&matrix, WIDE_MARGIN, curve, coded)
+    }
+
+    /// The display's codes for codes of 10 bits.
+    pub fn codes(&self, codes: [u32; 3]) -> [u16; 3] {
+        match self {
+            Self::Exact(sums) => sums.codes(codes.map(|code| code as usize)),
+            Self::Grid(grid, bits) => rounded(between(grid, codes, 1023), *bits),
+        }
+    }
+}
+
+/// Codes of 16 bits as codes of fewer.
+fn rounded(codes: [u32; 3], bits: u32) -> [u16; 3] {
+    let most = (1u64 << bits) - 1;
+    codes.map(|code| ((u64::from(code) * most + 32_767) / 65_535) as u16)
 }
 
 /// A grid's value between its points, in the tetrahedron of the cell that the colour lies in: greys stay on the cell's diagonal.

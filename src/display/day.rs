@@ -11,7 +11,7 @@ use super::identity::{Identity, Known, Seen};
 use super::link::{Abilities, Link, MonitorColour};
 use super::mode::Mode;
 use super::moves::{moves, who, Who};
-use super::plan::{plan, Connector, Gpu, Place, Plan, Target, Wishes};
+use super::plan::{desktop, plan, Connector, Gpu, Place, Plan, Target, Wishes};
 use crate::config::profile::{keep_one_lit, parse, Profile};
 
 /// Numerical Recipes' generator: what a day is like is in its seed.
@@ -240,18 +240,8 @@ impl Desk {
                 (connector.monitor.clone(), connector.edid.clone(), connector.port.clone());
             known.add(&connector.name, Seen { monitor, edid, port });
         }
-        let connected: BTreeSet<String> = present
-            .iter()
-            .flat_map(|gpu| &gpu.connectors)
-            .filter(|connector| connector.connected && !connector.non_desktop)
-            .map(|connector| connector.name.clone())
-            .collect();
+        let (connected, able) = desktop(present);
         let mut wishes = self.profile.over(Wishes::default(), &known, &connected);
-        let dumb = |name: &String| {
-            let mut connectors = present.iter().flat_map(|gpu| &gpu.connectors);
-            connectors.any(|connector| connector.name == *name && connector.modes.is_empty())
-        };
-        let able = connected.iter().filter(|name| !dumb(name)).cloned().collect();
         keep_one_lit(&mut wishes, &able);
         plan(present, &wishes, &self.places)
     }

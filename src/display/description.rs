@@ -7,8 +7,8 @@
 use std::hash::{Hash, Hasher};
 
 use super::colour::{
-    aim, apply, between_primaries, hlg_decode, pq_decode, pq_encode, srgb_decode, srgb_encode, Aim, Look,
-    Primaries, BT2020, DISPLAY_P3, SRGB, WHITE,
+    apply, between_primaries, hlg_decode, pq_decode, pq_encode, srgb_decode, Aim, Look, Primaries, BT2020,
+    DISPLAY_P3, SRGB, WHITE,
 };
 use super::icc::GRID;
 use super::link::ColorSpace;
@@ -174,13 +174,10 @@ pub fn grid(
     monitor_max: Option<f64>,
     perceptual: bool,
 ) -> Option<Vec<[f64; 3]>> {
-    let (primaries, encode) = match aim(look) {
-        Some(Aim { primaries, encode }) => (primaries, encode),
-        None => (SRGB, srgb_encode as fn(f64) -> f64),
-    };
-    let matrix = between_primaries(&from.primaries, &primaries)?;
+    let aim = Aim::or_srgb(look);
+    let matrix = between_primaries(&from.primaries, &aim.primaries)?;
     let (peak, range) = (from.peak(), range(look, monitor_max));
-    let gains = look.tone.gains();
+    let (own, of_light) = (look.tone.signal(), aim.signal(&look.tone));
     let point = |signal: [f64; 3]| {
         let mut light = apply(&matrix, from.light(signal)).map(|light| light.max(0.0));
         let brightest = light.iter().copied().fold(0.0, f64::max);
@@ -188,20 +185,13 @@ pub fn grid(
             let factor = roll_off(brightest, peak, range) / brightest;
             light = light.map(|light| light * factor);
         }
-        let signal = light.map(|light| encode(light.min(range)).clamp(0.0, 1.0));
+        let light = light.map(|light| light.min(range));
         match &look.icc {
             Some(icc) if look.space == ColorSpace::Icc => {
-                let own = icc.at(signal);
-                std::array::from_fn(|colour| look.tone.signal()(colour, own[colour]))
+                let signal = icc.at(light.map(aim.encode));
+                std::array::from_fn(|colour| own(colour, signal[colour]))
             }
-            _ => std::array::from_fn(|colour| {
-                let dimmed = if (gains[colour] - 1.0).abs() < 1e-9 {
-                    signal[colour]
-                } else {
-                    encode(light[colour].min(range) * gains[colour])
-                };
-                look.tone.calibrated(colour, dimmed)
-            }),
+            _ => std::array::from_fn(|colour| of_light(colour, light[colour])),
         }
     };
     let steps = || (0..GRID).map(|step| step as f64 / (GRID - 1) as f64);

@@ -3,7 +3,7 @@
 //! Source: the kernel's drm_color_mgmt.c (DEGAMMA_LUT, CTM, GAMMA_LUT). Hardware of few steps is too coarse for some spaces:
 //! what it would make of our pictures is computed beforehand.
 
-use super::colour::{aim, apply, matrix, srgb_decode, Aim, Look, Matrix};
+use super::colour::{aim, apply, matrix, srgb_decode, Look, Matrix};
 
 /// Tables have red, green and blue of 16 bits a step, evenly spaced.
 pub type Table = Vec<[u16; 3]>;
@@ -44,12 +44,10 @@ impl Pipeline {
         if degamma < 2 || gamma < 2 {
             return None;
         }
-        let Aim { primaries, encode } = aim(look)?;
-        let matrix = matrix(&primaries)?;
-        let gains = look.tone.gains();
-        let exact = |colour: usize, light: f64| {
-            look.tone.calibrated(colour, encode(light.clamp(0.0, 1.0) * gains[colour]))
-        };
+        let aim = aim(look)?;
+        let matrix = matrix(&aim.primaries)?;
+        let signal = aim.signal(&look.tone);
+        let exact = |colour: usize, light: f64| signal(colour, light.clamp(0.0, 1.0));
         let pipeline = Self {
             degamma: table(degamma, |_, signal| srgb_decode(signal)),
             matrix,

@@ -140,6 +140,15 @@ impl FromStr for Position {
     }
 }
 
+/// The connectors that have a monitor for our pictures, and of these the ones that could show any: others offer no mode.
+pub fn desktop(present: &[Gpu]) -> (BTreeSet<String>, BTreeSet<String>) {
+    let connectors = present.iter().flat_map(|gpu| &gpu.connectors);
+    let monitors = connectors.filter(|connector| connector.connected && !connector.non_desktop);
+    let able = |connector: &&Connector| !connector.modes.is_empty();
+    let names = |connector: &Connector| connector.name.clone();
+    (monitors.clone().map(names).collect(), monitors.filter(able).map(names).collect())
+}
+
 /// What is wished for one display; `None` leaves the choice to the plan.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Wish {

@@ -1,8 +1,10 @@
 //! What one display shows at one moment, front to back, before any renderer sees it.
 
+use std::io;
 use std::rc::Rc;
 
 use smithay::backend::allocator::dmabuf::Dmabuf;
+use smithay::backend::renderer::damage::{OutputDamageTracker, RenderOutputResult};
 use smithay::backend::renderer::element::memory::MemoryRenderBufferRenderElement;
 use smithay::backend::renderer::element::solid::{SolidColorBuffer, SolidColorRenderElement};
 use smithay::backend::renderer::element::surface::{
@@ -13,7 +15,7 @@ use smithay::backend::renderer::element::utils::{
 };
 use smithay::backend::renderer::element::{Element as _, Id, Kind};
 use smithay::backend::renderer::utils::{Buffer, CommitCounter};
-use smithay::backend::renderer::{Color32F, ImportAll, ImportMem, Renderer};
+use smithay::backend::renderer::{Color32F, ImportAll, ImportMem, Renderer, Texture};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::render_elements;
 use smithay::utils::{Physical, Point, Rectangle, Size};
@@ -147,7 +149,7 @@ pub struct Scene<'a> {
 
 impl Scene<'_> {
     /// The scene as a renderer draws it, front to back.
-    pub fn elements<R>(&self, renderer: &mut R, pass: Pass) -> Vec<Element<R>>
+    fn elements<R>(&self, renderer: &mut R, pass: Pass) -> Vec<Element<R>>
     where
         R: Renderer + ImportAll + ImportMem,
         R::TextureId: Clone + Send + 'static,
@@ -192,6 +194,46 @@ impl Scene<'_> {
             _ => None,
         });
         passed.collect()
+    }
+
+    /// Draws it, on a mirror as that shows it.
+    ///
+    /// # Errors
+    /// The renderer's.
+    pub fn draw<'t, R>(
+        &self,
+        renderer: &mut R,
+        framebuffer: &mut R::Framebuffer<'_>,
+        tracker: &'t mut OutputDamageTracker,
+        age: usize,
+        pass: Pass,
+        background: Color32F,
+    ) -> io::Result<RenderOutputResult<'t>>
+    where
+        R: Renderer + ImportAll + ImportMem,
+        R::TextureId: Texture + Clone + Send + 'static,
+        R::Error: Send + Sync + 'static,
+    {
+        let elements = self.elements(renderer, pass);
+        let drawn = match self.view {
+            Some(view) => tracker.render_output(renderer, framebuffer, age, &view.of(elements), background),
+            None => tracker.render_output(renderer, framebuffer, age, &elements, background),
+        };
+        drawn.map_err(|error| io::Error::other(error.to_string()))
+    }
+
+    /// Whether it differs from what a tracker saw last.
+    pub fn changed<R>(&self, renderer: &mut R, tracker: &mut OutputDamageTracker) -> bool
+    where
+        R: Renderer + ImportAll + ImportMem,
+        R::TextureId: Texture + Clone + Send + 'static,
+    {
+        let elements = self.elements(renderer, Pass::Whole);
+        let damage = match self.view {
+            Some(view) => tracker.damage_output(1, &view.of(elements)),
+            None => tracker.damage_output(1, &elements),
+        };
+        damage.map_or(true, |(damage, _)| damage.is_some())
     }
 
     /// The kinds of colours beside sRGB.

@@ -8,7 +8,7 @@ use smithay::output::Output;
 use smithay::reexports::pixman;
 use smithay::utils::{Physical, Rectangle};
 
-use crate::display::colour::{Conversion, Look};
+use crate::display::colour::{Bringing, Look};
 use crate::render::scene::Described;
 
 /// All surfaces of one kind of colours.
@@ -18,7 +18,7 @@ pub struct Layer {
     pub tracker: OutputDamageTracker,
     /// What is in the image can't be built on.
     pub stale: bool,
-    conversion: Conversion,
+    bringing: Bringing,
 }
 
 impl Layer {
@@ -29,13 +29,13 @@ impl Layer {
         output: &Output,
         size: (u32, u32),
     ) -> io::Result<Option<Self>> {
-        let conversion = Conversion::from(&described.description, described.perceptual, look);
-        let Some(conversion) = conversion else { return Ok(None) };
+        let bringing = Bringing::new(&described.description, described.perceptual, look);
+        let Some(bringing) = bringing else { return Ok(None) };
         let format = pixman::FormatCode::A2R10G10B10;
         let image = pixman::Image::new(format, size.0 as usize, size.1 as usize, true);
         let image = image.map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
         let tracker = OutputDamageTracker::from_output(output);
-        Ok(Some(Self { described, image, tracker, stale: true, conversion }))
+        Ok(Some(Self { described, image, tracker, stale: true, bringing }))
     }
 
     /// The display's codes at a pixel; none where no surface of these colours is.
@@ -43,7 +43,7 @@ impl Layer {
         let at = y * self.image.stride() + 4 * x;
         let word = u32::from_ne_bytes(pixels.get(at..at + 4)?.try_into().ok()?);
         let code = |shift: u32| word >> shift & 0x3ff;
-        (word >> 30 > 0).then(|| self.conversion.codes_of_ten([code(20), code(10), code(0)]))
+        (word >> 30 > 0).then(|| self.bringing.codes([code(20), code(10), code(0)]))
     }
 }
 

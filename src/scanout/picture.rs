@@ -87,14 +87,9 @@ where
     let size = output.current_mode().ok_or(io::ErrorKind::NotFound)?.size;
     let buffer_size = (size.w, size.h).into();
     let mut target = renderer.create_buffer(format, buffer_size).map_err(io::Error::other)?;
-    let elements = scene.elements(renderer, Pass::Whole);
     let mut framebuffer = renderer.bind(&mut target).map_err(io::Error::other)?;
     let mut tracker = OutputDamageTracker::from_output(output);
-    let result = match scene.view {
-        Some(view) => tracker.render_output(renderer, &mut framebuffer, 0, &view.of(elements), BACKGROUND),
-        None => tracker.render_output(renderer, &mut framebuffer, 0, &elements, BACKGROUND),
-    };
-    let result = result.map_err(|error| io::Error::other(error.to_string()))?;
+    let result = scene.draw(renderer, &mut framebuffer, &mut tracker, 0, Pass::Whole, BACKGROUND)?;
     renderer.wait(&result.sync).map_err(io::Error::other)?;
     let region = Rectangle::from_size(buffer_size);
     let mapping = renderer.copy_framebuffer(&framebuffer, region, format).map_err(io::Error::other)?;

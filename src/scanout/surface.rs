@@ -449,22 +449,9 @@ fn draw_on_gpu(
 /// Whether a scene differs from what the tracker saw last.
 fn changed_on_gpu(renderer: &mut Renderer, tracker: &mut OutputDamageTracker, scene: &Scene<'_>) -> bool {
     match renderer {
-        Renderer::Pixman(renderer) => changed(renderer.as_mut(), tracker, scene),
-        Renderer::Gles { renderer, .. } => changed(renderer.as_mut(), tracker, scene),
+        Renderer::Pixman(renderer) => scene.changed(renderer.as_mut(), tracker),
+        Renderer::Gles { renderer, .. } => scene.changed(renderer.as_mut(), tracker),
     }
-}
-
-fn changed<R>(renderer: &mut R, tracker: &mut OutputDamageTracker, scene: &Scene<'_>) -> bool
-where
-    R: SmithayRenderer + ImportAll + ImportMem,
-    R::TextureId: Texture + Clone + Send + 'static,
-{
-    if let Some(view) = scene.view {
-        let elements = scene.elements(renderer, Pass::Whole);
-        return tracker.damage_output(1, &view.of(elements)).map_or(true, |(damage, _)| damage.is_some());
-    }
-    let elements = scene.elements(renderer, Pass::Whole);
-    tracker.damage_output(1, &elements).map_or(true, |(damage, _)| damage.is_some())
 }
 
 fn draw<R, T>(
@@ -481,13 +468,8 @@ where
     R::TextureId: Texture + Clone + Send + 'static,
     R::Error: Send + Sync + 'static,
 {
-    let elements = scene.elements(renderer, pass);
     let mut framebuffer = renderer.bind(target).map_err(io::Error::other)?;
-    let result = match scene.view {
-        Some(view) => tracker.render_output(renderer, &mut framebuffer, age, &view.of(elements), background),
-        None => tracker.render_output(renderer, &mut framebuffer, age, &elements, background),
-    };
-    let result = result.map_err(|error| io::Error::other(error.to_string()))?;
+    let result = scene.draw(renderer, &mut framebuffer, tracker, age, pass, background)?;
     Ok(Drawn { damage: result.damage.cloned(), sync: result.sync })
 }
 
