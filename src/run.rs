@@ -126,13 +126,19 @@ impl State {
             Source::Listener(place) => self.accept(place),
             Source::Timers => {
                 self.reactor.timer_ended();
-                let now = self.now();
-                while let Some(action) = self.timers.pop(now) {
-                    action(self);
-                }
+                self.timers_due();
             }
             // Compositor::turn() has the loop.
             Source::Calloop => {}
+        }
+    }
+
+    /// What is due by the turn's time, which is what actions ask for as well: one of them that finds itself early is set again, and
+    /// would be taken again at once by a clock that went on.
+    pub fn timers_due(&mut self) {
+        let now = self.turn_time();
+        while let Some(action) = self.timers.pop(now) {
+            action(self);
         }
     }
 

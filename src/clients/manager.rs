@@ -203,7 +203,9 @@ impl State {
     }
 
     fn deadlines_due(&mut self) {
-        let now = self.now();
+        // The turn's time, by which lives are judged: a deadline between it and a later look at the clock would be taken, found not
+        // to be due, and put back, for ever.
+        let now = self.turn_time();
         while let Some(id) = self.clients.deadlines.pop(now) {
             let Some(record) = self.clients.records.get_mut(&id) else { continue };
             if let Some((reason, _)) = record.leaving.filter(|(_, at)| *at <= now) {
@@ -247,5 +249,33 @@ impl State {
             Some((None, Connection::Closed(reason))) => reason,
             _ => otherwise,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use crate::fixture::Fixture;
+
+    /// Clients were read first in a turn that then took longer than until the next deadline.
+    #[test]
+    fn a_deadline_within_the_turn() {
+        let (done, waits) = channel();
+        std::thread::spawn(move || {
+            let mut fixture = Fixture::new("[headless]\ndisplays = [\"800x600\"]\n[clients]\ninterval = 0.2\n");
+            let _client = fixture.client();
+            let state = &mut fixture.compositor.state;
+            let deadline = state.clients.deadlines.next().expect("the client's deadline");
+            while state.now() <= deadline {
+                std::thread::yield_now();
+            }
+            state.turn_began = deadline.checked_sub(Duration::from_nanos(1));
+            state.timers_due();
+            assert!(state.clients.deadlines.next().is_some());
+            done.send(()).expect("the test waits");
+        });
+        waits.recv_timeout(Duration::from_secs(20)).expect("the turn ends");
     }
 }
