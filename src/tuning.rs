@@ -126,13 +126,13 @@ impl State {
         let Target::Crtc { gpu, index } = scanout.target else {
             // A virtual display has no colours but sRGB; pictures of others are brought to it.
             let look = Look { layered: !screen.described.is_empty(), ..Look::default() };
-            if let Err(error) = scanout.show_as(look) {
+            if let Err(error) = scanout.show_as(look, false) {
                 warn!(display = name, %error, "colours that programs describe are not converted");
             }
             return;
         };
         let Some(gpu) = self.backend.gpu_mut(gpu) else { return };
-        let layered = !screen.described.is_empty() && gpu.converts();
+        let layered = !screen.described.is_empty() && gpu.renderer.converts();
         let space = screen.link.color_space;
         let by_table = space == ColorSpace::Srgb && gpu.has_gamma(index);
         let deep = screen.link.bit_depth.is_some_and(|depth| depth >= 10);
@@ -169,16 +169,16 @@ impl State {
         if !layered && space == ColorSpace::Srgb && look.tone.is_plain() {
             look = Look::default();
         }
-        if look != Look::default() && !gpu.converts() {
+        if look != Look::default() && !gpu.renderer.converts() {
             screen.complain(match space {
                 ColorSpace::Srgb => {
                     "white_point, brightness and night_light can't be: its hardware has no gamma table"
                 }
-                _ => "color_space can't be: its hardware's tables are too coarse, and its renderer does not convert",
+                _ => "color_space can't be: its hardware's tables are too coarse, and its GPU's GLES is too old to convert",
             });
             return;
         }
-        match scanout.show_as(look) {
+        match scanout.show_as(look, gpu.renderer.is_gles()) {
             Ok(true) => {
                 debug!(display = name, space = space.name(), "its pictures are converted another way")
             }

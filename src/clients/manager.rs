@@ -264,7 +264,8 @@ mod tests {
     fn a_deadline_within_the_turn() {
         let (done, waits) = channel();
         std::thread::spawn(move || {
-            let mut fixture = Fixture::new("[headless]\ndisplays = [\"800x600\"]\n[clients]\ninterval = 0.2\n");
+            let mut fixture =
+                Fixture::new("[headless]\ndisplays = [\"800x600\"]\n[clients]\ninterval = 0.2\n");
             let _client = fixture.client();
             let state = &mut fixture.compositor.state;
             let deadline = state.clients.deadlines.next().expect("the client's deadline");

@@ -22,5 +22,6 @@ pub mod pipeline;
 pub mod plan;
 pub mod screen;
 pub mod screens;
+pub mod shading;
 pub mod sums;
 pub mod tone;

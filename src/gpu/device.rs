@@ -161,7 +161,7 @@ impl Gpu {
     /// What is plugged in, for the plan.
     pub fn present(&self) -> plan::Gpu {
         let hardware = (0..self.objects.crtcs.len()).any(|crtc| self.pipeline_sizes(crtc).is_some());
-        let converts = self.converts() || hardware;
+        let converts = self.renderer.converts() || hardware;
         let connectors = self.objects.connectors.iter().map(|connector| {
             let mut state = connector.state.clone();
             state.abilities.converts = converts;
@@ -181,39 +181,41 @@ impl Gpu {
     /// A buffer to draw a frame into, of so many bits a colour.
     pub fn drawable(&mut self, size: (u32, u32), bits: u32) -> io::Result<Drawable> {
         if bits > 8 {
-            return Drawable::dumb(&self.card, size, Fourcc::Xrgb2101010);
+            return self.allocate(size, Fourcc::Xrgb2101010);
         }
         if let Some(place) = self.spare.iter().position(|(spare, _)| *spare == size) {
             return Ok(self.spare.swap_remove(place).1);
         }
-        self.allocate(size)
-    }
-
-    /// Its renderer's pictures can be had in other colours than sRGB's.
-    pub fn converts(&self) -> bool {
-        matches!(self.renderer, Renderer::Pixman(_))
+        self.allocate(size, Fourcc::Xrgb8888)
     }
 
     /// Bits of a colour that buffers of a CRTC can have, where pictures are converted anyhow.
     pub fn most_bits(&self, crtc: usize) -> u32 {
+        const DEEP: Fourcc = Fourcc::Xrgb2101010;
         let plane = self.objects.crtcs.get(crtc).and_then(|crtc| self.objects.planes.get(crtc.primary?));
-        let shows = plane.is_some_and(|plane| plane.supports(Fourcc::Xrgb2101010, Modifier::Linear));
-        if shows && matches!(self.renderer, Renderer::Pixman(_)) {
+        let shows = plane.is_some_and(|plane| plane.shows(DEEP));
+        let draws = match &self.renderer {
+            Renderer::Pixman(_) => plane.is_some_and(|plane| plane.supports(DEEP, Modifier::Linear)),
+            Renderer::Gles { renderer, .. } => {
+                renderer.egl_context().dmabuf_render_formats().iter().any(|format| format.code == DEEP)
+            }
+        };
+        if shows && draws {
             10
         } else {
             8
         }
     }
 
-    fn allocate(&mut self, size: (u32, u32)) -> io::Result<Drawable> {
+    fn allocate(&mut self, size: (u32, u32), code: Fourcc) -> io::Result<Drawable> {
         let primary = self.objects.crtcs.iter().find_map(|crtc| crtc.primary);
         let formats = primary.and_then(|plane| self.objects.planes.get(plane)).map(|plane| &plane.formats);
         match &mut self.renderer {
-            Renderer::Pixman(_) => Drawable::dumb(&self.card, size, Fourcc::Xrgb8888),
-            Renderer::Gles { renderer, allocator } => {
+            Renderer::Pixman(_) => Drawable::dumb(&self.card, size, code),
+            Renderer::Gles { renderer, allocator, .. } => {
                 let drawable = renderer.egl_context().dmabuf_render_formats().clone();
                 let shown = formats
-                    .and_then(|formats| formats.iter().find(|(code, _)| *code == Fourcc::Xrgb8888))
+                    .and_then(|formats| formats.iter().find(|(format, _)| *format == code))
                     .map(|(_, modifiers)| modifiers.as_slice())
                     .unwrap_or_default();
                 // What the plane shows and the renderer draws; where that fails, what the driver
@@ -222,9 +224,7 @@ impl Gpu {
                     .iter()
                     .copied()
                     .filter(|modifier| {
-                        drawable
-                            .iter()
-                            .any(|format| format.code == Fourcc::Xrgb8888 && format.modifier == *modifier)
+                        drawable.iter().any(|format| format.code == code && format.modifier == *modifier)
                     })
                     .collect();
                 let mut last = io::Error::other("no layout that is both drawn and shown");
@@ -233,7 +233,7 @@ impl Gpu {
                         continue;
                     }
                     let made: io::Result<GbmBuffer> =
-                        allocator.create_buffer(size.0, size.1, Fourcc::Xrgb8888, modifiers);
+                        allocator.create_buffer(size.0, size.1, code, modifiers);
                     match made.and_then(|bo| Drawable::gbm(&self.card, bo)) {
                         Ok(drawable) => return Ok(drawable),
                         Err(error) => {
@@ -278,8 +278,9 @@ impl Gpu {
         let place = match self.spare.iter().position(|(spare, _)| *spare == size) {
             Some(place) => place,
             None => {
-                let drawable =
-                    self.allocate(size).map_err(|error| format!("no buffer of {mode}: {error}"))?;
+                let drawable = self
+                    .allocate(size, Fourcc::Xrgb8888)
+                    .map_err(|error| format!("no buffer of {mode}: {error}"))?;
                 self.spare.push((size, drawable));
                 self.spare.len() - 1
             }

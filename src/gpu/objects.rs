@@ -141,6 +141,11 @@ pub struct Plane {
 }
 
 impl Plane {
+    /// Shows this format in some layout.
+    pub fn shows(&self, code: DrmFourcc) -> bool {
+        self.formats.iter().any(|(format, _)| *format == code)
+    }
+
     pub fn supports(&self, code: DrmFourcc, modifier: DrmModifier) -> bool {
         self.formats.iter().any(|(format, modifiers)| {
             *format == code

@@ -10,11 +10,17 @@ use tracing::{info, warn};
 
 use super::card::Card;
 use crate::config::RendererWish;
+use crate::scanout::shader::Shader;
 
 /// A renderer, and with GLES what allocates its buffers.
 pub enum Renderer {
     Pixman(Box<PixmanRenderer>),
-    Gles { renderer: Box<GlesRenderer>, allocator: GbmAllocator<Card> },
+    Gles {
+        renderer: Box<GlesRenderer>,
+        allocator: GbmAllocator<Card>,
+        /// Converts colours; none where GLES is too old for it.
+        shader: Option<Shader>,
+    },
 }
 
 /// Drivers that only show memory: there is no GPU to draw with, and Mesa would run GLES on the
@@ -69,10 +75,24 @@ impl Renderer {
         }
         let context = EGLContext::new(&display).map_err(|error| format!("EGL context: {error}"))?;
         // SAFETY: the context is current nowhere else.
-        let renderer = unsafe { GlesRenderer::new(context) }.map_err(|error| format!("GLES: {error}"))?;
+        let mut renderer = unsafe { GlesRenderer::new(context) }.map_err(|error| format!("GLES: {error}"))?;
+        let shader = Shader::new(&mut renderer);
+        let shader = shader.inspect_err(|error| warn!(%error, "GLES does not convert colours")).ok();
         info!(software, "drawing with GLES");
         let flags = GbmBufferFlags::RENDERING | GbmBufferFlags::SCANOUT;
-        Ok(Self::Gles { renderer: Box::new(renderer), allocator: GbmAllocator::new(gbm, flags) })
+        Ok(Self::Gles { renderer: Box::new(renderer), allocator: GbmAllocator::new(gbm, flags), shader })
+    }
+
+    pub fn is_gles(&self) -> bool {
+        matches!(self, Self::Gles { .. })
+    }
+
+    /// Its pictures can be had in other colours than sRGB's.
+    pub fn converts(&self) -> bool {
+        match self {
+            Self::Pixman(_) => true,
+            Self::Gles { shader, .. } => shader.is_some(),
+        }
     }
 
     /// What clients may send as dma-bufs.

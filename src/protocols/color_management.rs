@@ -138,7 +138,7 @@ impl State {
 
     /// Announces the protocol where everything that draws can do it, and tells what changed.
     pub fn tell_colours(&mut self) {
-        let can = self.backend.gpus().all(|gpu| gpu.converts());
+        let can = self.backend.gpus().all(|gpu| gpu.renderer.converts());
         if can && !self.protocols.color.announced {
             self.protocols.color.announced = true;
             self.display_handle.create_global::<Self, WpColorManagerV1, _>(1, Global);

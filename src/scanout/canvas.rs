@@ -1,62 +1,126 @@
-//! Where a display's picture is drawn before it is converted: one image in memory, whole at any time, and what changed in it lately.
+//! Where a display's picture is drawn before it is converted: one image, whole at any time, and what changed in it lately.
 
 use std::collections::VecDeque;
 use std::io;
 
 use smithay::output::Output;
 use smithay::reexports::pixman;
-use smithay::utils::{Physical, Rectangle};
+use smithay::utils::{Physical, Rectangle, Size};
 
+use super::drawing::Sheet;
+use super::gles::GlesCanvas;
 use super::layers::Layer;
 use crate::display::colour::{Conversion, Look};
 use crate::gpu::buffer::Drawable;
 use crate::render::scene::Described;
 
-type Damage = Vec<Rectangle<i32, Physical>>;
+/// Areas of a picture, in its pixels.
+pub type Damage = Vec<Rectangle<i32, Physical>>;
 
 /// Older buffers than this are converted whole.
 const FRAMES: usize = 4;
 
+/// What each frame changed, the newest first.
+#[derive(Debug, Default)]
+pub struct History(VecDeque<Damage>);
+
+impl History {
+    pub fn add(&mut self, damage: Damage) {
+        self.0.push_front(damage);
+        self.0.truncate(FRAMES);
+    }
+
+    /// What a buffer of this size has missed whose picture is `age` frames old; 0 for one without a picture of ours.
+    pub fn missed(&self, age: usize, size: Size<i32, Physical>) -> Damage {
+        let whole = Rectangle::from_size(size);
+        if !(1..=self.0.len()).contains(&age) {
+            return vec![whole];
+        }
+        self.0.iter().take(age).flatten().filter_map(|area| area.intersection(whole)).collect()
+    }
+
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
 /// A picture in sRGB on its way to a monitor that wants its colours otherwise.
-pub struct Canvas {
+pub enum Canvas {
+    Memory(MemoryCanvas),
+    Gles(Box<GlesCanvas>),
+}
+
+impl Canvas {
+    /// None where pictures need no conversion.
+    ///
+    /// # Errors
+    /// Without memory for it.
+    pub fn new(of: Look, size: (u32, u32), by_gpu: bool) -> io::Result<Option<Self>> {
+        if by_gpu {
+            return Ok(GlesCanvas::new(of, size).map(Box::new).map(Self::Gles));
+        }
+        Ok(MemoryCanvas::new(of, size)?.map(Self::Memory))
+    }
+
+    pub fn is_for(&self, look: &Look) -> bool {
+        match self {
+            Self::Memory(canvas) => canvas.of == *look,
+            Self::Gles(canvas) => canvas.of == *look,
+        }
+    }
+
+    /// Bits of a colour in the buffers that it fills.
+    pub fn bits(&self) -> u32 {
+        match self {
+            Self::Memory(canvas) => canvas.of.bits,
+            Self::Gles(canvas) => canvas.of.bits,
+        }
+    }
+
+    /// What is in it can't be built on.
+    pub fn forget(&mut self) {
+        match self {
+            Self::Memory(canvas) => canvas.forget(),
+            Self::Gles(canvas) => canvas.forget(),
+        }
+    }
+}
+
+/// One in memory, for the software renderer.
+pub struct MemoryCanvas {
     of: Look,
     conversion: Conversion,
     image: pixman::Image<'static, 'static>,
     layers: Vec<Layer>,
     /// What is in it is not the tracker's last frame: it has to be drawn whole.
     stale: bool,
-    /// What each frame changed, the newest first.
-    history: VecDeque<Damage>,
+    history: History,
 }
 
-impl Canvas {
+/// The image to draw into and its age, and more of them for other kinds of colours.
+type Sheets<'a> =
+    ((&'a mut pixman::Image<'static, 'static>, usize), Vec<Sheet<'a, pixman::Image<'static, 'static>>>);
+
+impl MemoryCanvas {
     /// None where pictures need no conversion.
+    ///
+    /// # Errors
+    /// Without memory for it.
     pub fn new(of: Look, size: (u32, u32)) -> io::Result<Option<Self>> {
         let Some(conversion) = Conversion::to(&of) else { return Ok(None) };
         // With alpha: pictures of other colours are seen through it.
         let format = pixman::FormatCode::A8R8G8B8;
         let image = pixman::Image::new(format, size.0 as usize, size.1 as usize, true);
         let image = image.map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-        Ok(Some(Self { of, conversion, image, layers: Vec::new(), stale: true, history: VecDeque::new() }))
+        let history = History::default();
+        Ok(Some(Self { of, conversion, image, layers: Vec::new(), stale: true, history }))
     }
 
-    pub fn is_for(&self, of: &Look) -> bool {
-        self.of == *of
-    }
-
-    /// Bits of a colour in the buffers that it fills.
-    pub fn bits(&self) -> u32 {
-        self.of.bits
-    }
-
-    /// The image, and the age of what is in it for the damage tracker.
-    pub fn target(&mut self) -> (&mut pixman::Image<'static, 'static>, usize) {
-        let age = usize::from(!std::mem::replace(&mut self.stale, false));
-        (&mut self.image, age)
-    }
-
-    /// Images for these kinds of colours, and for no others.
-    pub fn layers(&mut self, kinds: &[Described], output: &Output) -> io::Result<&mut [Layer]> {
+    /// What to draw into, for these kinds of colours and no others.
+    ///
+    /// # Errors
+    /// Without memory for another image.
+    pub fn sheets(&mut self, kinds: &[Described], output: &Output) -> io::Result<Sheets<'_>> {
         self.layers.retain(|layer| kinds.contains(&layer.described));
         for kind in kinds {
             if !self.layers.iter().any(|layer| layer.described == *kind) {
@@ -64,11 +128,17 @@ impl Canvas {
                 self.layers.extend(Layer::new(*kind, &self.of, output, size)?);
             }
         }
-        Ok(&mut self.layers)
+        let sheets = self.layers.iter_mut().map(|layer| Sheet {
+            image: &mut layer.image,
+            tracker: &mut layer.tracker,
+            age: usize::from(!std::mem::replace(&mut layer.stale, false)),
+            described: layer.described,
+        });
+        let age = usize::from(!std::mem::replace(&mut self.stale, false));
+        Ok(((&mut self.image, age), sheets.collect()))
     }
 
-    /// What is in it can't be built on.
-    pub fn forget(&mut self) {
+    fn forget(&mut self) {
         self.stale = true;
         self.layers.iter_mut().for_each(|layer| layer.stale = true);
         self.history.clear();
@@ -77,19 +147,12 @@ impl Canvas {
     /// Brings a buffer, whose picture is `age` frames old, to the picture that was drawn now and changed `damage`. An age of 0 is a
     /// buffer without a picture of ours.
     pub fn convert(&mut self, damage: Damage, age: usize, to: &mut Drawable) -> io::Result<()> {
-        self.history.push_front(damage);
-        self.history.truncate(FRAMES);
+        self.history.add(damage);
         let (Drawable::Dumb { image, .. } | Drawable::Memory(image)) = to else {
             return Err(io::ErrorKind::Unsupported.into());
         };
         let size = (self.image.width() as i32, self.image.height() as i32);
-        let whole = Rectangle::from_size(size.into());
-        let known = (1..=self.history.len()).contains(&age);
-        let areas: Vec<_> = if known {
-            self.history.iter().take(age).flatten().filter_map(|area| area.intersection(whole)).collect()
-        } else {
-            vec![whole]
-        };
+        let areas = self.history.missed(age, size.into());
         let from = pixels(&self.image);
         let layers: Vec<(&Layer, &[u8])> =
             self.layers.iter().map(|layer| (layer, pixels(&layer.image))).collect();
@@ -133,6 +196,8 @@ fn pixels_mut<'a>(image: &'a mut pixman::Image<'static, 'static>) -> &'a mut [u8
 
 #[cfg(test)]
 mod tests {
+    use smithay::output::{PhysicalProperties, Subpixel};
+
     use super::*;
     use crate::display::link::ColorSpace;
 
@@ -148,10 +213,20 @@ mod tests {
 
     #[test]
     fn a_buffer_gets_what_it_missed() -> io::Result<()> {
-        let mut canvas = Canvas::new(Look { space: ColorSpace::DisplayP3, ..Look::default() }, (8, 8))?
-            .expect("a conversion");
-        assert_eq!(canvas.target().1, 0);
-        assert_eq!(canvas.target().1, 1);
+        let look = Look { space: ColorSpace::DisplayP3, ..Look::default() };
+        let mut canvas = MemoryCanvas::new(look, (8, 8))?.expect("a conversion");
+        let properties = PhysicalProperties {
+            size: (0, 0).into(),
+            subpixel: Subpixel::Unknown,
+            make: String::new(),
+            model: String::new(),
+            serial_number: String::new(),
+        };
+        let output = Output::new("test".into(), properties);
+        let mut age =
+            |canvas: &mut MemoryCanvas| -> io::Result<usize> { Ok(canvas.sheets(&[], &output)?.0 .1) };
+        assert_eq!(age(&mut canvas)?, 0);
+        assert_eq!(age(&mut canvas)?, 1);
         pixels_mut(&mut canvas.image).fill(0xff);
         let (mut first, mut second) = (Drawable::memory((8, 8))?, Drawable::memory((8, 8))?);
         // New: whole, whatever changed.
@@ -164,7 +239,7 @@ mod tests {
         canvas.convert(Vec::new(), 9, &mut second)?;
         assert_eq!(white(&second), 64);
         canvas.forget();
-        assert_eq!(canvas.target().1, 0);
+        assert_eq!(age(&mut canvas)?, 0);
         Ok(())
     }
 }

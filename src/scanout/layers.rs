@@ -6,7 +6,6 @@ use std::io;
 use smithay::backend::renderer::damage::OutputDamageTracker;
 use smithay::output::Output;
 use smithay::reexports::pixman;
-use smithay::utils::{Physical, Rectangle};
 
 use crate::display::colour::{Bringing, Look};
 use crate::render::scene::Described;
@@ -44,19 +43,5 @@ impl Layer {
         let word = u32::from_ne_bytes(pixels.get(at..at + 4)?.try_into().ok()?);
         let code = |shift: u32| word >> shift & 0x3ff;
         (word >> 30 > 0).then(|| self.bringing.codes([code(20), code(10), code(0)]))
-    }
-}
-
-/// Areas that changed in any of several.
-pub fn merge(
-    one: Option<Vec<Rectangle<i32, Physical>>>,
-    other: Option<Vec<Rectangle<i32, Physical>>>,
-) -> Option<Vec<Rectangle<i32, Physical>>> {
-    match (one, other) {
-        (Some(mut one), Some(other)) => {
-            one.extend(other);
-            Some(one)
-        }
-        (one, other) => one.or(other),
     }
 }

@@ -6,13 +6,16 @@ use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::damage::OutputDamageTracker;
 use smithay::backend::renderer::gles::{GlesRenderer, GlesTexture};
 use smithay::backend::renderer::pixman::PixmanRenderer;
+use smithay::backend::renderer::sync::SyncPoint;
 use smithay::backend::renderer::{Bind, ExportMem, ImportAll, ImportMem, Offscreen, Texture};
 use smithay::output::Output;
 use smithay::reexports::pixman;
 use smithay::utils::Rectangle;
 
-use super::canvas::{pixels, Canvas};
-use super::surface::draw_converted;
+use super::canvas::{pixels, MemoryCanvas};
+use super::drawing::{self, draw_converted};
+use super::gles::GlesCanvas;
+use super::shader::Shader;
 use crate::display::colour::Look;
 use crate::gpu::buffer::Drawable;
 use crate::gpu::renderer::Renderer;
@@ -29,6 +32,9 @@ pub struct Picture {
 pub fn draw_on_gpu(renderer: &mut Renderer, output: &Output, scene: &Scene<'_>) -> io::Result<Picture> {
     match renderer {
         Renderer::Pixman(renderer) => draw_picture(renderer.as_mut(), output, scene),
+        Renderer::Gles { renderer, shader: Some(shader), .. } if !scene.described.is_empty() => {
+            draw_shaded(renderer.as_mut(), shader, output, scene)
+        }
         Renderer::Gles { renderer, .. } => {
             draw::<GlesRenderer, GlesTexture>(renderer.as_mut(), output, scene, Fourcc::Abgr8888, [0, 1, 2])
         }
@@ -58,7 +64,7 @@ fn draw_described(renderer: &mut PixmanRenderer, output: &Output, scene: &Scene<
     let size = output.current_mode().ok_or(io::ErrorKind::NotFound)?.size;
     let size = (size.w.unsigned_abs(), size.h.unsigned_abs());
     let look = Look { layered: true, ..Look::default() };
-    let mut canvas = Canvas::new(look, size)?.ok_or(io::ErrorKind::Unsupported)?;
+    let mut canvas = MemoryCanvas::new(look, size)?.ok_or(io::ErrorKind::Unsupported)?;
     let mut drawable = Drawable::memory(size)?;
     let mut tracker = OutputDamageTracker::from_output(output);
     draw_converted(renderer, &mut canvas, &mut drawable, output, &mut tracker, 0, scene)?;
@@ -69,6 +75,24 @@ fn draw_described(renderer: &mut PixmanRenderer, output: &Output, scene: &Scene<
         height: size.1,
         rgb: rows.flat_map(|pixel| [pixel[2], pixel[1], pixel[0]]).collect(),
     })
+}
+
+/// The same by the GPU.
+fn draw_shaded(
+    renderer: &mut GlesRenderer,
+    shader: &Shader,
+    output: &Output,
+    scene: &Scene<'_>,
+) -> io::Result<Picture> {
+    let size = output.current_mode().ok_or(io::ErrorKind::NotFound)?.size;
+    let look = Look { layered: true, ..Look::default() };
+    let canvas = GlesCanvas::new(look, (size.w.unsigned_abs(), size.h.unsigned_abs()));
+    let mut canvas = canvas.ok_or(io::ErrorKind::Unsupported)?;
+    let mut target: GlesTexture =
+        renderer.create_buffer(Fourcc::Abgr8888, (size.w, size.h).into()).map_err(io::Error::other)?;
+    let mut tracker = OutputDamageTracker::from_output(output);
+    let drawn = canvas.draw(renderer, shader, &mut target, output, &mut tracker, 0, scene)?;
+    read(renderer, &mut target, &drawn.sync, Fourcc::Abgr8888, [0, 1, 2])
 }
 
 /// `order` says which byte of a pixel is red, green and blue.
@@ -85,13 +109,28 @@ where
     R::Error: Send + Sync + 'static,
 {
     let size = output.current_mode().ok_or(io::ErrorKind::NotFound)?.size;
-    let buffer_size = (size.w, size.h).into();
-    let mut target = renderer.create_buffer(format, buffer_size).map_err(io::Error::other)?;
-    let mut framebuffer = renderer.bind(&mut target).map_err(io::Error::other)?;
+    let mut target = renderer.create_buffer(format, (size.w, size.h).into()).map_err(io::Error::other)?;
     let mut tracker = OutputDamageTracker::from_output(output);
-    let result = scene.draw(renderer, &mut framebuffer, &mut tracker, 0, Pass::Whole, BACKGROUND)?;
-    renderer.wait(&result.sync).map_err(io::Error::other)?;
-    let region = Rectangle::from_size(buffer_size);
+    let drawn = drawing::draw(renderer, &mut target, &mut tracker, 0, scene, Pass::Whole, BACKGROUND)?;
+    read(renderer, &mut target, &drawn.sync, format, order)
+}
+
+/// What was drawn into a target.
+fn read<R, T>(
+    renderer: &mut R,
+    target: &mut T,
+    sync: &SyncPoint,
+    format: Fourcc,
+    order: [usize; 3],
+) -> io::Result<Picture>
+where
+    R: Bind<T> + ExportMem,
+    R::Error: Send + Sync + 'static,
+{
+    renderer.wait(sync).map_err(io::Error::other)?;
+    let framebuffer = renderer.bind(target).map_err(io::Error::other)?;
+    let size = framebuffer.size();
+    let region = Rectangle::from_size(size);
     let mapping = renderer.copy_framebuffer(&framebuffer, region, format).map_err(io::Error::other)?;
     let bytes = renderer.map_texture(&mapping).map_err(io::Error::other)?;
     let pixels = bytes.chunks_exact(4).take(size.w as usize * size.h as usize);

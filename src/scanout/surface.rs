@@ -8,11 +8,7 @@ use drm::control::Device as ControlDevice;
 use smithay::backend::allocator::Buffer as _;
 use smithay::backend::renderer::damage::OutputDamageTracker;
 use smithay::backend::renderer::pixman::PixmanRenderer;
-use smithay::backend::renderer::sync::SyncPoint;
 use smithay::backend::renderer::utils::{Buffer, CommitCounter};
-use smithay::backend::renderer::{
-    Bind, Color32F, ImportAll, ImportMem, Renderer as SmithayRenderer, Texture,
-};
 use smithay::desktop::utils::OutputPresentationFeedback;
 use smithay::output::Output;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
@@ -21,7 +17,7 @@ use tracing::{debug, warn};
 
 use super::canvas::Canvas;
 use super::clock::FrameClock;
-use super::layers::merge;
+use super::drawing::{changed_on_gpu, draw, draw_converted, draw_on_gpu};
 use super::planes::{CursorState, Imported};
 use super::redraw::Redraw;
 use super::swapchain::Swapchain;
@@ -30,7 +26,6 @@ use crate::gpu::buffer::Drawable;
 use crate::gpu::card::{Blob, Framebuffer};
 use crate::gpu::commit::{self, CursorPlane, Frame};
 use crate::gpu::device::Gpu;
-use crate::gpu::renderer::Renderer;
 use crate::render::scene::{Direct, Pass, Scene, BACKGROUND};
 use crate::timers::Timer;
 
@@ -84,11 +79,6 @@ struct Shown {
     _buffer: Buffer,
 }
 
-pub struct Drawn {
-    damage: Option<Vec<Rectangle<i32, Physical>>>,
-    sync: SyncPoint,
-}
-
 impl Scanout {
     pub fn new(target: Target, output: &Output, size: (u32, u32), refresh: u32) -> Self {
         Self {
@@ -114,17 +104,17 @@ impl Scanout {
         self.swapchain.size()
     }
 
-    /// How the monitor wants its pictures from now on. Whether that is another way than before.
+    /// How the monitor wants its pictures from now on, converted by the GPU or in memory. Whether that is another way than before.
     ///
     /// # Errors
     /// Without memory for another picture.
-    pub fn show_as(&mut self, look: Look) -> io::Result<bool> {
+    pub fn show_as(&mut self, look: Look, by_gpu: bool) -> io::Result<bool> {
         let fits = self.canvas.as_ref().map_or(look == Look::default(), |canvas| canvas.is_for(&look));
         if fits {
             return Ok(false);
         }
         let (before, bits) = (self.canvas.is_some(), self.bits());
-        self.canvas = Canvas::new(look, self.size())?;
+        self.canvas = Canvas::new(look, self.size(), by_gpu)?;
         if self.bits() != bits {
             self.swapchain = Swapchain::new(self.size());
         }
@@ -286,8 +276,15 @@ impl Scanout {
             &mut self.tracker,
             age,
             scene,
-        )?;
+        );
         let framebuffer = drawable.framebuffer().cloned().ok_or(io::ErrorKind::Unsupported)?;
+        let drawn = match drawn {
+            Ok(drawn) => drawn,
+            Err(error) => {
+                self.lose_count();
+                return Err(error);
+            }
+        };
         // After a client's buffer even an unchanged picture has to come back.
         let returns = self.direct.is_some();
         if drawn.damage.is_some() || returns {
@@ -308,9 +305,7 @@ impl Scanout {
         let outcome = match self.submit(gpu, crtc, frame) {
             Ok(outcome) => outcome,
             Err(error) => {
-                // The tracker has counted a frame that was never shown: its ages are wrong from here on.
-                self.tracker = OutputDamageTracker::from_output(&self.output);
-                self.forget_pictures();
+                self.lose_count();
                 return Err(error);
             }
         };
@@ -326,6 +321,12 @@ impl Scanout {
             }
         }
         Ok(outcome)
+    }
+
+    /// The tracker has counted a frame that was never shown: its ages are wrong from here on.
+    fn lose_count(&mut self) {
+        self.tracker = OutputDamageTracker::from_output(&self.output);
+        self.forget_pictures();
     }
 
     fn submit(&mut self, gpu: &Gpu, crtc: usize, frame: &Frame) -> io::Result<Outcome> {
@@ -347,7 +348,7 @@ impl Scanout {
         let (slot, age) = self.swapchain.acquire(Drawable::memory)?;
         let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
         let drawn = match (&mut self.canvas, drawable) {
-            (Some(canvas), drawable) => {
+            (Some(Canvas::Memory(canvas)), drawable) => {
                 draw_converted(renderer, canvas, drawable, &self.output, &mut self.tracker, age, scene)?
             }
             (None, Drawable::Memory(image)) => {
@@ -396,81 +397,6 @@ fn damage_clips(gpu: &Gpu, damage: &[Rectangle<i32, Physical>]) -> Option<Blob> 
     let last = clips[damage.len() - 1];
     clips[damage.len()..].fill(last);
     Blob::new(&gpu.card, &clips).ok()
-}
-
-/// Draws a scene by way of a canvas, and each kind of colours beside sRGB by way of a layer of its own.
-pub fn draw_converted(
-    renderer: &mut PixmanRenderer,
-    canvas: &mut Canvas,
-    drawable: &mut Drawable,
-    output: &Output,
-    tracker: &mut OutputDamageTracker,
-    age: usize,
-    scene: &Scene<'_>,
-) -> io::Result<Drawn> {
-    let (image, canvas_age) = canvas.target();
-    let mut drawn = draw(renderer, image, tracker, canvas_age, scene, Pass::Base, BACKGROUND)?;
-    for layer in canvas.layers(&scene.kinds(), output)? {
-        let age = usize::from(!std::mem::replace(&mut layer.stale, false));
-        let (image, tracker, pass) = (&mut layer.image, &mut layer.tracker, Pass::Only(layer.described));
-        let own = draw(renderer, image, tracker, age, scene, pass, Color32F::TRANSPARENT)?;
-        drawn.damage = merge(drawn.damage, own.damage);
-    }
-    if let Some(damage) = &drawn.damage {
-        canvas.convert(damage.clone(), age, drawable)?;
-    }
-    Ok(drawn)
-}
-
-#[allow(clippy::too_many_arguments)] // parts of one scanout that are borrowed apart
-fn draw_on_gpu(
-    renderer: &mut Renderer,
-    canvas: &mut Option<Canvas>,
-    drawable: &mut Drawable,
-    output: &Output,
-    tracker: &mut OutputDamageTracker,
-    age: usize,
-    scene: &Scene<'_>,
-) -> io::Result<Drawn> {
-    if let (Renderer::Pixman(renderer), Some(canvas)) = (&mut *renderer, canvas) {
-        return draw_converted(renderer.as_mut(), canvas, drawable, output, tracker, age, scene);
-    }
-    match (renderer, drawable) {
-        (Renderer::Pixman(renderer), Drawable::Dumb { image, .. } | Drawable::Memory(image)) => {
-            draw(renderer.as_mut(), image, tracker, age, scene, Pass::Whole, BACKGROUND)
-        }
-        (Renderer::Gles { renderer, .. }, Drawable::Gbm { dmabuf, .. }) => {
-            draw(renderer.as_mut(), dmabuf, tracker, age, scene, Pass::Whole, BACKGROUND)
-        }
-        _ => Err(io::Error::other("the buffer belongs to another renderer")),
-    }
-}
-
-/// Whether a scene differs from what the tracker saw last.
-fn changed_on_gpu(renderer: &mut Renderer, tracker: &mut OutputDamageTracker, scene: &Scene<'_>) -> bool {
-    match renderer {
-        Renderer::Pixman(renderer) => scene.changed(renderer.as_mut(), tracker),
-        Renderer::Gles { renderer, .. } => scene.changed(renderer.as_mut(), tracker),
-    }
-}
-
-fn draw<R, T>(
-    renderer: &mut R,
-    target: &mut T,
-    tracker: &mut OutputDamageTracker,
-    age: usize,
-    scene: &Scene<'_>,
-    pass: Pass,
-    background: Color32F,
-) -> io::Result<Drawn>
-where
-    R: SmithayRenderer + ImportAll + ImportMem + Bind<T>,
-    R::TextureId: Texture + Clone + Send + 'static,
-    R::Error: Send + Sync + 'static,
-{
-    let mut framebuffer = renderer.bind(target).map_err(io::Error::other)?;
-    let result = scene.draw(renderer, &mut framebuffer, tracker, age, pass, background)?;
-    Ok(Drawn { damage: result.damage.cloned(), sync: result.sync })
 }
 
 /// Reads page flips from a Gpu: CRTC, time of the first scanned out pixel, sequence number.

@@ -63,7 +63,6 @@ impl Swapchain {
         self.slots.get_mut(slot).map(|slot| &mut slot.drawable)
     }
 
-    /// A frame was drawn into the slot and will be shown.
     /// What the other buffers hold is unknown from now on.
     pub fn forget_others(&mut self, slot: usize) {
         for (place, other) in self.slots.iter_mut().enumerate() {
@@ -73,6 +72,7 @@ impl Swapchain {
         }
     }
 
+    /// A frame was drawn into the slot and will be shown.
     pub fn submitted(&mut self, slot: usize) {
         self.frames += 1;
         if let Some(entry) = self.slots.get_mut(slot) {

@@ -1,0 +1,156 @@
+//! A display's picture in the GPU's memory before a shader converts it.
+
+use std::io;
+
+use smithay::backend::allocator::Fourcc;
+use smithay::backend::renderer::damage::OutputDamageTracker;
+use smithay::backend::renderer::gles::{GlesRenderer, GlesTexture};
+use smithay::backend::renderer::{Bind, Color32F, Frame as _, Offscreen, Renderer as _};
+use smithay::output::Output;
+use smithay::utils::{Physical, Size, Transform};
+
+use super::canvas::History;
+use super::drawing::{draw_apart, Drawn, Sheet};
+use super::shader::{Part, Shader, Table};
+use crate::display::colour::Look;
+use crate::display::shading::Shading;
+use crate::render::scene::{Described, Scene};
+
+/// A picture and how it is converted.
+struct Own {
+    picture: GlesTexture,
+    table: Table,
+}
+
+/// All surfaces of one kind of colours.
+struct Layer {
+    described: Described,
+    own: Own,
+    tracker: OutputDamageTracker,
+    stale: bool,
+}
+
+/// See [`Canvas`](super::canvas::Canvas).
+pub struct GlesCanvas {
+    pub of: Look,
+    size: Size<i32, Physical>,
+    shading: Shading,
+    /// Made when it is first drawn.
+    base: Option<Own>,
+    layers: Vec<Layer>,
+    /// What is in it is not the tracker's last frame.
+    stale: bool,
+    history: History,
+}
+
+impl Own {
+    fn new(
+        renderer: &mut GlesRenderer,
+        size: Size<i32, Physical>,
+        format: Fourcc,
+        shading: &Shading,
+    ) -> io::Result<Self> {
+        let picture = renderer.create_buffer(format, (size.w, size.h).into()).map_err(io::Error::other)?;
+        Ok(Self { picture, table: Table::new(renderer, shading)? })
+    }
+}
+
+impl GlesCanvas {
+    /// None where pictures need no conversion.
+    pub fn new(of: Look, size: (u32, u32)) -> Option<Self> {
+        let shading = Shading::of_ours(&of)?;
+        let size = (size.0.try_into().ok()?, size.1.try_into().ok()?).into();
+        let history = History::default();
+        Some(Self { of, size, shading, base: None, layers: Vec::new(), stale: true, history })
+    }
+
+    /// What is in it can't be built on.
+    pub fn forget(&mut self) {
+        self.stale = true;
+        self.layers.iter_mut().for_each(|layer| layer.stale = true);
+        self.history.clear();
+    }
+
+    /// Pictures for these kinds of colours and no others.
+    fn layers(
+        &mut self,
+        renderer: &mut GlesRenderer,
+        kinds: &[Described],
+        output: &Output,
+    ) -> io::Result<()> {
+        self.layers.retain(|layer| kinds.contains(&layer.described));
+        for kind in kinds {
+            if self.layers.iter().any(|layer| layer.described == *kind) {
+                continue;
+            }
+            let Some(shading) = Shading::of_described(&kind.description, kind.perceptual, &self.of) else {
+                continue;
+            };
+            let own = Own::new(renderer, self.size, Fourcc::Abgr2101010, &shading)
+                .or_else(|_| Own::new(renderer, self.size, Fourcc::Abgr8888, &shading))?;
+            let tracker = OutputDamageTracker::from_output(output);
+            self.layers.push(Layer { described: *kind, own, tracker, stale: true });
+        }
+        Ok(())
+    }
+
+    /// Draws a scene and brings a target of ours, whose picture is `age` frames old, to it. An age of 0 is a target without one.
+    ///
+    /// # Errors
+    /// The renderer's.
+    #[allow(clippy::too_many_arguments)] // parts of one scanout that are borrowed apart
+    pub fn draw<T>(
+        &mut self,
+        renderer: &mut GlesRenderer,
+        shader: &Shader,
+        target: &mut T,
+        output: &Output,
+        tracker: &mut OutputDamageTracker,
+        age: usize,
+        scene: &Scene<'_>,
+    ) -> io::Result<Drawn>
+    where
+        GlesRenderer: Bind<T>,
+    {
+        self.layers(renderer, &scene.kinds(), output)?;
+        let base = match &mut self.base {
+            Some(base) => base,
+            none => none.insert(Own::new(renderer, self.size, Fourcc::Abgr8888, &self.shading)?),
+        };
+        let sheets = self.layers.iter_mut().map(|layer| Sheet {
+            image: &mut layer.own.picture,
+            tracker: &mut layer.tracker,
+            age: usize::from(!std::mem::replace(&mut layer.stale, false)),
+            described: layer.described,
+        });
+        let base_age = usize::from(!std::mem::replace(&mut self.stale, false));
+        let mut drawn = draw_apart::<_, GlesTexture>(
+            renderer,
+            (&mut base.picture, base_age),
+            tracker,
+            sheets.collect(),
+            scene,
+        )?;
+        let Some(damage) = &drawn.damage else { return Ok(drawn) };
+        self.history.add(damage.clone());
+        let areas = self.history.missed(age, self.size);
+        // The first of them is the one that is seen where several stand in each other's place.
+        let layers = self.layers.iter().rev().map(|layer| Part {
+            picture: &layer.own.picture,
+            table: &layer.own.table,
+            opaque: true,
+        });
+        let parts: Vec<Part<'_>> =
+            layers.chain([Part { picture: &base.picture, table: &base.table, opaque: false }]).collect();
+        let mut framebuffer = renderer.bind(target).map_err(io::Error::other)?;
+        let mut frame =
+            renderer.render(&mut framebuffer, self.size, Transform::Normal).map_err(io::Error::other)?;
+        if !scene.described.is_empty() {
+            // Where nothing is drawn into a hole the buffer has an older picture.
+            frame.clear(Color32F::BLACK, &areas).map_err(io::Error::other)?;
+        }
+        shader.draw(&mut frame, self.size, &areas, &parts)?;
+        drawn.sync = frame.finish().map_err(io::Error::other)?;
+        Ok(drawn)
+    }
+}
