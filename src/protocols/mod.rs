@@ -1,6 +1,7 @@
 //! Wayland protocols, one a file: what each request means here.
 
 mod color_management;
+mod color_representation;
 mod compositor;
 mod cursor_shape;
 mod data_device;
@@ -23,6 +24,7 @@ mod single_pixel_buffer;
 mod viewporter;
 mod xdg_shell;
 
+use smithay::reexports::wayland_protocols::wp::color_representation::v1::server::wp_color_representation_manager_v1::WpColorRepresentationManagerV1;
 use smithay::reexports::wayland_protocols_wlr::gamma_control::v1::server::zwlr_gamma_control_manager_v1::ZwlrGammaControlManagerV1;
 use smithay::reexports::wayland_protocols_wlr::output_management::v1::server::zwlr_output_manager_v1::ZwlrOutputManagerV1;
 use smithay::reexports::wayland_protocols_wlr::output_power_management::v1::server::zwlr_output_power_manager_v1::ZwlrOutputPowerManagerV1;
@@ -78,6 +80,7 @@ const MONOTONIC: u32 = 1;
 
 impl Protocols {
     pub fn new(display: &DisplayHandle) -> Self {
+        display.create_global::<State, WpColorRepresentationManagerV1, _>(1, color_representation::Global);
         display.create_global::<State, ZwlrGammaControlManagerV1, _>(1, gamma_control::Global);
         display.create_global::<State, ZwlrOutputPowerManagerV1, _>(1, output_power::Global);
         let version = output_management::VERSION;

@@ -220,11 +220,9 @@ mod tests {
             subpixel: Subpixel::Unknown,
             make: String::new(),
             model: String::new(),
-            serial_number: String::new(),
         };
         let output = Output::new("test".into(), properties);
-        let mut age =
-            |canvas: &mut MemoryCanvas| -> io::Result<usize> { Ok(canvas.sheets(&[], &output)?.0 .1) };
+        let age = |canvas: &mut MemoryCanvas| -> io::Result<usize> { Ok(canvas.sheets(&[], &output)?.0 .1) };
         assert_eq!(age(&mut canvas)?, 0);
         assert_eq!(age(&mut canvas)?, 1);
         pixels_mut(&mut canvas.image).fill(0xff);
