@@ -301,6 +301,18 @@ fn hardware_converts_where_it_can() -> Result<()> {
     ensure!(shown.iter().zip(RED_IN_BT2020).all(|(one, other)| one.abs_diff(other) <= 1), "{shown:?}");
     ensure!(through_hardware(&all, [255; 3])? == [255; 3]);
 
+    // A profile by matrix and curves is no more than that.
+    let curve =
+        lcms2::ToneCurve::new_parametric(4, &[2.4, 1.0 / 1.055, 0.055 / 1.055, 1.0 / 12.92, 0.04045])?;
+    wide_profile(&world.machine, "p3.icc", &curve)?;
+    succeeds(&world, "profile", &["set", "Virtual-1", "--color-space", "/tmp/p3.icc"])?;
+    world.machine.until("the profile's red", |machine| {
+        let shown = through_hardware(&properties(machine, "profile-set", &[])?, RED)?;
+        Ok(shown.iter().zip([234, 51, 35]).all(|(one, other)| one.abs_diff(other) <= 1))
+    })?;
+    world.until_shows("Virtual-1", RED)?;
+    succeeds(&world, "wide-again", &["set", "Virtual-1", "--color-space", "bt2020"])?;
+
     // Half the light, in the same tables; sRGB has the last of them alone.
     succeeds(&world, "dim", &["set", "Virtual-1", "--brightness", "0.5"])?;
     world.machine.until("half the light", |machine| {
@@ -344,6 +356,17 @@ fn vrr_comes_and_goes_with_the_window() -> Result<()> {
     world.finish()
 }
 
+/// Makes a profile of Display P3's primaries and a curve, at /tmp in the guest.
+fn wide_profile(machine: &geom_lab::Machine, name: &str, curve: &lcms2::ToneCurve) -> Result<()> {
+    let point = |x, y| lcms2::CIExyY { x, y, Y: 1.0 };
+    let triple =
+        lcms2::CIExyYTRIPLE { Red: point(0.68, 0.32), Green: point(0.265, 0.69), Blue: point(0.15, 0.06) };
+    let profile = lcms2::Profile::new_rgb(&point(0.3127, 0.329), &triple, &[curve, curve, curve])?;
+    std::fs::write(machine.folder().join(name), profile.icc()?)?;
+    machine.run("copy", &["cp", &format!("/run/lab/{name}"), &format!("/tmp/{name}")])?;
+    Ok(())
+}
+
 /// An ICC profile of the monitor: a file that is none is told, a sound one is applied, and taken back.
 #[test]
 fn an_icc_profile_is_applied() -> Result<()> {
@@ -359,15 +382,11 @@ fn icc_profile(renderer: &str) -> Result<()> {
     let bench = bench(1, &[HDR])?;
     bench.machine.write("/tmp/none.icc", "no profile")?;
     // A wide one, of a simple power: sRGB's red is not its whole red.
-    let point = |x, y| lcms2::CIExyY { x, y, Y: 1.0 };
-    let triple =
-        lcms2::CIExyYTRIPLE { Red: point(0.68, 0.32), Green: point(0.265, 0.69), Blue: point(0.15, 0.06) };
-    let curve = lcms2::ToneCurve::new(2.2);
-    let profile = lcms2::Profile::new_rgb(&point(0.3127, 0.329), &triple, &[&curve, &curve, &curve])?;
-    std::fs::write(bench.machine.folder().join("wide.icc"), profile.icc()?)?;
-    bench.machine.run("copy", &["cp", "/run/lab/wide.icc", "/tmp/wide.icc"])?;
-    let world =
-        bench.start("[displays.Virtual-1]\ncolor_space = \"/tmp/none.icc\"\n", &["--renderer", renderer])?;
+    wide_profile(&bench.machine, "wide.icc", &lcms2::ToneCurve::new(2.2))?;
+    let world = bench.start(
+        "hardware_color = false\n[displays.Virtual-1]\ncolor_space = \"/tmp/none.icc\"\n",
+        &["--renderer", renderer],
+    )?;
     world.client("red", &["--fullscreen", "Virtual-1"])?;
     world.until_shows("Virtual-1", RED)?;
     let shown = display(&world, "none", "Virtual-1")?;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::aim::{aim, Aim};
 use super::description::{grid, Description};
 use super::icc::{Icc, GRID};
 use super::link::ColorSpace;
@@ -167,6 +168,13 @@ pub struct Look {
     pub max_luminance: Option<f64>,
 }
 
+impl Look {
+    /// More than a matrix between curves leads to it: a profile's tables.
+    pub fn by_grid(&self) -> bool {
+        self.space == ColorSpace::Icc && self.icc.as_ref().is_none_or(|icc| icc.shaper.is_none())
+    }
+}
+
 impl Default for Look {
     fn default() -> Self {
         Self {
@@ -178,39 +186,6 @@ impl Default for Look {
             layered: false,
             max_luminance: None,
         }
-    }
-}
-
-/// Where a matrix and a curve lead.
-pub(super) struct Aim {
-    pub primaries: Primaries,
-    /// From light, in which 1 is our white, to signal.
-    pub encode: fn(f64) -> f64,
-}
-
-/// None for sRGB itself, for what takes more than a matrix, and for a monitor that does not tell its primaries.
-pub(super) fn aim(look: &Look) -> Option<Aim> {
-    let (primaries, encode): (Primaries, fn(f64) -> f64) = match look.space {
-        ColorSpace::Srgb | ColorSpace::Icc => return None,
-        ColorSpace::DisplayP3 => (DISPLAY_P3, srgb_encode),
-        ColorSpace::Bt2020 => (BT2020, srgb_encode),
-        ColorSpace::Bt2020Pq => (BT2020, pq_encode),
-        ColorSpace::Bt2020Hlg => (BT2020, hlg_encode),
-        ColorSpace::Native => (look.native?, srgb_encode),
-    };
-    Some(Aim { primaries, encode })
-}
-
-impl Aim {
-    /// Where pictures end: sRGB where nothing else is aimed at.
-    pub fn or_srgb(look: &Look) -> Self {
-        aim(look).unwrap_or(Self { primaries: SRGB, encode: srgb_encode })
-    }
-
-    /// A colour's signal for its light, both from 0 to 1, with what the tone does to it.
-    pub fn signal<'a>(&self, tone: &'a Tone) -> impl Fn(usize, f64) -> f64 + 'a {
-        let (encode, gains) = (self.encode, tone.gains());
-        move |colour, light| tone.calibrated(colour, encode(light * gains[colour]))
     }
 }
 
@@ -255,7 +230,7 @@ impl Conversion {
                     |colour| std::array::from_fn(|step| code(signal(colour, step as f64 / 255.0), look.bits));
                 Way::Codes(Box::new(std::array::from_fn(by_code)))
             }
-            ColorSpace::Icc => {
+            ColorSpace::Icc if look.by_grid() => {
                 let point = |point: &[f32; 3]| {
                     std::array::from_fn(|colour| code(signal(colour, point[colour].into()), 16))
                 };
@@ -347,7 +322,7 @@ impl Bringing {
     }
 
     fn exact(description: &Description, look: &Look) -> Option<Sums<1024>> {
-        let curve = description.curve().filter(|_| look.space != ColorSpace::Icc)?;
+        let curve = description.curve().filter(|_| !look.by_grid())?;
         let aim = Aim::or_srgb(look);
         let signal = aim.signal(&look.tone);
         let coded = |colour: usize, light: f64| code(signal(colour, light), look.bits);
@@ -522,7 +497,7 @@ mod tests {
         Arc::new(Icc::parse(&bytes).expect("a profile"))
     }
 
-    /// A monitor's ICC profile, against Little CMS without a grid between: within a code and a half of 255.
+    /// A monitor's ICC profile, by its matrix and curves or by a grid, against Little CMS without a grid between.
     #[test]
     fn icc_profiles_as_little_cms_has_them() {
         use lcms2::{CIExyY, CIExyYTRIPLE, Intent, PixelFormat, Profile, ToneCurve, Transform};
@@ -532,7 +507,9 @@ mod tests {
         let curve = ToneCurve::new(2.2);
         let profile =
             Profile::new_rgb(&point(0.3127, 0.329), &triple, &[&curve, &curve, &curve]).expect("a profile");
-        let icc = Arc::new(Icc::parse(&profile.icc().expect("bytes")).expect("a monitor's profile"));
+        let icc = Icc::parse(&profile.icc().expect("bytes")).expect("a monitor's profile");
+        assert!(icc.shaper.is_some());
+        let by_grid = Icc { grid: icc.grid.clone(), curves: icc.curves.clone(), shaper: None };
         let transform: Transform<[u8; 3], [f64; 3]> = Transform::new(
             &Profile::new_srgb(),
             PixelFormat::RGB_8,
@@ -541,7 +518,8 @@ mod tests {
             Intent::RelativeColorimetric,
         )
         .expect("a transform");
-        for bits in [8, 10] {
+        let (icc, by_grid) = (Arc::new(icc), Arc::new(by_grid));
+        for (icc, bits, bound) in [(&icc, 8, 1.0), (&icc, 10, 0.5), (&by_grid, 8, 1.5), (&by_grid, 10, 1.5)] {
             let look = Look { space: ColorSpace::Icc, icc: Some(icc.clone()), bits, ..Look::default() };
             let conversion = Conversion::to(&look).expect("a conversion");
             let most = f64::from((1u32 << bits) - 1);
@@ -555,7 +533,7 @@ mod tests {
                 for (ours, theirs) in ours.into_iter().zip(theirs[0]) {
                     let off = (f64::from(ours) / most - theirs.clamp(0.0, 1.0)) * 255.0;
                     assert!(
-                        off.abs() <= 1.5,
+                        off.abs() <= bound,
                         "{bits} bits, {red} {green} {blue}: {ours}, Little CMS {}",
                         theirs * most
                     );

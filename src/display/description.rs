@@ -6,9 +6,10 @@
 
 use std::hash::{Hash, Hasher};
 
+use super::aim::Aim;
 use super::colour::{
-    apply, between_primaries, hlg_decode, pq_decode, pq_encode, srgb_decode, Aim, Look, Primaries, BT2020,
-    DISPLAY_P3, SRGB, WHITE,
+    apply, between_primaries, hlg_decode, pq_decode, pq_encode, srgb_decode, srgb_encode, Look, Primaries,
+    BT2020, DISPLAY_P3, SRGB, WHITE,
 };
 use super::icc::GRID;
 use super::link::ColorSpace;
@@ -187,8 +188,8 @@ pub fn grid(
         }
         let light = light.map(|light| light.min(range));
         match &look.icc {
-            Some(icc) if look.space == ColorSpace::Icc => {
-                let signal = icc.at(light.map(aim.encode));
+            Some(icc) if look.by_grid() => {
+                let signal = icc.at(light.map(srgb_encode));
                 std::array::from_fn(|colour| own(colour, signal[colour]))
             }
             _ => std::array::from_fn(|colour| of_light(colour, light[colour])),

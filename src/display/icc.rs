@@ -11,6 +11,7 @@ use lcms2::{
     ColorSpaceSignature, Flags, Intent, PixelFormat, Profile, Tag, TagSignature, ToneCurveRef, Transform,
 };
 
+use super::colour::{apply, between_primaries, srgb_decode, Primaries, SRGB};
 use super::tone::Curves;
 
 /// Grid points along each colour of the table: 3 bits of 8 are interpolated.
@@ -25,6 +26,58 @@ pub struct Icc {
     /// Its codes for sRGB's at the grid's points, red slowest; 0 to 1.
     pub grid: Vec<[f32; 3]>,
     pub curves: Option<Arc<Curves>>,
+    /// The same by a matrix and curves, where that is all there is to it.
+    pub shaper: Option<Arc<Shaper>>,
+}
+
+/// A monitor's primaries and its curves (ICC.1:2022, F.3: three-component matrix-based profiles).
+#[derive(Debug, PartialEq)]
+pub struct Shaper {
+    /// As the profile connection space has them, under D50.
+    pub primaries: Primaries,
+    /// Light of red, green and blue by evenly spaced signals; rises or stays.
+    decode: [Vec<f64>; 3],
+}
+
+/// Steps of a curve: four for each of 10 bits.
+const STEPS: usize = 4093;
+
+impl Shaper {
+    fn read(profile: &Profile) -> Option<Self> {
+        use TagSignature::{
+            BlueColorantTag, BlueTRCTag, GreenColorantTag, GreenTRCTag, RedColorantTag, RedTRCTag,
+        };
+        if !profile.is_matrix_shaper() {
+            return None;
+        }
+        let xyz = |tag| match profile.read_tag(tag) {
+            Tag::CIEXYZ(xyz) => Some([xyz.X, xyz.Y, xyz.Z]),
+            _ => None,
+        };
+        let columns = [xyz(RedColorantTag)?, xyz(GreenColorantTag)?, xyz(BlueColorantTag)?];
+        let white = std::array::from_fn(|axis| columns.iter().map(|column| column[axis]).sum());
+        let point = |[x, y, z]: [f64; 3]| (x / (x + y + z), y / (x + y + z));
+        let primaries = [point(columns[0]), point(columns[1]), point(columns[2]), point(white)];
+        let decode = |tag| match profile.read_tag(tag) {
+            Tag::ToneCurve(curve) => Some(sampled(curve, STEPS)),
+            _ => None,
+        };
+        let decode = [decode(RedTRCTag)?, decode(GreenTRCTag)?, decode(BlueTRCTag)?];
+        let rises = |curve: &Vec<f64>| curve.is_sorted() && curve.last().is_some_and(|last| *last > 0.0);
+        let sound = primaries.iter().all(|(x, y)| x.is_finite() && y.is_finite()) && decode.iter().all(rises);
+        sound.then_some(Self { primaries, decode })
+    }
+
+    /// A colour's signal for its light, both from 0 to 1.
+    pub fn encode(&self, colour: usize, light: f64) -> f64 {
+        let curve = &self.decode[colour];
+        let last = curve.len() - 1;
+        let above = curve.partition_point(|step| *step < light).min(last);
+        let below = above.saturating_sub(1);
+        let (low, high) = (curve[below], curve[above]);
+        let part = if high > low { ((light - low) / (high - low)).clamp(0.0, 1.0) } else { 0.0 };
+        (below as f64 + part * (above - below) as f64) / last as f64
+    }
 }
 
 impl Icc {
@@ -90,17 +143,29 @@ impl Icc {
             *colour = if colour.is_finite() { colour.clamp(0.0, 1.0) } else { 0.0 };
         }
         let curves = match profile.read_tag(TagSignature::VcgtTag) {
-            Tag::VcgtCurves(curves) => Some(Arc::new(Curves(curves.map(sampled)))),
+            Tag::VcgtCurves(curves) => Some(Arc::new(Curves(curves.map(|curve| sampled(curve, 256))))),
             _ => None,
         };
-        Ok(Self { grid, curves })
+        let shaper = Shaper::read(&profile).filter(|shaper| agrees(shaper, &points, &grid)).map(Arc::new);
+        Ok(Self { grid, curves, shaper })
     }
 }
 
-fn sampled(curve: &ToneCurveRef) -> Vec<f64> {
-    const STEPS: usize = 256;
-    let at = |step: usize| f64::from(curve.eval(step as f32 / (STEPS - 1) as f32));
-    (0..STEPS).map(at).map(|value| if value.is_finite() { value.clamp(0.0, 1.0) } else { 0.0 }).collect()
+/// Whether it comes to what Little CMS does, within half a code of 255.
+fn agrees(shaper: &Shaper, points: &[[f32; 3]], grid: &[[f32; 3]]) -> bool {
+    let Some(matrix) = between_primaries(&SRGB, &shaper.primaries) else { return false };
+    points.iter().zip(grid).all(|(point, theirs)| {
+        let light = apply(&matrix, point.map(|signal| srgb_decode(f64::from(signal))));
+        let near = |colour: usize| {
+            (shaper.encode(colour, light[colour]) - f64::from(theirs[colour])).abs() < 0.5 / 255.0
+        };
+        (0..3).all(near)
+    })
+}
+
+fn sampled(curve: &ToneCurveRef, steps: usize) -> Vec<f64> {
+    let at = |step: usize| f64::from(curve.eval(step as f32 / (steps - 1) as f32));
+    (0..steps).map(at).map(|value| if value.is_finite() { value.clamp(0.0, 1.0) } else { 0.0 }).collect()
 }
 
 #[cfg(test)]

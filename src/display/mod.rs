@@ -3,6 +3,7 @@
 //! `arrange`, `description`, `edid`, `identity`, `plan`, `fallback`, `lifecycle`, `link`, `mode`, `modeline`, `moves`, `night`,
 //! `pipeline`, `sums` and `tone` are pure: no device, no clock, no Smithay.
 
+mod aim;
 pub mod arrange;
 pub mod colour;
 #[cfg(test)]

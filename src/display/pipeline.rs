@@ -3,7 +3,8 @@
 //! Source: the kernel's drm_color_mgmt.c (DEGAMMA_LUT, CTM, GAMMA_LUT). Hardware of few steps is too coarse for some spaces:
 //! what it would make of our pictures is computed beforehand.
 
-use super::colour::{aim, apply, matrix, srgb_decode, Look, Matrix};
+use super::aim::aim;
+use super::colour::{apply, matrix, srgb_decode, Look, Matrix};
 
 /// Tables have red, green and blue of 16 bits a step, evenly spaced.
 pub type Table = Vec<[u16; 3]>;
@@ -38,7 +39,7 @@ pub fn look_up(table: &[[u16; 3]], colour: usize, place: f64) -> f64 {
 }
 
 impl Pipeline {
-    /// For a look, by tables of so many steps. None where it needs no conversion, where a matrix is not enough (ICC profiles), or where
+    /// For a look, by tables of so many steps. None where it needs no conversion, where a matrix is not enough (ICC profiles with tables), or where
     /// the tables are too coarse.
     pub fn for_look(look: &Look, degamma: usize, gamma: usize) -> Option<Self> {
         if degamma < 2 || gamma < 2 {
@@ -86,7 +87,10 @@ impl Pipeline {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::display::icc::Icc;
     use crate::display::link::ColorSpace;
     use crate::display::tone::Tone;
 
@@ -127,6 +131,17 @@ mod tests {
         let dim = Look { tone, ..look(ColorSpace::DisplayP3) };
         let dim = Pipeline::for_look(&dim, 256, 256).expect("a pipeline");
         assert_eq!(dim.signal([1.0; 3]).map(|signal| (signal * 255.0).round()), [188.0; 3]);
+    }
+
+    /// A monitor's profile by matrix and curves is the hardware's work as well.
+    #[test]
+    fn profiles() {
+        let bytes = lcms2::Profile::new_srgb().icc().expect("bytes");
+        let icc = Some(Arc::new(Icc::parse(&bytes).expect("a profile")));
+        let look = Look { icc, ..look(ColorSpace::Icc) };
+        let pipeline = Pipeline::for_look(&look, 1024, 1024).expect("a pipeline");
+        let grey = pipeline.signal([0.5; 3]);
+        assert!(grey.iter().all(|signal| (signal - 0.5).abs() < 0.004), "{grey:?}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Conversions as a shader does them: a curve, a matrix and curves back, or a grid, in tables of numbers. Pure.
 
-use super::colour::{aim, between_primaries, Aim, Look, Matrix, SRGB};
+use super::aim::{aim, Aim};
+use super::colour::{between_primaries, Look, Matrix, SRGB};
 use super::description::{grid, Description};
 use super::icc::GRID;
 use super::link::ColorSpace;
@@ -32,7 +33,7 @@ pub const SIDE: usize = GRID;
 impl Shading {
     /// For our own pictures, which are sRGB. None where they are as the display wants them, and for a monitor that does not tell its primaries.
     pub fn of_ours(look: &Look) -> Option<Self> {
-        if look.space == ColorSpace::Icc {
+        if look.by_grid() {
             let signal = look.tone.signal();
             let point = |point: &[f32; 3]| {
                 std::array::from_fn(|colour| signal(colour, f64::from(point[colour])) as f32)
@@ -52,7 +53,7 @@ impl Shading {
 
     /// For a program's pictures. None where there is no way from these colours to the display's.
     pub fn of_described(description: &Description, perceptual: bool, look: &Look) -> Option<Self> {
-        if let Some(curve) = description.curve().filter(|_| look.space != ColorSpace::Icc) {
+        if let Some(curve) = description.curve().filter(|_| !look.by_grid()) {
             let matrix = between_primaries(&description.primaries, &Aim::or_srgb(look).primaries)?;
             return Some(Self::curves(OF_TEN, curve, matrix, look));
         }
@@ -62,7 +63,8 @@ impl Shading {
 
     fn curves(steps: usize, decode: impl Fn(f64) -> f64, matrix: Matrix, look: &Look) -> Self {
         let even = |step: usize, steps: usize| step as f64 / (steps - 1) as f64;
-        let signal = Aim::or_srgb(look).signal(&look.tone);
+        let aim = Aim::or_srgb(look);
+        let signal = aim.signal(&look.tone);
         let of_root = |step: usize| {
             let light = even(step, SIGNALS).powi(4);
             std::array::from_fn(|colour| signal(colour, light) as f32)
@@ -142,7 +144,8 @@ mod tests {
         assert_eq!(Shading::of_ours(&Look::default()), None);
         assert_eq!(Shading::of_ours(&Look { space: ColorSpace::Native, ..Look::default() }), None);
         let bytes = lcms2::Profile::new_srgb().icc().expect("bytes");
-        let icc = Some(Arc::new(Icc::parse(&bytes).expect("a profile")));
+        let icc = Icc::parse(&bytes).expect("a profile");
+        let icc = Some(Arc::new(Icc { shaper: None, ..icc }));
         let look = Look { space: ColorSpace::Icc, icc, ..Look::default() };
         let Some(Shading::Grid(points)) = Shading::of_ours(&look) else { panic!("a grid") };
         assert_eq!(points.len(), SIDE * SIDE * SIDE);
