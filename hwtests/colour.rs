@@ -337,6 +337,51 @@ fn hardware_converts_where_it_can() -> Result<()> {
     expect(&world.machine, "exit", &PLAIN)
 }
 
+/// Where the CRTC's tables are not to be used, the primary plane's own pipeline converts, and a cursor has to pass it.
+#[test]
+fn planes_convert_where_they_can() -> Result<()> {
+    let bench = bench(1, &[HDR])?;
+    // Another display server's leftovers, in each plane's own pipeline.
+    properties(&bench.machine, "leftover", &["COLOR_PIPELINE=Color Pipeline"])?;
+    let left = properties(&bench.machine, "left", &[])?;
+    ensure!(values(&left, "COLOR_PIPELINE").iter().all(|value| *value != "Bypass"), "{left:#?}");
+    let world = bench.start("hardware_color = \"planes\"\n", &[])?;
+    world.client("red", &["--fullscreen", "Virtual-1", "--animate", "small"])?;
+    world.until_shows("Virtual-1", RED)?;
+    let bypassed = |log: &str| -> Result<bool> {
+        let all = properties(&world.machine, log, &[])?;
+        Ok(values(&all, "COLOR_PIPELINE").iter().all(|value| *value == "Bypass"))
+    };
+    ensure!(bypassed("started")?, "leftovers stay");
+    let pointer = world.machine.pointer("pointer")?;
+    world.until_logged("input device added")?;
+    pointer.motion(7, 5)?;
+    succeeds(&world, "wide", &["set", "Virtual-1", "--color-space", "bt2020"])?;
+    world.machine.until("the plane's pipeline", |_| Ok(!bypassed("wide-set")?))?;
+    let all = properties(&world.machine, "wide-on", &[])?;
+    // The primary plane's alone, and of its four operations both curves and one of the matrices.
+    let used = |value: &&&str| **value != "Bypass";
+    ensure!(values(&all, "COLOR_PIPELINE").iter().filter(used).count() == 1, "{all:#?}");
+    ensure!(values(&all, "CTM") == ["0"] && values(&all, "DEGAMMA_LUT") == ["0"], "{all:#?}");
+    let chosen = all
+        .iter()
+        .filter(|(name, value)| name.starts_with("colorop") && name.ends_with("BYPASS") && *value == "0");
+    ensure!(chosen.count() == 3, "{all:#?}");
+    // 0.6274 of red's light is BT.2020's, in 31.32 bits.
+    let matrix = values(&all, "DATA").into_iter().find(|data| data.len() == 2 * 96).context("a matrix")?;
+    let first = u64::from_str_radix(&matrix[..16], 16)?.swap_bytes() as f64 / 2f64.powi(32);
+    ensure!((first - 0.6274).abs() < 1e-3, "{first}");
+    // Buffers stay sRGB, and the cursor is among them.
+    world.until_shows("Virtual-1", RED)?;
+    succeeds(&world, "back", &["set", "Virtual-1", "--color-space", "srgb"])?;
+    world.machine.until("no pipeline", |_| bypassed("back-set"))?;
+    succeeds(&world, "again", &["set", "Virtual-1", "--color-space", "bt2020"])?;
+    world.machine.until("the plane's pipeline again", |_| Ok(!bypassed("again-set")?))?;
+    world.end()?;
+    ensure!(bypassed("exit")?, "a pipeline stays for the next program");
+    Ok(())
+}
+
 /// A refresh that varies while a window has the display for itself.
 #[test]
 fn vrr_comes_and_goes_with_the_window() -> Result<()> {

@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use tracing::{debug, info, warn};
 
+use crate::config::HardwareColor;
 use crate::display::colour::Look;
 use crate::display::icc::Icc;
 use crate::display::link::ColorSpace;
 use crate::display::night::NightLight;
 use crate::display::pipeline::Pipeline;
 use crate::display::plan::Wishes;
+use crate::display::steps::{settings, Step};
 use crate::display::tone::{Tone, NEUTRAL};
+use crate::gpu::tables::Hardware;
 use crate::scanout::surface::Target;
 use crate::state::State;
 use crate::timers::Timer;
@@ -27,11 +30,22 @@ pub struct Tuning {
     due: bool,
     /// What the hardware's tables do, by display.
     tables: HashMap<String, Tone>,
-    /// The hardware's conversions, and what they were made for: the look, and the hardware's steps.
-    pipelines: HashMap<String, (Wanted, Option<Pipeline>)>,
+    /// The hardware's conversions, and what they were made for.
+    pipelines: HashMap<String, (Wanted, Option<Hardware>)>,
 }
 
-type Wanted = (Look, Option<(usize, usize)>);
+/// A look, the steps of the CRTC's tables, and those of its plane's pipelines.
+type Wanted = (Look, Option<(usize, usize)>, Vec<Vec<Step>>);
+
+/// Hardware that is good enough: the CRTC's, which converts all planes, or else the plane's.
+fn conversion((look, sizes, steps): &Wanted) -> Option<Hardware> {
+    let by_tables = sizes.and_then(|(degamma, gamma)| Pipeline::for_look(look, degamma, gamma));
+    let by_plane = || {
+        let mut each = steps.iter().enumerate();
+        each.find_map(|(place, steps)| Some(Hardware::Plane(place, settings(look, steps)?)))
+    };
+    by_tables.map(Hardware::Crtc).or_else(by_plane)
+}
 
 /// Minutes of the local day.
 fn minute_of_day() -> f64 {
@@ -146,20 +160,22 @@ impl State {
             max_luminance: screen.monitor.max_luminance.map(f64::from),
         };
         // The hardware would convert what is converted already.
-        let sizes = gpu.pipeline_sizes(index).filter(|_| by_hardware && !layered);
-        let key = (look, sizes);
+        let sizes = gpu.pipeline_sizes(index).filter(|_| by_hardware == HardwareColor::Any && !layered);
+        let by_plane = by_hardware != HardwareColor::Never && !layered;
+        let steps = if by_plane { gpu.plane_steps(index) } else { Vec::new() };
+        let key = (look, sizes, steps);
         let known = self.tuning.pipelines.get(name).filter(|(known, _)| *known == key);
-        let pipeline = match known {
-            Some((_, pipeline)) => pipeline.clone(),
+        let hardware = match known {
+            Some((_, hardware)) => hardware.clone(),
             None => {
-                let made = sizes.and_then(|(degamma, gamma)| Pipeline::for_look(&key.0, degamma, gamma));
+                let made = conversion(&key);
                 self.tuning.pipelines.insert(name.to_owned(), (key.clone(), made.clone()));
                 made
             }
         };
         let mut look = key.0;
-        let wanted = pipeline.is_some();
-        match gpu.set_pipeline(name, pipeline) {
+        let wanted = hardware.is_some();
+        match gpu.set_hardware(name, hardware) {
             Ok(()) if wanted => look = Look::default(),
             Ok(()) => {}
             Err(error) => {

@@ -1,17 +1,20 @@
 //! Reads every KMS property of a card, or sets some as a display server does that leaves them behind.
 
+use std::os::fd::AsFd;
+
 use anyhow::{Context, Result};
 use clap::Parser;
-use drm::control::{property, Device as ControlDevice, ResourceHandle};
+use drm::control::{plane, property, Device as ControlDevice, RawResourceHandle, ResourceHandle};
 use drm::{ClientCapability, Device};
 use geom_lab::Card;
 
-/// Prints `connector 31 Colorspace = BT2020_RGB` for each property of connectors and CRTCs.
+/// Prints `connector 31 Colorspace = BT2020_RGB` for each property of connectors, CRTCs and the operations of planes' colour
+/// pipelines, and which pipeline a plane has.
 #[derive(Parser)]
 struct Options {
     #[arg(long, default_value = "/dev/dri/card0")]
     card: String,
-    /// Set this first, wherever it can be: NAME=VALUE, a value by its name or number, or for blobs
+    /// Set this first, wherever it can be: NAME=VALUE, a value by its name's start or its number, or for blobs
     /// @BYTES in hexadecimal or @negative.
     #[arg(long)]
     set: Vec<String>,
@@ -54,13 +57,75 @@ fn number(card: &Card, info: &property::Info, text: &str) -> Result<u64> {
     }
     if let property::ValueType::Enum(values) = info.value_type() {
         let (numbers, names) = values.values();
-        let place = names.iter().position(|value| value.name().to_string_lossy() == text);
+        let place = names.iter().position(|value| value.name().to_string_lossy().starts_with(text));
         return Ok(numbers[place.with_context(|| format!("no value {text}"))?]);
     }
     Ok(text.parse()?)
 }
 
-fn show<T: ResourceHandle>(card: &Card, kind: &str, handle: T, set: &[(&str, &str)]) -> Result<()> {
+/// An operation of a colour pipeline (DRM_MODE_OBJECT_COLOROP in drm_mode.h).
+#[derive(Debug, Clone, Copy)]
+struct Operation(RawResourceHandle);
+
+impl From<RawResourceHandle> for Operation {
+    fn from(raw: RawResourceHandle) -> Self {
+        Self(raw)
+    }
+}
+
+impl From<Operation> for RawResourceHandle {
+    fn from(operation: Operation) -> Self {
+        operation.0
+    }
+}
+
+impl From<Operation> for u32 {
+    fn from(operation: Operation) -> Self {
+        operation.0.into()
+    }
+}
+
+impl ResourceHandle for Operation {
+    const FFI_TYPE: u32 = 0xfafa_fafa;
+}
+
+/// DRM_CLIENT_CAP_PLANE_COLOR_PIPELINE (drm.h).
+const PIPELINES: u64 = 7;
+
+/// What a plane's COLOR_PIPELINE is, and the operations of all that it could be.
+fn show_pipelines(card: &Card, plane: plane::Handle, set: &[(&str, &str)]) -> Result<()> {
+    let mut operations = Vec::new();
+    for (id, _) in card.get_properties(plane)? {
+        let info = card.get_property(id)?;
+        if info.name().to_bytes() != b"COLOR_PIPELINE" {
+            continue;
+        }
+        if let property::ValueType::Enum(values) = info.value_type() {
+            operations.extend(values.values().0.iter().copied().filter(|number| *number != 0));
+        }
+    }
+    let set: Vec<_> = set.iter().copied().filter(|(name, _)| *name == "COLOR_PIPELINE").collect();
+    show(card, "plane", plane, &set, Some("COLOR_PIPELINE"))?;
+    while let Some(number) = operations.pop() {
+        let raw =
+            u32::try_from(number).ok().and_then(RawResourceHandle::new).context("an object's number")?;
+        show(card, "colorop", Operation(raw), &[], None)?;
+        for (id, value) in card.get_properties(Operation(raw))? {
+            let is_next = card.get_property(id)?.name().to_bytes() == b"NEXT";
+            operations.extend(Some(value).filter(|value| is_next && *value != 0));
+        }
+    }
+    Ok(())
+}
+
+/// All properties of an object, or one.
+fn show<T: ResourceHandle>(
+    card: &Card,
+    kind: &str,
+    handle: T,
+    set: &[(&str, &str)],
+    only: Option<&str>,
+) -> Result<()> {
     for (id, _) in card.get_properties(handle)? {
         let info = card.get_property(id)?;
         let name = info.name().to_string_lossy();
@@ -71,6 +136,9 @@ fn show<T: ResourceHandle>(card: &Card, kind: &str, handle: T, set: &[(&str, &st
     }
     for (id, value) in card.get_properties(handle)? {
         let info = card.get_property(id)?;
+        if only.is_some_and(|only| info.name().to_string_lossy() != only) {
+            continue;
+        }
         let text = match info.value_type() {
             property::ValueType::Enum(values) => values
                 .get_value_from_raw_value(value)
@@ -87,15 +155,20 @@ fn show<T: ResourceHandle>(card: &Card, kind: &str, handle: T, set: &[(&str, &st
 fn main() -> Result<()> {
     let options = Options::parse();
     let card = Card::open(&options.card)?;
+    card.set_client_capability(ClientCapability::UniversalPlanes, true)?;
     card.set_client_capability(ClientCapability::Atomic, true)?;
+    drm_ffi::set_capability(card.as_fd(), PIPELINES, true)?;
     let set: Option<Vec<(&str, &str)>> = options.set.iter().map(|text| text.split_once('=')).collect();
     let set = set.context("write NAME=VALUE")?;
     let resources = card.resource_handles()?;
     for connector in resources.connectors() {
-        show(&card, "connector", *connector, &set)?;
+        show(&card, "connector", *connector, &set, None)?;
     }
     for crtc in resources.crtcs() {
-        show(&card, "crtc", *crtc, &set)?;
+        show(&card, "crtc", *crtc, &set, None)?;
+    }
+    for plane in card.plane_handles()? {
+        show_pipelines(&card, plane, &set)?;
     }
     Ok(())
 }

@@ -13,7 +13,8 @@ pub use displays::color_space;
 pub use geom_ipc::ConnectType;
 pub use reader::Problem;
 pub use system::{
-    matches_pattern, parse, Config, Keyboard, Pointer, RendererWish, Rule, WindowTraits, DEFAULT_PATH,
+    matches_pattern, parse, Config, HardwareColor, Keyboard, Pointer, RendererWish, Rule, WindowTraits,
+    DEFAULT_PATH,
 };
 
 use std::path::Path;

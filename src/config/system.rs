@@ -101,6 +101,15 @@ pub fn matches_pattern(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
+/// Which hardware may convert colours, where it is good enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HardwareColor {
+    Any,
+    /// Planes' own pipelines, but not CRTCs' tables.
+    Planes,
+    Never,
+}
+
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -114,8 +123,7 @@ pub struct Config {
     pub rules: Vec<Rule>,
     pub renderer: RendererWish,
     pub direct_scanout: bool,
-    /// Colours are converted by the hardware where it can.
-    pub hardware_color: bool,
+    pub hardware_color: HardwareColor,
     pub keyboard: Keyboard,
     pub pointer: Pointer,
     /// The display each touch device belongs to, by the device's name.
@@ -142,7 +150,7 @@ impl Default for Config {
             rules: Vec::new(),
             renderer: RendererWish::Auto,
             direct_scanout: true,
-            hardware_color: true,
+            hardware_color: HardwareColor::Any,
             keyboard: Keyboard {
                 rules: String::new(),
                 model: String::new(),
@@ -189,7 +197,15 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
     );
     set(&mut config.renderer, root.choice(reader, "renderer", &RendererWish::NAMES));
     set(&mut config.direct_scanout, root.boolean(reader, "direct_scanout"));
-    set(&mut config.hardware_color, root.boolean(reader, "hardware_color"));
+    let hardware = "true, false or \"planes\"";
+    let hardware =
+        root.value(reader, "hardware_color", hardware, |value| match (value.as_bool(), value.as_str()) {
+            (Some(true), _) => Some(HardwareColor::Any),
+            (Some(false), _) => Some(HardwareColor::Never),
+            (None, Some("planes")) => Some(HardwareColor::Planes),
+            _ => None,
+        });
+    set(&mut config.hardware_color, hardware);
     set(&mut config.diagnostic_screen, root.boolean(reader, "diagnostic_screen"));
     if let Some(keys) = root.string(reader, "exit_keys") {
         config.exit_keys =

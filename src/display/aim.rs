@@ -8,8 +8,10 @@ use super::link::ColorSpace;
 use super::tone::Tone;
 
 /// From light, in which 1 is our white, to signal.
-enum Encode {
-    Named(fn(f64) -> f64),
+pub(super) enum Encode {
+    Srgb,
+    Pq,
+    Hlg,
     /// A monitor's own curves.
     Profile(Arc<Shaper>),
 }
@@ -17,30 +19,30 @@ enum Encode {
 /// Where a matrix and curves lead.
 pub(super) struct Aim {
     pub primaries: Primaries,
-    encode: Encode,
+    pub encode: Encode,
 }
 
 /// None for sRGB itself, for what takes more than a matrix, and for a monitor that does not tell its primaries.
 pub(super) fn aim(look: &Look) -> Option<Aim> {
-    let (primaries, encode): (Primaries, fn(f64) -> f64) = match look.space {
+    let (primaries, encode) = match look.space {
         ColorSpace::Srgb => return None,
         ColorSpace::Icc => {
             let shaper = look.icc.as_ref()?.shaper.clone()?;
-            return Some(Aim { primaries: shaper.primaries, encode: Encode::Profile(shaper) });
+            (shaper.primaries, Encode::Profile(shaper))
         }
-        ColorSpace::DisplayP3 => (DISPLAY_P3, srgb_encode),
-        ColorSpace::Bt2020 => (BT2020, srgb_encode),
-        ColorSpace::Bt2020Pq => (BT2020, pq_encode),
-        ColorSpace::Bt2020Hlg => (BT2020, hlg_encode),
-        ColorSpace::Native => (look.native?, srgb_encode),
+        ColorSpace::DisplayP3 => (DISPLAY_P3, Encode::Srgb),
+        ColorSpace::Bt2020 => (BT2020, Encode::Srgb),
+        ColorSpace::Bt2020Pq => (BT2020, Encode::Pq),
+        ColorSpace::Bt2020Hlg => (BT2020, Encode::Hlg),
+        ColorSpace::Native => (look.native?, Encode::Srgb),
     };
-    Some(Aim { primaries, encode: Encode::Named(encode) })
+    Some(Aim { primaries, encode })
 }
 
 impl Aim {
     /// sRGB where nothing else is aimed at.
     pub fn or_srgb(look: &Look) -> Self {
-        aim(look).unwrap_or(Self { primaries: SRGB, encode: Encode::Named(srgb_encode) })
+        aim(look).unwrap_or(Self { primaries: SRGB, encode: Encode::Srgb })
     }
 
     /// A colour's signal for its light, both from 0 to 1, with what the tone does to it.
@@ -49,7 +51,9 @@ impl Aim {
         move |colour, light| {
             let light = light * gains[colour];
             let signal = match &self.encode {
-                Encode::Named(encode) => encode(light),
+                Encode::Srgb => srgb_encode(light),
+                Encode::Pq => pq_encode(light),
+                Encode::Hlg => hlg_encode(light),
                 Encode::Profile(shaper) => shaper.encode(colour, light),
             };
             tone.calibrated(colour, signal)

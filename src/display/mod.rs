@@ -24,5 +24,6 @@ pub mod plan;
 pub mod screen;
 pub mod screens;
 pub mod shading;
+pub mod steps;
 pub mod sums;
 pub mod tone;

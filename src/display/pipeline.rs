@@ -10,7 +10,7 @@ use super::colour::{apply, matrix, srgb_decode, Look, Matrix};
 pub type Table = Vec<[u16; 3]>;
 
 /// More than this, in codes of 255, and a picture is better converted by us.
-const COARSE: f64 = 1.0;
+pub(super) const COARSE: f64 = 1.0;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pipeline {
@@ -38,6 +38,26 @@ pub fn look_up(table: &[[u16; 3]], colour: usize, place: f64) -> f64 {
     step(below) * (1.0 - part) + step(below + 1) * part
 }
 
+/// Sign and magnitude, 31 bits before the point and 32 behind.
+pub(super) fn number(value: f64) -> u64 {
+    let magnitude = (value.abs() * 4_294_967_296.0).round() as u64;
+    magnitude | u64::from(value < 0.0) << 63
+}
+
+/// How far hardware comes from what is wanted of greys and of a cube of colours, in codes of 255.
+pub(super) fn worst(wanted: impl Fn([f64; 3]) -> [f64; 3], hardware: impl Fn([f64; 3]) -> [f64; 3]) -> f64 {
+    let off = |codes: [u8; 3]| {
+        let signal = codes.map(|code| f64::from(code) / 255.0);
+        let (wanted, shown) = (wanted(signal), hardware(signal));
+        (0..3).map(|colour| (wanted[colour] - shown[colour]).abs()).fold(0.0, f64::max)
+    };
+    let greys = (0..=255).map(|code| [code; 3]);
+    let steps = || (0..=255u8).step_by(17);
+    let cube =
+        steps().flat_map(|red| steps().flat_map(move |green| steps().map(move |blue| [red, green, blue])));
+    greys.chain(cube).map(off).fold(0.0, f64::max) * 255.0
+}
+
 impl Pipeline {
     /// For a look, by tables of so many steps. None where it needs no conversion, where a matrix is not enough (ICC profiles with tables), or where
     /// the tables are too coarse.
@@ -54,17 +74,11 @@ impl Pipeline {
             matrix,
             gamma: table(gamma, exact),
         };
-        let off = |codes: [u8; 3]| {
-            let signal = codes.map(|code| f64::from(code) / 255.0);
+        let wanted = |signal: [f64; 3]| {
             let light = apply(&matrix, signal.map(srgb_decode));
-            let ours = pipeline.signal(signal);
-            (0..3).map(|colour| (ours[colour] - exact(colour, light[colour])).abs()).fold(0.0, f64::max)
+            std::array::from_fn(|colour| exact(colour, light[colour]))
         };
-        let greys = (0..=255).map(|code| [code; 3]);
-        let steps = || (0..=255u8).step_by(17);
-        let cube = steps()
-            .flat_map(|red| steps().flat_map(move |green| steps().map(move |blue| [red, green, blue])));
-        let worst = greys.chain(cube).map(off).fold(0.0, f64::max) * 255.0;
+        let worst = worst(wanted, |signal| pipeline.signal(signal));
         (worst <= COARSE).then_some(pipeline)
     }
 
@@ -75,12 +89,8 @@ impl Pipeline {
         std::array::from_fn(|colour| look_up(&self.gamma, colour, light[colour]))
     }
 
-    /// The matrix as the kernel takes it: rows of sign and magnitude, 31 bits before the point and 32 behind (struct drm_color_ctm).
+    /// The matrix as the kernel takes it: row by row (struct drm_color_ctm).
     pub fn ctm(&self) -> [u64; 9] {
-        let number = |value: f64| {
-            let magnitude = (value.abs() * 4_294_967_296.0).round() as u64;
-            magnitude | u64::from(value < 0.0) << 63
-        };
         std::array::from_fn(|cell| number(self.matrix[cell / 3][cell % 3]))
     }
 }

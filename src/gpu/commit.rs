@@ -8,8 +8,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use drm::control::atomic::AtomicModeReq;
 use drm::control::{
-    connector, crtc, framebuffer, property, AtomicCommitFlags, Device as ControlDevice, Mode as KmsMode,
-    PageFlipFlags,
+    connector, crtc, framebuffer, plane, property, AtomicCommitFlags, Device as ControlDevice,
+    Mode as KmsMode, PageFlipFlags,
 };
 
 use super::card::{raw, Blob, Card};
@@ -80,6 +80,16 @@ fn add_plane(
     set(ids.crtc_h, size.1.into());
 }
 
+/// What a plane's own pipeline does with its pixels; nothing where none is meant.
+fn add_plane_colours(request: &mut AtomicModeReq, plane: plane::Handle, ids: &PlaneIds, colours: &Colours) {
+    let Some(id) = ids.color_pipeline else { return };
+    let number = colours.plane.as_ref().map_or(0, |chosen| chosen.number);
+    for (object, id, value) in colours.plane.iter().flat_map(|chosen| &chosen.values) {
+        request.add_raw_property(*object, *id, *value);
+    }
+    request.add_raw_property(plane.into(), id, number);
+}
+
 /// The request that makes the device show `heads` and nothing else.
 ///
 /// CRTCs in `untouched` keep what they show and are left out, with their planes and connectors.
@@ -122,8 +132,9 @@ pub fn modeset_request(
         request.add_raw_property(crtc.handle.into(), ids.mode_id, mode);
         let active = head.is_some_and(|head| head.active);
         request.add_raw_property(crtc.handle.into(), ids.active, active.into());
-        let (vrr, colours) = head.map_or((false, Colours::default()), |head| (head.link.vrr, head.colours));
-        ids.colour.set(crtc.handle, vrr, colours, &mut request);
+        let vrr = head.is_some_and(|head| head.link.vrr);
+        let none = Colours::default();
+        ids.colour.set(crtc.handle, vrr, head.map_or(&none, |head| &head.colours), &mut request);
     }
     for (number, plane) in objects.planes.iter().enumerate() {
         let Some(ids) = plane.ids else { continue };
@@ -140,10 +151,12 @@ pub fn modeset_request(
                 let crtc = raw(objects.crtcs[head.crtc].handle);
                 let size = (width.into(), height.into());
                 add_plane(&mut request, raw(plane.handle), &ids, crtc, head.framebuffer, size, (0, 0));
+                add_plane_colours(&mut request, plane.handle, &ids, &head.colours);
             }
             None => {
                 request.add_raw_property(plane.handle.into(), ids.fb_id, 0);
                 request.add_raw_property(plane.handle.into(), ids.crtc_id, 0);
+                add_plane_colours(&mut request, plane.handle, &ids, &Colours::default());
             }
         }
     }
@@ -210,8 +223,11 @@ fn frame_request(objects: &Objects, crtc: usize, frame: &Frame) -> AtomicModeReq
             request.add_raw_property(plane.handle.into(), id, damage.id());
         }
     }
-    if let (Some(colours), Some(ids)) = (frame.colours, objects.crtcs[crtc].ids) {
+    if let (Some(colours), Some(ids)) = (&frame.colours, objects.crtcs[crtc].ids) {
         ids.colour.set_colours(handle, colours, &mut request);
+        if let Some((plane, ids)) = plane(objects.crtcs[crtc].primary) {
+            add_plane_colours(&mut request, plane.handle, &ids, colours);
+        }
     }
     if let (Some(cursor), Some((plane, ids))) = (frame.cursor, plane(objects.crtcs[crtc].cursor)) {
         match cursor {

@@ -14,6 +14,7 @@ use tracing::{debug, info, warn};
 
 use super::buffer::{Drawable, Dumb};
 use super::card::{Card, Framebuffer};
+use super::colorop;
 use super::commit::{modeset, modeset_legacy, set_active, Head};
 use super::lease::Leased;
 use super::objects::{written, Objects};
@@ -102,6 +103,9 @@ impl Gpu {
         card.set_client_capability(ClientCapability::UniversalPlanes, true).map_err(no_kms)?;
         let wants_atomic = std::env::var_os("GEOM_COMPOSITOR_NO_ATOMIC").is_none();
         let atomic = wants_atomic && card.set_client_capability(ClientCapability::Atomic, true).is_ok();
+        if atomic {
+            colorop::announce(&card);
+        }
         let driver = card.get_driver().map_err(no_kms)?.name().to_string_lossy().into_owned();
         let objects = Objects::read(&card, atomic).map_err(no_kms)?;
         if objects.crtcs.is_empty() {
@@ -160,7 +164,8 @@ impl Gpu {
 
     /// What is plugged in, for the plan.
     pub fn present(&self) -> plan::Gpu {
-        let hardware = (0..self.objects.crtcs.len()).any(|crtc| self.pipeline_sizes(crtc).is_some());
+        let hardware = (0..self.objects.crtcs.len())
+            .any(|crtc| self.pipeline_sizes(crtc).is_some() || !self.plane_steps(crtc).is_empty());
         let converts = self.renderer.converts() || hardware;
         let connectors = self.objects.connectors.iter().map(|connector| {
             let mut state = connector.state.clone();

@@ -187,7 +187,7 @@ impl ColourIds {
         Some((self.degamma_size, self.gamma_size))
     }
 
-    pub fn set(&self, crtc: crtc::Handle, vrr: bool, colours: Colours, request: &mut AtomicModeReq) {
+    pub fn set(&self, crtc: crtc::Handle, vrr: bool, colours: &Colours, request: &mut AtomicModeReq) {
         self.set_colours(crtc, colours, request);
         if let Some(id) = self.vrr_enabled {
             request.add_raw_property(crtc.into(), id, vrr.into());
@@ -195,7 +195,7 @@ impl ColourIds {
     }
 
     /// Pixels pass unchanged where there is none.
-    pub fn set_colours(&self, crtc: crtc::Handle, colours: Colours, request: &mut AtomicModeReq) {
+    pub fn set_colours(&self, crtc: crtc::Handle, colours: &Colours, request: &mut AtomicModeReq) {
         let all =
             [(self.degamma_lut, colours.degamma), (self.ctm, colours.ctm), (self.gamma_lut, colours.gamma)];
         for (id, blob) in all {

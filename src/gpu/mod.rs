@@ -3,6 +3,7 @@
 
 pub mod buffer;
 pub mod card;
+pub mod colorop;
 pub mod commit;
 pub mod device;
 pub mod discovery;

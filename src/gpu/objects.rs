@@ -12,6 +12,7 @@ use drm::control::{
 use tracing::warn;
 
 use super::card::Card;
+use super::colorop::{self, PlanePipeline};
 use super::link::{ColourIds, LinkIds};
 use crate::display::edid::Edid;
 use crate::display::identity::{edid_name, Identity};
@@ -120,6 +121,8 @@ pub struct PlaneIds {
     pub crtc_h: property::Handle,
     pub in_fence_fd: Option<property::Handle>,
     pub damage_clips: Option<property::Handle>,
+    /// Which of its pipelines its pixels pass.
+    pub color_pipeline: Option<property::Handle>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +140,7 @@ pub struct Plane {
     pub crtcs: u32,
     /// Pixel formats and the layouts known for each; no layout where the driver does not say.
     pub formats: Vec<(DrmFourcc, Vec<DrmModifier>)>,
+    pub pipelines: Vec<PlanePipeline>,
     pub ids: Option<PlaneIds>,
 }
 
@@ -301,6 +305,7 @@ impl Objects {
                 crtc_h: properties.required("CRTC_H")?,
                 in_fence_fd: properties.id("IN_FENCE_FD"),
                 damage_clips: properties.id("FB_DAMAGE_CLIPS"),
+                color_pipeline: properties.id("COLOR_PIPELINE"),
             })
         } else {
             None
@@ -320,7 +325,8 @@ impl Objects {
             .filter_map(|code| DrmFourcc::try_from(*code).ok())
             .map(|code| (code, layouts.get(&(code as u32)).cloned().unwrap_or_default()))
             .collect();
-        Ok(Plane { handle, kind, crtcs, formats, ids })
+        let pipelines = colorop::read(card, &mut self.names, &properties);
+        Ok(Plane { handle, kind, crtcs, formats, pipelines, ids })
     }
 
     /// Gives each CRTC a primary and a cursor plane of its own.

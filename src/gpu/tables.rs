@@ -1,24 +1,44 @@
 //! What CRTCs make of colours: a conversion of ours, and over it a gamma table, of ours or of a tool.
 
 use std::io;
+use std::rc::Rc;
 
 use super::card::Blob;
+use super::colorop::{PlanePipeline, Value};
 use super::commit::{test_frame, Frame};
 use super::device::Gpu;
 use crate::display::pipeline::{look_up, Pipeline, Table};
+use crate::display::steps::{Setting, Step};
 
-/// Blobs of DEGAMMA_LUT, CTM and GAMMA_LUT; 0 for none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Blobs of DEGAMMA_LUT, CTM and GAMMA_LUT, 0 for none; and what the primary plane's own pipeline does.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Colours {
     pub degamma: u64,
     pub ctm: u64,
     pub gamma: u64,
+    pub plane: Option<Rc<PlaneColours>>,
+}
+
+/// A value for COLOR_PIPELINE, and those of its operations.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PlaneColours {
+    pub number: u64,
+    pub values: Vec<Value>,
+}
+
+/// Hardware that converts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Hardware {
+    /// The CRTC's tables, for all that it shows.
+    Crtc(Pipeline),
+    /// One of the primary plane's pipelines, by its place among them: other planes are not converted.
+    Plane(usize, Vec<Setting>),
 }
 
 /// What one display's CRTC does, with the blobs that the kernel may be given again.
 #[derive(Debug, Default)]
 pub struct Tables {
-    pipeline: Option<Pipeline>,
+    hardware: Option<Hardware>,
     gamma: Option<Table>,
     colours: Colours,
     _blobs: Vec<Blob>,
@@ -47,6 +67,22 @@ impl Gpu {
         self.objects.crtcs.get(crtc)?.ids?.colour.pipeline_sizes()
     }
 
+    /// What the pipelines of a CRTC's primary plane can do.
+    pub fn plane_steps(&self, crtc: usize) -> Vec<Vec<Step>> {
+        self.primary_pipelines(crtc).iter().map(|pipeline| pipeline.steps.clone()).collect()
+    }
+
+    fn primary_pipelines(&self, crtc: usize) -> &[PlanePipeline] {
+        let plane = self.objects.crtcs.get(crtc).and_then(|crtc| self.objects.planes.get(crtc.primary?));
+        plane.filter(|plane| plane.ids.is_some()).map_or(&[], |plane| &plane.pipelines)
+    }
+
+    /// Whether only what is on a CRTC's primary plane is converted.
+    pub fn converts_by_plane(&self, crtc: usize) -> bool {
+        let tables = self.lit.get(&crtc).and_then(|lit| self.tables.get(&lit.display));
+        tables.is_some_and(|tables| tables.colours.plane.is_some())
+    }
+
     /// Whether a CRTC's hardware has a gamma table.
     pub fn has_gamma(&self, crtc: usize) -> bool {
         let ids = self.objects.crtcs.get(crtc).and_then(|crtc| crtc.ids);
@@ -63,27 +99,27 @@ impl Gpu {
     /// # Errors
     /// The kernel's; the table that was there stays.
     pub fn set_gamma(&mut self, display: &str, table: Option<&[[u16; 3]]>) -> io::Result<()> {
-        let pipeline = self.tables.get(display).and_then(|known| known.pipeline.clone());
-        self.set_tables(display, pipeline, table.map(<[_]>::to_vec))
+        let hardware = self.tables.get(display).and_then(|known| known.hardware.clone());
+        self.set_tables(display, hardware, table.map(<[_]>::to_vec))
     }
 
     /// A display's conversion, or none, from its next frame on.
     ///
     /// # Errors
     /// The kernel's; the one that was there stays.
-    pub fn set_pipeline(&mut self, display: &str, pipeline: Option<Pipeline>) -> io::Result<()> {
+    pub fn set_hardware(&mut self, display: &str, hardware: Option<Hardware>) -> io::Result<()> {
         let known = self.tables.get(display);
-        if known.and_then(|known| known.pipeline.as_ref()) == pipeline.as_ref() {
+        if known.and_then(|known| known.hardware.as_ref()) == hardware.as_ref() {
             return Ok(());
         }
         let gamma = known.and_then(|known| known.gamma.clone());
-        self.set_tables(display, pipeline, gamma)
+        self.set_tables(display, hardware, gamma)
     }
 
     fn set_tables(
         &mut self,
         display: &str,
-        pipeline: Option<Pipeline>,
+        hardware: Option<Hardware>,
         gamma: Option<Table>,
     ) -> io::Result<()> {
         let mut blobs = Vec::new();
@@ -94,28 +130,38 @@ impl Gpu {
             Ok(id)
         };
         let mut colours = Colours::default();
-        if let Some(pipeline) = &pipeline {
+        let pipeline = match &hardware {
+            Some(Hardware::Crtc(pipeline)) => Some(pipeline),
+            _ => None,
+        };
+        if let Some(pipeline) = pipeline {
             colours.degamma = blob(&mut bytes(&pipeline.degamma))?;
             colours.ctm = blob(&mut pipeline.ctm().into_iter().flat_map(u64::to_ne_bytes).collect())?;
         }
-        colours.gamma = match (&pipeline, &gamma) {
+        colours.gamma = match (pipeline, &gamma) {
             (None, None) => 0,
             (None, Some(table)) => blob(&mut bytes(table))?,
             (Some(pipeline), None) => blob(&mut bytes(&pipeline.gamma))?,
             (Some(pipeline), Some(table)) => blob(&mut bytes(&after(&pipeline.gamma, table)))?,
         };
+        if let Some(Hardware::Plane(place, settings)) = &hardware {
+            let crtc = self.crtc_of(display).ok_or(io::ErrorKind::NotFound)?;
+            let pipeline = self.primary_pipelines(crtc).get(*place).ok_or(io::ErrorKind::NotFound)?;
+            let (number, values) = pipeline.values(&self.card, settings, &mut blobs)?;
+            colours.plane = Some(Rc::new(PlaneColours { number, values }));
+        }
         // One that is not lit yet is asked about with its mode.
         if let Some(crtc) = self.crtc_of(display) {
-            let frame = Frame { colours: Some(colours), ..Frame::default() };
+            let frame = Frame { colours: Some(colours.clone()), ..Frame::default() };
             test_frame(&self.card, &self.objects, crtc, &frame)?;
         }
-        let tables = Tables { pipeline, gamma, colours, _blobs: blobs };
+        let tables = Tables { hardware, gamma, colours, _blobs: blobs };
         self.tables.insert(display.to_owned(), tables);
         Ok(())
     }
 
     pub fn colours(&self, display: &str) -> Colours {
-        self.tables.get(display).map_or(Colours::default(), |tables| tables.colours)
+        self.tables.get(display).map_or(Colours::default(), |tables| tables.colours.clone())
     }
 
     /// What a CRTC's next frame has to bring.

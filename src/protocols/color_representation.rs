@@ -170,11 +170,10 @@ impl Dispatch<WpColorRepresentationSurfaceV1, WlSurface> for State {
             Request::Destroy if !inert => set(false),
             Request::Destroy => {}
             _ if inert => object.post_error(Error::Inert, "the surface is gone"),
-            Request::SetAlphaMode { alpha_mode } => {
-                // It is what is done without being asked.
-                if alpha_mode != WEnum::Value(AlphaMode::PremultipliedElectrical) {
-                    object.post_error(Error::AlphaMode, "the alpha mode was not offered");
-                }
+            // It is what is done without being asked.
+            Request::SetAlphaMode { alpha_mode: WEnum::Value(AlphaMode::PremultipliedElectrical) } => {}
+            Request::SetAlphaMode { .. } => {
+                object.post_error(Error::AlphaMode, "the alpha mode was not offered");
             }
             Request::SetCoefficientsAndRange { coefficients, range } => {
                 let wanted = (coefficients, range);

@@ -46,7 +46,7 @@ impl History {
 
 /// A picture in sRGB on its way to a monitor that wants its colours otherwise.
 pub enum Canvas {
-    Memory(MemoryCanvas),
+    Memory(Box<MemoryCanvas>),
     Gles(Box<GlesCanvas>),
 }
 
@@ -59,7 +59,7 @@ impl Canvas {
         if by_gpu {
             return Ok(GlesCanvas::new(of, size).map(Box::new).map(Self::Gles));
         }
-        Ok(MemoryCanvas::new(of, size)?.map(Self::Memory))
+        Ok(MemoryCanvas::new(of, size)?.map(Box::new).map(Self::Memory))
     }
 
     pub fn is_for(&self, look: &Look) -> bool {

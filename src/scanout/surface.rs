@@ -171,6 +171,9 @@ impl Scanout {
             scene.direct = None;
             scene.cursor_plane_allowed = false;
         }
+        if gpu.converts_by_plane(crtc) {
+            scene.cursor_plane_allowed = false;
+        }
         let cursor = self.cursor_plane(gpu, crtc, scene);
         scene.draws_cursor = cursor.is_none();
         let cursor = cursor.unwrap_or(CursorPlane::Hidden);
@@ -197,7 +200,7 @@ impl Scanout {
         match &outcome {
             Ok(Outcome::Submitted) => {
                 self.cursor.shown = Some(cursor);
-                if let Some((colours, lit)) = colours.zip(gpu.lit.get_mut(&crtc)) {
+                if let Some((colours, lit)) = frame.colours.take().zip(gpu.lit.get_mut(&crtc)) {
                     lit.head.colours = colours;
                 }
             }
