@@ -14,7 +14,7 @@ fn at(world: &World, log: &str, name: &str) -> Result<(i64, i64)> {
 /// A presenter's second picture: smaller, of another shape, turned; and back to a display of its own.
 #[test]
 fn a_mirror_shows_another_s_picture() -> Result<()> {
-    let config = "[aliases]\nstage = \"Virtual-2\"\n[displays.Virtual-1]\nmode = \"1024x768\"\n[displays.stage]\nmode = \"1280x720\"\nmirror = \"Virtual-1\"\n";
+    let config = "[aliases]\nstage = \"Virtual-2\"\n[displays.Virtual-1]\nmode = \"1024x768\"\n[displays.stage]\nmode = \"1280x720\"\nmirror = \"Virtual-1\"\n[touch.panel]\ndisplay = \"stage\"\n";
     let world = Bench::new(&[GpuSpec::new("gpu0", 2)])?.start(config, &[])?;
     let red = world.client("red", &["--fullscreen", "Virtual-1", "--animate", "small"])?;
     world.until_shows("Virtual-1", RED)?;
@@ -29,6 +29,16 @@ fn a_mirror_shows_another_s_picture() -> Result<()> {
         world.until_picture("Virtual-2", "the next frame", middle)?;
     }
     ensure!(display(&world, "mirror", "Virtual-2")?["mirror"] == "Virtual-1");
+    // A finger on it touches what is seen there; on a bar, nothing.
+    let touch = world.machine.touch("panel")?;
+    world.until_logged("input device added")?;
+    touch.tap(0.05, 0.5)?;
+    touch.tap(0.5, 0.25)?;
+    world.machine.until_logged(&red, "touch 512 192")?;
+    let told = std::fs::read_to_string(&red.log)?;
+    let touches: Vec<_> =
+        told.lines().filter(|line| line.starts_with("touch ") && *line != "touch up").collect();
+    ensure!(touches == ["touch 512 192"], "{touches:?}");
     let layout: serde_json::Value =
         serde_json::from_str(&succeeds(&world, "status", &["status", "--json"])?)?;
     ensure!(layout["displays_lit"] == 1, "a mirror is a part of the layout: {layout:#}");

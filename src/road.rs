@@ -39,6 +39,8 @@ struct Solved {
 struct Solution {
     lit: Vec<Solved>,
     off: Vec<(String, LifeEvent)>,
+    /// What a person has to be told, should it come true.
+    troubles: Vec<String>,
 }
 
 /// So often a commit may fail after its test passed before the displays stay as they are.
@@ -79,8 +81,11 @@ impl State {
         let present = self.backend.present();
         self.follow_monitors(&present, &mut moved);
         for attempt in 1..=COMMIT_TRIES {
-            let plan = self.plan(&present);
-            let solution = self.solve(&plan);
+            let solution = self.solution(&present);
+            for trouble in &solution.troubles {
+                warn!("{trouble}");
+                self.troubles.add(trouble.clone());
+            }
             // Buffers of displays that go dark may be on the screen until the commit.
             let mut retired = Vec::new();
             self.publish(&solution, &mut retired);
@@ -118,8 +123,7 @@ impl State {
 
     /// What would be lit if wishes were taken now, and nothing done.
     pub fn would_light(&mut self) -> BTreeMap<String, (Mode, Link)> {
-        let plan = self.plan(&self.backend.present());
-        let solution = self.solve(&plan);
+        let solution = self.solution(&self.backend.present());
         self.backend.release_spares();
         solution.lit.into_iter().map(|solved| (solved.display.name, (solved.mode, solved.link))).collect()
     }
@@ -140,7 +144,14 @@ impl State {
         self.timers.at(at, |state| state.reconfigure("not master before"));
     }
 
-    fn plan(&mut self, present: &[plan::Gpu]) -> Plan {
+    /// What would come of everything that is known now.
+    fn solution(&mut self, present: &[plan::Gpu]) -> Solution {
+        let mut troubles = Vec::new();
+        let plan = self.plan(present, &mut troubles);
+        self.solve(&plan, troubles)
+    }
+
+    fn plan(&mut self, present: &[plan::Gpu], troubles: &mut Vec<String>) -> Plan {
         let ports = present.iter().flat_map(|gpu| &gpu.connectors);
         self.ports.extend(ports.filter_map(|known| Some((known.name.clone(), known.port.clone()?))));
         let mut system = self.config.wishes.clone();
@@ -151,10 +162,9 @@ impl State {
         wishes.fullscreen = self.fullscreen_displays();
         if !self.options.headless_ok {
             if let Some(kept) = keep_one_lit(&mut wishes, &able) {
-                let text =
-                    format!("{kept} stays on: everything else is off by wish (--headless-ok allows it)");
-                warn!("{text}");
-                self.troubles.add(text);
+                troubles.push(format!(
+                    "{kept} stays on: everything else is off by wish (--headless-ok allows it)"
+                ));
             }
         }
         // What a person changes lies over whatever name the file's wish goes by.
@@ -166,10 +176,8 @@ impl State {
         let mut plan = plan::plan(present, &wishes, &self.screens.places());
         for planned in &mut plan.displays {
             planned.complaints.extend(complaints.get(&planned.name).cloned());
-            for complaint in &planned.complaints {
-                warn!(display = planned.name, "{complaint}");
-                self.troubles.add(format!("{}: {complaint}", planned.name));
-            }
+            let of = |complaint| format!("{}: {complaint}", planned.name);
+            troubles.extend(planned.complaints.iter().map(of));
         }
         plan
     }
@@ -204,8 +212,8 @@ impl State {
         self.known_displays(&self.backend.present()).meant(name)
     }
 
-    fn solve(&mut self, plan: &Plan) -> Solution {
-        let mut solution = Solution { lit: Vec::new(), off: Vec::new() };
+    fn solve(&mut self, plan: &Plan, troubles: Vec<String>) -> Solution {
+        let mut solution = Solution { lit: Vec::new(), off: Vec::new(), troubles };
         let mut by_gpu: BTreeMap<u64, Vec<&PlannedDisplay>> = BTreeMap::new();
         for planned in &plan.displays {
             match &planned.target {
@@ -273,17 +281,14 @@ impl State {
             let found = (assignment.mode, assignment.link);
             let mut solved = solved(display, found, target, monitor.unwrap_or_default());
             for text in mode.into_iter().chain(link) {
-                warn!(display = solved.display.name, "{text}");
-                self.troubles.add(format!("{}: {text}", solved.display.name));
+                solution.troubles.push(format!("{}: {text}", solved.display.name));
                 solved.complaints.push(text);
             }
             solution.lit.push(solved);
         }
         for (request, failure) in outcome.failed {
             let Some(display) = displays.get(request) else { continue };
-            let text = format!("{} stays off: {failure}", display.name);
-            warn!("{text}");
-            self.troubles.add(text);
+            solution.troubles.push(format!("{} stays off: {failure}", display.name));
             solution.off.push((display.name.clone(), LifeEvent::Refused(failure.to_string())));
         }
     }

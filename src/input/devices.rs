@@ -108,13 +108,14 @@ impl State {
         let configured =
             self.config.touch.iter().find(|(known, _)| *known == name).map(|(_, display)| display.as_str());
         let lit = self.screens.lit();
+        let shown: Vec<_> = self.screens.iter().filter(|screen| screen.is_lit()).collect();
         let by_name = |wanted: String| {
-            lit.iter().find(|screen| screen.name == wanted).map(|screen| screen.name.clone())
+            shown.iter().find(|screen| screen.name == wanted).map(|screen| screen.name.clone())
         };
         let by_size = || {
             let (width, height) = device.size()?;
             let close = |one: f64, other: i32| other > 0 && (one - f64::from(other)).abs() <= 0.05 * one;
-            let mut fits = lit.iter().filter(|screen| {
+            let mut fits = shown.iter().filter(|screen| {
                 let size = screen.output.physical_properties().size;
                 close(width, size.w) && close(height, size.h)
             });

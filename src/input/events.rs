@@ -9,10 +9,12 @@ use smithay::input::keyboard::FilterResult;
 use smithay::input::pointer::{AxisFrame, ButtonEvent, MotionEvent, RelativeMotionEvent};
 use smithay::input::touch::{DownEvent, MotionEvent as TouchMotion, UpEvent};
 use smithay::reexports::input::Device;
-use smithay::utils::{Logical, Point, SERIAL_COUNTER};
+use smithay::utils::{Logical, Point, Size, SERIAL_COUNTER};
 use tracing::info;
 
 use super::keys::{command, Command};
+use crate::display::screen::Screen;
+use crate::render::scene::View;
 use crate::state::State;
 
 impl State {
@@ -176,12 +178,24 @@ impl State {
         event: &impl AbsolutePositionEvent<LibinputInputBackend>,
     ) -> Option<Point<f64, Logical>> {
         let screen = self.screens.get(&self.touch_display(device)?)?;
-        let area = screen.geometry();
         // The panel is turned with its display.
         let transform = screen.output.current_transform();
-        let panel = transform.invert().transform_size(area.size);
-        let place = event.position_transformed(panel);
-        let turned = transform.transform_point_in(place, &panel.to_f64());
+        let turned = |whole: Size<i32, Logical>| {
+            let panel = transform.invert().transform_size(whole);
+            transform.transform_point_in(event.position_transformed(panel), &panel.to_f64())
+        };
+        if let Some(source) = screen.mirror.as_deref().and_then(|source| self.screens.get(source)) {
+            let pixels = |screen: &Screen| {
+                let size = screen.output.current_mode()?.size;
+                Some(screen.output.current_transform().transform_size(size))
+            };
+            let own = pixels(screen)?;
+            let place = turned((own.w, own.h).into());
+            let seen = View::new(pixels(source)?, own).seen_at((place.x, place.y).into())?;
+            return Some(source.geometry().loc.to_f64() + seen.to_logical(source.scale()));
+        }
+        let area = screen.geometry();
+        let turned = turned(area.size);
         Some(turned + area.loc.to_f64())
     }
 }

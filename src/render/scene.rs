@@ -96,6 +96,12 @@ impl View {
         Self { factor, area: Rectangle::new(corner.into(), size) }
     }
 
+    /// The picture's place that is seen at a place of the mirror; none beside the picture.
+    pub fn seen_at(&self, place: Point<f64, Physical>) -> Option<Point<f64, Physical>> {
+        let area = self.area.to_f64();
+        area.contains(place).then(|| (place - area.loc).downscale(self.factor))
+    }
+
     pub fn of<R>(&self, elements: Vec<Element<R>>) -> Vec<Mirrored<R>>
     where
         R: Renderer + ImportAll + ImportMem,
@@ -308,6 +314,12 @@ mod tests {
             assert!((view.factor - factor).abs() < 1e-9);
             let (x, y, width, height) = area;
             assert_eq!(view.area, Rectangle::new((x, y).into(), (width, height).into()));
+            // The middles lie over each other, and a bar shows nothing.
+            let middle = view.seen_at((f64::from(mirror.0) / 2.0, f64::from(mirror.1) / 2.0).into());
+            let middle = middle.expect("the middle");
+            assert!((middle.x - f64::from(picture.0) / 2.0).abs() < 0.5, "{middle:?}");
+            let corner = view.seen_at((0.0, 0.0).into());
+            assert_eq!(corner.is_some(), (x, y) == (0, 0));
         }
     }
 }
