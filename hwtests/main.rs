@@ -17,5 +17,6 @@ mod scanout;
 mod session;
 mod sessions;
 mod storm;
+mod survival;
 mod tools;
 mod world;

@@ -91,6 +91,7 @@ impl State {
         let homes = windows.filter_map(|managed| managed.home.as_mut());
         let homes = homes.chain(self.clients.places.values_mut());
         homes.filter(|home| *home == from).for_each(|home| to.clone_into(home));
+        self.keep();
     }
 
     /// Where windows of a monitor that is away show meanwhile: its connector's other monitor, or its neighbour.

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use geom_compositor::options::Options;
-use geom_compositor::session::readiness;
+use geom_compositor::session::{crash, guard, readiness};
+use tracing::warn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::Layer;
@@ -27,9 +28,19 @@ fn main() -> ExitCode {
     let colored =
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
     let lines = tracing_subscriber::fmt::layer().with_ansi(colored).with_writer(std::io::stderr);
-    tracing_subscriber::registry().with(lines.with_filter(options.log.clone())).init();
-    match geom_compositor::run::run(options) {
-        Ok(()) => ExitCode::SUCCESS,
+    let lines = tracing_subscriber::registry().with(lines.with_filter(options.log.clone()));
+    let ended = if options.wants_guard() {
+        lines.init();
+        guard::run()
+    } else {
+        lines.with(crash::layer()).init();
+        if let Err(error) = crash::install() {
+            warn!(%error, "a crash will leave no report: neither StateDirectory=, XDG_STATE_HOME nor HOME names a folder for it");
+        }
+        geom_compositor::run::run(options).map(|()| ExitCode::SUCCESS)
+    };
+    match ended {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("geom_compositor: {error:#}");
             readiness::failed(&format!("{error:#}"));

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
@@ -18,6 +19,14 @@ pub enum BackendChoice {
     Kms,
     /// Virtual displays named HEADLESS-1 and so on.
     Headless,
+}
+
+/// Whether the service has a guard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GuardChoice {
+    Auto,
+    Always,
+    Never,
 }
 
 /// The display manager of Geometry OS devices: lights every monitor and shows Wayland programs.
@@ -53,6 +62,15 @@ pub struct Options {
     #[arg(long, env = "GEOM_COMPOSITOR_HEADLESS_OK")]
     pub headless_ok: bool,
 
+    /// Use neither configuration nor profile, and draw with pixman: for when something in them crashes the service
+    #[arg(long, env = "GEOM_COMPOSITOR_SAFE")]
+    pub safe: bool,
+
+    /// Whether a small process of its own starts the service again when it crashes: auto does on a terminal, where no service manager
+    /// does it
+    #[arg(long, value_enum, default_value = "auto", env = "GEOM_COMPOSITOR_GUARDED")]
+    pub guard: GuardChoice,
+
     /// Drive only this display, by connector name (HDMI-A-1); the others are switched off. May be repeated
     #[arg(short = 'w', long, value_name = "NAME", value_delimiter = ',', env = "GEOM_COMPOSITOR_DISPLAY")]
     pub display: Vec<String>,
@@ -82,9 +100,24 @@ pub struct Options {
 }
 
 impl Options {
+    /// Whether this process is to be the service's guard.
+    pub fn wants_guard(&self) -> bool {
+        let is_watched = |name: &str| std::env::var_os(name).is_some();
+        let watched = ["NOTIFY_SOCKET", crate::session::guard::VARIABLE].into_iter().any(is_watched);
+        match self.guard {
+            GuardChoice::Never => false,
+            GuardChoice::Always => !watched,
+            GuardChoice::Auto => {
+                !watched && self.backend != BackendChoice::Headless && std::io::stdin().is_terminal()
+            }
+        }
+    }
+
     /// What the command line says goes before the file.
     pub fn override_config(&self, config: &mut Config) {
-        config.renderer = self.renderer.unwrap_or(config.renderer);
+        if !self.safe {
+            config.renderer = self.renderer.unwrap_or(config.renderer);
+        }
     }
 }
 

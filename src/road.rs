@@ -104,6 +104,7 @@ impl State {
             info!(cause, displays = lit.join(" "), "displays lit");
             self.publish_event(&IpcEvent::Layout { cause: cause.to_owned(), lit });
             readiness::status(&self.status());
+            self.note_state();
         } else {
             debug!(cause, "displays unchanged");
         }

@@ -9,12 +9,14 @@ use smithay::reexports::wayland_server::Display;
 use tracing::{info, warn};
 
 use crate::backend::{headless::Headless, Backend};
+use crate::clients::kept::Keeper;
 use crate::config::watch::follow;
-use crate::config::{self, Config, Problem, DEFAULT_PATH};
+use crate::config::{self, Config, Problem, RendererWish, DEFAULT_PATH};
 use crate::options::{BackendChoice, Options};
 use crate::reactor::{Reactor, Source};
 use crate::session::descriptors::raise_limit;
-use crate::session::{programs, readiness, signals};
+use crate::session::store::Store;
+use crate::session::{crash, programs, readiness, signals};
 use crate::state::State;
 
 /// A compositor that is set up, before its loop runs.
@@ -26,6 +28,9 @@ pub struct Compositor {
 }
 
 fn read_config(options: &Options) -> (Config, Option<PathBuf>, Vec<Problem>) {
+    if options.safe {
+        return (Config { renderer: RendererWish::Pixman, ..Config::default() }, None, Vec::new());
+    }
     let path = match &options.config {
         Some(path) => path.clone(),
         None if Path::new(DEFAULT_PATH).exists() => DEFAULT_PATH.into(),
@@ -51,7 +56,9 @@ impl Compositor {
         reactor.add(&event_loop, Source::Calloop).context("watch the event loop")?;
         let mut state = State::new(display, handle.clone(), reactor, options, config, path.clone())?;
         state.report(&problems);
-        state.start_profile();
+        if !state.options.safe {
+            state.start_profile();
+        }
         if let Some(path) = path {
             if let Err(error) = follow(&handle, &path, State::reload) {
                 warn!(file = %path.display(), %error, "changes of the configuration will not be noticed");
@@ -111,6 +118,7 @@ impl Compositor {
             self.turn(None)?;
         }
         self.state.leave_plain();
+        self.state.let_go();
         match self.state.failure.take() {
             Some(reason) => bail!(reason),
             None => Ok(()),
@@ -160,6 +168,25 @@ impl State {
         }
     }
 
+    /// What a crash's report says of displays.
+    pub fn note_state(&self) {
+        let mut text = self.status();
+        for gpu in self.backend.gpus() {
+            text += &format!("\n{}: {}, atomic {}", gpu.path.display(), gpu.driver, gpu.atomic);
+        }
+        for screen in self.screens.iter() {
+            let mode = screen.mode.map(|mode| mode.to_string());
+            text += &format!(
+                "\n{}: {:?} {}, {}",
+                screen.name,
+                screen.life,
+                mode.unwrap_or_default(),
+                screen.complaints.join("; ")
+            );
+        }
+        crash::note_state(text);
+    }
+
     /// Tells the service manager again and again that the event loop turns.
     fn feed_watchdog(&mut self, interval: Duration) {
         readiness::alive();
@@ -179,6 +206,7 @@ impl State {
             warn!(%error, "clients can't be written to");
         }
         self.clients.learn_programs();
+        self.write_kept();
         // Last: the next turn may be hours away.
         self.turn_began = None;
         self.turn += 1;
@@ -189,10 +217,18 @@ impl State {
 ///
 /// # Errors
 /// What ends it with status 1, in words for a person.
-pub fn run(options: Options) -> Result<()> {
+pub fn run(mut options: Options) -> Result<()> {
     let exec = options.exec.clone();
     let descriptors = raise_limit();
+    let mut store = Store::inherit(std::process::id(), |name| std::env::var(name).ok());
+    let keeper = Keeper::open(&mut store);
+    options.safe |= keeper.as_ref().is_ok_and(Keeper::is_safe);
     let mut compositor = Compositor::new(options)?;
+    compositor.state.store = store;
+    match keeper {
+        Ok(keeper) => compositor.state.restore(keeper),
+        Err(error) => warn!(%error, "no memory for what should outlive a crash"),
+    }
     signals::listen(&compositor.event_loop.handle())?;
     compositor.state.listen()?;
     compositor.start_backend()?;

@@ -16,6 +16,7 @@ use smithay::utils::{Clock, Monotonic};
 use tracing::{info, warn};
 
 use crate::backend::Backend;
+use crate::clients::kept::Keeper;
 use crate::clients::Clients;
 use crate::config::{Config, Problem};
 use crate::control::confirm::Unconfirmed;
@@ -31,6 +32,7 @@ use crate::protocols::Protocols;
 use crate::reactor::Reactor;
 use crate::scanout::redraw::Event as RedrawEvent;
 use crate::session::profile::ActiveProfile;
+use crate::session::store::Store;
 use crate::shell::Shell;
 use crate::timers::Timers;
 use crate::tuning::Tuning;
@@ -89,6 +91,9 @@ pub struct State {
     pub devices: Vec<Device>,
     pub exit_chord: Option<Chord>,
     pub clients: Clients,
+    pub store: Store,
+    /// None where nothing is to outlive us.
+    pub keeper: Option<Keeper>,
     pub backend: Backend,
     pub troubles: Troubles,
     /// How often in a row the road ended without being DRM master.
@@ -163,6 +168,8 @@ impl State {
             devices: Vec::new(),
             exit_chord: None,
             clients: Clients::default(),
+            store: Store::default(),
+            keeper: None,
             backend: Backend::None,
             troubles,
             denials: 0,

@@ -77,6 +77,11 @@ pub enum Command {
     },
     /// Read the configuration again
     Reload,
+    /// Let another program take the running one's place, with its sockets, sessions and places
+    Upgrade {
+        /// The installed one where none is named
+        program: Option<PathBuf>,
+    },
     /// End the service
     Stop,
     /// Decode EDIDs from files: who the monitor is, and what it can do
@@ -156,6 +161,10 @@ fn perform(command: Command) -> Result<(), Error> {
         Command::Unblank { display } => Request::BlankDisplay { display, blank: false },
         Command::Identify { seconds } => Request::Identify { seconds },
         Command::Reload => Request::Reload,
+        Command::Upgrade { program } => {
+            let absolute = program.map(std::path::absolute).transpose()?;
+            Request::Upgrade { program: absolute.map(|path| path.to_string_lossy().into_owned()) }
+        }
         Command::Stop => Request::Stop,
     };
     match connect()?.request(request)? {

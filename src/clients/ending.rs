@@ -135,6 +135,7 @@ impl State {
         if self.clients.places.len() < PLACES || self.clients.places.contains_key(&app_id) {
             debug!(client = managed.client, app_id, home, "its place is kept");
             self.clients.places.insert(app_id, home);
+            self.keep();
         }
     }
 
@@ -148,7 +149,10 @@ impl State {
         self.frame_awaited.retain(|(waiting, _)| *waiting != id);
         match &mut record.link {
             Link::Wayland(_) => {}
-            Link::Control(control) => control.close(&self.handle),
+            Link::Control(control) => {
+                control.close(&self.handle);
+                self.keep();
+            }
         }
         for (connection, request) in record.waiting {
             let error = geom_ipc::Error::new(geom_ipc::ErrorKind::Failed, "the client is gone");

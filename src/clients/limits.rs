@@ -120,10 +120,15 @@ impl Counts {
                 "process {pid} has {of_process} connections already ([clients] per_process)"
             ));
         }
-        self.all += 1;
-        *self.by_user.entry(newcomer.uid).or_default() += 1;
-        *self.by_process.entry(newcomer.pid).or_default() += 1;
+        self.readmit(newcomer.pid, newcomer.uid);
         Ok(())
+    }
+
+    /// Counts one in that was admitted before.
+    pub fn readmit(&mut self, pid: i32, uid: u32) {
+        self.all += 1;
+        *self.by_user.entry(uid).or_default() += 1;
+        *self.by_process.entry(pid).or_default() += 1;
     }
 
     #[cfg(test)]

@@ -1,31 +1,31 @@
-//! Listening sockets: our own, or passed in by systemd; accepting from them, and refusing.
+//! Listening sockets: our own, which may be older than this process, or passed in by systemd; accepting from them, and refusing.
 
 use std::cell::Cell;
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
+use rustix::fs::{flock, FlockOperation};
 use rustix::io::Errno;
 use rustix::net::{accept_with, SocketFlags};
-use smithay::reexports::wayland_server::ListeningSocket;
 use tracing::{info, warn};
 
 use geom_ipc::{ClientKind, EndReason, ErrorKind};
 
 use super::limits::Refusal;
 use crate::reactor::Source;
+use crate::session::store::Store;
 use crate::state::State;
 
 /// A socket that clients connect to.
 pub enum Listener {
-    /// With its lock file, which goes with it (wl_display_add_socket_auto's names).
-    Wayland(ListeningSocket),
-    /// Our control socket; removed at the end.
-    Control(UnixListener, PathBuf),
+    /// Ours; its files go at the end.
+    Own { socket: UnixListener, files: Vec<PathBuf> },
     /// systemd's, which outlives us.
     Passed(UnixListener),
 }
@@ -33,36 +33,24 @@ pub enum Listener {
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Wayland(socket) => socket.as_fd(),
-            Self::Control(socket, _) | Self::Passed(socket) => socket.as_fd(),
+            Self::Own { socket, .. } | Self::Passed(socket) => socket.as_fd(),
         }
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Self::Control(_, path) = self {
-            if let Err(error) = std::fs::remove_file(&path) {
-                warn!(socket = %path.display(), %error, "the control socket can't be removed");
+        // After a crash the next of us listens on.
+        let Self::Own { files, .. } = self else { return };
+        if std::thread::panicking() {
+            return;
+        }
+        for file in files {
+            if let Err(error) = std::fs::remove_file(&file) {
+                warn!(file = %file.display(), %error, "a socket's file can't be removed");
             }
         }
     }
-}
-
-/// Sockets that systemd passed, by the names of its unit (sd_listen_fds(3)).
-pub fn passed(
-    pid: u32,
-    variable: impl Fn(&str) -> Option<String>,
-) -> impl Iterator<Item = (String, UnixListener)> {
-    let number = |name: &str| variable(name).and_then(|text| text.parse::<u32>().ok());
-    let count = number("LISTEN_FDS").filter(|_| number("LISTEN_PID") == Some(pid)).unwrap_or(0);
-    let names = variable("LISTEN_FDNAMES").unwrap_or_default();
-    let names: Vec<String> = names.split(':').map(str::to_owned).collect();
-    (0..count as usize).map(move |index| {
-        // SAFETY: systemd opened these for us, from 3 on; each is taken once.
-        let fd = unsafe { OwnedFd::from_raw_fd(3 + index as i32) };
-        (names.get(index).cloned().unwrap_or_default(), UnixListener::from(fd))
-    })
 }
 
 /// Where the service can be reached.
@@ -76,16 +64,26 @@ pub struct Addresses {
 const NO_FOLDER: &str = "XDG_RUNTIME_DIR must name a folder that this user may write to, \
      usually /run/user/<uid> (a login session or RuntimeDirectory= provides it)";
 
-/// Opens the listening sockets, Wayland's and then the control socket.
+/// Names in the store.
+const WAYLAND: &str = "wayland";
+const LOCK: &str = "wayland-lock";
+const CONTROL: &str = "control";
+
+fn path_of(socket: &UnixListener) -> PathBuf {
+    let address = socket.local_addr().ok();
+    address.and_then(|address| address.as_pathname().map(Path::to_owned)).unwrap_or_default()
+}
+
+/// Opens the listening sockets, Wayland's and then the control socket: systemd's, those of the run before us, or new ones.
 ///
 /// # Errors
 /// Where a socket can't be made, or another instance serves the control socket.
-fn open() -> Result<(Addresses, Listener, Listener)> {
+fn open(store: &mut Store) -> Result<(Addresses, Listener, Listener)> {
     let mut addresses = Addresses::default();
     let (mut wayland, mut control) = (None, None);
-    for (name, socket) in passed(std::process::id(), |name| std::env::var(name).ok()) {
-        let path = socket.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
-        let path = path.unwrap_or_default();
+    for (name, socket) in store.sockets() {
+        let socket = UnixListener::from(socket);
+        let path = path_of(&socket);
         socket.set_nonblocking(true).context("systemd's socket")?;
         info!(name, socket = %path.display(), "listening on a socket of systemd's");
         match name.as_str() {
@@ -96,23 +94,81 @@ fn open() -> Result<(Addresses, Listener, Listener)> {
             }
         }
     }
-    let wayland = match wayland {
-        Some(socket) => socket,
-        None => {
-            let socket = ListeningSocket::bind_auto("wayland", 1..33)
-                .with_context(|| format!("no Wayland socket: {NO_FOLDER}"))?;
-            addresses.wayland = socket.socket_name().unwrap_or_default().to_string_lossy().into_owned();
-            Listener::Wayland(socket)
+    let wayland = match (wayland, recover(store, WAYLAND)) {
+        (Some(socket), _) => socket,
+        (None, Some((socket, path))) => {
+            // The lock is held by the store, and so by nobody else.
+            store.recover(LOCK);
+            let lock = path.with_extension("lock");
+            addresses.wayland = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            Listener::Own { socket, files: vec![path, lock] }
+        }
+        (None, None) => {
+            let (name, listener) = bind_wayland(store)?;
+            addresses.wayland = name;
+            listener
         }
     };
-    let control = match control {
-        Some(socket) => socket,
-        None => {
+    let control = match (control, recover(store, CONTROL)) {
+        (Some(socket), _) => socket,
+        (None, Some((socket, path))) => {
+            addresses.control.clone_from(&path);
+            Listener::Own { socket, files: vec![path] }
+        }
+        (None, None) => {
             addresses.control = own_control_path();
-            Listener::Control(bind_control(&addresses.control)?, addresses.control.clone())
+            let socket = bind_control(&addresses.control)?;
+            store.hold(CONTROL, socket.as_fd())?;
+            Listener::Own { socket, files: vec![addresses.control.clone()] }
         }
     };
     Ok((addresses, wayland, control))
+}
+
+/// A socket of the run before us, where its file is there still.
+fn recover(store: &mut Store, name: &str) -> Option<(UnixListener, PathBuf)> {
+    let socket = UnixListener::from(store.recover(name)?);
+    let path = path_of(&socket);
+    let reachable = path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket());
+    if !reachable {
+        warn!(socket = %path.display(), "the socket of the run before is gone; listening on a new one");
+        return None;
+    }
+    info!(socket = %path.display(), "listening on the socket of the run before");
+    Some((socket, path))
+}
+
+/// The first of wayland-1 to wayland-32 that nobody has, which its lock file tells (wl_display_add_socket_auto's names and rules).
+fn bind_wayland(store: &mut Store) -> Result<(String, Listener)> {
+    let folder = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let folder = folder.with_context(|| format!("no Wayland socket: {NO_FOLDER}"))?;
+    for number in 1..33 {
+        let name = format!("wayland-{number}");
+        let path = folder.join(&name);
+        let lock_path = path.with_extension("lock");
+        let lock =
+            File::options().create(true).truncate(false).write(true).read(true).mode(0o660).open(&lock_path);
+        let lock =
+            lock.with_context(|| format!("no Wayland socket: {}: {NO_FOLDER}", lock_path.display()))?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            continue;
+        }
+        // Its owner is gone.
+        let stale = std::fs::remove_file(&path);
+        if let Err(error) =
+            stale.or_else(|error| (error.kind() == std::io::ErrorKind::NotFound).then_some(()).ok_or(error))
+        {
+            warn!(socket = %path.display(), %error, "a stale socket can't be removed");
+            continue;
+        }
+        let socket = UnixListener::bind(&path)
+            .with_context(|| format!("no Wayland socket at {}: {NO_FOLDER}", path.display()))?;
+        socket.set_nonblocking(true)?;
+        store.hold(WAYLAND, socket.as_fd())?;
+        store.hold(LOCK, lock.as_fd())?;
+        return Ok((name, Listener::Own { socket, files: vec![path, lock_path] }));
+    }
+    anyhow::bail!("wayland-1 to wayland-32 in {} belong to others: end one of them", folder.display())
 }
 
 /// Our own control socket: where the environment says, or in the runtime folder.
@@ -160,7 +216,7 @@ impl State {
     /// # Errors
     /// Where a socket can't be made, or another instance serves the control socket.
     pub fn listen(&mut self) -> Result<()> {
-        let (addresses, wayland, control) = open()?;
+        let (addresses, wayland, control) = open(&mut self.store)?;
         for (listener, kind) in [(wayland, ClientKind::Wayland), (control, ClientKind::Control)] {
             let place = self.clients.listeners.len() as u64;
             self.reactor.add(&listener, Source::Listener(place)).context("listen for clients")?;
@@ -251,19 +307,6 @@ fn wayland_error(why: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sockets_meant_for_another_process_are_not_taken() {
-        let variable = |name: &str| {
-            let value = match name {
-                "LISTEN_FDS" => "2",
-                "LISTEN_PID" => "77",
-                _ => return None,
-            };
-            Some(value.to_owned())
-        };
-        assert_eq!(passed(78, variable).count(), 0);
-    }
 
     #[test]
     fn a_refusal_is_a_whole_message() {

@@ -6,6 +6,7 @@
 pub mod deadlines;
 pub mod ending;
 pub mod heartbeat;
+pub mod kept;
 pub mod laws;
 pub mod limits;
 pub mod listen;
@@ -179,6 +180,21 @@ impl Clients {
     /// lies at the heap's end.
     fn is_bloated(&self) -> bool {
         !self.resting && self.peak >= CROWD && self.records.len() <= self.peak / 2
+    }
+
+    /// The number of the connection that came last.
+    pub fn last_id(&self) -> u64 {
+        self.last
+    }
+
+    /// Numbers go on after another run's.
+    pub fn go_on_after(&mut self, last: u64) {
+        self.last = self.last.max(last);
+    }
+
+    /// Counts a session in that was admitted by another run.
+    pub fn count_in(&mut self, peer: &peer::Peer) {
+        self.counts.readmit(peer.pid, peer.uid);
     }
 
     fn next_id(&mut self) -> u64 {

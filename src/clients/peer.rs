@@ -56,6 +56,11 @@ fn supplementary_groups(socket: &impl AsFd) -> Vec<u32> {
 }
 
 impl Peer {
+    /// Of a session that another run had, until its client is back.
+    pub fn of_the_past(uid: u32, gid: u32) -> Self {
+        Self { pid: 0, uid, gid, groups: Vec::new(), process: None, executable: None }
+    }
+
     /// `own` is the service's user. Process and executable are still to be found out.
     ///
     /// # Errors

@@ -59,16 +59,22 @@ pub struct ControlLink {
 
 impl ControlLink {
     pub fn new(stream: UnixStream, token: String) -> Self {
+        let unknown = Self::lost(token, String::new());
+        Self { stream: Some(Rc::new(stream)), greeted: false, ..unknown }
+    }
+
+    /// Of a session whose client is away.
+    pub fn lost(token: String, name: String) -> Self {
         Self {
-            stream: Some(Rc::new(stream)),
+            stream: None,
             frames: Frames::default(),
             out: VecDeque::new(),
             out_bytes: 0,
             reader: None,
             writer: None,
-            name: String::new(),
+            name,
             token,
-            greeted: false,
+            greeted: true,
             serial: 0,
             losses: 0,
         }

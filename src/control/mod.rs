@@ -7,3 +7,4 @@ mod report;
 mod requests;
 mod screenshot;
 mod session;
+mod upgrade;

@@ -102,6 +102,7 @@ impl State {
                     ))
                 }
             }
+            Request::Upgrade { program } => self.upgrade(id, program),
             Request::Stop => {
                 info!(client = id, "ended by a control client");
                 // Answered first: everyone is cut when it stops.

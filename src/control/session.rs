@@ -132,6 +132,7 @@ impl State {
             lost_ms: millis(terms.lost),
             connect_type,
         };
+        self.keep();
         self.reply(id, Some(request), Ok(Answer::Welcome(welcome)));
     }
 
@@ -178,6 +179,14 @@ impl State {
                 }
             }
         }
+        // Its process is the session's now.
+        let peer = self.clients.records.get(&id).map(|record| record.peer.clone());
+        if let Some((record, peer)) = self.clients.records.get_mut(&session).zip(peer) {
+            let before = std::mem::replace(&mut record.peer, peer);
+            if let Some(record) = self.clients.records.get_mut(&id) {
+                record.peer = before;
+            }
+        }
         // Its record is of the session now; the socket lives on in that.
         self.forget(id, EndReason::Left);
         self.live_client(session, Event::Resumed);
@@ -209,6 +218,7 @@ impl State {
             info!(client = id, losses, %connect_type, "session lost for good");
             return self.forget(id, EndReason::LostHeartbeat);
         }
+        self.keep();
         info!(client = id, losses, %connect_type, "session lost; it waits to be resumed");
         self.tell_client(id, |client| IpcEvent::ClientState { client });
         let lost = self.clients.records.iter().filter_map(|(id, record)| match record.state {

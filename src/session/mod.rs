@@ -1,11 +1,14 @@
 //! The session: libseat's seat, signals, programs to start.
 
 pub mod active;
+pub mod crash;
 pub mod descriptors;
+pub mod guard;
 pub mod profile;
 pub mod programs;
 pub mod readiness;
 pub mod signals;
+pub mod store;
 
 use anyhow::{anyhow, Result};
 use smithay::backend::session::libseat::{LibSeatSession, LibSeatSessionNotifier};

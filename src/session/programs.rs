@@ -27,6 +27,7 @@ pub fn start(command: &str, addresses: &Addresses, descriptors: Rlimit) -> Resul
         .env_remove("LISTEN_FDS")
         .env_remove("LISTEN_PID")
         .env_remove("LISTEN_FDNAMES")
+        .env_remove(super::guard::VARIABLE)
         .env_remove("NOTIFY_SOCKET")
         .env_remove("WATCHDOG_USEC")
         .env_remove("WATCHDOG_PID")

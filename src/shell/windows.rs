@@ -232,6 +232,7 @@ impl State {
         let surface = managed.window.wl_surface().map(|surface| surface.into_owned());
         let reported = self.report_window(&managed);
         self.shell.windows.push(managed);
+        self.keep();
         if let Some(window) = reported {
             self.publish_event(&IpcEvent::Window { window });
         }
@@ -281,6 +282,7 @@ impl State {
         managed.fullscreen = fullscreen;
         managed.home = wished.or(managed.home.take());
         let known = managed.clone();
+        self.keep();
         if !toplevel.is_initial_configure_sent() {
             // Answered with the first configure.
             return;
@@ -297,6 +299,7 @@ impl State {
         managed.home = Some(display.to_owned());
         managed.ordered = true;
         let managed = managed.clone();
+        self.keep();
         self.place_window(&managed);
         self.focus_window(surface);
     }

@@ -171,6 +171,12 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         user: Option<String>,
     },
+    /// Another program takes the service's place, the installed one where none is named: it gets the sockets, sessions and places, and clients
+    /// have to come back as after a crash. `program` is absolute and answers `--version`. Answer: `done`, before that happens.
+    Upgrade {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        program: Option<String>,
+    },
     /// Ends the service.
     Stop,
     /// Sends every event from now on.
@@ -255,6 +261,7 @@ impl Request {
             | Self::Identify { .. }
             | Self::Reload
             | Self::UseProfile { .. }
+            | Self::Upgrade { .. }
             | Self::Stop => true,
         }
     }

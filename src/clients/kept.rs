@@ -1,0 +1,266 @@
+//! What is kept of connections and places beyond the process: written into memory that outlives it, read by the next of us.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{memfd_create, MemfdFlags};
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use geom_ipc::ConnectType;
+
+use super::peer::Peer;
+use super::record::{Link, Record};
+use crate::clients::heartbeat::Connection;
+use crate::control::link::ControlLink;
+use crate::session::store::Store;
+use crate::shell::windows::traits;
+use crate::state::State;
+
+/// So many ends without leave within [`LOOP`] milliseconds are a loop.
+const CRASHES: usize = 5;
+const LOOP: u64 = 60_000;
+
+/// More than this is no record of ours.
+const MOST: u64 = 4 << 20;
+
+/// A control client's session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Session {
+    id: u64,
+    uid: u32,
+    gid: u32,
+    name: String,
+    token: String,
+    connect_type: ConnectType,
+    losses: u32,
+    open: bool,
+}
+
+/// What one run leaves to the next.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Writings so far.
+    generation: u64,
+    /// When runs ended without leave, in milliseconds since the machine started.
+    crashes: Vec<u64>,
+    /// They came so fast that wishes were given up.
+    safe: bool,
+    /// The run ended to let another take its place.
+    expected: bool,
+    /// The last connection's number: none is given twice.
+    last: u64,
+    /// Displays of applications, by app id.
+    places: BTreeMap<String, String>,
+    sessions: Vec<Session>,
+}
+
+/// Two files in memory, written in turns: one is whole at any time.
+pub struct Keeper {
+    slots: [File; 2],
+    kept: Kept,
+    /// Something changed since it was written.
+    pub touched: bool,
+}
+
+/// Since the machine started, suspended or not (CLOCK_BOOTTIME).
+fn boot_time() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
+}
+
+fn read(file: &File) -> Option<Kept> {
+    let length = file.metadata().ok()?.len();
+    let mut bytes = vec![0; usize::try_from(length.min(MOST)).ok()?];
+    file.read_exact_at(&mut bytes, 0).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+impl Kept {
+    /// The run before ended without leave: whether that is a loop now.
+    fn crashed(&mut self, now: u64) {
+        self.crashes.push(now);
+        self.crashes.retain(|crash| now.saturating_sub(*crash) <= LOOP);
+        self.safe |= self.crashes.len() >= CRASHES;
+    }
+}
+
+impl Keeper {
+    /// What the run before left, or a new one.
+    ///
+    /// # Errors
+    /// Without memory or descriptors.
+    pub fn open(store: &mut Store) -> io::Result<Self> {
+        let (mut slots, mut left) = (Vec::new(), None::<Kept>);
+        let mut is_first = true;
+        for name in ["records-0", "records-1"] {
+            let file = match store.recover(name).map(File::from) {
+                Some(file) => {
+                    is_first = false;
+                    let newer = read(&file)
+                        .filter(|kept| left.as_ref().is_none_or(|known| known.generation < kept.generation));
+                    left = newer.or(left);
+                    file
+                }
+                None => {
+                    let file = File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
+                    store.hold(name, file.as_fd())?;
+                    file
+                }
+            };
+            slots.push(file);
+        }
+        let mut kept = left.unwrap_or_default();
+        if !is_first && !std::mem::take(&mut kept.expected) {
+            kept.crashed(boot_time());
+        }
+        let slots = slots.try_into().map_err(|_| io::ErrorKind::Other)?;
+        let mut keeper = Self { slots, kept, touched: false };
+        keeper.write()?;
+        Ok(keeper)
+    }
+
+    pub fn is_safe(&self) -> bool {
+        self.kept.safe
+    }
+
+    /// The next run follows by our own will, and with all wishes; or does not after all.
+    ///
+    /// # Errors
+    /// Without memory.
+    pub fn expect(&mut self, expected: bool) -> io::Result<()> {
+        self.kept.expected = expected;
+        if expected {
+            self.kept.safe = false;
+            self.kept.crashes.clear();
+        }
+        self.write()
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.touched = false;
+        self.kept.generation += 1;
+        let bytes = serde_json::to_vec(&self.kept)?;
+        let slot = &self.slots[(self.kept.generation % 2) as usize];
+        // What is cut off is no JSON: half of it is never taken for all.
+        slot.set_len(0)?;
+        slot.write_all_at(&bytes, 0)
+    }
+}
+
+impl State {
+    /// Goes on with what the run before left: places, and sessions, which wait for their clients. Numbers go on as well.
+    pub fn restore(&mut self, keeper: Keeper) {
+        let now = self.now();
+        let kept = keeper.kept.clone();
+        self.keeper = Some(keeper);
+        self.clients.go_on_after(kept.last);
+        self.clients.places.extend(kept.places);
+        let mut waiting = 0;
+        for session in kept.sessions {
+            let losses = session.losses + u32::from(session.open);
+            if session.connect_type.is_final(losses) && session.open {
+                continue;
+            }
+            let peer = Peer::of_the_past(session.uid, session.gid);
+            let mut control = ControlLink::lost(session.token, session.name);
+            control.losses = losses;
+            let link = Link::Control(Box::new(control));
+            let mut record = Record::new(session.id, peer, now, session.connect_type, link);
+            record.state = Connection::Lost { since: now };
+            self.clients.count_in(&record.peer);
+            self.clients.records.insert(session.id, record);
+            waiting += 1;
+        }
+        if !kept.crashes.is_empty() {
+            warn!(
+                crashes = kept.crashes.len(),
+                sessions = waiting,
+                "the run before ended without leave; going on"
+            );
+        }
+        if kept.safe {
+            let text = "crashed 5 times in a minute: safe settings are used (no profile, no configuration, pixman) until it is started anew by hand";
+            warn!("{text}");
+            self.troubles.add(text.into());
+        }
+    }
+
+    /// Something changed that should outlive us; written at the turn's end.
+    pub fn keep(&mut self) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.touched = true;
+        }
+    }
+
+    /// The turn's end: writes what changed.
+    pub fn write_kept(&mut self) {
+        if !self.keeper.as_ref().is_some_and(|keeper| keeper.touched) {
+            return;
+        }
+        let mut places: BTreeMap<String, String> =
+            self.clients.places.iter().map(|(app_id, home)| (app_id.clone(), home.clone())).collect();
+        for managed in &self.shell.windows {
+            let app_id = managed.toplevel().and_then(|toplevel| traits(toplevel).0);
+            places.extend(app_id.zip(managed.home.clone()));
+        }
+        let sessions = self.clients.records.values().filter_map(|record| {
+            let Link::Control(control) = &record.link else { return None };
+            Some(Session {
+                id: record.id,
+                uid: record.peer.uid,
+                gid: record.peer.gid,
+                name: control.name.clone(),
+                token: control.token.clone(),
+                connect_type: record.connect_type,
+                losses: control.losses,
+                open: control.is_open(),
+            })
+            .filter(|_| control.greeted)
+        });
+        let sessions = sessions.collect();
+        let last = self.clients.last_id();
+        let Some(keeper) = &mut self.keeper else { return };
+        keeper.touched = false;
+        let Kept { generation, crashes, safe, expected, .. } = keeper.kept.clone();
+        let now = Kept { generation, crashes, safe, expected, last, places, sessions };
+        if now != keeper.kept {
+            keeper.kept = now;
+            if let Err(error) = keeper.write() {
+                warn!(%error, "what is kept of connections can't be written");
+            }
+        }
+    }
+
+    /// The end is meant: the next run begins anew.
+    pub fn let_go(&mut self) {
+        self.keeper = None;
+        self.store.let_go();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_in_a_minute_are_a_loop() {
+        let mut kept = Kept::default();
+        for crash in 0..4 {
+            kept.crashed(crash * 1000);
+        }
+        assert!(!kept.safe);
+        // The first two are forgotten by then.
+        kept.crashed(61_500);
+        assert!(!kept.safe && kept.crashes.len() == 3);
+        kept.crashed(61_600);
+        kept.crashed(61_700);
+        assert!(kept.safe);
+        // It stays so until somebody starts it anew.
+        kept.crashed(900_000);
+        assert!(kept.safe && kept.crashes == [900_000]);
+    }
+}

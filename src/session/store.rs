@@ -1,0 +1,188 @@
+//! Descriptors that outlive the process: whoever started us holds them while we run (FDSTORE=1, sd_pid_notify_with_fds(3)) and hands them to
+//! the next of us, as it hands us sockets of its own (sd_listen_fds(3)).
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use rustix::io::{fcntl_setfd, FdFlags};
+use sd_notify::NotifyState;
+use tracing::debug;
+
+/// Where passed descriptors begin (SD_LISTEN_FDS_START).
+const FIRST: i32 = 3;
+
+/// Names of what we store begin with it; sockets of units have other names.
+const OURS: &str = "geom-";
+
+/// What was handed to us, and what is held for the next.
+#[derive(Debug, Default)]
+pub struct Store {
+    passed: Vec<(String, OwnedFd)>,
+    held: BTreeMap<String, OwnedFd>,
+}
+
+impl Store {
+    /// What the environment says was passed to this process. Each descriptor is taken once: call it once.
+    pub fn inherit(pid: u32, variable: impl Fn(&str) -> Option<String>) -> Self {
+        let number = |name: &str| variable(name).and_then(|text| text.parse::<u32>().ok());
+        let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
+        let guarded = parent.is_some() && number(super::guard::VARIABLE) == parent;
+        let meant = number("LISTEN_PID") == Some(pid) || guarded;
+        let count = number("LISTEN_FDS").filter(|_| meant).unwrap_or(0);
+        let names = variable("LISTEN_FDNAMES").unwrap_or_default();
+        let names: Vec<&str> = names.split(':').collect();
+        let one = |index: usize| {
+            // SAFETY: opened for us, from 3 on, and nobody else's.
+            let fd = unsafe { OwnedFd::from_raw_fd(FIRST + index as i32) };
+            // Not for the programs that we start.
+            if let Err(error) = fcntl_setfd(&fd, FdFlags::CLOEXEC) {
+                debug!(%error, "a passed descriptor is not open");
+            }
+            (names.get(index).copied().unwrap_or_default().to_owned(), fd)
+        };
+        Self { passed: (0..count as usize).map(one).collect(), held: BTreeMap::new() }
+    }
+
+    /// What the process before us stored by a name; it stays held for the next.
+    pub fn recover(&mut self, name: &str) -> Option<OwnedFd> {
+        let place = self.passed.iter().position(|(known, _)| known.strip_prefix(OURS) == Some(name))?;
+        let fd = self.passed.swap_remove(place).1;
+        self.held.insert(name.to_owned(), fd.try_clone().ok()?);
+        Some(fd)
+    }
+
+    /// Sockets that a unit listens on, by its names for them.
+    pub fn sockets(&mut self) -> Vec<(String, OwnedFd)> {
+        let (ours, theirs) =
+            std::mem::take(&mut self.passed).into_iter().partition(|(name, _)| name.starts_with(OURS));
+        self.passed = ours;
+        theirs
+    }
+
+    /// Has a descriptor held for the next of us, where there is someone to hold it.
+    ///
+    /// # Errors
+    /// Without descriptors to spare.
+    pub fn hold(&mut self, name: &str, fd: BorrowedFd<'_>) -> std::io::Result<()> {
+        self.held.insert(name.to_owned(), fd.try_clone_to_owned()?);
+        let full = format!("{OURS}{name}");
+        // What hangs up or fails is ours to see, and nothing to be thrown out for.
+        let states = [NotifyState::FdStore, NotifyState::FdName(&full), NotifyState::Custom("FDPOLL=0")];
+        tell(&states, &[fd]);
+        Ok(())
+    }
+
+    /// The end is meant: nothing is for anyone.
+    pub fn let_go(&mut self) {
+        for name in std::mem::take(&mut self.held).into_keys() {
+            let full = format!("{OURS}{name}");
+            tell(&[NotifyState::FdStoreRemove, NotifyState::FdName(&full)], &[]);
+        }
+    }
+
+    /// Lets a program take this process' place and have what is held. Returns only where it can't.
+    pub fn replace_by(&self, command: &mut Command) -> std::io::Error {
+        let fds: Vec<OwnedFd> = match self.held.values().map(|fd| fd.try_clone()).collect() {
+            Ok(fds) => fds,
+            Err(error) => return error,
+        };
+        let names: Vec<String> = self.held.keys().map(|name| format!("{OURS}{name}")).collect();
+        pass(command, &names, std::process::id());
+        let sources: Vec<i32> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+        // SAFETY: only dup and fcntl, between numbers of our own.
+        unsafe { command.pre_exec(move || place(&sources)) };
+        command.exec()
+    }
+}
+
+/// Says in a command's environment which descriptors it is passed.
+pub fn pass(command: &mut Command, names: &[String], pid: u32) {
+    command
+        .env("LISTEN_PID", pid.to_string())
+        .env("LISTEN_FDS", names.len().to_string())
+        .env("LISTEN_FDNAMES", names.join(":"));
+}
+
+/// Puts descriptors where a program looks for them, between fork(2) and exec(2) or right before the latter: nothing here allocates.
+///
+/// # Errors
+/// The kernel's.
+pub fn place(sources: &[i32]) -> std::io::Result<()> {
+    let beyond = FIRST + sources.len() as i32;
+    let check = |result: i32| if result < 0 { Err(std::io::Error::last_os_error()) } else { Ok(result) };
+    // First out of the way of all places, so that none is overwritten before it is moved.
+    for (index, source) in sources.iter().enumerate() {
+        // SAFETY: plain system calls on numbers.
+        unsafe {
+            let moved = check(libc::fcntl(*source, libc::F_DUPFD_CLOEXEC, beyond + sources.len() as i32))?;
+            check(libc::dup3(moved, beyond + index as i32, libc::O_CLOEXEC))?;
+        }
+    }
+    for index in 0..sources.len() as i32 {
+        // SAFETY: as above; without CLOEXEC, it is the program's.
+        check(unsafe { libc::dup2(beyond + index, FIRST + index) })?;
+    }
+    Ok(())
+}
+
+fn tell(states: &[NotifyState<'_>], fds: &[BorrowedFd<'_>]) {
+    if std::env::var_os("NOTIFY_SOCKET").is_none() {
+        return;
+    }
+    if let Err(error) = sd_notify::notify_with_fds(states, fds) {
+        debug!(%error, "NOTIFY_SOCKET can't be written to");
+    }
+}
+
+impl Store {
+    /// What is held, by name.
+    pub fn held(&self) -> impl Iterator<Item = (&str, BorrowedFd<'_>)> {
+        self.held.iter().map(|(name, fd)| (name.as_str(), fd.as_fd()))
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// What the next process would have of this one's.
+    pub fn inherited(&self) -> Self {
+        let passed = self
+            .held()
+            .map(|(name, fd)| (format!("{OURS}{name}"), fd.try_clone_to_owned().expect("a descriptor")));
+        Self { passed: passed.collect(), held: BTreeMap::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_meant_for_another_process_is_not_taken() {
+        let variable = |name: &str| {
+            let value = match name {
+                "LISTEN_FDS" => "2",
+                "LISTEN_PID" => "77",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        };
+        assert!(Store::inherit(78, variable).passed.is_empty());
+    }
+
+    #[test]
+    fn ours_are_told_from_a_unit_s() {
+        let fd = || std::fs::File::open("/dev/null").map(OwnedFd::from).expect("a descriptor");
+        let passed = [("geom-control", fd()), ("wayland", fd()), ("geom-wayland", fd())];
+        let passed = passed.into_iter().map(|(name, fd)| (name.to_owned(), fd)).collect();
+        let mut store = Store { passed, held: BTreeMap::new() };
+        let sockets: Vec<String> = store.sockets().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(sockets, ["wayland"]);
+        assert!(store.recover("wayland").is_some() && store.recover("wayland").is_none());
+        let held: Vec<&str> = store.held().map(|(name, _)| name).collect();
+        assert_eq!(held, ["wayland"]);
+        store.let_go();
+        assert_eq!(store.held().count(), 0);
+    }
+}
