@@ -96,3 +96,32 @@ fn crashes_are_survived_and_a_loop_of_them_ends_in_safe_settings() -> Result<()>
     ensure!(!left.iter().any(|name| name.contains("wayland") || name.contains("geom")), "{left:?}");
     world.quiet()
 }
+
+/// A kernel that loses page flips: it is noticed, the client goes on, and other displays do not feel it.
+#[test]
+fn lost_page_flips_are_gone_on_from() -> Result<()> {
+    let world = Bench::new(&[GpuSpec::new("gpu0", 2)])?.start("", &[])?;
+    let client = world.client("anim", &["--fullscreen", "Virtual-1", "--animate", "small"])?;
+    world.until_shows("Virtual-1", RED)?;
+    let path = world
+        .machine
+        .list("/sys/kernel/debug/dri")?
+        .into_iter()
+        .map(|card| format!("/sys/kernel/debug/dri/{card}/lab_lose_flips"));
+    let path = path.into_iter().find(|path| world.machine.read(path).is_ok()).context("no lab_lose_flips")?;
+    world.machine.write(&path, "1")?;
+    let started = Instant::now();
+    world.until_logged("did not tell within 2 s that a frame is shown")?;
+    println!("noticed after {:.0} ms", started.elapsed().as_secs_f64() * 1e3);
+    ensure!(world.machine.read(&path)?.trim() == "0");
+    let asked = std::cell::Cell::new(0);
+    let frames = || -> Result<u64> {
+        asked.set(asked.get() + 1);
+        status(&world, &format!("frames-{}", asked.get()))?["frames"].as_u64().context("frames")
+    };
+    let before = frames()?;
+    world.machine.until("frames again", |_| Ok(frames()? > before + 30))?;
+    ensure!(status(&world, "told")?["troubles"].to_string().contains("Virtual-1: the kernel did not tell"));
+    world.machine.signal(&client, 15)?;
+    world.finish()
+}

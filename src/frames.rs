@@ -145,12 +145,13 @@ impl State {
                 if let Some(scanout) = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut()) {
                     scanout.clock.drawn(end.saturating_sub(start));
                 }
+                self.frame_succeeded(name);
                 self.redraw_event(name, Event::Submitted);
                 self.simulate_vblank(name);
             }
             Some(Ok(Outcome::Unchanged)) => self.redraw_event(name, Event::Unchanged),
             Some(Err(error)) => {
-                warn!(display = name, %error, "a frame could not be shown; trying again");
+                self.frame_failed(name, &error);
                 self.redraw_event(name, Event::Failed);
             }
             None => self.redraw_event(name, Event::Failed),

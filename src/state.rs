@@ -108,6 +108,8 @@ pub struct State {
     pub ports: BTreeMap<String, String>,
     pub tuning: Tuning,
     pub profile: ActiveProfile,
+    /// A timer looks for page flips that do not come.
+    pub watching_flips: bool,
     pub started: Duration,
     /// Frames shown on all displays.
     pub frames: u64,
@@ -180,6 +182,7 @@ impl State {
             tuning: Tuning::default(),
             profile: ActiveProfile::default(),
             started: Clock::<Monotonic>::new().now().into(),
+            watching_flips: false,
             frames: 0,
             frame_awaited: Vec::new(),
             failure: None,

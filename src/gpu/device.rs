@@ -57,6 +57,8 @@ pub struct Gpu {
     /// The device's state is what `lit` says. False at first and whenever another may have been
     /// master: then everything is set anew, other programs' leftovers switched off with it.
     pub known: bool,
+    /// CRTCs that have to be set anew.
+    distrusted: BTreeSet<usize>,
     /// The kernel denied a commit for want of master: another holds the device, or the seat has
     /// not given it back yet.
     pub denied: bool,
@@ -152,6 +154,7 @@ impl Gpu {
             renderer,
             lit: HashMap::new(),
             known: false,
+            distrusted: BTreeSet::new(),
             denied: false,
             leases: Vec::new(),
             blank: BTreeSet::new(),
@@ -330,6 +333,9 @@ impl Gpu {
                 if self.is_leased(*crtc) || !self.known {
                     return self.is_leased(*crtc);
                 }
+                if self.distrusted.contains(crtc) {
+                    return false;
+                }
                 let wanted = heads.iter().find(|head| head.crtc == *crtc);
                 match (wanted, self.lit.get(crtc)) {
                     (None, None) => true,
@@ -367,7 +373,13 @@ impl Gpu {
             }
         }
         self.known = true;
+        self.distrusted.clear();
         Ok(())
+    }
+
+    /// The next commit sets a CRTC's mode, whatever it was set to.
+    pub fn distrust(&mut self, crtc: usize) {
+        self.distrusted.insert(crtc);
     }
 
     pub(super) fn crtc_of(&self, display: &str) -> Option<usize> {

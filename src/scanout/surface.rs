@@ -58,6 +58,10 @@ pub struct Scanout {
     pub awaited: Vec<WlSurface>,
     /// Clients waiting to hear when the submitted frame was shown.
     pub feedback: Option<OutputPresentationFeedback>,
+    /// When the frame was handed over that has not been shown yet.
+    pub submitted: Option<Duration>,
+    /// Since when no frame could be handed over.
+    pub failing: Option<Duration>,
     /// Frames shown, for virtual displays; the kernel counts its own.
     pub sequence: u64,
     output: Output,
@@ -88,6 +92,8 @@ impl Scanout {
             timer: None,
             awaited: Vec::new(),
             feedback: None,
+            submitted: None,
+            failing: None,
             sequence: 0,
             output: output.clone(),
             tracker: OutputDamageTracker::from_output(output),
@@ -379,6 +385,7 @@ impl Scanout {
 
     /// The submitted frame is on the screen.
     pub fn presented(&mut self, time: Duration) {
+        self.submitted = None;
         self.clock.presented(time);
         self.retired = None;
     }
