@@ -12,7 +12,7 @@ const LIB: &str = "usr/local/share/GeometryOS/system/lib/compositor";
 const CONF: &str = "usr/local/share/GeometryOS/system/conf/geom_compositor.toml";
 
 /// Runs tools/install.sh with what this test was built with; what it said.
-fn install(what: &str, root: &Path) -> Result<String> {
+pub fn install(what: &str, root: &Path) -> Result<String> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let built = Path::new(env!("CARGO_BIN_EXE_geom_compositor")).parent().context("its folder")?;
     let output = Command::new(here.join("tools/install.sh"))

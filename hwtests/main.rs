@@ -1,6 +1,7 @@
 //! The compositor on a real kernel's KMS, in the lab: each test boots a machine of its own.
 
 mod bad_input;
+mod boot;
 mod colour;
 mod connections;
 mod desk;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
+use rustix::process::Rlimit;
 use smithay::reexports::calloop::EventLoop;
 use smithay::reexports::wayland_server::Display;
 use tracing::{info, warn};
@@ -229,6 +230,20 @@ pub fn run(mut options: Options) -> Result<()> {
         Ok(keeper) => compositor.state.restore(keeper),
         Err(error) => warn!(%error, "no memory for what should outlive a crash"),
     }
+    if let Err(error) = set_out(&mut compositor, exec, descriptors) {
+        // What can't start has not crashed.
+        compositor.state.let_go();
+        return Err(error);
+    }
+    let ended = compositor.run();
+    if ended.is_ok() {
+        readiness::stopping();
+    }
+    ended
+}
+
+/// Everything up to the loop.
+fn set_out(compositor: &mut Compositor, exec: Vec<String>, descriptors: Rlimit) -> Result<()> {
     signals::listen(&compositor.event_loop.handle())?;
     compositor.state.listen()?;
     compositor.start_backend()?;
@@ -245,9 +260,5 @@ pub fn run(mut options: Options) -> Result<()> {
             }
         }
     }
-    let ended = compositor.run();
-    if ended.is_ok() {
-        readiness::stopping();
-    }
-    ended
+    Ok(())
 }

@@ -15,5 +15,5 @@ pub mod protocol;
 
 pub use card::Card;
 pub use input::{keys, Keyboard, Pointer, Touch};
-pub use machine::{kernel, BootOptions, Machine, Program};
+pub use machine::{kernel, BootOptions, Machine, Program, SystemdOptions};
 pub use picture::Picture;

@@ -28,11 +28,24 @@ pub struct BootOptions {
     /// Megabytes of memory; the host gives only what is touched.
     pub memory: u32,
     pub processors: u32,
+    /// Debian's own process 1, where it is wanted, and what it has.
+    pub systemd: Option<SystemdOptions>,
+}
+
+/// A guest that boots with systemd.
+#[derive(Debug, Clone)]
+pub struct SystemdOptions {
+    /// A folder whose usr/local and etc are laid over the guest's.
+    pub root: PathBuf,
+    /// Units that are enabled before it boots.
+    pub enabled: Vec<String>,
+    /// Monitors of the GPU that is there at boot.
+    pub monitors: usize,
 }
 
 impl Default for BootOptions {
     fn default() -> Self {
-        Self { memory: 1536, processors: 2 }
+        Self { memory: 1536, processors: 2, systemd: None }
     }
 }
 
@@ -85,6 +98,16 @@ impl Machine {
         let folder = tempfile::Builder::new().prefix("geom-lab-").tempdir()?;
         let (ours, theirs) = UnixStream::pair()?;
         let console = File::create(folder.path().join("console.log"))?;
+        let mut systemd = Vec::new();
+        if let Some(wanted) = &options.systemd {
+            let copied =
+                Command::new("cp").arg("-a").arg(&wanted.root).arg(folder.path().join("root")).status()?;
+            ensure!(copied.success(), "copy {}: {copied}", wanted.root.display());
+            systemd.push(format!("geomlab.systemd={}", wanted.enabled.join(",")));
+            systemd.push(format!("geomlab.monitors={}", wanted.monitors));
+            let quiet = ["systemd.unit=graphical.target", "systemd.getty_auto=no", "systemd.show_status=no"];
+            systemd.extend(quiet.map(str::to_owned));
+        }
         let mut command = Command::new(kernel);
         command
             .arg("seccomp=on")
@@ -94,6 +117,7 @@ impl Machine {
             .arg(format!("init={}", guest_program()?.display()))
             .args(["con=null", "ssl=null", "ssl0=null,fd:1", "ssl1=fd:3,fd:3", "console=ttyS0", "quiet"])
             .arg("vkms.create_default_dev=0")
+            .args(systemd)
             .arg(format!("uml_dir={}", folder.path().display()))
             .arg("umid=uml")
             .arg(format!("geomlab.dir={}", folder.path().display()))

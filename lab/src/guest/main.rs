@@ -6,6 +6,7 @@ mod input;
 mod kernel_log;
 mod processes;
 mod screenshot;
+mod systemd;
 mod timed;
 mod vt;
 
@@ -30,11 +31,12 @@ pub struct Guest {
 }
 
 fn main() {
-    if std::process::id() != 1 {
+    let is_unit = std::env::args().nth(1).as_deref() == Some("--unit");
+    if std::process::id() != 1 && !is_unit {
         eprintln!("geom-lab-guest is process 1 of the lab's virtual machine; use geom-lab to start one");
         std::process::exit(2);
     }
-    if let Err(error) = run() {
+    if let Err(error) = run(is_unit) {
         eprintln!("geom-lab-guest: {error:#}");
     }
     power_off();
@@ -47,8 +49,16 @@ fn power_off() {
     }
 }
 
-fn run() -> Result<()> {
-    mount_all()?;
+fn run(is_unit: bool) -> Result<()> {
+    if is_unit {
+        make_folders()?;
+    } else {
+        mount_all()?;
+        if let Some(enabled) = systemd::option("geomlab.systemd")? {
+            systemd::become_init(&enabled)?;
+        }
+        make_folders()?;
+    }
     let line = open_line().context("the serial line to the host, /dev/ttyS1")?;
     let writer = Arc::new(Mutex::new(line.try_clone()?));
     let guest = Arc::new(Guest {
@@ -56,7 +66,9 @@ fn run() -> Result<()> {
         inputs: Mutex::default(),
         kernel_log: kernel_log::KernelLog::start()?,
     });
-    start_services(&guest)?;
+    if !is_unit {
+        start_services(&guest)?;
+    }
     send(&writer, &Reply { id: 0, result: Ok(Answer::Done) });
 
     for text in BufReader::new(line).lines() {
@@ -179,12 +191,14 @@ fn mount_all() -> Result<()> {
         fs::set_permissions(device, fs::Permissions::from_mode(0o666))?;
     }
     fs::create_dir_all(SHARED)?;
-    let command_line = fs::read_to_string("/proc/cmdline")?;
-    let folder = command_line
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix("geomlab.dir="))
-        .context("the kernel's command line names no geomlab.dir=")?;
-    at("none", SHARED, "hostfs", folder)?;
+    let folder =
+        systemd::option("geomlab.dir")?.context("the kernel's command line names no geomlab.dir=")?;
+    at("none", SHARED, "hostfs", &folder)?;
+    Ok(())
+}
+
+/// What the ordinary user has.
+fn make_folders() -> Result<()> {
     for folder in [RUNTIME_DIR, "/tmp/home"] {
         fs::create_dir_all(folder)?;
         chown(folder, Some(USER_ID), Some(USER_ID))?;
