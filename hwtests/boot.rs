@@ -5,11 +5,16 @@ use std::path::Path;
 use anyhow::{ensure, Context, Result};
 use geom_lab::{BootOptions, Machine, SystemdOptions};
 
+use geom_lab::keys::KeyCode;
+
 use crate::install::install;
 use crate::world::{lab_program, RED};
 
 const SERVICE: &str = "geom-compositor.service";
 const CONTROL: &str = "/run/user/995/geom-compositor.sock";
+
+/// The number of the one who logs in.
+const PERSON: u32 = 1234;
 
 /// A booted machine of three monitors with the service and a kiosk program enabled.
 struct Device {
@@ -18,7 +23,8 @@ struct Device {
 }
 
 impl Device {
-    fn boot() -> Result<Self> {
+    /// With the service and its kiosk enabled, or with a login prompt instead.
+    fn boot(enabled: &[&str]) -> Result<Self> {
         let root = tempfile::tempdir()?;
         install("install", root.path())?;
         let put = |from: &Path, to: &str| -> Result<()> {
@@ -36,7 +42,10 @@ impl Device {
             kiosk,
             "COMMAND='/usr/local/bin/geom-lab-client --fullscreen Virtual-2 --app-id kiosk'\n",
         )?;
-        let enabled = vec![SERVICE.into(), "geom-kiosk@red.service".into()];
+        // Somebody to log in.
+        let people = root.path().join("usr/local/lib/sysusers.d/person.conf");
+        std::fs::write(people, format!("u person {PERSON} - /tmp/person /bin/sh\n"))?;
+        let enabled = enabled.iter().map(|unit| (*unit).to_owned()).collect();
         let systemd = SystemdOptions { root: root.path().to_owned(), enabled, monitors: 3 };
         let machine = Machine::boot(&BootOptions { systemd: Some(systemd), ..BootOptions::default() })?;
         Ok(Self { machine, asked: std::cell::Cell::new(0) })
@@ -72,7 +81,7 @@ impl Device {
 
 #[test]
 fn the_service_is_there_at_boot_and_comes_back() -> Result<()> {
-    let device = Device::boot()?;
+    let device = Device::boot(&[SERVICE, "geom-kiosk@red.service"])?;
     device.until_active()?;
     let status = device.run(&["systemctl", "status", "--no-pager", SERVICE])?;
     let lit = "3 lit: Virtual-1 1024x768@60.00, Virtual-2 1024x768@60.00, Virtual-3 1024x768@60.00";
@@ -138,4 +147,62 @@ fn the_service_is_there_at_boot_and_comes_back() -> Result<()> {
     let left = device.run(&["ls", "/run/user/995"])?;
     ensure!(!left.contains("wayland") && !left.contains("geom"), "{left}");
     Ok(())
+}
+
+/// Logs in at the first VT, starts it by its name, goes to another VT and back, has it crash, and ends it by keys: the console is as it was.
+#[test]
+fn a_person_starts_it_from_a_tty() -> Result<()> {
+    let device = Device::boot(&["getty@tty1.service"])?;
+    let machine = &device.machine;
+    let screen = || machine.read("/dev/vcs1");
+    let until_says =
+        |text: &str| machine.until(&format!("{text:?} on the console"), |_| Ok(screen()?.contains(text)));
+    // Debian's login takes an empty password on a console.
+    device.run(&["passwd", "-d", "person"])?;
+    let keyboard = machine.keyboard("keyboard")?;
+    until_says("login:")?;
+    keyboard.type_text("person\n")?;
+    until_says("$ ")?;
+    keyboard.type_text("geom_compositor\n")?;
+    let socket = format!("/run/user/{PERSON}/geom-compositor.sock");
+    let ask = |command: &str| {
+        let line = format!("GEOM_COMPOSITOR_SOCKET={socket} /usr/local/bin/geom_compositor {command} 2>&1");
+        device.run(&["sh", "-c", &line])
+    };
+    let until_lit =
+        |what: &str| machine.until(what, |_| Ok(ask("status --json")?.contains("\"displays_lit\": 3")));
+    until_lit("three displays lit")?;
+    ensure!(machine.vt(1)?.graphics, "the VT is in text mode");
+    let asked = |text: &str| -> Result<bool> { Ok(ask("status --json")?.contains(text)) };
+    ensure!(asked("\"user\": \"person\"")?);
+
+    // To another VT and back.
+    keyboard.chord(&[KeyCode::KEY_LEFTCTRL, KeyCode::KEY_LEFTALT, KeyCode::KEY_F2])?;
+    machine.until("VT 2", |machine| Ok(machine.vt(2)?.active == 2))?;
+    keyboard.chord(&[KeyCode::KEY_LEFTALT, KeyCode::KEY_F1])?;
+    machine.until("VT 1", |machine| Ok(machine.vt(1)?.active == 1 && machine.vt(1)?.graphics))?;
+    let env = [("XDG_RUNTIME_DIR", format!("/run/user/{PERSON}")), ("WAYLAND_DISPLAY", "wayland-1".into())];
+    let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let red = ["/usr/local/bin/geom-lab-client", "--fullscreen", "Virtual-2"];
+    let client = machine.root("red", &red, &env)?;
+    device.until_red()?;
+
+    // Its guard starts it again.
+    let status: serde_json::Value = serde_json::from_str(&ask("status --json")?)?;
+    let pid = status["pid"].to_string();
+    device.run(&["kill", "-SEGV", &pid])?;
+    machine.wait(&client, std::time::Duration::from_secs(30))?;
+    let gone = format!("\"pid\": {pid},");
+    machine.until("another process", |_| {
+        let said = ask("status --json")?;
+        Ok(said.contains("\"displays_lit\": 3") && !said.contains(&gone))
+    })?;
+    machine.root("red-again", &red, &env)?;
+    device.until_red()?;
+
+    keyboard.chord(&[KeyCode::KEY_LEFTCTRL, KeyCode::KEY_LEFTALT, KeyCode::KEY_BACKSPACE])?;
+    machine.until("a VT in text mode", |machine| Ok(!machine.vt(1)?.graphics))?;
+    machine.until("the prompt again", |_| Ok(screen()?.trim_end().ends_with('$')))?;
+    keyboard.type_text("echo the console is usable: $((40 + 2))\n")?;
+    until_says("usable: 42")
 }

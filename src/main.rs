@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     } else {
         lines.with(crash::layer()).init();
         if let Err(error) = crash::install() {
-            warn!(%error, "a crash will leave no report: neither StateDirectory=, XDG_STATE_HOME nor HOME names a folder for it");
+            warn!(%error, "a crash will leave no report: no folder of StateDirectory=, XDG_STATE_HOME, HOME or XDG_RUNTIME_DIR can be made");
         }
         geom_compositor::run::run(options).map(|()| ExitCode::SUCCESS)
     };

@@ -84,15 +84,21 @@ pub fn note_state(text: String) {
     *STATE.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = text;
 }
 
-/// Where reports go: the unit's StateDirectory=, or a folder of the user's (XDG base directories).
-pub fn folder() -> Option<PathBuf> {
+/// Where reports go: the unit's StateDirectory=, or the first of the user's folders that can be made (XDG base directories).
+pub fn folders() -> impl Iterator<Item = PathBuf> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let first =
-        |path: PathBuf| path.to_str().map_or(path.clone(), |all| all.split(':').next().unwrap_or(all).into());
-    variable("STATE_DIRECTORY").map(first).or_else(|| {
-        let state = variable("XDG_STATE_HOME").or_else(|| Some(variable("HOME")?.join(".local/state")));
-        Some(state?.join("geom_compositor"))
-    })
+    // There may be several, with colons between them (systemd.exec(5)).
+    let first = |path: PathBuf| {
+        path.to_str().and_then(|all| all.split(':').next()).map(PathBuf::from).unwrap_or(path)
+    };
+    let own = |folder: PathBuf| folder.join("geom_compositor");
+    let folders = [
+        variable("STATE_DIRECTORY").map(first),
+        variable("XDG_STATE_HOME").map(own),
+        variable("HOME").map(|home| own(home.join(".local/state"))),
+        variable("XDG_RUNTIME_DIR").map(own),
+    ];
+    folders.into_iter().flatten()
 }
 
 /// Reports that there are, the newest last.
@@ -109,8 +115,10 @@ pub fn reports(folder: &Path) -> Vec<PathBuf> {
 /// # Errors
 /// Where there is none.
 pub fn install() -> io::Result<()> {
-    let folder = folder().ok_or(io::ErrorKind::NotFound)?;
-    fs::create_dir_all(&folder)?;
+    // Without them Rust's own would swallow a signal that a process sends.
+    handle_signals()?;
+    let folder =
+        folders().find(|folder| fs::create_dir_all(folder).is_ok()).ok_or(io::ErrorKind::NotFound)?;
     let all = reports(&folder);
     for old in all.iter().take(all.len().saturating_sub(REPORTS - 1)) {
         if let Err(error) = fs::remove_file(old) {
@@ -138,7 +146,7 @@ pub fn install() -> io::Result<()> {
             });
         }
     }));
-    handle_signals()
+    Ok(())
 }
 
 fn handle_signals() -> io::Result<()> {
