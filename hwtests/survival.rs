@@ -79,6 +79,20 @@ fn crashes_are_survived_and_a_loop_of_them_ends_in_safe_settings() -> Result<()>
     ] {
         ensure!(told.contains(wanted), "no {wanted} in: {told}");
     }
+    let doctor = ["/run/bin/geom_compositor", "doctor", "--report", "/tmp/bundle"];
+    let doctor = world.machine.user("doctor", &doctor, &[("STATE_DIRECTORY", "/tmp/reports")])?;
+    let ending = world.machine.wait(&doctor, std::time::Duration::from_secs(30))?;
+    let found = std::fs::read_to_string(&doctor.log)?;
+    ensure!(ending == Some(Ending::Exited(0)), "{ending:?}: {found}");
+    for wanted in [
+        "good  GPU card0: vkms",
+        "poor  crashes: 3 reports",
+        "poor  service: it runs, with troubles: crashed 5 times",
+    ] {
+        ensure!(found.contains(wanted), "no {wanted} in: {found}");
+    }
+    let bundle = world.machine.read("/tmp/bundle")?;
+    ensure!(bundle.contains("==== findings") && bundle.contains("sent by process"), "{bundle}");
     // Another program in the same process, with all wishes again.
     let known = lit(&world)?;
     succeeds(&world, "upgrade", &["upgrade"])?;

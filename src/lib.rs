@@ -11,6 +11,7 @@
 //! - [`session`]: seat, signals, programs. [`backend`]: real or virtual monitors.
 //! - [`gpu`]: DRM devices, commits, buffers. [`display`]: plans and displays. [`scanout`]: pace,
 //!   swapchain, planes. [`render`]: what is drawn.
+//! - [`doctor`]: why there is no picture.
 //! - [`clients`]: connections. [`control`]: the control socket. [`cli`]: commands to a running service.
 //! - [`protocols`]: Wayland. [`shell`]: where windows go. [`input`]: devices, keys, the pointer.
 
@@ -21,6 +22,7 @@ pub mod clients;
 pub mod config;
 pub mod control;
 pub mod display;
+pub mod doctor;
 #[cfg(test)]
 mod fixture;
 pub mod follow;

@@ -1,5 +1,6 @@
 //! Commands to a running service, over its control socket.
 
+mod doctor;
 mod edid;
 mod profile;
 mod set;
@@ -89,6 +90,8 @@ pub enum Command {
     /// Wishes for monitors that a user keeps: save, show, edit, apply, reset, check
     #[command(subcommand)]
     Profile(profile::Profile),
+    /// Examine the machine: seat, GPUs, monitors, configuration, sockets, units, and what to do about each finding
+    Doctor(doctor::Doctor),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
     /// Write the manual pages into a folder
@@ -143,6 +146,7 @@ fn perform(command: Command) -> Result<(), Error> {
         Command::Events(output) => return events(output),
         Command::Screenshot { display, file } => return screenshot(&display, &file),
         Command::Edid(files) => return edid::run(&files),
+        Command::Doctor(asked) => return doctor::run(asked),
         Command::Profile(command) => return profile::run(command),
         Command::Completions { shell } => {
             let mut command = Options::command();
