@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{ensure, Context, Result};
 use geom_lab::protocol::GpuSpec;
 
+use crate::identity::succeeds;
 use crate::world::{Bench, World, GREEN, RED};
 
 /// The kernel's own account of a card's planes.
@@ -119,9 +120,23 @@ fn the_old_calls_where_atomic_is_missing() -> Result<()> {
 
 #[test]
 fn animation_is_paced_by_the_display() -> Result<()> {
-    let world = World::monitors(1)?;
+    let config = "metrics_file = \"/tmp/geom.prom\"\nmetrics_interval = 1\n";
+    let world = Bench::new(&[GpuSpec::new("gpu0", 1)])?.start(config, &[])?;
     let client = world.client("anim", &["--animate", "small", "--frames", "60"])?;
     world.machine.until_logged(&client, "figures frames=60")?;
+    // Who counts frames has them, by request and in a file that is written again and again.
+    let frames = |text: &str| -> Option<u64> {
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("geom_compositor_frames_total{display=\"Virtual-1\"} "));
+        line?.parse().ok()
+    };
+    let told = succeeds(&world, "metrics", &["metrics"])?;
+    ensure!(frames(&told).is_some_and(|count| count >= 60), "{told}");
+    ensure!(told.contains("geom_compositor_clients{state=\"alive\"}"), "{told}");
+    world.machine.until("the file of metrics", |machine| {
+        Ok(frames(&machine.read("/tmp/geom.prom").unwrap_or_default()).is_some_and(|count| count >= 60))
+    })?;
     world.finish()
 }
 

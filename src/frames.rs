@@ -224,10 +224,10 @@ impl State {
 
     /// A frame came on the screen.
     fn frame_shown(&mut self, name: &str, time: Duration, sequence: u64, flags: Kind) {
-        let Some(scanout) = self.screens.get_mut(name).and_then(|screen| screen.scanout.as_mut()) else {
-            return;
-        };
-        scanout.presented(time);
+        let Some(screen) = self.screens.get_mut(name) else { return };
+        let Some(scanout) = screen.scanout.as_mut() else { return };
+        let (missed, latency) = scanout.presented(time);
+        screen.figures.count(missed, latency);
         self.frames += 1;
         let interval = scanout.clock.interval();
         if let Some(mut feedback) = scanout.feedback.take() {

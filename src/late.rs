@@ -51,7 +51,7 @@ impl State {
             self.troubles.add(text);
             if let Some(scanout) = self.screens.get_mut(&name).and_then(|screen| screen.scanout.as_mut()) {
                 // Clients who wait for this frame hear of the next.
-                scanout.presented(now);
+                let _ = scanout.presented(now);
                 scanout.forget();
             }
             self.redraw_event(&name, Event::Damage);

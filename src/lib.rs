@@ -7,7 +7,7 @@
 //! - [`run`]: from start to end. [`state`]: what all callbacks share.
 //! - [`reactor`], [`timers`]: what is waited for.
 //! - [`road`]: probe, plan, test commit, commit, publish. [`follow`]: monitors at other connectors. [`tuning`]: colours by wish
-//!   and time. [`frames`]: redraw states at work, [`late`]: and those that do not come. [`blank`]: light off and on.
+//!   and time. [`frames`]: redraw states at work, [`late`]: and those that do not come. [`metrics`]: what is counted. [`blank`]: light off and on.
 //! - [`session`]: seat, signals, programs. [`backend`]: real or virtual monitors.
 //! - [`gpu`]: DRM devices, commits, buffers. [`display`]: plans and displays. [`scanout`]: pace,
 //!   swapchain, planes. [`render`]: what is drawn.
@@ -30,6 +30,7 @@ pub mod frames;
 pub mod gpu;
 pub mod input;
 pub mod late;
+pub mod metrics;
 pub mod options;
 pub mod protocols;
 pub mod reactor;

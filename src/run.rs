@@ -252,6 +252,7 @@ fn set_out(compositor: &mut Compositor, exec: Vec<String>, descriptors: Rlimit) 
         if let Some(interval) = readiness::interval() {
             compositor.state.feed_watchdog(interval);
         }
+        compositor.state.start_metrics();
         let addresses = compositor.state.clients.addresses.clone();
         for command in exec {
             if let Err(error) = programs::start(&command, &addresses, descriptors) {

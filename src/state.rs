@@ -34,7 +34,7 @@ use crate::scanout::redraw::Event as RedrawEvent;
 use crate::session::profile::ActiveProfile;
 use crate::session::store::Store;
 use crate::shell::Shell;
-use crate::timers::Timers;
+use crate::timers::{Timer, Timers};
 use crate::tuning::Tuning;
 
 /// What went wrong lately, for the diagnostic screen.
@@ -110,6 +110,9 @@ pub struct State {
     pub profile: ActiveProfile,
     /// A timer looks for page flips that do not come.
     pub watching_flips: bool,
+    /// The next writing of figures, and whether the last one failed.
+    pub metrics_timer: Option<Timer>,
+    pub metrics_failed: bool,
     pub started: Duration,
     /// Frames shown on all displays.
     pub frames: u64,
@@ -183,6 +186,8 @@ impl State {
             profile: ActiveProfile::default(),
             started: Clock::<Monotonic>::new().now().into(),
             watching_flips: false,
+            metrics_timer: None,
+            metrics_failed: false,
             frames: 0,
             frame_awaited: Vec::new(),
             failure: None,
@@ -248,6 +253,7 @@ impl State {
                 headless.set_modes(&self.config.headless);
             }
             self.read_exit_chord();
+            self.start_metrics();
             self.reconfigure_input();
             self.reconfigure("configuration");
             self.place_windows();

@@ -76,6 +76,8 @@ pub enum Command {
         #[arg(default_value = "screenshot.png")]
         file: PathBuf,
     },
+    /// Show figures of frames, connections and the process, as Prometheus reads them
+    Metrics(Output),
     /// Read the configuration again
     Reload,
     /// Let another program take the running one's place, with its sockets, sessions and places
@@ -143,6 +145,12 @@ fn perform(command: Command) -> Result<(), Error> {
         Command::Clients(output) => return show(output, &connect()?.clients()?, tables::clients),
         Command::Windows(output) => return show(output, &connect()?.windows()?, tables::windows),
         Command::Status(output) => return show(output, &connect()?.status()?, tables::status),
+        Command::Metrics(output) => {
+            return match connect()?.request(Request::Metrics)? {
+                Answer::Metrics(metrics) => show(output, &metrics, geom_ipc::Metrics::prometheus),
+                _ => Err(Error::BadArgument("the service knows no metrics: upgrade it".into())),
+            };
+        }
         Command::Events(output) => return events(output),
         Command::Screenshot { display, file } => return screenshot(&display, &file),
         Command::Edid(files) => return edid::run(&files),

@@ -2,7 +2,8 @@
 //! with its comment; a test holds the two together.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use geom_ipc::ConnectType;
 use toml_edit::Value;
@@ -134,6 +135,9 @@ pub struct Config {
     /// Logical pixels.
     pub cursor_size: u8,
     pub diagnostic_screen: bool,
+    /// Where figures are written, for Prometheus' collector of text files, and how often.
+    pub metrics_file: Option<PathBuf>,
+    pub metrics_interval: Duration,
     pub clients: ClientsConfig,
     /// The headless backend's displays.
     pub headless: Vec<Mode>,
@@ -166,6 +170,8 @@ impl Default for Config {
             cursor_theme: "default".into(),
             cursor_size: 24,
             diagnostic_screen: true,
+            metrics_file: None,
+            metrics_interval: Duration::from_secs(15),
             clients: ClientsConfig::default(),
             headless: vec![Mode::new(1920, 1080, 60_000)],
         }
@@ -207,6 +213,11 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
         });
     set(&mut config.hardware_color, hardware);
     set(&mut config.diagnostic_screen, root.boolean(reader, "diagnostic_screen"));
+    config.metrics_file = root.value(reader, "metrics_file", "an absolute path", |value| {
+        value.as_str().map(PathBuf::from).filter(|path| path.is_absolute())
+    });
+    let interval = root.number(reader, "metrics_interval", 1.0, 3600.0);
+    set(&mut config.metrics_interval, interval.map(Duration::from_secs_f64));
     if let Some(keys) = root.string(reader, "exit_keys") {
         config.exit_keys =
             keys.split('+').map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()).collect();
@@ -328,7 +339,7 @@ mod tests {
                 "test.toml:2: renderer = \"vulkan\" is not allowed; allowed: \"auto\", \"pixman\", \"gles\", \"llvmpipe\"",
                 "test.toml:5: displays.\"HDMI-A-1\".mode: \"wide\" is not a mode; write \"1920x1080\" or \"1920x1080@59.94\"",
                 "test.toml:8: keyboard.layout = 7 is not allowed; allowed: a text in quotes",
-                "test.toml:1: unknown key colour; known here: connect_type, renderer, direct_scanout, hardware_color, diagnostic_screen, exit_keys, user, displays, aliases, night_light, rules, clients, keyboard, pointer, touch, cursor, headless",
+                "test.toml:1: unknown key colour; known here: connect_type, renderer, direct_scanout, hardware_color, diagnostic_screen, metrics_file, metrics_interval, exit_keys, user, displays, aliases, night_light, rules, clients, keyboard, pointer, touch, cursor, headless",
             ]
         );
     }

@@ -38,6 +38,7 @@ impl State {
             Request::Displays => Ok(Answer::Displays(self.report_displays())),
             Request::Clients => Ok(Answer::Clients(self.report_clients())),
             Request::Windows => Ok(Answer::Windows(self.report_windows())),
+            Request::Metrics => Ok(Answer::Metrics(self.report_metrics())),
             Request::Status => Ok(Answer::Status(Box::new(self.report_status()))),
             Request::SetDisplay { display, change, confirm_within } => {
                 self.set_display(&display, *change, confirm_within)

@@ -15,6 +15,7 @@ use super::link::Link;
 use super::mode::Mode;
 use super::plan::{Place, PlannedDisplay, Transform};
 use super::tone::ToneWish;
+use crate::metrics::Figures;
 use crate::render::diagnostic;
 use crate::render::label::Label;
 use crate::render::notice::Notice;
@@ -55,6 +56,7 @@ pub struct Screen {
     /// There while it is lit.
     pub global: Option<GlobalId>,
     pub scanout: Option<Scanout>,
+    pub figures: Figures,
     pub diagnostic: diagnostic::Screen,
     pub backdrop: SolidColorBuffer,
     pub notice: Notice,
@@ -111,6 +113,7 @@ impl Screen {
             output,
             global: None,
             scanout: None,
+            figures: Figures::default(),
             diagnostic: diagnostic::Screen::default(),
             backdrop: SolidColorBuffer::default(),
             notice: Notice::default(),

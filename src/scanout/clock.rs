@@ -87,9 +87,12 @@ impl FrameClock {
         self.next_duration = (self.next_duration + 1) % HISTORY;
     }
 
-    /// A frame came on the screen at `time`.
-    pub fn presented(&mut self, time: Time) {
+    /// A frame came on the screen at `time`: so many vblanks after the one that it was meant for.
+    pub fn presented(&mut self, time: Time) -> u64 {
+        let mut late = 0;
         if let Some(target) = self.target.take() {
+            let by = time.saturating_sub(target) + self.interval / 2;
+            late = u64::try_from(by.as_nanos() / self.interval.as_nanos().max(1)).unwrap_or(0);
             if time > target + self.interval / 2 {
                 self.margin = (self.margin + MARGIN_STEP).min(self.interval / 2);
                 self.punctual = 0;
@@ -102,6 +105,7 @@ impl FrameClock {
             }
         }
         self.last = Some(time);
+        late
     }
 
     /// The prediction is void: the mode changed, or the session was away.

@@ -383,11 +383,11 @@ impl Scanout {
         Some((size.0, size.1, rows.copied().collect()))
     }
 
-    /// The submitted frame is on the screen.
-    pub fn presented(&mut self, time: Duration) {
-        self.submitted = None;
-        self.clock.presented(time);
+    /// The submitted frame is on the screen: so many vblanks late, and so long after it was handed over.
+    pub fn presented(&mut self, time: Duration) -> (u64, Duration) {
         self.retired = None;
+        let submitted = self.submitted.take().unwrap_or(time);
+        (self.clock.presented(time), time.saturating_sub(submitted))
     }
 }
 

@@ -25,6 +25,7 @@
 mod connect_type;
 mod event;
 mod frame;
+mod metrics;
 mod model;
 mod reply;
 mod request;
@@ -33,6 +34,7 @@ mod schema;
 pub use connect_type::ConnectType;
 pub use event::Event;
 pub use frame::{Frames, TooLong};
+pub use metrics::{DisplayMetrics, Metrics};
 pub use model::{
     Client, ClientKind, ConnectionState, Display, DisplayState, EndReason, Link, Mode, Monitor, Place, Rtt,
     Status, Window,

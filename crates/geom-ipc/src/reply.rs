@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Client, ConnectType, Display, Event, Status, Window};
+use crate::{Client, ConnectType, Display, Event, Metrics, Status, Window};
 
 /// The kinds of errors that programs can tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -78,6 +78,7 @@ pub enum Answer {
     Clients(Vec<Client>),
     Windows(Vec<Window>),
     Status(Box<Status>),
+    Metrics(Metrics),
     Pong {
         /// Microseconds.
         rtt_us: u64,

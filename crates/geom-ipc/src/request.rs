@@ -106,6 +106,8 @@ pub enum Request {
     Windows,
     /// Answer: `status`.
     Status,
+    /// Figures of frames, connections and the process. Answer: `metrics`.
+    Metrics,
     /// Changes a display until the configuration is read again. Answer: `displays`, as they are then.
     SetDisplay {
         display: String,
@@ -241,6 +243,7 @@ impl Request {
             | Self::Clients
             | Self::Windows
             | Self::Status
+            | Self::Metrics
             | Self::Subscribe
             | Self::Unsubscribe
             | Self::Pong { .. }
