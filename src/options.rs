@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn the_readme_s_examples() {
         let readme = include_str!("../README.md");
-        let pages = [readme, include_str!("../docs/displays.md")];
+        let pages = [readme, include_str!("../docs/displays.md"), include_str!("../docs/device.md")];
         let lines: Vec<&str> = pages
             .iter()
             .flat_map(|page| page.lines())
@@ -170,11 +170,15 @@ mod tests {
             }
             assert!(Options::try_parse_from(&words).is_ok(), "{words:?}");
         }
-        let blocks: Vec<&str> =
-            readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        // Those of displays.md are of a profile, and checked there.
+        let blocks: Vec<&str> = [readme, pages[2]]
+            .iter()
+            .flat_map(|page| page.split("```toml\n").skip(1))
+            .filter_map(|rest| rest.split("```").next())
+            .collect();
         assert!(!blocks.is_empty());
         for block in blocks {
-            let (config, problems) = crate::config::parse(std::path::Path::new("README.md"), block);
+            let (config, problems) = crate::config::parse(std::path::Path::new("page.md"), block);
             assert!(config.is_some() && problems.is_empty(), "{problems:?}");
         }
     }
