@@ -10,18 +10,11 @@ use rustix::process::{pidfd_open, Pid, PidfdFlags};
 use tracing::{error, info};
 
 use super::requests::{bad_value, Outcome};
+use crate::session::programs::own_file;
 use crate::state::State;
 
 /// A program that takes longer to say its version is none of ours.
 const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
-
-/// The program that runs, or what was installed in its place meanwhile.
-fn installed() -> Result<PathBuf, Error> {
-    let own = std::env::current_exe().map_err(|error| bad_value(format!("/proc/self/exe: {error}")))?;
-    // proc_pid_exe(5): so a file ends that was replaced.
-    let text = own.to_string_lossy();
-    Ok(text.strip_suffix(" (deleted)").map_or_else(|| own.clone(), PathBuf::from))
-}
 
 /// What a program says of its version; an error in words where it is none of ours.
 fn version(program: &Path) -> Result<String, String> {
@@ -55,6 +48,7 @@ impl State {
             let message = "only the service's own user and root name a program; upgrade without one";
             return Err(Error::new(ErrorKind::NotAllowed, message));
         }
+        let installed = || own_file().map_err(|error| bad_value(format!("/proc/self/exe: {error}")));
         let program = program.map(PathBuf::from).map_or_else(installed, Ok)?;
         if !program.is_absolute() {
             return Err(bad_value(format!("{} is no absolute path", program.display())));

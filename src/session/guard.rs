@@ -18,6 +18,7 @@ use rustix::net::{recvmsg, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags}
 use rustix::process::{kill_process, pidfd_open, Pid, PidfdFlags, Signal as Kill};
 use tracing::{info, warn};
 
+use super::programs::own_file;
 use super::store::{pass, place};
 
 /// Names the guard's process to the service.
@@ -73,10 +74,13 @@ impl Guard {
     }
 
     fn start(&mut self, notify: &PathBuf) -> Result<()> {
-        let program = env::current_exe().context("where the program is (/proc/self/exe)")?;
+        let program = own_file().context("where the program is (/proc/self/exe)")?;
         let mut command = Command::new(&program);
         command.args(env::args_os().skip(1));
-        command.env("NOTIFY_SOCKET", notify).env(VARIABLE, std::process::id().to_string());
+        command
+            .env_remove(super::store::VARIABLE)
+            .env("NOTIFY_SOCKET", notify)
+            .env(VARIABLE, std::process::id().to_string());
         let names: Vec<String> = self.held.iter().map(|(name, _)| name.clone()).collect();
         // The child's own number is not known before it is there: it knows us.
         pass(&mut command, &names, 0);

@@ -1,6 +1,7 @@
 //! Programs that `--exec` starts.
 
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
@@ -28,6 +29,7 @@ pub fn start(command: &str, addresses: &Addresses, descriptors: Rlimit) -> Resul
         .env_remove("LISTEN_PID")
         .env_remove("LISTEN_FDNAMES")
         .env_remove(super::guard::VARIABLE)
+        .env_remove(super::store::VARIABLE)
         .env_remove("NOTIFY_SOCKET")
         .env_remove("WATCHDOG_USEC")
         .env_remove("WATCHDOG_PID")
@@ -44,6 +46,17 @@ pub fn start(command: &str, addresses: &Addresses, descriptors: Rlimit) -> Resul
     let child = shell.spawn().with_context(|| format!("start {command:?}"))?;
     info!(command, pid = child.id(), "program started");
     Ok(())
+}
+
+/// The file of this program, or what was installed in its place meanwhile.
+///
+/// # Errors
+/// Without /proc.
+pub fn own_file() -> std::io::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    // proc_pid_exe(5): so a file ends that was replaced.
+    let text = own.to_string_lossy();
+    Ok(text.strip_suffix(" (deleted)").map_or_else(|| own.clone(), PathBuf::from))
 }
 
 /// Collects programs that ended.

@@ -16,17 +16,42 @@ const FIRST: i32 = 3;
 /// Names of what we store begin with it; sockets of units have other names.
 const OURS: &str = "geom-";
 
+/// Descriptors that a program which takes our place finds where they are: the process' number, and `number:name` for each.
+pub const VARIABLE: &str = "GEOM_COMPOSITOR_HELD";
+
 /// What was handed to us, and what is held for the next.
 #[derive(Debug, Default)]
 pub struct Store {
     passed: Vec<(String, OwnedFd)>,
     held: BTreeMap<String, OwnedFd>,
+    /// Sockets of a unit, which its manager hands to each process, but not to one that takes our place.
+    units: Vec<(String, OwnedFd)>,
+}
+
+/// A descriptor that was opened for us. Each is taken once.
+fn take(number: i32) -> OwnedFd {
+    // SAFETY: whoever started us opened it for us, and it is nobody else's.
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    // Not for the programs that we start.
+    if let Err(error) = fcntl_setfd(&fd, FdFlags::CLOEXEC) {
+        debug!(%error, "a passed descriptor is not open");
+    }
+    fd
 }
 
 impl Store {
     /// What the environment says was passed to this process. Each descriptor is taken once: call it once.
     pub fn inherit(pid: u32, variable: impl Fn(&str) -> Option<String>) -> Self {
         let number = |name: &str| variable(name).and_then(|text| text.parse::<u32>().ok());
+        let taken_over = variable(VARIABLE).unwrap_or_default();
+        if let Some((_, list)) = taken_over.split_once(' ').filter(|(of, _)| of.parse() == Ok(pid)) {
+            let entry = |entry: &str| {
+                let (number, name) = entry.split_once(':')?;
+                let number = number.parse::<i32>().ok().filter(|number| *number >= FIRST)?;
+                Some((name.to_owned(), take(number)))
+            };
+            return Self { passed: list.split(' ').filter_map(entry).collect(), ..Self::default() };
+        }
         let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
         let guarded = parent.is_some() && number(super::guard::VARIABLE) == parent;
         let meant = number("LISTEN_PID") == Some(pid) || guarded;
@@ -34,15 +59,9 @@ impl Store {
         let names = variable("LISTEN_FDNAMES").unwrap_or_default();
         let names: Vec<&str> = names.split(':').collect();
         let one = |index: usize| {
-            // SAFETY: opened for us, from 3 on, and nobody else's.
-            let fd = unsafe { OwnedFd::from_raw_fd(FIRST + index as i32) };
-            // Not for the programs that we start.
-            if let Err(error) = fcntl_setfd(&fd, FdFlags::CLOEXEC) {
-                debug!(%error, "a passed descriptor is not open");
-            }
-            (names.get(index).copied().unwrap_or_default().to_owned(), fd)
+            (names.get(index).copied().unwrap_or_default().to_owned(), take(FIRST + index as i32))
         };
-        Self { passed: (0..count as usize).map(one).collect(), held: BTreeMap::new() }
+        Self { passed: (0..count as usize).map(one).collect(), ..Self::default() }
     }
 
     /// What the process before us stored by a name; it stays held for the next.
@@ -55,9 +74,11 @@ impl Store {
 
     /// Sockets that a unit listens on, by its names for them.
     pub fn sockets(&mut self) -> Vec<(String, OwnedFd)> {
-        let (ours, theirs) =
+        let (ours, theirs): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.passed).into_iter().partition(|(name, _)| name.starts_with(OURS));
         self.passed = ours;
+        let copy = |(name, fd): &(String, OwnedFd)| Some((name.clone(), fd.try_clone().ok()?));
+        self.units = theirs.iter().filter_map(copy).collect();
         theirs
     }
 
@@ -82,17 +103,29 @@ impl Store {
         }
     }
 
-    /// Lets a program take this process' place and have what is held. Returns only where it can't.
+    /// Lets a program take this process' place and have what is held, and a unit's sockets. Returns only where it can't, and then nothing
+    /// has changed.
     pub fn replace_by(&self, command: &mut Command) -> std::io::Error {
-        let fds: Vec<OwnedFd> = match self.held.values().map(|fd| fd.try_clone()).collect() {
-            Ok(fds) => fds,
-            Err(error) => return error,
-        };
-        let names: Vec<String> = self.held.keys().map(|name| format!("{OURS}{name}")).collect();
-        pass(command, &names, std::process::id());
-        let sources: Vec<i32> = fds.iter().map(AsRawFd::as_raw_fd).collect();
-        // SAFETY: only dup and fcntl, between numbers of our own.
-        unsafe { command.pre_exec(move || place(&sources)) };
+        let ours = self.held.iter().map(|(name, fd)| (format!("{OURS}{name}"), fd));
+        let all = ours.chain(self.units.iter().map(|(name, fd)| (name.clone(), fd)));
+        let mut list = std::process::id().to_string();
+        // Open until it is known that nothing came of it.
+        let mut copies = Vec::new();
+        for (name, fd) in all {
+            let copy = match fd
+                .try_clone()
+                .and_then(|copy| Ok(fcntl_setfd(&copy, FdFlags::empty()).map(|()| copy)?))
+            {
+                Ok(copy) => copy,
+                Err(error) => return error,
+            };
+            list += &format!(" {}:{name}", copy.as_raw_fd());
+            copies.push(copy);
+        }
+        command.env(VARIABLE, list);
+        for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
+            command.env_remove(name);
+        }
         command.exec()
     }
 }
@@ -105,7 +138,7 @@ pub fn pass(command: &mut Command, names: &[String], pid: u32) {
         .env("LISTEN_FDNAMES", names.join(":"));
 }
 
-/// Puts descriptors where a program looks for them, between fork(2) and exec(2) or right before the latter: nothing here allocates.
+/// Puts descriptors where a program looks for them, between fork(2) and exec(2): nothing here allocates.
 ///
 /// # Errors
 /// The kernel's.
@@ -150,7 +183,7 @@ impl Store {
         let passed = self
             .held()
             .map(|(name, fd)| (format!("{OURS}{name}"), fd.try_clone_to_owned().expect("a descriptor")));
-        Self { passed: passed.collect(), held: BTreeMap::new() }
+        Self { passed: passed.collect(), ..Self::default() }
     }
 }
 
@@ -176,7 +209,7 @@ mod tests {
         let fd = || std::fs::File::open("/dev/null").map(OwnedFd::from).expect("a descriptor");
         let passed = [("geom-control", fd()), ("wayland", fd()), ("geom-wayland", fd())];
         let passed = passed.into_iter().map(|(name, fd)| (name.to_owned(), fd)).collect();
-        let mut store = Store { passed, held: BTreeMap::new() };
+        let mut store = Store { passed, ..Store::default() };
         let sockets: Vec<String> = store.sockets().into_iter().map(|(name, _)| name).collect();
         assert_eq!(sockets, ["wayland"]);
         assert!(store.recover("wayland").is_some() && store.recover("wayland").is_none());

@@ -14,6 +14,7 @@ use geom_lab::protocol::{GpuSpec, SHARED};
 use rustix::mount::{mount, mount_bind, MountFlags};
 
 const SYSTEMD: &str = "/lib/systemd/systemd";
+const HANDS: &str = "/run/geom-lab-guest";
 
 /// Of the kernel's command line.
 pub fn option(name: &str) -> Result<Option<String>> {
@@ -65,14 +66,15 @@ fn lay_out(enabled: &str) -> Result<()> {
 
 /// This program as a unit, started as early as there are devices.
 fn enlist() -> Result<()> {
-    let own = std::env::current_exe()?;
+    // Its own file may lie where memory has been mounted over.
+    fs::copy("/proc/self/exe", HANDS)?;
     let units = Path::new("/run/systemd/system");
     let wanted = units.join("sysinit.target.wants");
     fs::create_dir_all(&wanted)?;
     let unit = format!(
         "[Unit]\nDescription=The lab's hands\nDefaultDependencies=no\nAfter=systemd-udevd.service\n\
          [Service]\nExecStart={} --unit\nStandardOutput=null\nStandardError=journal+console\nOOMScoreAdjust=-900\n",
-        own.display()
+        HANDS
     );
     fs::write(units.join("geom-lab-guest.service"), unit)?;
     symlink("../geom-lab-guest.service", wanted.join("geom-lab-guest.service"))?;
