@@ -131,7 +131,7 @@ impl Keeper {
     ///
     /// # Errors
     /// Without memory.
-    pub fn expect(&mut self, expected: bool) -> io::Result<()> {
+    pub fn set_expected(&mut self, expected: bool) -> io::Result<()> {
         self.kept.expected = expected;
         if expected {
             self.kept.safe = false;
@@ -141,7 +141,6 @@ impl Keeper {
     }
 
     fn write(&mut self) -> io::Result<()> {
-        self.touched = false;
         self.kept.generation += 1;
         let bytes = serde_json::to_vec(&self.kept)?;
         let slot = &self.slots[(self.kept.generation % 2) as usize];
@@ -225,8 +224,7 @@ impl State {
         let last = self.clients.last_id();
         let Some(keeper) = &mut self.keeper else { return };
         keeper.touched = false;
-        let Kept { generation, crashes, safe, expected, .. } = keeper.kept.clone();
-        let now = Kept { generation, crashes, safe, expected, last, places, sessions };
+        let now = Kept { last, places, sessions, crashes: keeper.kept.crashes.clone(), ..keeper.kept };
         if now != keeper.kept {
             keeper.kept = now;
             if let Err(error) = keeper.write() {

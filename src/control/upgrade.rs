@@ -65,7 +65,7 @@ impl State {
     fn make_way(&mut self, program: &Path) {
         self.keep();
         self.write_kept();
-        if let Some(Err(error)) = self.keeper.as_mut().map(|keeper| keeper.expect(true)) {
+        if let Some(Err(error)) = self.keeper.as_mut().map(|keeper| keeper.set_expected(true)) {
             error!(%error, "what is kept of connections can't be written; staying");
             return;
         }
@@ -74,6 +74,6 @@ impl State {
         let failure = self.store.replace_by(&mut command);
         error!(program = %program.display(), error = %failure, "it can't take over; staying");
         self.troubles.add(format!("{} can't take over: {failure}", program.display()));
-        let _ = self.keeper.as_mut().map(|keeper| keeper.expect(false));
+        let _ = self.keeper.as_mut().map(|keeper| keeper.set_expected(false));
     }
 }

@@ -46,7 +46,7 @@ impl Aim {
     }
 
     /// A colour's signal for its light, both from 0 to 1, with what the tone does to it.
-    pub fn signal<'a>(&'a self, tone: &'a Tone) -> impl Fn(usize, f64) -> f64 + 'a {
+    pub fn signal(self, tone: &Tone) -> impl Fn(usize, f64) -> f64 + '_ {
         let gains = tone.gains();
         move |colour, light| {
             let light = light * gains[colour];

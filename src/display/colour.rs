@@ -238,9 +238,10 @@ impl Conversion {
             }
             _ => {
                 let aim = aim(look)?;
+                let matrix = matrix(&aim.primaries)?;
                 let signal = aim.signal(&look.tone);
                 let coded = |colour: usize, light: f64| code(signal(colour, light), look.bits);
-                Way::Matrix(Sums::new(&matrix(&aim.primaries)?, MARGIN, srgb_decode, coded)?)
+                Way::Matrix(Sums::new(&matrix, MARGIN, srgb_decode, coded)?)
             }
         };
         Some(Self { way, bits: look.bits })
@@ -324,9 +325,9 @@ impl Bringing {
     fn exact(description: &Description, look: &Look) -> Option<Sums<1024>> {
         let curve = description.curve().filter(|_| !look.by_grid())?;
         let aim = Aim::or_srgb(look);
+        let matrix = between_primaries(&description.primaries, &aim.primaries)?;
         let signal = aim.signal(&look.tone);
         let coded = |colour: usize, light: f64| code(signal(colour, light), look.bits);
-        let matrix = between_primaries(&description.primaries, &aim.primaries)?;
         Sums::new(&matrix, WIDE_MARGIN, curve, coded)
     }
 

@@ -3,8 +3,11 @@
 //! Source: the kernel's drm_color_mgmt.c (DEGAMMA_LUT, CTM, GAMMA_LUT). Hardware of few steps is too coarse for some spaces:
 //! what it would make of our pictures is computed beforehand.
 
+use std::sync::Arc;
+
 use super::aim::aim;
 use super::colour::{apply, matrix, srgb_decode, Look, Matrix};
+use super::icc::Icc;
 
 /// Tables have red, green and blue of 16 bits a step, evenly spaced.
 pub type Table = Vec<[u16; 3]>;
@@ -23,17 +26,23 @@ fn full(value: f64) -> u16 {
     (value.clamp(0.0, 1.0) * 65_535.0).round() as u16
 }
 
-fn table(size: usize, value: impl Fn(usize, f64) -> f64) -> Table {
+/// Of so many steps, each as `full` writes what is from 0 to 1.
+pub(super) fn table<T>(
+    size: usize,
+    full: impl Fn(f64) -> T,
+    value: impl Fn(usize, f64) -> f64,
+) -> Vec<[T; 3]> {
     let last = size.saturating_sub(1).max(1) as f64;
     (0..size).map(|step| std::array::from_fn(|colour| full(value(colour, step as f64 / last)))).collect()
 }
 
-/// A table's value at a place from 0 to 1, as hardware finds it between its steps; both ends of the range are 0 and 1.
-pub fn look_up(table: &[[u16; 3]], colour: usize, place: f64) -> f64 {
+/// A table's value at a place from 0 to 1, as hardware finds it between its steps; both ends of the range are 0 and 1. `most` is what
+/// stands for 1 in it.
+pub fn look_up<T: Copy + Into<f64>>(table: &[[T; 3]], most: T, colour: usize, place: f64) -> f64 {
     let last = table.len().saturating_sub(1);
     let place = place.clamp(0.0, 1.0) * last as f64;
     let step =
-        |step: usize| table.get(step.min(last)).map_or(0.0, |entry| f64::from(entry[colour]) / 65_535.0);
+        |step: usize| table.get(step.min(last)).map_or(0.0, |entry| entry[colour].into() / most.into());
     let (below, part) = (place.floor() as usize, place.fract());
     step(below) * (1.0 - part) + step(below + 1) * part
 }
@@ -58,6 +67,29 @@ pub(super) fn worst(wanted: impl Fn([f64; 3]) -> [f64; 3], hardware: impl Fn([f6
     greys.chain(cube).map(off).fold(0.0, f64::max) * 255.0
 }
 
+/// What a look makes of a signal; none where it leaves it alone, and where it leads nowhere.
+pub(super) fn wanted(look: &Look) -> Option<impl Fn([f64; 3]) -> [f64; 3] + '_> {
+    enum Way<F> {
+        Curves(Matrix, F),
+        Profile(Arc<Icc>),
+    }
+    let of_tone = look.tone.signal();
+    let way = match aim(look) {
+        Some(aim) => Way::Curves(matrix(&aim.primaries)?, aim.signal(&look.tone)),
+        None => Way::Profile(look.icc.clone().filter(|_| look.by_grid())?),
+    };
+    Some(move |signal: [f64; 3]| match &way {
+        Way::Curves(matrix, of_light) => {
+            let light = apply(matrix, signal.map(srgb_decode));
+            std::array::from_fn(|colour| of_light(colour, light[colour].clamp(0.0, 1.0)))
+        }
+        Way::Profile(icc) => {
+            let own = icc.at(signal);
+            std::array::from_fn(|colour| of_tone(colour, own[colour]))
+        }
+    })
+}
+
 impl Pipeline {
     /// For a look, by tables of so many steps. None where it needs no conversion, where a matrix is not enough (ICC profiles with tables), or where
     /// the tables are too coarse.
@@ -70,23 +102,19 @@ impl Pipeline {
         let signal = aim.signal(&look.tone);
         let exact = |colour: usize, light: f64| signal(colour, light.clamp(0.0, 1.0));
         let pipeline = Self {
-            degamma: table(degamma, |_, signal| srgb_decode(signal)),
+            degamma: table(degamma, full, |_, signal| srgb_decode(signal)),
             matrix,
-            gamma: table(gamma, exact),
+            gamma: table(gamma, full, exact),
         };
-        let wanted = |signal: [f64; 3]| {
-            let light = apply(&matrix, signal.map(srgb_decode));
-            std::array::from_fn(|colour| exact(colour, light[colour]))
-        };
-        let worst = worst(wanted, |signal| pipeline.signal(signal));
+        let worst = worst(wanted(look)?, |signal| pipeline.signal(signal));
         (worst <= COARSE).then_some(pipeline)
     }
 
     /// What the hardware makes of red, green and blue from 0 to 1.
     pub fn signal(&self, signal: [f64; 3]) -> [f64; 3] {
-        let light = std::array::from_fn(|colour| look_up(&self.degamma, colour, signal[colour]));
+        let light = std::array::from_fn(|colour| look_up(&self.degamma, u16::MAX, colour, signal[colour]));
         let light = apply(&self.matrix, light);
-        std::array::from_fn(|colour| look_up(&self.gamma, colour, light[colour]))
+        std::array::from_fn(|colour| look_up(&self.gamma, u16::MAX, colour, light[colour]))
     }
 
     /// The matrix as the kernel takes it: row by row (struct drm_color_ctm).
@@ -97,10 +125,7 @@ impl Pipeline {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::display::icc::Icc;
     use crate::display::link::ColorSpace;
     use crate::display::tone::Tone;
 

@@ -2,10 +2,9 @@
 //!
 //! Source: the kernel's Documentation/gpu/rfc/color_pipeline.rst and enum drm_colorop_type (drm_mode.h).
 
-use super::aim::{aim, Aim, Encode};
-use super::colour::{apply, between_primaries, srgb_decode, Look, Matrix, SRGB, WHITE};
-use super::link::ColorSpace;
-use super::pipeline::{number, worst, COARSE};
+use super::aim::{aim, Encode};
+use super::colour::{apply, matrix, srgb_decode, Look, Matrix, WHITE};
+use super::pipeline::{look_up, number, table, wanted, worst, COARSE};
 
 /// A curve that the kernel has a name for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,11 +64,6 @@ fn full(value: f64) -> u32 {
     (value.clamp(0.0, 1.0) * f64::from(u32::MAX)).round() as u32
 }
 
-fn table(steps: usize, value: impl Fn(usize, f64) -> f64) -> Vec<[u32; 3]> {
-    let last = steps.saturating_sub(1).max(1) as f64;
-    (0..steps).map(|step| std::array::from_fn(|colour| full(value(colour, step as f64 / last)))).collect()
-}
-
 /// Settings for a look, one a step. None where these steps do not come within a code of 255 of what it wants.
 pub fn settings(look: &Look, steps: &[Step]) -> Option<Vec<Setting>> {
     by_curves(look, steps).or_else(|| by_grid(look, steps))
@@ -88,25 +82,11 @@ fn with(steps: &[Step], used: Vec<(usize, Setting)>) -> Option<Vec<Setting>> {
     Some(all)
 }
 
-/// A table's value at a place from 0 to 1.
-fn look_up(table: &[[u32; 3]], colour: usize, place: f64) -> f64 {
-    let last = table.len().saturating_sub(1);
-    let place = place.clamp(0.0, 1.0) * last as f64;
-    let value = |step: usize| table.get(step.min(last)).map_or(0.0, |entry| f64::from(entry[colour]));
-    let (below, part) = (place.floor() as usize, place.fract());
-    (value(below) * (1.0 - part) + value(below + 1) * part) / f64::from(u32::MAX)
-}
-
 /// A curve to light, a matrix, and curves to signals.
 fn by_curves(look: &Look, steps: &[Step]) -> Option<Vec<Setting>> {
     let aim = aim(look)?;
-    let plain = between_primaries(&SRGB, &aim.primaries)?;
-    let signal = aim.signal(&look.tone);
-    let exact = |colour: usize, light: f64| signal(colour, light.clamp(0.0, 1.0));
-    let wanted = |signal: [f64; 3]| {
-        let light = apply(&plain, signal.map(srgb_decode));
-        std::array::from_fn(|colour| exact(colour, light[colour]))
-    };
+    let plain = matrix(&aim.primaries)?;
+    let wanted = wanted(look)?;
     // A named curve takes light in its own unit, and what is left of it is the matrix' business then.
     let named = match aim.encode {
         _ if look.tone.curves.is_some() => None,
@@ -114,12 +94,16 @@ fn by_curves(look: &Look, steps: &[Step]) -> Option<Vec<Setting>> {
         Encode::Pq => Some((Curve::PqEncode, WHITE / 80.0)),
         Encode::Hlg | Encode::Profile(_) => None,
     };
+    let signal = aim.signal(&look.tone);
+    let exact = |colour: usize, light: f64| signal(colour, light.clamp(0.0, 1.0));
     let gains = look.tone.gains();
     let decoder = |step: &Step| match &step.ability {
         Ability::Curves(curves) => {
             curves.contains(&Curve::SrgbDecode).then_some(Setting::Curve(Curve::SrgbDecode))
         }
-        Ability::Table(size) if *size > 1 => Some(Setting::Entries(table(*size, |_, at| srgb_decode(at)))),
+        Ability::Table(size) if *size > 1 => {
+            Some(Setting::Entries(table(*size, full, |_, at| srgb_decode(at))))
+        }
         _ => None,
     };
     let encoder = |step: &Step| match (&step.ability, named) {
@@ -127,7 +111,7 @@ fn by_curves(look: &Look, steps: &[Step]) -> Option<Vec<Setting>> {
             let row = |row: usize| plain[row].map(|cell| cell * gains[row] * unit);
             Some((Setting::Curve(curve), std::array::from_fn(row)))
         }
-        (Ability::Table(size), _) if *size > 1 => Some((Setting::Entries(table(*size, exact)), plain)),
+        (Ability::Table(size), _) if *size > 1 => Some((Setting::Entries(table(*size, full, exact)), plain)),
         _ => None,
     };
     let places = |from: usize| steps.iter().enumerate().skip(from);
@@ -140,14 +124,14 @@ fn by_curves(look: &Look, steps: &[Step]) -> Option<Vec<Setting>> {
                 let hardware = |signal: [f64; 3]| {
                     let light = match &decode {
                         Setting::Entries(table) => {
-                            std::array::from_fn(|colour| look_up(table, colour, signal[colour]))
+                            std::array::from_fn(|colour| look_up(table, u32::MAX, colour, signal[colour]))
                         }
                         _ => signal.map(srgb_decode),
                     };
                     match &encode {
                         Setting::Entries(table) => {
                             let light = apply(&matrix, light);
-                            std::array::from_fn(|colour| look_up(table, colour, light[colour]))
+                            std::array::from_fn(|colour| look_up(table, u32::MAX, colour, light[colour]))
                         }
                         // The kernel's curves are the standards'.
                         _ => {
@@ -156,7 +140,7 @@ fn by_curves(look: &Look, steps: &[Step]) -> Option<Vec<Setting>> {
                         }
                     }
                 };
-                if worst(wanted, hardware) > COARSE {
+                if worst(&wanted, hardware) > COARSE {
                     continue;
                 }
                 let used = vec![(first, decode.clone()), (middle, Setting::Matrix(matrix)), (last, encode)];
@@ -183,30 +167,6 @@ fn by_grid(look: &Look, steps: &[Step]) -> Option<Vec<Setting>> {
         let grid: Vec<[u32; 3]> = (0..side.pow(3)).map(point).collect();
         let near = worst(&wanted, |signal| in_grid(&grid, side, signal)) <= COARSE;
         with(steps, vec![(place, Setting::Entries(grid))]).filter(|_| near)
-    })
-}
-
-/// What a look makes of a signal; none where it makes nothing of it.
-fn wanted(look: &Look) -> Option<impl Fn([f64; 3]) -> [f64; 3] + '_> {
-    let aim = Aim::or_srgb(look);
-    let matrix = between_primaries(&SRGB, &aim.primaries)?;
-    let icc = look.icc.as_deref().filter(|_| look.by_grid());
-    let nothing = match look.space {
-        ColorSpace::Srgb => true,
-        ColorSpace::Icc => look.icc.is_none(),
-        ColorSpace::Native => look.native.is_none(),
-        _ => false,
-    };
-    (!nothing).then_some(move |signal: [f64; 3]| match icc {
-        Some(icc) => {
-            let (own, of_tone) = (icc.at(signal), look.tone.signal());
-            std::array::from_fn(|colour| of_tone(colour, own[colour]))
-        }
-        None => {
-            let light = apply(&matrix, signal.map(srgb_decode));
-            let of_light = aim.signal(&look.tone);
-            std::array::from_fn(|colour| of_light(colour, light[colour].clamp(0.0, 1.0)))
-        }
     })
 }
 
@@ -239,6 +199,7 @@ mod tests {
 
     use super::*;
     use crate::display::icc::Icc;
+    use crate::display::link::ColorSpace;
     use crate::display::tone::Tone;
 
     fn step(ability: Ability) -> Step {

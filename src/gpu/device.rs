@@ -168,7 +168,7 @@ impl Gpu {
     /// What is plugged in, for the plan.
     pub fn present(&self) -> plan::Gpu {
         let hardware = (0..self.objects.crtcs.len())
-            .any(|crtc| self.pipeline_sizes(crtc).is_some() || !self.plane_steps(crtc).is_empty());
+            .any(|crtc| self.pipeline_sizes(crtc).is_some() || !self.primary_pipelines(crtc).is_empty());
         let converts = self.renderer.converts() || hardware;
         let connectors = self.objects.connectors.iter().map(|connector| {
             let mut state = connector.state.clone();

@@ -54,7 +54,7 @@ fn bytes(table: &[[u16; 3]]) -> Vec<u8> {
 fn after(first: &[[u16; 3]], second: &[[u16; 3]]) -> Table {
     let step = |entry: &[u16; 3]| {
         std::array::from_fn(|colour| {
-            let signal = look_up(second, colour, f64::from(entry[colour]) / 65_535.0);
+            let signal = look_up(second, u16::MAX, colour, f64::from(entry[colour]) / 65_535.0);
             (signal * 65_535.0).round() as u16
         })
     };
@@ -72,7 +72,8 @@ impl Gpu {
         self.primary_pipelines(crtc).iter().map(|pipeline| pipeline.steps.clone()).collect()
     }
 
-    fn primary_pipelines(&self, crtc: usize) -> &[PlanePipeline] {
+    /// The pipelines of a CRTC's primary plane.
+    pub(super) fn primary_pipelines(&self, crtc: usize) -> &[PlanePipeline] {
         let plane = self.objects.crtcs.get(crtc).and_then(|crtc| self.objects.planes.get(crtc.primary?));
         plane.filter(|plane| plane.ids.is_some()).map_or(&[], |plane| &plane.pipelines)
     }

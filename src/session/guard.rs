@@ -19,7 +19,7 @@ use rustix::process::{kill_process, pidfd_open, Pid, PidfdFlags, Signal as Kill}
 use tracing::{info, warn};
 
 use super::programs::own_file;
-use super::store::{pass, place};
+use super::store;
 
 /// Names the guard's process to the service.
 pub const VARIABLE: &str = "GEOM_COMPOSITOR_GUARD";
@@ -78,12 +78,15 @@ impl Guard {
         let mut command = Command::new(&program);
         command.args(env::args_os().skip(1));
         command
-            .env_remove(super::store::VARIABLE)
+            .env_remove(store::VARIABLE)
             .env("NOTIFY_SOCKET", notify)
             .env(VARIABLE, std::process::id().to_string());
-        let names: Vec<String> = self.held.iter().map(|(name, _)| name.clone()).collect();
-        // The child's own number is not known before it is there: it knows us.
-        pass(&mut command, &names, 0);
+        let names: Vec<&str> = self.held.iter().map(|(name, _)| name.as_str()).collect();
+        // The child's own number is not known before it is there, and it knows us: no LISTEN_PID.
+        command
+            .env_remove("LISTEN_PID")
+            .env("LISTEN_FDS", names.len().to_string())
+            .env("LISTEN_FDNAMES", names.join(":"));
         let sources: Vec<i32> = self.held.iter().map(|(_, fd)| fd.as_raw_fd()).collect();
         // SAFETY: the signal mask and descriptors' numbers, by plain system calls.
         unsafe {
@@ -96,6 +99,23 @@ impl Guard {
         self.child = Some(command.spawn().with_context(|| program.display().to_string())?);
         Ok(())
     }
+}
+
+/// Puts descriptors where the service looks for them, between fork(2) and exec(2): nothing here allocates.
+fn place(sources: &[i32]) -> std::io::Result<()> {
+    let check = |result: i32| if result < 0 { Err(std::io::Error::last_os_error()) } else { Ok(result) };
+    let mut moved = [0; MOST];
+    let beyond = store::FIRST + sources.len() as i32;
+    // All of them out of the way first: some may lie where others have to go.
+    for (copy, source) in moved.iter_mut().zip(sources) {
+        // SAFETY: a plain system call on numbers, which takes a free one.
+        *copy = check(unsafe { libc::fcntl(*source, libc::F_DUPFD_CLOEXEC, beyond) })?;
+    }
+    for (place, copy) in (store::FIRST..beyond).zip(moved) {
+        // SAFETY: as above. Without CLOEXEC, it is the service's.
+        check(unsafe { libc::dup2(copy, place) })?;
+    }
+    Ok(())
 }
 
 /// Reads what the service says; none where there is nothing more.

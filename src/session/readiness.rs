@@ -1,6 +1,7 @@
 //! Telling whoever started the service how it is (sd_notify(3)): systemd, or a program by its library.
 
 use std::env;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -37,10 +38,19 @@ pub fn stopping() {
 }
 
 fn tell(states: &[NotifyState]) {
+    tell_with(states, &[]);
+}
+
+/// Says something, and passes descriptors along.
+pub(super) fn tell_with(states: &[NotifyState], fds: &[BorrowedFd<'_>]) {
     if env::var_os("NOTIFY_SOCKET").is_none() {
         return;
     }
-    if let Err(error) = sd_notify::notify(states) {
+    let told = match fds {
+        [] => sd_notify::notify(states),
+        fds => sd_notify::notify_with_fds(states, fds),
+    };
+    if let Err(error) = told {
         // Whoever started the service is gone.
         debug!(%error, "NOTIFY_SOCKET can't be written to");
     }

@@ -2,7 +2,7 @@
 //! the next of us, as it hands us sockets of its own (sd_listen_fds(3)).
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -10,8 +10,10 @@ use rustix::io::{fcntl_setfd, FdFlags};
 use sd_notify::NotifyState;
 use tracing::debug;
 
+use super::readiness::tell_with;
+
 /// Where passed descriptors begin (SD_LISTEN_FDS_START).
-const FIRST: i32 = 3;
+pub(super) const FIRST: i32 = 3;
 
 /// Names of what we store begin with it; sockets of units have other names.
 const OURS: &str = "geom-";
@@ -91,7 +93,7 @@ impl Store {
         let full = format!("{OURS}{name}");
         // What hangs up or fails is ours to see, and nothing to be thrown out for.
         let states = [NotifyState::FdStore, NotifyState::FdName(&full), NotifyState::Custom("FDPOLL=0")];
-        tell(&states, &[fd]);
+        tell_with(&states, &[fd]);
         Ok(())
     }
 
@@ -99,7 +101,7 @@ impl Store {
     pub fn let_go(&mut self) {
         for name in std::mem::take(&mut self.held).into_keys() {
             let full = format!("{OURS}{name}");
-            tell(&[NotifyState::FdStoreRemove, NotifyState::FdName(&full)], &[]);
+            tell_with(&[NotifyState::FdStoreRemove, NotifyState::FdName(&full)], &[]);
         }
     }
 
@@ -130,54 +132,13 @@ impl Store {
     }
 }
 
-/// Says in a command's environment which descriptors it is passed.
-pub fn pass(command: &mut Command, names: &[String], pid: u32) {
-    command
-        .env("LISTEN_PID", pid.to_string())
-        .env("LISTEN_FDS", names.len().to_string())
-        .env("LISTEN_FDNAMES", names.join(":"));
-}
-
-/// Puts descriptors where a program looks for them, between fork(2) and exec(2): nothing here allocates.
-///
-/// # Errors
-/// The kernel's.
-pub fn place(sources: &[i32]) -> std::io::Result<()> {
-    let beyond = FIRST + sources.len() as i32;
-    let check = |result: i32| if result < 0 { Err(std::io::Error::last_os_error()) } else { Ok(result) };
-    // First out of the way of all places, so that none is overwritten before it is moved.
-    for (index, source) in sources.iter().enumerate() {
-        // SAFETY: plain system calls on numbers.
-        unsafe {
-            let moved = check(libc::fcntl(*source, libc::F_DUPFD_CLOEXEC, beyond + sources.len() as i32))?;
-            check(libc::dup3(moved, beyond + index as i32, libc::O_CLOEXEC))?;
-        }
-    }
-    for index in 0..sources.len() as i32 {
-        // SAFETY: as above; without CLOEXEC, it is the program's.
-        check(unsafe { libc::dup2(beyond + index, FIRST + index) })?;
-    }
-    Ok(())
-}
-
-fn tell(states: &[NotifyState<'_>], fds: &[BorrowedFd<'_>]) {
-    if std::env::var_os("NOTIFY_SOCKET").is_none() {
-        return;
-    }
-    if let Err(error) = sd_notify::notify_with_fds(states, fds) {
-        debug!(%error, "NOTIFY_SOCKET can't be written to");
-    }
-}
-
+#[cfg(test)]
 impl Store {
     /// What is held, by name.
     pub fn held(&self) -> impl Iterator<Item = (&str, BorrowedFd<'_>)> {
-        self.held.iter().map(|(name, fd)| (name.as_str(), fd.as_fd()))
+        self.held.iter().map(|(name, fd)| (name.as_str(), std::os::fd::AsFd::as_fd(fd)))
     }
-}
 
-#[cfg(test)]
-impl Store {
     /// What the next process would have of this one's.
     pub fn inherited(&self) -> Self {
         let passed = self
