@@ -4,7 +4,7 @@ CARGO ?= cargo
 export RUST_BACKTRACE ?= 0
 export DESTDIR PREFIX
 
-.PHONY: help run test lint bench fuzz build install uninstall clean
+.PHONY: help run test lint bench fuzz soak build install uninstall deb clean
 
 help:
 	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -16,6 +16,11 @@ build: ## the compositor and its libraries, optimised
 
 install: ## lay out what `make build` made: DESTDIR= PREFIX=/usr/local
 	@tools/install.sh install
+
+deb: build ## Debian packages of it in target/deb: geom-compositor, geom-compositor-dev, python3-geom-compositor
+	@tools/packages.sh deb
+	$(CARGO) build --profile library --package geom-python
+	@tools/deb.sh
 
 uninstall: ## take it away again; what users have written stays
 	@tools/install.sh uninstall
@@ -42,6 +47,12 @@ bench: ## measure beside sway and cage; target/bench/results.json and table.md
 	$(CARGO) build --release --workspace
 	$(CARGO) run --release --quiet --example displays | tee target/bench-displays.txt
 	target/release/geom-lab-bench --compositor target/release/geom_compositor --out target/bench
+
+soak: ## an hour (MINUTES=60) of clients that come and go and monitors that are pulled; target/bench/soak.md
+	@tools/packages.sh bench
+	@lab/kernel/build.sh >/dev/null
+	$(CARGO) build --release --workspace
+	target/release/geom-lab-bench --soak $${MINUTES:-60} --compositor target/release/geom_compositor --out target/bench
 
 fuzz: ## look for bytes that break what must hold; SECONDS_EACH=60
 	@tools/packages.sh build

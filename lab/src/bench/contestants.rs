@@ -18,7 +18,7 @@ pub enum Contestant {
 
 pub const CLIENT: &str = "/run/bin/geom-lab-client";
 pub const FLIP: &str = "/run/bin/geom-lab-flip";
-const OURS: &str = "/run/bin/geom_compositor";
+pub const OURS: &str = "/run/bin/geom_compositor";
 const SWAY_CONFIG: &str = "/tmp/sway.conf";
 
 impl Contestant {

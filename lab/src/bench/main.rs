@@ -6,6 +6,7 @@ mod contestants;
 mod host;
 mod measure;
 mod report;
+mod soak;
 
 use std::path::PathBuf;
 
@@ -29,6 +30,9 @@ struct Options {
     /// Only this, in the lab.
     #[arg(long, conflicts_with = "host_only")]
     only: Option<measure::Case>,
+    /// Instead of all that: clients and monitors that come and go for so many minutes, and what is held afterwards.
+    #[arg(long, conflicts_with_all = ["host_only", "only"])]
+    soak: Option<u64>,
     /// Where results.json and table.md go.
     #[arg(long, required_unless_present = "serve_bare")]
     out: Option<PathBuf>,
@@ -44,6 +48,9 @@ fn main() -> Result<()> {
     }
     let (compositor, out) =
         options.compositor.as_ref().zip(options.out.as_ref()).context("--compositor and --out")?;
+    if let Some(minutes) = options.soak {
+        return soak::soak(compositor, minutes, out);
+    }
     let mut results = report::Results::default();
     for repeat in 0..if options.host_only { 0 } else { options.repeats } {
         // Each goes first once, so that none has the warmer caches each time.

@@ -23,7 +23,7 @@ fn gpu(connectors: &[bool]) -> GpuSpec {
 }
 
 /// A machine with a seat and the programs; each case makes its GPU.
-fn machine(compositor: &Path, processors: u32) -> Result<Machine> {
+pub fn machine(compositor: &Path, processors: u32) -> Result<Machine> {
     let machine = Machine::boot(&BootOptions { processors, ..BootOptions::default() })?;
     Contestant::install(&machine, compositor)?;
     let seatd = machine.root("seatd", &["seatd", "-u", "nobody"], &[])?;
@@ -34,14 +34,14 @@ fn machine(compositor: &Path, processors: u32) -> Result<Machine> {
 }
 
 /// Processor time of a program in seconds (proc_pid_stat(5), fields 14 and 15).
-fn cpu(machine: &Machine, pid: u32) -> Result<f64> {
+pub fn cpu(machine: &Machine, pid: u32) -> Result<f64> {
     let text = machine.read(&format!("/proc/{pid}/stat"))?;
     let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).context("utime");
     Ok((ticks(11)? + ticks(12)?) / 100.0)
 }
 
-fn value(text: &str, key: &str) -> Result<f64> {
+pub fn value(text: &str, key: &str) -> Result<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key)).with_context(|| key.to_owned())?;
     line.split_whitespace().next().and_then(|word| word.parse().ok()).with_context(|| key.to_owned())
 }
