@@ -12,6 +12,7 @@ mod input;
 mod install;
 mod libraries;
 mod lights;
+mod package;
 mod placement;
 mod profiles;
 mod scanout;

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Lays the product out, or takes it away again:
 #   tools/install.sh install|uninstall [DESTDIR=/] [PREFIX=/usr/local] [FROM=target/release] [LIBRARY=target/library]
+#                    [GEOMETRY=$PREFIX/share/GeometryOS]
 # What users have written, in system/conf and userdata, is never overwritten and never removed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 DESTDIR=${DESTDIR:-} PREFIX=${PREFIX:-/usr/local} FROM=${FROM:-target/release} LIBRARY=${LIBRARY:-target/library}
-geometry="$PREFIX/share/GeometryOS"
+geometry=${GEOMETRY:-$PREFIX/share/GeometryOS}
 lib="$geometry/system/lib/compositor" conf="$geometry/system/conf" userdata="$geometry/userdata"
 say() { echo "install: $*"; }
 fail() { echo "install: $*" >&2; exit 1; }
@@ -21,7 +22,7 @@ files() {
 644 $conf/geom_compositor.toml.default conf/geom_compositor.toml
 644 $PREFIX/lib/udev/rules.d/71-geom-compositor.rules udev-rules/71-geom-compositor.rules
 LIST
-  for wheel in target/wheels/*.whl; do
+  for wheel in ${WHEELS-target/wheels/*.whl}; do
     [ -e "$wheel" ] && echo "644 $lib/$(basename "$wheel") $wheel"
   done
   # With paths of this installation in them.

@@ -3,6 +3,7 @@
 # Does nothing, quickly and without root, where all are present. Asks for root only for apt.
 #
 #   tools/packages.sh build     what `cargo build` needs
+#   tools/packages.sh deb       also what makes Debian packages of it
 #   tools/packages.sh lab       also what the lab's kernel, guest and programs need
 #   tools/packages.sh bench     also the peers that `make bench` measures beside us
 set -euo pipefail
@@ -21,6 +22,9 @@ build=(
   libegl-dev            # GLES renderer's entry (loaded at run time, only with a GPU)
   libgles-dev           # GLES renderer
   libwayland-dev        # headers and pkg-config file of the protocol library
+)
+deb=(
+  dpkg-dev debhelper    # build packages
 )
 lab=(
   make flex bison bc    # kernel build
@@ -45,6 +49,7 @@ lab=(
   edid-decode           # the reference for our EDID decoder
   g++                   # the C++ library's program
   python3-venv          # the Python library is installed into an environment of its own
+  mmdebstrap uidmap     # the clean Debian root that they are installed in
 )
 bench=(
   sway                  # peer
@@ -55,9 +60,10 @@ bench=(
 want=()
 case "${1:-lab}" in
   build) want=("${build[@]}") ;;
-  lab) want=("${build[@]}" "${lab[@]}") ;;
-  bench) want=("${build[@]}" "${lab[@]}" "${bench[@]}") ;;
-  *) echo "usage: $0 build|lab|bench" >&2; exit 2 ;;
+  deb) want=("${build[@]}" "${deb[@]}") ;;
+  lab) want=("${build[@]}" "${deb[@]}" "${lab[@]}") ;;
+  bench) want=("${build[@]}" "${deb[@]}" "${lab[@]}" "${bench[@]}") ;;
+  *) echo "usage: $0 build|deb|lab|bench" >&2; exit 2 ;;
 esac
 
 missing=()
