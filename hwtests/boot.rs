@@ -1,87 +1,13 @@
 //! A machine that boots with Debian's systemd: the service is there, and always comes back.
 
-use std::path::Path;
-
 use anyhow::{ensure, Context, Result};
-use geom_lab::{BootOptions, Machine, SystemdOptions};
-
 use geom_lab::keys::KeyCode;
 
-use crate::install::install;
-use crate::world::{lab_program, RED};
-
-const SERVICE: &str = "geom-compositor.service";
-const CONTROL: &str = "/run/user/995/geom-compositor.sock";
-
-/// The number of the one who logs in.
-const PERSON: u32 = 1234;
-
-/// A booted machine of three monitors with the service and a kiosk program enabled.
-struct Device {
-    machine: Machine,
-    asked: std::cell::Cell<u32>,
-}
-
-impl Device {
-    /// With the service and its kiosk enabled, or with a login prompt instead.
-    fn boot(enabled: &[&str]) -> Result<Self> {
-        let root = tempfile::tempdir()?;
-        install("install", root.path())?;
-        let put = |from: &Path, to: &str| -> Result<()> {
-            let to = root.path().join(to);
-            std::fs::create_dir_all(to.parent().context("a folder")?)?;
-            std::fs::copy(from, &to).with_context(|| from.display().to_string())?;
-            Ok(())
-        };
-        for program in ["geom-lab-client", "geom-lab-session"] {
-            put(&lab_program(program)?, &format!("usr/local/bin/{program}"))?;
-        }
-        let kiosk = root.path().join("etc/default/geom-kiosk-red");
-        std::fs::create_dir_all(kiosk.parent().context("a folder")?)?;
-        std::fs::write(
-            kiosk,
-            "COMMAND='/usr/local/bin/geom-lab-client --fullscreen Virtual-2 --app-id kiosk'\n",
-        )?;
-        // Somebody to log in.
-        let people = root.path().join("usr/local/lib/sysusers.d/person.conf");
-        std::fs::write(people, format!("u person {PERSON} - /tmp/person /bin/sh\n"))?;
-        let enabled = enabled.iter().map(|unit| (*unit).to_owned()).collect();
-        let systemd = SystemdOptions { root: root.path().to_owned(), enabled, monitors: 3 };
-        let machine = Machine::boot(&BootOptions { systemd: Some(systemd), ..BootOptions::default() })?;
-        Ok(Self { machine, asked: std::cell::Cell::new(0) })
-    }
-
-    /// Runs a program as root; what it said.
-    fn run(&self, argv: &[&str]) -> Result<String> {
-        self.asked.set(self.asked.get() + 1);
-        let log = format!("run-{}", self.asked.get());
-        let program = self.machine.root(&log, argv, &[])?;
-        self.machine.wait(&program, std::time::Duration::from_secs(30))?;
-        Ok(std::fs::read_to_string(&program.log)?)
-    }
-
-    fn until_active(&self) -> Result<()> {
-        let active = self.machine.until("the service", |_| Ok(self.property("ActiveState")? == "active"));
-        if active.is_err() {
-            println!("{}", self.run(&["journalctl", "-b", "--no-pager", "-n", "80"])?);
-        }
-        active
-    }
-
-    fn until_red(&self) -> Result<()> {
-        self.machine.until("the kiosk's program", |machine| {
-            Ok(machine.screenshot("Virtual-2")?.share(|pixel| pixel == RED) > 0.97)
-        })
-    }
-
-    fn property(&self, name: &str) -> Result<String> {
-        Ok(self.run(&["systemctl", "show", "--value", "-p", name, SERVICE])?.trim().to_owned())
-    }
-}
+use crate::device::{Device, CONTROL, PERSON, SERVICE};
 
 #[test]
 fn the_service_is_there_at_boot_and_comes_back() -> Result<()> {
-    let device = Device::boot(&[SERVICE, "geom-kiosk@red.service"])?;
+    let device = Device::boot(&[SERVICE, "geom-kiosk@red.service"], &[])?;
     device.until_active()?;
     let status = device.run(&["systemctl", "status", "--no-pager", SERVICE])?;
     let lit = "3 lit: Virtual-1 1024x768@60.00, Virtual-2 1024x768@60.00, Virtual-3 1024x768@60.00";
@@ -152,7 +78,7 @@ fn the_service_is_there_at_boot_and_comes_back() -> Result<()> {
 /// Logs in at the first VT, starts it by its name, goes to another VT and back, has it crash, and ends it by keys: the console is as it was.
 #[test]
 fn a_person_starts_it_from_a_tty() -> Result<()> {
-    let device = Device::boot(&["getty@tty1.service"])?;
+    let device = Device::boot(&["getty@tty1.service"], &[])?;
     let machine = &device.machine;
     let screen = || machine.read("/dev/vcs1");
     let until_says =

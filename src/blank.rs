@@ -10,11 +10,22 @@ use crate::scanout::surface::{Scanout, Target};
 use crate::state::State;
 
 impl State {
+    /// Switches a lit display's light off, or on again, as somebody wishes. Who wants light from one that is dark as nobody is there, is there.
+    ///
+    /// # Errors
+    /// As [`State::switch_light`].
+    pub fn blank(&mut self, name: &str, blank: bool) -> Result<(), String> {
+        if !blank {
+            self.activity();
+        }
+        self.switch_light(name, blank)
+    }
+
     /// Switches a lit display's light off, or on again.
     ///
     /// # Errors
     /// In words: the kernel's refusal, or a display that is not lit. It stays as it was.
-    pub fn blank(&mut self, name: &str, blank: bool) -> Result<(), String> {
+    pub fn switch_light(&mut self, name: &str, blank: bool) -> Result<(), String> {
         let screen = self.screens.get(name).filter(|screen| screen.is_lit());
         let screen = screen.ok_or_else(|| format!("{name} is not lit"))?;
         if screen.blank == blank {

@@ -32,6 +32,7 @@ pub mod input;
 pub mod late;
 pub mod metrics;
 pub mod options;
+pub mod power;
 pub mod protocols;
 pub mod reactor;
 pub mod render;

@@ -116,6 +116,7 @@ impl State {
         self.check_gamma();
         self.check_power();
         self.check_leases();
+        self.check_lid();
         self.tune_all();
         self.tell_colours();
         self.redraw_all();
@@ -161,6 +162,9 @@ impl State {
         let (connected, able) = plan::desktop(present);
         let mut wishes = self.profile.wishes.over(system, &known, &connected);
         wishes.fullscreen = self.fullscreen_displays();
+        for name in self.under_lid(present) {
+            wishes.displays.entry(name).or_default().power = Some(false);
+        }
         if !self.options.headless_ok {
             if let Some(kept) = keep_one_lit(&mut wishes, &able) {
                 troubles.push(format!(
@@ -322,7 +326,14 @@ impl State {
                 retire(&mut self.timers, screen.scanout.replace(scanout), retired);
             }
             smithay::desktop::layer_map_for_output(&screen.output).arrange();
+            let is_new = !screen.is_lit();
             self.live(&solved.display.name, LifeEvent::Lit);
+            if is_new {
+                self.keep_dark(&solved.display.name, solved.monitor.identity.as_ref());
+            }
+            if self.screens.get(&solved.display.name).is_some_and(|screen| screen.blank) {
+                self.redraw_event(&solved.display.name, Event::Paused);
+            }
             self.announce(&solved.display.name);
             self.dress(&solved.display.name);
         }
@@ -360,7 +371,8 @@ impl State {
         let (life, action) = std::mem::take(&mut screen.life).on(event);
         screen.life = life;
         let changed = screen.life != before;
-        if !screen.is_lit() && std::mem::take(&mut screen.blank) {
+        // What is dark while nobody is there stays so when it comes back.
+        if !screen.is_lit() && !self.power.is_dark() && std::mem::take(&mut screen.blank) {
             // When it comes back somebody wants to see it.
             self.backend.gpus_mut().for_each(|gpu| gpu.remember_light(name, true));
         }

@@ -253,6 +253,7 @@ fn set_out(compositor: &mut Compositor, exec: Vec<String>, descriptors: Rlimit) 
             compositor.state.feed_watchdog(interval);
         }
         compositor.state.start_metrics();
+        compositor.state.start_power();
         let addresses = compositor.state.clients.addresses.clone();
         for command in exec {
             if let Err(error) = programs::start(&command, &addresses, descriptors) {

@@ -28,6 +28,7 @@ use crate::input::devices::xkb;
 use crate::input::keys::Chord;
 use crate::input::pointer::PointerState;
 use crate::options::Options;
+use crate::power::Power;
 use crate::protocols::Protocols;
 use crate::reactor::Reactor;
 use crate::scanout::redraw::Event as RedrawEvent;
@@ -108,6 +109,7 @@ pub struct State {
     pub ports: BTreeMap<String, String>,
     pub tuning: Tuning,
     pub profile: ActiveProfile,
+    pub power: Power,
     /// A timer looks for page flips that do not come.
     pub watching_flips: bool,
     /// The next writing of figures, and whether the last one failed.
@@ -184,6 +186,7 @@ impl State {
             ports: BTreeMap::new(),
             tuning: Tuning::default(),
             profile: ActiveProfile::default(),
+            power: Power::default(),
             started: Clock::<Monotonic>::new().now().into(),
             watching_flips: false,
             metrics_timer: None,
@@ -254,6 +257,7 @@ impl State {
             }
             self.read_exit_chord();
             self.start_metrics();
+            self.read_power();
             self.reconfigure_input();
             self.reconfigure("configuration");
             self.place_windows();

@@ -46,6 +46,8 @@ lab=(
   dbus                  # GTK programs look for a session bus
   wlr-randr kanshi      # tools that change displays, as their users run them
   gammastep             # night light, likewise
+  polkitd               # decides who may suspend, as on devices whose service is not root
+  swayidle              # hears that nobody is there, likewise
   edid-decode           # the reference for our EDID decoder
   g++                   # the C++ library's program
   python3-venv          # the Python library is installed into an environment of its own

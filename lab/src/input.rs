@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{bail, Result};
-use evdev::{AbsoluteAxisCode as Abs, EventType, KeyCode, RelativeAxisCode as Rel};
+use evdev::{AbsoluteAxisCode as Abs, EventType, KeyCode, RelativeAxisCode as Rel, SwitchCode};
 
 use crate::protocol::{InputEvent, InputKind, Request, TOUCH_MAX};
 use crate::Machine;
@@ -133,6 +133,19 @@ impl<'a> Pointer<'a> {
 
     pub fn remove(self) -> Result<()> {
         self.0.remove()
+    }
+}
+
+/// A laptop's lid.
+pub struct Lid<'a>(Device<'a>);
+
+impl<'a> Lid<'a> {
+    pub(crate) fn create(machine: &'a Machine, name: &str) -> Result<Self> {
+        Device::create(machine, InputKind::Lid, name).map(Self)
+    }
+
+    pub fn shut(&self, closed: bool) -> Result<()> {
+        self.0.emit(&[(EventType::SWITCH, SwitchCode::SW_LID.0, closed.into())])
     }
 }
 

@@ -14,6 +14,6 @@ mod picture;
 pub mod protocol;
 
 pub use card::Card;
-pub use input::{keys, Keyboard, Pointer, Touch};
+pub use input::{keys, Keyboard, Lid, Pointer, Touch};
 pub use machine::{kernel, BootOptions, Machine, Program, SystemdOptions};
 pub use picture::Picture;

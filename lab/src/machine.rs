@@ -17,7 +17,7 @@ use crate::link::Link;
 use crate::protocol::{
     Answer, Deed, Ending, GpuNames, GpuSpec, Measurement, ProgramSpec, Request, VtState, SHARED,
 };
-use crate::{Keyboard, Picture, Pointer, Touch};
+use crate::{Keyboard, Lid, Picture, Pointer, Touch};
 
 /// How long any single step may take. Far above what one takes on a loaded machine.
 const BOUND: Duration = Duration::from_secs(30);
@@ -213,6 +213,10 @@ impl Machine {
 
     pub fn pointer(&self, name: &str) -> Result<Pointer<'_>> {
         Pointer::create(self, name)
+    }
+
+    pub fn lid(&self, name: &str) -> Result<Lid<'_>> {
+        Lid::create(self, name)
     }
 
     pub fn touch(&self, name: &str) -> Result<Touch<'_>> {

@@ -77,6 +77,8 @@ pub enum InputKind {
     Keyboard,
     /// A mouse: relative motion, three buttons, a wheel.
     Pointer,
+    /// A lid's switch.
+    Lid,
     /// A direct multi-touch surface with coordinates from 0 to [`TOUCH_MAX`] on both axes.
     Touch,
 }

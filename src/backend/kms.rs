@@ -16,7 +16,6 @@ use crate::backend::{hotplug, Backend};
 use crate::gpu::device::Gpu;
 use crate::gpu::discovery::{sort, Candidate};
 use crate::reactor::{Reactor, Source};
-use crate::scanout::redraw::Event;
 use crate::session;
 use crate::state::State;
 
@@ -32,7 +31,9 @@ pub struct GpuEntry {
 pub struct Kms {
     pub session: LibSeatSession,
     pub gpus: Vec<GpuEntry>,
-    pub paused: bool,
+    /// The seat is somebody else's.
+    pub away: bool,
+    pub asleep: bool,
     libinput: Libinput,
 }
 
@@ -43,8 +44,8 @@ impl Kms {
     /// Where no seat can be had; the message says what to do.
     pub fn new(handle: &LoopHandle<'static, State>) -> Result<(Self, Vec<(u64, PathBuf)>)> {
         let (session, notifier) = session::open()?;
-        let paused = !session.is_active();
-        if paused {
+        let away = !session.is_active();
+        if away {
             info!("the seat is not active yet; waiting for its VT");
         }
         let seat = session.seat();
@@ -74,7 +75,7 @@ impl Kms {
         if let Err(error) = hotplug::listen(handle) {
             warn!(%error, "the kernel does not tell of cables; udev does, later");
         }
-        Ok((Self { session, gpus: Vec::new(), paused, libinput }, present))
+        Ok((Self { session, gpus: Vec::new(), away, asleep: false, libinput }, present))
     }
 
     fn open(&mut self, reactor: &Reactor, candidate: Candidate, state: &crate::config::Config) -> Result<()> {
@@ -237,13 +238,9 @@ impl State {
     /// The seat is taken away: nothing may be drawn until it is given back.
     fn pause(&mut self) {
         info!("session paused");
-        let names: Vec<String> = self.screens.iter().map(|screen| screen.name.clone()).collect();
-        for name in names {
-            self.redraw_event(&name, Event::Paused);
-        }
-        self.release_keys();
+        self.still();
         if let Backend::Kms(kms) = &mut self.backend {
-            kms.paused = true;
+            kms.away = true;
             kms.libinput.suspend();
         }
     }
@@ -252,19 +249,31 @@ impl State {
     fn resume(&mut self) {
         info!("session resumed");
         let Backend::Kms(kms) = &mut self.backend else { return };
-        kms.paused = false;
+        kms.away = false;
         if kms.libinput.resume().is_err() {
             warn!("libinput could not open every input device again");
         }
-        for entry in &mut kms.gpus {
-            // Another display server may have set anything.
-            entry.gpu.known = false;
-            if let Err(error) = entry.gpu.probe() {
-                warn!(gpu = %entry.gpu.path.display(), %error, "connectors can't be probed");
+        self.look_anew("session resumed");
+        self.activity();
+    }
+
+    /// Looks at everything again: others may have set anything, and monitors may have been changed.
+    pub fn look_anew(&mut self, cause: &str) {
+        if let Backend::Kms(kms) = &mut self.backend {
+            if kms.away || kms.asleep {
+                // Whoever ends that looks.
+                return;
             }
+            for entry in &mut kms.gpus {
+                entry.gpu.known = false;
+                if let Err(error) = entry.gpu.probe() {
+                    warn!(gpu = %entry.gpu.path.display(), %error, "connectors can't be probed");
+                }
+            }
+            self.find_gpus();
         }
-        self.find_gpus();
-        self.reconfigure("session resumed");
+        self.reconfigure(cause);
+        self.stir();
     }
 
     /// Opens Gpus that came while the session was paused.
@@ -281,7 +290,7 @@ impl State {
     }
 
     /// Keys held while the session goes away would stay pressed for clients.
-    fn release_keys(&mut self) {
+    pub fn release_keys(&mut self) {
         use smithay::backend::input::KeyState;
         use smithay::input::keyboard::FilterResult;
         let Some(keyboard) = self.seat.get_keyboard() else { return };

@@ -22,8 +22,15 @@ impl Backend {
     pub fn is_paused(&self) -> bool {
         match self {
             Self::None => true,
-            Self::Kms(kms) => kms.paused,
+            Self::Kms(kms) => kms.away || kms.asleep,
             Self::Headless(_) => false,
+        }
+    }
+
+    /// The system sleeps, or no longer.
+    pub fn set_asleep(&mut self, asleep: bool) {
+        if let Self::Kms(kms) = self {
+            kms.asleep = asleep;
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod clients;
 mod displays;
+mod power;
 pub mod profile;
 mod reader;
 mod system;
@@ -11,6 +12,7 @@ pub mod watch;
 pub use clients::LossPolicy;
 pub use displays::color_space;
 pub use geom_ipc::ConnectType;
+pub use power::{Policy, PowerConfig};
 pub use reader::Problem;
 pub use system::{
     matches_pattern, parse, Config, HardwareColor, Keyboard, Pointer, RendererWish, Rule, WindowTraits,

@@ -10,6 +10,7 @@ use toml_edit::Value;
 
 use super::clients::{self, ClientsConfig};
 use super::displays::{read_aliases, read_displays, read_night_light};
+use super::power::{self, PowerConfig};
 use super::reader::{Problem, Reader, Section};
 use crate::display::mode::{Mode, ModeWish};
 use crate::display::night::NightLight;
@@ -139,6 +140,7 @@ pub struct Config {
     pub metrics_file: Option<PathBuf>,
     pub metrics_interval: Duration,
     pub clients: ClientsConfig,
+    pub power: PowerConfig,
     /// The headless backend's displays.
     pub headless: Vec<Mode>,
 }
@@ -173,6 +175,7 @@ impl Default for Config {
             metrics_file: None,
             metrics_interval: Duration::from_secs(15),
             clients: ClientsConfig::default(),
+            power: PowerConfig::default(),
             headless: vec![Mode::new(1920, 1080, 60_000)],
         }
     }
@@ -241,6 +244,10 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
     }
     if let Some(mut section) = root.section(reader, "clients") {
         clients::read(&mut config.clients, &mut section, reader);
+        section.finish(reader);
+    }
+    if let Some(mut section) = root.section(reader, "power") {
+        power::read(&mut config.power, &mut section, reader);
         section.finish(reader);
     }
     if let Some(mut section) = root.section(reader, "keyboard") {
@@ -339,7 +346,7 @@ mod tests {
                 "test.toml:2: renderer = \"vulkan\" is not allowed; allowed: \"auto\", \"pixman\", \"gles\", \"llvmpipe\"",
                 "test.toml:5: displays.\"HDMI-A-1\".mode: \"wide\" is not a mode; write \"1920x1080\" or \"1920x1080@59.94\"",
                 "test.toml:8: keyboard.layout = 7 is not allowed; allowed: a text in quotes",
-                "test.toml:1: unknown key colour; known here: connect_type, renderer, direct_scanout, hardware_color, diagnostic_screen, metrics_file, metrics_interval, exit_keys, user, displays, aliases, night_light, rules, clients, keyboard, pointer, touch, cursor, headless",
+                "test.toml:1: unknown key colour; known here: connect_type, renderer, direct_scanout, hardware_color, diagnostic_screen, metrics_file, metrics_interval, exit_keys, user, displays, aliases, night_light, rules, clients, power, keyboard, pointer, touch, cursor, headless",
             ]
         );
     }

@@ -2,7 +2,8 @@
 
 use smithay::backend::input::{
     AbsolutePositionEvent, Axis, AxisSource, ButtonState, Event, InputEvent, KeyState, KeyboardKeyEvent,
-    PointerAxisEvent, PointerButtonEvent, PointerMotionEvent, TouchEvent,
+    PointerAxisEvent, PointerButtonEvent, PointerMotionEvent, Switch, SwitchState, SwitchToggleEvent,
+    TouchEvent,
 };
 use smithay::backend::libinput::LibinputInputBackend;
 use smithay::input::keyboard::FilterResult;
@@ -14,6 +15,7 @@ use tracing::info;
 
 use super::keys::{command, Command};
 use crate::display::screen::Screen;
+use crate::power::Press;
 use crate::render::scene::View;
 use crate::state::State;
 
@@ -23,7 +25,14 @@ impl State {
             InputEvent::DeviceAdded { device } => self.device_added(device),
             InputEvent::DeviceRemoved { device } => self.device_removed(&device),
             InputEvent::Keyboard { event } => self.key(&event),
+            InputEvent::SwitchToggle { event } => {
+                let closed = SwitchToggleEvent::state(&event) == SwitchState::On;
+                if SwitchToggleEvent::switch(&event) == Some(Switch::Lid) {
+                    self.lid_moved(closed);
+                }
+            }
             InputEvent::PointerMotion { event } => {
+                self.activity();
                 let to = self.screens.travel(self.pointer.location, self.pointer.location + event.delta());
                 let relative = RelativeMotionEvent {
                     delta: event.delta(),
@@ -33,6 +42,7 @@ impl State {
                 self.pointer_moved(to, event.time_msec(), Some(relative));
             }
             InputEvent::PointerMotionAbsolute { event } => {
+                self.activity();
                 // A tablet of a virtual machine: over the whole layout.
                 let lit = self.screens.lit();
                 let right = lit.iter().map(|screen| screen.place.x + screen.place.width).max().unwrap_or(0);
@@ -42,6 +52,9 @@ impl State {
                 self.pointer_moved(to, event.time_msec(), None);
             }
             InputEvent::PointerButton { event } => {
+                if self.press(Press::Button(event.button_code()), event.state() == ButtonState::Pressed) {
+                    return;
+                }
                 let Some(pointer) = self.seat.get_pointer() else { return };
                 if event.state() == ButtonState::Pressed && self.press_notice(self.pointer.location) {
                     return;
@@ -58,8 +71,14 @@ impl State {
                 pointer.button(self, &button);
                 pointer.frame(self);
             }
-            InputEvent::PointerAxis { event } => self.scroll(&event),
+            InputEvent::PointerAxis { event } => {
+                self.activity();
+                self.scroll(&event);
+            }
             InputEvent::TouchDown { event } => {
+                if self.press(Press::Finger(event.slot()), true) {
+                    return;
+                }
                 let Some(location) = self.touch_location(&event.device(), &event) else { return };
                 let Some(touch) = self.seat.get_touch() else { return };
                 if self.press_notice(location) {
@@ -77,6 +96,10 @@ impl State {
                 );
             }
             InputEvent::TouchMotion { event } => {
+                self.activity();
+                if self.is_waking(event.slot()) {
+                    return;
+                }
                 let Some(location) = self.touch_location(&event.device(), &event) else { return };
                 let Some(touch) = self.seat.get_touch() else { return };
                 let under = self.surface_under(location);
@@ -84,6 +107,9 @@ impl State {
                 touch.motion(self, under, &TouchMotion { slot, location, time });
             }
             InputEvent::TouchUp { event } => {
+                if self.press(Press::Finger(event.slot()), false) {
+                    return;
+                }
                 let Some(touch) = self.seat.get_touch() else { return };
                 let (slot, time) = (event.slot(), event.time_msec());
                 touch.up(self, &UpEvent { slot, serial: SERIAL_COUNTER.next_serial(), time });
@@ -107,15 +133,24 @@ impl State {
         let (code, state, time) = (event.key_code(), event.state(), event.time_msec());
         // Asked before: the keyboard is locked while it filters.
         let takes = self.takes_key();
+        let power_button = self.takes_power_button();
+        // The end of the press that darkened displays is no wish for light.
+        let woke = pressed && self.activity();
         let ours = keyboard.input(self, code, state, serial, time, |state, modifiers, handle| {
             let found = pressed
                 .then(|| {
-                    command(state.exit_chord.as_ref(), modifiers, handle.modified_sym(), &handle.raw_syms())
+                    command(
+                        state.exit_chord.as_ref(),
+                        power_button,
+                        modifiers,
+                        handle.modified_sym(),
+                        &handle.raw_syms(),
+                    )
                 })
                 .flatten();
             match found {
                 Some(command) => FilterResult::Intercept(Some(command)),
-                None if !takes => FilterResult::Intercept(None),
+                None if !takes || woke => FilterResult::Intercept(None),
                 None => FilterResult::Forward,
             }
         });
@@ -125,6 +160,8 @@ impl State {
                 info!("ended by the keyboard");
                 self.stop();
             }
+            Some(Command::PowerButton) if woke => {}
+            Some(Command::PowerButton) => self.power_button(),
             None => {}
         }
     }

@@ -7,6 +7,7 @@ use smithay::input::keyboard::{keysyms, xkb, Keysym, ModifiersState};
 pub enum Command {
     SwitchVt(i32),
     Exit,
+    PowerButton,
 }
 
 /// The exit chord, ready to be compared.
@@ -54,14 +55,18 @@ impl Chord {
     }
 }
 
-/// Whether a pressed key is ours. `raw` are the key's symbols without modifiers.
+/// Whether a pressed key is ours, and the power button if it is to be. `raw` are the key's symbols without modifiers.
 pub fn command(
     chord: Option<&Chord>,
+    power_button: bool,
     modifiers: &ModifiersState,
     modified: Keysym,
     raw: &[Keysym],
 ) -> Option<Command> {
     let number = modified.raw();
+    if power_button && number == keysyms::KEY_XF86PowerOff {
+        return Some(Command::PowerButton);
+    }
     if (keysyms::KEY_XF86Switch_VT_1..=keysyms::KEY_XF86Switch_VT_12).contains(&number) {
         return Some(Command::SwitchVt((number - keysyms::KEY_XF86Switch_VT_1 + 1) as i32));
     }
@@ -99,13 +104,16 @@ mod tests {
         let ctrl_alt = ModifiersState { ctrl: true, alt: true, ..ModifiersState::default() };
         let none = ModifiersState::default();
         let ask = |modifiers: &ModifiersState, key: u32| {
-            command(exit.as_ref(), modifiers, Keysym::new(key), &[Keysym::new(key)])
+            command(exit.as_ref(), false, modifiers, Keysym::new(key), &[Keysym::new(key)])
         };
         assert_eq!(ask(&ctrl_alt, keysyms::KEY_BackSpace), Some(Command::Exit));
         assert_eq!(ask(&none, keysyms::KEY_BackSpace), None);
         assert_eq!(ask(&ctrl_alt, keysyms::KEY_F3), Some(Command::SwitchVt(3)));
         assert_eq!(ask(&none, keysyms::KEY_F3), None);
         assert_eq!(ask(&none, keysyms::KEY_XF86Switch_VT_12), Some(Command::SwitchVt(12)));
-        assert_eq!(command(None, &ctrl_alt, Keysym::BackSpace, &[]), None);
+        assert_eq!(command(None, true, &ctrl_alt, Keysym::BackSpace, &[]), None);
+        let button = Keysym::XF86_PowerOff;
+        assert_eq!(command(None, false, &none, button, &[button]), None);
+        assert_eq!(command(None, true, &none, button, &[button]), Some(Command::PowerButton));
     }
 }

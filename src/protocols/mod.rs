@@ -10,6 +10,7 @@ mod dmabuf;
 mod drm_lease;
 mod fractional_scale;
 mod gamma_control;
+pub mod idle;
 mod image_description;
 mod layer_shell;
 pub mod output;
@@ -24,7 +25,9 @@ mod single_pixel_buffer;
 mod viewporter;
 mod xdg_shell;
 
+use smithay::reexports::wayland_protocols::ext::idle_notify::v1::server::ext_idle_notifier_v1::ExtIdleNotifierV1;
 use smithay::reexports::wayland_protocols::wp::color_representation::v1::server::wp_color_representation_manager_v1::WpColorRepresentationManagerV1;
+use smithay::reexports::wayland_protocols::wp::idle_inhibit::zv1::server::zwp_idle_inhibit_manager_v1::ZwpIdleInhibitManagerV1;
 use smithay::reexports::wayland_protocols_wlr::gamma_control::v1::server::zwlr_gamma_control_manager_v1::ZwlrGammaControlManagerV1;
 use smithay::reexports::wayland_protocols_wlr::output_management::v1::server::zwlr_output_manager_v1::ZwlrOutputManagerV1;
 use smithay::reexports::wayland_protocols_wlr::output_power_management::v1::server::zwlr_output_power_manager_v1::ZwlrOutputPowerManagerV1;
@@ -63,6 +66,7 @@ pub struct Protocols {
     pub withdrawn: output::Withdrawn,
     pub gamma: gamma_control::Controls,
     pub power: output_power::Controls,
+    pub idle: idle::Idleness,
     pub color: color_management::ColorManagement,
     pub leases: drm_lease::Leases,
     pub output_management: output_management::OutputManagement,
@@ -83,6 +87,8 @@ impl Protocols {
         display.create_global::<State, WpColorRepresentationManagerV1, _>(1, color_representation::Global);
         display.create_global::<State, ZwlrGammaControlManagerV1, _>(1, gamma_control::Global);
         display.create_global::<State, ZwlrOutputPowerManagerV1, _>(1, output_power::Global);
+        display.create_global::<State, ExtIdleNotifierV1, _>(idle::NOTIFIER_VERSION, idle::Global);
+        display.create_global::<State, ZwpIdleInhibitManagerV1, _>(1, idle::Global);
         let version = output_management::VERSION;
         display.create_global::<State, ZwlrOutputManagerV1, _>(version, output_management::Global);
         Self {
@@ -98,6 +104,7 @@ impl Protocols {
             withdrawn: output::Withdrawn::default(),
             gamma: gamma_control::Controls::default(),
             power: output_power::Controls::default(),
+            idle: idle::Idleness::default(),
             color: color_management::ColorManagement::default(),
             leases: drm_lease::Leases::default(),
             output_management: output_management::OutputManagement::default(),

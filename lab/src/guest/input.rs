@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use evdev::uinput::VirtualDevice;
 use evdev::{
-    AbsInfo, AbsoluteAxisCode as Abs, AttributeSet, KeyCode, PropType, RelativeAxisCode as Rel,
+    AbsInfo, AbsoluteAxisCode as Abs, AttributeSet, KeyCode, PropType, RelativeAxisCode as Rel, SwitchCode,
     UinputAbsSetup,
 };
 use geom_lab::protocol::{InputEvent, InputKind, TOUCH_MAX};
@@ -23,6 +23,10 @@ pub fn create(guest: &Guest, kind: InputKind, name: &str) -> Result<()> {
                 [KeyCode::BTN_LEFT, KeyCode::BTN_RIGHT, KeyCode::BTN_MIDDLE].into_iter().collect();
             let axes: AttributeSet<_> = [Rel::REL_X, Rel::REL_Y, Rel::REL_WHEEL].into_iter().collect();
             builder.with_keys(&keys)?.with_relative_axes(&axes)?.build()
+        }
+        InputKind::Lid => {
+            let switches: AttributeSet<_> = [SwitchCode::SW_LID].into_iter().collect();
+            builder.with_switches(&switches)?.build()
         }
         InputKind::Touch => {
             let keys: AttributeSet<_> = [KeyCode::BTN_TOUCH].into_iter().collect();

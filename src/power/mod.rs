@@ -1,0 +1,154 @@
+//! Sleep, idleness, the lid and the power button.
+
+mod dark;
+mod idle;
+mod logind;
+mod sleep;
+mod woken;
+
+pub use idle::Watch;
+
+use tracing::info;
+
+use crate::backend::Backend;
+use crate::config::{matches_pattern, Policy, PowerConfig};
+use crate::display::plan;
+use crate::state::State;
+use crate::timers::Timer;
+
+/// All of it that is remembered.
+#[derive(Default)]
+pub struct Power {
+    idle: idle::Idle,
+    /// Displays' own wish to go dark.
+    blanking: Option<Watch>,
+    timer: Option<(std::time::Duration, Timer)>,
+    dark: Option<dark::Dark>,
+    /// Presses that woke displays, until they end: programs do not hear of them.
+    waking: Vec<Press>,
+    /// The system sleeps, or is about to.
+    asleep: bool,
+    /// How long the system had slept altogether when we last looked.
+    slept: std::time::Duration,
+    lid_closed: bool,
+    /// It hides everything that is lit.
+    shut: bool,
+    logind: Option<logind::Logind>,
+}
+
+/// Something that is pressed and let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Press {
+    Button(u32),
+    Finger(smithay::backend::input::TouchSlot),
+}
+
+impl Power {
+    pub fn is_asleep(&self) -> bool {
+        self.asleep
+    }
+
+    /// A program that held idleness off ceases to.
+    pub fn hold_idleness(&mut self, now: std::time::Duration) {
+        self.idle.hold(now);
+    }
+}
+
+impl State {
+    /// Once, before the loop runs.
+    pub fn start_power(&mut self) {
+        self.power.slept = woken::slept();
+        if let Err(error) = woken::listen(&self.handle) {
+            tracing::warn!(%error, "a sleep that logind does not tell of will not be noticed");
+        }
+        if matches!(self.backend, Backend::Kms(_)) {
+            self.connect_logind();
+        }
+        self.activity();
+        self.read_power();
+    }
+
+    /// The configuration may have changed.
+    pub fn read_power(&mut self) {
+        let PowerConfig { blank_after, .. } = self.config.power;
+        self.power.blanking = blank_after.map(|timeout| Watch::new(timeout, true));
+        if blank_after.is_none() {
+            self.light_up();
+        }
+        self.hold_switches();
+        self.watch_idle();
+    }
+
+    pub fn lid_moved(&mut self, closed: bool) {
+        if self.power.lid_closed == closed {
+            return;
+        }
+        self.power.lid_closed = closed;
+        info!(closed, policy = ?self.config.power.lid, "lid");
+        match self.config.power.lid {
+            Policy::System | Policy::Nothing => {}
+            Policy::Dark => self.reconfigure("lid"),
+            policy if closed => self.ask_logind(policy),
+            _ => {}
+        }
+        if !closed {
+            self.activity();
+        }
+    }
+
+    fn is_under_lid(&self, connector: &str) -> bool {
+        self.config.power.lid_displays.iter().any(|pattern| matches_pattern(pattern, connector))
+    }
+
+    /// The lid is closed over the only displays that there are.
+    fn is_shut(&self) -> bool {
+        if !self.power.lid_closed || self.config.power.lid != Policy::Dark {
+            return false;
+        }
+        let lit = self.screens.iter().filter(|screen| screen.is_lit());
+        let hidden: Vec<bool> = lit.map(|screen| self.is_under_lid(&screen.name)).collect();
+        !hidden.is_empty() && hidden.iter().all(|hidden| *hidden)
+    }
+
+    /// Displays may have come or gone beside those under the lid.
+    pub fn check_lid(&mut self) {
+        let shut = self.is_shut();
+        if std::mem::replace(&mut self.power.shut, shut) == shut {
+            return;
+        }
+        match shut {
+            true => self.darken("lid closed"),
+            false => self.light_up(),
+        }
+    }
+
+    /// The built-in displays that are off because of the lid: all, while there is another that could be lit.
+    pub fn under_lid(&self, present: &[plan::Gpu]) -> Vec<String> {
+        if !self.power.lid_closed || self.config.power.lid != Policy::Dark {
+            return Vec::new();
+        }
+        let connected =
+            present.iter().flat_map(|gpu| &gpu.connectors).filter(|connector| connector.connected);
+        let (built_in, others): (Vec<_>, Vec<_>) =
+            connected.map(|connector| connector.name.clone()).partition(|name| self.is_under_lid(name));
+        if others.is_empty() {
+            return Vec::new();
+        }
+        built_in
+    }
+
+    /// The power button is ours by the configuration.
+    pub fn takes_power_button(&self) -> bool {
+        self.config.power.power_button != Policy::System
+    }
+
+    pub fn power_button(&mut self) {
+        let policy = self.config.power.power_button;
+        info!(?policy, "power button");
+        match policy {
+            Policy::System | Policy::Nothing => {}
+            Policy::Dark => self.darken("power button"),
+            Policy::Suspend | Policy::PowerOff => self.ask_logind(policy),
+        }
+    }
+}
