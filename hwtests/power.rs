@@ -4,7 +4,7 @@ use anyhow::{ensure, Result};
 use geom_lab::keys::KeyCode;
 use geom_lab::protocol::GpuSpec;
 
-use crate::world::{Bench, World, RED};
+use crate::world::{Bench, World, CONFIG, RED};
 
 /// Waits until so many CRTCs have light.
 fn lit(world: &World, count: usize) -> Result<()> {
@@ -119,7 +119,7 @@ fn the_power_button_blanks() -> Result<()> {
 
     // Where logind is to do it and there is none, that is said.
     let config = "[power]\npower_button = \"suspend\"\n";
-    std::fs::write(world.machine.folder().join("geom_compositor.toml"), config)?;
+    world.machine.write(CONFIG, config)?;
     world.until_logged("configuration applied")?;
     keyboard.chord(&[KeyCode::KEY_POWER])?;
     world.until_logged("can't suspend: there is no logind")?;

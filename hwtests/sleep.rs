@@ -16,6 +16,14 @@ const CONFIG: (&str, &str) =
 #[test]
 fn the_system_sleeps_and_wakes() -> Result<()> {
     let device = Device::boot(&[SERVICE, "geom-kiosk@red.service"], &[NAP, CONFIG])?;
+    let done = sleep_and_wake(&device);
+    if done.is_err() {
+        println!("{}", device.run(&["journalctl", "-b", "--no-pager", "-n", "100"])?);
+    }
+    done
+}
+
+fn sleep_and_wake(device: &Device) -> Result<()> {
     let machine = &device.machine;
     // logind asks the kernel what it can.
     device.run(&["sh", "-c", "echo freeze mem >/run/states; mount --bind /run/states /sys/power/state"])?;
@@ -24,13 +32,7 @@ fn the_system_sleeps_and_wakes() -> Result<()> {
     device.until_red()?;
     let said = || device.run(&["journalctl", "-b", "--no-pager", "-o", "cat", "-t", "geom_compositor"]);
     let count = |text: &str| -> Result<usize> { Ok(said()?.matches(text).count()) };
-    let until_said = |text: &str, times: usize| {
-        let waited = machine.until(text, |_| Ok(count(text)? >= times));
-        if waited.is_err() {
-            println!("{}", device.run(&["journalctl", "-b", "--no-pager", "-n", "60"])?);
-        }
-        waited
-    };
+    let until_said = |text: &str, times: usize| machine.until(text, |_| Ok(count(text)? >= times));
     let locks = || device.run(&["systemd-inhibit", "--list", "--no-pager"]);
     let has_lock = |what: &str, mode: &str| -> Result<bool> {
         let has = |line: &str| {

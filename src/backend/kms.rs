@@ -15,6 +15,7 @@ use tracing::{debug, error, info, warn};
 use crate::backend::{hotplug, Backend};
 use crate::gpu::device::Gpu;
 use crate::gpu::discovery::{sort, Candidate};
+use crate::power::Press;
 use crate::reactor::{Reactor, Source};
 use crate::session;
 use crate::state::State;
@@ -254,6 +255,7 @@ impl State {
             warn!("libinput could not open every input device again");
         }
         self.look_anew("session resumed");
+        self.ask_logind_again();
         self.activity();
     }
 
@@ -297,8 +299,10 @@ impl State {
         let time = self.now().as_millis() as u32;
         for code in keyboard.pressed_keys() {
             let serial = smithay::utils::SERIAL_COUNTER.next_serial();
-            keyboard.input::<(), _>(self, code, KeyState::Released, serial, time, |_, _, _| {
-                FilterResult::Forward
+            let withheld = self.power.let_go(Press::Key(code.raw()));
+            keyboard.input::<(), _>(self, code, KeyState::Released, serial, time, |_, _, _| match withheld {
+                true => FilterResult::Intercept(()),
+                false => FilterResult::Forward,
             });
         }
     }

@@ -97,7 +97,7 @@ impl State {
             }
             InputEvent::TouchMotion { event } => {
                 self.activity();
-                if self.is_waking(event.slot()) {
+                if self.power.is_withheld(Press::Finger(event.slot())) {
                     return;
                 }
                 let Some(location) = self.touch_location(&event.device(), &event) else { return };
@@ -131,8 +131,10 @@ impl State {
         let pressed = event.state() == KeyState::Pressed;
         let serial = SERIAL_COUNTER.next_serial();
         let (code, state, time) = (event.key_code(), event.state(), event.time_msec());
+        let press = Press::Key(code.raw());
+        let withheld = !pressed && self.power.let_go(press);
         // Asked before: the keyboard is locked while it filters.
-        let takes = self.takes_key();
+        let takes = !pressed || self.takes_key();
         let power_button = self.takes_power_button();
         // The end of the press that darkened displays is no wish for light.
         let woke = pressed && self.activity();
@@ -150,10 +152,13 @@ impl State {
                 .flatten();
             match found {
                 Some(command) => FilterResult::Intercept(Some(command)),
-                None if !takes || woke => FilterResult::Intercept(None),
+                None if !takes || woke || withheld => FilterResult::Intercept(None),
                 None => FilterResult::Forward,
             }
         });
+        if pressed && ours.is_some() {
+            self.power.withhold(press);
+        }
         match ours.flatten() {
             Some(Command::SwitchVt(vt)) => self.switch_vt(vt),
             Some(Command::Exit) => {

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use smithay::backend::input::TouchSlot;
 use tracing::info;
 
 use super::idle::Watch;
@@ -47,20 +46,14 @@ impl State {
 
     /// A button or a finger came down or up. Whether programs are not to hear of it.
     pub fn press(&mut self, press: Press, down: bool) -> bool {
-        if self.activity() && down {
-            self.power.waking.push(press);
-            return true;
+        if !down {
+            return self.power.let_go(press);
         }
-        let known = self.power.waking.iter().position(|known| *known == press);
-        if let (Some(known), false) = (known, down) {
-            self.power.waking.swap_remove(known);
+        let woke = self.activity();
+        if woke {
+            self.power.withhold(press);
         }
-        known.is_some()
-    }
-
-    /// Whether this finger's coming woke displays, and it is still down.
-    pub fn is_waking(&self, finger: TouchSlot) -> bool {
-        self.power.waking.contains(&Press::Finger(finger))
+        woke
     }
 
     /// Looks again at the time at which somebody waits for idleness.

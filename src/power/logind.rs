@@ -72,10 +72,15 @@ pub(super) struct Logind {
     held: Option<(String, OwnedFd)>,
     /// Connections that failed in a row.
     failures: u32,
+    /// So often it would not leave something to us.
+    refusals: u32,
 }
 
 /// At boot the bus may come after us; what is not there after two minutes does not come.
 const TRIES: u32 = 7;
+
+/// polkit allows more to a session that is the active one of its seat, which ours may not be yet.
+const ASKED: u32 = 4;
 
 const WHO: &str = "geom_compositor";
 
@@ -131,8 +136,14 @@ impl State {
             if self.handle.insert_source(source, |told, (), state| state.logind_told(told)).is_err() {
                 return;
             }
-            self.power.logind =
-                Some(Logind { scheduler, connected: None, delay: None, held: None, failures: 0 });
+            self.power.logind = Some(Logind {
+                scheduler,
+                connected: None,
+                delay: None,
+                held: None,
+                failures: 0,
+                refusals: 0,
+            });
         }
         if let Some(logind) = &self.power.logind {
             logind.schedule(connect());
@@ -204,8 +215,17 @@ impl State {
             Told::Held { what, result: Ok(lock) } => {
                 info!(what, "logind leaves it to us");
                 logind.held = Some((what, lock));
+                logind.refusals = 0;
             }
             Told::Held { what, result: Err(error) } => {
+                logind.refusals += 1;
+                if logind.refusals < ASKED {
+                    debug!(what, %error, "logind does not leave it to us yet");
+                    let delay = Duration::from_secs(1 << logind.refusals);
+                    let at = self.now() + delay;
+                    self.timers.at(at, Self::hold_switches);
+                    return;
+                }
                 let text = format!(
                     "logind acts on {what} beside [power]: {error}. Tell it not to (logind.conf: HandleLidSwitch=ignore, HandlePowerKey=ignore), or install polkit, which allows it to a session at the machine"
                 );
@@ -219,6 +239,17 @@ impl State {
                 self.troubles.add(text);
             }
         }
+    }
+
+    /// The seat is ours again.
+    pub fn ask_logind_again(&mut self) {
+        if let Some(logind) = &mut self.power.logind {
+            logind.refusals = 0;
+            if logind.delay.is_none() && !self.power.asleep {
+                logind.delay_sleep();
+            }
+        }
+        self.hold_switches();
     }
 
     /// Keeps logind from doing what the configuration has us do.

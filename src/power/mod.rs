@@ -24,8 +24,8 @@ pub struct Power {
     blanking: Option<Watch>,
     timer: Option<(std::time::Duration, Timer)>,
     dark: Option<dark::Dark>,
-    /// Presses that woke displays, until they end: programs do not hear of them.
-    waking: Vec<Press>,
+    /// Presses that programs do not hear of, until they end: what woke displays, and keys that are ours.
+    withheld: Vec<Press>,
     /// The system sleeps, or is about to.
     asleep: bool,
     /// How long the system had slept altogether when we last looked.
@@ -39,6 +39,8 @@ pub struct Power {
 /// Something that is pressed and let go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Press {
+    /// As xkb numbers it.
+    Key(u32),
     Button(u32),
     Finger(smithay::backend::input::TouchSlot),
 }
@@ -46,6 +48,23 @@ pub enum Press {
 impl Power {
     pub fn is_asleep(&self) -> bool {
         self.asleep
+    }
+
+    /// A press that programs are not to hear of.
+    pub fn withhold(&mut self, press: Press) {
+        if !self.is_withheld(press) {
+            self.withheld.push(press);
+        }
+    }
+
+    pub fn is_withheld(&self, press: Press) -> bool {
+        self.withheld.contains(&press)
+    }
+
+    /// It ends. Whether programs did not hear of it.
+    pub fn let_go(&mut self, press: Press) -> bool {
+        let known = self.withheld.iter().position(|known| *known == press);
+        known.map(|known| self.withheld.swap_remove(known)).is_some()
     }
 
     /// A program that held idleness off ceases to.

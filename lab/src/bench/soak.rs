@@ -101,7 +101,7 @@ impl Soak<'_> {
         let pulled = 1 + self.rounds % 2;
         self.machine.unplug("gpu0", pulled)?;
         let asked = self.program(&[OURS, "status", "--json"])?;
-        let scale = if self.rounds % 2 == 0 { "2" } else { "1" };
+        let scale = if self.rounds.is_multiple_of(2) { "2" } else { "1" };
         let changed = self.program(&[OURS, "set", "Virtual-1", "--scale", scale])?;
         ensure!(self.ended(&asked)? == Some(Ending::Exited(0)), "status failed");
         ensure!(self.ended(&changed)? == Some(Ending::Exited(0)), "set failed");
