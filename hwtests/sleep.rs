@@ -10,12 +10,22 @@ const NAP: (&str, &str) = (
     "[Service]\nExecStart=\nExecStart=/bin/sh -c 'until [ -e /run/wake ]; do sleep 0.05; done; rm /run/wake'\n",
 );
 
+/// What logind reads in place of the kernel's word on how it can sleep.
+const STATES: [(&str, &str); 2] = [
+    ("etc/lab-states", "freeze mem\n"),
+    (
+        "etc/systemd/system/systemd-logind.service.d/states.conf",
+        "[Service]\nBindPaths=/etc/lab-states:/sys/power/state\n",
+    ),
+];
+
 const CONFIG: (&str, &str) =
     ("usr/local/share/GeometryOS/system/conf/geom_compositor.toml", "[power]\npower_button = \"suspend\"\n");
 
 #[test]
 fn the_system_sleeps_and_wakes() -> Result<()> {
-    let device = Device::boot(&[SERVICE, "geom-kiosk@red.service"], &[NAP, CONFIG])?;
+    let [states, shown] = STATES;
+    let device = Device::boot(&[SERVICE, "geom-kiosk@red.service"], &[NAP, states, shown, CONFIG])?;
     let done = sleep_and_wake(&device);
     if done.is_err() {
         println!("{}", device.run(&["journalctl", "-b", "--no-pager", "-n", "100"])?);
@@ -25,8 +35,6 @@ fn the_system_sleeps_and_wakes() -> Result<()> {
 
 fn sleep_and_wake(device: &Device) -> Result<()> {
     let machine = &device.machine;
-    // logind asks the kernel what it can.
-    device.run(&["sh", "-c", "echo freeze mem >/run/states; mount --bind /run/states /sys/power/state"])?;
     let keyboard = machine.keyboard("power button")?;
     device.until_active()?;
     device.until_red()?;
@@ -69,7 +77,12 @@ fn sleep_and_wake(device: &Device) -> Result<()> {
     };
 
     // Monitors are changed while it sleeps.
-    nap(1, &|| device.run(&["systemctl", "suspend"]).map(drop), &|| {
+    let suspend = || {
+        let said = device.run(&["systemctl", "suspend"])?;
+        ensure!(said.trim().is_empty(), "{said}");
+        Ok(())
+    };
+    nap(1, &suspend, &|| {
         machine.unplug("gpu0", 2)?;
         machine.unplug("gpu0", 0)?;
         machine.plug("gpu0", 0)
