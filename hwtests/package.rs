@@ -87,9 +87,14 @@ fn debian_packages_are_installed_run_and_purged() -> Result<()> {
     {
         ensure!(installed.contains(wanted), "no {wanted}: {installed}");
     }
-    // On the machine's monitors, by libseat's own seat: there is neither logind nor seatd in this root.
+    // On the machine's monitors, by libseat's own seat: there is neither logind nor seatd in this root. Its state is where the unit has it.
     let line = format!("exec chroot {ROOT} /usr/bin/geom_compositor --backend=kms --guard=never");
-    let env = [("XDG_RUNTIME_DIR", "/run/user/0"), ("LIBSEAT_BACKEND", "builtin"), ("NO_COLOR", "1")];
+    let env = [
+        ("XDG_RUNTIME_DIR", "/run/user/0"),
+        ("STATE_DIRECTORY", "/var/lib/geom-compositor"),
+        ("LIBSEAT_BACKEND", "builtin"),
+        ("NO_COLOR", "1"),
+    ];
     let service = machine.root("service", &["sh", "-c", &line], &env)?;
     machine.until_logged(&service, "displays lit")?;
     for connector in &gpu.connectors {
@@ -97,7 +102,7 @@ fn debian_packages_are_installed_run_and_purged() -> Result<()> {
             Ok(machine.screenshot(connector)?.share(|pixel| pixel == GROUND) > 0.8)
         })?;
     }
-    let told = device.inside("geom_compositor status")?;
+    let told = device.inside("geom_compositor displays")?;
     ensure!(told.contains("Virtual-1") && told.contains("Virtual-2"), "{told}");
     let module = "import geom_compositor; print(geom_compositor.ConnectionType.DISCONNECT_ONCE.value)";
     let printed = device.inside(&format!("python3 -c \"{module}\""))?;
@@ -118,8 +123,8 @@ fn debian_packages_are_installed_run_and_purged() -> Result<()> {
         "the configuration was overwritten"
     );
     device.inside("apt-get purge -y geom-compositor geom-compositor-dev python3-geom-compositor")?;
-    let left = device
-        .inside("rm -r /debs; find / -xdev -iname \"*geom*\"; grep geom /etc/passwd /etc/group || true")?;
+    let find = "find / -xdev -iname \"*geom*\" -not -path \"/usr/share/X11/*\"";
+    let left = device.inside(&format!("rm -r /debs; {find}; grep geom /etc/passwd /etc/group || true"))?;
     let left: Vec<&str> = left.lines().collect();
     ensure!(left == [geometry], "{left:#?}");
     let left = device.inside(&format!("cd {geometry}; find . -type f"))?;
