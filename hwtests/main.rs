@@ -7,6 +7,7 @@ mod connections;
 mod desk;
 mod device;
 mod edid;
+mod faults;
 mod hotplug;
 mod identity;
 mod input;

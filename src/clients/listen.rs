@@ -2,14 +2,14 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind as IoErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use anyhow::{Context, Result};
+use anyhow::{anyhow, Context, Result};
 use rustix::fs::{flock, FlockOperation};
 use rustix::io::Errno;
 use rustix::net::{accept_with, SocketFlags};
@@ -63,6 +63,33 @@ pub struct Addresses {
 
 const NO_FOLDER: &str = "XDG_RUNTIME_DIR must name a folder that this user may write to, \
      usually /run/user/<uid> (a login session or RuntimeDirectory= provides it)";
+
+/// What to do about a socket that can't be made.
+fn remedy(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        IoErrorKind::StorageFull | IoErrorKind::QuotaExceeded => {
+            "its file system is full: `df -h` and `df -i` tell, and what is not needed there may go"
+        }
+        IoErrorKind::ReadOnlyFilesystem => {
+            "its file system is read-only: mount a tmpfs there, as a login session does"
+        }
+        _ => NO_FOLDER,
+    }
+}
+
+/// A folder of somebody else's is theirs: a service of root's would leave files there that its owner's own can't remove.
+fn check_owner(folder: &Path) -> Result<()> {
+    let Ok(status) = std::fs::metadata(folder) else { return Ok(()) };
+    let (owner, own) = (status.uid(), rustix::process::geteuid().as_raw());
+    if owner != own && owner != 0 {
+        anyhow::bail!(
+            "XDG_RUNTIME_DIR={} belongs to user {owner}, and this is user {own}: start it as that user, or name a folder of its own \
+             (sudo keeps the variable only by -E)",
+            folder.display()
+        );
+    }
+    Ok(())
+}
 
 /// Names in the store.
 const WAYLAND: &str = "wayland";
@@ -142,14 +169,16 @@ fn recover(store: &mut Store, name: &str) -> Option<(UnixListener, PathBuf)> {
 fn bind_wayland(store: &mut Store) -> Result<(String, Listener)> {
     let folder = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
     let folder = folder.with_context(|| format!("no Wayland socket: {NO_FOLDER}"))?;
+    check_owner(&folder)?;
     for number in 1..33 {
         let name = format!("wayland-{number}");
         let path = folder.join(&name);
         let lock_path = path.with_extension("lock");
         let lock =
             File::options().create(true).truncate(false).write(true).read(true).mode(0o660).open(&lock_path);
-        let lock =
-            lock.with_context(|| format!("no Wayland socket: {}: {NO_FOLDER}", lock_path.display()))?;
+        let failed =
+            |error| anyhow!("no Wayland socket: {}: {error}: {}", lock_path.display(), remedy(&error));
+        let lock = lock.map_err(failed)?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             continue;
         }
@@ -161,8 +190,8 @@ fn bind_wayland(store: &mut Store) -> Result<(String, Listener)> {
             warn!(socket = %path.display(), %error, "a stale socket can't be removed");
             continue;
         }
-        let socket = UnixListener::bind(&path)
-            .with_context(|| format!("no Wayland socket at {}: {NO_FOLDER}", path.display()))?;
+        let failed = |error| anyhow!("no Wayland socket: {}: {error}: {}", path.display(), remedy(&error));
+        let socket = UnixListener::bind(&path).map_err(failed)?;
         socket.set_nonblocking(true)?;
         store.hold(WAYLAND, socket.as_fd())?;
         store.hold(LOCK, lock.as_fd())?;
@@ -190,8 +219,8 @@ fn bind_control(path: &Path) -> Result<UnixListener> {
             return Err(error).with_context(|| format!("remove the stale socket {}", path.display()));
         }
     }
-    let socket = UnixListener::bind(path)
-        .with_context(|| format!("no control socket at {}: {NO_FOLDER}", path.display()))?;
+    let failed = |error| anyhow!("no control socket: {}: {error}: {}", path.display(), remedy(&error));
+    let socket = UnixListener::bind(path).map_err(failed)?;
     socket.set_nonblocking(true)?;
     // Who may do what is decided by credentials, not by the file.
     Ok(socket)

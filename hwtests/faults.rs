@@ -1,0 +1,134 @@
+//! What is wrong with the machine: each fault gets a message with its remedy, and disturbs nobody else.
+
+use std::time::Duration;
+
+use anyhow::{ensure, Result};
+use geom_lab::protocol::{Ending, GpuSpec};
+use geom_lab::Program;
+
+use crate::device::{Device, SERVICE};
+use crate::world::{Bench, World, COMPOSITOR, RED};
+
+/// It ends with status 1 and says all of this.
+fn refused(bench: &Bench, compositor: &Program, texts: &[&str]) -> Result<()> {
+    let ending = bench.machine.wait(compositor, Duration::from_secs(30))?;
+    let log = std::fs::read_to_string(&compositor.log)?;
+    ensure!(ending == Some(Ending::Exited(1)), "{ending:?}: {log}");
+    for text in texts {
+        ensure!(log.contains(text), "no {text:?} in:\n{log}");
+    }
+    Ok(())
+}
+
+/// Runs a line of shell as root.
+fn shell(bench: &Bench, log: &str, line: &str) -> Result<()> {
+    bench.machine.run(log, &["sh", "-c", line])
+}
+
+#[test]
+fn folders_of_sockets_that_can_t_be() -> Result<()> {
+    let bench = Bench::new(&[GpuSpec::new("gpu0", 1)])?;
+    let user = "$(stat -c %u /run/user/* | head -n 1)";
+    shell(
+        &bench,
+        "folders",
+        &format!(
+            "cd /run && mkdir full ro other && mount -t tmpfs -o mode=700,uid={user},nr_inodes=2 tmpfs full && \
+             touch full/filled && \
+             mount -t tmpfs -o mode=700,uid={user} tmpfs ro && mount -o remount,ro ro && \
+             chmod 777 other && chown daemon other"
+        ),
+    )?;
+    for (folder, texts) in [
+        ("/run/full", ["/run/full/wayland-1", "file system is full", "df -h"]),
+        ("/run/ro", ["/run/ro/wayland-1", "read-only", "mount a tmpfs there"]),
+        ("/run/other", ["/run/other", "belongs to user 1", "start it as that user"]),
+    ] {
+        let env = [("XDG_RUNTIME_DIR", folder), ("NO_COLOR", "1")];
+        let log = folder.replace('/', "-");
+        let compositor = bench.machine.user(&log, &[COMPOSITOR, "--backend=kms"], &env)?;
+        refused(&bench, &compositor, &texts)?;
+    }
+    ensure!(bench.machine.list("/run/other")?.is_empty(), "it left something in a folder of others");
+    Ok(())
+}
+
+/// A socket that nobody listens at is taken over; one that somebody listens at is not.
+#[test]
+fn sockets_of_others() -> Result<()> {
+    let bench = Bench::new(&[GpuSpec::new("gpu0", 1)])?;
+    let first = bench.launch("", &["--guard=never"], &[])?;
+    bench.machine.until_logged(&first, "displays lit")?;
+    bench.machine.signal(&first, 9)?;
+    bench.machine.wait(&first, Duration::from_secs(30))?;
+    let again =
+        bench.machine.user("again", &[COMPOSITOR, "--backend=kms", "--guard=never"], &[("NO_COLOR", "1")])?;
+    bench.machine.until_logged(&again, "displays lit")?;
+    let log = std::fs::read_to_string(&again.log)?;
+    ensure!(log.contains("address=\"wayland-1\""), "another name: {log}");
+
+    // A second one on the same seat, with the same folder and with another.
+    let second = [COMPOSITOR, "--backend=kms", "--guard=never"];
+    let compositor = bench.machine.user("second", &second, &[("NO_COLOR", "1")])?;
+    refused(&bench, &compositor, &["the service runs already", "geom_compositor stop"])?;
+    let elsewhere = [("GEOM_COMPOSITOR_SOCKET", "/tmp/second.sock"), ("NO_COLOR", "1")];
+    let third = bench.machine.user("third", &second, &elsewhere)?;
+    let ended = bench.machine.wait(&third, Duration::from_secs(5))?;
+    let log = std::fs::read_to_string(&third.log)?;
+    ensure!(!log.contains("panicked") && !log.contains("displays lit"), "{ended:?}: {log}");
+    ensure!(log.contains("seat") || log.contains("GPU"), "{ended:?}: {log}");
+    let world = World { machine: bench.machine, gpus: bench.gpus, compositor: again };
+    world.client("red", &[])?;
+    world.until_shows("Virtual-1", RED)?;
+    Ok(())
+}
+
+/// Full or read-only folders of the user, and none at all: there is a picture, and what can't be written is said.
+#[test]
+fn folders_of_the_user_that_can_t_be() -> Result<()> {
+    let bench = Bench::new(&[GpuSpec::new("gpu0", 1)])?;
+    let user = "$(stat -c %u /run/user/* | head -n 1)";
+    shell(
+        &bench,
+        "folders",
+        &format!(
+            "cd /run && mkdir full ro && mount -t tmpfs -o mode=700,uid={user},size=16k tmpfs full && mkdir -p full/nobody && \
+             chown -R {user} full && (yes | dd of=full/filled bs=4k status=none || true) && \
+             mount -t tmpfs -o mode=700,uid={user} tmpfs ro && mount -o remount,ro ro"
+        ),
+    )?;
+    let config = "metrics_file = \"/run/full/metrics.prom\"\nmetrics_interval = 1\n";
+    let env =
+        [("HOME", "/nowhere"), ("XDG_STATE_HOME", "/run/ro/state"), ("STATE_DIRECTORY", "/run/ro/state")];
+    let world = bench.start_with(config, &["--userdata", "/run/full", "--user", "nobody"], &env)?;
+    world.client("red", &[])?;
+    world.until_shows("Virtual-1", RED)?;
+    world.until_logged("metrics can't be written; trying again")?;
+    let save = [COMPOSITOR, "profile", "save", "--userdata", "/run/full", "--user", "nobody"];
+    let saved = world.machine.user("save", &save, &[])?;
+    let ending = world.machine.wait(&saved, Duration::from_secs(30))?;
+    let said = std::fs::read_to_string(&saved.log)?;
+    ensure!(ending == Some(Ending::Exited(1)) && said.contains("/run/full/nobody/displays.toml"), "{said}");
+    ensure!(said.contains("No space left"), "{said}");
+    ensure!(world.machine.list("/run/full/nobody")?.is_empty(), "half a profile is left");
+    ensure!(world.count("metrics can't be written")? == 1, "said again and again");
+    world.finish()
+}
+
+/// The service's VT is not the one that is shown: it waits for it, and says so.
+#[test]
+fn another_vt_is_shown() -> Result<()> {
+    let device = Device::boot(&[SERVICE], &[])?;
+    device.until_active()?;
+    device.run(&["systemctl", "stop", SERVICE])?;
+    device.machine.activate_vt(3)?;
+    device.run(&["systemctl", "start", SERVICE])?;
+    let own = || device.run(&["journalctl", "-b", "--no-pager", "-t", "geom_compositor"]);
+    let waits = "the seat is not active yet";
+    device
+        .machine
+        .until(waits, |_| Ok(own()?.contains(waits) || own()?.matches("displays lit").count() == 2))?;
+    device.machine.activate_vt(1)?;
+    device.machine.until("displays lit again", |_| Ok(own()?.matches("displays lit").count() == 2))?;
+    Ok(())
+}
