@@ -60,6 +60,10 @@ fn the_service_is_there_at_boot_and_comes_back() -> Result<()> {
     // Its own words are those of its session, which logind has put it in.
     let own = device.run(&["journalctl", "-b", "--no-pager", "-t", "geom_compositor"])?;
     ensure!(own.contains("safe settings"), "twenty crashes are no loop: {own}");
+    let of_one =
+        ["journalctl", "-b", "--no-pager", "-o", "cat", "GEOM_DISPLAY=Virtual-2", "_COMM=geom_compositor"];
+    let of_one = device.run(&of_one)?;
+    ensure!(of_one.contains("mode set display=\"Virtual-2\"") && !of_one.contains("Virtual-3\""), "{of_one}");
     let reports = device.machine.list("/var/lib/geom-compositor")?;
     let count = reports.iter().filter(|name| name.starts_with("crash-")).count();
     ensure!((9..=10).contains(&count), "the last ten are kept: {reports:?}");

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use geom_compositor::options::Options;
+use geom_compositor::session::journal::Journal;
 use geom_compositor::session::{crash, guard, readiness};
 use tracing::warn;
 use tracing_subscriber::layer::SubscriberExt;
@@ -27,8 +28,13 @@ fn main() -> ExitCode {
     // https://no-color.org
     let colored =
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
-    let lines = tracing_subscriber::fmt::layer().with_ansi(colored).with_writer(std::io::stderr);
-    let lines = tracing_subscriber::registry().with(lines.with_filter(options.log.clone()));
+    let journal = Journal::open();
+    let lines = journal.is_none().then(|| {
+        let lines = tracing_subscriber::fmt::layer().with_ansi(colored).with_writer(std::io::stderr);
+        lines.with_filter(options.log.clone())
+    });
+    let journal = journal.map(|journal| journal.with_filter(options.log.clone()));
+    let lines = tracing_subscriber::registry().with(lines).with(journal);
     let ended = if options.wants_guard() {
         lines.init();
         guard::run()

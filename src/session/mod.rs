@@ -4,6 +4,7 @@ pub mod active;
 pub mod crash;
 pub mod descriptors;
 pub mod guard;
+pub mod journal;
 pub mod profile;
 pub mod programs;
 pub mod readiness;
