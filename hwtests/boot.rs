@@ -25,36 +25,46 @@ fn the_service_is_there_at_boot_and_comes_back() -> Result<()> {
     };
     device.machine.until_logged(&session, "session ")?;
 
+    // The service's own process, below its guard, which is what systemd watches.
+    let status = format!("GEOM_COMPOSITOR_SOCKET={CONTROL} /usr/local/bin/geom_compositor status --json");
+    let pid = || -> Result<String> {
+        let said = device.run(&["sh", "-c", &status])?;
+        let said: serde_json::Value = serde_json::from_str(&said).with_context(|| said.clone())?;
+        Ok(said["pid"].to_string())
+    };
+    let guard = device.property("MainPID")?;
     let mut times = Vec::new();
     for crash in 0..20 {
         let signal = if crash % 2 == 0 { "KILL" } else { "SEGV" };
-        let pid = device.property("MainPID")?;
+        let before_it = pid()?;
         // Whoever connects meanwhile waits in the socket, and has the answer of the next.
         let deed = format!(
-            "start=$(date +%s%N); kill -{signal} {pid}; GEOM_COMPOSITOR_SOCKET={CONTROL} \
-             /usr/local/bin/geom_compositor status --json; echo took $((($(date +%s%N) - start) / 1000000))"
+            "start=$(date +%s%N); kill -{signal} {before_it}; {status}; echo took $((($(date +%s%N) - start) / 1000000))"
         );
         let answer = device.run(&["sh", "-c", &deed])?;
         let time = answer.lines().find_map(|line| line.strip_prefix("took ")).context("no time")?;
         times.push(time.parse::<u32>()?);
         ensure!(answer.contains("\"displays_lit\": 3"), "{crash}: {answer}");
-        ensure!(device.property("MainPID")? != pid, "{signal} did not end it");
+        ensure!(pid()? != before_it, "{signal} did not end it");
         ensure!(inodes()? == before, "other sockets");
         device.machine.until("the session again", |_| Ok(told()?.len() == crash + 2))?;
     }
     times.sort_unstable();
     println!("back after a crash: median {} ms, at most {} ms", times[10], times[19]);
+    ensure!(device.property("MainPID")? == guard, "the unit was restarted");
     let sessions = told()?;
     ensure!(sessions.iter().all(|line| *line == sessions[0]), "{sessions:?}");
     device.until_red()?;
 
     // One that does not turn is ended by the watchdog.
-    let pid = device.property("MainPID")?;
-    device.run(&["kill", "-STOP", &pid])?;
-    device.machine.until("the watchdog", |_| {
-        let now = device.property("MainPID")?;
-        Ok(now != pid && now != "0" && device.property("ActiveState")? == "active")
-    })?;
+    let until_another = |what: &str, guard: &str| {
+        device.machine.until(what, |_| {
+            let now = device.property("MainPID")?;
+            Ok(now != guard && now != "0" && device.property("ActiveState")? == "active")
+        })
+    };
+    device.run(&["kill", "-STOP", &pid()?])?;
+    until_another("the watchdog", &guard)?;
     let journal = device.run(&["journalctl", "-b", "--no-pager", "-u", SERVICE])?;
     ensure!(journal.contains("Watchdog timeout"), "{journal}");
     // Its own words are those of its session, which logind has put it in.
@@ -67,6 +77,14 @@ fn the_service_is_there_at_boot_and_comes_back() -> Result<()> {
     let reports = device.machine.list("/var/lib/geom-compositor")?;
     let count = reports.iter().filter(|name| name.starts_with("crash-")).count();
     ensure!((9..=10).contains(&count), "the last ten are kept: {reports:?}");
+
+    // Without its guard it is systemd that starts it again, with the same sockets.
+    let guard = device.property("MainPID")?;
+    device.run(&["kill", "-KILL", &guard])?;
+    until_another("systemd", &guard)?;
+    ensure!(inodes()? == before, "other sockets");
+    let alive = device.run(&["pgrep", "-c", "-x", "geom_compositor"])?;
+    ensure!(alive.trim() == "2", "a service whose guard is gone stays: {alive}");
 
     // An end that is meant leaves no socket, and the next start knows nothing of crashes.
     device.run(&["systemctl", "restart", SERVICE])?;

@@ -103,10 +103,11 @@ impl Options {
     /// Whether this process is to be the service's guard.
     pub fn wants_guard(&self) -> bool {
         let is_watched = |name: &str| std::env::var_os(name).is_some();
-        let watched = ["NOTIFY_SOCKET", crate::session::guard::VARIABLE].into_iter().any(is_watched);
+        let guarded = is_watched(crate::session::guard::VARIABLE);
+        let watched = guarded || is_watched("NOTIFY_SOCKET");
         match self.guard {
             GuardChoice::Never => false,
-            GuardChoice::Always => !watched,
+            GuardChoice::Always => !guarded,
             GuardChoice::Auto => {
                 !watched && self.backend != BackendChoice::Headless && std::io::stdin().is_terminal()
             }

@@ -43,6 +43,7 @@ lab=(
   weston                # brings weston-simple-shm and weston-presentation-shm
   gtk-3-examples        # a GTK program (gtk3-demo)
   adwaita-icon-theme    # cursors and icons for the same
+  procps                # which processes there are
   dbus                  # GTK programs look for a session bus
   wlr-randr kanshi      # tools that change displays, as their users run them
   gammastep             # night light, likewise

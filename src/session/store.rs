@@ -66,6 +66,11 @@ impl Store {
         Self { passed: (0..count as usize).map(one).collect(), ..Self::default() }
     }
 
+    /// All that was handed to us, for who hands it on.
+    pub fn into_passed(self) -> Vec<(String, OwnedFd)> {
+        self.passed
+    }
+
     /// What the process before us stored by a name; it stays held for the next.
     pub fn recover(&mut self, name: &str) -> Option<OwnedFd> {
         let place = self.passed.iter().position(|(known, _)| known.strip_prefix(OURS) == Some(name))?;
