@@ -79,6 +79,15 @@ impl Soak<'_> {
         self.machine.user(&format!("soak-{}", self.programs), argv, &env)
     }
 
+    /// It has to end well.
+    fn well(&self, program: &Program, what: &str) -> Result<()> {
+        let ending = self.machine.wait(program, Duration::from_secs(60))?;
+        let said = std::fs::read_to_string(&program.log)?;
+        ensure!(ending == Some(Ending::Exited(0)), "{what}: {ending:?}: {said}");
+        std::fs::remove_file(&program.log)?;
+        Ok(())
+    }
+
     fn ended(&self, program: &Program) -> Result<Option<Ending>> {
         let ending = self.machine.wait(program, Duration::from_secs(60))?;
         ensure!(ending.is_some(), "a program of the soak does not end: {}", program.log.display());
@@ -103,10 +112,10 @@ impl Soak<'_> {
         let asked = self.program(&[OURS, "status", "--json"])?;
         let scale = if self.rounds.is_multiple_of(2) { "2" } else { "1" };
         let changed = self.program(&[OURS, "set", "Virtual-1", "--scale", scale])?;
-        ensure!(self.ended(&asked)? == Some(Ending::Exited(0)), "status failed");
-        ensure!(self.ended(&changed)? == Some(Ending::Exited(0)), "set failed");
+        self.well(&asked, "status")?;
+        self.well(&changed, "set")?;
         self.machine.plug("gpu0", pulled)?;
-        ensure!(self.ended(&short)? == Some(Ending::Exited(0)), "the client of 40 frames failed");
+        self.well(&short, "the client of 40 frames")?;
         for (program, signal) in [(&killed, 9), (&waiting, 15), (&session, 9)] {
             self.machine.signal(program, signal)?;
             self.ended(program)?;
