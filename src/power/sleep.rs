@@ -3,7 +3,9 @@
 use tracing::info;
 
 use super::woken;
+use crate::display::screen::Screen;
 use crate::scanout::redraw::Event;
+use crate::scanout::surface::Target;
 use crate::state::State;
 
 impl State {
@@ -50,9 +52,11 @@ impl State {
         self.release_keys();
     }
 
-    /// Frames go on where there is light.
+    /// Frames of virtual displays go on; those of others do with the mode set, once that comes off.
     pub fn stir(&mut self) {
-        let lit = self.screens.iter().filter(|screen| screen.is_lit() && !screen.blank);
+        let is_virtual =
+            |screen: &Screen| screen.scanout.as_ref().is_some_and(|scanout| scanout.target == Target::Memory);
+        let lit = self.screens.iter().filter(|screen| screen.is_lit() && !screen.blank && is_virtual(screen));
         let names: Vec<String> = lit.map(|screen| screen.name.clone()).collect();
         for name in names {
             self.redraw_event(&name, Event::Resumed);
