@@ -275,7 +275,6 @@ impl State {
             self.find_gpus();
         }
         self.reconfigure(cause);
-        self.stir();
     }
 
     /// Opens Gpus that came while the session was paused.

@@ -27,7 +27,11 @@ impl Backend {
         }
     }
 
-    /// The system sleeps, or no longer.
+    /// The system sleeps, or is about to: virtual displays do not mind.
+    pub fn is_asleep(&self) -> bool {
+        matches!(self, Self::Kms(kms) if kms.asleep)
+    }
+
     pub fn set_asleep(&mut self, asleep: bool) {
         if let Self::Kms(kms) = self {
             kms.asleep = asleep;

@@ -26,8 +26,6 @@ pub struct Power {
     dark: Option<dark::Dark>,
     /// Presses that programs do not hear of, until they end: what woke displays, and keys that are ours.
     withheld: Vec<Press>,
-    /// The system sleeps, or is about to.
-    asleep: bool,
     /// How long the system had slept altogether when we last looked.
     slept: std::time::Duration,
     lid_closed: bool,
@@ -46,10 +44,6 @@ pub enum Press {
 }
 
 impl Power {
-    pub fn is_asleep(&self) -> bool {
-        self.asleep
-    }
-
     /// A press that programs are not to hear of.
     pub fn withhold(&mut self, press: Press) {
         if !self.is_withheld(press) {
@@ -124,9 +118,8 @@ impl State {
         if !self.power.lid_closed || self.config.power.lid != Policy::Dark {
             return false;
         }
-        let lit = self.screens.iter().filter(|screen| screen.is_lit());
-        let hidden: Vec<bool> = lit.map(|screen| self.is_under_lid(&screen.name)).collect();
-        !hidden.is_empty() && hidden.iter().all(|hidden| *hidden)
+        let mut lit = self.screens.iter().filter(|screen| screen.is_lit()).peekable();
+        lit.peek().is_some() && lit.all(|screen| self.is_under_lid(&screen.name))
     }
 
     /// Displays may have come or gone beside those under the lid.

@@ -3,15 +3,13 @@
 use tracing::info;
 
 use super::woken;
-use crate::display::screen::Screen;
 use crate::scanout::redraw::Event;
-use crate::scanout::surface::Target;
 use crate::state::State;
 
 impl State {
     /// The system is about to sleep.
     pub(super) fn fall_asleep(&mut self) {
-        if std::mem::replace(&mut self.power.asleep, true) {
+        if self.backend.is_asleep() {
             return;
         }
         info!("the system goes to sleep");
@@ -21,7 +19,6 @@ impl State {
 
     /// The system is awake. Monitors may have been changed meanwhile, and the hardware may have lost what it was told.
     pub(super) fn wake_up(&mut self, who: &str) {
-        self.power.asleep = false;
         self.power.slept = woken::slept();
         info!(who, "the system is awake");
         self.backend.set_asleep(false);
@@ -33,7 +30,7 @@ impl State {
     pub(super) fn clock_jumped(&mut self) {
         let slept = woken::slept();
         let more = slept.saturating_sub(self.power.slept);
-        if self.power.asleep {
+        if self.backend.is_asleep() {
             // logind tells the end of it.
         } else if more > woken::NOTHING {
             self.wake_up("clock");
@@ -50,16 +47,5 @@ impl State {
             self.redraw_event(&name, Event::Paused);
         }
         self.release_keys();
-    }
-
-    /// Frames of virtual displays go on; those of others do with the mode set, once that comes off.
-    pub fn stir(&mut self) {
-        let is_virtual =
-            |screen: &Screen| screen.scanout.as_ref().is_some_and(|scanout| scanout.target == Target::Memory);
-        let lit = self.screens.iter().filter(|screen| screen.is_lit() && !screen.blank && is_virtual(screen));
-        let names: Vec<String> = lit.map(|screen| screen.name.clone()).collect();
-        for name in names {
-            self.redraw_event(&name, Event::Resumed);
-        }
     }
 }
