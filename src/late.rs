@@ -6,7 +6,7 @@ use tracing::{debug, info, warn};
 
 use crate::scanout::redraw::Event;
 use crate::scanout::surface::Target;
-use crate::state::State;
+use crate::state::{trouble, State};
 
 /// A page flip that takes longer is lost: the slowest display shows a frame in a fifth of that.
 const LOST: Duration = Duration::from_secs(2);
@@ -45,10 +45,10 @@ impl State {
             debug!("no frame is awaited");
         }
         for name in late {
-            let text =
-                format!("{name}: the kernel did not tell within 2 s that a frame is shown; going on without");
-            warn!("{text}");
-            self.troubles.add(text);
+            trouble!(
+                self,
+                "{name}: the kernel did not tell within 2 s that a frame is shown; going on without"
+            );
             if let Some(scanout) = self.screens.get_mut(&name).and_then(|screen| screen.scanout.as_mut()) {
                 // Clients who wait for this frame hear of the next.
                 let _ = scanout.presented(now);

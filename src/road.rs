@@ -20,7 +20,7 @@ use crate::gpu::device::Lit;
 use crate::scanout::redraw::Event;
 use crate::scanout::surface::{Scanout, Target};
 use crate::session::readiness;
-use crate::state::State;
+use crate::state::{trouble, State};
 use crate::timers::Timers;
 
 /// One display as the search found that it can be.
@@ -83,8 +83,7 @@ impl State {
         for attempt in 1..=COMMIT_TRIES {
             let solution = self.solution(&present);
             for trouble in &solution.troubles {
-                warn!("{trouble}");
-                self.troubles.add(trouble.clone());
+                trouble!(self, "{trouble}");
             }
             // Buffers of displays that go dark may be on the screen until the commit.
             let mut retired = Vec::new();
@@ -469,9 +468,7 @@ impl State {
             // Take one back at a time, the last first: the others keep their picture.
             let Some((name, mode, link)) = fresh.pop() else {
                 // It refuses to switch displays off: there is nothing less to ask for.
-                let text = format!("{} refuses to change its displays: {error}", gpu.path.display());
-                warn!("{text}");
-                self.troubles.add(text);
+                trouble!(self, "{} refuses to change its displays: {error}", gpu.path.display());
                 return true;
             };
             warn!(gpu = %gpu.path.display(), display = name, %error, "mode setting failed after its test passed");

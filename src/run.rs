@@ -18,7 +18,7 @@ use crate::reactor::{Reactor, Source};
 use crate::session::descriptors::raise_limit;
 use crate::session::store::Store;
 use crate::session::{crash, programs, readiness, signals};
-use crate::state::State;
+use crate::state::{trouble, State};
 
 /// A compositor that is set up, before its loop runs.
 pub struct Compositor {
@@ -257,8 +257,7 @@ fn set_out(compositor: &mut Compositor, exec: Vec<String>, descriptors: Rlimit) 
         let addresses = compositor.state.clients.addresses.clone();
         for command in exec {
             if let Err(error) = programs::start(&command, &addresses, descriptors) {
-                warn!("{error:#}");
-                compositor.state.troubles.add(format!("{error:#}"));
+                trouble!(compositor.state, "{error:#}");
             }
         }
     }

@@ -65,6 +65,16 @@ impl Troubles {
     }
 }
 
+/// Warns of something, and keeps it for the diagnostic screen. As a macro: events tell where they come from.
+macro_rules! trouble {
+    ($state:expr, $($text:tt)+) => {{
+        let text = format!($($text)+);
+        tracing::warn!("{text}");
+        $state.troubles.add(text);
+    }};
+}
+pub(crate) use trouble;
+
 /// Everything that the event loop hands to its callbacks.
 pub struct State {
     /// The Wayland library's state; borrowed only while requests of one client are read.
@@ -223,8 +233,7 @@ impl State {
         match Chord::new(&self.config.exit_keys) {
             Ok(chord) => self.exit_chord = chord,
             Err(error) => {
-                warn!("{error}");
-                self.troubles.add(error);
+                trouble!(self, "{error}");
             }
         }
     }
@@ -232,9 +241,8 @@ impl State {
     /// Reports mistakes of the configuration in the log and on the diagnostic screen.
     pub fn report(&mut self, problems: &[Problem]) {
         for problem in problems {
-            warn!("{problem}");
+            trouble!(self, "{problem}");
             self.publish_event(&IpcEvent::ConfigError { message: problem.to_string() });
-            self.troubles.add(problem.to_string());
         }
     }
 

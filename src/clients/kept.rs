@@ -18,7 +18,7 @@ use crate::clients::heartbeat::Connection;
 use crate::control::link::ControlLink;
 use crate::session::store::Store;
 use crate::shell::windows::traits;
-use crate::state::State;
+use crate::state::{trouble, State};
 
 /// So many ends without leave within [`LOOP`] milliseconds are a loop.
 const CRASHES: usize = 5;
@@ -182,9 +182,7 @@ impl State {
             );
         }
         if kept.safe {
-            let text = "crashed 5 times in a minute: safe settings are used (no profile, no configuration, pixman) until it is started anew by hand";
-            warn!("{text}");
-            self.troubles.add(text.into());
+            trouble!(self, "crashed 5 times in a minute: safe settings are used (no profile, no configuration, pixman) until it is started anew by hand");
         }
     }
 

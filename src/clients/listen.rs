@@ -77,6 +77,10 @@ fn remedy(error: &std::io::Error) -> &'static str {
     }
 }
 
+fn unmade(what: &str, path: &Path, error: &std::io::Error) -> anyhow::Error {
+    anyhow!("no {what} socket: {}: {error}: {}", path.display(), remedy(error))
+}
+
 /// A folder of somebody else's is theirs: a service of root's would leave files there that its owner's own can't remove.
 fn check_owner(folder: &Path) -> Result<()> {
     let Ok(status) = std::fs::metadata(folder) else { return Ok(()) };
@@ -176,9 +180,7 @@ fn bind_wayland(store: &mut Store) -> Result<(String, Listener)> {
         let lock_path = path.with_extension("lock");
         let lock =
             File::options().create(true).truncate(false).write(true).read(true).mode(0o660).open(&lock_path);
-        let failed =
-            |error| anyhow!("no Wayland socket: {}: {error}: {}", lock_path.display(), remedy(&error));
-        let lock = lock.map_err(failed)?;
+        let lock = lock.map_err(|error| unmade("Wayland", &lock_path, &error))?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             continue;
         }
@@ -190,8 +192,7 @@ fn bind_wayland(store: &mut Store) -> Result<(String, Listener)> {
             warn!(socket = %path.display(), %error, "a stale socket can't be removed");
             continue;
         }
-        let failed = |error| anyhow!("no Wayland socket: {}: {error}: {}", path.display(), remedy(&error));
-        let socket = UnixListener::bind(&path).map_err(failed)?;
+        let socket = UnixListener::bind(&path).map_err(|error| unmade("Wayland", &path, &error))?;
         socket.set_nonblocking(true)?;
         store.hold(WAYLAND, socket.as_fd())?;
         store.hold(LOCK, lock.as_fd())?;
@@ -219,8 +220,7 @@ fn bind_control(path: &Path) -> Result<UnixListener> {
             return Err(error).with_context(|| format!("remove the stale socket {}", path.display()));
         }
     }
-    let failed = |error| anyhow!("no control socket: {}: {error}: {}", path.display(), remedy(&error));
-    let socket = UnixListener::bind(path).map_err(failed)?;
+    let socket = UnixListener::bind(path).map_err(|error| unmade("control", path, &error))?;
     socket.set_nonblocking(true)?;
     // Who may do what is decided by credentials, not by the file.
     Ok(socket)

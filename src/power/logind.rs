@@ -10,7 +10,7 @@ use futures_lite::StreamExt;
 use tracing::{debug, info, warn};
 
 use crate::config::{Policy, PowerConfig};
-use crate::state::State;
+use crate::state::{trouble, State};
 
 #[zbus::proxy(
     interface = "org.freedesktop.login1.Manager",
@@ -198,7 +198,7 @@ impl State {
                 warn!("the system bus is gone; connecting again");
                 (logind.connected, logind.delay, logind.held) = (None, None, None);
                 logind.failures = 0;
-                if self.power.is_asleep() {
+                if self.backend.is_asleep() {
                     self.wake_up("the bus went");
                 }
                 let at = self.now() + Duration::from_secs(1);
@@ -226,17 +226,11 @@ impl State {
                     self.timers.at(at, Self::hold_switches);
                     return;
                 }
-                let text = format!(
-                    "logind acts on {what} beside [power]: {error}. Tell it not to (logind.conf: HandleLidSwitch=ignore, HandlePowerKey=ignore), or install polkit, which allows it to a session at the machine"
-                );
-                warn!("{text}");
-                self.troubles.add(text);
+                trouble!(self, "logind acts on {what} beside [power]: {error}. Tell it not to (logind.conf: HandleLidSwitch=ignore, HandlePowerKey=ignore), or install polkit, which allows it to a session at the machine");
             }
             Told::Did { what, result: Ok(()) } => debug!(what, "logind did"),
             Told::Did { what, result: Err(error) } => {
-                let text = format!("logind does not {what}: {error}");
-                warn!("{text}");
-                self.troubles.add(text);
+                trouble!(self, "logind does not {what}: {error}");
             }
         }
     }
@@ -245,7 +239,7 @@ impl State {
     pub fn ask_logind_again(&mut self) {
         if let Some(logind) = &mut self.power.logind {
             logind.refusals = 0;
-            if logind.delay.is_none() && !self.power.asleep {
+            if logind.delay.is_none() && !self.backend.is_asleep() {
                 logind.delay_sleep();
             }
         }
@@ -276,9 +270,7 @@ impl State {
         let what = if policy == Policy::PowerOff { "power off" } else { "suspend" };
         let logind = self.power.logind.as_ref();
         let Some((logind, manager)) = logind.and_then(|logind| Some((logind, logind.manager()?))) else {
-            let text = format!("can't {what}: there is no logind; start dbus and systemd-logind or elogind");
-            warn!("{text}");
-            self.troubles.add(text);
+            trouble!(self, "can't {what}: there is no logind; start dbus and systemd-logind or elogind");
             return;
         };
         logind.schedule(async move {

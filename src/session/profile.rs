@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use geom_ipc::Event as IpcEvent;
 use smithay::reexports::calloop::RegistrationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use crate::config::profile::{self, Profile};
 use crate::config::watch::follow;
 use crate::session::active;
-use crate::state::State;
+use crate::state::{trouble, State};
 
 /// The profile that applies.
 #[derive(Default)]
@@ -38,8 +38,7 @@ impl State {
         }
         let user = named.or_else(|| active::user(&seat)).unwrap_or_else(own_user);
         if let Err(error) = self.use_profile(&user) {
-            warn!("{error}");
-            self.troubles.add(error);
+            trouble!(self, "{error}");
         }
     }
 
