@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{ensure, Result};
-use geom_lab::protocol::{Ending, GpuSpec};
+use geom_lab::protocol::GpuSpec;
 
-use crate::world::{Bench, World, CONFIG, GREEN, RED};
+use crate::world::{refused, Bench, World, CONFIG, GREEN, RED};
 
 #[test]
 fn a_broken_configuration_still_gives_a_picture() -> Result<()> {
@@ -51,22 +51,14 @@ fn a_missing_configuration_is_reported() -> Result<()> {
 fn an_unknown_display_is_an_error_or_waited_for() -> Result<()> {
     let bench = Bench::new(&[GpuSpec::new("gpu0", 2)])?;
     let compositor = bench.launch("", &["-w", "HDMI-A-9", "--connect-type=DISCONNECT_ONCE"], &[])?;
-    let ending = bench.machine.wait(&compositor, Duration::from_secs(30))?;
-    ensure!(ending == Some(Ending::Exited(1)), "{ending:?}");
-    let log = std::fs::read_to_string(&compositor.log)?;
-    ensure!(log.contains("display HDMI-A-9 is not there; there are: Virtual-1, Virtual-2"), "{log}");
-    Ok(())
+    refused(&bench.machine, &compositor, &["display HDMI-A-9 is not there; there are: Virtual-1, Virtual-2"])
 }
 
 #[test]
 fn no_seat_ends_it_with_a_remedy() -> Result<()> {
     let bench = Bench::without_seat(&[GpuSpec::new("gpu0", 1)])?;
     let compositor = bench.launch("", &[], &[("LIBSEAT_BACKEND", "seatd")])?;
-    let ending = bench.machine.wait(&compositor, Duration::from_secs(30))?;
-    ensure!(ending == Some(Ending::Exited(1)), "{ending:?}");
-    let log = std::fs::read_to_string(&compositor.log)?;
-    ensure!(log.contains("no seat") && log.contains("systemctl start seatd"), "{log}");
-    Ok(())
+    refused(&bench.machine, &compositor, &["no seat", "systemctl start seatd"])
 }
 
 #[test]
@@ -77,21 +69,14 @@ fn no_permission_ends_it_with_a_remedy() -> Result<()> {
     bench.machine.until_logged(&seatd, "seatd started")?;
     bench.machine.run("chmod", &["chmod", "600", "/run/seatd.sock"])?;
     let compositor = bench.launch("", &[], &[("LIBSEAT_BACKEND", "seatd")])?;
-    let ending = bench.machine.wait(&compositor, Duration::from_secs(30))?;
-    ensure!(ending == Some(Ending::Exited(1)), "{ending:?}");
-    let log = std::fs::read_to_string(&compositor.log)?;
-    ensure!(log.contains("Permission denied") && log.contains("usermod"), "{log}");
-    Ok(())
+    refused(&bench.machine, &compositor, &["Permission denied", "usermod"])
 }
 
 #[test]
 fn no_runtime_folder_ends_it_with_a_remedy() -> Result<()> {
     let bench = Bench::new(&[GpuSpec::new("gpu0", 1)])?;
     let compositor = bench.launch("", &[], &[("XDG_RUNTIME_DIR", "/nowhere")])?;
-    let ending = bench.machine.wait(&compositor, Duration::from_secs(30))?;
-    ensure!(ending == Some(Ending::Exited(1)), "{ending:?}");
-    ensure!(std::fs::read_to_string(&compositor.log)?.contains("XDG_RUNTIME_DIR must name a folder"));
-    Ok(())
+    refused(&bench.machine, &compositor, &["XDG_RUNTIME_DIR must name a folder"])
 }
 
 /// The lab's switches of a GPU (lab/kernel/vkms-refuse.patch).

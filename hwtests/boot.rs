@@ -3,7 +3,7 @@
 use anyhow::{ensure, Context, Result};
 use geom_lab::keys::KeyCode;
 
-use crate::device::{Device, CONTROL, PERSON, SERVICE};
+use crate::device::{command, Device, CONTROL, PERSON, SERVICE};
 
 #[test]
 fn the_service_is_there_at_boot_and_comes_back() -> Result<()> {
@@ -26,9 +26,8 @@ fn the_service_is_there_at_boot_and_comes_back() -> Result<()> {
     device.machine.until_logged(&session, "session ")?;
 
     // The service's own process, below its guard, which is what systemd watches.
-    let status = format!("GEOM_COMPOSITOR_SOCKET={CONTROL} /usr/local/bin/geom_compositor status --json");
     let pid = || -> Result<String> {
-        let said = device.run(&["sh", "-c", &status])?;
+        let said = device.ask(CONTROL, "status --json")?;
         let said: serde_json::Value = serde_json::from_str(&said).with_context(|| said.clone())?;
         Ok(said["pid"].to_string())
     };
@@ -39,7 +38,8 @@ fn the_service_is_there_at_boot_and_comes_back() -> Result<()> {
         let before_it = pid()?;
         // Whoever connects meanwhile waits in the socket, and has the answer of the next.
         let deed = format!(
-            "start=$(date +%s%N); kill -{signal} {before_it}; {status}; echo took $((($(date +%s%N) - start) / 1000000))"
+            "start=$(date +%s%N); kill -{signal} {before_it}; {}; echo took $((($(date +%s%N) - start) / 1000000))",
+            command(CONTROL, "status --json")
         );
         let answer = device.run(&["sh", "-c", &deed])?;
         let time = answer.lines().find_map(|line| line.strip_prefix("took ")).context("no time")?;
@@ -113,10 +113,7 @@ fn a_person_starts_it_from_a_tty() -> Result<()> {
     until_says("$ ")?;
     keyboard.type_text("geom_compositor\n")?;
     let socket = format!("/run/user/{PERSON}/geom-compositor.sock");
-    let ask = |command: &str| {
-        let line = format!("GEOM_COMPOSITOR_SOCKET={socket} /usr/local/bin/geom_compositor {command} 2>&1");
-        device.run(&["sh", "-c", &line])
-    };
+    let ask = |command: &str| device.ask(&socket, command);
     let until_lit =
         |what: &str| machine.until(what, |_| Ok(ask("status --json")?.contains("\"displays_lit\": 3")));
     until_lit("three displays lit")?;

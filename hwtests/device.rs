@@ -1,6 +1,6 @@
 //! A device that boots by Debian's systemd, with what `make install` lays out.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use geom_lab::{BootOptions, Machine, SystemdOptions};
@@ -14,6 +14,11 @@ pub const CONTROL: &str = "/run/user/995/geom-compositor.sock";
 /// The number of the one who logs in.
 pub const PERSON: u32 = 1234;
 
+/// A line of shell that commands the service at a control socket.
+pub fn command(socket: &str, command: &str) -> String {
+    format!("GEOM_COMPOSITOR_SOCKET={socket} /usr/local/bin/geom_compositor {command}")
+}
+
 /// A booted machine of three monitors with the service and a kiosk program enabled.
 pub struct Device {
     pub machine: Machine,
@@ -25,28 +30,25 @@ impl Device {
     pub fn boot(enabled: &[&str], files: &[(&str, &str)]) -> Result<Self> {
         let root = tempfile::tempdir()?;
         install("install", root.path())?;
-        let put = |from: &Path, to: &str| -> Result<()> {
+        let place = |to: &str| -> Result<PathBuf> {
             let to = root.path().join(to);
             std::fs::create_dir_all(to.parent().context("a folder")?)?;
-            std::fs::copy(from, &to).with_context(|| from.display().to_string())?;
-            Ok(())
+            Ok(to)
         };
         for program in ["geom-lab-client", "geom-lab-session"] {
-            put(&lab_program(program)?, &format!("usr/local/bin/{program}"))?;
+            let from = lab_program(program)?;
+            std::fs::copy(&from, place(&format!("usr/local/bin/{program}"))?)
+                .with_context(|| from.display().to_string())?;
         }
-        let kiosk = root.path().join("etc/default/geom-kiosk-red");
-        std::fs::create_dir_all(kiosk.parent().context("a folder")?)?;
-        std::fs::write(
-            kiosk,
-            "COMMAND='/usr/local/bin/geom-lab-client --fullscreen Virtual-2 --app-id kiosk'\n",
-        )?;
         // Somebody to log in.
-        let people = root.path().join("usr/local/lib/sysusers.d/person.conf");
-        std::fs::write(people, format!("u person {PERSON} - /tmp/person /bin/sh\n"))?;
-        for (path, text) in files {
-            let path = root.path().join(path);
-            std::fs::create_dir_all(path.parent().context("a folder")?)?;
-            std::fs::write(path, text)?;
+        let person = format!("u person {PERSON} - /tmp/person /bin/sh\n");
+        let kiosk = "COMMAND='/usr/local/bin/geom-lab-client --fullscreen Virtual-2 --app-id kiosk'\n";
+        let always = [
+            ("etc/default/geom-kiosk-red", kiosk),
+            ("usr/local/lib/sysusers.d/person.conf", person.as_str()),
+        ];
+        for (path, text) in always.iter().chain(files) {
+            std::fs::write(place(path)?, text)?;
         }
         let enabled = enabled.iter().map(|unit| (*unit).to_owned()).collect();
         let systemd = SystemdOptions { root: root.path().to_owned(), enabled, monitors: 3 };
@@ -61,6 +63,11 @@ impl Device {
         let program = self.machine.root(&log, argv, &[])?;
         self.machine.wait(&program, std::time::Duration::from_secs(30))?;
         Ok(std::fs::read_to_string(&program.log)?)
+    }
+
+    /// What the service at a control socket answers.
+    pub fn ask(&self, socket: &str, asked: &str) -> Result<String> {
+        self.run(&["sh", "-c", &command(socket, asked)])
     }
 
     pub fn until_active(&self) -> Result<()> {

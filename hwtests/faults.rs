@@ -3,42 +3,27 @@
 use std::time::Duration;
 
 use anyhow::{ensure, Result};
-use geom_lab::protocol::{Ending, GpuSpec};
-use geom_lab::Program;
+use geom_lab::protocol::GpuSpec;
+use geom_lab::Machine;
 
 use crate::device::{Device, SERVICE};
-use crate::world::{Bench, World, COMPOSITOR, RED};
+use crate::world::{refused, Bench, World, COMPOSITOR, RED};
 
-/// It ends with status 1 and says all of this.
-fn refused(bench: &Bench, compositor: &Program, texts: &[&str]) -> Result<()> {
-    let ending = bench.machine.wait(compositor, Duration::from_secs(30))?;
-    let log = std::fs::read_to_string(&compositor.log)?;
-    ensure!(ending == Some(Ending::Exited(1)), "{ending:?}: {log}");
-    for text in texts {
-        ensure!(log.contains(text), "no {text:?} in:\n{log}");
-    }
-    Ok(())
-}
-
-/// Runs a line of shell as root.
-fn shell(bench: &Bench, log: &str, line: &str) -> Result<()> {
-    bench.machine.run(log, &["sh", "-c", line])
+/// Makes /run/full and /run/ro, file systems of the user's: one with these options and filled by this line of shell, the other read-only.
+fn folders(machine: &Machine, options: &str, filled: &str) -> Result<()> {
+    let line = format!(
+        "cd /run && mkdir full ro && user=$(stat -c %u /run/user/* | head -n 1) && \
+         mount -t tmpfs -o mode=700,uid=$user,{options} tmpfs full && {filled} && \
+         mount -t tmpfs -o mode=700,uid=$user tmpfs ro && mount -o remount,ro ro"
+    );
+    machine.run("folders", &["sh", "-c", &line])
 }
 
 #[test]
 fn folders_of_sockets_that_can_t_be() -> Result<()> {
     let bench = Bench::new(&[GpuSpec::new("gpu0", 1)])?;
-    let user = "$(stat -c %u /run/user/* | head -n 1)";
-    shell(
-        &bench,
-        "folders",
-        &format!(
-            "cd /run && mkdir full ro other && mount -t tmpfs -o mode=700,uid={user},nr_inodes=2 tmpfs full && \
-             touch full/filled && \
-             mount -t tmpfs -o mode=700,uid={user} tmpfs ro && mount -o remount,ro ro && \
-             chmod 777 other && chown daemon other"
-        ),
-    )?;
+    folders(&bench.machine, "nr_inodes=2", "touch full/filled")?;
+    bench.machine.run("other", &["sh", "-c", "cd /run && mkdir -m 777 other && chown daemon other"])?;
     for (folder, texts) in [
         ("/run/full", ["/run/full/wayland-1", "file system is full", "df -h"]),
         ("/run/ro", ["/run/ro/wayland-1", "read-only", "mount a tmpfs there"]),
@@ -47,7 +32,7 @@ fn folders_of_sockets_that_can_t_be() -> Result<()> {
         let env = [("XDG_RUNTIME_DIR", folder), ("NO_COLOR", "1")];
         let log = folder.replace('/', "-");
         let compositor = bench.machine.user(&log, &[COMPOSITOR, "--backend=kms"], &env)?;
-        refused(&bench, &compositor, &texts)?;
+        refused(&bench.machine, &compositor, &texts)?;
     }
     ensure!(bench.machine.list("/run/other")?.is_empty(), "it left something in a folder of others");
     Ok(())
@@ -70,7 +55,7 @@ fn sockets_of_others() -> Result<()> {
     // A second one on the same seat, with the same folder and with another.
     let second = [COMPOSITOR, "--backend=kms", "--guard=never"];
     let compositor = bench.machine.user("second", &second, &[("NO_COLOR", "1")])?;
-    refused(&bench, &compositor, &["the service runs already", "geom_compositor stop"])?;
+    refused(&bench.machine, &compositor, &["the service runs already", "geom_compositor stop"])?;
     let elsewhere = [("GEOM_COMPOSITOR_SOCKET", "/tmp/second.sock"), ("NO_COLOR", "1")];
     let third = bench.machine.user("third", &second, &elsewhere)?;
     let ended = bench.machine.wait(&third, Duration::from_secs(5))?;
@@ -87,16 +72,9 @@ fn sockets_of_others() -> Result<()> {
 #[test]
 fn folders_of_the_user_that_can_t_be() -> Result<()> {
     let bench = Bench::new(&[GpuSpec::new("gpu0", 1)])?;
-    let user = "$(stat -c %u /run/user/* | head -n 1)";
-    shell(
-        &bench,
-        "folders",
-        &format!(
-            "cd /run && mkdir full ro && mount -t tmpfs -o mode=700,uid={user},size=16k tmpfs full && mkdir -p full/nobody && \
-             chown -R {user} full && (yes | dd of=full/filled bs=4k status=none || true) && \
-             mount -t tmpfs -o mode=700,uid={user} tmpfs ro && mount -o remount,ro ro"
-        ),
-    )?;
+    let filled =
+        "mkdir full/nobody && chown $user full/nobody && (yes | dd of=full/filled bs=4k status=none || true)";
+    folders(&bench.machine, "size=16k", filled)?;
     let config = "metrics_file = \"/run/full/metrics.prom\"\nmetrics_interval = 1\n";
     let env =
         [("HOME", "/nowhere"), ("XDG_STATE_HOME", "/run/ro/state"), ("STATE_DIRECTORY", "/run/ro/state")];
@@ -106,10 +84,7 @@ fn folders_of_the_user_that_can_t_be() -> Result<()> {
     world.until_logged("metrics can't be written; trying again")?;
     let save = [COMPOSITOR, "profile", "save", "--userdata", "/run/full", "--user", "nobody"];
     let saved = world.machine.user("save", &save, &[])?;
-    let ending = world.machine.wait(&saved, Duration::from_secs(30))?;
-    let said = std::fs::read_to_string(&saved.log)?;
-    ensure!(ending == Some(Ending::Exited(1)) && said.contains("/run/full/nobody/displays.toml"), "{said}");
-    ensure!(said.contains("No space left"), "{said}");
+    refused(&world.machine, &saved, &["/run/full/nobody/displays.toml", "No space left"])?;
     ensure!(world.machine.list("/run/full/nobody")?.is_empty(), "half a profile is left");
     ensure!(world.count("metrics can't be written")? == 1, "said again and again");
     world.finish()

@@ -38,11 +38,10 @@ fn sleep_and_wake(device: &Device) -> Result<()> {
     let keyboard = machine.keyboard("power button")?;
     device.until_active()?;
     device.until_red()?;
-    let said = || device.run(&["journalctl", "-b", "--no-pager", "-o", "cat", "-t", "geom_compositor"]);
-    let warned = || {
-        let all = ["journalctl", "-b", "--no-pager", "-o", "cat", "-t", "geom_compositor", "-p", "warning"];
-        device.run(&all)
+    let journal = |level: &str| {
+        device.run(&["journalctl", "-b", "--no-pager", "-o", "cat", "-t", "geom_compositor", "-p", level])
     };
+    let (said, warned) = (|| journal("debug"), || journal("warning"));
     let count = |text: &str| -> Result<usize> { Ok(said()?.matches(text).count()) };
     let until_said = |text: &str, times: usize| machine.until(text, |_| Ok(count(text)? >= times));
     let locks = || device.run(&["systemd-inhibit", "--list", "--no-pager"]);
@@ -57,8 +56,7 @@ fn sleep_and_wake(device: &Device) -> Result<()> {
     })?;
 
     let lit = |count: usize| -> Result<bool> {
-        let ask = format!("GEOM_COMPOSITOR_SOCKET={CONTROL} /usr/local/bin/geom_compositor status --json");
-        Ok(device.run(&["sh", "-c", &ask])?.contains(&format!("\"displays_lit\": {count}")))
+        Ok(device.ask(CONTROL, "status --json")?.contains(&format!("\"displays_lit\": {count}")))
     };
     let nap = |turn: usize,
                fall_asleep: &dyn Fn() -> Result<()>,

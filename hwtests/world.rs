@@ -61,6 +61,17 @@ impl Bench {
     }
 }
 
+/// Waits for a program's end, which has to be status 1 with all of this said.
+pub fn refused(machine: &Machine, program: &Program, texts: &[&str]) -> Result<()> {
+    let ending = machine.wait(program, Duration::from_secs(30))?;
+    let log = std::fs::read_to_string(&program.log)?;
+    ensure!(ending == Some(Ending::Exited(1)), "{ending:?}: {log}");
+    for text in texts {
+        ensure!(log.contains(text), "no {text:?} in:\n{log}");
+    }
+    Ok(())
+}
+
 /// A program of the lab's, built beside the compositor.
 pub fn lab_program(name: &str) -> Result<PathBuf> {
     let path = Path::new(env!("CARGO_BIN_EXE_geom_compositor")).with_file_name(name);

@@ -81,18 +81,19 @@ impl Soak<'_> {
 
     /// It has to end well.
     fn well(&self, program: &Program, what: &str) -> Result<()> {
-        let ending = self.machine.wait(program, Duration::from_secs(60))?;
-        let said = std::fs::read_to_string(&program.log)?;
-        ensure!(ending == Some(Ending::Exited(0)), "{what}: {ending:?}: {said}");
-        std::fs::remove_file(&program.log)?;
+        let (ending, said) = self.ended(program)?;
+        ensure!(ending == Ending::Exited(0), "{what}: {ending:?}: {said}");
         Ok(())
     }
 
-    fn ended(&self, program: &Program) -> Result<Option<Ending>> {
+    /// How it ended, and what it said.
+    fn ended(&self, program: &Program) -> Result<(Ending, String)> {
         let ending = self.machine.wait(program, Duration::from_secs(60))?;
-        ensure!(ending.is_some(), "a program of the soak does not end: {}", program.log.display());
+        let ending = ending
+            .with_context(|| format!("a program of the soak does not end: {}", program.log.display()))?;
+        let said = std::fs::read_to_string(&program.log)?;
         std::fs::remove_file(&program.log)?;
-        Ok(ending)
+        Ok((ending, said))
     }
 
     /// A window on each monitor, one that goes by itself, one that is killed and one that waits for a monitor that is pulled; commands
