@@ -95,6 +95,34 @@ fn a_gpu_is_pulled_and_put_back() -> Result<()> {
     world.finish()
 }
 
+/// A Gpu that can't be opened, or not be had, when udev tells of it: the kernel tells a moment before it may be opened, and whoever opens it
+/// first is its master.
+#[test]
+fn a_gpu_that_is_not_to_be_had_yet() -> Result<()> {
+    for (obstacle, said) in [
+        (
+            "mount --bind /dev/zero /dev/dri/card0; echo there; read end; umount /dev/dri/card0",
+            "GPU left out",
+        ),
+        ("exec 3<>/dev/dri/card0; echo there; read end", "not master of a GPU; trying again"),
+    ] {
+        let bench = Bench::new(&[])?;
+        let compositor = bench.launch("", &["--guard=never"], &[])?;
+        let machine = &bench.machine;
+        machine.until_logged(&compositor, "no GPU yet; waiting for udev to show one")?;
+        machine.signal(&compositor, 19)?;
+        machine.create_gpu(&GpuSpec::new("gpu0", 1))?;
+        let line = format!("mkfifo /run/end && exec 0<>/run/end && {obstacle}");
+        let other = machine.root("obstacle", &["sh", "-c", &line], &[])?;
+        machine.until_logged(&other, "there")?;
+        machine.signal(&compositor, 18)?;
+        machine.until_logged(&compositor, said)?;
+        machine.run("end", &["sh", "-c", "echo >/run/end"])?;
+        machine.until_logged(&compositor, "displays lit")?;
+    }
+    Ok(())
+}
+
 #[test]
 fn the_only_gpu_is_pulled() -> Result<()> {
     let world = World::monitors(1)?;

@@ -47,8 +47,8 @@ struct Solution {
 const COMMIT_TRIES: usize = 8;
 
 /// A Gpu that is denied is asked so often again, first after this delay, then twice as long each time.
-const DENIAL_TRIES: u32 = 6;
-const DENIAL_DELAY: std::time::Duration = std::time::Duration::from_millis(100);
+pub const DENIAL_TRIES: u32 = 6;
+pub const DENIAL_DELAY: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Stops a scanout; its buffers live until the commit that no longer shows them.
 pub fn retire(timers: &mut Timers<State>, scanout: Option<Scanout>, retired: &mut Vec<Scanout>) {
@@ -132,8 +132,13 @@ impl State {
     /// After a switch of VTs, or while another server ends, the kernel may deny us for a moment.
     fn retry_denied(&mut self) {
         let mut denied = false;
-        for gpu in self.backend.gpus_mut() {
-            denied |= std::mem::take(&mut gpu.denied);
+        let mut never_ours = Vec::new();
+        for gpu in self.backend.gpus_mut().filter(|gpu| gpu.denied) {
+            gpu.denied = false;
+            denied = true;
+            if gpu.lit.is_empty() {
+                never_ours.push(gpu.id);
+            }
         }
         self.denials = if denied { self.denials + 1 } else { 0 };
         if !denied || self.denials > DENIAL_TRIES {
@@ -142,7 +147,11 @@ impl State {
         let delay = DENIAL_DELAY * 2u32.pow(self.denials - 1);
         warn!(?delay, "not master of a GPU; trying again");
         let at = self.now() + delay;
-        self.timers.at(at, |state| state.reconfigure("not master before"));
+        self.timers.at(at, move |state| {
+            // The seat asks for master when it opens a device, and not again as long as its VT is shown.
+            state.open_anew(&never_ours);
+            state.reconfigure("not master before");
+        });
     }
 
     /// What would come of everything that is known now.

@@ -1,6 +1,6 @@
 //! The machine's own monitors: Gpus and input devices of the seat, as they come and go.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{bail, Context, Result};
 use smithay::backend::libinput::{LibinputInputBackend, LibinputSessionInterface};
@@ -17,6 +17,7 @@ use crate::gpu::device::Gpu;
 use crate::gpu::discovery::{sort, Candidate};
 use crate::power::Press;
 use crate::reactor::{Reactor, Source};
+use crate::road::{DENIAL_DELAY, DENIAL_TRIES};
 use crate::session;
 use crate::state::State;
 
@@ -193,7 +194,7 @@ impl State {
 
     fn udev(&mut self, event: UdevEvent) {
         match event {
-            UdevEvent::Added { device_id, path } => self.gpu_added(device_id, &path),
+            UdevEvent::Added { device_id, path } => self.gpu_added(device_id, path, 0),
             UdevEvent::Changed { device_id } => {
                 // What the kernel told was seen to; what of it was lost, or could not be heard, comes here.
                 match self.ahead(device_id) {
@@ -226,14 +227,29 @@ impl State {
         self.reconfigure("hotplug");
     }
 
-    fn gpu_added(&mut self, id: u64, path: &Path) {
-        if self.backend.gpu(id).is_some() {
+    fn gpu_added(&mut self, id: u64, path: PathBuf, failures: u32) {
+        // A paused session is not given devices: `resume` looks again.
+        if self.backend.gpu(id).is_some() || self.backend.is_paused() || !path.exists() {
             return;
         }
-        // A paused session is not given devices: `resume` looks again.
-        if !self.backend.is_paused() && self.open_gpu(Candidate::read(id, path)).is_ok() {
+        if self.open_gpu(Candidate::read(id, &path)).is_ok() {
+            let prefix = path.display().to_string();
+            self.troubles.retire(|text| text.starts_with(&prefix));
             self.reconfigure("GPU added");
+        } else if failures < DENIAL_TRIES {
+            // The kernel tells of a device before it can be opened (drm_minor_register(): its number is entered after device_add()).
+            let at = self.now() + DENIAL_DELAY * 2u32.pow(failures);
+            self.timers.at(at, move |state| state.gpu_added(id, path, failures + 1));
         }
+    }
+
+    /// Has the seat open Gpus again.
+    pub fn open_anew(&mut self, ids: &[u64]) {
+        if ids.is_empty() || self.backend.is_paused() {
+            return;
+        }
+        ids.iter().for_each(|id| self.close_gpu(*id));
+        self.find_gpus();
     }
 
     /// The seat is taken away: nothing may be drawn until it is given back.
