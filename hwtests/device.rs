@@ -28,6 +28,11 @@ pub struct Device {
 impl Device {
     /// With these units enabled and these files, by their paths without the first `/`, beside what is installed.
     pub fn boot(enabled: &[&str], files: &[(&str, &str)]) -> Result<Self> {
+        Self::boot_by(&[], enabled, files)
+    }
+
+    /// With more words of the kernel's command line as well.
+    pub fn boot_by(words: &[&str], enabled: &[&str], files: &[(&str, &str)]) -> Result<Self> {
         let root = tempfile::tempdir()?;
         install("install", root.path())?;
         let place = |to: &str| -> Result<PathBuf> {
@@ -51,7 +56,8 @@ impl Device {
             std::fs::write(place(path)?, text)?;
         }
         let enabled = enabled.iter().map(|unit| (*unit).to_owned()).collect();
-        let systemd = SystemdOptions { root: root.path().to_owned(), enabled, monitors: 3 };
+        let words = words.iter().map(|word| (*word).to_owned()).collect();
+        let systemd = SystemdOptions { root: root.path().to_owned(), enabled, monitors: 3, words };
         let machine = Machine::boot(&BootOptions { systemd: Some(systemd), ..BootOptions::default() })?;
         Ok(Self { machine, asked: std::cell::Cell::new(0) })
     }

@@ -90,7 +90,12 @@ fn units_are_sound() -> Result<()> {
     let root = tempfile::tempdir()?;
     install("install", root.path())?;
     let units = root.path().join("usr/local/lib/systemd/system");
-    for unit in ["geom-compositor.service", "geom-kiosk@.service"] {
+    for unit in [
+        "geom-compositor.service",
+        "geom-kiosk@.service",
+        "geom-splash-leaves.service",
+        "geom-splash-ends.service",
+    ] {
         let file = units.join(unit);
         let text = std::fs::read_to_string(&file)?;
         let there = root.path().join("usr/local/share").display().to_string();

@@ -24,5 +24,6 @@ mod sessions;
 mod sleep;
 mod storm;
 mod survival;
+mod takeover;
 mod tools;
 mod world;

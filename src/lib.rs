@@ -8,6 +8,7 @@
 //! - [`reactor`], [`timers`]: what is waited for.
 //! - [`road`]: probe, plan, test commit, commit, publish. [`follow`]: monitors at other connectors. [`tuning`]: colours by wish
 //!   and time. [`frames`]: redraw states at work, [`late`]: and those that do not come. [`metrics`]: what is counted. [`blank`]: light off and on.
+//! - [`takeover`]: pictures of whoever was there before us.
 //! - [`session`]: seat, signals, programs. [`backend`]: real or virtual monitors.
 //! - [`gpu`]: DRM devices, commits, buffers. [`display`]: plans and displays. [`scanout`]: pace,
 //!   swapchain, planes. [`render`]: what is drawn.
@@ -42,5 +43,6 @@ pub mod scanout;
 pub mod session;
 pub mod shell;
 pub mod state;
+pub mod takeover;
 pub mod timers;
 pub mod tuning;

@@ -443,6 +443,7 @@ impl State {
                 continue;
             }
             fresh.push((name.clone(), solved.mode, solved.link));
+            self.inherit_picture(id, index, &name, &solved.mode);
             let framebuffer = self.with_scene(&name, |state, scene| {
                 let State { screens, backend, .. } = state;
                 let scanout = screens.get_mut(&name)?.scanout.as_mut()?;
@@ -469,6 +470,7 @@ impl State {
         }
         let crtcs: Vec<usize> = lit.iter().map(|lit| lit.head.crtc).collect();
         let Some(gpu) = self.backend.gpu_mut(id) else { return true };
+        let is_new = gpu.is_new;
         if let Err(error) = gpu.commit(lit) {
             gpu.known = false;
             if gpu.denied {
@@ -485,6 +487,9 @@ impl State {
             return false;
         }
         gpu.retain(&crtcs);
+        if is_new {
+            self.hold_gpu(id);
+        }
         for (name, mode, link) in fresh {
             info!(display = name, %mode, color_space = link.color_space.name(), bit_depth = link.bit_depth, "mode set");
             // Its first frame came with it, without a page flip.

@@ -49,6 +49,7 @@ lab=(
   gammastep             # night light, likewise
   polkitd               # decides who may suspend, as on devices whose service is not root
   swayidle              # hears that nobody is there, likewise
+  plymouth plymouth-themes  # the boot splash that the service takes the GPU over from
   edid-decode           # the reference for our EDID decoder
   g++                   # the C++ library's program
   python3-venv          # the Python library is installed into an environment of its own

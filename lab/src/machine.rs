@@ -41,6 +41,8 @@ pub struct SystemdOptions {
     pub enabled: Vec<String>,
     /// Monitors of the GPU that is there at boot.
     pub monitors: usize,
+    /// More words of the kernel's command line.
+    pub words: Vec<String>,
 }
 
 impl Default for BootOptions {
@@ -107,6 +109,7 @@ impl Machine {
             systemd.push(format!("geomlab.monitors={}", wanted.monitors));
             let quiet = ["systemd.unit=graphical.target", "systemd.getty_auto=no", "systemd.show_status=no"];
             systemd.extend(quiet.map(str::to_owned));
+            systemd.extend(wanted.words.iter().cloned());
         }
         let mut command = Command::new(kernel);
         command

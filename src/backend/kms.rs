@@ -138,6 +138,7 @@ impl State {
                 failures.push(format!("{error:#}"));
             }
         }
+        self.release_gone_gpus();
         if !failures.is_empty() && self.backend.gpus().next().is_none() {
             bail!("no GPU can be used:\n  {}", failures.join("\n  "));
         }
@@ -176,6 +177,7 @@ impl State {
         }
         // Everything that holds the device goes first: scanouts, buffers, the renderer.
         self.reconfigure("GPU gone");
+        self.release_gpu(id);
         let GpuEntry { gpu, .. } = entry;
         let path = gpu.path.clone();
         let card = gpu.card.clone();

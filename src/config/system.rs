@@ -136,6 +136,8 @@ pub struct Config {
     /// Logical pixels.
     pub cursor_size: u8,
     pub diagnostic_screen: bool,
+    /// What a display showed before the service had it stays so long at the most; zero for not at all.
+    pub keep_picture: Duration,
     /// Where figures are written, for Prometheus' collector of text files, and how often.
     pub metrics_file: Option<PathBuf>,
     pub metrics_interval: Duration,
@@ -172,6 +174,7 @@ impl Default for Config {
             cursor_theme: "default".into(),
             cursor_size: 24,
             diagnostic_screen: true,
+            keep_picture: Duration::from_secs(10),
             metrics_file: None,
             metrics_interval: Duration::from_secs(15),
             clients: ClientsConfig::default(),
@@ -216,6 +219,8 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
         });
     set(&mut config.hardware_color, hardware);
     set(&mut config.diagnostic_screen, root.boolean(reader, "diagnostic_screen"));
+    let kept = root.number(reader, "keep_picture", 0.0, 3600.0);
+    set(&mut config.keep_picture, kept.map(Duration::from_secs_f64));
     config.metrics_file = root.value(reader, "metrics_file", "an absolute path", |value| {
         value.as_str().map(PathBuf::from).filter(|path| path.is_absolute())
     });
@@ -346,7 +351,7 @@ mod tests {
                 "test.toml:2: renderer = \"vulkan\" is not allowed; allowed: \"auto\", \"pixman\", \"gles\", \"llvmpipe\"",
                 "test.toml:5: displays.\"HDMI-A-1\".mode: \"wide\" is not a mode; write \"1920x1080\" or \"1920x1080@59.94\"",
                 "test.toml:8: keyboard.layout = 7 is not allowed; allowed: a text in quotes",
-                "test.toml:1: unknown key colour; known here: connect_type, renderer, direct_scanout, hardware_color, diagnostic_screen, metrics_file, metrics_interval, exit_keys, user, displays, aliases, night_light, rules, clients, power, keyboard, pointer, touch, cursor, headless",
+                "test.toml:1: unknown key colour; known here: connect_type, renderer, direct_scanout, hardware_color, diagnostic_screen, keep_picture, metrics_file, metrics_interval, exit_keys, user, displays, aliases, night_light, rules, clients, power, keyboard, pointer, touch, cursor, headless",
             ]
         );
     }

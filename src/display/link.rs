@@ -201,6 +201,8 @@ pub struct Abilities {
     pub hdr_metadata: bool,
     /// Bits of a colour, from and to.
     pub depth: Option<(u8, u8)>,
+    /// What whoever lit it before us had of them. Other bits are another mode setting, and a dark moment, which nobody wished for.
+    pub depth_before: Option<u8>,
     pub rgb_range: bool,
     pub content_type: bool,
     /// Of the connector's property; empty without one.
@@ -325,8 +327,14 @@ pub fn resolve(wish: LinkWish, abilities: &Abilities, fullscreen: bool) -> (Link
             Some(why) => complaints.push(format!("color_space {} can't be: {why}; using srgb", space.name())),
         }
     }
-    link.bit_depth = abilities.depth.map(|(least, most)| {
-        let usual = if link.hdr.is_some() { HDR_DEPTH } else { SDR_DEPTH };
+    link.bit_depth = abilities.depth.and_then(|(least, most)| {
+        let sdr = abilities.depth_before.unwrap_or(SDR_DEPTH);
+        // Some drivers begin with none, which can't be asked for.
+        let unset = !(least..=most).contains(&sdr) && abilities.depth_before.is_some();
+        if unset && link.hdr.is_none() && wish.bit_depth.is_none() {
+            return None;
+        }
+        let usual = if link.hdr.is_some() { sdr.max(HDR_DEPTH) } else { sdr };
         let wanted = wish.bit_depth.unwrap_or(usual);
         let got = wanted.clamp(least, most.max(least));
         if wish.bit_depth.is_some_and(|wanted| wanted != got) {
@@ -334,7 +342,7 @@ pub fn resolve(wish: LinkWish, abilities: &Abilities, fullscreen: bool) -> (Link
                 "bit_depth {wanted} can't be: its connector has {least} to {most}; using {got}"
             ));
         }
-        got
+        Some(got)
     });
     let mut lacks = |wished: bool, able: bool, what: &str| {
         if wished && !able {

@@ -20,6 +20,7 @@ use crate::render::diagnostic;
 use crate::render::label::Label;
 use crate::render::notice::Notice;
 use crate::render::scene::Described;
+use crate::render::SizedBuffer;
 use crate::scanout::surface::Scanout;
 use smithay::backend::renderer::element::solid::SolidColorBuffer;
 use smithay::backend::renderer::element::Id;
@@ -63,6 +64,8 @@ pub struct Screen {
     /// Its name is shown large until then.
     pub identified_until: Option<std::time::Duration>,
     pub label: Label,
+    /// What it showed before we had it: there until a window is.
+    pub inherited: Option<SizedBuffer>,
 }
 
 pub fn smithay_transform(transform: Transform) -> SmithayTransform {
@@ -119,6 +122,7 @@ impl Screen {
             notice: Notice::default(),
             identified_until: None,
             label: Label::default(),
+            inherited: None,
         }
     }
 

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use drm::control::{framebuffer, Mode as KmsMode};
+use drm::control::{connector, framebuffer, Mode as KmsMode};
 use drm::{ClientCapability, Device, DriverCapability};
 use smithay::backend::allocator::gbm::GbmBuffer;
 use smithay::backend::allocator::{Allocator, Fourcc, Modifier};
@@ -57,6 +57,10 @@ pub struct Gpu {
     /// The device's state is what `lit` says. False at first and whenever another may have been
     /// master: then everything is set anew, other programs' leftovers switched off with it.
     pub known: bool,
+    /// Nothing was committed yet: what its CRTCs show is somebody else's.
+    pub is_new: bool,
+    /// Bits of a colour of displays that were lit when we came, as long as they stay plugged in.
+    depths_before: HashMap<connector::Handle, u8>,
     /// CRTCs that have to be set anew.
     distrusted: BTreeSet<usize>,
     /// The kernel denied a commit for want of master: another holds the device, or the seat has
@@ -113,6 +117,8 @@ impl Gpu {
         if objects.crtcs.is_empty() {
             return Err(no_kms(io::Error::other("the device has no CRTC")));
         }
+        let lit = objects.connectors.iter().filter(|connector| connector.driven_by.is_some());
+        let depths_before = lit.filter_map(|lit| Some((lit.handle, lit.link.depth?))).collect();
         let capability = |which, default| {
             card.get_driver_capability(which).ok().filter(|size| *size > 0).unwrap_or(default)
         };
@@ -154,6 +160,8 @@ impl Gpu {
             renderer,
             lit: HashMap::new(),
             known: false,
+            is_new: true,
+            depths_before,
             distrusted: BTreeSet::new(),
             denied: false,
             leases: Vec::new(),
@@ -173,6 +181,7 @@ impl Gpu {
         let connectors = self.objects.connectors.iter().map(|connector| {
             let mut state = connector.state.clone();
             state.abilities.converts = converts;
+            state.abilities.depth_before = self.depths_before.get(&connector.handle).copied();
             state.port = Some(format!("{}/{}", self.place, self.objects.way(connector)));
             state
         });
@@ -183,6 +192,11 @@ impl Gpu {
     pub fn probe(&mut self) -> io::Result<()> {
         self.objects.probe(&self.card, self.atomic)?;
         self.refused.clear();
+        let connectors = &self.objects.connectors;
+        let is_there = |handle: &connector::Handle| {
+            connectors.iter().any(|connector| connector.handle == *handle && connector.state.connected)
+        };
+        self.depths_before.retain(|handle, _| is_there(handle));
         Ok(())
     }
 
@@ -305,13 +319,7 @@ impl Gpu {
                 name: name.clone(),
                 modes: modes.clone(),
                 links: link.ladder(),
-                crtcs: self.objects.connector(name).map_or_else(Vec::new, |connector| {
-                    let mask = connector.crtcs;
-                    (0..self.objects.crtcs.len())
-                        .filter(|crtc| mask & (1 << crtc) != 0 && self.objects.crtcs[*crtc].primary.is_some())
-                        .filter(|crtc| !self.is_leased(*crtc))
-                        .collect()
-                }),
+                crtcs: self.crtcs_for(name),
                 current: self
                     .lit
                     .iter()
@@ -324,6 +332,23 @@ impl Gpu {
             wanted.iter().filter_map(|(name, modes, link)| Some((name.clone(), (*modes.first()?, *link))));
         self.wished = wished.collect();
         fallback::search(&requests, &mut Asked { gpu: self, requests: &requests })
+    }
+
+    /// CRTCs that can drive a display. The one that whoever was master before us drove it by comes first, those of others last: what
+    /// stays where it is need not go dark.
+    fn crtcs_for(&self, display: &str) -> Vec<usize> {
+        let Some(connector) = self.objects.connector(display) else { return Vec::new() };
+        let mut crtcs: Vec<usize> = (0..self.objects.crtcs.len())
+            .filter(|crtc| connector.crtcs & (1 << crtc) != 0 && self.objects.crtcs[*crtc].primary.is_some())
+            .filter(|crtc| !self.is_leased(*crtc))
+            .collect();
+        if !self.known {
+            let drives = |crtc: usize| {
+                self.objects.connectors.iter().any(|connector| connector.driven_by == Some(crtc))
+            };
+            crtcs.sort_by_key(|crtc| (connector.driven_by != Some(*crtc), drives(*crtc)));
+        }
+        crtcs
     }
 
     /// CRTCs that already show what is asked, and those that are none of our business.
@@ -373,6 +398,7 @@ impl Gpu {
             }
         }
         self.known = true;
+        self.is_new = false;
         self.distrusted.clear();
         Ok(())
     }

@@ -46,6 +46,8 @@ pub struct LinkIds {
     /// With what it was at the last probe.
     hdr_metadata: Option<(property::Handle, u64)>,
     max_bpc: Option<(property::Handle, (u8, u8))>,
+    /// Its value at the last probe.
+    pub depth: Option<u8>,
     vrr_capable: bool,
 }
 
@@ -64,6 +66,7 @@ impl LinkIds {
             scaling: Choice::read(properties, "scaling mode", &Scaling::KMS),
             hdr_metadata: properties.id("HDR_OUTPUT_METADATA").zip(properties.value("HDR_OUTPUT_METADATA")),
             max_bpc: properties.id("max bpc").zip(depth),
+            depth: properties.value("max bpc").and_then(|depth| u8::try_from(depth).ok()),
             vrr_capable: properties.value("vrr_capable") == Some(1),
         }
     }
@@ -74,6 +77,8 @@ impl LinkIds {
             scalings: values(&self.scaling),
             hdr_metadata: self.hdr_metadata.is_some(),
             depth: self.max_bpc.map(|(_, depth)| depth),
+            // Known by who had it first.
+            depth_before: None,
             rgb_range: self.rgb_range.is_some(),
             content_type: self.content_type.is_some(),
             vrr: self.vrr_capable,

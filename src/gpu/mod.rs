@@ -7,6 +7,7 @@ pub mod colorop;
 pub mod commit;
 pub mod device;
 pub mod discovery;
+pub mod inherited;
 pub mod lease;
 pub mod link;
 pub mod objects;

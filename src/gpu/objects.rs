@@ -168,6 +168,8 @@ pub struct Connector {
     pub link: LinkIds,
     /// Bit i: reachable from the CRTC of index i.
     pub crtcs: u32,
+    /// The CRTC that drove it at the last probe, whoever had set that.
+    pub driven_by: Option<usize>,
     pub modes: Vec<KmsMode>,
     /// Millimetres; 0 where unknown.
     pub physical_size: (u32, u32),
@@ -379,6 +381,8 @@ impl Objects {
                 }
             }
         }
+        let driver = info.current_encoder().and_then(|encoder| card.get_encoder(encoder).ok()?.crtc());
+        let driven_by = driver.and_then(|handle| self.crtcs.iter().position(|crtc| crtc.handle == handle));
         let modes: Vec<KmsMode> = if connected { info.modes().to_vec() } else { Vec::new() };
         let (edid, edid_name) = self.edid(card, connected, &properties).unzip();
         let link = if atomic { LinkIds::read(&properties) } else { LinkIds::default() };
@@ -386,6 +390,7 @@ impl Objects {
             handle,
             crtc_id: if atomic { Some(properties.required("CRTC_ID")?) } else { None },
             crtcs,
+            driven_by,
             physical_size: info.size().unwrap_or_default(),
             path: path(card, &properties),
             state: plan::Connector {

@@ -147,6 +147,11 @@ impl Scanout {
         self.canvas.iter_mut().for_each(Canvas::forget);
     }
 
+    /// Its pictures are converted in software, or by the renderer.
+    pub fn converts(&self) -> bool {
+        self.canvas.is_some()
+    }
+
     /// Draws the first frame, for the commit that sets the mode.
     pub fn first_frame(&mut self, gpu: &mut Gpu, scene: &Scene<'_>) -> io::Result<Arc<Framebuffer>> {
         self.forget_pictures();

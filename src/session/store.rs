@@ -102,6 +102,23 @@ impl Store {
         Ok(())
     }
 
+    /// Names of ours that begin so, of what the process before us stored and nobody has recovered.
+    pub fn left(&self, beginning: &str) -> Vec<String> {
+        let ours = self.passed.iter().filter_map(|(name, _)| name.strip_prefix(OURS));
+        ours.filter(|name| name.starts_with(beginning)).map(str::to_owned).collect()
+    }
+
+    /// Has something held no longer, whoever had stored it.
+    pub fn release(&mut self, name: &str) {
+        let full = format!("{OURS}{name}");
+        let known = self.passed.len() + self.held.len();
+        self.passed.retain(|(passed, _)| *passed != full);
+        self.held.remove(name);
+        if self.passed.len() + self.held.len() < known {
+            tell_with(&[NotifyState::FdStoreRemove, NotifyState::FdName(&full)], &[]);
+        }
+    }
+
     /// The end is meant: nothing is for anyone.
     pub fn let_go(&mut self) {
         for name in std::mem::take(&mut self.held).into_keys() {

@@ -136,8 +136,9 @@ impl State {
         let cursor = self.cursor_on(name);
         let screen = self.screens.get(name)?;
         let seen = self.seen(screen);
-        let facts = (self.config.diagnostic_screen && !seen.has_window && !seen.has_background)
-            .then(|| self.facts(screen));
+        let is_empty = !seen.has_window && !seen.has_background;
+        let tells = self.config.diagnostic_screen && is_empty && screen.inherited.is_none();
+        let facts = tells.then(|| self.facts(screen));
         let scale = screen.scale();
         let transform = screen.output.current_transform();
         let mode = screen.output.current_mode()?;
@@ -154,6 +155,7 @@ impl State {
         backdrop.update((pixels.w, pixels.h), BACKDROP);
         let mut notice = std::mem::take(&mut screen.notice);
         let mut label = std::mem::take(&mut screen.label);
+        let inherited = screen.inherited.take().filter(|_| is_empty);
 
         let mut items: Vec<Item<'_>> = Vec::with_capacity(seen.placed.len() + 1);
         if identified {
@@ -184,6 +186,9 @@ impl State {
             let location = (centre(pixels.w, buffer.1 .0), centre(pixels.h, buffer.1 .1)).into();
             items.push(Item::Memory { buffer, location });
         }
+        if let Some(buffer) = &inherited {
+            items.push(Item::Memory { buffer, location: (0.0, 0.0).into() });
+        }
         let mut scene = Scene {
             scale,
             items,
@@ -199,6 +204,7 @@ impl State {
         if let Some(screen) = self.screens.get_mut(name) {
             (screen.diagnostic, screen.backdrop) = (diagnostic, backdrop);
             (screen.notice, screen.label) = (notice, label);
+            screen.inherited = inherited;
         }
         Some(result)
     }

@@ -10,7 +10,9 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{ensure, Context, Result};
+use drm::control::Device as _;
 use geom_lab::protocol::{GpuSpec, SHARED};
+use geom_lab::Card;
 use rustix::mount::{mount, mount_bind, MountFlags};
 
 const SYSTEMD: &str = "/lib/systemd/systemd";
@@ -81,13 +83,23 @@ fn enlist() -> Result<()> {
     Ok(())
 }
 
+/// What a kernel with a console on framebuffers has done by the time that a boot splash starts, which relies on it: it is no master when it asks.
+fn probe(card: &str) -> Result<()> {
+    let card = Card::open(format!("/dev/dri/{card}"))?;
+    for connector in card.resource_handles()?.connectors() {
+        card.get_connector(*connector, true)?;
+    }
+    Ok(())
+}
+
 /// Becomes systemd, with a GPU of so many monitors, all plugged in.
 ///
 /// # Errors
 /// Where it can't; it does not return otherwise.
 pub fn become_init(enabled: &str) -> Result<()> {
     if let Some(count) = option("geomlab.monitors")? {
-        super::gpu::create(&GpuSpec::new("gpu0", count.parse()?))?;
+        let made = super::gpu::create(&GpuSpec::new("gpu0", count.parse()?))?;
+        probe(&made.card)?;
     }
     lay_out(enabled)?;
     enlist()?;

@@ -9,6 +9,7 @@ fn able() -> Abilities {
         colorimetries: Colorimetry::NAMES.map(|(_, value)| value).to_vec(),
         hdr_metadata: true,
         depth: Some((8, 16)),
+        depth_before: None,
         rgb_range: true,
         content_type: true,
         scalings: Scaling::NAMES.map(|(_, value)| value).to_vec(),
@@ -67,6 +68,18 @@ fn what_can_t_be_is_told_and_the_rest_applies() {
 }
 
 #[test]
+fn bits_that_were_there_stay_where_nobody_wishes() {
+    let none = LinkWish::default();
+    let eight = LinkWish { bit_depth: Some(8), ..none };
+    let hdr = LinkWish { color_space: Some(ColorSpace::Bt2020Pq), ..none };
+    for (before, of_none, of_hdr) in [(12, Some(12), Some(12)), (8, Some(8), Some(10)), (0, None, Some(10))] {
+        let abilities = Abilities { depth_before: Some(before), ..able() };
+        let bits = |wish: LinkWish| resolve(wish, &abilities, false).0.bit_depth;
+        assert_eq!((bits(none), bits(eight), bits(hdr)), (of_none, Some(8), of_hdr), "{before}");
+    }
+}
+
+#[test]
 fn fewer_bits_come_before_plain_colours() {
     let wish = LinkWish {
         color_space: Some(ColorSpace::Bt2020Pq),
@@ -104,12 +117,14 @@ proptest! {
         content in prop::option::of(Just(ContentType::Photo)), vrr in prop::option::of(any::<bool>()),
         scaling in prop::option::of(prop::sample::select(Scaling::NAMES.map(|(_, scaling)| scaling).to_vec())),
         flags in any::<[bool; 9]>(), depth in prop::option::of((6u8..12, 8u8..17)),
+        before in prop::option::of(0u8..20),
     ) {
         let whole = able();
         let abilities = Abilities {
             colorimetries: if flags[0] { whole.colorimetries } else { Vec::new() },
             hdr_metadata: flags[1],
             depth,
+            depth_before: before,
             rgb_range: flags[2],
             content_type: flags[3],
                 scalings: if flags[3] { vec![Scaling::None, Scaling::Center] } else { Vec::new() },
@@ -122,7 +137,8 @@ proptest! {
         for rung in link.ladder() {
             prop_assert!(rung.colorimetry == Colorimetry::Default || abilities.colorimetries.contains(&rung.colorimetry));
             prop_assert!(rung.hdr.is_none() || abilities.hdr_metadata);
-            prop_assert_eq!(rung.bit_depth.is_some(), depth.is_some());
+            prop_assert!(rung.bit_depth.is_none() || depth.is_some());
+            prop_assert!(bits.is_none() || rung.bit_depth.is_some() == depth.is_some());
             prop_assert!(rung.rgb_range == RgbRange::Automatic || abilities.rgb_range);
             prop_assert!(rung.scaling == Scaling::None || abilities.scalings.contains(&rung.scaling));
             prop_assert!(!rung.vrr || abilities.vrr);
