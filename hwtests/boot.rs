@@ -97,6 +97,47 @@ fn the_service_is_there_at_boot_and_comes_back() -> Result<()> {
     Ok(())
 }
 
+/// Addresses that are there before the service: who connects starts it, and it comes back to the same ones.
+#[test]
+fn who_connects_starts_it() -> Result<()> {
+    const UNIT: &str = "geom-compositor.socket";
+    let sockets = ["/run/geom-compositor/wayland", "/run/geom-compositor/geom-compositor.sock"];
+    let device = Device::boot(&[UNIT], &[])?;
+    let machine = &device.machine;
+    let socket = || device.run(&["systemctl", "is-active", UNIT]);
+    machine.until("the sockets", |_| Ok(socket()?.trim() == "active"))?;
+    ensure!(device.property("ActiveState")? == "inactive", "it runs although nobody has asked");
+    let inodes = || device.run(&["stat", "-c", "%n %i %U %a", sockets[0], sockets[1]]);
+    let before = inodes()?;
+    ensure!(before.matches(" geom 660").count() == 2, "{before}");
+    // Where programs look without being told.
+    let status = || -> Result<serde_json::Value> {
+        let said = device.run(&["/usr/local/bin/geom_compositor", "status", "--json"])?;
+        serde_json::from_str(&said).context(said)
+    };
+    let first = status()?;
+    ensure!(first["displays_lit"] == 3, "{first}");
+    let env = [("XDG_RUNTIME_DIR", "/run"), ("WAYLAND_DISPLAY", sockets[0])];
+    let red = ["/usr/local/bin/geom-lab-client", "--fullscreen", "Virtual-2"];
+    let client = machine.root("red", &red, &env)?;
+    device.until_red()?;
+    device.run(&["kill", "-SEGV", &first["pid"].to_string()])?;
+    machine.wait(&client, std::time::Duration::from_secs(30))?;
+    let next = status()?;
+    ensure!(next["displays_lit"] == 3 && next["pid"] != first["pid"], "{next}");
+    ensure!(inodes()? == before, "other sockets");
+    let client = machine.root("red-again", &red, &env)?;
+    device.until_red()?;
+    // It ends alone, and is there again for who asks.
+    device.run(&["systemctl", "stop", SERVICE])?;
+    machine.wait(&client, std::time::Duration::from_secs(30))?;
+    ensure!(inodes()? == before, "other sockets");
+    ensure!(status()?["displays_lit"] == 3);
+    device.run(&["systemctl", "stop", UNIT, SERVICE])?;
+    ensure!(!machine.list("/run/geom-compositor")?.iter().any(|_| true), "sockets are left");
+    Ok(())
+}
+
 /// Logs in at the first VT, starts it by its name, goes to another VT and back, has it crash, and ends it by keys: the console is as it was.
 #[test]
 fn a_person_starts_it_from_a_tty() -> Result<()> {

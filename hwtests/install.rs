@@ -92,6 +92,7 @@ fn units_are_sound() -> Result<()> {
     let units = root.path().join("usr/local/lib/systemd/system");
     for unit in [
         "geom-compositor.service",
+        "geom-compositor.socket",
         "geom-kiosk@.service",
         "geom-splash-leaves.service",
         "geom-splash-ends.service",

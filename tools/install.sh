@@ -31,6 +31,8 @@ LIST
 644 $PREFIX/lib/systemd/system/geom-kiosk@.service @conf/systemd/geom-kiosk@.service
 644 $PREFIX/lib/systemd/system/geom-splash-leaves.service conf/systemd/geom-splash-leaves.service
 644 $PREFIX/lib/systemd/system/geom-splash-ends.service conf/systemd/geom-splash-ends.service
+644 $PREFIX/lib/systemd/system/geom-compositor.socket conf/systemd/geom-compositor.socket
+644 $PREFIX/lib/systemd/user/geom-compositor.socket conf/systemd/geom-compositor-user.socket
 644 $PREFIX/lib/systemd/user/geom-compositor.service @conf/systemd/geom-compositor-user.service
 644 $PREFIX/lib/sysusers.d/geom-compositor.conf @conf/systemd/sysusers.conf
 644 $PREFIX/lib/tmpfiles.d/geom-compositor.conf @conf/systemd/tmpfiles.conf

@@ -117,12 +117,12 @@ fn open(store: &mut Store) -> Result<(Addresses, Listener, Listener)> {
         let path = path_of(&socket);
         socket.set_nonblocking(true).context("systemd's socket")?;
         info!(name, socket = %path.display(), "listening on a socket of systemd's");
-        match name.as_str() {
-            "control" => (addresses.control, control) = (path, Some(Listener::Passed(socket))),
-            _ => {
-                addresses.wayland = path.to_string_lossy().into_owned();
-                wayland = Some(Listener::Passed(socket));
-            }
+        // By FileDescriptorName=, or where one unit has both, by the name that clients look for.
+        if name == CONTROL || path.file_name() == Some(geom_ipc::SOCKET_NAME.as_ref()) {
+            (addresses.control, control) = (path, Some(Listener::Passed(socket)));
+        } else {
+            addresses.wayland = path.to_string_lossy().into_owned();
+            wayland = Some(Listener::Passed(socket));
         }
     }
     let wayland = match (wayland, recover(store, WAYLAND)) {

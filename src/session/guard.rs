@@ -293,14 +293,14 @@ mod tests {
         let stop = event_loop.get_signal();
         let mut guard = Guard { held: Vec::new(), child: None, ended: None, stop, above: None };
         let fd = || std::fs::File::open("/dev/null").map(OwnedFd::from);
-        guard.take("FDSTORE=1\nFDNAME=geom-control\nFDPOLL=0", vec![fd()?]);
-        guard.take("FDSTORE=1\nFDNAME=geom-wayland", vec![fd()?]);
+        guard.take("FDSTORE=1\nFDNAME=geom.control\nFDPOLL=0", vec![fd()?]);
+        guard.take("FDSTORE=1\nFDNAME=geom.wayland", vec![fd()?]);
         guard.take("STATUS=fine\nREADY=1", vec![]);
-        guard.take("FDSTOREREMOVE=1\nFDNAME=geom-control", vec![]);
+        guard.take("FDSTOREREMOVE=1\nFDNAME=geom.control", vec![]);
         let names: Vec<&str> = guard.held.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["geom-wayland"]);
+        assert_eq!(names, ["geom.wayland"]);
         for _ in 0..100 {
-            guard.take("FDSTORE=1\nFDNAME=geom-records", vec![fd()?]);
+            guard.take("FDSTORE=1\nFDNAME=geom.records", vec![fd()?]);
         }
         assert_eq!(guard.held.len(), MOST);
         Ok(())

@@ -15,8 +15,8 @@ use super::readiness::tell_with;
 /// Where passed descriptors begin (SD_LISTEN_FDS_START).
 pub(super) const FIRST: i32 = 3;
 
-/// Names of what we store begin with it; sockets of units have other names.
-const OURS: &str = "geom-";
+/// Names of what we store begin with it; sockets of units have other names (`geom-compositor.socket`).
+const OURS: &str = "geom.";
 
 /// Descriptors that a program which takes our place finds where they are: the process' number, and `number:name` for each.
 pub const VARIABLE: &str = "GEOM_COMPOSITOR_HELD";
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn ours_are_told_from_a_unit_s() {
         let fd = || std::fs::File::open("/dev/null").map(OwnedFd::from).expect("a descriptor");
-        let passed = [("geom-control", fd()), ("wayland", fd()), ("geom-wayland", fd())];
+        let passed = [("geom.control", fd()), ("wayland", fd()), ("geom.wayland", fd())];
         let passed = passed.into_iter().map(|(name, fd)| (name.to_owned(), fd)).collect();
         let mut store = Store { passed, ..Store::default() };
         let sockets: Vec<String> = store.sockets().into_iter().map(|(name, _)| name).collect();

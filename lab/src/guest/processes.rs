@@ -18,7 +18,7 @@ struct Shared {
     changed: Condvar,
 }
 
-/// Every process that ended; process 1 inherits and reaps them all.
+/// Every process that ended, by its number; process 1 inherits and reaps them all.
 pub struct Processes(Arc<Shared>);
 
 fn locked(shared: &Shared) -> MutexGuard<'_, HashMap<u32, Ending>> {
@@ -87,7 +87,10 @@ impl Processes {
                 Ok(())
             });
         }
+        // Numbers come round again: the end of another with this one's is forgotten before this one's own can be noted.
+        let mut ended = locked(&self.0);
         let child = command.spawn().with_context(|| format!("start {program}"))?;
+        ended.remove(&child.id());
         Ok(child.id())
     }
 
