@@ -3,11 +3,13 @@
 //!
 //! Source: the kernel's drm_file.c: framebuffers go with the last descriptor of a device's file, and CRTCs that show them go dark.
 
+use std::convert::Infallible;
 use std::os::fd::AsFd;
 
 use rustix::fs::{major, minor, Dev};
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
+use smithay::utils::{Physical, Rectangle, Size};
 use tracing::{debug, info, warn};
 
 use crate::display::mode::Mode;
@@ -76,16 +78,16 @@ impl State {
         // It is as the monitor shows it: a display that is turned turns it back.
         let transform = screen.output.current_transform();
         let (width, height) = (picture.size.0 as i32, picture.size.1 as i32);
-        let buffer = MemoryRenderBuffer::from_slice(
-            &picture.pixels,
-            Fourcc::Xrgb8888,
-            (width, height),
-            1,
-            transform,
-            Some(vec![smithay::utils::Rectangle::from_size((width, height).into())]),
-        );
-        let seen = transform
-            .transform_size(smithay::utils::Size::<i32, smithay::utils::Physical>::from((width, height)));
+        let whole = Rectangle::from_size((width, height).into());
+        let mut buffer =
+            MemoryRenderBuffer::new(Fourcc::Xrgb8888, (width, height), 1, transform, Some(vec![whole]));
+        let drawn = buffer.render().draw(|pixels| {
+            picture.copy_to(pixels);
+            Ok::<_, Infallible>(vec![whole])
+        });
+        drawn.unwrap_or_else(|never| match never {});
+        drop(picture);
+        let seen = transform.transform_size(Size::<i32, Physical>::from((width, height)));
         screen.inherited = Some(SizedBuffer(buffer, (seen.w.unsigned_abs(), seen.h.unsigned_abs())));
         info!(display = name, "what it shows stays until there is a window");
         let (at, name) = (self.now() + time, name.to_owned());

@@ -13,11 +13,36 @@ use rustix::mm::{mmap, munmap, MapFlags, ProtFlags};
 use super::card::Card;
 use super::device::{same_timing, Gpu};
 
-/// A picture of opaque pixels, four bytes each as in `XRGB8888`, rows without gaps.
+/// A part of what a CRTC shows, mapped: opaque pixels, four bytes each as in `XRGB8888`.
 #[derive(Debug)]
 pub struct Inherited {
     pub size: (u32, u32),
-    pub pixels: Vec<u8>,
+    map: *mut u8,
+    length: usize,
+    /// Where the first row begins, and bytes from one row to the next.
+    first: usize,
+    pitch: usize,
+}
+
+impl Inherited {
+    /// Copies its rows, without gaps, as far as there is room for them.
+    pub fn copy_to(&self, pixels: &mut [u8]) {
+        let row = self.size.0 as usize * 4;
+        for (index, to) in pixels.chunks_exact_mut(row.max(1)).take(self.size.1 as usize).enumerate() {
+            // SAFETY: the mapping covers the last row's end. Others may draw meanwhile: raw pointers, no reference.
+            unsafe {
+                let from = self.map.add(self.first + index * self.pitch);
+                std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), row);
+            }
+        }
+    }
+}
+
+impl Drop for Inherited {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `map`, unmapped nowhere else.
+        let _ = unsafe { munmap(self.map.cast(), self.length) };
+    }
 }
 
 impl Gpu {
@@ -56,7 +81,7 @@ fn read(
         Some(handle) if plain && fits => {
             let (pitch, offset) = (info.pitches()[0] as usize, info.offsets()[0] as usize);
             let from = offset + top as usize * pitch + left as usize * 4;
-            copy(card, raw_handle(handle), from, pitch, size).map(Some)
+            map(card, handle.into(), from, pitch, size).map(Some)
         }
         _ => Ok(None),
     };
@@ -71,27 +96,13 @@ fn read(
     picture
 }
 
-fn raw_handle(handle: drm::buffer::Handle) -> u32 {
-    handle.into()
-}
-
-fn copy(card: &Card, handle: u32, from: usize, pitch: usize, size: (u32, u32)) -> io::Result<Inherited> {
-    let (row, rows) = (size.0 as usize * 4, size.1 as usize);
+fn map(card: &Card, handle: u32, first: usize, pitch: usize, size: (u32, u32)) -> io::Result<Inherited> {
     // The kernel has checked that a framebuffer's rows lie in its buffer (drm_gem_fb_init_with_funcs()).
-    let length = from + pitch * rows.saturating_sub(1) + row;
+    let length = first + pitch * (size.1 as usize).saturating_sub(1) + size.0 as usize * 4;
     let place = drm_ffi::mode::dumbbuffer::map(card.as_fd(), handle, 0, 0)?.offset;
-    // SAFETY: a new mapping that nothing else knows, read below and unmapped.
-    let map = unsafe {
-        mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::SHARED, card.as_fd(), place)?
-    };
-    let mut pixels = vec![0; row * rows];
-    for (index, to) in pixels.chunks_exact_mut(row.max(1)).enumerate() {
-        // SAFETY: `length` covers the last row's end. Others may draw meanwhile: raw pointers, no reference.
-        unsafe {
-            std::ptr::copy_nonoverlapping(map.cast::<u8>().add(from + index * pitch), to.as_mut_ptr(), row)
-        };
-    }
-    // SAFETY: mapped above.
-    unsafe { munmap(map, length)? };
-    Ok(Inherited { size, pixels })
+    // All of it is read once: a fault for each page costs more than that.
+    let flags = MapFlags::SHARED | MapFlags::POPULATE;
+    // SAFETY: a new mapping that nothing else knows.
+    let map = unsafe { mmap(std::ptr::null_mut(), length, ProtFlags::READ, flags, card.as_fd(), place)? };
+    Ok(Inherited { size, map: map.cast(), length, first, pitch })
 }
