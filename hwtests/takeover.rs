@@ -30,11 +30,14 @@ fn a_splash_gives_way_without_a_dark_moment() -> Result<()> {
     let theme = "[Plymouth Theme]\nName=Lab\nModuleName=two-step\n[two-step]\n\
                  ImageDir=/usr/share/plymouth/themes/spinner\nHorizontalAlignment=.5\nVerticalAlignment=.5\nTransition=none\n\
                  BackgroundStartColor=0x3060a0\nBackgroundEndColor=0x3060a0\n[boot-up]\nUseEndAnimation=false\n";
+    let seen = "[Service]\nExecStartPre=/bin/sh -c 'until [ $$(grep -c active=1 /sys/kernel/debug/dri/0/state) = 3 ]; do sleep .1; done'\n";
     let files = [
         ("etc/plymouth/plymouthd.conf", conf),
         ("etc/plymouth/themes/lab/lab.plymouth", theme),
         // The lab's host may be a container, which the guest takes for its own.
         ("etc/systemd/system/plymouth-start.service.d/lab.conf", "[Unit]\nConditionVirtualization=\n"),
+        // A device boots slower than this: the splash is seen first.
+        ("etc/systemd/system/geom-splash-leaves.service.d/lab.conf", seen),
         // Longer than this test looks.
         ("etc/default/geom-compositor", "GEOM_COMPOSITOR_ARGS=--config=/etc/lab.toml\n"),
         ("etc/lab.toml", "keep_picture = 600\n"),
@@ -53,7 +56,14 @@ fn a_splash_gives_way_without_a_dark_moment() -> Result<()> {
         let share = device.machine.screenshot(display)?.share(|pixel| pixel == [0x30, 0x60, 0xa0]);
         ensure!(share > 0.9, "{display}: {share} of it is the splash");
     }
-    Ok(())
+    // What is drawn over it has it behind.
+    device.ask(CONTROL, "identify --seconds 60")?;
+    device.machine.until("its name over the splash", |machine| {
+        let picture = machine.screenshot("Virtual-1")?;
+        let share = picture.share(|pixel| pixel == [0x30, 0x60, 0xa0]);
+        ensure!(share > 0.5, "{share} of it is the splash");
+        Ok(picture.share(|pixel| pixel == [0xff; 3]) > 0.001)
+    })
 }
 
 #[test]
@@ -86,5 +96,12 @@ fn a_crash_leaves_the_picture() -> Result<()> {
     ensure!(said.matches(STAYS).count() == 3, "{said}");
     ensure!(machine.screenshot("Virtual-1")? == before, "a turned display's picture is another");
     ensure!(switched(&device)?.1 == off, "CRTCs were switched off");
-    device.until_red()
+    device.until_red()?;
+    // Upright as well where it is drawn, behind a name in a corner.
+    device.ask(CONTROL, "identify --seconds 60")?;
+    machine.until("its name", |machine| Ok(machine.screenshot("Virtual-1")? != before))?;
+    let after = machine.screenshot("Virtual-1")?;
+    let middle = || (400..600).flat_map(|x| (250..520).map(move |y| (x, y)));
+    ensure!(middle().all(|(x, y)| before.pixel(x, y) == after.pixel(x, y)), "it is drawn otherwise");
+    Ok(())
 }

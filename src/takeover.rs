@@ -3,18 +3,14 @@
 //!
 //! Source: the kernel's drm_file.c: framebuffers go with the last descriptor of a device's file, and CRTCs that show them go dark.
 
-use std::convert::Infallible;
 use std::os::fd::AsFd;
 
 use rustix::fs::{major, minor, Dev};
-use smithay::backend::allocator::Fourcc;
-use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
-use smithay::utils::{Physical, Rectangle, Size};
 use tracing::{debug, info, warn};
 
 use crate::display::mode::Mode;
 use crate::options::GuardChoice;
-use crate::render::SizedBuffer;
+use crate::render::inherited::Before;
 use crate::state::State;
 
 /// Names in the store: this, and the device's number.
@@ -59,6 +55,10 @@ impl State {
 
     /// Before a display's first mode setting on a GPU: what it shows already stays behind the windows that will come.
     pub fn inherit_picture(&mut self, id: Dev, crtc: usize, name: &str, mode: &Mode) {
+        // Another mode is another picture.
+        if let Some(screen) = self.screens.get_mut(name) {
+            screen.inherited = None;
+        }
         let Some(gpu) = self.backend.gpu(id).filter(|gpu| gpu.is_new) else { return };
         let Some(timing) = gpu.kms_mode(name, mode).filter(|_| self.keeps_pictures()) else { return };
         let picture = match gpu.inherited(name, crtc, &timing) {
@@ -75,20 +75,7 @@ impl State {
         if screen.scanout.as_ref().is_none_or(|scanout| scanout.converts()) {
             return;
         }
-        // It is as the monitor shows it: a display that is turned turns it back.
-        let transform = screen.output.current_transform();
-        let (width, height) = (picture.size.0 as i32, picture.size.1 as i32);
-        let whole = Rectangle::from_size((width, height).into());
-        let mut buffer =
-            MemoryRenderBuffer::new(Fourcc::Xrgb8888, (width, height), 1, transform, Some(vec![whole]));
-        let drawn = buffer.render().draw(|pixels| {
-            picture.copy_to(pixels);
-            Ok::<_, Infallible>(vec![whole])
-        });
-        drawn.unwrap_or_else(|never| match never {});
-        drop(picture);
-        let seen = transform.transform_size(Size::<i32, Physical>::from((width, height)));
-        screen.inherited = Some(SizedBuffer(buffer, (seen.w.unsigned_abs(), seen.h.unsigned_abs())));
+        screen.inherited = Some(Before::new(picture, screen.output.current_transform()));
         info!(display = name, "what it shows stays until there is a window");
         let (at, name) = (self.now() + time, name.to_owned());
         self.timers.at(at, move |state| {

@@ -208,6 +208,7 @@ pub enum Answer {
 pub enum Deed {
     Spawn(ProgramSpec),
     Plug { gpu: String, connector: usize },
+    Signal { pid: u32, signal: i32 },
 }
 
 /// What [`Request::Timed`] found.

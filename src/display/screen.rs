@@ -17,10 +17,10 @@ use super::plan::{Place, PlannedDisplay, Transform};
 use super::tone::ToneWish;
 use crate::metrics::Figures;
 use crate::render::diagnostic;
+use crate::render::inherited::Before;
 use crate::render::label::Label;
 use crate::render::notice::Notice;
 use crate::render::scene::Described;
-use crate::render::SizedBuffer;
 use crate::scanout::surface::Scanout;
 use smithay::backend::renderer::element::solid::SolidColorBuffer;
 use smithay::backend::renderer::element::Id;
@@ -65,7 +65,7 @@ pub struct Screen {
     pub identified_until: Option<std::time::Duration>,
     pub label: Label,
     /// What it showed before we had it: there until a window is.
-    pub inherited: Option<SizedBuffer>,
+    pub inherited: Option<Before>,
 }
 
 pub fn smithay_transform(transform: Transform) -> SmithayTransform {

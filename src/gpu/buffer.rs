@@ -44,6 +44,7 @@ impl Dumb {
             size: buffer.size(),
             format: buffer.format(),
             pitch: buffer.pitch(),
+            offset: 0,
             handle: buffer.handle(),
         };
         let handle = card.add_planar_framebuffer(&single, FbCmd2Flags::empty()).or_else(|error| {
@@ -98,11 +99,12 @@ impl Drop for Dumb {
 }
 
 /// A buffer with one plane of memory.
-struct SinglePlane {
-    size: (u32, u32),
-    format: DrmFourcc,
-    pitch: u32,
-    handle: Handle,
+pub(super) struct SinglePlane {
+    pub size: (u32, u32),
+    pub format: DrmFourcc,
+    pub pitch: u32,
+    pub offset: u32,
+    pub handle: Handle,
 }
 
 impl PlanarBuffer for SinglePlane {
@@ -122,7 +124,7 @@ impl PlanarBuffer for SinglePlane {
         [Some(self.handle), None, None, None]
     }
     fn offsets(&self) -> [u32; 4] {
-        [0; 4]
+        [self.offset, 0, 0, 0]
     }
 }
 

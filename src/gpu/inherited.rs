@@ -5,44 +5,27 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
-use drm::buffer::{DrmFourcc, DrmModifier};
-use drm::control::{framebuffer, Device as ControlDevice, Mode as KmsMode};
-use rustix::mm::{mmap, munmap, MapFlags, ProtFlags};
+use drm::buffer::{DrmFourcc, DrmModifier, Handle};
+use drm::control::{framebuffer, Device as ControlDevice, FbCmd2Flags, Mode as KmsMode};
+use rustix::mm::{madvise, mmap, munmap, Advice, MapFlags, ProtFlags};
 
-use super::card::Card;
+use super::buffer::SinglePlane;
+use super::card::{Card, Framebuffer};
 use super::device::{same_timing, Gpu};
 
-/// A part of what a CRTC shows, mapped: opaque pixels, four bytes each as in `XRGB8888`.
+/// What a CRTC shows, by a framebuffer of our own on its maker's memory: opaque pixels, four bytes each as in `XRGB8888`.
 #[derive(Debug)]
 pub struct Inherited {
+    /// As large as the mode.
     pub size: (u32, u32),
+    pub framebuffer: Arc<Framebuffer>,
     map: *mut u8,
     length: usize,
     /// Where the first row begins, and bytes from one row to the next.
     first: usize,
     pitch: usize,
-}
-
-impl Inherited {
-    /// Copies its rows, without gaps, as far as there is room for them.
-    pub fn copy_to(&self, pixels: &mut [u8]) {
-        let row = self.size.0 as usize * 4;
-        for (index, to) in pixels.chunks_exact_mut(row.max(1)).take(self.size.1 as usize).enumerate() {
-            // SAFETY: the mapping covers the last row's end. Others may draw meanwhile: raw pointers, no reference.
-            unsafe {
-                let from = self.map.add(self.first + index * self.pitch);
-                std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), row);
-            }
-        }
-    }
-}
-
-impl Drop for Inherited {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `map`, unmapped nowhere else.
-        let _ = unsafe { munmap(self.map.cast(), self.length) };
-    }
 }
 
 impl Gpu {
@@ -59,12 +42,12 @@ impl Gpu {
         let same = info.mode().is_some_and(|shown| same_timing(&shown, mode));
         let Some(framebuffer) = info.framebuffer().filter(|_| same) else { return Ok(None) };
         let (width, height) = mode.size();
-        read(&self.card, framebuffer, info.position(), (width.into(), height.into()))
+        share(&self.card, framebuffer, info.position(), (width.into(), height.into()))
     }
 }
 
 /// A part of a framebuffer, where it is of plain pixels.
-fn read(
+fn share(
     card: &Card,
     framebuffer: framebuffer::Handle,
     (left, top): (u32, u32),
@@ -77,15 +60,15 @@ fn read(
     let inside =
         |from: u32, length: u32, whole: u32| from.checked_add(length).is_some_and(|end| end <= whole);
     let fits = inside(left, size.0, info.size().0) && inside(top, size.1, info.size().1);
-    let picture = match handles[0] {
+    let shared = match handles[0] {
         Some(handle) if plain && fits => {
-            let (pitch, offset) = (info.pitches()[0] as usize, info.offsets()[0] as usize);
-            let from = offset + top as usize * pitch + left as usize * 4;
-            map(card, handle.into(), from, pitch, size).map(Some)
+            let pitch = info.pitches()[0];
+            let offset = info.offsets()[0] + top * pitch + left * 4;
+            Inherited::new(card, handle, size, pitch, offset).map(Some)
         }
         _ => Ok(None),
     };
-    // They are ours, and the buffer is its maker's.
+    // They are ours, and the framebuffer and the mapping hold the memory.
     let mut closed = Vec::new();
     for handle in handles.into_iter().flatten() {
         if !closed.contains(&handle) {
@@ -93,16 +76,43 @@ fn read(
             closed.push(handle);
         }
     }
-    picture
+    shared
 }
 
-fn map(card: &Card, handle: u32, first: usize, pitch: usize, size: (u32, u32)) -> io::Result<Inherited> {
-    // The kernel has checked that a framebuffer's rows lie in its buffer (drm_gem_fb_init_with_funcs()).
-    let length = first + pitch * (size.1 as usize).saturating_sub(1) + size.0 as usize * 4;
-    let place = drm_ffi::mode::dumbbuffer::map(card.as_fd(), handle, 0, 0)?.offset;
-    // All of it is read once: a fault for each page costs more than that.
-    let flags = MapFlags::SHARED | MapFlags::POPULATE;
-    // SAFETY: a new mapping that nothing else knows.
-    let map = unsafe { mmap(std::ptr::null_mut(), length, ProtFlags::READ, flags, card.as_fd(), place)? };
-    Ok(Inherited { size, map: map.cast(), length, first, pitch })
+impl Inherited {
+    fn new(card: &Card, handle: Handle, size: (u32, u32), pitch: u32, offset: u32) -> io::Result<Self> {
+        let plane = SinglePlane { size, format: DrmFourcc::Xrgb8888, pitch, offset, handle };
+        let made = card.add_planar_framebuffer(&plane, FbCmd2Flags::empty())?;
+        let framebuffer = Arc::new(Framebuffer::new(card, made));
+        let (first, pitch) = (offset as usize, pitch as usize);
+        // The kernel has checked that a framebuffer's rows lie in its buffer (drm_gem_fb_init_with_funcs()).
+        let length = first + pitch * (size.1 as usize).saturating_sub(1) + size.0 as usize * 4;
+        let place = drm_ffi::mode::dumbbuffer::map(card.as_fd(), handle.into(), 0, 0)?.offset;
+        let (read, shared) = (ProtFlags::READ, MapFlags::SHARED);
+        // SAFETY: a new mapping that nothing else knows.
+        let map = unsafe { mmap(std::ptr::null_mut(), length, read, shared, card.as_fd(), place)? };
+        Ok(Self { size, framebuffer, map: map.cast(), length, first, pitch })
+    }
+
+    /// Copies its rows, without gaps, as far as there is room for them.
+    pub fn copy_to(&self, pixels: &mut [u8]) {
+        // All of it is read: a fault for each page would cost more than that. Older kernels than 5.14 have the faults.
+        // SAFETY: the whole mapping, which is ours.
+        let _ = unsafe { madvise(self.map.cast(), self.length, Advice::LinuxPopulateRead) };
+        let row = self.size.0 as usize * 4;
+        for (index, to) in pixels.chunks_exact_mut(row.max(1)).take(self.size.1 as usize).enumerate() {
+            // SAFETY: the mapping covers the last row's end. Others may draw meanwhile: raw pointers, no reference.
+            unsafe {
+                let from = self.map.add(self.first + index * self.pitch);
+                std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), row);
+            }
+        }
+    }
+}
+
+impl Drop for Inherited {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new`, unmapped nowhere else.
+        let _ = unsafe { munmap(self.map.cast(), self.length) };
+    }
 }

@@ -3,6 +3,7 @@
 pub mod cursor;
 pub mod diagnostic;
 pub mod hole;
+pub mod inherited;
 pub mod label;
 pub mod notice;
 pub mod scene;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::backend::renderer::damage::{OutputDamageTracker, RenderOutputResult};
@@ -23,8 +24,10 @@ use tracing::warn;
 
 use super::cursor::Picture;
 use super::hole::Hole;
+use super::inherited::Before;
 use super::SizedBuffer;
 use crate::display::description::Description;
+use crate::gpu::card::Framebuffer;
 
 /// Behind everything.
 pub const BACKGROUND: Color32F = Color32F::new(16.0 / 255.0, 20.0 / 255.0, 26.0 / 255.0, 1.0);
@@ -55,6 +58,8 @@ pub enum Item<'a> {
         buffer: &'a SolidColorBuffer,
         location: Point<i32, Physical>,
     },
+    /// All of the display, as it was before it was ours.
+    Before(&'a Before),
 }
 
 /// A pointer's picture on the display.
@@ -179,6 +184,9 @@ impl Scene<'_> {
                     self.surface(renderer, surface, *location, Kind::Unspecified, &mut elements);
                 }
                 Item::Memory { buffer, location } => self.memory(renderer, buffer, *location, &mut elements),
+                Item::Before(before) => {
+                    self.memory(renderer, before.picture(), (0.0, 0.0).into(), &mut elements)
+                }
                 Item::Solid { buffer, location } => {
                     let solid =
                         SolidColorRenderElement::from_buffer(buffer, *location, 1.0, 1.0, Kind::Unspecified);
@@ -240,6 +248,14 @@ impl Scene<'_> {
             None => tracker.damage_output(1, &elements),
         };
         damage.map_or(true, |(damage, _)| damage.is_some())
+    }
+
+    /// What the display showed before it was ours, where nothing is to be drawn over it but a cursor.
+    pub fn as_before(&self) -> Option<&Arc<Framebuffer>> {
+        match self.items.as_slice() {
+            [Item::Before(before)] if self.view.is_none() => Some(&before.shown.framebuffer),
+            _ => None,
+        }
     }
 
     /// The kinds of colours beside sRGB.

@@ -155,6 +155,10 @@ impl Scanout {
     /// Draws the first frame, for the commit that sets the mode.
     pub fn first_frame(&mut self, gpu: &mut Gpu, scene: &Scene<'_>) -> io::Result<Arc<Framebuffer>> {
         self.forget_pictures();
+        if let Some(framebuffer) = scene.as_before() {
+            self.cursor.shown = Some(CursorPlane::Hidden);
+            return Ok(framebuffer.clone());
+        }
         let bits = self.bits();
         let (slot, _) = self.swapchain.acquire(|size| gpu.drawable(size, bits))?;
         let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
@@ -269,6 +273,16 @@ impl Scanout {
         scene: &Scene<'_>,
         frame: &mut Frame,
     ) -> io::Result<Outcome> {
+        // What was there before us is not drawn, only left.
+        let shown = gpu.lit.get(&crtc).map(|lit| lit.framebuffer.handle);
+        let draws_cursor = scene.draws_cursor && scene.cursor.is_some();
+        let before = scene.as_before().map(|framebuffer| framebuffer.handle).filter(|_| !draws_cursor);
+        if before.is_some() && before == shown {
+            return match frame.cursor.is_none() && frame.colours.is_none() {
+                true => Ok(Outcome::Unchanged),
+                false => self.submit(gpu, crtc, frame),
+            };
+        }
         // An empty buffer is drawn whole, and costs memory from then on: not for an unchanged picture.
         let only = frame.cursor.is_none() && frame.colours.is_none();
         let asks = self.direct.is_none() && only && self.swapchain.next_is_empty();

@@ -155,7 +155,7 @@ impl State {
         backdrop.update((pixels.w, pixels.h), BACKDROP);
         let mut notice = std::mem::take(&mut screen.notice);
         let mut label = std::mem::take(&mut screen.label);
-        let inherited = screen.inherited.take().filter(|_| is_empty);
+        let inherited = screen.inherited.take().filter(|before| is_empty && before.transform == transform);
 
         let mut items: Vec<Item<'_>> = Vec::with_capacity(seen.placed.len() + 1);
         if identified {
@@ -186,9 +186,7 @@ impl State {
             let location = (centre(pixels.w, buffer.1 .0), centre(pixels.h, buffer.1 .1)).into();
             items.push(Item::Memory { buffer, location });
         }
-        if let Some(buffer) = &inherited {
-            items.push(Item::Memory { buffer, location: (0.0, 0.0).into() });
-        }
+        items.extend(inherited.as_ref().map(Item::Before));
         let mut scene = Scene {
             scale,
             items,

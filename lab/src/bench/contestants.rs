@@ -58,6 +58,19 @@ impl Contestant {
         Ok(ProgramSpec { argv, env, root: false, log: log.into(), tty: None })
     }
 
+    /// The same with somebody who starts it again at once when it crashes: our guard, and for the peers a shell that does nothing else.
+    pub fn guarded(self, machine: &Machine, client: &str, log: &str) -> Result<ProgramSpec> {
+        let mut spec = self.spec(machine, client, log)?;
+        match self {
+            Self::Ours => spec.argv.push("--guard=always".to_owned()),
+            _ => {
+                let shell = ["sh", "-c", r#"while :; do "$@"; done"#, "again"].map(str::to_owned);
+                spec.argv.splice(0..0, shell);
+            }
+        }
+        Ok(spec)
+    }
+
     pub fn install(machine: &Machine, compositor: &Path) -> Result<()> {
         let beside = std::env::current_exe()?;
         machine.install(compositor, OURS)?;

@@ -16,6 +16,8 @@ const LIT: &str = "\tactive=1";
 const FRAMES: u32 = 300;
 const CONNECTS: &str = "51";
 const PLUGS: usize = 8;
+/// Fewer than are a loop, which falls back to safe settings.
+const CRASHES: usize = 4;
 
 /// A GPU whose first monitors are plugged in.
 fn gpu(connectors: &[bool]) -> GpuSpec {
@@ -114,6 +116,7 @@ pub enum Case {
     Frames,
     Connect,
     Startup,
+    Crash,
     Rest,
     Plug,
 }
@@ -135,8 +138,13 @@ pub fn all(
             _ => frames(contestant, &machine, results)?,
         }
     }
-    let others: [(_, fn(_, &_, &mut _) -> _); 4] =
-        [(Case::Connect, connect), (Case::Startup, startup), (Case::Rest, at_rest), (Case::Plug, plug)];
+    let others: [(_, fn(_, &_, &mut _) -> _); 5] = [
+        (Case::Connect, connect),
+        (Case::Startup, startup),
+        (Case::Crash, crash),
+        (Case::Rest, at_rest),
+        (Case::Plug, plug),
+    ];
     let others: Vec<_> = others.into_iter().filter(|(case, _)| wanted(*case)).collect();
     if contestant == Contestant::Floor || others.is_empty() {
         return Ok(());
@@ -173,6 +181,31 @@ fn startup(contestant: Contestant, machine: &Machine, results: &mut Results) -> 
         end(machine, &program)?;
     }
     Ok(())
+}
+
+/// Kills a compositor that somebody starts again, with its client.
+fn crash(contestant: Contestant, machine: &Machine, results: &mut Results) -> Result<()> {
+    const FRAME: &str = "first frame at";
+    let output = "crash";
+    let command = format!("{CLIENT} --animate small --frames 100000 >> /tmp/{output} 2>&1");
+    machine.create_gpu(&gpu(&[true]))?;
+    let program = machine.spawn(contestant.guarded(machine, &command, output)?)?;
+    until_written(machine, output, FRAME)?;
+    for crashes in 1..=CRASHES {
+        let log = format!("crash-{crashes}");
+        let child = machine.root(&log, &["pgrep", "-P", &program.pid.to_string()], &[])?;
+        machine.wait(&child, Duration::from_secs(20))?;
+        let pid = std::fs::read_to_string(&child.log)?.trim().parse().context("one child")?;
+        let deed = Deed::Signal { pid, signal: 9 };
+        let file = format!("/tmp/{output}");
+        let measured = machine.timed(deed, &file, FRAME, crashes + 1)?;
+        let text = machine.read(&file)?;
+        let last = text.lines().rfind(|line| line.starts_with(FRAME)).unwrap_or_default();
+        let shown: f64 =
+            last.split_whitespace().nth(3).and_then(|word| word.parse().ok()).context("a frame")?;
+        results.add("crash to first client frame", "ms", contestant, (shown - measured.began) * 1000.0);
+    }
+    end(machine, &program)
 }
 
 fn at_rest(contestant: Contestant, machine: &Machine, results: &mut Results) -> Result<()> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, Context, Result};
 use geom_lab::protocol::{Deed, Measurement};
 
-use crate::{gpu, Guest};
+use crate::{gpu, processes, Guest};
 
 /// Looks often enough to tell milliseconds apart, seldom enough to leave a processor to others.
 const PACE: Duration = Duration::from_micros(400);
@@ -25,6 +25,10 @@ pub fn measure(
         Deed::Spawn(spec) => Some(guest.processes.spawn(spec)?),
         Deed::Plug { gpu, connector } => {
             gpu::set_connected(gpu, *connector, true)?;
+            None
+        }
+        Deed::Signal { pid, signal } => {
+            processes::signal(*pid, *signal)?;
             None
         }
     };
