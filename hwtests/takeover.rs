@@ -67,7 +67,7 @@ fn a_splash_gives_way_without_a_dark_moment() -> Result<()> {
 }
 
 #[test]
-fn a_crash_leaves_the_picture() -> Result<()> {
+fn a_crash_and_an_upgrade_leave_the_picture() -> Result<()> {
     let turned = "[displays.Virtual-1]\ntransform = \"90\"\n";
     let profile = "usr/local/share/GeometryOS/userdata/geom/displays.toml";
     let device = Device::boot_by(&TELLING, &[SERVICE, "geom-kiosk@red.service"], &[(profile, turned)])?;
@@ -97,6 +97,10 @@ fn a_crash_leaves_the_picture() -> Result<()> {
     ensure!(machine.screenshot("Virtual-1")? == before, "a turned display's picture is another");
     ensure!(switched(&device)?.1 == off, "CRTCs were switched off");
     device.until_red()?;
+    device.ask(CONTROL, "upgrade")?;
+    machine.until("another program in its place", |_| Ok(told(&device)?.matches(STAYS).count() == 6))?;
+    device.until_red()?;
+    ensure!(switched(&device)?.1 == off, "CRTCs were switched off by an upgrade");
     // Upright as well where it is drawn, behind a name in a corner.
     device.ask(CONTROL, "identify --seconds 60")?;
     machine.until("its name", |machine| Ok(machine.screenshot("Virtual-1")? != before))?;
