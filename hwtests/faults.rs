@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{ensure, Result};
-use geom_lab::protocol::GpuSpec;
+use geom_lab::protocol::{GpuSpec, RUNTIME_DIR};
 use geom_lab::Machine;
 
 use crate::device::{Device, SERVICE};
@@ -103,4 +103,35 @@ fn another_vt_is_shown() -> Result<()> {
     let own = device.run(&["journalctl", "-b", "--no-pager", "-t", "geom_compositor"])?;
     ensure!(own.matches("displays lit").count() == 2, "{own}");
     Ok(())
+}
+
+/// The driver does what drivers do: the context is lost (by order of a file, as no driver of the lab has resets), and no client is.
+#[test]
+fn a_gpu_that_is_reset() -> Result<()> {
+    // In a folder of the user's, who removes it.
+    let order = format!("{RUNTIME_DIR}/lose");
+    let env = [("GEOM_COMPOSITOR_LOSE_CONTEXT", order.as_str())];
+    let bench = Bench::new(&[GpuSpec::new("gpu0", 2)])?;
+    let world = bench.start_with("", &["--renderer=llvmpipe"], &env)?;
+    // One that draws once, and one that never stops.
+    let still = world.client("still", &["--fullscreen=Virtual-1"])?;
+    let moving = world.client("moving", &["--fullscreen=Virtual-2", "--animate", "small"])?;
+    world.until_shows("Virtual-1", RED)?;
+    let count = |text: &str| -> Result<usize> { Ok(world.log()?.matches(text).count()) };
+    for reset in 1..=3 {
+        world.machine.run(&format!("lose-{reset}"), &["touch", &order])?;
+        world.machine.until("another renderer", |_| Ok(count("the GPU draws again")? == reset))?;
+        // Drawn by the new one: nothing of it is on the screen before.
+        world.machine.unplug("gpu0", 0)?;
+        world.machine.plug("gpu0", 0)?;
+        world.until_shows("Virtual-1", RED)?;
+    }
+    world.machine.run("lose-4", &["touch", &order])?;
+    world.machine.until("an end of it", |_| Ok(count("drawing without it")? > 0))?;
+    world.until_shows("Virtual-1", RED)?;
+    for client in [&still, &moving] {
+        world.machine.list(&format!("/proc/{}", client.pid))?;
+    }
+    ensure!(count("client disconnected")? == 0, "a client was lost");
+    world.finish()
 }

@@ -122,6 +122,11 @@ impl State {
     /// Draws a display and hands the frame over.
     fn render(&mut self, name: &str) {
         let start = self.turn_time();
+        if !self.has_renderer(name) {
+            // Drawn once there is one.
+            self.redraw_event(name, Event::Unchanged);
+            return;
+        }
         self.check_described(name);
         let outcome = self.with_scene(name, |state, scene| {
             let State { screens, backend, .. } = state;

@@ -8,7 +8,7 @@
 //! - [`reactor`], [`timers`]: what is waited for.
 //! - [`road`]: probe, plan, test commit, commit, publish. [`follow`]: monitors at other connectors. [`tuning`]: colours by wish
 //!   and time. [`frames`]: redraw states at work, [`late`]: and those that do not come. [`metrics`]: what is counted. [`blank`]: light off and on.
-//! - [`takeover`]: pictures of whoever was there before us.
+//! - [`reset`]: renderers of GPUs that were reset. [`takeover`]: pictures of whoever was there before us.
 //! - [`session`]: seat, signals, programs. [`backend`]: real or virtual monitors.
 //! - [`gpu`]: DRM devices, commits, buffers. [`display`]: plans and displays. [`scanout`]: pace,
 //!   swapchain, planes. [`render`]: what is drawn.
@@ -37,6 +37,7 @@ pub mod power;
 pub mod protocols;
 pub mod reactor;
 pub mod render;
+pub mod reset;
 pub mod road;
 pub mod run;
 pub mod scanout;

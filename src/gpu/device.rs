@@ -52,6 +52,9 @@ pub struct Gpu {
     pub cursor_size: (u32, u32),
     pub objects: Objects,
     pub renderer: Renderer,
+    /// When it was reset lately; and that its renderer is of no use until there is another.
+    pub resets: Vec<std::time::Duration>,
+    pub is_resetting: bool,
     /// By CRTC.
     pub lit: HashMap<usize, Lit>,
     /// The device's state is what `lit` says. False at first and whenever another may have been
@@ -158,6 +161,8 @@ impl Gpu {
             cursor_size,
             objects,
             renderer,
+            resets: Vec::new(),
+            is_resetting: false,
             lit: HashMap::new(),
             known: false,
             is_new: true,
@@ -171,6 +176,13 @@ impl Gpu {
             tables: HashMap::new(),
             spare: Vec::new(),
         })
+    }
+
+    /// Draws with another renderer from now on.
+    pub fn renew(&mut self, renderer: Renderer) {
+        self.spare.clear();
+        self.renderer = renderer;
+        self.is_resetting = false;
     }
 
     /// What is plugged in, for the plan.

@@ -5,6 +5,7 @@ pub mod buffer;
 pub mod card;
 pub mod colorop;
 pub mod commit;
+pub mod context;
 pub mod device;
 pub mod discovery;
 pub mod inherited;

@@ -9,6 +9,7 @@ use smithay::backend::renderer::ImportDma;
 use tracing::{info, warn};
 
 use super::card::Card;
+use super::context::{watched, Watch};
 use crate::config::RendererWish;
 use crate::scanout::shader::Shader;
 
@@ -20,6 +21,8 @@ pub enum Renderer {
         allocator: GbmAllocator<Card>,
         /// Converts colours; none where GLES is too old for it.
         shader: Option<Shader>,
+        /// Goes after all that is its context's.
+        watch: Option<Watch>,
     },
 }
 
@@ -65,7 +68,9 @@ impl Renderer {
             .map_err(|error| error.to_string())
     }
 
-    fn gles(card: &Card, software_allowed: bool) -> Result<Self, String> {
+    /// # Errors
+    /// Where GLES can't be had, in words.
+    pub fn gles(card: &Card, software_allowed: bool) -> Result<Self, String> {
         let gbm = GbmDevice::new(card.clone()).map_err(|error| format!("GBM: {error}"))?;
         // SAFETY: the GBM device outlives the display, which keeps a clone of it.
         let display = unsafe { EGLDisplay::new(gbm.clone()) }.map_err(|error| format!("EGL: {error}"))?;
@@ -73,14 +78,33 @@ impl Renderer {
         if software && !software_allowed {
             return Err("EGL would draw on the processor (ask for it by renderer = \"llvmpipe\")".into());
         }
-        let context = EGLContext::new(&display).map_err(|error| format!("EGL context: {error}"))?;
+        // A context of our own making can't be had everywhere; any will do then.
+        let (context, watch) = match watched(&display) {
+            Ok((context, watch)) => (context, Some(watch)),
+            Err(error) => {
+                warn!(error, "resets of the GPU will not be noticed");
+                (EGLContext::new(&display).map_err(|error| format!("EGL context: {error}"))?, None)
+            }
+        };
         // SAFETY: the context is current nowhere else.
         let mut renderer = unsafe { GlesRenderer::new(context) }.map_err(|error| format!("GLES: {error}"))?;
         let shader = Shader::new(&mut renderer);
         let shader = shader.inspect_err(|error| warn!(%error, "GLES does not convert colours")).ok();
-        info!(software, "drawing with GLES");
+        info!(software, tells_of_resets = watch.as_ref().is_some_and(Watch::tells), "drawing with GLES");
         let flags = GbmBufferFlags::RENDERING | GbmBufferFlags::SCANOUT;
-        Ok(Self::Gles { renderer: Box::new(renderer), allocator: GbmAllocator::new(gbm, flags), shader })
+        Ok(Self::Gles {
+            renderer: Box::new(renderer),
+            allocator: GbmAllocator::new(gbm, flags),
+            shader,
+            watch,
+        })
+    }
+
+    /// Whether the GPU was reset: nothing that it draws comes of anything any more.
+    pub fn is_lost(&self) -> bool {
+        let Self::Gles { renderer, watch: Some(watch), .. } = self else { return false };
+        // SAFETY: its context is used by this thread only.
+        unsafe { renderer.egl_context().make_current() }.is_err() || watch.is_lost()
     }
 
     pub fn is_gles(&self) -> bool {

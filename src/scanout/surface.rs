@@ -147,6 +147,14 @@ impl Scanout {
         self.canvas.iter_mut().for_each(Canvas::forget);
     }
 
+    /// Its renderer is gone, with all that it has drawn; what is on the screen stays there.
+    pub fn lose_renderer(&mut self) {
+        self.swapchain = Swapchain::new(self.size());
+        self.tracker = OutputDamageTracker::from_output(&self.output);
+        self.canvas = None;
+        self.forget();
+    }
+
     /// Its pictures are converted in software, or by the renderer.
     pub fn converts(&self) -> bool {
         self.canvas.is_some()
