@@ -37,7 +37,7 @@ impl State {
                 Some(gpu) => gpu.set_active(name, !blank),
                 None => Err(io::ErrorKind::NotFound.into()),
             },
-            Some(Target::Crtc { .. }) => Err(io::Error::other("the session is on another VT")),
+            Some(Target::Crtc { .. }) => Err(io::Error::other(self.backend.pause())),
             Some(Target::Memory) | None => Ok(()),
         };
         if let Err(error) = done {

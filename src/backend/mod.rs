@@ -27,6 +27,14 @@ impl Backend {
         }
     }
 
+    /// Why displays may not be touched, in words.
+    pub fn pause(&self) -> &'static str {
+        match self.is_asleep() {
+            true => "the system is about to sleep",
+            false => "the session is on another VT",
+        }
+    }
+
     /// The system sleeps, or is about to: virtual displays do not mind.
     pub fn is_asleep(&self) -> bool {
         matches!(self, Self::Kms(kms) if kms.asleep)

@@ -32,7 +32,7 @@ impl State {
             return Err(Error::new(ErrorKind::NotFound, format!("no display {name} is lit; lit are: {lit}")));
         }
         if self.backend.is_paused() {
-            return Err(failed("the session is on another VT; nothing is shown now".into()));
+            return Err(failed(format!("{}; nothing is shown now", self.backend.pause())));
         }
         let picture =
             self.picture_of(name).map_err(|error| failed(format!("{name} can't be drawn: {error}")))?;
