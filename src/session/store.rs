@@ -188,6 +188,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_released_is_nobody_s() {
+        let fd = || std::fs::File::open("/dev/null").map(OwnedFd::from).expect("a descriptor");
+        let passed = vec![("geom.gpu-226-0".to_owned(), fd()), ("geom.gpu-226-1".to_owned(), fd())];
+        let mut store = Store { passed, ..Store::default() };
+        assert_eq!(store.left("gpu-"), ["gpu-226-0", "gpu-226-1"]);
+        store.release("gpu-226-0");
+        assert_eq!(store.left("gpu-"), ["gpu-226-1"]);
+        let card = fd();
+        store.release("gpu-226-1");
+        store.hold("gpu-226-1", std::os::fd::AsFd::as_fd(&card)).expect("a descriptor");
+        assert!(store.left("gpu-").is_empty() && store.held().count() == 1);
+        store.release("gpu-226-1");
+        assert_eq!(store.held().count(), 0);
+    }
+
+    #[test]
     fn ours_are_told_from_a_unit_s() {
         let fd = || std::fs::File::open("/dev/null").map(OwnedFd::from).expect("a descriptor");
         let passed = [("geom.control", fd()), ("wayland", fd()), ("geom.wayland", fd())];
