@@ -97,6 +97,22 @@ fn the_service_is_there_at_boot_and_comes_back() -> Result<()> {
     Ok(())
 }
 
+/// By the drop-in of docs/install.md.
+#[test]
+fn on_another_vt_for_another_user() -> Result<()> {
+    let manual = include_str!("../docs/install.md");
+    let drop_in = manual.split_once("```ini\n").and_then(|(_, rest)| rest.split_once("```"));
+    let drop_in = drop_in.context("no drop-in in the manual")?.0.replace("User=kiosk", "User=person");
+    let file = "etc/systemd/system/geom-compositor.service.d/override.conf";
+    let device = Device::boot(&[SERVICE], &[(file, &drop_in)])?;
+    device.until_active()?;
+    let said = device.ask(&format!("/run/user/{PERSON}/geom-compositor.sock"), "status --json")?;
+    ensure!(said.contains("\"displays_lit\": 3") && said.contains("\"user\": \"person\""), "{said}");
+    let vt = device.machine.vt(7)?;
+    ensure!(vt.active == 7 && vt.graphics, "VT {} is shown", vt.active);
+    Ok(())
+}
+
 /// Addresses that are there before the service: who connects starts it, and it comes back to the same ones.
 #[test]
 fn who_connects_starts_it() -> Result<()> {

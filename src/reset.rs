@@ -43,10 +43,14 @@ impl State {
     fn renew_renderer(&mut self, id: u64, failures: u32) {
         let wish = self.config.renderer;
         let Some(gpu) = self.backend.gpu_mut(id) else { return };
-        let given_up = gpu.resets.len() > MOST || failures >= TRIES;
+        let given_up = match (gpu.resets.len() > MOST, failures >= TRIES) {
+            (true, _) => Some("is reset again and again"),
+            (_, true) => Some("does not come back from a reset"),
+            _ => None,
+        };
         let made = match given_up {
-            true => Renderer::choose(&gpu.card, &gpu.driver, RendererWish::Pixman),
-            false => Renderer::gles(&gpu.card, wish == RendererWish::Llvmpipe),
+            Some(_) => Renderer::choose(&gpu.card, &gpu.driver, RendererWish::Pixman),
+            None => Renderer::gles(&gpu.card, wish == RendererWish::Llvmpipe),
         };
         let renderer = match made {
             Ok(renderer) => renderer,
@@ -71,10 +75,14 @@ impl State {
         }
         gpu.renew(renderer);
         match given_up {
-            true => {
-                trouble!(self, "{}: the GPU is reset again and again: drawing without it until the service is started anew", path.display());
+            Some(why) => {
+                trouble!(
+                    self,
+                    "{}: the GPU {why}: drawing without it until the service is started anew",
+                    path.display()
+                );
             }
-            false => info!(gpu = %path.display(), "the GPU draws again"),
+            None => info!(gpu = %path.display(), "the GPU draws again"),
         }
         // Colours and dma-bufs may be had otherwise now; and everything is drawn.
         self.reconfigure("GPU reset");

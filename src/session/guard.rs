@@ -33,7 +33,7 @@ pub const VARIABLE: &str = "GEOM_COMPOSITOR_GUARD";
 const SOCKET: &str = "geom-compositor-guard-";
 
 /// From a crash to the next start: for the first few of them, and at most.
-const DELAY: Duration = Duration::from_millis(50);
+const DELAY: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(5);
 /// So many come back at once; from then on it takes twice as long each time.
 const FEW: u32 = 20;

@@ -11,20 +11,35 @@ pub mod readiness;
 pub mod signals;
 pub mod store;
 
+use std::time::Duration;
+
 use anyhow::{anyhow, Result};
 use smithay::backend::session::libseat::{LibSeatSession, LibSeatSessionNotifier};
+use tracing::debug;
+
+/// After a crash the seat may be the last run's still: so often it is asked for again, after so long.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Takes the seat from seatd, logind, or directly as root (libseat's "builtin").
 ///
 /// # Errors
 /// Where none of them gives a seat; the message says what to do.
 pub fn open() -> Result<(LibSeatSession, LibSeatSessionNotifier)> {
-    LibSeatSession::new().map_err(|error| {
-        anyhow!(
-            "no seat: {error}. geom_compositor needs one of: a running seatd whose group this user is in \
-             (systemctl start seatd; usermod -aG video $USER), or a login session of logind on the machine's own \
-             console, or to be root. LIBSEAT_BACKEND=seatd, logind or builtin asks for one of them. \
-             Without monitors, use --backend=headless"
-        )
-    })
+    let mut tries = if std::env::var_os(guard::VARIABLE).is_some() { TRIES } else { 0 };
+    let error = loop {
+        match LibSeatSession::new() {
+            Ok(session) => return Ok(session),
+            Err(error) if tries == 0 => break error,
+            Err(error) => debug!(%error, "no seat yet"),
+        }
+        tries -= 1;
+        std::thread::sleep(PAUSE);
+    };
+    Err(anyhow!(
+        "no seat: {error}. geom_compositor needs one of: a running seatd whose group this user is in \
+         (systemctl start seatd; usermod -aG video $USER), or a login session of logind on the machine's own \
+         console, or to be root. LIBSEAT_BACKEND=seatd, logind or builtin asks for one of them. \
+         Without monitors, use --backend=headless"
+    ))
 }

@@ -89,6 +89,10 @@ fn end(machine: &Machine, program: &Program) -> Result<()> {
     // Its programs go first, as one may hold the card, and with it the number.
     let stragglers = machine.root("pkill", &["pkill", "-KILL", "-u", "nobody"], &[])?;
     machine.wait(&stragglers, Duration::from_secs(20))?;
+    // The seat's daemon closes the card for those that were killed.
+    machine.until("a card that nobody holds", |machine| {
+        Ok(machine.read("/sys/kernel/debug/dri/0/clients")?.lines().count() <= 1)
+    })?;
     remove_gpu(machine)
 }
 
