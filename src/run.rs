@@ -246,6 +246,13 @@ pub fn run(mut options: Options) -> Result<()> {
 fn set_out(compositor: &mut Compositor, exec: Vec<String>, descriptors: Rlimit) -> Result<()> {
     signals::listen(&compositor.event_loop.handle())?;
     compositor.state.listen()?;
+    // They come up while displays do, and wait at the socket for the first turn.
+    let addresses = compositor.state.clients.addresses.clone();
+    for command in exec {
+        if let Err(error) = programs::start(&command, &addresses, descriptors) {
+            trouble!(compositor.state, "{error:#}");
+        }
+    }
     compositor.start_backend()?;
     if compositor.state.failure.is_none() {
         readiness::ready(&compositor.state.status());
@@ -254,12 +261,6 @@ fn set_out(compositor: &mut Compositor, exec: Vec<String>, descriptors: Rlimit) 
         }
         compositor.state.start_metrics();
         compositor.state.start_power();
-        let addresses = compositor.state.clients.addresses.clone();
-        for command in exec {
-            if let Err(error) = programs::start(&command, &addresses, descriptors) {
-                trouble!(compositor.state, "{error:#}");
-            }
-        }
     }
     Ok(())
 }
