@@ -85,7 +85,7 @@ pub struct Options {
     #[arg(long, value_name = "RENDERER", value_parser = renderer, env = "GEOM_COMPOSITOR_RENDERER")]
     pub renderer: Option<RendererWish>,
 
-    /// Start this shell command as a client when displays are lit. May be repeated
+    /// Start this shell command as a client, which comes up while displays do. May be repeated
     #[arg(long, value_name = "CMD", env = "GEOM_COMPOSITOR_EXEC")]
     pub exec: Vec<String>,
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::config::RendererWish;
+use crate::display::screen::Screen;
 use crate::gpu::renderer::Renderer;
 use crate::scanout::surface::Target;
 use crate::state::{trouble, State};
@@ -20,6 +21,7 @@ const TRIES: u32 = 20;
 impl State {
     /// Before a display's frame is drawn: whether its renderer is there to draw it.
     pub fn has_renderer(&mut self, display: &str) -> bool {
+        let now = self.turn_time();
         let scanout = self.screens.get(display).and_then(|screen| screen.scanout.as_ref());
         let Some(Target::Crtc { gpu, .. }) = scanout.map(|scanout| scanout.target) else { return true };
         let Some(device) = self.backend.gpu_mut(gpu) else { return true };
@@ -30,8 +32,6 @@ impl State {
             return true;
         }
         device.is_resetting = true;
-        let now = self.now();
-        let Some(device) = self.backend.gpu_mut(gpu) else { return true };
         device.resets.retain(|reset| now.saturating_sub(*reset) < SPAN);
         device.resets.push(now);
         warn!(gpu = %device.path.display(), "the GPU was reset; its renderer is made anew");
@@ -62,18 +62,15 @@ impl State {
             }
         };
         let path = gpu.path.clone();
-        let State { screens, backend, .. } = self;
-        let Some(gpu) = backend.gpu_mut(id) else { return };
-        let names: Vec<String> = screens.iter().map(|screen| screen.name.clone()).collect();
-        for name in &names {
-            let scanout = screens.get_mut(name).and_then(|screen| screen.scanout.as_mut());
-            let is_its = |target: Target| matches!(target, Target::Crtc { gpu, .. } if gpu == id);
-            // What the old one made goes before it.
-            if let Some(scanout) = scanout.filter(|scanout| is_its(scanout.target)) {
+        // What the old one made goes before it.
+        for name in self.shown_by(id) {
+            if let Some(scanout) = self.screens.get_mut(&name).and_then(|screen| screen.scanout.as_mut()) {
                 scanout.lose_renderer();
             }
         }
-        gpu.renew(renderer);
+        if let Some(gpu) = self.backend.gpu_mut(id) {
+            gpu.renew(renderer);
+        }
         match given_up {
             Some(why) => {
                 trouble!(
@@ -86,5 +83,14 @@ impl State {
         }
         // Colours and dma-bufs may be had otherwise now; and everything is drawn.
         self.reconfigure("GPU reset");
+    }
+
+    /// Displays that a GPU shows pictures on.
+    fn shown_by(&self, id: u64) -> Vec<String> {
+        let of_it = |screen: &&Screen| {
+            let target = screen.scanout.as_ref().map(|scanout| scanout.target);
+            matches!(target, Some(Target::Crtc { gpu, .. }) if gpu == id)
+        };
+        self.screens.iter().filter(of_it).map(|screen| screen.name.clone()).collect()
     }
 }

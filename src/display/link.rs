@@ -328,12 +328,13 @@ pub fn resolve(wish: LinkWish, abilities: &Abilities, fullscreen: bool) -> (Link
         }
     }
     link.bit_depth = abilities.depth.and_then(|(least, most)| {
-        let sdr = abilities.depth_before.unwrap_or(SDR_DEPTH);
+        let before = abilities.depth_before;
         // Some drivers begin with none, which can't be asked for.
-        let unset = !(least..=most).contains(&sdr) && abilities.depth_before.is_some();
+        let unset = before.is_some_and(|before| !(least..=most).contains(&before));
         if unset && link.hdr.is_none() && wish.bit_depth.is_none() {
             return None;
         }
+        let sdr = before.unwrap_or(SDR_DEPTH);
         let usual = if link.hdr.is_some() { sdr.max(HDR_DEPTH) } else { sdr };
         let wanted = wish.bit_depth.unwrap_or(usual);
         let got = wanted.clamp(least, most.max(least));

@@ -281,18 +281,18 @@ impl Scanout {
         scene: &Scene<'_>,
         frame: &mut Frame,
     ) -> io::Result<Outcome> {
+        let only = frame.cursor.is_none() && frame.colours.is_none();
         // What was there before us is not drawn, only left.
         let shown = gpu.lit.get(&crtc).map(|lit| lit.framebuffer.handle);
         let draws_cursor = scene.draws_cursor && scene.cursor.is_some();
         let before = scene.as_before().map(|framebuffer| framebuffer.handle).filter(|_| !draws_cursor);
         if before.is_some() && before == shown {
-            return match frame.cursor.is_none() && frame.colours.is_none() {
+            return match only {
                 true => Ok(Outcome::Unchanged),
                 false => self.submit(gpu, crtc, frame),
             };
         }
         // An empty buffer is drawn whole, and costs memory from then on: not for an unchanged picture.
-        let only = frame.cursor.is_none() && frame.colours.is_none();
         let asks = self.direct.is_none() && only && self.swapchain.next_is_empty();
         if asks && !changed_on_gpu(&mut gpu.renderer, &mut self.tracker, scene) {
             return Ok(Outcome::Unchanged);

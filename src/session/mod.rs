@@ -26,20 +26,20 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// # Errors
 /// Where none of them gives a seat; the message says what to do.
 pub fn open() -> Result<(LibSeatSession, LibSeatSessionNotifier)> {
-    let mut tries = if std::env::var_os(guard::VARIABLE).is_some() { TRIES } else { 0 };
-    let error = loop {
+    let tries = if std::env::var_os(guard::VARIABLE).is_some() { TRIES } else { 0 };
+    for _ in 0..tries {
         match LibSeatSession::new() {
             Ok(session) => return Ok(session),
-            Err(error) if tries == 0 => break error,
             Err(error) => debug!(%error, "no seat yet"),
         }
-        tries -= 1;
         std::thread::sleep(PAUSE);
-    };
-    Err(anyhow!(
-        "no seat: {error}. geom_compositor needs one of: a running seatd whose group this user is in \
-         (systemctl start seatd; usermod -aG video $USER), or a login session of logind on the machine's own \
-         console, or to be root. LIBSEAT_BACKEND=seatd, logind or builtin asks for one of them. \
-         Without monitors, use --backend=headless"
-    ))
+    }
+    LibSeatSession::new().map_err(|error| {
+        anyhow!(
+            "no seat: {error}. geom_compositor needs one of: a running seatd whose group this user is in \
+             (systemctl start seatd; usermod -aG video $USER), or a login session of logind on the machine's own \
+             console, or to be root. LIBSEAT_BACKEND=seatd, logind or builtin asks for one of them. \
+             Without monitors, use --backend=headless"
+        )
+    })
 }

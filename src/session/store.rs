@@ -121,9 +121,8 @@ impl Store {
 
     /// The end is meant: nothing is for anyone.
     pub fn let_go(&mut self) {
-        for name in std::mem::take(&mut self.held).into_keys() {
-            let full = format!("{OURS}{name}");
-            tell_with(&[NotifyState::FdStoreRemove, NotifyState::FdName(&full)], &[]);
+        for name in self.held.keys().cloned().collect::<Vec<_>>() {
+            self.release(&name);
         }
     }
 

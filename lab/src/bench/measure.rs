@@ -114,6 +114,15 @@ fn until_written(machine: &Machine, output: &str, text: &str) -> Result<String> 
     machine.read(&path)
 }
 
+/// What a client says of its first frame, before the time.
+const FIRST_FRAME: &str = "first frame at";
+
+/// When the last client that wrote into a file had its first frame, in seconds of CLOCK_MONOTONIC.
+fn last_first_frame(text: &str) -> Result<f64> {
+    let time = text.lines().rev().find_map(|line| line.strip_prefix(FIRST_FRAME));
+    time.and_then(|time| time.trim().parse().ok()).context(FIRST_FRAME)
+}
+
 /// What is measured in the lab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Case {
@@ -175,9 +184,8 @@ fn startup(contestant: Contestant, machine: &Machine, results: &mut Results) -> 
         let command = client("--animate small --frames 100000", &output);
         let Started { program, began, took, .. } =
             start(contestant, machine, &command, &format!("startup-{counts}"), 1)?;
-        let text = until_written(machine, &output, "first frame at")?;
-        let shown: f64 =
-            text.split_whitespace().nth(3).and_then(|word| word.parse().ok()).context("first frame")?;
+        let text = until_written(machine, &output, FIRST_FRAME)?;
+        let shown = last_first_frame(&text)?;
         if counts {
             results.add("start to first mode set", "ms", contestant, took * 1000.0);
             results.add("start to first client frame", "ms", contestant, (shown - began) * 1000.0);
@@ -189,12 +197,11 @@ fn startup(contestant: Contestant, machine: &Machine, results: &mut Results) -> 
 
 /// Kills a compositor that somebody starts again, with its client.
 fn crash(contestant: Contestant, machine: &Machine, results: &mut Results) -> Result<()> {
-    const FRAME: &str = "first frame at";
     let output = "crash";
     let command = format!("{CLIENT} --animate small --frames 100000 >> /tmp/{output} 2>&1");
     machine.create_gpu(&gpu(&[true]))?;
     let program = machine.spawn(contestant.guarded(machine, &command, output)?)?;
-    until_written(machine, output, FRAME)?;
+    until_written(machine, output, FIRST_FRAME)?;
     for crashes in 1..=CRASHES {
         let log = format!("crash-{crashes}");
         let child = machine.root(&log, &["pgrep", "-P", &program.pid.to_string()], &[])?;
@@ -202,11 +209,8 @@ fn crash(contestant: Contestant, machine: &Machine, results: &mut Results) -> Re
         let pid = std::fs::read_to_string(&child.log)?.trim().parse().context("one child")?;
         let deed = Deed::Signal { pid, signal: 9 };
         let file = format!("/tmp/{output}");
-        let measured = machine.timed(deed, &file, FRAME, crashes + 1)?;
-        let text = machine.read(&file)?;
-        let last = text.lines().rfind(|line| line.starts_with(FRAME)).unwrap_or_default();
-        let shown: f64 =
-            last.split_whitespace().nth(3).and_then(|word| word.parse().ok()).context("a frame")?;
+        let measured = machine.timed(deed, &file, FIRST_FRAME, crashes + 1)?;
+        let shown = last_first_frame(&machine.read(&file)?)?;
         results.add("crash to first client frame", "ms", contestant, (shown - measured.began) * 1000.0);
     }
     end(machine, &program)
