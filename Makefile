@@ -1,62 +1,81 @@
-# geom_compositor: what there is to do. `make help` lists it.
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# `make help` lists the targets.
 SHELL := /bin/bash
 CARGO ?= cargo
 export RUST_BACKTRACE ?= 0
 export DESTDIR PREFIX
 
-.PHONY: help run test lint bench fuzz soak build install uninstall deb clean
+.PHONY: help run test hwtests lint bench fuzz soak build install uninstall deb clean
 
 help:
 	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/'
 
-build: ## the compositor and its libraries, optimised
+build: ## build the compositor and its libraries with optimization, and the third-party notices
 	@tools/packages.sh build
 	$(CARGO) build --release --package geom_compositor
 	$(CARGO) build --profile library --package geom-client
+	@tools/notices.py
 
-install: ## lay out what `make build` made: DESTDIR= PREFIX=/usr/local
+install: ## install what `make build` built: DESTDIR= PREFIX=/usr/local
 	@tools/install.sh install
 
-deb: build ## Debian packages of it in target/deb: geom-compositor, geom-compositor-dev, python3-geom-compositor
+deb: build ## build the Debian packages geom-compositor, geom-compositor-dev, python3-geom-compositor in target/deb
 	@tools/packages.sh deb
 	$(CARGO) build --profile library --package geom-python
 	@tools/deb.sh
 
-uninstall: ## take it away again; what users have written stays
+uninstall: ## remove what `make install` installed; files that users have written stay
 	@tools/install.sh uninstall
 
-run: ## light every monitor there is; with none, boot the lab and show its monitors in target/run/index.html
+run: ## run on this machine's monitors; without any, in the lab, with a report in target/run/index.html
 	@tools/run.sh
 
-test: ## everything that proves it
+test: ## lint, and all tests, those in the lab included
 	@tools/packages.sh lab
 	@lab/kernel/build.sh >/dev/null
 	@$(MAKE) --no-print-directory lint
 	$(CARGO) build --workspace
 	$(CARGO) test --workspace
 
-lint: ## rustfmt, clippy with warnings denied, no source file over 600 lines
+hwtests: ## tests of the whole service in the lab; HWTESTS=real runs the safe ones on this machine's monitors
+ifeq ($(HWTESTS),real)
+	@tools/packages.sh build
+	$(CARGO) build --package geom_compositor --package geom-lab
+	HWTESTS=real $(CARGO) test --test hwtests real_monitors:: -- --test-threads=1 --skip real_mode_
+else ifeq ($(HWTESTS),)
+	@tools/packages.sh lab
+	@lab/kernel/build.sh >/dev/null
+	$(CARGO) build --workspace
+	$(CARGO) test --test hwtests
+else
+	$(error HWTESTS=$(HWTESTS) is unknown; it may be real, or not set)
+endif
+
+lint: ## rustfmt, clippy without warnings, file lengths, terms and columns, import graph, licenses
 	@tools/packages.sh build
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- --deny warnings
 	@tools/lengths.sh
+	@tools/terms.sh
+	@tools/imports
+	@tools/notices.py --lint
 
-bench: ## measure beside sway and cage; target/bench/results.json and table.md
+bench: ## measure, and compare with sway and cage; target/bench/results.json and table.md
 	@tools/packages.sh bench
 	@lab/kernel/build.sh >/dev/null
 	$(CARGO) build --release --workspace
-	$(CARGO) run --release --quiet --example displays | tee target/bench-displays.txt
+	$(CARGO) bench --quiet --bench display_config | tee target/bench-display-config.txt
 	target/release/geom-lab-bench --compositor target/release/geom_compositor --out target/bench
 
-soak: ## an hour (MINUTES=60) of clients that come and go and monitors that are pulled; target/bench/soak.md
+soak: ## MINUTES=60 of connecting and killed clients and monitor hotplug; target/bench/soak.md
 	@tools/packages.sh bench
 	@lab/kernel/build.sh >/dev/null
 	$(CARGO) build --release --workspace
 	target/release/geom-lab-bench --soak $${MINUTES:-60} --compositor target/release/geom_compositor --out target/bench
 
-fuzz: ## look for bytes that break what must hold; SECONDS_EACH=60
+fuzz: ## run each fuzz target for SECONDS_EACH=60
 	@tools/packages.sh build
 	@tools/fuzz.sh
 
-clean: ## remove what was built here; the lab kernel's cache stays
+clean: ## remove target/; the lab kernel's cache stays
 	$(CARGO) clean

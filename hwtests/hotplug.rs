@@ -1,188 +1,183 @@
-//! Cables and whole Gpus come and go; clients and layout stay.
-
-use std::time::Duration;
+//! Hotplug of monitors and of whole GPUs: clients and the layout stay.
 
 use anyhow::{ensure, Result};
-use geom_lab::protocol::GpuSpec;
+use geom_lab::protocol::{ExitStatus, GpuSpec};
 
-use crate::world::{Bench, World, BLUE, GREEN, GROUND, RED};
+use crate::support::harness::{Service, Setup, EXIT_TIMEOUT};
+use crate::support::{is_diagnostic_screen, BLUE, GREEN, RED, SIGCONT, SIGSTOP};
 
 const COLORS: [(&str, [u8; 3]); 3] = [("ff0000", RED), ("00ff00", GREEN), ("0000ff", BLUE)];
 
-fn colored(world: &World) -> Result<()> {
-    for (connector, (hex, color)) in world.gpus[0].connectors.iter().zip(COLORS) {
-        world.client(connector, &["--fullscreen", connector, "--color", hex])?;
-        world.until_shows(connector, color)?;
+/// Shows a client of its own color on each display.
+fn show_colors(service: &Service) -> Result<()> {
+    for (connector, (hex, color)) in service.gpus[0].connectors.iter().zip(COLORS) {
+        service.client(connector, &["--fullscreen", connector, "--color", hex])?;
+        service.wait_for_color(connector, color)?;
     }
     Ok(())
 }
 
 #[test]
-fn a_monitor_comes_goes_and_comes_back_in_every_order() -> Result<()> {
-    let world = World::monitors(3)?;
-    colored(&world)?;
+fn monitors_come_back_in_every_order() -> Result<()> {
+    let service = Service::with_monitors(3)?;
+    show_colors(&service)?;
     let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
-    for (out, back) in orders.iter().zip(orders.iter().rev()) {
-        for connector in out {
-            world.machine.unplug("gpu0", *connector)?;
+    for (unplugged, plugged) in orders.iter().zip(orders.iter().rev()) {
+        for connector in unplugged {
+            service.machine.unplug("gpu0", *connector)?;
         }
-        for connector in back {
-            world.machine.plug("gpu0", *connector)?;
-            // Its own window, or one that waits here for its monitor.
-            world.until_picture(&world.gpus[0].connectors[*connector], "one of the windows", |picture| {
-                COLORS.iter().any(|(_, color)| picture.share(|pixel| pixel == *color) > 0.97)
+        for connector in plugged {
+            service.machine.plug("gpu0", *connector)?;
+            // Its own window, or one whose display is still disconnected.
+            let name = &service.gpus[0].connectors[*connector];
+            service.wait_for_pixels(name, "one of the windows", |screenshot| {
+                COLORS.iter().any(|(_, color)| screenshot.fraction(|pixel| pixel == *color) > 0.97)
             })?;
         }
-        for (connector, (_, color)) in world.gpus[0].connectors.iter().zip(COLORS) {
-            world.until_shows(connector, color)?;
+        for (connector, (_, color)) in service.gpus[0].connectors.iter().zip(COLORS) {
+            service.wait_for_color(connector, color)?;
         }
     }
-    world.finish()
+    service.finish()
 }
 
 #[test]
-fn windows_wait_on_a_neighbour() -> Result<()> {
-    let world = World::monitors(2)?;
-    let client = world.client("red", &["--fullscreen", "Virtual-1"])?;
-    world.until_shows("Virtual-1", RED)?;
-    world.machine.unplug("gpu0", 0)?;
-    world.until_shows("Virtual-2", RED)?;
-    world.machine.until_logged(&client, "output gone Virtual-1")?;
-    world.machine.plug("gpu0", 0)?;
-    world.until_shows("Virtual-1", RED)?;
-    world.until_picture("Virtual-2", "its diagnostic screen", |picture| {
-        picture.share(|pixel| pixel == GROUND) > 0.9
+fn windows_of_a_disconnected_display_are_shown_on_its_neighbor() -> Result<()> {
+    let service = Service::with_monitors(2)?;
+    let client = service.client("red", &["--fullscreen", "Virtual-1"])?;
+    service.wait_for_color("Virtual-1", RED)?;
+    service.machine.unplug("gpu0", 0)?;
+    service.wait_for_color("Virtual-2", RED)?;
+    client.wait_for_output_removed("Virtual-1")?;
+    service.machine.plug("gpu0", 0)?;
+    service.wait_for_color("Virtual-1", RED)?;
+    service.wait_for_pixels("Virtual-2", "its diagnostic screen", is_diagnostic_screen)?;
+    // The same display came back, at its position.
+    let display = service.display("Virtual-1")?;
+    ensure!(display.disconnects == 1 && display.logical.x == 0, "{display:#?}");
+    ensure!(service.display("Virtual-2")?.disconnects == 0);
+    service.finish()
+}
+
+#[test]
+fn clients_survive_without_any_monitor() -> Result<()> {
+    let service = Service::with_monitors(2)?;
+    let client = service.client("red", &["--fullscreen", "Virtual-2"])?;
+    service.wait_for_color("Virtual-2", RED)?;
+    service.machine.unplug("gpu0", 0)?;
+    service.machine.unplug("gpu0", 1)?;
+    client.wait_for_output_removed("Virtual-2")?;
+    // A new client connects while there is nothing to show it on.
+    let late = service.client("late", &["--color", "00ff00"])?;
+    late.wait_for_any_configure()?;
+    ensure!(service.is_running(&client.program)?, "the client ended");
+    service.machine.plug("gpu0", 1)?;
+    service.wait_for_pixels("Virtual-2", "one of the clients", |screenshot| {
+        screenshot.fraction(|pixel| pixel == RED || pixel == GREEN) > 0.97
     })?;
-    // Layout kept: the monitor's global comes back in its old place.
-    ensure!(world.count("monitor gone")? == 1);
-    world.finish()
+    ensure!(service.is_running(&late.program)?, "the late client ended");
+    service.finish()
 }
 
 #[test]
-fn clients_live_on_without_any_monitor() -> Result<()> {
-    let world = World::monitors(2)?;
-    let client = world.client("red", &["--fullscreen", "Virtual-2"])?;
-    world.until_shows("Virtual-2", RED)?;
-    world.machine.unplug("gpu0", 0)?;
-    world.machine.unplug("gpu0", 1)?;
-    world.machine.until_logged(&client, "output gone Virtual-2")?;
-    // A new client comes while there is nothing to show it on.
-    let late = world.client("late", &["--color", "00ff00"])?;
-    world.machine.until_logged(&late, "configured")?;
-    ensure!(world.machine.wait(&client, Duration::ZERO)?.is_none(), "the client ended");
-    world.machine.plug("gpu0", 1)?;
-    world.until_picture("Virtual-2", "one of the clients", |picture| {
-        picture.share(|pixel| pixel == RED || pixel == GREEN) > 0.97
-    })?;
-    ensure!(world.machine.wait(&late, Duration::ZERO)?.is_none(), "the late client ended");
-    world.finish()
+fn gpu_is_removed_and_added_again() -> Result<()> {
+    let service = Setup::new(&[GpuSpec::new("gpu0", 2), GpuSpec::new("gpu1", 1)])?.start("", &[])?;
+    service.client("red", &["--fullscreen", "Virtual-3"])?;
+    service.wait_for_color("Virtual-3", RED)?;
+    service.wait_until_gpu_open("card1", true)?;
+    service.machine.remove_gpu("gpu1")?;
+    // Nothing holds its descriptor any more.
+    service.wait_until_gpu_open("card1", false)?;
+    service.wait_for_color("Virtual-2", RED)?;
+    let names = service.machine.create_gpu(&GpuSpec::new("gpu1", 1))?;
+    service.wait_for_color(&names.connectors[0], RED)?;
+    service.finish()
 }
 
+/// udev reports a GPU a moment before the kernel lets it be opened, and the first process to open
+/// it becomes DRM master.
 #[test]
-fn a_gpu_is_pulled_and_put_back() -> Result<()> {
-    let bench = Bench::new(&[GpuSpec::new("gpu0", 2), GpuSpec::new("gpu1", 1)])?;
-    let world = bench.start("", &[])?;
-    world.client("red", &["--fullscreen", "Virtual-3"])?;
-    world.until_shows("Virtual-3", RED)?;
-    world.machine.remove_gpu("gpu1")?;
-    world.until_logged("GPU closed")?;
-    world.until_picture("Virtual-2", "the window from the lost GPU", |picture| {
-        picture.share(|pixel| pixel == RED) > 0.97
-    })?;
-    let names = world.machine.create_gpu(&GpuSpec::new("gpu1", 1))?;
-    world.until_shows(&names.connectors[0], RED)?;
-    ensure!(!world.log()?.contains("still holds"), "something holds the GPU's descriptor");
-    world.finish()
-}
-
-/// A Gpu that can't be opened, or not be had, when udev tells of it: the kernel tells a moment before it may be opened, and whoever opens it
-/// first is its master.
-#[test]
-fn a_gpu_that_is_not_to_be_had_yet() -> Result<()> {
-    for (obstacle, said) in [
-        (
-            "mount --bind /dev/zero /dev/dri/card0; echo there; read end; umount /dev/dri/card0",
-            "GPU left out",
-        ),
-        ("exec 3<>/dev/dri/card0; echo there; read end", "not master of a GPU; trying again"),
-    ] {
-        let bench = Bench::new(&[])?;
-        let compositor = bench.launch("", &["--guard=never"], &[])?;
-        let machine = &bench.machine;
-        machine.until_logged(&compositor, "no GPU yet; waiting for udev to show one")?;
-        machine.signal(&compositor, 19)?;
+fn gpu_that_can_not_be_used_yet_is_tried_again() -> Result<()> {
+    let cannot_be_opened =
+        "mount --bind /dev/zero /dev/dri/card0; echo there; read end; umount /dev/dri/card0";
+    let has_another_master = "exec 3<>/dev/dri/card0; echo there; read end";
+    for obstacle in [cannot_be_opened, has_another_master] {
+        let service = Setup::new(&[])?.start_idle("", &["--guard=never"], &[])?;
+        let machine = &service.machine;
+        machine.signal(&service.compositor, SIGSTOP)?;
         machine.create_gpu(&GpuSpec::new("gpu0", 1))?;
         let line = format!("mkfifo /run/end && exec 0<>/run/end && {obstacle}");
-        let other = machine.root("obstacle", &["sh", "-c", &line], &[])?;
-        machine.until_logged(&other, "there")?;
-        machine.signal(&compositor, 18)?;
-        machine.until_logged(&compositor, said)?;
-        machine.run("end", &["sh", "-c", "echo >/run/end"])?;
-        machine.until_logged(&compositor, "displays lit")?;
+        let other = machine.spawn_as_root("obstacle", &["sh", "-c", &line], &[])?;
+        machine.wait_for_log(&other, "there")?;
+        machine.signal(&service.compositor, SIGCONT)?;
+        if obstacle == cannot_be_opened {
+            service.wait_for_notice("/dev/dri/card0")?;
+        } else {
+            // Open, and with no display enabled: the other process is the master.
+            service.wait_until_gpu_open("card0", true)?;
+        }
+        ensure!(service.status()?.enabled_displays == 0, "the display was enabled all the same");
+        machine.run_as_root("end", &["sh", "-c", "echo >/run/end"])?;
+        service.wait_for_enabled_displays()?;
     }
     Ok(())
 }
 
 #[test]
-fn the_only_gpu_is_pulled() -> Result<()> {
-    let world = World::monitors(1)?;
-    let client = world.client("red", &["--fullscreen", "Virtual-1"])?;
-    world.until_shows("Virtual-1", RED)?;
-    world.machine.remove_gpu("gpu0")?;
-    world.until_logged("GPU closed")?;
-    ensure!(world.machine.wait(&client, Duration::ZERO)?.is_none(), "the client ended");
-    let names = world.machine.create_gpu(&GpuSpec::new("gpu0", 1))?;
-    world.until_shows(&names.connectors[0], RED)?;
-    world.finish()
+fn only_gpu_is_removed_and_added_again() -> Result<()> {
+    let service = Service::with_monitors(1)?;
+    let client = service.client("red", &["--fullscreen", "Virtual-1"])?;
+    service.wait_for_color("Virtual-1", RED)?;
+    service.machine.remove_gpu("gpu0")?;
+    service.wait_until_gpu_open("card0", false)?;
+    ensure!(service.is_running(&client.program)?, "the client ended");
+    let names = service.machine.create_gpu(&GpuSpec::new("gpu0", 1))?;
+    service.wait_for_color(&names.connectors[0], RED)?;
+    service.finish()
 }
 
 #[test]
-fn the_gpu_comes_after_the_start() -> Result<()> {
-    let bench = Bench::new(&[])?;
-    let compositor = bench.launch("", &[], &[])?;
-    bench.machine.until_logged(&compositor, "no GPU yet; waiting for udev to show one")?;
-    bench.machine.create_gpu(&GpuSpec::new("gpu0", 1))?;
-    bench.machine.until_logged(&compositor, "displays lit")?;
-    ensure!(bench.machine.screenshot("Virtual-1")?.share(|pixel| pixel == GROUND) > 0.9);
+fn gpu_may_appear_after_the_start() -> Result<()> {
+    let service = Setup::new(&[])?.start_idle("", &[], &[])?;
+    ensure!(service.status()?.enabled_displays == 0);
+    service.machine.create_gpu(&GpuSpec::new("gpu0", 1))?;
+    service.wait_for_enabled_displays()?;
+    ensure!(is_diagnostic_screen(&service.machine.screenshot("Virtual-1")?));
     Ok(())
 }
 
 #[test]
-fn a_named_display_is_waited_for() -> Result<()> {
+fn named_display_is_waited_for() -> Result<()> {
     let spec = GpuSpec { connectors: vec![true, false], ..GpuSpec::new("gpu0", 2) };
-    let bench = Bench::new(&[spec])?;
-    let compositor = bench.launch("", &["-w", "Virtual-2"], &[])?;
-    bench.machine.until_logged(&compositor, "waiting for the display")?;
-    ensure!(bench.machine.screenshot("Virtual-1").is_err(), "another display is driven");
-    bench.machine.plug("gpu0", 1)?;
-    bench.machine.until_logged(&compositor, "displays lit")?;
-    Ok(())
+    let service = Setup::new(&[spec])?.start_idle("", &["-w", "Virtual-2"], &[])?;
+    ensure!(service.status()?.enabled_displays == 0);
+    ensure!(service.machine.screenshot("Virtual-1").is_err(), "another display is driven");
+    service.machine.plug("gpu0", 1)?;
+    service.wait_for_enabled_displays()
 }
 
 #[test]
-fn the_loss_of_a_named_display_is_taken_as_the_flags_say() -> Result<()> {
-    use geom_lab::protocol::Ending;
-    // Losses that are survived, by flags; the next is final.
+fn unplugged_named_display_is_handled_by_connection_type() -> Result<()> {
+    // Disconnects that the service survives; the next one ends it.
     for (flags, survived) in
         [("DISCONNECT_ONCE", 0), ("DISCONNECT_ONCE|KEEP_CONNECTION_OPEN", 1), ("KEEP_CONNECTION_OPEN", 3)]
     {
-        let bench = Bench::new(&[GpuSpec::new("gpu0", 1)])?;
-        let world = bench.start("", &["-w", "Virtual-1", "--connect-type", flags])?;
-        for loss in 1..=survived {
-            world.machine.unplug("gpu0", 0)?;
-            world.machine.until(&format!("loss {loss}"), |_| Ok(world.count("monitor gone")? == loss))?;
-            world.machine.plug("gpu0", 0)?;
-            world.until_picture("Virtual-1", "lit again", |picture| {
-                picture.share(|pixel| pixel == GROUND) > 0.9
+        let service = Setup::with_monitors(1)?.start("", &["-w", "Virtual-1", "--connect-type", flags])?;
+        for disconnects in 1..=survived {
+            service.machine.unplug("gpu0", 0)?;
+            service.wait_for_display("Virtual-1", "disconnected", |display| {
+                display.disconnects == disconnects
             })?;
+            service.machine.plug("gpu0", 0)?;
+            service.wait_for_pixels("Virtual-1", "its diagnostic screen", is_diagnostic_screen)?;
         }
         if flags == "KEEP_CONNECTION_OPEN" {
-            world.finish()?;
+            service.finish()?;
             continue;
         }
-        world.machine.unplug("gpu0", 0)?;
-        let ending = world.machine.wait(&world.compositor, Duration::from_secs(30))?;
-        ensure!(ending == Some(Ending::Exited(0)), "{flags}: {ending:?}");
+        service.machine.unplug("gpu0", 0)?;
+        let status = service.machine.wait(&service.compositor, EXIT_TIMEOUT)?;
+        ensure!(status == Some(ExitStatus::Exited(0)), "{flags}: {status:?}");
     }
     Ok(())
 }

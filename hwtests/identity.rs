@@ -1,161 +1,138 @@
-//! Monitors known by what they say of themselves: real EDIDs on the lab's connectors.
-
-use std::time::Duration;
+//! Monitors are identified by their EDID, with the EDIDs of real monitors on the lab's connectors.
 
 use anyhow::{ensure, Context, Result};
-use geom_lab::protocol::{Ending, GpuSpec};
+use geom_ipc::Display;
 
-use crate::edid::corpus;
-use crate::world::{Bench, World, COMPOSITOR, GREEN, RED};
+use crate::support::edids::{edid, AOC, LG};
+use crate::support::harness::Setup;
+use crate::support::{GREEN, RED};
 
-/// The EDID of a real monitor, by its vendor and model in the data set.
-pub fn edid(model: &str) -> Result<Vec<u8>> {
-    let found = corpus()?.into_iter().find(|(path, _)| path.contains(model));
-    Ok(found.with_context(|| format!("no {model} in the corpus"))?.1)
+/// A machine with an AOC on Virtual-1 and an LG on Virtual-2.
+fn two_monitors() -> Result<Setup> {
+    let setup = Setup::with_monitors(2)?;
+    setup.machine.set_monitor(&setup.gpus[0], 0, &edid(AOC)?)?;
+    setup.machine.set_monitor(&setup.gpus[0], 1, &edid(LG)?)?;
+    Ok(setup)
 }
 
-pub const AOC: &str = "AOC1970";
-pub const LG: &str = "GSM43F1";
-
-/// Runs the CLI: how it ended, and what it said.
-pub fn command(world: &World, log: &str, arguments: &[&str]) -> Result<(Option<Ending>, String)> {
-    let mut argv = vec![COMPOSITOR];
-    argv.extend(arguments);
-    let program = world.machine.user(log, &argv, &[])?;
-    let ending = world.machine.wait(&program, Duration::from_secs(30))?;
-    Ok((ending, std::fs::read_to_string(&program.log)?))
+fn make(display: &Display) -> &str {
+    display.monitor.as_ref().map_or("", |monitor| &monitor.make)
 }
 
-pub fn succeeds(world: &World, log: &str, arguments: &[&str]) -> Result<String> {
-    let (ending, text) = command(world, log, arguments)?;
-    ensure!(ending == Some(Ending::Exited(0)), "{arguments:?}: {ending:?}: {text}");
-    Ok(text)
-}
-
-/// What `displays --json` says of a connector.
-pub fn display(world: &World, log: &str, name: &str) -> Result<serde_json::Value> {
-    let all: Vec<serde_json::Value> = serde_json::from_str(&succeeds(world, log, &["displays", "--json"])?)?;
-    all.into_iter().find(|display| display["name"] == name).with_context(|| format!("no {name}"))
+fn width(display: &Display) -> u32 {
+    display.mode.map_or(0, |mode| mode.width)
 }
 
 #[test]
-fn monitors_are_named_by_who_they_are() -> Result<()> {
-    let bench = Bench::new(&[GpuSpec::new("gpu0", 2)])?;
-    bench.machine.set_monitor(&bench.gpus[0], 0, &edid(AOC)?)?;
-    bench.machine.set_monitor(&bench.gpus[0], 1, &edid(LG)?)?;
+fn monitors_are_named_by_make_model_and_serial() -> Result<()> {
     let config = "[displays.\"AOC 1970W*\"]\nscale = 2\n[[rules]]\napp_id = \"green\"\ndisplay = \"GSM *\"\n";
-    let world = bench.start(config, &[])?;
-    let first = display(&world, "first", "Virtual-1")?;
-    ensure!(first["monitor"]["make"] == "AOC" && first["monitor"]["model"] == "1970W", "{first:#}");
-    // The mode that the monitor prefers, and what the configuration wishes for this monitor.
-    ensure!(first["mode"]["width"] == 1366 && first["scale"] == 2.0, "{first:#}");
-    let second = display(&world, "second", "Virtual-2")?;
-    ensure!(second["monitor"]["make"] == "GSM" && second["scale"] == 1.0, "{second:#}");
-    ensure!(second["mode"]["width"] == 1280 && second["mode"]["height"] == 1024, "{second:#}");
+    let service = two_monitors()?.start(config, &[])?;
+    let first = service.display("Virtual-1")?;
+    let model = first.monitor.as_ref().map(|monitor| monitor.model.as_str());
+    ensure!(make(&first) == "AOC" && model == Some("1970W"), "{first:#?}");
+    // The monitor's preferred mode, and the scale that is configured for this monitor.
+    ensure!(width(&first) == 1366 && first.scale == 2.0, "{first:#?}");
+    let second = service.display("Virtual-2")?;
+    ensure!(make(&second) == "GSM" && second.scale == 1.0, "{second:#?}");
+    ensure!(second.mode.is_some_and(|mode| (mode.width, mode.height) == (1280, 1024)), "{second:#?}");
 
-    // A rule, and commands, by the monitor's name.
-    world.client("green", &["--app-id", "green", "--color", "00ff00"])?;
-    world.until_shows("Virtual-2", GREEN)?;
-    let lg = format!("GSM {}", second["monitor"]["model"].as_str().context("a model")?);
-    let lg = match second["monitor"]["serial"].as_str() {
-        Some(serial) => format!("{lg} {serial}"),
-        None => lg,
+    // Rules and commands take the monitor's name.
+    service.client("green", &["--app-id", "green", "--color", "00ff00"])?;
+    service.wait_for_color("Virtual-2", GREEN)?;
+    let monitor = second.monitor.context("a monitor")?;
+    let lg = match monitor.serial {
+        Some(serial) => format!("{} {} {serial}", monitor.make, monitor.model),
+        None => format!("{} {}", monitor.make, monitor.model),
     };
-    succeeds(&world, "set", &["set", &lg, "--scale", "1.25"])?;
-    ensure!(display(&world, "scaled", "Virtual-2")?["scale"] == 1.25);
-    // What is changed by hand lies over the file's wish for the monitor, and not in its place.
-    succeeds(&world, "move", &["set", "AOC *", "--position", "2000,0"])?;
-    let first = display(&world, "moved", "Virtual-1")?;
-    ensure!(first["scale"] == 2.0 && first["place"]["x"] == 2000, "{first:#}");
-    succeeds(&world, "shot", &["screenshot", &lg, "/tmp/lg.png"])?;
-    let (ending, text) = command(&world, "any", &["set", "Virtual-*", "--scale", "1"])?;
-    ensure!(
-        ending == Some(Ending::Exited(1)) && text.contains("may be any of Virtual-1, Virtual-2"),
-        "{ending:?}: {text}"
-    );
-    let (ending, text) = command(&world, "none", &["set", "DEL U2720Q", "--scale", "1"])?;
-    ensure!(ending == Some(Ending::Exited(5)) && text.contains("Virtual-1 (AOC 1970W"), "{ending:?}: {text}");
-    world.finish()
+    service.command(&["set", &lg, "--scale", "1.25"])?;
+    ensure!(service.display("Virtual-2")?.scale == 1.25);
+    // An override by a command is added to the file's settings for the monitor; it does not replace
+    // them.
+    service.command(&["set", "AOC *", "--position", "2000,0"])?;
+    let first = service.display("Virtual-1")?;
+    ensure!(first.scale == 2.0 && first.logical.x == 2000, "{first:#?}");
+    service.command(&["screenshot", &lg, "/tmp/lg.png"])?;
+    let ambiguous = service.try_command(&["set", "Virtual-*", "--scale", "1"])?;
+    ambiguous.ensure_fails(1, &["Virtual-1", "Virtual-2"])?;
+    let unknown = service.try_command(&["set", "DEL U2720Q", "--scale", "1"])?;
+    unknown.ensure_fails(5, &["DEL U2720Q", "Virtual-1", "AOC 1970W"])?;
+    service.finish()
 }
 
 #[test]
-fn only_a_named_monitor_is_driven() -> Result<()> {
-    let bench = Bench::new(&[GpuSpec::new("gpu0", 2)])?;
-    bench.machine.set_monitor(&bench.gpus[0], 0, &edid(AOC)?)?;
-    bench.machine.set_monitor(&bench.gpus[0], 1, &edid(LG)?)?;
-    let world = bench.start("", &["-w", "GSM L1751SQ 0x00002135"])?;
-    world.client("red", &[])?;
-    world.until_shows("Virtual-2", RED)?;
-    ensure!(world.machine.screenshot("Virtual-1").is_err(), "another monitor is driven");
-    // It goes, and comes back at another connector.
-    world.machine.unplug("gpu0", 1)?;
-    world.until_logged("waiting for the display")?;
-    world.machine.set_monitor(&world.gpus[0], 0, &edid(LG)?)?;
-    world.machine.unplug("gpu0", 0)?;
-    world.machine.plug("gpu0", 0)?;
-    world.until_shows("Virtual-1", RED)?;
-    world.finish()
+fn only_the_named_monitor_is_driven_on_any_connector() -> Result<()> {
+    let service = two_monitors()?.start("", &["-w", "GSM L1751SQ 0x00002135"])?;
+    service.client("red", &[])?;
+    service.wait_for_color("Virtual-2", RED)?;
+    ensure!(service.machine.screenshot("Virtual-1").is_err(), "another monitor is driven");
+    // It comes back at another connector.
+    service.machine.unplug("gpu0", 1)?;
+    service.wait_for_status("no enabled display", |status| status.enabled_displays == 0)?;
+    service.machine.set_monitor(&service.gpus[0], 0, &edid(LG)?)?;
+    service.machine.unplug("gpu0", 0)?;
+    service.machine.plug("gpu0", 0)?;
+    service.wait_for_color("Virtual-1", RED)?;
+    service.finish()
 }
 
-/// The cables change places: what is wished for a monitor goes with it, and so do its windows, its place and its losses.
+/// Two monitors are swapped: each keeps its settings, windows, position and count of disconnects.
 #[test]
-fn wishes_go_with_the_monitor() -> Result<()> {
-    let bench = Bench::new(&[GpuSpec::new("gpu0", 2)])?;
-    bench.machine.set_monitor(&bench.gpus[0], 0, &edid(AOC)?)?;
-    bench.machine.set_monitor(&bench.gpus[0], 1, &edid(LG)?)?;
-    let world = bench.start("[displays.\"AOC *\"]\nscale = 2\n", &[])?;
-    let red = world.client("red", &["--fullscreen", "Virtual-1"])?;
-    world.until_shows("Virtual-1", RED)?;
+fn settings_and_windows_follow_the_monitor_to_another_connector() -> Result<()> {
+    let service = two_monitors()?.start("[displays.\"AOC *\"]\nscale = 2\n", &[])?;
+    let red = service.client("red", &["--fullscreen", "Virtual-1"])?;
+    service.wait_for_color("Virtual-1", RED)?;
     for connector in [0, 1] {
-        world.machine.unplug("gpu0", connector)?;
+        service.machine.unplug("gpu0", connector)?;
     }
-    world.machine.until_logged(&red, "output gone Virtual-1")?;
-    world.machine.set_monitor(&world.gpus[0], 0, &edid(LG)?)?;
-    world.machine.set_monitor(&world.gpus[0], 1, &edid(AOC)?)?;
+    red.wait_for_output_removed("Virtual-1")?;
+    service.machine.set_monitor(&service.gpus[0], 0, &edid(LG)?)?;
+    service.machine.set_monitor(&service.gpus[0], 1, &edid(AOC)?)?;
     for connector in [0, 1] {
-        world.machine.plug("gpu0", connector)?;
+        service.machine.plug("gpu0", connector)?;
     }
-    world.until_picture("Virtual-2", "the window in the other monitor's mode", |picture| {
-        (picture.width, picture.height) == (1366, 768) && picture.share(|pixel| pixel == RED) > 0.97
+    service.wait_for_pixels("Virtual-2", "the window in the other monitor's mode", |screenshot| {
+        (screenshot.width, screenshot.height) == (1366, 768)
+            && screenshot.fraction(|pixel| pixel == RED) > 0.97
     })?;
-    world.until_logged("monitor came back elsewhere")?;
-    let moved = display(&world, "moved", "Virtual-2")?;
-    ensure!(moved["monitor"]["make"] == "AOC" && moved["scale"] == 2.0, "{moved:#}");
-    ensure!(moved["place"]["x"] == 0 && moved["losses"] == 1, "{moved:#}");
-    let other = display(&world, "other", "Virtual-1")?;
-    ensure!(other["monitor"]["make"] == "GSM" && other["scale"] == 1.0, "{other:#}");
-    ensure!(other["place"]["x"] == 683 && other["losses"] == 1, "{other:#}");
-    let windows: serde_json::Value =
-        serde_json::from_str(&succeeds(&world, "windows", &["windows", "--json"])?)?;
-    ensure!(windows[0]["home"] == "Virtual-2" && windows[0]["display"] == "Virtual-2", "{windows:#}");
-    world.finish()
+    let moved = service.display("Virtual-2")?;
+    ensure!(make(&moved) == "AOC" && moved.scale == 2.0, "{moved:#?}");
+    ensure!(moved.logical.x == 0 && moved.disconnects == 1, "{moved:#?}");
+    let other = service.display("Virtual-1")?;
+    ensure!(make(&other) == "GSM" && other.scale == 1.0, "{other:#?}");
+    ensure!(other.logical.x == 683 && other.disconnects == 1, "{other:#?}");
+    let window = service.window()?;
+    let outputs = (window.assigned_output.as_deref(), window.display.as_deref());
+    ensure!(outputs == (Some("Virtual-2"), Some("Virtual-2")), "{window:#?}");
+    service.finish()
 }
 
-/// One monitor is exchanged for another without the kernel telling of the moment between.
+/// A monitor is replaced while the kernel reports no disconnect in between.
 #[test]
-fn an_exchanged_monitor_is_another() -> Result<()> {
-    let bench = Bench::new(&[GpuSpec::new("gpu0", 2)])?;
-    bench.machine.set_monitor(&bench.gpus[0], 0, &edid(AOC)?)?;
-    let world = bench.start("", &[])?;
-    let red = world.client("red", &["--fullscreen", "Virtual-1"])?;
-    world.until_shows("Virtual-1", RED)?;
-    world.machine.set_monitor(&world.gpus[0], 0, &edid(LG)?)?;
-    // The other cable makes it look.
-    world.machine.unplug("gpu0", 1)?;
-    world.machine.until_logged(&red, "output gone Virtual-1")?;
-    world.until_picture("Virtual-1", "the window in the new monitor's mode", |picture| {
-        (picture.width, picture.height) == (1280, 1024) && picture.share(|pixel| pixel == RED) > 0.97
+fn replaced_monitor_is_another_display() -> Result<()> {
+    let setup = Setup::with_monitors(2)?;
+    setup.machine.set_monitor(&setup.gpus[0], 0, &edid(AOC)?)?;
+    let service = setup.start("", &[])?;
+    let red = service.client("red", &["--fullscreen", "Virtual-1"])?;
+    service.wait_for_color("Virtual-1", RED)?;
+    service.machine.set_monitor(&service.gpus[0], 0, &edid(LG)?)?;
+    // The other connector's hotplug event makes the service probe.
+    service.machine.unplug("gpu0", 1)?;
+    red.wait_for_output_removed("Virtual-1")?;
+    service.wait_for_pixels("Virtual-1", "the window in the new monitor's mode", |screenshot| {
+        (screenshot.width, screenshot.height) == (1280, 1024)
+            && screenshot.fraction(|pixel| pixel == RED) > 0.97
     })?;
-    let new = display(&world, "display", "Virtual-1")?;
-    ensure!(new["monitor"]["make"] == "GSM" && new["losses"] == 0, "{new:#}");
-    ensure!(new["place"]["x"] == 0, "it stands where the old one stood: {new:#}");
-    // The window was only lent: it goes where the old monitor comes back.
-    world.machine.set_monitor(&world.gpus[0], 1, &edid(AOC)?)?;
-    world.machine.plug("gpu0", 1)?;
-    world.until_picture("Virtual-2", "the window on its own monitor", |picture| {
-        (picture.width, picture.height) == (1366, 768) && picture.share(|pixel| pixel == RED) > 0.97
+    let new = service.display("Virtual-1")?;
+    ensure!(make(&new) == "GSM" && new.disconnects == 0, "{new:#?}");
+    ensure!(new.logical.x == 0, "it is not at the old one's position: {new:#?}");
+    // The window stays assigned to the old monitor, and returns with it.
+    service.machine.set_monitor(&service.gpus[0], 1, &edid(AOC)?)?;
+    service.machine.plug("gpu0", 1)?;
+    service.wait_for_pixels("Virtual-2", "the window on its own monitor", |screenshot| {
+        (screenshot.width, screenshot.height) == (1366, 768)
+            && screenshot.fraction(|pixel| pixel == RED) > 0.97
     })?;
-    let old = display(&world, "again", "Virtual-2")?;
-    ensure!(old["losses"] == 1, "{old:#}");
-    world.finish()
+    let old = service.display("Virtual-2")?;
+    ensure!(old.disconnects == 1, "{old:#?}");
+    service.finish()
 }

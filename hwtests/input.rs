@@ -1,91 +1,82 @@
-//! Keys, clicks and touches arrive where they should.
+//! Input events reach the right client: keys, pointer, touch, hotplug of devices.
 
-use anyhow::{ensure, Result};
+use anyhow::Result;
 use geom_lab::keys::KeyCode;
-use geom_lab::protocol::GpuSpec;
 
-use crate::world::{Bench, World, GREEN, RED};
+use crate::support::harness::{Service, Setup};
+use crate::support::{GREEN, RED};
 
 #[test]
-fn typed_text_arrives_in_foot() -> Result<()> {
-    let bench = Bench::new(&[GpuSpec::new("gpu0", 2)])?;
-    let world = bench.start("[[rules]]\napp_id = \"foot\"\ndisplay = \"Virtual-2\"\n", &[])?;
-    let keyboard = world.machine.keyboard("keyboard")?;
-    world
-        .program("foot", &["foot", "sh", "-c", "read line; echo \"$line\" > /tmp/typed; exec sleep 1000"])?;
-    world.until_logged("window shown app_id=\"foot\"")?;
-    ensure!(world.log()?.contains("home=\"Virtual-2\""), "the rule did not decide");
+fn typed_text_reaches_the_focused_terminal() -> Result<()> {
+    let rule = "[[rules]]\napp_id = \"foot\"\ndisplay = \"Virtual-2\"\n";
+    let service = Setup::with_monitors(2)?.start(rule, &[])?;
+    let keyboard = service.keyboard("keyboard")?;
+    let argv = ["foot", "sh", "-c", "read line; echo \"$line\" > /tmp/typed; exec sleep 1000"];
+    service.program("foot", &argv)?;
+    service.wait_for_window("foot", "focused, on the display of the rule", |window| {
+        window.assigned_output.as_deref() == Some("Virtual-2") && window.focused
+    })?;
     keyboard.type_text("Hello, Lab! 1+1=2\n")?;
-    world
+    service
         .machine
-        .until("the typed line", |machine| Ok(machine.read("/tmp/typed")? == "Hello, Lab! 1+1=2\n"))?;
-    world.finish()
+        .wait_until("the typed line", |machine| Ok(machine.read("/tmp/typed")? == "Hello, Lab! 1+1=2\n"))?;
+    service.finish()
 }
 
 #[test]
-fn keyboards_come_and_go() -> Result<()> {
-    let world = World::monitors(1)?;
-    let client = world.client("red", &[])?;
-    world.machine.until_logged(&client, "focus")?;
+fn keyboards_work_from_plug_to_unplug() -> Result<()> {
+    let service = Service::with_monitors(1)?;
+    let client = service.client("red", &[])?;
+    client.wait_until_focused()?;
     for name in ["first", "second"] {
-        let keyboard = world.machine.keyboard(name)?;
-        world.machine.until("the device", |_| {
-            Ok(world.count(&format!("input device added device=\"{name}\""))? == 1)
-        })?;
+        let keyboard = service.keyboard(name)?;
         keyboard.chord(&[KeyCode::KEY_A])?;
         keyboard.remove()?;
-        world.machine.until("its end", |_| {
-            Ok(world.count(&format!("input device removed device=\"{name}\""))? == 1)
-        })?;
+        service.wait_for_input_device_removed(name, 1)?;
     }
-    world.machine.until("two keys", |_| {
-        Ok(std::fs::read_to_string(&client.log)?.matches("key 30 down").count() == 2)
-    })?;
-    world.finish()
+    client.wait_for_key_pressed(KeyCode::KEY_A.code(), 2)?;
+    service.finish()
 }
 
 #[test]
-fn focus_follows_clicks() -> Result<()> {
-    let world = World::monitors(2)?;
-    let pointer = world.machine.pointer("mouse")?;
-    world.until_logged("input device added")?;
-    let first = world.client("first", &["--fullscreen", "Virtual-1"])?;
-    world.until_shows("Virtual-1", RED)?;
-    let second = world.client("second", &["--fullscreen", "Virtual-2", "--color", "00ff00"])?;
-    world.until_shows("Virtual-2", GREEN)?;
-    world.machine.until_logged(&first, "blur")?;
-    // The pointer begins in the middle of the first display.
+fn keyboard_focus_follows_clicks() -> Result<()> {
+    let service = Service::with_monitors(2)?;
+    let pointer = service.pointer("mouse")?;
+    let first = service.client("first", &["--fullscreen", "Virtual-1"])?;
+    service.wait_for_color("Virtual-1", RED)?;
+    let second = service.client("second", &["--fullscreen", "Virtual-2", "--color", "00ff00"])?;
+    service.wait_for_color("Virtual-2", GREEN)?;
+    first.wait_until_unfocused()?;
+    // The pointer starts in the center of the first display.
     pointer.motion(1, 0)?;
     pointer.click()?;
-    world.machine.until_logged(&second, "blur")?;
+    second.wait_until_unfocused()?;
     pointer.wheel(1)?;
-    world.machine.until_logged(&first, "wheel")?;
-    // Far to the right, in steps that no acceleration makes too short.
+    first.wait_for_wheel()?;
+    // Far to the right, in steps that pointer acceleration does not make too short.
     for _ in 0..40 {
         pointer.motion(100, 0)?;
     }
     pointer.click()?;
-    world.machine.until_logged(&second, "button 272 Pressed")?;
-    world.finish()
+    second.wait_for_button_pressed(KeyCode::BTN_LEFT.code())?;
+    service.finish()
 }
 
 #[test]
-fn touches_land_on_their_display() -> Result<()> {
-    let bench = Bench::new(&[GpuSpec::new("gpu0", 2)])?;
-    let world = bench.start("[touch.panel]\ndisplay = \"Virtual-2\"\n", &[])?;
-    let touch = world.machine.touch("panel")?;
-    world.until_logged("input device added")?;
-    world.client("first", &["--fullscreen", "Virtual-1"])?;
-    world.until_shows("Virtual-1", RED)?;
-    let second = world.client("second", &["--fullscreen", "Virtual-2", "--color", "00ff00"])?;
-    world.until_shows("Virtual-2", GREEN)?;
+fn touches_land_on_the_configured_display() -> Result<()> {
+    let service = Setup::with_monitors(2)?.start("[touch.panel]\ndisplay = \"Virtual-2\"\n", &[])?;
+    let touch = service.touch("panel")?;
+    service.client("first", &["--fullscreen", "Virtual-1"])?;
+    service.wait_for_color("Virtual-1", RED)?;
+    let second = service.client("second", &["--fullscreen", "Virtual-2", "--color", "00ff00"])?;
+    service.wait_for_color("Virtual-2", GREEN)?;
     touch.tap(0.5, 0.25)?;
-    world.machine.until_logged(&second, "touch 512 192")?;
-    world.machine.until_logged(&second, "touch up")?;
+    second.wait_for_touch(512, 192)?;
+    second.wait_for_touch_released()?;
     touch.tap(1.0, 1.0)?;
-    world.machine.until("the far corner", |_| {
-        let log = std::fs::read_to_string(&second.log)?;
-        Ok(log.contains("touch 1024 768") || log.contains("touch 1023 767"))
+    service.machine.wait_until("a touch in the far corner", |_| {
+        let touches = second.touches()?;
+        Ok(touches.contains(&(1024, 768)) || touches.contains(&(1023, 767)))
     })?;
-    world.finish()
+    service.finish()
 }

@@ -1,4 +1,4 @@
-//! What `make install` lays out: files, units, a service that tells how it is; and what is left when it is taken away.
+//! `make install` and `make uninstall`: files, units, and the service's notifications to systemd.
 
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
@@ -8,25 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
 
+use crate::support::device::install;
+
 const LIB: &str = "usr/local/share/GeometryOS/system/lib/compositor";
 const CONF: &str = "usr/local/share/GeometryOS/system/conf/geom_compositor.toml";
 
-/// Runs tools/install.sh with what this test was built with; what it said.
-pub fn install(what: &str, root: &Path) -> Result<String> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let built = Path::new(env!("CARGO_BIN_EXE_geom_compositor")).parent().context("its folder")?;
-    let output = Command::new(here.join("tools/install.sh"))
-        .arg(what)
-        .env("DESTDIR", root)
-        .env("FROM", built)
-        .env("LIBRARY", built)
-        .env_remove("PREFIX")
-        .output()?;
-    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    ensure!(output.status.success(), "{what}: {text}");
-    Ok(text)
-}
-
+/// All files below a folder, sorted.
 fn files(folder: &Path) -> Result<Vec<String>> {
     let mut all = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -45,10 +32,10 @@ fn files(folder: &Path) -> Result<Vec<String>> {
 }
 
 #[test]
-fn what_is_installed_is_whole_and_what_users_wrote_stays() -> Result<()> {
+fn installation_is_complete_and_keeps_files_of_users() -> Result<()> {
     let root = tempfile::tempdir()?;
     install("install", root.path())?;
-    let laid = files(root.path())?;
+    let installed = files(root.path())?;
     for part in [
         "usr/local/bin/geom_compositor",
         "usr/local/lib/systemd/system/geom-compositor.service",
@@ -60,20 +47,20 @@ fn what_is_installed_is_whole_and_what_users_wrote_stays() -> Result<()> {
         "etc/pam.d/geom-compositor",
         CONF,
     ] {
-        ensure!(laid.iter().any(|file| file == part), "no {part} in {laid:#?}");
+        ensure!(installed.iter().any(|file| file == part), "no {part} in {installed:#?}");
     }
-    for file in &laid {
+    for file in &installed {
         let text = std::fs::read(root.path().join(file)).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         ensure!(text.starts_with('\u{7f}') || !text.contains("@LIBDIR@"), "{file} is not filled in");
     }
-    // A configuration that was changed stays, and what differs is told.
+    // A changed configuration stays, and the difference to the default is printed.
     let conf = root.path().join(CONF);
     let text =
         std::fs::read_to_string(&conf)?.replace("diagnostic_screen = true", "diagnostic_screen = false");
     std::fs::write(&conf, &text)?;
-    let said = install("install", root.path())?;
-    ensure!(said.contains("stays") && said.contains("+diagnostic_screen = true"), "{said}");
+    let output = install("install", root.path())?;
+    ensure!(output.contains("+diagnostic_screen = true"), "{output}");
     ensure!(std::fs::read_to_string(&conf)? == text, "the configuration was overwritten");
     let own = root.path().join("usr/local/share/GeometryOS/userdata/ann/displays.toml");
     std::fs::create_dir_all(own.parent().context("a folder")?)?;
@@ -84,9 +71,9 @@ fn what_is_installed_is_whole_and_what_users_wrote_stays() -> Result<()> {
     Ok(())
 }
 
-/// systemd's own opinion of the units, with paths as they are installed here.
+/// By systemd-analyze(1), with the paths of this installation.
 #[test]
-fn units_are_sound() -> Result<()> {
+fn units_are_valid_and_confined() -> Result<()> {
     let root = tempfile::tempdir()?;
     install("install", root.path())?;
     let units = root.path().join("usr/local/lib/systemd/system");
@@ -94,35 +81,57 @@ fn units_are_sound() -> Result<()> {
         "geom-compositor.service",
         "geom-compositor.socket",
         "geom-kiosk@.service",
-        "geom-splash-leaves.service",
-        "geom-splash-ends.service",
+        "geom-plymouth-deactivate.service",
+        "geom-plymouth-quit.service",
     ] {
         let file = units.join(unit);
         let text = std::fs::read_to_string(&file)?;
-        let there = root.path().join("usr/local/share").display().to_string();
-        std::fs::write(&file, text.replace("/usr/local/share", &there))?;
+        let share = root.path().join("usr/local/share").display().to_string();
+        std::fs::write(&file, text.replace("/usr/local/share", &share))?;
         let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&file).output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        let own: Vec<&str> = said.lines().filter(|line| line.contains("geom-")).collect();
+        let messages = String::from_utf8_lossy(&output.stderr);
+        let own: Vec<&str> = messages.lines().filter(|line| line.contains("geom-")).collect();
         ensure!(own.is_empty(), "{unit}: {own:#?}");
     }
     let output = Command::new("systemd-analyze")
         .args(["security", "--offline=yes", "--threshold=30", "--no-pager"])
         .arg(units.join("geom-compositor.service"))
         .output()?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(output.status.success(), "more exposed than 3.0: {}", said.lines().last().unwrap_or_default());
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success(), "more exposed than 3.0: {}", report.lines().last().unwrap_or_default());
     Ok(())
 }
 
-/// READY, a status that a person can read, and a watchdog that only a turning event loop feeds.
+/// What a service manager receives (sd_notify(3)).
+struct Manager {
+    socket: UnixDatagram,
+    received: String,
+}
+
+impl Manager {
+    /// Receives until `expected` holds, for at most `timeout`; whether it holds.
+    fn receive_until(&mut self, expected: impl Fn(&str) -> bool, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut bytes = [0; 4096];
+        while Instant::now() < deadline && !expected(&self.received) {
+            if let Ok(length) = self.socket.recv(&mut bytes) {
+                self.received.push_str(&String::from_utf8_lossy(&bytes[..length]));
+                self.received.push('\n');
+            }
+        }
+        expected(&self.received)
+    }
+}
+
+/// READY, a status that names the displays, and a watchdog that only a running event loop feeds.
 #[test]
-fn the_service_tells_how_it_is() -> Result<()> {
+fn service_notifies_the_service_manager() -> Result<()> {
     let root = tempfile::tempdir()?;
     install("install", root.path())?;
     let folder = tempfile::tempdir()?;
-    let manager = UnixDatagram::bind(folder.path().join("notify"))?;
-    manager.set_read_timeout(Some(Duration::from_millis(100)))?;
+    let socket = UnixDatagram::bind(folder.path().join("notify"))?;
+    socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+    let mut manager = Manager { socket, received: String::new() };
     let mut child = Command::new(root.path().join(LIB).join("geom_compositor"))
         .args(["--backend=headless", "--config"])
         .arg(root.path().join(CONF))
@@ -132,36 +141,21 @@ fn the_service_tells_how_it_is() -> Result<()> {
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()?;
-    let mut heard = String::new();
-    let listen = |heard: &mut String, until: &dyn Fn(&str) -> bool, bound: Duration| -> bool {
-        let end = Instant::now() + bound;
-        let mut bytes = [0; 4096];
-        while Instant::now() < end {
-            if until(heard) {
-                return true;
-            }
-            if let Ok(length) = manager.recv(&mut bytes) {
-                heard.push_str(&String::from_utf8_lossy(&bytes[..length]));
-                heard.push('\n');
-            }
-        }
-        until(heard)
-    };
-    let fed = |heard: &str| heard.matches("WATCHDOG=1").count() >= 4;
-    let fine = listen(&mut heard, &fed, Duration::from_secs(20));
+    let is_fed = |received: &str| received.matches("WATCHDOG=1").count() >= 4;
+    let fed = manager.receive_until(is_fed, Duration::from_secs(20));
+    let received = std::mem::take(&mut manager.received);
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::STOP)?;
-    // What was on its way; then silence for longer than the manager would wait.
-    listen(&mut String::new(), &|_| false, Duration::from_millis(200));
-    let mut stopped = String::new();
-    listen(&mut stopped, &|_| false, Duration::from_millis(600));
+    // Datagrams that were sent before it stopped; then silence for longer than the manager waits.
+    manager.receive_until(|_| false, Duration::from_millis(200));
+    manager.received.clear();
+    manager.receive_until(|_| false, Duration::from_millis(600));
     rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
     child.wait()?;
-    ensure!(fine, "{heard}");
-    ensure!(
-        heard.contains("READY=1") && heard.contains("STATUS=1 lit: HEADLESS-1 1920x1080@60.00"),
-        "{heard}"
-    );
-    ensure!(!stopped.contains("WATCHDOG=1"), "a stopped process feeds the watchdog: {stopped}");
+    ensure!(fed && received.contains("READY=1"), "{received}");
+    let status = received.lines().find(|line| line.starts_with("STATUS=")).unwrap_or_default();
+    ensure!(status.contains("HEADLESS-1 1920x1080@60.00"), "{received}");
+    let silence = &manager.received;
+    ensure!(!silence.contains("WATCHDOG=1"), "a stopped process feeds the watchdog: {silence}");
     Ok(())
 }

@@ -1,24 +1,25 @@
-//! The C, C++ and Python libraries: built as their users build them, run against the service headless and in the lab.
+//! The C, C++ and Python libraries, built as their users build them: with a headless service, and
+//! in the lab.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
-use geom_lab::protocol::{Ending, GpuSpec};
+use geom_lab::protocol::ExitStatus;
 
-use crate::world::{Bench, COMPOSITOR, GROUND};
+use crate::support::harness::{wait_for_pixels, Setup, EXIT_TIMEOUT};
+use crate::support::{is_diagnostic_screen, COMPOSITOR};
 
-/// What the C and the C++ program say.
-const SAID: [&str; 5] =
+/// What the C and the C++ program print, for a display D.
+const OUTPUT: [&str; 5] =
     ["display D", "event display D", "client Geometry OS Compositor 3", "owns 1", "ended"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Runs it and gives its standard output.
+/// Runs a command that must succeed; its standard output.
 fn output(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("{command:?}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -27,19 +28,19 @@ fn output(command: &mut Command) -> Result<String> {
     Ok(text)
 }
 
-/// The programs, the library that they load, and the Python module: a folder to be copied anywhere.
+/// The programs, the library that they load, and the Python module. The folder may be copied.
 struct Built {
     folder: PathBuf,
     /// An environment with the module installed by pip.
     python: PathBuf,
 }
 
-/// Built once for all tests; the words of what went wrong otherwise.
+/// Built once for all tests, or the error.
 static BUILT: LazyLock<Result<Built, String>> =
     LazyLock::new(|| build().map_err(|error| format!("{error:#}")));
 
 fn built() -> Result<&'static Built> {
-    BUILT.as_ref().map_err(|words| anyhow::anyhow!(words.clone()))
+    BUILT.as_ref().map_err(|error| anyhow::anyhow!(error.clone()))
 }
 
 fn build() -> Result<Built> {
@@ -50,7 +51,7 @@ fn build() -> Result<Built> {
     for name in ["libgeom_client.so", "libgeom_client.so.0"] {
         std::fs::copy(&library, folder.join(name))?;
     }
-    // As it is installed, the folders apart.
+    // The installed file, with the folders of the build.
     let template = std::fs::read_to_string(root().join("crates/geom-client/geom_compositor.pc.in"))?;
     let includes = root().join("crates/geom-client/include");
     let filled = template
@@ -65,13 +66,13 @@ fn build() -> Result<Built> {
     let flags: Vec<&str> = flags.split_whitespace().collect();
 
     let compile = |compiler: &str, standard: &str, source: &str, program: &str| {
-        let source = root().join("bindings/tests").join(source);
+        let source = root().join("examples").join(source);
         let mut command = Command::new(compiler);
         command.args([standard, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-o"]).arg(folder.join(program));
         output(command.arg(source).arg("-I").arg(root().join("bindings/cpp")).args(&flags))
     };
-    compile("cc", "-std=c99", "program.c", "c-program")?;
-    compile("c++", "-std=c++17", "program.cpp", "cpp-program")?;
+    compile("cc", "-std=c99", "c/control.c", "c-program")?;
+    compile("c++", "-std=c++17", "cpp/control.cpp", "cpp-program")?;
 
     let python = folder.join("python");
     output(Command::new("/usr/bin/python3").args(["-m", "venv", "--clear"]).arg(&python))?;
@@ -80,7 +81,7 @@ fn build() -> Result<Built> {
     Ok(Built { folder, python })
 }
 
-/// A service of its own for each program: its runtime folder, no monitors.
+/// The runtime folder of one program's own service, which is headless.
 struct Headless(tempfile::TempDir);
 
 impl Headless {
@@ -102,14 +103,16 @@ fn headless() -> Result<Headless> {
     Ok(Headless(tempfile::tempdir()?))
 }
 
-fn said(display: &str) -> String {
-    SAID.map(|line| line.replacen('D', display, 1) + "\n").concat()
+/// The expected output, with the size of the display's mode.
+fn expected_output(display: &str, size: &str) -> String {
+    let text = OUTPUT.map(|line| line.replacen('D', display, 1) + "\n").concat();
+    text.replacen(&format!("{display}\n"), &format!("{display} {size}\n"), 1)
 }
 
 #[test]
-fn c_and_cpp_headless() -> Result<()> {
+fn c_and_cpp_programs_run_headless() -> Result<()> {
     let built = built()?;
-    let expected = said("HEADLESS-1").replacen("HEADLESS-1\n", "HEADLESS-1 1920x1080\n", 1);
+    let expected = expected_output("HEADLESS-1", "1920x1080");
     for program in ["c-program", "cpp-program"] {
         let text = headless()?.run(built.folder.join(program), &[])?;
         ensure!(text == expected, "{program}: {text}");
@@ -118,17 +121,16 @@ fn c_and_cpp_headless() -> Result<()> {
 }
 
 #[test]
-fn python_headless() -> Result<()> {
+fn python_programs_run_headless() -> Result<()> {
     let python = built()?.python.join("bin/python");
-    let tests = root().join("bindings/tests");
-    headless()?.run(&python, &[tests.join("program.py")])?;
-    let text = headless()?.run(&python, &[tests.join("library.py")])?;
-    ensure!(text.ends_with("all is as promised\n"), "{text}");
+    headless()?.run(&python, &[root().join("examples/python/start.py")])?;
+    let text = headless()?.run(&python, &[root().join("bindings/tests/library.py")])?;
+    ensure!(text.ends_with("all tests passed\n"), "{text}");
     Ok(())
 }
 
 #[test]
-fn the_documentation_s_python() -> Result<()> {
+fn python_examples_of_the_documentation_run() -> Result<()> {
     let python = built()?.python.join("bin/python");
     let text = std::fs::read_to_string(root().join("docs/libraries.md"))?;
     let examples: Vec<&str> =
@@ -137,33 +139,35 @@ fn the_documentation_s_python() -> Result<()> {
     for example in examples {
         let file = tempfile::Builder::new().suffix(".py").tempfile()?;
         std::fs::write(file.path(), example)?;
-        let said = headless()?.run(&python, &[file.path().to_owned()])?;
-        ensure!(said.starts_with("HEADLESS-1 lit"), "{said}");
+        let text = headless()?.run(&python, &[file.path().to_owned()])?;
+        ensure!(text.starts_with("HEADLESS-1 enabled"), "{text}");
     }
     Ok(())
 }
 
 #[test]
-fn the_readme_s_program_is_the_one_that_is_tested() -> Result<()> {
-    let program = std::fs::read_to_string(root().join("bindings/tests/program.py"))?;
+fn readme_shows_the_tested_python_program() -> Result<()> {
+    let program = std::fs::read_to_string(root().join("examples/python/start.py"))?;
     let readme = std::fs::read_to_string(root().join("README.md"))?;
-    ensure!(readme.contains(&format!("```python\n{program}```")), "README.md shows another program");
+    // README.md omits the comments at the beginning.
+    let code: String = program.split_inclusive('\n').skip_while(|line| line.starts_with('#')).collect();
+    ensure!(readme.contains(&format!("```python\n{code}```")), "README.md shows another program");
     Ok(())
 }
 
-/// All three in the lab: they start the service there as an ordinary user and light the monitor.
+/// They start the service as an ordinary user, and it enables the monitor.
 #[test]
-fn c_cpp_and_python_in_the_lab() -> Result<()> {
+fn c_cpp_and_python_programs_run_in_the_lab() -> Result<()> {
     let built = built()?;
-    let Bench { machine, .. } = Bench::new(&[GpuSpec::new("gpu0", 1)])?;
-    let shared = machine.folder().join("libraries");
+    let Setup { machine, .. } = Setup::with_monitors(1)?;
+    let shared = machine.shared_dir().join("libraries");
     let locate = "import geom_compositor, os; print(os.path.dirname(geom_compositor.__file__))";
     let module = output(Command::new(built.python.join("bin/python")).args(["-c", locate]))?;
     let copied = Command::new("cp").arg("-rT").arg(&built.folder).arg(&shared).status()?;
     ensure!(copied.success(), "copy the libraries");
     let copied = Command::new("cp").arg("-rt").arg(&shared).arg(module.trim()).status()?;
     ensure!(copied.success(), "copy the module");
-    std::fs::copy(root().join("bindings/tests/program.py"), shared.join("program.py"))?;
+    std::fs::copy(root().join("examples/python/start.py"), shared.join("program.py"))?;
 
     let env = [
         ("GEOM_COMPOSITOR_EXECUTABLE", COMPOSITOR),
@@ -172,22 +176,21 @@ fn c_cpp_and_python_in_the_lab() -> Result<()> {
         ("PYTHONPATH", "/run/lab/libraries"),
         ("NO_COLOR", "1"),
     ];
-    let python = machine.user("python", &["/usr/bin/python3", "/run/lab/libraries/program.py"], &env)?;
-    machine.until_logged(&python, "displays lit")?;
-    machine.until("the diagnostic screen", |machine| {
-        let picture = machine.screenshot("Virtual-1")?;
-        Ok(picture.share(|pixel| pixel == GROUND) > 0.9 && picture.share(|pixel| pixel[0] > 0xc0) > 0.001)
+    let python =
+        machine.spawn_as_user("python", &["/usr/bin/python3", "/run/lab/libraries/program.py"], &env)?;
+    wait_for_pixels(&machine, "Virtual-1", "the diagnostic screen", |screenshot| {
+        is_diagnostic_screen(screenshot) && screenshot.fraction(|pixel| pixel[0] > 0xc0) > 0.001
     })?;
-    let ending = machine.wait(&python, Duration::from_secs(30))?;
+    let status = machine.wait(&python, EXIT_TIMEOUT)?;
     let log = std::fs::read_to_string(&python.log)?;
-    ensure!(ending == Some(Ending::Exited(0)), "{ending:?}: {log}");
+    ensure!(status == Some(ExitStatus::Exited(0)), "{status:?}: {log}");
 
     for program in ["c-program", "cpp-program"] {
-        let started = machine.user(program, &[&format!("/run/lab/libraries/{program}")], &env)?;
-        let ending = machine.wait(&started, Duration::from_secs(60))?;
+        let started = machine.spawn_as_user(program, &[&format!("/run/lab/libraries/{program}")], &env)?;
+        let status = machine.wait(&started, 2 * EXIT_TIMEOUT)?;
         let log = std::fs::read_to_string(&started.log)?;
-        ensure!(ending == Some(Ending::Exited(0)), "{program}: {ending:?}: {log}");
-        // The service's log is in between.
+        ensure!(status == Some(ExitStatus::Exited(0)), "{program}: {status:?}: {log}");
+        // The lines of the service's log begin with their time.
         let own: String = log
             .lines()
             .filter(|line| !line.starts_with(|first: char| first.is_ascii_digit()))
@@ -196,10 +199,10 @@ fn c_cpp_and_python_in_the_lab() -> Result<()> {
                 text.push('\n');
                 text
             });
-        let expected = said("Virtual-1").replacen("Virtual-1\n", "Virtual-1 1024x768\n", 1);
+        let expected = expected_output("Virtual-1", "1024x768");
         ensure!(own == expected, "{program}: {own}");
     }
     let warnings = machine.kernel_warnings()?;
-    ensure!(warnings.is_empty(), "the guest's kernel complains: {warnings:#?}");
+    ensure!(warnings.is_empty(), "the guest's kernel reports: {warnings:#?}");
     Ok(())
 }

@@ -1,29 +1,39 @@
-//! The compositor on a real kernel's KMS, in the lab: each test boots a machine of its own.
+//! Tests of the whole service on a real kernel's KMS.
+//!
+//! Each test boots a machine of the lab (lab/README.md). [`support`] has the helpers, and says what
+//! tests may observe. [`real_monitors`] also runs on this machine's own monitors:
+//! `HWTESTS=real make hwtests`.
 
-mod bad_input;
 mod boot;
-mod colour;
-mod connections;
-mod desk;
-mod device;
+mod color;
+mod color_conversion;
+mod configuration;
+mod control_commands;
+mod control_sessions;
+mod crash_recovery;
 mod edid;
-mod faults;
+mod examples;
+mod gpu_faults;
+mod handoff;
+mod heartbeat;
 mod hotplug;
+mod hotplug_stress;
 mod identity;
 mod input;
 mod install;
+mod layout;
+mod lease;
 mod libraries;
-mod lights;
+mod misbehaving_clients;
+mod modeset;
 mod package;
 mod placement;
 mod power;
 mod profiles;
+mod real_monitors;
 mod scanout;
-mod session;
-mod sessions;
-mod sleep;
-mod storm;
-mod survival;
-mod takeover;
+mod startup_errors;
+mod support;
+mod suspend;
 mod tools;
-mod world;
+mod vt_switch;

@@ -5,15 +5,18 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
-use geom_lab::protocol::{Ending, GpuSpec};
+use geom_lab::protocol::{ExitStatus, GpuSpec};
 use geom_lab::{BootOptions, Machine};
 
-use crate::world::GROUND;
+use crate::support::harness::{unique, wait_for_pixels, EXIT_TIMEOUT};
+use crate::support::BACKGROUND;
 
 /// Where the guest has the Debian root.
 const ROOT: &str = "/run/debian";
+/// An installation by apt takes longer than other steps.
+const APT_TIMEOUT: Duration = Duration::from_secs(240);
 
-/// Builds the packages from what this test was built with, without compressing them.
+/// Builds the packages from the programs that this test was built with, without compression.
 fn packages(out: &Path) -> Result<()> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let built = Path::new(env!("CARGO_BIN_EXE_geom_compositor")).parent().context("its folder")?;
@@ -25,7 +28,7 @@ fn packages(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The clean root's tar file, made where there is none yet.
+/// The clean root as a tar file, which is made by the first call.
 fn clean_root() -> Result<String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("lab/debian.sh");
     let output = Command::new(&script).output().with_context(|| script.display().to_string())?;
@@ -36,19 +39,16 @@ fn clean_root() -> Result<String> {
 /// A machine with a Debian root in its memory.
 struct Device {
     machine: Machine,
-    asked: std::cell::Cell<u32>,
 }
 
 impl Device {
-    /// Runs a line of shell as root; what it said.
+    /// Runs a line of shell as root, which must succeed; its output.
     fn run(&self, line: &str) -> Result<String> {
-        self.asked.set(self.asked.get() + 1);
-        let log = format!("debian-{}", self.asked.get());
-        let program = self.machine.root(&log, &["sh", "-c", line], &[])?;
-        let ending = self.machine.wait(&program, Duration::from_secs(240))?;
-        let said = std::fs::read_to_string(&program.log)?;
-        ensure!(ending == Some(Ending::Exited(0)), "{line}: {ending:?}: {said}");
-        Ok(said)
+        let program = self.machine.spawn_as_root(&unique("debian"), &["sh", "-c", line], &[])?;
+        let status = self.machine.wait(&program, APT_TIMEOUT)?;
+        let output = std::fs::read_to_string(&program.log)?;
+        ensure!(status == Some(ExitStatus::Exited(0)), "{line}: {status:?}: {output}");
+        Ok(output)
     }
 
     /// The same inside the root.
@@ -58,13 +58,13 @@ impl Device {
     }
 
     fn boot() -> Result<Self> {
-        let machine = Machine::boot(&BootOptions { memory: 2048, ..BootOptions::default() })?;
-        let folder = machine.folder().join("debs");
+        let machine = Machine::boot(&BootOptions { memory_mib: 2048, ..BootOptions::default() })?;
+        let folder = machine.shared_dir().join("debs");
         packages(&folder)?;
-        let (root, tar) = (clean_root()?, machine.folder().join("debian.tar"));
-        // The guest does not see all of the host's folders.
+        let (root, tar) = (clean_root()?, machine.shared_dir().join("debian.tar"));
+        // The guest's own /tmp hides the host's.
         std::fs::hard_link(&root, &tar).or_else(|_| std::fs::copy(&root, &tar).map(|_| ()))?;
-        let device = Self { machine, asked: std::cell::Cell::new(0) };
+        let device = Self { machine };
         device.run(&format!(
             "mkdir {ROOT} && mount -t tmpfs -o mode=755 tmpfs {ROOT} && tar -x -f /run/lab/debian.tar -C {ROOT} && \
              mkdir -p {ROOT}/debs {ROOT}/run/udev {ROOT}/run/user/0 && cp /run/lab/debs/*.deb {ROOT}/debs && \
@@ -79,15 +79,16 @@ fn debian_packages_are_installed_run_and_purged() -> Result<()> {
     let device = Device::boot()?;
     let machine = &device.machine;
     let gpu = machine.create_gpu(&GpuSpec::new("gpu0", 2))?;
-    let said = device.inside("apt-get install -y --no-install-recommends /debs/*.deb")?;
-    ensure!(said.contains("Setting up geom-compositor "), "{said}");
+    let output = device.inside("apt-get install -y --no-install-recommends /debs/*.deb")?;
+    ensure!(output.contains("Setting up geom-compositor "), "{output}");
     let installed = device.inside("geom_compositor --version; getent passwd geom; ls /lib/systemd/system")?;
     for wanted in
         [concat!("geom_compositor ", env!("CARGO_PKG_VERSION")), "geom:x:", "geom-compositor.service"]
     {
         ensure!(installed.contains(wanted), "no {wanted}: {installed}");
     }
-    // On the machine's monitors, by libseat's own seat: there is neither logind nor seatd in this root. Its state is where the unit has it.
+    // On the machine's monitors, with libseat's builtin backend, as this root has neither logind
+    // nor seatd. Its state directory is the unit's.
     let line = format!("exec chroot {ROOT} /usr/bin/geom_compositor --backend=kms --guard=never");
     let env = [
         ("XDG_RUNTIME_DIR", "/run/user/0"),
@@ -95,23 +96,22 @@ fn debian_packages_are_installed_run_and_purged() -> Result<()> {
         ("LIBSEAT_BACKEND", "builtin"),
         ("NO_COLOR", "1"),
     ];
-    let service = machine.root("service", &["sh", "-c", &line], &env)?;
-    machine.until_logged(&service, "displays lit")?;
+    let service = machine.spawn_as_root("service", &["sh", "-c", &line], &env)?;
     for connector in &gpu.connectors {
-        machine.until("the diagnostic screen", |machine| {
-            Ok(machine.screenshot(connector)?.share(|pixel| pixel == GROUND) > 0.8)
+        wait_for_pixels(machine, connector, "the diagnostic screen", |screenshot| {
+            screenshot.fraction(|pixel| pixel == BACKGROUND) > 0.8
         })?;
     }
-    let told = device.inside("geom_compositor displays")?;
-    ensure!(told.contains("Virtual-1") && told.contains("Virtual-2"), "{told}");
+    let displays = device.inside("geom_compositor displays")?;
+    ensure!(displays.contains("Virtual-1") && displays.contains("Virtual-2"), "{displays}");
     let module = "import geom_compositor; print(geom_compositor.ConnectionType.DISCONNECT_ONCE.value)";
     let printed = device.inside(&format!("python3 -c \"{module}\""))?;
     ensure!(printed.trim() == "1", "{printed}");
     device.inside("geom_compositor stop")?;
-    let ending = machine.wait(&service, Duration::from_secs(30))?;
-    ensure!(ending == Some(Ending::Exited(0)), "{ending:?}");
+    let status = machine.wait(&service, EXIT_TIMEOUT)?;
+    ensure!(status == Some(ExitStatus::Exited(0)), "{status:?}");
 
-    // What a person has written is theirs: through an installation over it, and a purge.
+    // Files of users stay through a reinstallation and a purge.
     let geometry = "/usr/local/share/GeometryOS";
     let conf = format!("{geometry}/system/conf/geom_compositor.toml");
     device.inside(&format!(

@@ -1,127 +1,161 @@
-//! Idleness, the lid, the power button, on the kernel's own displays and input devices.
+//! Idle blanking, the lid, the power button, and the commands `blank` and `unblank`.
 
 use anyhow::{ensure, Result};
+use geom_ipc::{Display, DisplayState, Event};
 use geom_lab::keys::KeyCode;
 use geom_lab::protocol::GpuSpec;
 
-use crate::world::{Bench, World, CONFIG, RED};
+use crate::support::harness::{Service, Setup};
+use crate::support::{CONFIG, RED};
 
-/// Waits until so many CRTCs have light.
-fn lit(world: &World, count: usize) -> Result<()> {
-    let card = world.gpus[0].card.trim_start_matches("card");
-    world.machine.until(&format!("{count} CRTCs with light"), |machine| {
-        let state = machine.read(&format!("/sys/kernel/debug/dri/{card}/state"))?;
-        Ok(state.matches("\tactive=1").count() == count)
-    })
-}
-
-/// Nobody is there: displays go dark, stay so when their monitors drop their link, and are lit by what does nothing else then.
+/// Displays are blanked when idle, stay so when their monitors reconnect, and wake by input that
+/// has no other effect.
 #[test]
-fn displays_sleep_until_somebody_comes() -> Result<()> {
-    let bench = Bench::new(&[GpuSpec { connectors: vec![true, true, false], ..GpuSpec::new("gpu0", 3) }])?;
-    let world = bench.start("[power]\nblank_after = 2\n", &[])?;
-    let keyboard = world.machine.keyboard("keyboard")?;
-    let touch = world.machine.touch("touch")?;
-    let pointer = world.machine.pointer("pointer")?;
-    let red = world.client("red", &["--fullscreen", "Virtual-1"])?;
-    let idle =
-        world.program("swayidle", &["swayidle", "timeout", "1", "echo nobody", "resume", "echo somebody"])?;
-    let heard = |text: &str| -> Result<bool> { Ok(std::fs::read_to_string(&red.log)?.contains(text)) };
-    world.machine.until_logged(&idle, "nobody")?;
-    lit(&world, 0)?;
-    // The monitor's own doing.
+fn idle_displays_are_blanked_until_there_is_input() -> Result<()> {
+    let setup = Setup::new(&[GpuSpec { connectors: vec![true, true, false], ..GpuSpec::new("gpu0", 3) }])?;
+    let service = setup.start("[power]\nblank_after = 2\n", &[])?;
+    let keyboard = service.machine.keyboard("keyboard")?;
+    let touch = service.machine.touch("touch")?;
+    let pointer = service.machine.pointer("pointer")?;
+    let red = service.client("red", &["--fullscreen", "Virtual-1"])?;
+    let swayidle =
+        service.program("swayidle", &["swayidle", "timeout", "1", "echo idle", "resume", "echo active"])?;
+    // What swayidle runs, in order.
+    let notified = || -> Result<Vec<String>> {
+        let text = std::fs::read_to_string(&swayidle.log)?;
+        let lines = text.lines().filter(|line| matches!(*line, "idle" | "active"));
+        Ok(lines.map(str::to_owned).collect())
+    };
+    service.machine.wait_until("the idle notification", |_| Ok(!notified()?.is_empty()))?;
+    service.wait_for_active_crtcs(0)?;
+    let events = service.subscribe()?;
+    // Monitors that power down drop their hotplug line, and raise it again.
     for _ in 0..3 {
-        let gone = world.count("monitor gone")?;
-        world.machine.unplug("gpu0", 0)?;
-        world.machine.until("its end", |_| Ok(world.count("monitor gone")? > gone))?;
-        let set = world.count("mode set display=\"Virtual-1\"")?;
-        world.machine.plug("gpu0", 0)?;
-        world.machine.until("its return", |_| Ok(world.count("mode set display=\"Virtual-1\"")? > set))?;
-        lit(&world, 0)?;
+        service.machine.unplug("gpu0", 0)?;
+        events.wait_for_display("Virtual-1", "disconnected", |display| {
+            display.state == DisplayState::Disconnected
+        })?;
+        service.machine.plug("gpu0", 0)?;
+        events.wait_for_display("Virtual-1", "enabled", |display| display.state == DisplayState::Enabled)?;
+        service.wait_for_active_crtcs(0)?;
     }
-    ensure!(world.count("displays have light again")? == 0, "it woke itself");
+    let unblanked = |event: &Event| match event {
+        Event::Display { display } => display.state == DisplayState::Enabled && !display.blanked,
+        _ => false,
+    };
+    ensure!(events.count(unblanked)? == 0, "a reconnected monitor woke the displays");
 
     keyboard.chord(&[KeyCode::KEY_A])?;
-    lit(&world, 2)?;
-    world.until_shows("Virtual-1", RED)?;
-    world.machine.until_logged(&idle, "somebody")?;
+    service.wait_for_active_crtcs(2)?;
+    service.wait_for_color("Virtual-1", RED)?;
+    service
+        .machine
+        .wait_until("the resume notification", |_| Ok(notified()?.iter().any(|line| line == "active")))?;
     keyboard.chord(&[KeyCode::KEY_B])?;
-    world.machine.until_logged(&red, "key 48 up")?;
-    ensure!(!heard("key 30")?, "the key that woke came through");
+    red.wait_for_key_released(KeyCode::KEY_B.code())?;
+    red.ensure_no_key(KeyCode::KEY_A.code())?;
 
-    lit(&world, 0)?;
+    service.wait_for_active_crtcs(0)?;
     touch.tap(0.5, 0.5)?;
-    lit(&world, 2)?;
+    service.wait_for_active_crtcs(2)?;
     touch.tap(0.5, 0.5)?;
-    world.machine.until_logged(&red, "touch up")?;
-    let touches = std::fs::read_to_string(&red.log)?.matches("touch up").count();
-    ensure!(touches == 1, "the touch that woke came through");
+    red.wait_for_touch_released()?;
+    ensure!(red.touches_released()? == 1, "the touch that woke the displays reached the client");
 
-    lit(&world, 0)?;
+    service.wait_for_active_crtcs(0)?;
     pointer.click()?;
-    lit(&world, 2)?;
-    ensure!(!heard("button")?, "the click that woke came through");
-    world.end()
+    service.wait_for_active_crtcs(2)?;
+    red.ensure_no_button()?;
+    service.finish()
 }
 
-/// `lid = "off"`: its display leaves the layout while there is another, and goes dark where there is none.
+/// `lid = "disable"`: a closed lid disables its display while there is another, and blanks it
+/// otherwise.
 #[test]
-fn a_closed_lid_hides_its_display() -> Result<()> {
-    let bench = Bench::new(&[GpuSpec::new("gpu0", 2)])?;
-    let world = bench.start("[power]\nlid = \"off\"\nlid_displays = [\"Virtual-1\"]\n", &[])?;
-    let lid = world.machine.lid("lid")?;
-    let keyboard = world.machine.keyboard("keyboard")?;
-    world.until_logged("input device added device=\"keyboard\"")?;
-    world.client("red", &["--fullscreen", "Virtual-1"])?;
-    world.until_shows("Virtual-1", RED)?;
-    lid.shut(true)?;
-    lit(&world, 1)?;
-    world.until_shows("Virtual-2", RED)?;
-    lid.shut(false)?;
-    lit(&world, 2)?;
-    world.until_shows("Virtual-1", RED)?;
+fn closed_lid_disables_or_blanks_its_display() -> Result<()> {
+    let config = "[power]\nlid = \"disable\"\nlid_displays = [\"Virtual-1\"]\n";
+    let service = Setup::with_monitors(2)?.start(config, &[])?;
+    let lid = service.lid("lid")?;
+    let keyboard = service.keyboard("keyboard")?;
+    service.client("red", &["--fullscreen", "Virtual-1"])?;
+    service.wait_for_color("Virtual-1", RED)?;
+    lid.set_closed(true)?;
+    service.wait_for_active_crtcs(1)?;
+    service.wait_for_color("Virtual-2", RED)?;
+    lid.set_closed(false)?;
+    service.wait_for_active_crtcs(2)?;
+    service.wait_for_color("Virtual-1", RED)?;
 
-    world.machine.unplug("gpu0", 1)?;
-    lit(&world, 1)?;
-    lid.shut(true)?;
-    lit(&world, 0)?;
-    // Keys that the lid presses.
+    let events = service.subscribe()?;
+    service.machine.unplug("gpu0", 1)?;
+    service.wait_for_active_crtcs(1)?;
+    lid.set_closed(true)?;
+    service.wait_for_active_crtcs(0)?;
+    // Keys that the lid presses do not wake.
     keyboard.chord(&[KeyCode::KEY_A])?;
-    world.machine.plug("gpu0", 1)?;
-    world.until_logged("displays have light again")?;
-    lit(&world, 1)?;
-    world.until_shows("Virtual-2", RED)?;
-    world.machine.unplug("gpu0", 1)?;
-    lit(&world, 0)?;
-    lid.shut(false)?;
-    lit(&world, 1)?;
-    world.until_shows("Virtual-1", RED)?;
-    world.end()
+    service.machine.plug("gpu0", 1)?;
+    events.wait_for_display("Virtual-2", "enabled and not blanked", |display| {
+        display.state == DisplayState::Enabled && !display.blanked
+    })?;
+    service.wait_for_active_crtcs(1)?;
+    service.wait_for_color("Virtual-2", RED)?;
+    service.machine.unplug("gpu0", 1)?;
+    service.wait_for_active_crtcs(0)?;
+    lid.set_closed(false)?;
+    service.wait_for_active_crtcs(1)?;
+    service.wait_for_color("Virtual-1", RED)?;
+    service.finish()
 }
 
 #[test]
-fn the_power_button_blanks() -> Result<()> {
-    let bench = Bench::new(&[GpuSpec::new("gpu0", 2)])?;
-    let world = bench.start("[power]\npower_button = \"blank\"\n", &[])?;
-    let keyboard = world.machine.keyboard("keyboard")?;
-    world.until_logged("input device added device=\"keyboard\"")?;
-    let red = world.client("red", &["--fullscreen", "Virtual-1"])?;
-    world.until_shows("Virtual-1", RED)?;
+fn power_button_blanks_displays() -> Result<()> {
+    let service = Setup::with_monitors(2)?.start("[power]\npower_button = \"blank\"\n", &[])?;
+    let keyboard = service.keyboard("keyboard")?;
+    let red = service.client("red", &["--fullscreen", "Virtual-1"])?;
+    service.wait_for_color("Virtual-1", RED)?;
     for _ in 0..2 {
         keyboard.chord(&[KeyCode::KEY_POWER])?;
-        lit(&world, 0)?;
+        service.wait_for_active_crtcs(0)?;
         keyboard.chord(&[KeyCode::KEY_POWER])?;
-        lit(&world, 2)?;
+        service.wait_for_active_crtcs(2)?;
     }
     keyboard.chord(&[KeyCode::KEY_B])?;
-    world.machine.until_logged(&red, "key 48 up")?;
-    ensure!(!std::fs::read_to_string(&red.log)?.contains("key 116"), "it came through");
+    red.wait_for_key_released(KeyCode::KEY_B.code())?;
+    red.ensure_no_key(KeyCode::KEY_POWER.code())?;
 
-    // Where logind is to do it and there is none, that is said.
-    let config = "[power]\npower_button = \"suspend\"\n";
-    world.machine.write(CONFIG, config)?;
-    world.until_logged("configuration applied")?;
+    // An action of logind's is reported if there is no logind.
+    let events = service.subscribe()?;
+    service.machine.write(CONFIG, "[power]\npower_button = \"suspend\"\n")?;
+    events.wait_for_config_applied()?;
     keyboard.chord(&[KeyCode::KEY_POWER])?;
-    world.until_logged("can't suspend: there is no logind")?;
-    world.end()
+    let status = service.wait_for_notice("logind")?;
+    ensure!(status.notices.iter().any(|notice| notice.contains("suspend")), "{:?}", status.notices);
+    service.finish()
+}
+
+/// Blanked displays stay in the layout. A monitor that is plugged in again is not blanked.
+#[test]
+fn blanked_displays_stay_in_the_layout() -> Result<()> {
+    let service = Service::with_monitors(2)?;
+    service.client("red", &["--fullscreen", "Virtual-1", "--animate", "small"])?;
+    service.wait_for_color("Virtual-1", RED)?;
+    service.wait_for_active_crtcs(2)?;
+    service.command(&["blank", "Virtual-1"])?;
+    service.wait_for_active_crtcs(1)?;
+    let display = service.display("Virtual-1")?;
+    ensure!(display.blanked && display.state == DisplayState::Enabled, "{display:#?}");
+    service.command(&["blank"])?;
+    service.wait_for_active_crtcs(0)?;
+    // A change of another display leaves it blanked.
+    service.command(&["set", "Virtual-2", "--scale", "2"])?;
+    service.wait_for_active_crtcs(0)?;
+    service.command(&["unblank", "Virtual-1"])?;
+    service.wait_for_active_crtcs(1)?;
+    service.wait_for_color("Virtual-1", RED)?;
+    service.machine.unplug("gpu0", 1)?;
+    let disconnected = |display: &Display| display.state == DisplayState::Disconnected;
+    service.wait_for_display("Virtual-2", "disconnected", disconnected)?;
+    service.machine.plug("gpu0", 1)?;
+    service.wait_for_active_crtcs(2)?;
+    service.finish()
 }

@@ -1,168 +1,213 @@
-//! How pictures get onto CRTCs: planes, renderers, the old calls, and nothing when nothing changes.
+//! How content gets to CRTCs: planes, renderers, legacy KMS, frame pacing, and no work when idle.
 
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use geom_lab::protocol::GpuSpec;
+use geom_lab::Screenshot;
 
-use crate::identity::succeeds;
-use crate::world::{Bench, World, GREEN, RED};
+use crate::support::harness::{Service, Setup};
+use crate::support::kms::{atomic_state, debugfs};
+use crate::support::{GREEN, RED};
 
-/// The kernel's own account of a card's planes.
-fn kms_state(world: &World) -> Result<String> {
-    world.machine.read("/sys/kernel/debug/dri/0/state")
+fn kms_state(service: &Service) -> Result<String> {
+    atomic_state(&service.machine, &service.gpus[0])
+}
+
+fn shows_cursor(screenshot: &Screenshot) -> bool {
+    screenshot.fraction(|pixel| pixel != RED) > 0.0001
 }
 
 #[test]
-fn the_cursor_has_its_plane() -> Result<()> {
-    let world = World::monitors(1)?;
-    world.client("red", &[])?;
-    world.until_shows("Virtual-1", RED)?;
-    let pointer = world.machine.pointer("mouse")?;
-    world.until_logged("input device added")?;
-    world.until_picture("Virtual-1", "a cursor", |picture| picture.share(|pixel| pixel != RED) > 0.0001)?;
-    let active = |state: &str| state.matches("crtc=crtc-0").count() >= 2;
-    world.machine.until("two planes on the CRTC", |_| Ok(active(&kms_state(&world)?)))?;
+fn cursor_has_its_own_plane() -> Result<()> {
+    let service = Service::with_monitors(1)?;
+    service.client("red", &[])?;
+    service.wait_for_color("Virtual-1", RED)?;
+    let pointer = service.pointer("mouse")?;
+    service.wait_for_pixels("Virtual-1", "a cursor", shows_cursor)?;
+    service.machine.wait_until("two planes on the CRTC", |_| {
+        Ok(kms_state(&service)?.matches("crtc=crtc-0").count() >= 2)
+    })?;
     pointer.motion(-2000, -2000)?;
-    world.until_picture("Virtual-1", "the cursor in the corner", |picture| {
-        picture.pixel(1, 1) != RED || picture.pixel(2, 2) != RED || picture.pixel(3, 5) != RED
+    service.wait_for_pixels("Virtual-1", "the cursor in the corner", |screenshot| {
+        screenshot.pixel(1, 1) != RED || screenshot.pixel(2, 2) != RED || screenshot.pixel(3, 5) != RED
     })?;
     pointer.remove()?;
-    world.until_picture("Virtual-1", "no cursor", |picture| picture.share(|pixel| pixel == RED) == 1.0)?;
-    world.finish()
+    service.wait_for_pixels("Virtual-1", "no cursor", |screenshot| {
+        screenshot.fraction(|pixel| pixel == RED) == 1.0
+    })?;
+    service.finish()
 }
 
 #[test]
-fn without_a_cursor_plane_it_is_drawn() -> Result<()> {
+fn cursor_is_drawn_without_a_cursor_plane() -> Result<()> {
     let spec = GpuSpec { cursor: false, ..GpuSpec::new("gpu0", 1) };
-    let world = Bench::new(&[spec])?.start("", &[])?;
-    world.client("red", &[])?;
-    world.until_shows("Virtual-1", RED)?;
-    let _pointer = world.machine.pointer("mouse")?;
-    world.until_picture("Virtual-1", "a cursor", |picture| {
-        let changed = picture.share(|pixel| pixel != RED);
-        changed > 0.0001 && changed < 0.01
+    let service = Setup::new(&[spec])?.start("", &[])?;
+    service.client("red", &[])?;
+    service.wait_for_color("Virtual-1", RED)?;
+    let _pointer = service.machine.pointer("mouse")?;
+    service.wait_for_pixels("Virtual-1", "a cursor", |screenshot| {
+        shows_cursor(screenshot) && screenshot.fraction(|pixel| pixel != RED) < 0.01
     })?;
-    world.finish()
+    service.finish()
 }
 
 #[test]
-fn every_buffer_has_the_whole_picture() -> Result<()> {
-    let world = World::monitors(1)?;
-    // After its first frame only a corner changes: what else a buffer shows is what it was drawn with.
-    let client = world.client("red", &["--animate", "small"])?;
-    world.until_picture("Virtual-1", "the window", |picture| picture.share(|pixel| pixel == RED) > 0.9)?;
+fn every_buffer_is_drawn_completely() -> Result<()> {
+    let service = Service::with_monitors(1)?;
+    // After its first frame only a corner is damaged. The rest of each buffer was drawn before.
+    let client = service.client("red", &["--animate", "small"])?;
+    service.wait_for_pixels("Virtual-1", "the window", |screenshot| {
+        screenshot.fraction(|pixel| pixel == RED) > 0.9
+    })?;
     for number in 0..40 {
-        let share = world.machine.screenshot("Virtual-1")?.share(|pixel| pixel == RED);
-        ensure!(share > 0.9, "picture {number} shows {share} of the window");
+        let fraction = service.machine.screenshot("Virtual-1")?.fraction(|pixel| pixel == RED);
+        ensure!(fraction > 0.9, "screenshot {number} has {fraction} of the window");
     }
-    world.machine.signal(&client, 15)?;
-    world.finish()
+    client.terminate()?;
+    service.finish()
+}
+
+/// Whether a plane scans out a buffer that was imported from another process: the service allocates
+/// its own as dumb buffers (drm_framebuffer_info() and drm_gem_print_info()).
+fn scans_out_imported_buffer(service: &Service) -> Result<bool> {
+    let state = kms_state(service)?;
+    let shown: Vec<&str> = state.lines().filter_map(|line| line.trim().strip_prefix("fb=")).collect();
+    let framebuffers = service.machine.read(&format!("{}/framebuffer", debugfs(&service.gpus[0])))?;
+    Ok(framebuffers.split("framebuffer[").skip(1).any(|info| {
+        let id = info.split(']').next().unwrap_or_default();
+        shown.contains(&id) && info.contains("imported=yes")
+    }))
 }
 
 #[test]
-fn a_fullscreen_buffer_is_scanned_out_directly() -> Result<()> {
-    let world = World::monitors(1)?;
-    let client = world.client("green", &["--fullscreen", "--color", "00ff00", "--buffer", "dmabuf"])?;
-    world.until_logged("scanned out directly")?;
-    world.until_shows("Virtual-1", GREEN)?;
-    world.machine.signal(&client, 15)?;
-    world.until_picture("Virtual-1", "the diagnostic screen", |picture| {
-        picture.share(|pixel| pixel == GREEN) == 0.0
+fn fullscreen_dmabuf_is_scanned_out_directly() -> Result<()> {
+    let service = Service::with_monitors(1)?;
+    let client = service.client("green", &["--fullscreen", "--color", "00ff00", "--buffer", "dmabuf"])?;
+    service.machine.wait_until("direct scanout", |_| scans_out_imported_buffer(&service))?;
+    service.wait_for_color("Virtual-1", GREEN)?;
+    client.terminate()?;
+    service.wait_for_pixels("Virtual-1", "the diagnostic screen", |screenshot| {
+        screenshot.fraction(|pixel| pixel == GREEN) == 0.0
     })?;
-    world.finish()
+    ensure!(!scans_out_imported_buffer(&service)?, "the client's buffer is still scanned out");
+    service.finish()
 }
 
 #[test]
-fn direct_scanout_can_be_switched_off() -> Result<()> {
-    let world = Bench::new(&[GpuSpec::new("gpu0", 1)])?.start("direct_scanout = false", &[])?;
-    world.client("green", &["--fullscreen", "--color", "00ff00", "--buffer", "dmabuf"])?;
-    world.until_shows("Virtual-1", GREEN)?;
-    ensure!(world.count("scanned out directly")? == 0);
-    world.finish()
+fn direct_scanout_can_be_disabled() -> Result<()> {
+    let service = Setup::with_monitors(1)?.start("direct_scanout = false", &[])?;
+    service.client("green", &["--fullscreen", "--color", "00ff00", "--buffer", "dmabuf"])?;
+    service.wait_for_color("Virtual-1", GREEN)?;
+    ensure!(!scans_out_imported_buffer(&service)?, "a client's buffer is scanned out");
+    service.finish()
 }
 
 #[test]
-fn one_pixel_fills_a_display() -> Result<()> {
-    let world = World::monitors(1)?;
-    world.client("green", &["--color", "00ff00", "--buffer", "pixel"])?;
-    world.until_shows("Virtual-1", GREEN)?;
-    world.finish()
+fn single_pixel_buffer_fills_a_display() -> Result<()> {
+    let service = Service::with_monitors(1)?;
+    service.client("green", &["--color", "00ff00", "--buffer", "pixel"])?;
+    service.wait_for_color("Virtual-1", GREEN)?;
+    service.finish()
 }
 
-/// A window follows cables, whatever draws it and sets its mode.
-fn follows_cables(world: &World) -> Result<()> {
-    world.client("green", &["--color", "00ff00"])?;
-    world.until_shows("Virtual-1", GREEN)?;
-    world.machine.unplug("gpu0", 0)?;
-    world.until_shows("Virtual-2", GREEN)?;
-    world.machine.plug("gpu0", 0)?;
-    world.until_shows("Virtual-1", GREEN)?;
+/// A window moves to the other display on hotplug, and back.
+fn ensure_window_follows_hotplug(service: &Service) -> Result<()> {
+    service.client("green", &["--color", "00ff00"])?;
+    service.wait_for_color("Virtual-1", GREEN)?;
+    service.machine.unplug("gpu0", 0)?;
+    service.wait_for_color("Virtual-2", GREEN)?;
+    service.machine.plug("gpu0", 0)?;
+    service.wait_for_color("Virtual-1", GREEN)?;
     Ok(())
 }
 
 #[test]
-fn gles_on_the_processor() -> Result<()> {
-    let world = Bench::new(&[GpuSpec::new("gpu0", 2)])?.start("", &["--renderer=llvmpipe"])?;
-    ensure!(world.log()?.contains("drawing with GLES"), "GLES was not had");
-    follows_cables(&world)?;
-    world.finish()
+fn gles_draws_with_llvmpipe() -> Result<()> {
+    let service = Setup::with_monitors(2)?.start("", &["--renderer=llvmpipe"])?;
+    ensure!(service.draws_with_gles()?, "another renderer is used");
+    ensure_window_follows_hotplug(&service)?;
+    service.finish()
 }
 
 #[test]
-fn the_old_calls_where_atomic_is_missing() -> Result<()> {
-    let bench = Bench::new(&[GpuSpec::new("gpu0", 2)])?;
-    let world = bench.start_with("", &[], &[("GEOM_COMPOSITOR_NO_ATOMIC", "1")])?;
-    ensure!(world.log()?.contains("atomic=false"));
-    follows_cables(&world)?;
-    world.finish()
+fn legacy_kms_is_used_without_atomic() -> Result<()> {
+    let env = [("GEOM_COMPOSITOR_NO_ATOMIC", "1")];
+    let service = Setup::with_monitors(2)?.start_with("", &[], &env)?;
+    ensure!(service.is_legacy()?, "atomic commits are used");
+    ensure_window_follows_hotplug(&service)?;
+    service.finish()
 }
 
 #[test]
-fn animation_is_paced_by_the_display() -> Result<()> {
+fn animation_is_paced_by_the_display_and_counted() -> Result<()> {
+    const FRAMES: u32 = 60;
     let config = "metrics_file = \"/tmp/geom.prom\"\nmetrics_interval = 1\n";
-    let world = Bench::new(&[GpuSpec::new("gpu0", 1)])?.start(config, &[])?;
-    let client = world.client("anim", &["--animate", "small", "--frames", "60"])?;
-    world.machine.until_logged(&client, "figures frames=60")?;
-    // Who counts frames has them, by request and in a file that is written again and again.
-    let frames = |text: &str| -> Option<u64> {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("geom_compositor_frames_total{display=\"Virtual-1\"} "));
-        line?.parse().ok()
+    let service = Setup::with_monitors(1)?.start(config, &[])?;
+    let client = service.client("animated", &["--animate", "small", "--frames", "60"])?;
+    client.wait_for_frames_presented(FRAMES)?;
+    // Frames are counted in the text format of Prometheus, as an answer and in a file.
+    let frames = |text: &str| -> Option<u32> {
+        let name = "geom_compositor_frames_total{display=\"Virtual-1\"} ";
+        text.lines().find_map(|line| line.strip_prefix(name))?.parse().ok()
     };
-    let told = succeeds(&world, "metrics", &["metrics"])?;
-    ensure!(frames(&told).is_some_and(|count| count >= 60), "{told}");
-    ensure!(told.contains("geom_compositor_clients{state=\"alive\"}"), "{told}");
-    world.machine.until("the file of metrics", |machine| {
-        Ok(frames(&machine.read("/tmp/geom.prom").unwrap_or_default()).is_some_and(|count| count >= 60))
+    let text = service.command(&["metrics"])?;
+    ensure!(frames(&text).is_some_and(|count| count >= FRAMES), "{text}");
+    ensure!(text.contains("geom_compositor_clients{state=\"alive\"}"), "{text}");
+    service.machine.wait_until("the metrics file", |machine| {
+        Ok(frames(&machine.read("/tmp/geom.prom").unwrap_or_default()).is_some_and(|count| count >= FRAMES))
     })?;
-    world.finish()
+    service.finish()
+}
+
+/// Seconds until the first timer of a process expires, by its timerfds' fdinfo
+/// (proc_pid_fdinfo(5)).
+fn next_timer(service: &Service) -> Result<Option<u64>> {
+    let machine = &service.machine;
+    let process = format!("/proc/{}", service.compositor.pid);
+    let mut next = None;
+    for fd in machine.read_dir(&format!("{process}/fd"))? {
+        if !machine.read_link(&format!("{process}/fd/{fd}"))?.contains("[timerfd]") {
+            continue;
+        }
+        let info = machine.read(&format!("{process}/fdinfo/{fd}"))?;
+        let value = info.lines().find_map(|line| line.strip_prefix("it_value: (")).context("it_value")?;
+        let (seconds, nanoseconds) = value.trim_end_matches(')').split_once(", ").context("it_value")?;
+        let (seconds, nanoseconds): (u64, u64) = (seconds.parse()?, nanoseconds.parse()?);
+        // Zero is a disarmed timer (timerfd_gettime(2)).
+        if (seconds, nanoseconds) != (0, 0) {
+            next = Some(next.map_or(seconds, |next: u64| next.min(seconds)));
+        }
+    }
+    Ok(next)
 }
 
 #[test]
-fn an_idle_compositor_does_not_wake_up() -> Result<()> {
-    let world = World::monitors(3)?;
-    let _keyboard = world.machine.keyboard("keyboard")?;
-    let _mouse = world.machine.pointer("mouse")?;
-    world.client("red", &[])?;
-    world.until_shows("Virtual-1", RED)?;
+fn idle_service_does_not_wake_up() -> Result<()> {
+    /// Nothing has to happen for this long. There is no event to wait for.
+    const QUIET: Duration = Duration::from_secs(3);
+    let service = Service::with_monitors(3)?;
+    let _keyboard = service.machine.keyboard("keyboard")?;
+    let _mouse = service.machine.pointer("mouse")?;
+    service.client("red", &[])?;
+    service.wait_for_color("Virtual-1", RED)?;
     let switches = || -> Result<u64> {
-        let status = world.machine.read(&format!("/proc/{}/status", world.compositor.pid))?;
+        let status = service.machine.read(&format!("/proc/{}/status", service.compositor.pid))?;
         let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
         Ok(line.context("context switches")?.trim().parse()?)
     };
-    // The watch over page flips ends once, after the last.
-    world.until_logged("no frame is awaited")?;
+    // The page-flip watchdog expires once, after the last frame.
+    service.machine.wait_until("no timer soon", |_| {
+        Ok(next_timer(&service)?.is_none_or(|seconds| seconds > QUIET.as_secs()))
+    })?;
     let mut before = switches()?;
-    world.machine.until("the compositor at rest", |_| {
+    service.machine.wait_until("the service at rest", |_| {
         std::thread::sleep(Duration::from_millis(300));
         let now = switches()?;
         Ok(std::mem::replace(&mut before, now) == now)
     })?;
-    // Measured over time, as nothing is what has to happen.
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(QUIET);
     let woken = switches()? - before;
-    ensure!(woken == 0, "{woken} wake-ups in 3 s of idling");
-    world.finish()
+    ensure!(woken == 0, "{woken} wake-ups in {QUIET:?} of idling");
+    service.finish()
 }

@@ -1,49 +1,88 @@
-//! geom_compositor: the DRM/KMS display manager of Geometry OS devices.
+//! The body of the `geom_compositor` program: `main.rs` calls [`main`] and nothing else.
 //!
-//! The rooms, and which may know which (`main -> state -> {clients, shell, protocols} ->
-//! {display, scanout} -> gpu -> session`):
-//!
-//! - [`options`]: the command line. [`config`]: the configuration file.
-//! - [`run`]: from start to end. [`state`]: what all callbacks share.
-//! - [`reactor`], [`timers`]: what is waited for.
-//! - [`road`]: probe, plan, test commit, commit, publish. [`follow`]: monitors at other connectors. [`tuning`]: colours by wish
-//!   and time. [`frames`]: redraw states at work, [`late`]: and those that do not come. [`metrics`]: what is counted. [`blank`]: light off and on.
-//! - [`reset`]: renderers of GPUs that were reset. [`takeover`]: pictures of whoever was there before us.
-//! - [`session`]: seat, signals, programs. [`backend`]: real or virtual monitors.
-//! - [`gpu`]: DRM devices, commits, buffers. [`display`]: plans and displays. [`scanout`]: pace,
-//!   swapchain, planes. [`render`]: what is drawn.
-//! - [`doctor`]: why there is no picture.
-//! - [`clients`]: connections. [`control`]: the control socket. [`cli`]: commands to a running service.
-//! - [`protocols`]: Wayland. [`shell`]: where windows go. [`input`]: devices, keys, the pointer.
+//! Components own their data and never see the compositor's `State`; only [`compositor`] joins
+//! them, and nothing imports it (docs/architecture.md, checked by `tools/imports`).
 
-pub mod backend;
-pub mod blank;
-pub mod cli;
-pub mod clients;
-pub mod config;
-pub mod control;
-pub mod display;
-pub mod doctor;
+pub(crate) mod backend;
+pub(crate) mod cli;
+pub(crate) mod clients;
+pub(crate) mod compositor;
+pub(crate) mod config;
+pub(crate) mod control;
+pub(crate) mod doctor;
+pub(crate) mod event_loop;
+pub(crate) mod gpu;
+pub(crate) mod input;
+pub(crate) mod output;
+pub(crate) mod power;
+pub(crate) mod render;
+pub(crate) mod session;
+pub(crate) mod shell;
 #[cfg(test)]
-mod fixture;
-pub mod follow;
-pub mod frames;
-pub mod gpu;
-pub mod input;
-pub mod late;
-pub mod metrics;
-pub mod options;
-pub mod power;
-pub mod protocols;
-pub mod reactor;
-pub mod render;
-pub mod reset;
-pub mod road;
-pub mod run;
-pub mod scanout;
-pub mod session;
-pub mod shell;
-pub mod state;
-pub mod takeover;
-pub mod timers;
-pub mod tuning;
+mod tests;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing::warn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::Layer;
+
+use crate::cli::options::Options;
+use crate::session::journal::Journal;
+use crate::session::{crash, guard, sd_notify};
+
+/// Parts of the program that the fuzz targets and the benchmark of the plan call. Not an API.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::clients::heartbeat;
+    pub use crate::clients::invariants;
+    pub use crate::config::profile;
+}
+
+/// Runs the program: a command to a running service, the guard, or the service itself.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) => {
+            if error.use_stderr() {
+                sd_notify::failed(&error.to_string());
+            }
+            error.exit()
+        }
+    };
+    if let Some(command) = options.command.take() {
+        return cli::run(command);
+    }
+    // https://no-color.org
+    let colored =
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    let journal = Journal::open();
+    let lines = journal.is_none().then(|| {
+        let lines = tracing_subscriber::fmt::layer().with_ansi(colored).with_writer(std::io::stderr);
+        lines.with_filter(options.log.clone())
+    });
+    let journal = journal.map(|journal| journal.with_filter(options.log.clone()));
+    let lines = tracing_subscriber::registry().with(lines).with(journal);
+    let ended = if options.wants_guard() {
+        lines.init();
+        guard::run()
+    } else {
+        lines.with(crash::layer()).init();
+        if let Err(error) = crash::install() {
+            warn!(%error, "no crash report can be written: create StateDirectory=, XDG_STATE_HOME, HOME or XDG_RUNTIME_DIR");
+        }
+        compositor::run::run(options).map(|()| ExitCode::SUCCESS)
+    };
+    match ended {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("geom_compositor: {error:#}");
+            sd_notify::failed(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

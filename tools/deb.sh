@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Debian packages of what was built, in OUT: geom-compositor, geom-compositor-dev, python3-geom-compositor.
-#   tools/deb.sh [FROM=target/release] [LIBRARY=target/library] [OUT=target/deb]
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# Builds the Debian packages geom-compositor, geom-compositor-dev and python3-geom-compositor from
+# what `make build` built:
+#   FROM=target/release LIBRARY=target/library OUT=target/deb tools/deb.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 SOURCE=$PWD
@@ -11,20 +13,20 @@ version=$("$FROM/geom_compositor" --version | awk '{print $2}')
 rm -rf "$OUT"
 mkdir -p "$OUT/build"
 cp -r conf/debian "$OUT/build/debian"
-# The time of the sources, so that the same sources make the same packages.
+# The commit's time, so that the same sources make the same packages.
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || date +%s)
 export SOURCE_DATE_EPOCH
 cat >"$OUT/build/debian/changelog" <<LOG
 geom-compositor ($version) unstable; urgency=medium
 
-  * What changed for users is in CHANGELOG.md.
+  * See CHANGELOG.md.
 
  -- Geometry OS <compositor@geometry-os.invalid>  $(date -R -d "@$SOURCE_DATE_EPOCH")
 LOG
 log="$OUT/build.log"
 (cd "$OUT/build" && dpkg-buildpackage --build=binary --no-sign --no-check-builddeps) >"$log" 2>&1 || {
   tail -n 40 "$log" >&2
-  echo "deb: dpkg-buildpackage failed; all that it said is in $log" >&2
+  echo "deb: dpkg-buildpackage failed; its output is in $log" >&2
   exit 1
 }
 rm -rf "$OUT/build" "$OUT"/*.changes "$OUT"/*.buildinfo

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Lets libFuzzer look for bytes that break what fuzz/ says must hold: each target for SECONDS (60 by default). What it finds
-# lies in fuzz/artifacts/<target>; mended, it goes into fuzz/corpus/<target>.
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# Runs each fuzz target of fuzz/ for SECONDS_EACH (60 by default). A failing input is written to
+# fuzz/artifacts/<target>; once fixed, move it to fuzz/corpus/<target>, which `cargo test` replays.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 seconds=${SECONDS_EACH:-60}
@@ -10,7 +11,8 @@ if ! cargo fuzz --version >/dev/null 2>&1; then
 fi
 for target in $(cargo fuzz list); do
   echo "fuzz: $target for $seconds s" >&2
-  # New inputs stay out of the corpus that is kept; without a sanitizer, which needs a nightly compiler, coverage still guides.
+  # New inputs stay out of the kept corpus. A sanitizer needs a nightly compiler; coverage guides
+  # the fuzzer without one.
   found="target/fuzz/$target"
   mkdir -p "$found"
   cargo fuzz run --dev --sanitizer none --features fuzzer "$target" "$found" "fuzz/corpus/$target" -- \

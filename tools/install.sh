@@ -1,17 +1,27 @@
 #!/usr/bin/env bash
-# Lays the product out, or takes it away again:
-#   tools/install.sh install|uninstall [DESTDIR=/] [PREFIX=/usr/local] [FROM=target/release] [LIBRARY=target/library]
-#                    [GEOMETRY=$PREFIX/share/GeometryOS]
-# What users have written, in system/conf and userdata, is never overwritten and never removed.
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# Installs or uninstalls what `make build` built:
+#   tools/install.sh install|uninstall
+# Environment, with defaults:
+#   DESTDIR=                               installs below another root, for packages
+#   PREFIX=/usr/local
+#   GEOMETRY=$PREFIX/share/GeometryOS
+#   DOC=$PREFIX/share/doc/geom_compositor  licenses and third-party notices
+#   FROM=target/release                    the program
+#   LIBRARY=target/library                 the client library
+#   NOTICES=target/THIRD-PARTY-NOTICES     generated here if Cargo.lock is newer
+# Files that users have written in system/conf and userdata are never overwritten or removed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 DESTDIR=${DESTDIR:-} PREFIX=${PREFIX:-/usr/local} FROM=${FROM:-target/release} LIBRARY=${LIBRARY:-target/library}
 geometry=${GEOMETRY:-$PREFIX/share/GeometryOS}
+doc=${DOC:-$PREFIX/share/doc/geom_compositor}
+NOTICES=${NOTICES:-target/THIRD-PARTY-NOTICES}
 lib="$geometry/system/lib/compositor" conf="$geometry/system/conf" userdata="$geometry/userdata"
 say() { echo "install: $*"; }
 fail() { echo "install: $*" >&2; exit 1; }
 
-# Each file that is ours alone: mode, where it goes, where it comes from.
+# Each file that only this package writes: mode, destination, source.
 files() {
   cat <<LIST
 755 $lib/geom_compositor $FROM/geom_compositor
@@ -21,16 +31,19 @@ files() {
 644 $PREFIX/include/geom_compositor.hpp bindings/cpp/geom_compositor.hpp
 644 $conf/geom_compositor.toml.default conf/geom_compositor.toml
 644 $PREFIX/lib/udev/rules.d/71-geom-compositor.rules udev-rules/71-geom-compositor.rules
+644 $doc/LICENSE-MIT LICENSE-MIT
+644 $doc/LICENSE-APACHE LICENSE-APACHE
+644 $doc/THIRD-PARTY-NOTICES $NOTICES
 LIST
   for wheel in ${WHEELS-target/wheels/*.whl}; do
     [ -e "$wheel" ] && echo "644 $lib/$(basename "$wheel") $wheel"
   done
-  # With paths of this installation in them.
+  # "@": a template, filled in with the paths of this installation.
   cat <<LIST
 644 $PREFIX/lib/systemd/system/geom-compositor.service @conf/systemd/geom-compositor.service
 644 $PREFIX/lib/systemd/system/geom-kiosk@.service @conf/systemd/geom-kiosk@.service
-644 $PREFIX/lib/systemd/system/geom-splash-leaves.service conf/systemd/geom-splash-leaves.service
-644 $PREFIX/lib/systemd/system/geom-splash-ends.service conf/systemd/geom-splash-ends.service
+644 $PREFIX/lib/systemd/system/geom-plymouth-deactivate.service conf/systemd/geom-plymouth-deactivate.service
+644 $PREFIX/lib/systemd/system/geom-plymouth-quit.service conf/systemd/geom-plymouth-quit.service
 644 $PREFIX/lib/systemd/system/geom-compositor.socket conf/systemd/geom-compositor.socket
 644 $PREFIX/lib/systemd/user/geom-compositor.socket conf/systemd/geom-compositor-user.socket
 644 $PREFIX/lib/systemd/user/geom-compositor.service @conf/systemd/geom-compositor-user.service
@@ -49,16 +62,21 @@ $lib/libgeom_client.so libgeom_client.so.0
 LIST
 }
 
-completions="$PREFIX/share/bash-completion/completions/geom_compositor $PREFIX/share/zsh/site-functions/_geom_compositor $PREFIX/share/fish/vendor_completions.d/geom_compositor.fish"
+completions="$PREFIX/share/bash-completion/completions/geom_compositor"
+completions+=" $PREFIX/share/zsh/site-functions/_geom_compositor"
+completions+=" $PREFIX/share/fish/vendor_completions.d/geom_compositor.fish"
 
 install_all() {
   [ -x "$FROM/geom_compositor" ] || fail "no $FROM/geom_compositor; build it: make build"
   version=$("$FROM/geom_compositor" --version | awk '{print $2}')
+  # `make build` has written it: root, who may have no cargo, need not.
+  if [ ! -e "$NOTICES" ] || [ Cargo.lock -nt "$NOTICES" ]; then tools/notices.py "$NOTICES" >/dev/null; fi
   while read -r mode to from; do
     case $from in
       @*)
         filled=$(mktemp)
-        sed -e "s|@LIBDIR@|$lib|g; s|@USERDATA@|$userdata|g; s|@PREFIX@|$PREFIX|g; s|@INCLUDEDIR@|$PREFIX/include|g; s|@VERSION@|$version|g" "${from#@}" >"$filled"
+        sed -e "s|@LIBDIR@|$lib|g; s|@USERDATA@|$userdata|g; s|@PREFIX@|$PREFIX|g" \
+          -e "s|@INCLUDEDIR@|$PREFIX/include|g; s|@VERSION@|$version|g" "${from#@}" >"$filled"
         install -D -m "$mode" "$filled" "$DESTDIR$to"
         rm -f "$filled"
         ;;
@@ -72,7 +90,8 @@ install_all() {
     mkdir -p "$DESTDIR$(dirname "$link")"
     ln -sfn "$to" "$DESTDIR$link"
   done < <(links)
-  # A configuration that a person has changed stays; what the new version says differently lies beside it.
+  # A changed configuration stays; this version's is installed next to it as
+  # geom_compositor.toml.default.
   if [ ! -e "$DESTDIR$conf/geom_compositor.toml" ]; then
     install -m 644 conf/geom_compositor.toml "$DESTDIR$conf/geom_compositor.toml"
   elif ! cmp -s conf/geom_compositor.toml "$DESTDIR$conf/geom_compositor.toml"; then
@@ -90,7 +109,7 @@ install_all() {
   done
   say "done: $DESTDIR$lib"
   [ -n "$DESTDIR" ] || cat <<NEXT
-install: what is left to do, as root:
+install: next, as root:
   systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload && udevadm control --reload
   systemctl enable --now geom-compositor.service
 NEXT
@@ -101,13 +120,13 @@ uninstall_all() {
   while read -r link _; do rm -f "$DESTDIR$link"; done < <(links)
   rm -f "$DESTDIR$lib"/*.whl "$DESTDIR$PREFIX"/share/man/man1/geom_compositor*.1
   for to in $completions; do rm -f "$DESTDIR$to"; done
-  # Unchanged, it is ours.
+  # An unchanged configuration goes as well.
   cmp -s conf/geom_compositor.toml "$DESTDIR$conf/geom_compositor.toml" && rm -f "$DESTDIR$conf/geom_compositor.toml"
-  # Folders go where nothing is left in them.
-  for folder in "$lib" "$geometry/system/lib" "$conf" "$geometry/system" "$userdata" "$geometry"; do
+  # Empty folders go.
+  for folder in "$doc" "$lib" "$geometry/system/lib" "$conf" "$geometry/system" "$userdata" "$geometry"; do
     rmdir "$DESTDIR$folder" 2>/dev/null || true
   done
-  [ ! -d "$DESTDIR$geometry" ] || say "what users have written stays in $DESTDIR$geometry"
+  [ ! -d "$DESTDIR$geometry" ] || say "files that users have written stay in $DESTDIR$geometry"
 }
 
 case "${1:-}" in

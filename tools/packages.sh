@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
 # Installs the Debian packages that building, running and testing need, each with its reason.
-# Does nothing, quickly and without root, where all are present. Asks for root only for apt.
+# Does nothing, quickly and without root, if all are present. Asks for root only for apt.
 #
-#   tools/packages.sh build     what `cargo build` needs
-#   tools/packages.sh deb       also what makes Debian packages of it
-#   tools/packages.sh lab       also what the lab's kernel, guest and programs need
-#   tools/packages.sh bench     also the peers that `make bench` measures beside us
+#   tools/packages.sh build     for `cargo build` and `make lint`
+#   tools/packages.sh deb       build, and for building Debian packages
+#   tools/packages.sh lab       deb, and for the lab's kernel, guest and programs
+#   tools/packages.sh bench     lab, and the compositors that `make bench` compares with
 set -euo pipefail
 
 build=(
@@ -22,6 +23,7 @@ build=(
   libegl-dev            # GLES renderer's entry (loaded at run time, only with a GPU)
   libgles-dev           # GLES renderer
   libwayland-dev        # headers and pkg-config file of the protocol library
+  python3               # tools/imports and tools/notices.py
 )
 deb=(
   dpkg-dev debhelper    # build packages
@@ -38,7 +40,7 @@ lab=(
   libegl1               # EGL for --renderer=llvmpipe
   libgles2              # GLES for the same
   fontconfig            # finds fonts for foot and GTK
-  fonts-dejavu-core     # a font for foot, GTK and the diagnostic screen's neighbours
+  fonts-dejavu-core     # a font for foot and GTK
   foot                  # terminal: typed into by `make run` and the tests
   weston                # brings weston-simple-shm and weston-presentation-shm
   gtk-3-examples        # a GTK program (gtk3-demo)
@@ -48,7 +50,7 @@ lab=(
   wlr-randr kanshi      # tools that change displays, as their users run them
   gammastep             # night light, likewise
   polkitd               # decides who may suspend, as on devices whose service is not root
-  swayidle              # hears that nobody is there, likewise
+  swayidle              # reports idleness, likewise
   plymouth plymouth-themes  # the boot splash that the service takes the GPU over from
   edid-decode           # the reference for our EDID decoder
   g++                   # the C++ library's program
@@ -56,8 +58,8 @@ lab=(
   mmdebstrap uidmap     # the clean Debian root that they are installed in
 )
 bench=(
-  sway                  # peer
-  cage                  # peer
+  sway                  # compared with
+  cage                  # compared with
   xwayland              # cage does not start without
 )
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# `make run`: on a TTY of a machine with monitors, geom_compositor runs there. Elsewhere the lab is
-# booted with three monitors, real programs are shown on them, cables are pulled, and the story is
-# left in target/run/index.html.
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# `make run`: on a TTY of a machine with monitors, runs geom_compositor there. Elsewhere boots the
+# lab with three monitors, runs real programs on them, unplugs and replugs monitors, and writes
+# what happened to target/run/index.html.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,4 +18,4 @@ echo "run: no monitor can be driven from here; showing it in the lab"
 tools/packages.sh lab
 lab/kernel/build.sh >/dev/null
 cargo build --release --workspace
-exec target/release/geom-lab-story --compositor target/release/geom_compositor --out target/run
+exec target/release/geom-lab-demo --compositor target/release/geom_compositor --out target/run

@@ -1,4 +1,5 @@
-"""What the Python library promises, against a real service; the messages are of the failing line."""
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Tests of the Python package with a headless service. A failure is an AssertionError."""
 
 import contextlib
 import os
@@ -20,8 +21,9 @@ def raises(kind, call):
     raise AssertionError(f"no {kind.__name__}")
 
 
-def reasons_are_told():
-    assert "window_titel" in raises(geom_compositor.BadArgument, lambda: Compositor(window_titel="x"))
+def errors_have_a_kind_and_name_the_cause():
+    text = raises(geom_compositor.BadArgument, lambda: Compositor(window_titel="x"))
+    assert "window_titel" in text, text
     raises(geom_compositor.BadArgument, lambda: Compositor(connect_type=8))
     raises(geom_compositor.BadArgument, lambda: Compositor(timeout=-1))
     raises(geom_compositor.NotStarted, Compositor().displays)
@@ -31,21 +33,23 @@ def reasons_are_told():
     assert "headles" in wrong and "possible values" in wrong, wrong
     absent = Compositor(backend="headless", display="HDMI-A-9", start_timeout=3)
     text = raises(geom_compositor.StartFailed, absent.start)
-    assert "no display is lit" in text, text
-    final = Compositor(backend="headless", display="HDMI-A-9", connect_type=ConnectionType.DISCONNECT_ONCE)
+    assert "no display is enabled" in text, text
+    once = ConnectionType.DISCONNECT_ONCE
+    final = Compositor(backend="headless", display="HDMI-A-9", connect_type=once)
     text = raises(geom_compositor.StartFailed, final.start)
     assert "HDMI-A-9" in text, text
     assert not final.is_running
 
 
-def everything_is_reached():
-    with Compositor({"window_title": "Test", "connect_type": BOTH}, backend="headless") as compositor:
+def methods_return_the_state_of_the_service():
+    config = {"window_title": "Test", "connect_type": BOTH}
+    with Compositor(config, backend="headless") as compositor:
         assert compositor.is_running and compositor.owns_service
         status = compositor.status()
         assert (status.backend, status.title) == ("headless", "Test"), status
         assert status.frames > 0, "started before the first frame"
         (display,) = compositor.displays()
-        assert display.state == "lit" and display.mode in display.modes, display
+        assert display.state == "enabled" and display.mode in display.modes, display
         assert compositor.screenshot(display.name).startswith(b"\x89PNG")
         raises(geom_compositor.NotFound, lambda: compositor.screenshot("HDMI-A-9"))
         raises(geom_compositor.BadArgument, lambda: compositor.request("dance"))
@@ -54,12 +58,12 @@ def everything_is_reached():
 
         events = compositor.events()
         assert events.next(timeout=0) is None
-        compositor.request("set_display", display=display.name, power=False)
+        compositor.request("set_display", display=display.name, enabled=False)
         event = next(event for event in events if event.name == "display")
-        assert event.display.state == "off", event
-        compositor.request("set_display", display=display.name, power=True)
+        assert event.display.state == "disabled", event
+        compositor.request("set_display", display=display.name, enabled=True)
 
-        # A second one finds the first's service, and ends nothing but itself.
+        # A second one connects to the running service, and stopping it does not stop the service.
         second = Compositor(name="second")
         second.start()
         assert not second.owns_service
@@ -70,28 +74,34 @@ def everything_is_reached():
     assert not compositor.is_running
 
 
-def a_service_that_dies_is_noticed_and_started_anew():
+def compositor_can_be_started_again_after_its_service_was_killed():
     compositor = Compositor(backend="headless", connect_type=ConnectionType.DISCONNECT_ONCE)
     compositor.start()
     events = compositor.events()
     os.kill(compositor.status().pid, signal.SIGKILL)
     assert list(events) == [], "the stream ends with the session"
-    raises(geom_compositor.Gone, compositor.displays)
+    raises(geom_compositor.Disconnected, compositor.displays)
     compositor.start()
     assert compositor.owns_service
     compositor.stop()
 
 
-def a_program_that_ends_ends_its_service():
-    code = "from geom_compositor import Compositor; c = Compositor(backend='headless'); c.start(); print(c.status().pid)"
-    pid = int(subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE).stdout)
+def service_stops_when_its_program_exits():
+    code = """
+from geom_compositor import Compositor
+compositor = Compositor(backend="headless")
+compositor.start()
+print(compositor.status().pid)
+"""
+    program = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE)
+    pid = int(program.stdout)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, 0)
         raise AssertionError("the service outlived the program that started it")
 
 
-reasons_are_told()
-everything_is_reached()
-a_service_that_dies_is_noticed_and_started_anew()
-a_program_that_ends_ends_its_service()
-print("all is as promised")
+errors_have_a_kind_and_name_the_cause()
+methods_return_the_state_of_the_service()
+compositor_can_be_started_again_after_its_service_was_killed()
+service_stops_when_its_program_exits()
+print("all tests passed")

@@ -1,4 +1,5 @@
-//! The shared library's soname: programs ask the loader for the ABI that they were built against.
+//! Sets the shared library's soname, so that a program loads the ABI version that it was built
+//! against.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| geom_fuzz::must(geom_fuzz::control_frames(bytes)));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| geom_fuzz::abort_on_violation(geom_fuzz::control_frames(bytes)));

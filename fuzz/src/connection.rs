@@ -1,21 +1,22 @@
-//! One connection's life, from any history.
+//! The state machine of a connection, with any history.
 
 use std::time::Duration;
 
-use geom_compositor::clients::heartbeat::{Event, Terms};
-use geom_compositor::clients::laws;
-use geom_ipc::EndReason;
+use geom_compositor::internals::heartbeat::{Event, HeartbeatTimeouts};
+use geom_compositor::internals::invariants;
+use geom_ipc::CloseReason;
 
-use crate::Broken;
+use crate::Violation;
 
-/// Four bytes of terms, then two an event: what happens, and after how many tenths of a second.
+/// Checks a history of events. Four bytes are the timeouts; then each event has two: the event, and
+/// the time since the one before in units of 100 ms.
 ///
 /// # Errors
-/// The law that the history broke.
-pub fn connection(bytes: &[u8]) -> Result<(), Broken> {
+/// If the history violates an invariant.
+pub fn connection(bytes: &[u8]) -> Result<(), Violation> {
     let [interval, unresponsive, lost, flags, history @ ..] = bytes else { return Ok(()) };
     let seconds = |byte: u8| Duration::from_secs(u64::from(byte) + 1);
-    let terms = Terms {
+    let timeouts = HeartbeatTimeouts {
         interval: seconds(*interval),
         unresponsive: seconds(*unresponsive),
         lost: (flags & 1 == 0).then(|| seconds(*lost)),
@@ -29,9 +30,9 @@ pub fn connection(bytes: &[u8]) -> Result<(), Broken> {
             4 => Event::Ask,
             5 => Event::Broken,
             6 => Event::Resumed,
-            _ => Event::Close(EndReason::Ordered),
+            _ => Event::Close(CloseReason::Requested),
         };
         (event, Duration::from_millis(u64::from(pair[1]) * 100))
     });
-    laws::hold(&terms, events)
+    invariants::hold(&timeouts, events)
 }

@@ -1,60 +1,61 @@
-//! The control protocol's frames, from either side.
+//! Lines and messages of the control protocol, in both directions.
 
-use geom_ipc::{Frames, FromClient, FromServer, MAX_LINE};
+use geom_ipc::{ClientMessage, LineBuffer, ServerMessage, MAX_LINE};
 
-use crate::Broken;
+use crate::Violation;
 
-/// The first byte says how the stream is cut into reads, the rest is the stream.
+/// Checks a byte stream. The first byte is the size of a read minus 1; the rest is the stream.
 ///
 /// # Errors
-/// Where cuts change what is read, more is kept than is allowed, or a message is another one once it was written.
-pub fn control_frames(bytes: &[u8]) -> Result<(), Broken> {
-    let Some((cut, stream)) = bytes.split_first() else { return Ok(()) };
+/// If the lines depend on the size of the reads, the buffer exceeds its limit, or a message differs
+/// after it was written and parsed.
+pub fn control_frames(bytes: &[u8]) -> Result<(), Violation> {
+    let Some((size, stream)) = bytes.split_first() else { return Ok(()) };
     let whole = lines(stream, stream.len().max(1))?;
-    if lines(stream, usize::from(*cut) + 1)? != whole {
-        return Err("the lines depend on how the stream is cut".into());
+    if lines(stream, usize::from(*size) + 1)? != whole {
+        return Err("the lines depend on the size of the reads".into());
     }
     for line in &whole {
-        request(line)?;
-        message(line)?;
+        client_message(line)?;
+        server_message(line)?;
     }
     Ok(())
 }
 
-fn lines(stream: &[u8], cut: usize) -> Result<Vec<Vec<u8>>, Broken> {
-    let mut frames = Frames::default();
+fn lines(stream: &[u8], size: usize) -> Result<Vec<Vec<u8>>, Violation> {
+    let mut buffer = LineBuffer::default();
     let mut lines = Vec::new();
-    for part in stream.chunks(cut) {
-        frames.extend(part);
+    for part in stream.chunks(size) {
+        buffer.extend(part);
         loop {
-            match frames.next_line() {
+            match buffer.next_line() {
                 Ok(Some(line)) => lines.push(line),
                 Ok(None) => break,
-                // The connection ends here, whatever follows.
+                // The connection ends here. What follows is not read.
                 Err(_) => return Ok(lines),
             }
         }
-        if frames.len() >= MAX_LINE {
-            return Err(format!("{} bytes wait for their line's end", frames.len()));
+        if buffer.len() >= MAX_LINE {
+            return Err(format!("{} bytes of an incomplete line are buffered", buffer.len()));
         }
     }
     Ok(lines)
 }
 
-fn request(line: &[u8]) -> Result<(), Broken> {
-    let Ok(read) = FromClient::parse(line) else { return Ok(()) };
-    let written = serde_json::to_vec(&read).map_err(|error| error.to_string())?;
-    match FromClient::parse(&written) {
-        Ok(again) if again == read => Ok(()),
-        other => Err(format!("{read:?} is {other:?} once it was written")),
+fn client_message(line: &[u8]) -> Result<(), Violation> {
+    let Ok(parsed) = ClientMessage::parse(line) else { return Ok(()) };
+    let written = serde_json::to_vec(&parsed).map_err(|error| error.to_string())?;
+    match ClientMessage::parse(&written) {
+        Ok(again) if again == parsed => Ok(()),
+        other => Err(format!("{parsed:?} is {other:?} after a round trip")),
     }
 }
 
-fn message(line: &[u8]) -> Result<(), Broken> {
-    let Ok(read) = FromServer::parse(line) else { return Ok(()) };
-    let written = read.to_line();
-    match FromServer::parse(written.strip_suffix(b"\n").unwrap_or(&written)) {
-        Ok(again) if again == read => Ok(()),
-        other => Err(format!("{read:?} is {other:?} once it was written")),
+fn server_message(line: &[u8]) -> Result<(), Violation> {
+    let Ok(parsed) = ServerMessage::parse(line) else { return Ok(()) };
+    let written = parsed.to_line();
+    match ServerMessage::parse(written.strip_suffix(b"\n").unwrap_or(&written)) {
+        Ok(again) if again == parsed => Ok(()),
+        other => Err(format!("{parsed:?} is {other:?} after a round trip")),
     }
 }

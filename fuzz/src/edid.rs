@@ -1,24 +1,26 @@
-//! What a monitor, or whatever is plugged in instead, says of itself.
+//! EDIDs of monitors, and of any device that is connected in place of one.
 
-use geom_compositor::display::edid::{report, Edid};
+use geom_edid::{report, Edid};
 
-use crate::Broken;
+use crate::Violation;
 
+/// Checks the decoder and its report.
+///
 /// # Errors
-/// Where decoding says two things of the same bytes, or numbers are none.
-pub fn edid(bytes: &[u8]) -> Result<(), Broken> {
+/// If decoding is not deterministic, a value is invalid, or the output is not bounded by the input.
+pub fn edid(bytes: &[u8]) -> Result<(), Violation> {
     let decoded = Edid::parse(bytes);
     if decoded != Edid::parse(bytes) {
-        return Err("the same bytes mean two things".into());
+        return Err("two results for the same bytes".into());
     }
     let Ok(edid) = decoded else { return Ok(()) };
     if let Some(timing) = edid.timings.iter().find(|timing| !timing.refresh().is_finite()) {
-        return Err(format!("a refresh rate is no number: {timing:?}"));
+        return Err(format!("a refresh rate is not finite: {timing:?}"));
     }
     if edid.make.chars().count() != 3 {
         return Err(format!("the make is {:?}", edid.make));
     }
-    // Bounded by what was read: the least that a problem or a timing takes is two bytes.
+    // A problem or a timing takes at least two bytes of the EDID.
     if edid.problems.len() > bytes.len() || edid.timings.len() > bytes.len() {
         return Err(format!(
             "{} problems and {} timings of {} bytes",

@@ -1,7 +1,7 @@
-//! What must hold whatever comes in: each target takes any bytes and says what they broke.
+//! Fuzz targets: each takes any bytes and returns the invariant that they violate, if any.
 //!
-//! `make fuzz` lets libFuzzer look for bytes that do; what it finds goes into `corpus/`, which the tests here run through, with
-//! changes of each of its files.
+//! `make fuzz` runs libFuzzer. An input that it finds belongs into `corpus/` once the bug is fixed;
+//! the tests here run each file of the corpus, and mutations of it.
 
 mod connection;
 mod control_frames;
@@ -11,13 +11,13 @@ pub use connection::connection;
 pub use control_frames::control_frames;
 pub use edid::edid;
 
-/// A broken law, in words.
-pub type Broken = String;
+/// A message about the violated invariant.
+pub type Violation = String;
 
-/// Ends the process as a fuzzer expects it.
-pub fn must(outcome: Result<(), Broken>) {
-    if let Err(broken) = outcome {
-        eprintln!("{broken}");
+/// Aborts the process on a violation, which libFuzzer reports with the input.
+pub fn abort_on_violation(result: Result<(), Violation>) {
+    if let Err(violation) = result {
+        eprintln!("{violation}");
         std::process::abort();
     }
 }
@@ -30,33 +30,21 @@ mod tests {
 
     type Failed = Box<dyn std::error::Error>;
 
-    /// A generator of numbers, the same at each run (Marsaglia, "Xorshift RNGs", 2003).
-    struct Dice(u64);
-
-    impl Dice {
-        fn roll(&mut self, sides: usize) -> usize {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            (self.0 % sides.max(1) as u64) as usize
-        }
-    }
-
-    /// A file of the corpus with some of its bytes changed, lost, or doubled.
-    fn changed(seed: &[u8], dice: &mut Dice) -> Vec<u8> {
+    /// Returns a file of the corpus with some bytes changed, inserted, removed or repeated.
+    fn mutate(seed: &[u8], rng: &mut fastrand::Rng) -> Vec<u8> {
         let mut bytes = seed.to_vec();
-        for _ in 0..=dice.roll(6) {
-            let place = dice.roll(bytes.len());
-            match dice.roll(4) {
-                0 => bytes.truncate(place),
-                1 => bytes.insert(place, dice.roll(256) as u8),
+        for _ in 0..=rng.usize(..6) {
+            let index = rng.usize(..bytes.len().max(1));
+            match rng.u8(..4) {
+                0 => bytes.truncate(index),
+                1 => bytes.insert(index, rng.u8(..)),
                 2 => {
-                    let copied: Vec<u8> = bytes.iter().skip(place).take(dice.roll(64)).copied().collect();
-                    bytes.extend(copied);
+                    let copy: Vec<u8> = bytes.iter().skip(index).take(rng.usize(..64)).copied().collect();
+                    bytes.extend(copy);
                 }
                 _ => {
-                    if let Some(byte) = bytes.get_mut(place) {
-                        *byte ^= 1 << dice.roll(8);
+                    if let Some(byte) = bytes.get_mut(index) {
+                        *byte ^= 1 << rng.u8(..8);
                     }
                 }
             }
@@ -64,23 +52,25 @@ mod tests {
         bytes
     }
 
-    fn corpus(
+    /// Runs a target on each file of its corpus, and on mutations of it.
+    fn run_corpus(
         name: &str,
-        target: impl Fn(&[u8]) -> Result<(), Broken>,
-        changes: usize,
+        target: impl Fn(&[u8]) -> Result<(), Violation>,
+        mutations: usize,
     ) -> Result<(), Failed> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
         let mut files = 0;
         for entry in std::fs::read_dir(&folder)? {
             let path = entry?.path();
             let seed = std::fs::read(&path)?;
-            let of = |broken: Broken| format!("{}: {broken}", path.display());
-            target(&seed).map_err(of)?;
-            let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
-            for _ in 0..changes {
-                let bytes = changed(&seed, &mut dice);
-                target(&bytes)
-                    .map_err(|broken| format!("{} changed to {bytes:02x?}: {broken}", path.display()))?;
+            target(&seed).map_err(|violation| format!("{}: {violation}", path.display()))?;
+            // The same seed in each run, so that a failure can be reproduced.
+            let mut rng = fastrand::Rng::with_seed(1);
+            for _ in 0..mutations {
+                let bytes = mutate(&seed, &mut rng);
+                target(&bytes).map_err(|violation| {
+                    format!("{} changed to {bytes:02x?}: {violation}", path.display())
+                })?;
             }
             files += 1;
         }
@@ -89,17 +79,17 @@ mod tests {
     }
 
     #[test]
-    fn control_frames_hold() -> Result<(), Failed> {
-        corpus("control_frames", control_frames, 2000)
+    fn control_frames_corpus_violates_no_invariant() -> Result<(), Failed> {
+        run_corpus("control_frames", control_frames, 2000)
     }
 
     #[test]
-    fn edids_hold() -> Result<(), Failed> {
-        corpus("edid", edid, 2000)
+    fn edid_corpus_violates_no_invariant() -> Result<(), Failed> {
+        run_corpus("edid", edid, 2000)
     }
 
     #[test]
-    fn connections_hold() -> Result<(), Failed> {
-        corpus("connection", connection, 2000)
+    fn connection_corpus_violates_no_invariant() -> Result<(), Failed> {
+        run_corpus("connection", connection, 2000)
     }
 }

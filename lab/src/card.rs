@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use drm::control::Device as ControlDevice;
 use drm::Device;
 
+/// An open DRM card: a GPU's primary node, or the file descriptor of a lease.
 pub struct Card(File);
 
 impl AsFd for Card {
@@ -18,15 +19,20 @@ impl AsFd for Card {
 impl Device for Card {}
 impl ControlDevice for Card {}
 
-/// A card of a lease.
 impl From<OwnedFd> for Card {
-    fn from(fd: OwnedFd) -> Self {
-        Self(fd.into())
+    fn from(lease: OwnedFd) -> Self {
+        Self(lease.into())
     }
 }
 
 impl Card {
-    /// Opens a card, by its device file; without another master it is ours (drm-uapi.rst, "Primary Nodes, DRM Master and Authentication").
+    /// Opens a card by its device file, such as `/dev/dri/card0`.
+    ///
+    /// If the card has no DRM master, the caller becomes master (drm-uapi.rst, "Primary Nodes, DRM
+    /// Master and Authentication").
+    ///
+    /// # Errors
+    /// If the device file cannot be opened.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let file = File::options().read(true).write(true).open(path);

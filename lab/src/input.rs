@@ -1,4 +1,4 @@
-//! Hands on the guest's input devices.
+//! The guest's virtual input devices.
 
 use std::time::Duration;
 
@@ -20,30 +20,30 @@ struct Device<'a> {
 
 impl<'a> Device<'a> {
     fn create(machine: &'a Machine, kind: InputKind, name: &str) -> Result<Self> {
-        machine.done(Request::CreateInput { kind, name: name.into() })?;
+        machine.execute(Request::CreateInput { kind, name: name.into() })?;
         Ok(Self { machine, name: name.into() })
     }
 
-    /// Sends one group of events, ended by its report.
+    /// Sends one group of events and the `SYN_REPORT` that ends it.
     fn emit(&self, events: &[(EventType, u16, i32)]) -> Result<()> {
         let mut list: Vec<_> = events
             .iter()
             .map(|(kind, code, value)| InputEvent { kind: kind.0, code: *code, value: *value })
             .collect();
         list.push(InputEvent { kind: 0, code: 0, value: 0 });
-        self.machine.done(Request::Input { name: self.name.clone(), events: list })
+        self.machine.execute(Request::Input { name: self.name.clone(), events: list })
     }
 
     fn remove(self) -> Result<()> {
-        self.machine.done(Request::RemoveInput { name: self.name })
+        self.machine.execute(Request::RemoveInput { name: self.name })
     }
 }
 
-/// The pace of a very fast typist. evdev keeps 64 events for each reader, some ten keys; a reader that
-/// is busy for longer loses the rest, and no person types so fast.
-const KEY_PACE: Duration = Duration::from_millis(10);
+/// Time between two typed keys, that of a very fast typist. evdev buffers 64 events per reader,
+/// about ten keys; a reader that is busy for longer would lose events that no person causes.
+const TYPING_INTERVAL: Duration = Duration::from_millis(10);
 
-/// A keyboard with a US layout's keys.
+/// A keyboard with the keys of a US layout.
 pub struct Keyboard<'a>(Device<'a>);
 
 impl<'a> Keyboard<'a> {
@@ -51,17 +51,27 @@ impl<'a> Keyboard<'a> {
         Device::create(machine, InputKind::Keyboard, name).map(Self)
     }
 
+    /// Presses or releases a key.
+    ///
+    /// # Errors
+    /// If the machine is off, as for all methods.
     pub fn key(&self, key: KeyCode, pressed: bool) -> Result<()> {
         self.0.emit(&[(EventType::KEY, key.code(), pressed.into())])
     }
 
-    /// Presses keys in order and releases them in the opposite order.
+    /// Presses keys in order and releases them in reverse order.
+    ///
+    /// # Errors
+    /// See [`Self::key`].
     pub fn chord(&self, keys: &[KeyCode]) -> Result<()> {
         keys.iter().try_for_each(|key| self.key(*key, true))?;
         keys.iter().rev().try_for_each(|key| self.key(*key, false))
     }
 
-    /// Types a text of ASCII letters, digits, spaces and a few signs.
+    /// Types ASCII text.
+    ///
+    /// # Errors
+    /// If a US keyboard has no key for a character; see also [`Self::key`].
     pub fn type_text(&self, text: &str) -> Result<()> {
         for character in text.chars() {
             let (key, shift) = key_of(character)?;
@@ -70,19 +80,22 @@ impl<'a> Keyboard<'a> {
             } else {
                 self.chord(&[key])?;
             }
-            std::thread::sleep(KEY_PACE);
+            std::thread::sleep(TYPING_INTERVAL);
         }
         Ok(())
     }
 
-    /// Unplugs the keyboard.
+    /// Removes the keyboard.
+    ///
+    /// # Errors
+    /// See [`Self::key`].
     pub fn remove(self) -> Result<()> {
         self.0.remove()
     }
 }
 
 fn key_of(character: char) -> Result<(KeyCode, bool)> {
-    // Rows of the keyboard, as the kernel numbers them.
+    // Rows of the keyboard: the first key's code, and the characters without and with Shift.
     const ROWS: [(u16, &str, &str); 4] = [
         (2, "1234567890-=", "!@#$%^&*()_+"),
         (16, "qwertyuiop[]", "QWERTYUIOP{}"),
@@ -97,12 +110,12 @@ fn key_of(character: char) -> Result<(KeyCode, bool)> {
     }
     for (first, plain, shifted) in ROWS {
         for (row, shift) in [(plain, false), (shifted, true)] {
-            if let Some(place) = row.chars().position(|other| other == character) {
-                return Ok((KeyCode::new(first + place as u16), shift));
+            if let Some(column) = row.chars().position(|other| other == character) {
+                return Ok((KeyCode::new(first + column as u16), shift));
             }
         }
     }
-    bail!("no key of a US keyboard types {character:?}")
+    bail!("a US keyboard has no key for {character:?}")
 }
 
 /// A mouse.
@@ -113,30 +126,49 @@ impl<'a> Pointer<'a> {
         Device::create(machine, InputKind::Pointer, name).map(Self)
     }
 
-    /// Moves by so many counts; the compositor's acceleration applies.
+    /// Moves by a number of counts; the compositor's acceleration applies.
+    ///
+    /// # Errors
+    /// If the machine is off, as for all methods.
     pub fn motion(&self, dx: i32, dy: i32) -> Result<()> {
         self.0.emit(&[(EventType::RELATIVE, Rel::REL_X.0, dx), (EventType::RELATIVE, Rel::REL_Y.0, dy)])
     }
 
+    /// Presses or releases a button.
+    ///
+    /// # Errors
+    /// See [`Self::motion`].
     pub fn button(&self, button: KeyCode, pressed: bool) -> Result<()> {
         self.0.emit(&[(EventType::KEY, button.code(), pressed.into())])
     }
 
+    /// Clicks the left button.
+    ///
+    /// # Errors
+    /// See [`Self::motion`].
     pub fn click(&self) -> Result<()> {
         self.button(KeyCode::BTN_LEFT, true)?;
         self.button(KeyCode::BTN_LEFT, false)
     }
 
+    /// Turns the wheel; positive is away from the user.
+    ///
+    /// # Errors
+    /// See [`Self::motion`].
     pub fn wheel(&self, clicks: i32) -> Result<()> {
         self.0.emit(&[(EventType::RELATIVE, Rel::REL_WHEEL.0, clicks)])
     }
 
+    /// Removes the device.
+    ///
+    /// # Errors
+    /// If the machine is off.
     pub fn remove(self) -> Result<()> {
         self.0.remove()
     }
 }
 
-/// A laptop's lid.
+/// The switch of a laptop's lid.
 pub struct Lid<'a>(Device<'a>);
 
 impl<'a> Lid<'a> {
@@ -144,12 +176,16 @@ impl<'a> Lid<'a> {
         Device::create(machine, InputKind::Lid, name).map(Self)
     }
 
-    pub fn shut(&self, closed: bool) -> Result<()> {
+    /// Closes or opens the lid.
+    ///
+    /// # Errors
+    /// If the machine is off.
+    pub fn set_closed(&self, closed: bool) -> Result<()> {
         self.0.emit(&[(EventType::SWITCH, SwitchCode::SW_LID.0, closed.into())])
     }
 }
 
-/// A touch screen; one finger.
+/// A touch screen, touched by one finger.
 pub struct Touch<'a>(Device<'a>);
 
 impl<'a> Touch<'a> {
@@ -157,7 +193,7 @@ impl<'a> Touch<'a> {
         Device::create(machine, InputKind::Touch, name).map(Self)
     }
 
-    fn place(x: f64, y: f64) -> [(EventType, u16, i32); 4] {
+    fn position(x: f64, y: f64) -> [(EventType, u16, i32); 4] {
         let scaled = |value: f64| (value.clamp(0.0, 1.0) * f64::from(TOUCH_MAX)) as i32;
         [
             (EventType::ABSOLUTE, Abs::ABS_MT_POSITION_X.0, scaled(x)),
@@ -167,21 +203,32 @@ impl<'a> Touch<'a> {
         ]
     }
 
-    /// Puts the finger down; `x` and `y` run from 0 to 1 over the surface.
+    /// Puts the finger down; `x` and `y` go from 0 to 1 across the surface.
+    ///
+    /// # Errors
+    /// If the machine is off, as for all methods.
     pub fn down(&self, x: f64, y: f64) -> Result<()> {
         let mut events = vec![
             (EventType::ABSOLUTE, Abs::ABS_MT_SLOT.0, 0),
             (EventType::ABSOLUTE, Abs::ABS_MT_TRACKING_ID.0, 1),
         ];
-        events.extend(Self::place(x, y));
+        events.extend(Self::position(x, y));
         events.push((EventType::KEY, KeyCode::BTN_TOUCH.code(), 1));
         self.0.emit(&events)
     }
 
+    /// Moves the finger.
+    ///
+    /// # Errors
+    /// See [`Self::down`].
     pub fn motion(&self, x: f64, y: f64) -> Result<()> {
-        self.0.emit(&Self::place(x, y))
+        self.0.emit(&Self::position(x, y))
     }
 
+    /// Lifts the finger.
+    ///
+    /// # Errors
+    /// See [`Self::down`].
     pub fn up(&self) -> Result<()> {
         self.0.emit(&[
             (EventType::ABSOLUTE, Abs::ABS_MT_TRACKING_ID.0, -1),
@@ -189,11 +236,19 @@ impl<'a> Touch<'a> {
         ])
     }
 
+    /// Puts the finger down and lifts it.
+    ///
+    /// # Errors
+    /// See [`Self::down`].
     pub fn tap(&self, x: f64, y: f64) -> Result<()> {
         self.down(x, y)?;
         self.up()
     }
 
+    /// Removes the device.
+    ///
+    /// # Errors
+    /// If the machine is off.
     pub fn remove(self) -> Result<()> {
         self.0.remove()
     }

@@ -1,4 +1,5 @@
-//! A program for a headset: leases the first display that is no desktop and shows green on it by itself, until it is ended.
+//! A headset's program: leases the first non-desktop connector and shows green on it, until it is
+//! killed or the lease ends.
 
 use std::os::fd::OwnedFd;
 
@@ -14,15 +15,16 @@ use wayland_protocols::wp::drm_lease::v1::client::wp_drm_lease_device_v1::{self,
 use wayland_protocols::wp::drm_lease::v1::client::wp_drm_lease_request_v1::WpDrmLeaseRequestV1;
 use wayland_protocols::wp::drm_lease::v1::client::wp_drm_lease_v1::{self, WpDrmLeaseV1};
 
+/// What the compositor sent.
 #[derive(Default)]
-struct Heard {
+struct State {
     connectors: Vec<WpDrmLeaseConnectorV1>,
     done: bool,
     lease: Option<OwnedFd>,
     finished: bool,
 }
 
-impl Dispatch<WlRegistry, GlobalListContents> for Heard {
+impl Dispatch<WlRegistry, GlobalListContents> for State {
     fn event(
         _: &mut Self,
         _: &WlRegistry,
@@ -34,9 +36,9 @@ impl Dispatch<WlRegistry, GlobalListContents> for Heard {
     }
 }
 
-impl Dispatch<WpDrmLeaseDeviceV1, ()> for Heard {
+impl Dispatch<WpDrmLeaseDeviceV1, ()> for State {
     fn event(
-        heard: &mut Self,
+        state: &mut Self,
         _: &WpDrmLeaseDeviceV1,
         event: wp_drm_lease_device_v1::Event,
         (): &(),
@@ -44,18 +46,18 @@ impl Dispatch<WpDrmLeaseDeviceV1, ()> for Heard {
         _: &QueueHandle<Self>,
     ) {
         match event {
-            wp_drm_lease_device_v1::Event::Connector { id } => heard.connectors.push(id),
-            wp_drm_lease_device_v1::Event::Done => heard.done = true,
+            wp_drm_lease_device_v1::Event::Connector { id } => state.connectors.push(id),
+            wp_drm_lease_device_v1::Event::Done => state.done = true,
             _ => {}
         }
     }
 
-    event_created_child!(Heard, WpDrmLeaseDeviceV1, [
+    event_created_child!(State, WpDrmLeaseDeviceV1, [
         wp_drm_lease_device_v1::EVT_CONNECTOR_OPCODE => (WpDrmLeaseConnectorV1, ()),
     ]);
 }
 
-impl Dispatch<WpDrmLeaseConnectorV1, ()> for Heard {
+impl Dispatch<WpDrmLeaseConnectorV1, ()> for State {
     fn event(
         _: &mut Self,
         _: &WpDrmLeaseConnectorV1,
@@ -72,11 +74,11 @@ impl Dispatch<WpDrmLeaseConnectorV1, ()> for Heard {
     }
 }
 
-delegate_noop!(Heard: WpDrmLeaseRequestV1);
+delegate_noop!(State: WpDrmLeaseRequestV1);
 
-impl Dispatch<WpDrmLeaseV1, ()> for Heard {
+impl Dispatch<WpDrmLeaseV1, ()> for State {
     fn event(
-        heard: &mut Self,
+        state: &mut Self,
         _: &WpDrmLeaseV1,
         event: wp_drm_lease_v1::Event,
         (): &(),
@@ -84,13 +86,14 @@ impl Dispatch<WpDrmLeaseV1, ()> for Heard {
         _: &QueueHandle<Self>,
     ) {
         match event {
-            wp_drm_lease_v1::Event::LeaseFd { leased_fd } => heard.lease = Some(leased_fd),
-            wp_drm_lease_v1::Event::Finished => heard.finished = true,
+            wp_drm_lease_v1::Event::LeaseFd { leased_fd } => state.lease = Some(leased_fd),
+            wp_drm_lease_v1::Event::Finished => state.finished = true,
             _ => {}
         }
     }
 }
 
+/// Shows green on the leased connector.
 fn show(card: &Card) -> Result<()> {
     let resources = card.resource_handles()?;
     let (connectors, crtcs) = (resources.connectors(), resources.crtcs());
@@ -111,24 +114,24 @@ fn show(card: &Card) -> Result<()> {
 
 fn main() -> Result<()> {
     let connection = Connection::connect_to_env()?;
-    let (globals, mut queue) = registry_queue_init::<Heard>(&connection)?;
+    let (globals, mut queue) = registry_queue_init::<State>(&connection)?;
     let handle = queue.handle();
-    let device: WpDrmLeaseDeviceV1 = globals.bind(&handle, 1..=1, ()).context("nothing can be leased")?;
-    let mut heard = Heard::default();
-    while !heard.done {
-        queue.blocking_dispatch(&mut heard)?;
+    let device: WpDrmLeaseDeviceV1 = globals.bind(&handle, 1..=1, ()).context("no wp_drm_lease_device_v1")?;
+    let mut state = State::default();
+    while !state.done {
+        queue.blocking_dispatch(&mut state)?;
     }
-    let Some(connector) = heard.connectors.first() else { bail!("nothing is offered") };
+    let Some(connector) = state.connectors.first() else { bail!("no connector is offered for lease") };
     let request = device.create_lease_request(&handle, ());
     request.request_connector(connector);
     let lease = request.submit(&handle, ());
-    while heard.lease.is_none() && !heard.finished {
-        queue.blocking_dispatch(&mut heard)?;
+    while state.lease.is_none() && !state.finished {
+        queue.blocking_dispatch(&mut state)?;
     }
-    let card = Card::from(heard.lease.take().context("no lease")?);
+    let card = Card::from(state.lease.take().context("no lease")?);
     show(&card)?;
-    while !heard.finished {
-        queue.blocking_dispatch(&mut heard)?;
+    while !state.finished {
+        queue.blocking_dispatch(&mut state)?;
     }
     println!("finished");
     lease.destroy();

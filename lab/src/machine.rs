@@ -1,6 +1,5 @@
 //! A virtual machine from boot to power off.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsRawFd;
@@ -13,45 +12,56 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure, Context, Result};
 use rustix::process::{kill_process_group, Pid, Signal};
 
-use crate::link::Link;
 use crate::protocol::{
-    Answer, Deed, Ending, GpuNames, GpuSpec, Measurement, ProgramSpec, Request, VtState, SHARED,
+    ExitStatus, GpuNames, GpuSpec, Measurement, ProgramSpec, Request, Response, Trigger, VtState, SHARED,
 };
-use crate::{Keyboard, Lid, Picture, Pointer, Touch};
+use crate::serial::SerialLine;
+use crate::{Keyboard, Lid, Pointer, Screenshot, Touch};
 
-/// How long any single step may take. Far above what one takes on a loaded machine.
-const BOUND: Duration = Duration::from_secs(30);
+/// Upper limit for a single step, far above what one takes on a loaded machine.
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a guest may take to power off before its kernel is killed.
+const POWER_OFF_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How much of each log [`Machine::wait_until`] prints when it fails.
+const LOG_TAIL_LINES: usize = 25;
 
 /// What to boot.
 #[derive(Debug, Clone)]
 pub struct BootOptions {
-    /// Megabytes of memory; the host gives only what is touched.
-    pub memory: u32,
+    /// Memory in MiB; the host provides only the pages that the guest touches.
+    pub memory_mib: u32,
+    /// Number of CPUs.
     pub processors: u32,
-    /// Debian's own process 1, where it is wanted, and what it has.
+    /// If set, Debian's systemd is process 1.
     pub systemd: Option<SystemdOptions>,
 }
 
 /// A guest that boots with systemd.
 #[derive(Debug, Clone)]
 pub struct SystemdOptions {
-    /// A folder whose usr/local and etc are laid over the guest's.
+    /// A directory whose usr/local and etc are copied over the guest's.
     pub root: PathBuf,
-    /// Units that are enabled before it boots.
-    pub enabled: Vec<String>,
-    /// Monitors of the GPU that is there at boot.
+    /// Units to enable before the boot.
+    pub enabled_units: Vec<String>,
+    /// Number of monitors of the GPU that exists at boot.
     pub monitors: usize,
-    /// More words of the kernel's command line.
-    pub words: Vec<String>,
+    /// Additional arguments of the kernel's command line.
+    pub kernel_args: Vec<String>,
 }
 
 impl Default for BootOptions {
     fn default() -> Self {
-        Self { memory: 1536, processors: 2, systemd: None }
+        Self { memory_mib: 1536, processors: 2, systemd: None }
     }
 }
 
-/// The path of the lab's kernel: `LAB_KERNEL`, or the cached one, built where there is none yet.
+/// Returns the path of the lab's kernel: `LAB_KERNEL`, or the cached one, which is built first if
+/// there is none.
+///
+/// # Errors
+/// If the build fails.
 pub fn kernel() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("LAB_KERNEL") {
         return Ok(path.into());
@@ -61,80 +71,87 @@ pub fn kernel() -> Result<PathBuf> {
         .stderr(Stdio::inherit())
         .output()
         .with_context(|| script.display().to_string())?;
-    ensure!(output.status.success(), "{} ended with {}", script.display(), output.status);
+    ensure!(output.status.success(), "{}: {}", script.display(), output.status);
     Ok(String::from_utf8(output.stdout)?.trim().into())
 }
 
-/// The guest's process 1: beside this program, or one folder up where this is a test.
+/// Returns the guest's process 1: in the directory of this program, or one up if this is a test.
 fn guest_program() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
-    for folder in own.ancestors().skip(1).take(2) {
-        let path = folder.join("geom-lab-guest");
+    for directory in own.ancestors().skip(1).take(2) {
+        let path = directory.join("geom-lab-guest");
         if path.is_file() {
             return Ok(path);
         }
     }
-    bail!("no geom-lab-guest beside {}; build it: cargo build -p geom-lab", own.display())
+    bail!("no geom-lab-guest next to {}; build it: cargo build -p geom-lab", own.display())
 }
 
-/// A running program of the guest.
+/// A program in the guest.
 #[derive(Debug, Clone)]
 pub struct Program {
+    /// Its process id in the guest.
     pub pid: u32,
-    /// Its output, on the host.
+    /// The file on the host that gets its standard output and error.
     pub log: PathBuf,
 }
 
 /// A booted guest. Dropping it powers it off.
 pub struct Machine {
-    link: Link,
+    line: SerialLine,
     kernel: Child,
-    folder: tempfile::TempDir,
-    shots: std::sync::atomic::AtomicU32,
+    shared_dir: tempfile::TempDir,
+    screenshots: std::sync::atomic::AtomicU32,
 }
 
 impl Machine {
-    /// Boots and waits for udev and the guest's services.
+    /// Boots a guest and waits for udev and the guest's services.
+    ///
+    /// # Errors
+    /// If there is no kernel or the guest does not boot; the error contains the guest's console.
     pub fn boot(options: &BootOptions) -> Result<Self> {
         let kernel = kernel()?;
-        let folder = tempfile::Builder::new().prefix("geom-lab-").tempdir()?;
-        let (ours, theirs) = UnixStream::pair()?;
-        let console = File::create(folder.path().join("console.log"))?;
+        let shared_dir = tempfile::Builder::new().prefix("geom-lab-").tempdir()?;
+        let (host_end, guest_end) = UnixStream::pair()?;
+        let console = File::create(shared_dir.path().join("console.log"))?;
         let mut systemd = Vec::new();
         if let Some(wanted) = &options.systemd {
-            let copied =
-                Command::new("cp").arg("-a").arg(&wanted.root).arg(folder.path().join("root")).status()?;
+            let copied = Command::new("cp")
+                .arg("-a")
+                .arg(&wanted.root)
+                .arg(shared_dir.path().join("root"))
+                .status()?;
             ensure!(copied.success(), "copy {}: {copied}", wanted.root.display());
-            systemd.push(format!("geomlab.systemd={}", wanted.enabled.join(",")));
+            systemd.push(format!("geomlab.systemd={}", wanted.enabled_units.join(",")));
             systemd.push(format!("geomlab.monitors={}", wanted.monitors));
             let quiet = ["systemd.unit=graphical.target", "systemd.getty_auto=no", "systemd.show_status=no"];
             systemd.extend(quiet.map(str::to_owned));
-            systemd.extend(wanted.words.iter().cloned());
+            systemd.extend(wanted.kernel_args.iter().cloned());
         }
         let mut command = Command::new(kernel);
         command
             .arg("seccomp=on")
             .arg(format!("ncpus={}", options.processors))
-            .arg(format!("mem={}M", options.memory))
+            .arg(format!("mem={}M", options.memory_mib))
             .args(["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro"])
             .arg(format!("init={}", guest_program()?.display()))
             .args(["con=null", "ssl=null", "ssl0=null,fd:1", "ssl1=fd:3,fd:3", "console=ttyS0", "quiet"])
             .arg("vkms.create_default_dev=0")
             .args(systemd)
-            .arg(format!("uml_dir={}", folder.path().display()))
+            .arg(format!("uml_dir={}", shared_dir.path().display()))
             .arg("umid=uml")
-            .arg(format!("geomlab.dir={}", folder.path().display()))
+            .arg(format!("geomlab.dir={}", shared_dir.path().display()))
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
-            .env("TMPDIR", folder.path())
+            .env("TMPDIR", shared_dir.path())
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(console.try_clone()?)
             .stderr(console)
             .process_group(0);
-        let line = theirs.as_raw_fd();
-        // SAFETY: only system calls that are safe between fork and exec; `theirs` lives until the
-        // child runs.
+        let line = guest_end.as_raw_fd();
+        // SAFETY: the closure makes only async-signal-safe system calls, and `guest_end` lives
+        // until the child runs.
         unsafe {
             command.pre_exec(move || {
                 let line = std::os::fd::BorrowedFd::borrow_raw(line);
@@ -149,126 +166,190 @@ impl Machine {
             });
         }
         let child = command.spawn().context("start the lab's kernel")?;
-        drop(theirs);
-        let mut starting = Starting(Some(child));
-        let link = Link::open(ours, BOUND).with_context(|| {
-            let console = std::fs::read_to_string(folder.path().join("console.log")).unwrap_or_default();
-            format!("boot the lab; its console says:\n{console}")
+        drop(guest_end);
+        let mut booting = Booting(Some(child));
+        let line = SerialLine::open(host_end, STEP_TIMEOUT).with_context(|| {
+            let console = std::fs::read_to_string(shared_dir.path().join("console.log")).unwrap_or_default();
+            format!("boot the lab; its console:\n{console}")
         })?;
-        let kernel = starting.0.take().context("the lab's kernel is gone")?;
-        Ok(Self { link, kernel, folder, shots: Default::default() })
+        let kernel = booting.0.take().context("the lab's kernel has exited")?;
+        Ok(Self { line, kernel, shared_dir, screenshots: Default::default() })
     }
 
-    /// The folder that host and guest share; the guest sees it at [`crate::protocol::SHARED`].
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
+    /// Returns the directory that host and guest share; the guest mounts it at [`SHARED`].
+    ///
+    /// It also has the logs: `console.log` of the guest's kernel and `<name>.log` of each program.
+    /// It is a temporary directory that is removed with the machine; with `LAB_KEEP=1` in the
+    /// environment it stays, and its path is printed.
+    pub fn shared_dir(&self) -> &Path {
+        self.shared_dir.path()
     }
 
-    fn call(&self, request: Request) -> Result<Answer> {
-        self.link.call(request, BOUND)
+    fn call(&self, request: Request) -> Result<Response> {
+        self.line.call(request, STEP_TIMEOUT)
     }
 
-    pub(crate) fn done(&self, request: Request) -> Result<()> {
+    /// Sends a request without a result.
+    pub(crate) fn execute(&self, request: Request) -> Result<()> {
         self.call(request).map(drop)
     }
 
     fn text(&self, request: Request) -> Result<String> {
         match self.call(request)? {
-            Answer::Text(text) => Ok(text),
-            other => bail!("unexpected answer {other:?}"),
+            Response::Text(text) => Ok(text),
+            other => bail!("unexpected response {other:?}"),
         }
     }
 
+    fn names(&self, request: Request) -> Result<Vec<String>> {
+        match self.call(request)? {
+            Response::Names(names) => Ok(names),
+            other => bail!("unexpected response {other:?}"),
+        }
+    }
+
+    /// Creates a virtual GPU.
+    ///
+    /// # Errors
+    /// If the kernel does not accept the description.
     pub fn create_gpu(&self, spec: &GpuSpec) -> Result<GpuNames> {
         match self.call(Request::CreateGpu(spec.clone()))? {
-            Answer::Gpu(names) => Ok(names),
-            other => bail!("unexpected answer {other:?}"),
+            Response::Gpu(names) => Ok(names),
+            other => bail!("unexpected response {other:?}"),
         }
     }
 
-    /// Unplugs a whole GPU.
+    /// Removes a GPU, as if it were unplugged.
+    ///
+    /// # Errors
+    /// If there is no such GPU.
     pub fn remove_gpu(&self, name: &str) -> Result<()> {
-        self.done(Request::RemoveGpu { name: name.into() })
+        self.execute(Request::RemoveGpu { name: name.into() })
     }
 
-    /// Plugs a monitor into the GPU's connector of that index.
+    /// Connects a monitor to the connector of that index.
+    ///
+    /// # Errors
+    /// If there is no such connector.
     pub fn plug(&self, gpu: &str, connector: usize) -> Result<()> {
-        self.done(Request::SetConnected { gpu: gpu.into(), connector, connected: true })
+        self.execute(Request::SetConnected { gpu: gpu.into(), connector, connected: true })
     }
 
+    /// Disconnects the monitor of the connector of that index.
+    ///
+    /// # Errors
+    /// If there is no such connector.
     pub fn unplug(&self, gpu: &str, connector: usize) -> Result<()> {
-        self.done(Request::SetConnected { gpu: gpu.into(), connector, connected: false })
+        self.execute(Request::SetConnected { gpu: gpu.into(), connector, connected: false })
     }
 
-    /// Makes a monitor of this EDID what is plugged in at the connector's next probe (debugfs' edid_override).
+    /// Sets the EDID that the connector's next probe finds (debugfs' edid_override).
+    ///
+    /// # Errors
+    /// If there is no such connector or the kernel rejects the EDID.
     pub fn set_monitor(&self, gpu: &GpuNames, connector: usize, edid: &[u8]) -> Result<()> {
         let name = gpu.connectors.get(connector).context("the GPU has no such connector")?;
         let file = format!("edid-{name}");
-        std::fs::write(self.folder.path().join(&file), edid)?;
+        std::fs::write(self.shared_dir.path().join(&file), edid)?;
         let card = gpu.card.trim_start_matches("card");
         let to = format!("/sys/kernel/debug/dri/{card}/{name}/edid_override");
-        self.run(&file, &["cp", &format!("{SHARED}/{file}"), &to])
+        self.run_as_root(&file, &["cp", &format!("{SHARED}/{file}"), &to])
     }
 
+    /// Creates a keyboard.
+    ///
+    /// # Errors
+    /// If the name is in use.
     pub fn keyboard(&self, name: &str) -> Result<Keyboard<'_>> {
         Keyboard::create(self, name)
     }
 
+    /// Creates a mouse.
+    ///
+    /// # Errors
+    /// If the name is in use.
     pub fn pointer(&self, name: &str) -> Result<Pointer<'_>> {
         Pointer::create(self, name)
     }
 
+    /// Creates the switch of a laptop's lid.
+    ///
+    /// # Errors
+    /// If the name is in use.
     pub fn lid(&self, name: &str) -> Result<Lid<'_>> {
         Lid::create(self, name)
     }
 
+    /// Creates a touch screen.
+    ///
+    /// # Errors
+    /// If the name is in use.
     pub fn touch(&self, name: &str) -> Result<Touch<'_>> {
         Touch::create(self, name)
     }
 
+    /// Starts a program.
+    ///
+    /// # Errors
+    /// If it cannot be executed.
     pub fn spawn(&self, spec: ProgramSpec) -> Result<Program> {
-        let log = self.folder.path().join(format!("{}.log", spec.log));
+        let log = self.shared_dir.path().join(format!("{}.log", spec.log));
         match self.call(Request::Spawn(spec))? {
-            Answer::Pid(pid) => Ok(Program { pid, log }),
-            other => bail!("unexpected answer {other:?}"),
+            Response::Pid(pid) => Ok(Program { pid, log }),
+            other => bail!("unexpected response {other:?}"),
         }
     }
 
-    /// Does something and measures how long it takes until a file of the guest has `text` at
-    /// least `count` times.
-    pub fn timed(&self, deed: Deed, path: &str, text: &str, count: usize) -> Result<Measurement> {
-        let millis = BOUND.as_millis() as u64;
-        let request = Request::Timed { deed, path: path.into(), text: text.into(), count, millis };
-        match self.link.call(request, BOUND * 2)? {
-            Answer::Measured(measurement) => Ok(measurement),
-            other => bail!("unexpected answer {other:?}"),
+    /// Measures the time from a trigger until a file of the guest contains `text` at least `count`
+    /// times.
+    ///
+    /// # Errors
+    /// If the trigger fails or the text does not appear within 30 s.
+    pub fn measure(&self, trigger: Trigger, path: &str, text: &str, count: usize) -> Result<Measurement> {
+        let timeout_ms = STEP_TIMEOUT.as_millis() as u64;
+        let request = Request::Measure { trigger, path: path.into(), text: text.into(), count, timeout_ms };
+        match self.line.call(request, STEP_TIMEOUT * 2)? {
+            Response::Measured(measurement) => Ok(measurement),
+            other => bail!("unexpected response {other:?}"),
         }
     }
 
-    /// Starts a program as the guest's ordinary user; its log is named after `log`.
-    pub fn user(&self, log: &str, argv: &[&str], env: &[(&str, &str)]) -> Result<Program> {
+    /// Starts a program as the guest's ordinary user; its output goes to `<log>.log`.
+    ///
+    /// # Errors
+    /// If it cannot be executed.
+    pub fn spawn_as_user(&self, log: &str, argv: &[&str], env: &[(&str, &str)]) -> Result<Program> {
         self.spawn(spec(log, argv, env, false))
     }
 
-    /// Starts a program as root.
-    pub fn root(&self, log: &str, argv: &[&str], env: &[(&str, &str)]) -> Result<Program> {
+    /// Starts a program as root; its output goes to `<log>.log`.
+    ///
+    /// # Errors
+    /// If it cannot be executed.
+    pub fn spawn_as_root(&self, log: &str, argv: &[&str], env: &[(&str, &str)]) -> Result<Program> {
         self.spawn(spec(log, argv, env, true))
     }
 
-    /// How a program ended, or `None` where it still runs after `bound`.
-    pub fn wait(&self, program: &Program, bound: Duration) -> Result<Option<Ending>> {
-        let request = Request::Wait { pid: program.pid, millis: bound.as_millis() as u64 };
-        match self.link.call(request, bound + BOUND)? {
-            Answer::Ended(ending) => Ok(ending),
-            other => bail!("unexpected answer {other:?}"),
+    /// Returns how a program exited, or `None` if it still runs after `timeout`.
+    ///
+    /// # Errors
+    /// If the machine is off.
+    pub fn wait(&self, program: &Program, timeout: Duration) -> Result<Option<ExitStatus>> {
+        let request = Request::Wait { pid: program.pid, timeout_ms: timeout.as_millis() as u64 };
+        match self.line.call(request, timeout + STEP_TIMEOUT)? {
+            Response::Exited(status) => Ok(status),
+            other => bail!("unexpected response {other:?}"),
         }
     }
 
-    /// Runs a program as root to its end; an error where it does not end with status 0.
-    pub fn run(&self, log: &str, argv: &[&str]) -> Result<()> {
-        let program = self.root(log, argv, &[])?;
-        match self.wait(&program, BOUND)? {
-            Some(Ending::Exited(0)) => Ok(()),
+    /// Runs a program as root until it exits.
+    ///
+    /// # Errors
+    /// If it does not exit with status 0.
+    pub fn run_as_root(&self, log: &str, argv: &[&str]) -> Result<()> {
+        let program = self.spawn_as_root(log, argv, &[])?;
+        match self.wait(&program, STEP_TIMEOUT)? {
+            Some(ExitStatus::Exited(0)) => Ok(()),
             other => {
                 bail!("{argv:?}: {other:?}: {}", std::fs::read_to_string(&program.log).unwrap_or_default())
             }
@@ -276,74 +357,109 @@ impl Machine {
     }
 
     /// Sends a signal by number (signal(7)).
+    ///
+    /// # Errors
+    /// If the program has exited.
     pub fn signal(&self, program: &Program, signal: i32) -> Result<()> {
-        self.done(Request::Signal { pid: program.pid, signal })
+        self.execute(Request::Signal { pid: program.pid, signal })
     }
 
-    /// What a connector's monitor shows now.
-    pub fn screenshot(&self, connector: &str) -> Result<Picture> {
-        let number = self.shots.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let file = format!("shot-{number}.rgba");
-        let answer = self.call(Request::Screenshot { connector: connector.into(), file: file.clone() })?;
-        let Answer::Picture { width, height } = answer else { bail!("unexpected answer {answer:?}") };
-        let path = self.folder.path().join(file);
+    /// Returns what a connector's monitor shows now.
+    ///
+    /// # Errors
+    /// If the connector has no CRTC.
+    pub fn screenshot(&self, connector: &str) -> Result<Screenshot> {
+        let number = self.screenshots.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let file = format!("screenshot-{number}.rgba");
+        let response = self.call(Request::Screenshot { connector: connector.into(), file: file.clone() })?;
+        let Response::Screenshot { width, height } = response else {
+            bail!("unexpected response {response:?}")
+        };
+        let path = self.shared_dir.path().join(file);
         let rgba = std::fs::read(&path)?;
         std::fs::remove_file(path)?;
-        Picture::new(width, height, rgba)
+        Screenshot::new(width, height, rgba)
     }
 
+    /// Reads a file of the guest; invalid UTF-8 is replaced.
+    ///
+    /// # Errors
+    /// If it cannot be read.
     pub fn read(&self, path: &str) -> Result<String> {
         self.text(Request::ReadFile { path: path.into() })
     }
 
+    /// Reads a symbolic link of the guest.
+    ///
+    /// # Errors
+    /// If there is no such link.
     pub fn read_link(&self, path: &str) -> Result<String> {
         self.text(Request::ReadLink { path: path.into() })
     }
 
+    /// Writes a file of the guest.
+    ///
+    /// # Errors
+    /// If it cannot be written.
     pub fn write(&self, path: &str, contents: &str) -> Result<()> {
-        self.done(Request::WriteFile { path: path.into(), contents: contents.into() })
+        self.execute(Request::WriteFile { path: path.into(), contents: contents.into() })
     }
 
-    /// Copies a program of the host to where the guest's ordinary user may run it.
+    /// Copies a program of the host into the guest, executable for the ordinary user.
+    ///
+    /// # Errors
+    /// If it cannot be copied.
     pub fn install(&self, from: &Path, to: &str) -> Result<()> {
-        // By the shared folder: the guest's own /tmp hides what lies under the host's.
-        let name = from.file_name().and_then(|name| name.to_str()).context("a program has a name")?;
-        let passed = self.folder.path().join(name);
-        std::fs::copy(from, &passed).with_context(|| from.display().to_string())?;
-        self.done(Request::Install { from: format!("{SHARED}/{name}"), to: to.into() })?;
-        Ok(std::fs::remove_file(passed)?)
+        // Through the shared directory, because the guest's own /tmp hides the host's.
+        let name = from.file_name().and_then(|name| name.to_str()).context("the program's file name")?;
+        let copy = self.shared_dir.path().join(name);
+        std::fs::copy(from, &copy).with_context(|| from.display().to_string())?;
+        self.execute(Request::Install { from: format!("{SHARED}/{name}"), to: to.into() })?;
+        Ok(std::fs::remove_file(copy)?)
     }
 
-    pub fn list(&self, path: &str) -> Result<Vec<String>> {
-        match self.call(Request::ReadDir { path: path.into() })? {
-            Answer::Names(names) => Ok(names),
-            other => bail!("unexpected answer {other:?}"),
-        }
+    /// Returns the sorted names in a directory of the guest.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read_dir(&self, path: &str) -> Result<Vec<String>> {
+        self.names(Request::ReadDir { path: path.into() })
     }
 
-    /// Switches to a VT and waits until it is the active one.
+    /// Switches to a VT and waits until it is active.
+    ///
+    /// # Errors
+    /// If the active VT's process does not release it within 10 s.
     pub fn activate_vt(&self, vt: u32) -> Result<()> {
-        self.done(Request::ActivateVt { vt })
+        self.execute(Request::ActivateVt { vt })
     }
 
-    pub fn vt(&self, vt: u32) -> Result<VtState> {
+    /// Returns the state of a VT.
+    ///
+    /// # Errors
+    /// If there is no such VT.
+    pub fn vt_state(&self, vt: u32) -> Result<VtState> {
         match self.call(Request::VtState { vt })? {
-            Answer::Vt(state) => Ok(state),
-            other => bail!("unexpected answer {other:?}"),
+            Response::Vt(state) => Ok(state),
+            other => bail!("unexpected response {other:?}"),
         }
     }
 
-    /// What the guest's kernel said since boot that tells of a bug, there or in a program.
+    /// Returns the kernel's messages since boot that report a bug of the kernel or of a program.
+    ///
+    /// # Errors
+    /// If the machine is off.
     pub fn kernel_warnings(&self) -> Result<Vec<String>> {
-        match self.call(Request::KernelWarnings)? {
-            Answer::Names(lines) => Ok(lines),
-            other => bail!("unexpected answer {other:?}"),
-        }
+        self.names(Request::KernelWarnings)
     }
 
-    /// Looks until `condition` holds, and says what was waited for where it does not within the bound.
-    pub fn until(&self, what: &str, mut condition: impl FnMut(&Self) -> Result<bool>) -> Result<()> {
-        let deadline = Instant::now() + BOUND;
+    /// Polls until `condition` returns true.
+    ///
+    /// # Errors
+    /// If that does not happen within 30 s. The error names `what`, and the ends of all logs go to
+    /// standard error.
+    pub fn wait_until(&self, what: &str, mut condition: impl FnMut(&Self) -> Result<bool>) -> Result<()> {
+        let deadline = Instant::now() + STEP_TIMEOUT;
         loop {
             let last = match condition(self) {
                 Ok(true) => return Ok(()),
@@ -351,52 +467,70 @@ impl Machine {
                 Err(error) => Some(error),
             };
             if Instant::now() > deadline {
-                self.tell_story();
+                self.print_logs();
                 let why = last.map(|error| format!(": {error:#}")).unwrap_or_default();
-                bail!("waited {BOUND:?} in vain for: {what}{why}");
+                bail!("timed out after {STEP_TIMEOUT:?} waiting for: {what}{why}");
             }
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// Waits for a line in a program's output.
-    pub fn until_logged(&self, program: &Program, text: &str) -> Result<()> {
-        self.until(&format!("{text:?} in {}", program.log.display()), |machine| {
+    /// Waits for a text in a program's output.
+    ///
+    /// # Errors
+    /// If it does not appear within 30 s.
+    pub fn wait_for_log(&self, program: &Program, text: &str) -> Result<()> {
+        self.wait_until(&format!("{text:?} in {}", program.log.display()), |machine| {
             let log = std::fs::read_to_string(&program.log)?;
             if log.contains(text) {
                 return Ok(true);
             }
-            if let Some(ending) = machine.wait(program, Duration::ZERO)? {
+            if let Some(status) = machine.wait(program, Duration::ZERO)? {
                 let log = std::fs::read_to_string(&program.log)?;
-                ensure!(log.contains(text), "the program ended with {ending:?}; it said:\n{log}");
+                ensure!(log.contains(text), "the program exited: {status:?}; its output:\n{log}");
             }
             Ok(false)
         })
+    }
+
+    /// Prints the ends of the programs' and the kernel's logs, for a test that failed.
+    fn print_logs(&self) {
+        let Ok(entries) = std::fs::read_dir(self.shared_dir.path()) else { return };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if path.extension().is_some_and(|extension| extension == "log") {
+                let text = std::fs::read_to_string(&path).unwrap_or_default();
+                let tail: Vec<_> = text.lines().rev().take(LOG_TAIL_LINES).collect();
+                let _ = writeln!(std::io::stderr(), "--- {}", path.display());
+                for line in tail.iter().rev() {
+                    let _ = writeln!(std::io::stderr(), "{line}");
+                }
+            }
+        }
     }
 }
 
 fn spec(log: &str, argv: &[&str], env: &[(&str, &str)], root: bool) -> ProgramSpec {
     ProgramSpec {
         argv: argv.iter().map(ToString::to_string).collect(),
-        env: env.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect::<BTreeMap<_, _>>(),
+        env: env.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
         root,
         log: log.into(),
         tty: None,
     }
 }
 
-/// Ends a kernel that did not come up.
-struct Starting(Option<Child>);
+/// Kills a kernel that does not finish its boot.
+struct Booting(Option<Child>);
 
-impl Drop for Starting {
+impl Drop for Booting {
     fn drop(&mut self) {
         if let Some(child) = &mut self.0 {
-            end(child);
+            kill(child);
         }
     }
 }
 
-fn end(kernel: &mut Child) {
+fn kill(kernel: &mut Child) {
     if let Some(group) = Pid::from_raw(kernel.id() as i32) {
         let _ = kill_process_group(group, Signal::KILL);
     }
@@ -405,28 +539,15 @@ fn end(kernel: &mut Child) {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        self.link.post(Request::PowerOff);
-        let deadline = Instant::now() + Duration::from_secs(3);
+        self.line.post(Request::PowerOff);
+        let deadline = Instant::now() + POWER_OFF_TIMEOUT;
         while Instant::now() < deadline && matches!(self.kernel.try_wait(), Ok(None)) {
             std::thread::sleep(Duration::from_millis(5));
         }
-        end(&mut self.kernel);
-    }
-}
-
-impl Machine {
-    /// What waited in vain shows what the programs and the guest's kernel said.
-    fn tell_story(&self) {
-        let Ok(entries) = std::fs::read_dir(self.folder.path()) else { return };
-        for path in entries.flatten().map(|entry| entry.path()) {
-            if path.extension().is_some_and(|extension| extension == "log") {
-                let text = std::fs::read_to_string(&path).unwrap_or_default();
-                let tail: Vec<_> = text.lines().rev().take(25).collect();
-                let _ = writeln!(std::io::stderr(), "--- {}", path.display());
-                for line in tail.iter().rev() {
-                    let _ = writeln!(std::io::stderr(), "{line}");
-                }
-            }
+        kill(&mut self.kernel);
+        if std::env::var_os("LAB_KEEP").is_some_and(|value| value == "1") {
+            self.shared_dir.disable_cleanup(true);
+            let _ = writeln!(std::io::stderr(), "lab: kept {}", self.shared_dir.path().display());
         }
     }
 }

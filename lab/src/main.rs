@@ -1,4 +1,4 @@
-//! `geom-lab`: a machine with virtual monitors to play with.
+//! `geom-lab`: a virtual machine with virtual monitors, driven by commands.
 
 use std::io::BufRead;
 use std::path::PathBuf;
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
 use clap::{Parser, Subcommand};
-use geom_lab::protocol::GpuSpec;
+use geom_lab::protocol::{GpuSpec, USER_NAME};
 use geom_lab::{BootOptions, Machine};
 
-/// Boots a virtual machine with virtual GPUs and monitors, and pulls their cables.
+/// Boots a virtual machine with virtual GPUs and monitors.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -18,17 +18,17 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Prints the path of the lab's kernel, building it first where there is none.
+    /// Print the path of the lab's kernel; build it first if there is none.
     Kernel,
-    /// Boots a machine, runs commands from standard input and powers it off at their end.
+    /// Boot a machine, run commands from standard input, and power off at their end.
     ///
     /// Commands: `plug N`, `unplug N`, `user PROGRAM ARGUMENT…`, `root PROGRAM ARGUMENT…`,
     /// `type TEXT`, `shot CONNECTOR FILE.png`, `cat FILE`, `vt N`, `wait SECONDS`, `warnings`.
     Shell {
-        /// Connectors of the virtual GPU.
+        /// Number of connectors of the virtual GPU.
         #[arg(long, default_value_t = 3)]
         connectors: usize,
-        /// Programs to copy into the guest's /run/bin.
+        /// Program to copy into the guest's /run/bin; may be repeated.
         #[arg(long)]
         install: Vec<PathBuf>,
         /// Start a seat daemon for the ordinary user.
@@ -50,26 +50,27 @@ fn shell(connectors: usize, install: &[PathBuf], seatd: bool) -> Result<()> {
     let machine = Machine::boot(&BootOptions::default())?;
     let names = machine.create_gpu(&GpuSpec::new("gpu0", connectors))?;
     for program in install {
-        let name = program.file_name().and_then(|name| name.to_str()).context("a program has a name")?;
+        let name = program.file_name().and_then(|name| name.to_str()).context("the program's file name")?;
         machine.install(program, &format!("/run/bin/{name}"))?;
     }
     if seatd {
-        let daemon = machine.root("seatd", &["seatd", "-u", "nobody"], &[])?;
-        machine.until_logged(&daemon, "seatd started")?;
+        let daemon = machine.spawn_as_root("seatd", &["seatd", "-u", USER_NAME], &[])?;
+        machine.wait_for_log(&daemon, "seatd started")?;
     }
     let keyboard = machine.keyboard("keyboard")?;
-    println!("up after {:?}: {} with {}", start.elapsed(), names.card, names.connectors.join(", "));
+    println!("booted in {:?}: {} with {}", start.elapsed(), names.card, names.connectors.join(", "));
     for (number, line) in std::io::stdin().lock().lines().enumerate() {
         let line = line?;
         let words: Vec<&str> = line.split_whitespace().collect();
-        if let Err(error) = step(&machine, &keyboard, number, &words) {
+        if let Err(error) = run(&machine, &keyboard, number, &words) {
             println!("{line}: {error:#}");
         }
     }
     Ok(())
 }
 
-fn step(machine: &Machine, keyboard: &geom_lab::Keyboard<'_>, number: usize, words: &[&str]) -> Result<()> {
+/// Runs one command of the shell; `number` names the log of the program that it starts.
+fn run(machine: &Machine, keyboard: &geom_lab::Keyboard<'_>, number: usize, words: &[&str]) -> Result<()> {
     match words {
         [] => {}
         ["plug", connector] => machine.plug("gpu0", connector.parse()?)?,
@@ -77,14 +78,14 @@ fn step(machine: &Machine, keyboard: &geom_lab::Keyboard<'_>, number: usize, wor
         ["type", text @ ..] => keyboard.type_text(&format!("{}\n", text.join(" ")))?,
         ["user", argv @ ..] => {
             let display = [("WAYLAND_DISPLAY", "wayland-1")];
-            let program = machine.user(&format!("{number}"), argv, &display)?;
+            let program = machine.spawn_as_user(&format!("{number}"), argv, &display)?;
             println!("process {}, log {}", program.pid, program.log.display());
         }
         ["root", argv @ ..] => {
-            let program = machine.root(&format!("{number}"), argv, &[])?;
-            let ending = machine.wait(&program, Duration::from_secs(10))?;
+            let program = machine.spawn_as_root(&format!("{number}"), argv, &[])?;
+            let status = machine.wait(&program, Duration::from_secs(10))?;
             print!("{}", std::fs::read_to_string(&program.log)?);
-            ensure!(ending.is_some(), "still running as process {}", program.pid);
+            ensure!(status.is_some(), "still running as process {}", program.pid);
         }
         ["shot", connector, file] => machine.screenshot(connector)?.save(file.as_ref())?,
         ["cat", file] => print!("{}", machine.read(file)?),

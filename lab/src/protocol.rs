@@ -1,31 +1,39 @@
-//! What host and guest say to each other: one JSON object a line over a serial line.
+//! The protocol between host and guest: one JSON object per line over a serial line.
 //!
-//! Every request is answered by exactly one reply with its id; replies may overtake each other,
-//! because a request that waits (for a process to end, say) must not hold up the next one.
+//! The guest answers each request with exactly one reply of the same id. Replies may overtake each
+//! other, because a request that waits (for a process to exit, for example) must not delay the
+//! next.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Where the guest sees the machine's folder on the host. What is written here is seen by both.
+/// Where the guest mounts the machine's shared directory, see
+/// [`Machine::shared_dir`](crate::Machine::shared_dir).
 pub const SHARED: &str = "/run/lab";
-/// The unprivileged user (Debian's `nobody`) that programs run as unless root is asked for.
+/// The unprivileged user (Debian's user 65534) that programs run as if root is not requested.
 pub const USER_ID: u32 = 65534;
+/// That user's name.
+pub const USER_NAME: &str = "nobody";
 /// That user's `XDG_RUNTIME_DIR`.
 pub const RUNTIME_DIR: &str = "/run/user/65534";
 
-/// A request with the id that its reply will carry.
+/// A request with its id.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Envelope {
+    /// The id that the reply will carry.
     pub id: u64,
+    /// The request.
     pub request: Request,
 }
 
-/// The answer to the request of the same id.
+/// The reply to a request.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Reply {
+    /// The id of the request.
     pub id: u64,
-    pub result: Result<Answer, String>,
+    /// The response, or the error as text.
+    pub result: Result<Response, String>,
 }
 
 /// A virtual GPU: vkms configured through configfs.
@@ -33,23 +41,23 @@ pub struct Reply {
 /// Source: the kernel's Documentation/gpu/vkms.rst.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct GpuSpec {
-    /// The configfs folder's name; what [`Request::RemoveGpu`] takes.
+    /// Name of the configfs directory, which [`Request::RemoveGpu`] takes.
     pub name: String,
-    /// One connector an entry: whether a monitor is plugged in when the GPU appears.
+    /// One entry per connector: whether a monitor is connected when the GPU appears.
     pub connectors: Vec<bool>,
-    /// How many CRTCs there are; each reaches every encoder.
+    /// Number of CRTCs; each CRTC reaches every encoder.
     pub crtcs: usize,
-    /// How many encoders there are. Connectors that share one can't be lit together, which only
-    /// the kernel's refusal tells.
+    /// Number of encoders. Connectors that share an encoder cannot be enabled together, which a
+    /// program learns only when the kernel refuses the commit.
     pub encoders: usize,
     /// Whether each CRTC has a cursor plane.
     pub cursor: bool,
-    /// How many overlay planes each CRTC has.
+    /// Number of overlay planes per CRTC.
     pub overlays: usize,
 }
 
 impl GpuSpec {
-    /// A GPU with one CRTC and one cursor plane a connector, all monitors plugged in.
+    /// Returns a GPU with one CRTC and one cursor plane per connector, all monitors connected.
     pub fn new(name: &str, connectors: usize) -> Self {
         Self {
             name: name.into(),
@@ -62,7 +70,7 @@ impl GpuSpec {
     }
 }
 
-/// What the kernel called a new GPU and its connectors.
+/// The kernel's names for a new GPU and its connectors.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct GpuNames {
     /// `card0` and so on, under `/dev/dri` and `/sys/class/drm`.
@@ -71,13 +79,14 @@ pub struct GpuNames {
     pub connectors: Vec<String>,
 }
 
-/// Kinds of input devices the guest can make.
+/// Kinds of input devices that the guest can create.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InputKind {
+    /// A keyboard with all keys.
     Keyboard,
     /// A mouse: relative motion, three buttons, a wheel.
     Pointer,
-    /// A lid's switch.
+    /// The switch of a laptop's lid.
     Lid,
     /// A direct multi-touch surface with coordinates from 0 to [`TOUCH_MAX`] on both axes.
     Touch,
@@ -86,11 +95,14 @@ pub enum InputKind {
 /// The largest coordinate of a touch device.
 pub const TOUCH_MAX: i32 = 65535;
 
-/// One `input_event` without its time (linux/input.h).
+/// An `input_event` without its time (linux/input.h).
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct InputEvent {
+    /// `EV_KEY` and so on.
     pub kind: u16,
+    /// The key, button or axis.
     pub code: u16,
+    /// The new state, or the relative motion.
     pub value: i32,
 }
 
@@ -99,145 +111,213 @@ pub struct InputEvent {
 pub struct ProgramSpec {
     /// The program and its arguments.
     pub argv: Vec<String>,
-    /// Added to a minimal environment.
+    /// Variables that are added to a minimal environment.
     pub env: BTreeMap<String, String>,
-    /// Run as root rather than as [`USER_ID`].
+    /// Whether it runs as root rather than as [`USER_ID`].
     pub root: bool,
-    /// Standard output and error go to `<log>.log` in the shared folder.
+    /// Name of its log: standard output and error go to `<log>.log` in the shared directory.
     pub log: String,
     /// The VT that becomes the program's controlling terminal and standard input.
     pub tty: Option<u32>,
 }
 
+/// A request of the host.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
+    /// Creates a virtual GPU.
     CreateGpu(GpuSpec),
+    /// Removes a virtual GPU.
     RemoveGpu {
+        /// [`GpuSpec::name`].
         name: String,
     },
-    /// Plugs a monitor in or pulls its cable.
+    /// Connects or disconnects a monitor.
     SetConnected {
+        /// [`GpuSpec::name`].
         gpu: String,
+        /// Index in [`GpuSpec::connectors`].
         connector: usize,
+        /// Whether a monitor is connected from now on.
         connected: bool,
     },
+    /// Creates an input device.
     CreateInput {
+        /// The kind of device.
         kind: InputKind,
+        /// Its name.
         name: String,
     },
+    /// Removes an input device.
     RemoveInput {
+        /// The device's name.
         name: String,
     },
+    /// Sends events through an input device.
     Input {
+        /// The device's name.
         name: String,
+        /// Groups of events, each ended by a `SYN_REPORT`.
         events: Vec<InputEvent>,
     },
+    /// Starts a program.
     Spawn(ProgramSpec),
-    /// Does something and measures how long it takes until a file has a text so many times.
-    Timed {
-        deed: Deed,
+    /// Measures the time from a trigger until a file contains a text at least `count` times.
+    Measure {
+        /// What the guest does first.
+        trigger: Trigger,
+        /// The file.
         path: String,
+        /// The text.
         text: String,
+        /// The number of occurrences.
         count: usize,
-        millis: u64,
+        /// The upper limit in milliseconds.
+        timeout_ms: u64,
     },
-    /// Waits for a program's end, at most so long.
+    /// Waits for a program to exit.
     Wait {
+        /// The program.
         pid: u32,
-        millis: u64,
+        /// The upper limit in milliseconds.
+        timeout_ms: u64,
     },
+    /// Sends a signal.
     Signal {
+        /// The program.
         pid: u32,
+        /// The signal's number (signal(7)).
         signal: i32,
     },
-    /// Composes what the planes of a connector's CRTC show into a file of the shared folder.
+    /// Composes what the planes of a connector's CRTC show into a file of the shared directory.
     Screenshot {
+        /// The connector's name.
         connector: String,
+        /// The file, which gets four bytes per pixel: R, G, B, A.
         file: String,
     },
-    /// The file's contents, invalid UTF-8 replaced.
+    /// Reads a file; invalid UTF-8 is replaced.
     ReadFile {
+        /// The file.
         path: String,
     },
+    /// Writes a file.
     WriteFile {
+        /// The file.
         path: String,
+        /// Its new contents.
         contents: String,
     },
-    /// Copies a file into the guest's memory, executable by all.
+    /// Copies a file into the guest's memory and makes it executable for all users.
     Install {
+        /// The source, as the guest sees it.
         from: String,
+        /// The destination.
         to: String,
     },
+    /// Lists a directory.
     ReadDir {
+        /// The directory.
         path: String,
     },
+    /// Reads a symbolic link.
     ReadLink {
+        /// The link.
         path: String,
     },
-    /// Makes a VT the active one and waits until it is.
+    /// Switches to a VT and waits until it is active.
     ActivateVt {
+        /// The VT's number.
         vt: u32,
     },
+    /// Returns the state of a VT.
     VtState {
+        /// The VT's number.
         vt: u32,
     },
-    /// Kernel messages since boot that tell of a bug: warnings, oopses, lockups, leaks.
+    /// Returns the kernel messages since boot that report a bug: warnings, oopses, lockups, leaks.
     KernelWarnings,
+    /// Powers off. It has no reply.
     PowerOff,
 }
 
+/// The response to a request.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Answer {
+pub enum Response {
+    /// The request has no result.
     Done,
+    /// The names of a new GPU.
     Gpu(GpuNames),
+    /// The id of a new process.
     Pid(u32),
-    /// `None` after the time given to [`Request::Wait`].
-    Ended(Option<Ending>),
-    Picture {
+    /// How the program exited; `None` if it still runs after the timeout of [`Request::Wait`].
+    Exited(Option<ExitStatus>),
+    /// The size of a screenshot in pixels.
+    Screenshot {
+        /// Width in pixels.
         width: u32,
+        /// Height in pixels.
         height: u32,
     },
+    /// A file's contents, or a link's target.
     Text(String),
+    /// Names of directory entries, or lines.
     Names(Vec<String>),
+    /// The state of a VT.
     Vt(VtState),
+    /// The result of [`Request::Measure`].
     Measured(Measurement),
 }
 
-/// What [`Request::Timed`] does.
+/// The action from which [`Request::Measure`] measures.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Deed {
+pub enum Trigger {
+    /// Starts a program.
     Spawn(ProgramSpec),
-    Plug { gpu: String, connector: usize },
-    Signal { pid: u32, signal: i32 },
+    /// Connects a monitor.
+    Plug {
+        /// [`GpuSpec::name`].
+        gpu: String,
+        /// Index in [`GpuSpec::connectors`].
+        connector: usize,
+    },
+    /// Sends a signal.
+    Signal {
+        /// The program.
+        pid: u32,
+        /// The signal's number (signal(7)).
+        signal: i32,
+    },
 }
 
-/// What [`Request::Timed`] found.
+/// The result of [`Request::Measure`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
-    /// Of the program, where one was started.
+    /// The process, if the trigger started one.
     pub pid: Option<u32>,
-    /// When the deed began, in seconds of CLOCK_MONOTONIC.
-    pub began: f64,
-    /// Seconds until the file had the text.
-    pub took: f64,
+    /// When the trigger ran, in seconds of CLOCK_MONOTONIC.
+    pub started: f64,
+    /// Seconds until the file contained the text.
+    pub elapsed: f64,
 }
 
-/// How a program ended.
+/// How a program exited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Ending {
+pub enum ExitStatus {
+    /// It exited with this status.
     Exited(i32),
-    Killed(i32),
+    /// This signal killed it.
+    Signaled(i32),
 }
 
-/// A virtual terminal's state (ioctl_console(2)).
+/// The state of a virtual terminal (ioctl_console(2)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VtState {
-    /// The VT on the screen.
+    /// The number of the active VT.
     pub active: u32,
-    /// `KD_GRAPHICS` rather than `KD_TEXT`.
+    /// Whether it is in `KD_GRAPHICS` rather than `KD_TEXT`.
     pub graphics: bool,
     /// The keyboard's mode: `K_OFF` is 4, `K_UNICODE` 3, `K_XLATE` 1.
     pub keyboard: i32,
-    /// A process, rather than the kernel, decides about switching (`VT_PROCESS`).
+    /// Whether a process, rather than the kernel, controls VT switches (`VT_PROCESS`).
     pub process_switched: bool,
 }

@@ -2,16 +2,16 @@
 
 use anyhow::{Context, Result};
 use smithay::backend::renderer::pixman::PixmanRenderer;
+use geom_display::signal_format::Capabilities;
+use geom_display::mode::Mode;
+use geom_display::plan::{ProbedConnector, ProbedGpu};
 
-use crate::display::link::Abilities;
-use crate::display::mode::Mode;
-use crate::display::plan::{Connector, Gpu};
-use crate::state::State;
+use crate::compositor::State;
 
 /// Displays named HEADLESS-1 and so on, drawn into memory.
 pub struct Headless {
     pub renderer: PixmanRenderer,
-    connectors: Vec<Connector>,
+    connectors: Vec<ProbedConnector>,
 }
 
 /// No device has this number.
@@ -27,21 +27,21 @@ impl Headless {
 
     /// Makes it so many displays in these modes, all plugged in.
     pub fn set_modes(&mut self, modes: &[Mode]) {
-        let connectors = modes.iter().enumerate().map(|(index, mode)| Connector {
+        let connectors = modes.iter().enumerate().map(|(index, mode)| ProbedConnector {
             name: format!("HEADLESS-{}", index + 1),
             connected: true,
             modes: vec![*mode],
             monitor: None,
             edid: None,
             port: None,
-            abilities: Abilities::default(),
+            capabilities: Capabilities::default(),
             non_desktop: false,
         });
         self.connectors = connectors.collect();
     }
 
-    pub fn present(&self) -> Gpu {
-        Gpu { id: ID, connectors: self.connectors.clone() }
+    pub fn present(&self) -> ProbedGpu {
+        ProbedGpu { id: ID, connectors: self.connectors.clone() }
     }
 }
 

@@ -8,7 +8,7 @@ use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction};
 use tracing::debug;
 use udev::{Event, EventType, MonitorBuilder};
 
-use crate::state::State;
+use crate::compositor::State;
 
 /// Listens to the kernel's own uevents (netlink(7), NETLINK_KOBJECT_UEVENT).
 ///
@@ -20,7 +20,7 @@ pub fn listen(handle: &LoopHandle<'static, State>) -> io::Result<()> {
     let inserted = handle.insert_source(source, |_, monitor, state| {
         let mut changed: Vec<u64> = monitor.iter().filter_map(|event| hotplug(&event)).collect();
         for gpu in &changed {
-            state.heard_of(*gpu);
+            state.note_kernel_uevent(*gpu);
         }
         // Several cables at once are one change of the Gpu.
         changed.sort_unstable();

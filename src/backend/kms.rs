@@ -15,18 +15,19 @@ use tracing::{debug, error, info, warn};
 use crate::backend::{hotplug, Backend};
 use crate::gpu::device::Gpu;
 use crate::gpu::discovery::{sort, Candidate};
-use crate::power::Press;
-use crate::reactor::{Reactor, Source};
-use crate::road::{DENIAL_DELAY, DENIAL_TRIES};
+use crate::power::HeldInput;
+use crate::event_loop::reactor::{Reactor, Source};
+use crate::compositor::deadline::Deadline;
+use crate::compositor::output_config::{MASTER_RETRY_DELAY, MAX_MASTER_RETRIES};
 use crate::session;
-use crate::state::State;
+use crate::compositor::State;
 
 /// A Gpu and its place in the event loop.
 pub struct GpuEntry {
     pub gpu: Gpu,
     candidate: Candidate,
     /// Changes that the kernel told of itself, and udev has not yet.
-    ahead: u32,
+    pending_udev_echoes: u32,
 }
 
 /// The seat and what it gives.
@@ -102,7 +103,7 @@ impl Kms {
         };
         reactor.add(&gpu.card, Source::Gpu(id)).context("watch the GPU for page flips")?;
         let connected = gpu.objects.connectors.iter().filter(|connector| connector.state.connected).count();
-        self.gpus.push(GpuEntry { gpu, candidate: Candidate { connected, ..candidate }, ahead: 0 });
+        self.gpus.push(GpuEntry { gpu, candidate: Candidate { connected, ..candidate }, pending_udev_echoes: 0 });
         self.sort();
         Ok(())
     }
@@ -152,7 +153,7 @@ impl State {
         let Backend::Kms(kms) = &mut self.backend else { return Ok(()) };
         if let Err(error) = kms.open(&self.reactor, candidate, &self.config) {
             warn!(gpu = %path.display(), "GPU left out: {error:#}");
-            self.troubles.add(format!("{}: {error}", path.display()));
+            self.notices.add(format!("{}: {error}", path.display()));
             return Err(error);
         }
         if !firmware {
@@ -199,8 +200,8 @@ impl State {
             UdevEvent::Added { device_id, path } => self.gpu_added(device_id, path, 0),
             UdevEvent::Changed { device_id } => {
                 // What the kernel told was seen to; what of it was lost, or could not be heard, comes here.
-                match self.ahead(device_id) {
-                    Some(ahead) if *ahead > 0 => *ahead -= 1,
+                match self.pending_udev_echoes(device_id) {
+                    Some(pending_udev_echoes) if *pending_udev_echoes > 0 => *pending_udev_echoes -= 1,
                     _ => self.gpu_changed(device_id),
                 }
             }
@@ -208,15 +209,15 @@ impl State {
         }
     }
 
-    fn ahead(&mut self, id: u64) -> Option<&mut u32> {
+    fn pending_udev_echoes(&mut self, id: u64) -> Option<&mut u32> {
         let Backend::Kms(kms) = &mut self.backend else { return None };
-        kms.gpus.iter_mut().find(|entry| entry.gpu.id == id).map(|entry| &mut entry.ahead)
+        kms.gpus.iter_mut().find(|entry| entry.gpu.id == id).map(|entry| &mut entry.pending_udev_echoes)
     }
 
     /// The kernel told of a change that udev will tell of.
-    pub fn heard_of(&mut self, id: u64) {
-        if let Some(ahead) = self.ahead(id) {
-            *ahead += 1;
+    pub fn note_kernel_uevent(&mut self, id: u64) {
+        if let Some(pending_udev_echoes) = self.pending_udev_echoes(id) {
+            *pending_udev_echoes += 1;
         }
     }
 
@@ -229,24 +230,24 @@ impl State {
         self.reconfigure("hotplug");
     }
 
-    fn gpu_added(&mut self, id: u64, path: PathBuf, failures: u32) {
+    pub fn gpu_added(&mut self, id: u64, path: PathBuf, failures: u32) {
         // A paused session is not given devices: `resume` looks again.
         if self.backend.gpu(id).is_some() || self.backend.is_paused() || !path.exists() {
             return;
         }
         if self.open_gpu(Candidate::read(id, &path)).is_ok() {
             let prefix = path.display().to_string();
-            self.troubles.retire(|text| text.starts_with(&prefix));
+            self.notices.dismiss(|text| text.starts_with(&prefix));
             self.reconfigure("GPU added");
-        } else if failures < DENIAL_TRIES {
+        } else if failures < MAX_MASTER_RETRIES {
             // The kernel tells of a device before it can be opened (drm_minor_register(): its number is entered after device_add()).
-            let at = self.now() + DENIAL_DELAY * 2u32.pow(failures);
-            self.timers.at(at, move |state| state.gpu_added(id, path, failures + 1));
+            let at = self.now() + MASTER_RETRY_DELAY * 2u32.pow(failures);
+            self.timers.at(at, Deadline::OpenGpu { id, path, failures: failures + 1 });
         }
     }
 
     /// Has the seat open Gpus again.
-    pub fn open_anew(&mut self, ids: &[u64]) {
+    pub fn reopen(&mut self, ids: &[u64]) {
         if ids.is_empty() || self.backend.is_paused() {
             return;
         }
@@ -272,20 +273,20 @@ impl State {
         if kms.libinput.resume().is_err() {
             warn!("libinput could not open every input device again");
         }
-        self.look_anew("session resumed");
+        self.rescan("session resumed");
         self.ask_logind_again();
         self.activity();
     }
 
     /// Looks at everything again: others may have set anything, and monitors may have been changed.
-    pub fn look_anew(&mut self, cause: &str) {
+    pub fn rescan(&mut self, cause: &'static str) {
         if let Backend::Kms(kms) = &mut self.backend {
             if kms.away || kms.asleep {
                 // Whoever ends that looks.
                 return;
             }
             for entry in &mut kms.gpus {
-                entry.gpu.known = false;
+                entry.gpu.state_is_ours = false;
                 if let Err(error) = entry.gpu.probe() {
                     warn!(gpu = %entry.gpu.path.display(), %error, "connectors can't be probed");
                 }
@@ -316,7 +317,7 @@ impl State {
         let time = self.now().as_millis() as u32;
         for code in keyboard.pressed_keys() {
             let serial = smithay::utils::SERIAL_COUNTER.next_serial();
-            let withheld = self.power.let_go(Press::Key(code.raw()));
+            let withheld = self.power.let_go(HeldInput::Key(code.raw()));
             keyboard.input::<(), _>(self, code, KeyState::Released, serial, time, |_, _, _| match withheld {
                 true => FilterResult::Intercept(()),
                 false => FilterResult::Forward,
@@ -326,21 +327,21 @@ impl State {
 
     pub fn switch_vt(&mut self, vt: i32) {
         // Once the seat tells us, it has taken the devices.
-        self.leave_plain();
+        self.reset_color_state();
         let Backend::Kms(kms) = &mut self.backend else { return };
         info!(vt, "switching VT");
         if let Err(error) = kms.session.change_vt(vt) {
             warn!(vt, %error, "the seat does not switch VTs");
         }
-        // Where nothing comes of it, colours come back.
+        // Where nothing comes of it, color come back.
         let at = self.now() + SWITCH;
-        self.timers.at(at, |state| state.reconfigure("no switch of VTs"));
+        self.timers.at(at, Deadline::Reconfigure("no switch of VTs"));
     }
 
-    /// Leaves Gpus to whoever comes next without colours of ours.
-    pub fn leave_plain(&mut self) {
+    /// Leaves Gpus to whoever comes next without color of ours.
+    pub fn reset_color_state(&mut self) {
         if !self.backend.is_paused() {
-            self.backend.gpus_mut().for_each(|gpu| gpu.leave_plain());
+            self.backend.gpus_mut().for_each(|gpu| gpu.reset_color_state());
         }
     }
 }

@@ -5,8 +5,8 @@ mod hotplug;
 pub mod kms;
 
 use smithay::backend::renderer::pixman::PixmanRenderer;
+use geom_display::plan;
 
-use crate::display::plan;
 use crate::gpu::device::Gpu;
 
 /// The backend in use.
@@ -47,7 +47,7 @@ impl Backend {
     }
 
     /// What is plugged in, the primary Gpu's first.
-    pub fn present(&self) -> Vec<plan::Gpu> {
+    pub fn present(&self) -> Vec<plan::ProbedGpu> {
         match self {
             Self::None => Vec::new(),
             Self::Kms(_) => self.gpus().map(Gpu::present).collect(),
@@ -92,10 +92,10 @@ impl Backend {
     }
 
     /// Lets go of buffers that were made for tests only.
-    pub fn release_spares(&mut self) {
+    pub fn release_spare_buffers(&mut self) {
         for gpu in self.gpus_mut() {
-            let lit: Vec<usize> = gpu.lit.keys().copied().collect();
-            gpu.retain(&lit);
+            let lit: Vec<usize> = gpu.crtc_states.keys().copied().collect();
+            gpu.drop_unused(&lit);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! `geom_compositor doctor`: what is wrong with a machine, and a bundle for who can mend it.
+//! `geom_compositor doctor`: prints the findings about the machine, or writes a report about them
+//! that can be sent to a developer.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -7,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Args;
-use geom_client::Error;
 
+use super::error::Error;
 use crate::config::profile::USERDATA;
 use crate::config::DEFAULT_PATH;
 use crate::doctor::{examine, table, Files, Grade, Machine};
-use crate::session::crash;
+use crate::session::{crash, users};
 
 /// What to examine.
 #[derive(Debug, Clone, Args)]
@@ -20,58 +21,52 @@ pub struct Doctor {
     /// Print JSON for programs
     #[arg(long)]
     json: bool,
-    /// Write findings, versions, configuration, the journal's last lines and reports of crashes into a new file, without names of people and
-    /// serial numbers of monitors
+    /// Write findings, versions, configuration, the end of the journal and crash reports into a new
+    /// file, without names of users and serial numbers of monitors
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH, env = "GEOM_COMPOSITOR_CONFIG")]
     config: PathBuf,
-    /// Another user than the one who asks
+    /// The user whose profile is examined [default: the user who runs this]
     #[arg(long)]
     user: Option<String>,
-    /// The folder of users' folders
+    /// The folder of the users' folders
     #[arg(long, value_name = "FOLDER", default_value = USERDATA, env = "GEOM_COMPOSITOR_USERDATA")]
     userdata: PathBuf,
 }
 
-/// Lines of the journal that go into a bundle.
-const LINES: &str = "400";
+/// Lines of the journal in a report.
+const JOURNAL_LINES: &str = "400";
 
-/// Says what it finds.
+/// Prints the findings, and writes the report if one is requested.
 ///
 /// # Errors
-/// Where something is so wrong that the service can't run, and where the bundle can't be written.
-pub fn run(asked: Doctor) -> Result<(), Error> {
-    let own = || uzers::get_current_username().map(|name| name.to_string_lossy().into_owned());
-    let user = asked.user.or_else(own).unwrap_or_else(|| "nobody".into());
-    let files = Files { config: asked.config, userdata: asked.userdata, user };
+/// If a finding prevents the service from running, or the report cannot be written.
+pub fn run(options: Doctor) -> Result<(), Error> {
+    let user = options.user.or_else(users::own_name).unwrap_or_else(|| "nobody".into());
+    let files = Files { config: options.config, userdata: options.userdata, user };
     let findings = examine(&Machine::here(), &files);
-    match asked.json {
-        true => {
-            writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&findings).map_err(io::Error::from)?)?
-        }
+    match options.json {
+        true => writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&findings)?)?,
         false => write!(io::stdout(), "{}", table(&findings))?,
     }
-    if let Some(file) = asked.report {
-        let text = anonymous(&bundle(&table(&findings), &files), &files.user);
+    if let Some(file) = options.report {
+        let text = anonymize(&report(&table(&findings), &files), &files.user);
         let new = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&file);
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
-        new.and_then(|mut new| new.write_all(text.as_bytes())).map_err(named)?;
+        new.and_then(|mut new| new.write_all(text.as_bytes())).map_err(Error::at(&file))?;
         writeln!(io::stdout(), "written: {}", file.display())?;
     }
-    let bad = findings.iter().filter(|finding| finding.grade == Grade::Bad).count();
-    match bad {
+    match findings.iter().filter(|finding| finding.grade == Grade::Bad).count() {
         0 => Ok(()),
-        1 => Err(Error::BadArgument("one finding is bad".into())),
-        bad => Err(Error::BadArgument(format!("{bad} findings are bad"))),
+        count => Err(Error::BadFindings(count)),
     }
 }
 
-fn bundle(findings: &str, files: &Files) -> String {
+fn report(findings: &str, files: &Files) -> String {
     let mut text = String::new();
     let mut part = |title: &str, body: &str| {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "==== {title}\n{}\n", body.trim_end());
     };
     let kernel = rustix::system::uname();
@@ -91,26 +86,27 @@ fn bundle(findings: &str, files: &Files) -> String {
         part("profile", &read(&profile));
     }
     let journal =
-        Command::new("journalctl").args(["-b", "--no-pager", "-t", "geom_compositor", "-n", LINES]).output();
+        Command::new("journalctl").args(["-b", "--no-pager", "-t", "geom_compositor", "-n", JOURNAL_LINES]).output();
     let journal = journal.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     part("journal", &journal.unwrap_or_else(|error| error.to_string()));
-    for report in crash::folders().flat_map(|folder| crash::reports(&folder)) {
-        part(&report.display().to_string(), &read(&report));
+    for crash_report in crash::folders().flat_map(|folder| crash::reports(&folder)) {
+        part(&crash_report.display().to_string(), &read(&crash_report));
     }
     text
 }
 
-/// Without what names people, machines and monitors: user and host names, titles of windows, serial numbers.
-fn anonymous(text: &str, user: &str) -> String {
+/// Removes what identifies people, machines and monitors: user and host names, window titles,
+/// serial numbers.
+fn anonymize(text: &str, user: &str) -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let serials: Vec<String> = serials();
+    let serials: Vec<String> = monitor_serials();
     let mut clean = String::with_capacity(text.len());
     for line in text.lines() {
-        let mut line = untitled(line);
-        for (name, sign) in [(user, "<user>"), (host.as_str(), "<host>")] {
-            // Short ones are parts of other words.
+        let mut line = without_title(line);
+        for (name, placeholder) in [(user, "<user>"), (host.as_str(), "<host>")] {
+            // A short name would be found within other words.
             if name.len() > 2 && name != "root" && name != "nobody" {
-                line = line.replace(name, sign);
+                line = line.replace(name, placeholder);
             }
         }
         for serial in &serials {
@@ -122,8 +118,8 @@ fn anonymous(text: &str, user: &str) -> String {
     clean
 }
 
-/// Without what a window is called; a quotation mark in that has a backslash before it.
-fn untitled(line: &str) -> String {
+/// Removes the title of a window. A quotation mark within it is escaped by a backslash.
+fn without_title(line: &str) -> String {
     const TITLE: &str = "title=\"";
     let Some((before, rest)) = line.split_once(TITLE) else { return line.to_owned() };
     let mut escaped = false;
@@ -135,11 +131,11 @@ fn untitled(line: &str) -> String {
     format!("{before}{TITLE}<title>{}", end.and_then(|end| rest.get(end..)).unwrap_or_default())
 }
 
-/// Of the monitors that are there.
-fn serials() -> Vec<String> {
+/// Returns the serial numbers of the connected monitors, in all forms that are printed.
+fn monitor_serials() -> Vec<String> {
     let folders = std::fs::read_dir("/sys/class/drm").into_iter().flatten().flatten();
     let edids = folders.filter_map(|folder| std::fs::read(folder.path().join("edid")).ok());
-    let edids = edids.filter_map(|bytes| crate::display::edid::Edid::parse(&bytes).ok());
+    let edids = edids.filter_map(|bytes| geom_edid::Edid::parse(&bytes).ok());
     let serials = edids.flat_map(|edid| {
         let number = (edid.serial_number > 9999).then(|| edid.serial_number.to_string());
         let hexadecimal = (edid.serial_number != 0).then(|| format!("0x{:08X}", edid.serial_number));
@@ -153,13 +149,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn people_are_left_out() {
-        let text = "INFO window shown app_id=\"mail\" title=\"Letter to \\\" Bob\" home=\"HDMI-A-1\"\nuserdata/annabel/displays.toml\n";
-        let clean = anonymous(text, "annabel");
+    fn report_has_no_names_and_titles() {
+        let text = "INFO window shown app_id=\"mail\" title=\"Letter to \\\" Bob\" display=\"HDMI-A-1\"\nuserdata/annabel/displays.toml\n";
+        let clean = anonymize(text, "annabel");
         assert_eq!(
             clean,
-            "INFO window shown app_id=\"mail\" title=\"<title>\" home=\"HDMI-A-1\"\nuserdata/<user>/displays.toml\n"
+            "INFO window shown app_id=\"mail\" title=\"<title>\" display=\"HDMI-A-1\"\nuserdata/<user>/displays.toml\n"
         );
-        assert_eq!(anonymous("title=\"all", "x"), "title=\"<title>\n");
+        assert_eq!(anonymize("title=\"all", "x"), "title=\"<title>\n");
     }
 }

@@ -1,24 +1,25 @@
-//! `geom_compositor edid`: what files say of their monitors. It needs no running service.
+//! `geom_compositor edid`: decodes EDIDs from files. It needs no running service.
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use geom_client::Error;
+use geom_edid::{report, Edid};
 use serde::Serialize;
 
-use crate::display::edid::{report, Edid};
+use super::error::Error;
 
-/// So much of a file is read: an EDID has 32 KiB at the most, and as text three characters a byte.
-const MOST: u64 = 256 << 10;
+/// Bytes that are read of a file: an EDID has up to 32 KiB, and as text up to five characters per
+/// byte.
+const MAX_FILE_BYTES: u64 = 256 << 10;
 
-/// Which files, and how to print them.
+/// The files and the format.
 #[derive(Debug, Clone, Args)]
 pub struct Files {
     /// Binary (/sys/class/drm/card0-HDMI-A-1/edid) or hexadecimal; "-" is standard input
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Print JSON for programs: a list with an object a file
+    /// Print JSON for programs: a list with an object per file
     #[arg(long)]
     json: bool,
 }
@@ -32,10 +33,10 @@ struct Decoded {
     error: Option<String>,
 }
 
-/// Decodes each; one that is none is told as such, and the others are decoded all the same.
+/// Decodes and prints all files.
 ///
 /// # Errors
-/// Where any file was none, after all were told.
+/// If a file cannot be read or decoded. The other files are printed nevertheless.
 pub fn run(files: &Files) -> Result<(), Error> {
     let decoded: Vec<Decoded> = files
         .files
@@ -47,9 +48,7 @@ pub fn run(files: &Files) -> Result<(), Error> {
         .collect();
     let mut out = io::stdout().lock();
     if files.json {
-        let text =
-            serde_json::to_string_pretty(&decoded).map_err(|error| Error::Protocol(error.to_string()))?;
-        writeln!(out, "{text}")?;
+        writeln!(out, "{}", serde_json::to_string_pretty(&decoded)?)?;
     } else {
         for (index, one) in decoded.iter().enumerate() {
             if decoded.len() > 1 {
@@ -61,30 +60,29 @@ pub fn run(files: &Files) -> Result<(), Error> {
             }
         }
     }
-    let wrong: Vec<String> = decoded
+    let errors: Vec<String> = decoded
         .iter()
         .filter_map(|one| Some(format!("{}: {}", one.file.display(), one.error.as_ref()?)))
         .collect();
-    if wrong.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::BadArgument(wrong.join("\n")))
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(Error::InvalidEdid(errors)),
     }
 }
 
 fn read(file: &Path) -> Result<Edid, String> {
     let mut bytes = Vec::new();
     let read = if file == Path::new("-") {
-        io::stdin().lock().take(MOST).read_to_end(&mut bytes)
+        io::stdin().lock().take(MAX_FILE_BYTES).read_to_end(&mut bytes)
     } else {
-        std::fs::File::open(file).and_then(|file| file.take(MOST).read_to_end(&mut bytes))
+        std::fs::File::open(file).and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut bytes))
     };
     read.map_err(|error| error.to_string())?;
     let bytes = hexadecimal(&bytes).unwrap_or(bytes);
     Edid::parse(&bytes).map_err(|error| error.to_string())
 }
 
-/// The bytes that a text of hexadecimal numbers means; none where it is no such text.
+/// Returns the bytes of a text of hexadecimal numbers, or `None` if it is another text.
 fn hexadecimal(text: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(text).ok()?;
     let text = text.replace("0x", " ");
@@ -104,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_of_many_kinds_is_read() {
+    fn hexadecimal_text_is_decoded() {
         let wanted = Some(vec![0x00, 0xff, 0x4c]);
         for text in ["00ff4c", "00 FF 4c\n", "0x00, 0xff, 0x4c", "00:ff:4c"] {
             assert_eq!(hexadecimal(text.as_bytes()), wanted, "{text}");

@@ -1,7 +1,10 @@
-//! Commands to a running service, over its control socket.
+//! The command line: options of the service, and commands to a running service over its control
+//! socket.
 
 mod doctor;
 mod edid;
+mod error;
+pub mod options;
 mod profile;
 mod set;
 mod tables;
@@ -12,54 +15,49 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Subcommand};
-use geom_client::{Client, ConnectOptions, Error};
-use geom_ipc::{Answer, ErrorKind, Request};
+use geom_client::{Client, ConnectOptions};
+use geom_ipc::{Request, Response};
 use serde::Serialize;
 
-use crate::options::Options;
+use self::error::Error;
+use self::options::Options;
 
-/// Exit statuses beside 0, and clap's 2 for a wrong command line.
-const FAILED: u8 = 1;
-const NOT_RUNNING: u8 = 3;
-const NOT_ALLOWED: u8 = 4;
-const NOT_FOUND: u8 = 5;
-
-/// What to ask a running service.
+/// A request to a running service, or a task that needs none.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// List displays: state, mode, place
-    Displays(Output),
-    /// List connections: who, how alive, where
-    Clients(Output),
+    /// List displays: state, mode, position
+    Displays(Format),
+    /// List connections: process, state, displays
+    Clients(Format),
     /// List windows
-    Windows(Output),
-    /// Tell how the service is
-    Status(Output),
-    /// Print events as they come, until interrupted
-    Events(Output),
+    Windows(Format),
+    /// Print the state of the service
+    Status(Format),
+    /// Print events until interrupted
+    Events(Format),
     /// Change a display until the configuration is read again
     Set(Box<set::Set>),
-    /// Give a window the keyboard and put it in front
+    /// Focus a window and raise it
     Focus { window: u64 },
     /// Move a window to a display
     Place { window: u64, display: String },
     /// Ask a window to close
     Close { window: u64 },
-    /// Ask a client for a sign of life, and tell how long it took
+    /// Ping a client and print the round-trip time
     Ping { client: u64 },
-    /// Ask a client to leave, and cut its connection if it does not
+    /// Ask a client to close, and disconnect it if it does not
     Disconnect { client: u64 },
-    /// Cut a client's connection and kill its process
+    /// Disconnect a client and kill its process
     Kill { client: u64 },
-    /// Switch displays' light off; they keep all else
+    /// Power displays down (DPMS); they stay part of the layout
     Blank {
-        /// All where none is named
+        /// All displays by default
         #[arg(default_value = "*")]
         display: String,
     },
-    /// Switch displays' light on again
+    /// Power displays up again
     Unblank {
-        /// All where none is named
+        /// All displays by default
         #[arg(default_value = "*")]
         display: String,
     },
@@ -72,27 +70,29 @@ pub enum Command {
     /// Save what a display shows as PNG
     Screenshot {
         display: String,
-        /// Where to; "-" is standard output
+        /// "-" is standard output
         #[arg(default_value = "screenshot.png")]
         file: PathBuf,
     },
-    /// Show figures of frames, connections and the process, as Prometheus reads them
-    Metrics(Output),
+    /// Print metrics of frames, connections and the process in the format of Prometheus
+    Metrics(Format),
     /// Read the configuration again
     Reload,
-    /// Let another program take the running one's place, with its sockets, sessions and places
+    /// Replace the running program by another version; it takes over sockets, control sessions and
+    /// window placement
     Upgrade {
-        /// The installed one where none is named
+        /// The installed one by default
         program: Option<PathBuf>,
     },
-    /// End the service
+    /// Stop the service
     Stop,
-    /// Decode EDIDs from files: who the monitor is, and what it can do
+    /// Decode EDIDs from files: identity and capabilities of a monitor
     Edid(edid::Files),
-    /// Wishes for monitors that a user keeps: save, show, edit, apply, reset, check
+    /// Manage a user's settings for displays: save, show, edit, apply, reset, check
     #[command(subcommand)]
     Profile(profile::Profile),
-    /// Examine the machine: seat, GPUs, monitors, configuration, sockets, units, and what to do about each finding
+    /// Examine the machine: seat, GPUs, monitors, configuration, sockets, units; each finding has a
+    /// remedy
     Doctor(doctor::Doctor),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
@@ -100,36 +100,29 @@ pub enum Command {
     Man { folder: PathBuf },
 }
 
-/// How a list is printed.
+/// The format of a result.
 #[derive(Debug, Clone, Copy, Args)]
-pub struct Output {
+pub struct Format {
     /// Print JSON for programs
     #[arg(long)]
     json: bool,
 }
 
-/// Does it and says how it went, in words and as the exit status.
+/// Runs a command and prints its result, or its error and the remedy.
 pub fn run(command: Command) -> ExitCode {
     match perform(command) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads from us has seen enough.
+        // The reader of our output has closed it.
         Err(Error::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("geom_compositor: {error}");
-            ExitCode::from(match error {
-                Error::NotRunning(_) => NOT_RUNNING,
-                Error::Server(error) => match error.kind {
-                    ErrorKind::NotAllowed => NOT_ALLOWED,
-                    ErrorKind::NotFound => NOT_FOUND,
-                    _ => FAILED,
-                },
-                _ => FAILED,
-            })
+            ExitCode::from(error.exit_status())
         }
     }
 }
 
-fn connect() -> Result<Client, Error> {
+/// Connects to the service. The session ends with the command.
+fn connect() -> Result<Client, geom_client::Error> {
     let once = Some(geom_ipc::ConnectType::DISCONNECT_ONCE);
     Client::connect(&ConnectOptions {
         name: "geom_compositor".into(),
@@ -141,20 +134,20 @@ fn connect() -> Result<Client, Error> {
 
 fn perform(command: Command) -> Result<(), Error> {
     let request = match command {
-        Command::Displays(output) => return show(output, &connect()?.displays()?, tables::displays),
-        Command::Clients(output) => return show(output, &connect()?.clients()?, tables::clients),
-        Command::Windows(output) => return show(output, &connect()?.windows()?, tables::windows),
-        Command::Status(output) => return show(output, &connect()?.status()?, tables::status),
-        Command::Metrics(output) => {
+        Command::Displays(format) => return show(format, &connect()?.displays()?, tables::displays),
+        Command::Clients(format) => return show(format, &connect()?.clients()?, tables::clients),
+        Command::Windows(format) => return show(format, &connect()?.windows()?, tables::windows),
+        Command::Status(format) => return show(format, &connect()?.status()?, tables::status),
+        Command::Metrics(format) => {
             return match connect()?.request(Request::Metrics)? {
-                Answer::Metrics(metrics) => show(output, &metrics, geom_ipc::Metrics::prometheus),
-                _ => Err(Error::BadArgument("the service knows no metrics: upgrade it".into())),
+                Response::Metrics(metrics) => show(format, &metrics, geom_ipc::Metrics::prometheus),
+                _ => Err(Error::UnsupportedByService("metrics")),
             };
         }
-        Command::Events(output) => return events(output),
+        Command::Events(format) => return events(format),
         Command::Screenshot { display, file } => return screenshot(&display, &file),
         Command::Edid(files) => return edid::run(&files),
-        Command::Doctor(asked) => return doctor::run(asked),
+        Command::Doctor(options) => return doctor::run(options),
         Command::Profile(command) => return profile::run(command),
         Command::Completions { shell } => {
             let mut command = Options::command();
@@ -180,28 +173,30 @@ fn perform(command: Command) -> Result<(), Error> {
         Command::Stop => Request::Stop,
     };
     match connect()?.request(request)? {
-        Answer::Pong { rtt_us } => writeln!(io::stdout(), "answered after {:.2} ms", rtt_us as f64 / 1000.0)?,
-        Answer::Displays(displays) => writeln!(io::stdout(), "{}", tables::displays(&displays))?,
+        Response::Pong { rtt_us } => {
+            writeln!(io::stdout(), "reply after {:.2} ms", rtt_us as f64 / 1000.0)?;
+        }
+        Response::Displays(displays) => writeln!(io::stdout(), "{}", tables::displays(&displays))?,
         _ => {}
     }
     Ok(())
 }
 
-fn show<T: Serialize + ?Sized>(output: Output, value: &T, table: impl Fn(&T) -> String) -> Result<(), Error> {
-    let text = match output.json {
-        true => serde_json::to_string_pretty(value).map_err(|error| Error::Protocol(error.to_string()))?,
+fn show<T: Serialize + ?Sized>(format: Format, value: &T, table: impl Fn(&T) -> String) -> Result<(), Error> {
+    let text = match format.json {
+        true => serde_json::to_string_pretty(value)?,
         false => table(value),
     };
     Ok(writeln!(io::stdout(), "{text}")?)
 }
 
-fn events(output: Output) -> Result<(), Error> {
+fn events(format: Format) -> Result<(), Error> {
     let mut client = connect()?;
     client.subscribe()?;
     loop {
         if let Some(event) = client.next_event(Duration::from_secs(3600))? {
-            let text = match output.json {
-                true => serde_json::to_string(&event).map_err(|error| Error::Protocol(error.to_string()))?,
+            let text = match format.json {
+                true => serde_json::to_string(&event)?,
                 false => tables::event(&event),
             };
             writeln!(io::stdout(), "{text}")?;
@@ -215,8 +210,7 @@ fn screenshot(display: &str, file: &std::path::Path) -> Result<(), Error> {
         io::copy(&mut png, &mut io::stdout())?;
         return Ok(());
     }
-    let named = |error: io::Error| Error::BadArgument(format!("{}: {error}", file.display()));
-    let mut to = std::fs::File::create(file).map_err(named)?;
-    io::copy(&mut png, &mut to).map_err(named)?;
+    let mut to = std::fs::File::create(file).map_err(Error::at(file))?;
+    io::copy(&mut png, &mut to).map_err(Error::at(file))?;
     Ok(())
 }

@@ -1,37 +1,40 @@
-//! `geom_compositor profile`: a user's wishes for monitors, kept in a file that stays theirs, comments and all.
+//! `geom_compositor profile`: manages a user's settings for displays. The file stays the user's:
+//! comments, order and unknown keys are kept.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use geom_client::Error;
+use geom_client::Error as ClientError;
 use geom_ipc::{Display, DisplayState, Request};
 use toml_edit::{value, Array, DocumentMut, Item, Table};
 
 use super::connect;
+use super::error::Error;
 use crate::config::profile::{file_of, parse, USERDATA};
+use crate::session::users;
 
 /// What to do with a profile.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Profile {
-    /// Write how displays are now into the profile, for each monitor
+    /// Write the current settings of each connected monitor into the profile
     Save {
         #[command(flatten)]
         whose: Whose,
-        /// Into a layout of this name, for the monitors that are there
+        /// Write them into a layout of this name, for this set of monitors
         #[arg(long)]
         layout: Option<String>,
     },
     /// Print the profile
     Show(Whose),
-    /// Open the profile in $VISUAL or $EDITOR; it is saved and applied where it is sound
+    /// Open the profile in $VISUAL or $EDITOR; it is saved and applied if it is valid
     Edit(Whose),
-    /// Let the profile apply, of another user with --user
+    /// Apply the profile: read it again, or switch to that of --user
     Apply(Whose),
-    /// Take the profile away, to displays.toml.bak beside it
+    /// Rename the profile to displays.toml.bak, so that the defaults apply
     Reset(Whose),
-    /// Report mistakes of a profile with their lines
+    /// Report the mistakes of a profile with their lines
     Check {
         #[command(flatten)]
         whose: Whose,
@@ -39,58 +42,51 @@ pub enum Profile {
     },
 }
 
-/// Whose profile.
+/// The user whose profile it is.
 #[derive(Debug, Clone, Args)]
 pub struct Whose {
-    /// Another user than the one whose profile applies
+    /// The user [default: the one whose profile the service applies]
     #[arg(long)]
     user: Option<String>,
-    /// The folder of users' folders
+    /// The folder of the users' folders
     #[arg(long, default_value = USERDATA, env = "GEOM_COMPOSITOR_USERDATA")]
     userdata: PathBuf,
 }
 
-fn failed(message: String) -> Error {
-    Error::BadArgument(message)
-}
-
 impl Whose {
-    /// The running service's file, where nobody else is named and one runs.
+    /// Returns the path of the profile. If no user is named, it is the one that the running service
+    /// applies.
     fn file(&self) -> Result<PathBuf, Error> {
         let user = match &self.user {
             Some(user) => user.clone(),
             None => match connect().and_then(|mut service| service.status()) {
                 Ok(status) => return Ok(status.profile.into()),
-                Err(Error::NotRunning(_)) => uzers::get_current_username()
-                    .map(|name| name.to_string_lossy().into_owned())
-                    .ok_or_else(|| failed("this user has no name; give one by --user".into()))?,
-                Err(error) => return Err(error),
+                Err(ClientError::NotRunning(_)) => users::own_name().ok_or(Error::NoUserName)?,
+                Err(error) => return Err(error.into()),
             },
         };
-        file_of(&self.userdata, &user).ok_or_else(|| failed(format!("{user:?} is no user's name")))
+        file_of(&self.userdata, &user).ok_or(Error::InvalidUserName(user))
     }
 }
 
-fn named(file: &Path) -> impl Fn(io::Error) -> Error + '_ {
-    move |error| failed(format!("{}: {error}", file.display()))
-}
-
+/// Reads a profile; without a file it is `None`.
 fn read(file: &Path) -> Result<Option<String>, Error> {
     match std::fs::read_to_string(file) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(named(file)(error)),
+        Err(error) => Err(Error::at(file)(error)),
     }
 }
 
-/// Whole or not at all, whatever happens meanwhile: another file, on the disk, renamed over the old one.
+/// Replaces the file atomically: writes a new file, syncs it to the disk, and renames it over the
+/// old one.
 fn write(file: &Path, text: &str) -> Result<(), Error> {
     let folder = file.parent().unwrap_or(Path::new("."));
     let save = || {
         std::fs::create_dir_all(folder)?;
         let mut new = tempfile::Builder::new().prefix(".displays").suffix(".toml").tempfile_in(folder)?;
         new.write_all(text.as_bytes())?;
-        // As the old one, or as any file of this user's.
+        // The permissions of the old file, or usual ones: those of a temporary file are 0600.
         let permissions = std::fs::metadata(file).map(|old| old.permissions());
         let usual = std::os::unix::fs::PermissionsExt::from_mode(0o644);
         new.as_file().set_permissions(permissions.unwrap_or(usual))?;
@@ -98,10 +94,10 @@ fn write(file: &Path, text: &str) -> Result<(), Error> {
         new.persist(file).map_err(|error| error.error)?;
         std::fs::File::open(folder)?.sync_all()
     };
-    save().map_err(named(file))
+    save().map_err(Error::at(file))
 }
 
-/// Whether a profile is sound; what is wrong is printed.
+/// Prints the mistakes of a profile. Returns whether there are none.
 fn check(file: &Path, text: &str) -> bool {
     let (_, problems) = parse(file, text);
     for problem in &problems {
@@ -110,15 +106,16 @@ fn check(file: &Path, text: &str) -> bool {
     problems.is_empty()
 }
 
-/// A running service takes it over; without one it applies at the next start.
+/// Applies a profile in the running service. Without one, it applies at the next start.
 fn apply(user: Option<String>) -> Result<(), Error> {
     match connect().and_then(|mut service| service.request(Request::UseProfile { user })) {
-        Ok(_) | Err(Error::NotRunning(_)) => Ok(()),
-        Err(error) => Err(error),
+        Ok(_) | Err(ClientError::NotRunning(_)) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
-/// What each display is called in the file: its monitor, or else what says more.
+/// Returns the name of each display in the file: the first of make/model/serial, hash of the EDID,
+/// and port path that no other display has, or else the connector.
 fn names(displays: &[Display]) -> BTreeMap<String, String> {
     let identity = |display: &Display| {
         let monitor = display.monitor.as_ref()?;
@@ -127,21 +124,20 @@ fn names(displays: &[Display]) -> BTreeMap<String, String> {
     };
     let edid = |display: &Display| display.monitor.as_ref()?.edid.clone();
     let port = |display: &Display| display.port.clone();
-    // The first that is the display's alone: who the monitor is, its exact EDID, its port.
-    type Rung<'a> = &'a dyn Fn(&Display) -> Option<String>;
-    let ladder: [Rung<'_>; 3] = [&identity, &edid, &port];
+    type NameOf<'a> = &'a dyn Fn(&Display) -> Option<String>;
+    let fallbacks: [NameOf<'_>; 3] = [&identity, &edid, &port];
     let name = |display: &Display| {
-        let alone = |rung: &Rung<'_>| {
-            let own = rung(display)?;
-            let same = displays.iter().filter(|other| rung(other).as_ref() == Some(&own)).count();
-            (same == 1).then_some(own)
+        let unique = |name_of: &NameOf<'_>| {
+            let own = name_of(display)?;
+            let count = displays.iter().filter(|other| name_of(other).as_ref() == Some(&own)).count();
+            (count == 1).then_some(own)
         };
-        ladder.iter().find_map(alone).unwrap_or_else(|| display.name.clone())
+        fallbacks.iter().find_map(unique).unwrap_or_else(|| display.name.clone())
     };
     displays.iter().map(|display| (display.name.clone(), name(display))).collect()
 }
 
-/// Where `path` leads below a table, made where it is not there.
+/// Returns the table at `path` within another table, and creates it if it is missing.
 fn table<'a>(root: &'a mut Table, path: &[&str]) -> Result<&'a mut Table, Error> {
     let mut table = root;
     for (depth, key) in path.iter().enumerate() {
@@ -152,15 +148,15 @@ fn table<'a>(root: &'a mut Table, path: &[&str]) -> Result<&'a mut Table, Error>
             Item::Table(table)
         });
         if item.is_inline_table() {
-            // Written inline by hand: made a table of its own, to have room.
+            // A user may have written it inline; keys are added to a standard table.
             *item = std::mem::take(item).into_table().map_or_else(|item| item, Item::Table);
         }
-        table = item.as_table_mut().ok_or_else(|| failed(format!("{key} is no table in the profile")))?;
+        table = item.as_table_mut().ok_or_else(|| Error::ProfileKeyNotTable((*key).to_owned()))?;
     }
     Ok(table)
 }
 
-/// Changes what differs, so that comments and order stay.
+/// Sets a value if it differs, so that comments and order stay.
 fn put(table: &mut Table, key: &str, new: toml_edit::Value) {
     match table.get_mut(key).and_then(Item::as_value_mut) {
         Some(old) if old.to_string().trim() == new.to_string().trim() => {}
@@ -175,13 +171,15 @@ fn put(table: &mut Table, key: &str, new: toml_edit::Value) {
     }
 }
 
-/// A place beside another display says more than where that is now.
-fn stays_beside(table: &Table) -> bool {
+/// Returns whether the position is relative to another display. It is kept, because the current
+/// coordinates would lose that relation.
+fn has_relative_position(table: &Table) -> bool {
     table.get("position").and_then(Item::as_str).is_some()
 }
 
-fn note(table: &mut Table, display: &Display) {
-    if display.state == DisplayState::Off {
+/// Writes the current settings of a display into its table.
+fn put_display(table: &mut Table, display: &Display) {
+    if display.state == DisplayState::Disabled {
         return put(table, "power", false.into());
     }
     if table.contains_key("power") {
@@ -198,57 +196,61 @@ fn note(table: &mut Table, display: &Display) {
     if let Some(source) = display.mirror.as_deref().or(table.contains_key("mirror").then_some("")) {
         put(table, "mirror", source.into());
     }
-    if display.mirror.is_none() && !stays_beside(table) {
+    if display.mirror.is_none() && !has_relative_position(table) {
         put(
             table,
             "position",
-            Array::from_iter([i64::from(display.place.x), i64::from(display.place.y)]).into(),
+            Array::from_iter([i64::from(display.logical.x), i64::from(display.logical.y)]).into(),
         );
     }
-    let Some(link) = &display.link else { return };
-    put(table, "color_space", link.color_space.as_str().into());
-    // Usual ones are left to us, unless they were wished for.
-    for (key, new, usual) in
-        [("rgb_range", &link.rgb_range, "automatic"), ("content_type", &link.content_type, "none")]
+    let Some(signal) = &display.signal else { return };
+    put(table, "color_space", signal.color_space.as_str().into());
+    // Defaults are left out, unless the file has them.
+    for (key, new, default) in
+        [("rgb_range", &signal.rgb_range, "automatic"), ("content_type", &signal.content_type, "none")]
     {
-        if new != usual || table.contains_key(key) {
+        if new != default || table.contains_key(key) {
             put(table, key, new.as_str().into());
         }
     }
-    let by_window = table.get("vrr").and_then(Item::as_str).is_some();
-    if (link.vrr || table.contains_key("vrr")) && !by_window {
-        put(table, "vrr", link.vrr.into());
+    let fullscreen_vrr = table.get("vrr").and_then(Item::as_str).is_some();
+    if (signal.vrr || table.contains_key("vrr")) && !fullscreen_vrr {
+        put(table, "vrr", signal.vrr.into());
     }
-    if link.scaling != "none" && table.contains_key("scaling") {
-        put(table, "scaling", link.scaling.as_str().into());
+    if signal.scaling != "none" && table.contains_key("scaling") {
+        put(table, "scaling", signal.scaling.as_str().into());
     }
-    if let Some(white) = link.white_point {
+    if let Some(white) = signal.white_point {
         put(table, "white_point", i64::from(white).into());
     }
-    if let Some(brightness) = link.brightness {
+    if let Some(brightness) = signal.brightness {
         put(table, "brightness", brightness.into());
     }
-    let usual = if link.color_space.starts_with("bt2020-") { 10 } else { 8 };
-    if let Some(depth) = link.bit_depth.filter(|depth| *depth != usual || table.contains_key("bit_depth")) {
+    let default = if signal.color_space.starts_with("bt2020-") { 10 } else { 8 };
+    let differs = |depth: &u8| *depth != default || table.contains_key("bit_depth");
+    if let Some(depth) = signal.bit_depth.filter(differs) {
         put(table, "bit_depth", i64::from(depth).into());
     }
 }
 
-/// The profile with what displays are like now.
-fn noted(text: &str, displays: &[Display], layout: Option<&str>) -> Result<String, Error> {
-    let mut document: DocumentMut =
-        text.parse().map_err(|error| failed(format!("the profile is no TOML, mend it first: {error}")))?;
-    // Comments without a table would end up behind the new ones.
-    let before = if document.is_empty() { text.trim_end() } else { "" };
-    if !before.is_empty() {
+/// Returns the text of the profile with the current settings of the displays.
+fn with_current_settings(
+    text: &str,
+    displays: &[Display],
+    layout: Option<&str>,
+) -> Result<String, Error> {
+    let mut document: DocumentMut = text.parse().map_err(Error::ProfileNotToml)?;
+    // Without a table, comments would be moved behind the new ones.
+    let comments = if document.is_empty() { text.trim_end() } else { "" };
+    if !comments.is_empty() {
         document = DocumentMut::new();
     }
-    let there: Vec<Display> = displays
+    let connected: Vec<Display> = displays
         .iter()
-        .filter(|display| matches!(display.state, DisplayState::Lit | DisplayState::Off))
+        .filter(|display| matches!(display.state, DisplayState::Enabled | DisplayState::Disabled))
         .cloned()
         .collect();
-    let names = names(&there);
+    let names = names(&connected);
     let mut path: Vec<&str> = Vec::new();
     if let Some(layout) = layout {
         path = vec!["layouts", layout];
@@ -256,13 +258,13 @@ fn noted(text: &str, displays: &[Display], layout: Option<&str>) -> Result<Strin
         put(table(document.as_table_mut(), &path)?, "monitors", monitors.into());
     }
     path.push("displays");
-    for display in &there {
+    for display in &connected {
         let Some(name) = names.get(&display.name) else { continue };
         let mut path = path.clone();
         path.push(name);
-        note(table(document.as_table_mut(), &path)?, display);
+        put_display(table(document.as_table_mut(), &path)?, display);
     }
-    Ok(if before.is_empty() { document.to_string() } else { format!("{before}\n\n{document}") })
+    Ok(if comments.is_empty() { document.to_string() } else { format!("{comments}\n\n{document}") })
 }
 
 fn edit(file: &Path) -> Result<(), Error> {
@@ -271,41 +273,45 @@ fn edit(file: &Path) -> Result<(), Error> {
     std::fs::write(draft.path(), &text)?;
     let variable = |name: &str| std::env::var(name).ok().filter(|editor| !editor.is_empty());
     let editor = variable("VISUAL").or_else(|| variable("EDITOR")).unwrap_or_else(|| "vi".into());
-    // As others do: the variable may have arguments.
+    // By a shell, as other programs do: the variable may contain arguments.
     let command = format!("{editor} \"$1\"");
     let status = std::process::Command::new("sh")
         .args(["-c", &command, "sh"])
         .arg(draft.path())
         .status()
-        .map_err(|error| failed(format!("{editor}: {error}")))?;
+        .map_err(|error| Error::EditorNotStarted { editor: editor.clone(), error })?;
     if !status.success() {
-        return Err(failed(format!("{editor} ended with {status}; the profile stays as it was")));
+        return Err(Error::EditorFailed { editor, status });
     }
     let new = std::fs::read_to_string(draft.path())?;
     if new == text {
         return Ok(());
     }
     if !check(draft.path(), &new) {
-        let (_, kept) = draft.keep().map_err(|error| Error::Io(error.error))?;
-        let kept = kept.display();
-        return Err(failed(format!("the profile stays as it was; what you wrote is in {kept}")));
+        let (_, path) = draft.keep().map_err(|error| Error::Io(error.error))?;
+        return Err(Error::InvalidEdit(path));
     }
     write(file, &new)
 }
 
+/// Runs a command on a profile.
+///
+/// # Errors
+/// If the profile is invalid, cannot be read or written, or the service rejects the request.
 pub fn run(command: Profile) -> Result<(), Error> {
     match command {
         Profile::Save { whose, layout } => {
             let file = whose.file()?;
             let displays = connect()?.displays()?;
-            write(&file, &noted(&read(&file)?.unwrap_or_default(), &displays, layout.as_deref())?)?;
+            let text = read(&file)?.unwrap_or_default();
+            write(&file, &with_current_settings(&text, &displays, layout.as_deref())?)?;
             writeln!(io::stdout(), "{}", file.display())?;
             apply(whose.user)
         }
         Profile::Show(whose) => {
             let file = whose.file()?;
             let text = read(&file)?
-                .unwrap_or_else(|| "# there is none: `geom_compositor profile save` writes it\n".into());
+                .unwrap_or_else(|| "# no such file; `geom_compositor profile save` writes it\n".into());
             Ok(write!(io::stdout(), "# {}\n{text}", file.display())?)
         }
         Profile::Edit(whose) => {
@@ -319,16 +325,16 @@ pub fn run(command: Profile) -> Result<(), Error> {
         Profile::Reset(whose) => {
             let file = whose.file()?;
             if read(&file)?.is_some() {
-                std::fs::rename(&file, file.with_extension("toml.bak")).map_err(named(&file))?;
+                std::fs::rename(&file, file.with_extension("toml.bak")).map_err(Error::at(&file))?;
             }
             apply(whose.user)
         }
         Profile::Check { whose, file } => {
             let file = file.map_or_else(|| whose.file(), Ok)?;
-            let text = std::fs::read_to_string(&file).map_err(named(&file))?;
+            let text = std::fs::read_to_string(&file).map_err(Error::at(&file))?;
             match check(&file, &text) {
                 true => Ok(()),
-                false => Err(failed("the profile has mistakes; the rest of it applies".into())),
+                false => Err(Error::InvalidProfile),
             }
         }
     }
@@ -336,21 +342,22 @@ pub fn run(command: Profile) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use geom_display::output_config::Position;
+    use geom_ipc::{LogicalRect, Mode, Monitor, Signal};
+
     use super::*;
-    use crate::display::plan::Position;
-    use geom_ipc::{Link, Mode, Monitor, Place};
 
     fn display(name: &str, model: &str) -> Display {
         Display {
             name: name.into(),
-            state: DisplayState::Lit,
+            state: DisplayState::Enabled,
             reason: None,
             mode: Some(Mode { width: 1920, height: 1080, refresh: 59_940 }),
             modes: Vec::new(),
-            place: Place { x: 5, y: -6, width: 1920, height: 1080 },
+            logical: LogicalRect { x: 5, y: -6, width: 1920, height: 1080 },
             scale: 1.5,
             transform: "90".into(),
-            losses: 0,
+            disconnects: 0,
             focused: false,
             monitor: Some(Box::new(Monitor {
                 make: "GSM".into(),
@@ -359,10 +366,10 @@ mod tests {
                 edid: None,
             })),
             port: Some(format!("pci-0000:00:02.0/{name}")),
-            blank: false,
+            blanked: false,
             mirror: None,
             modeline: None,
-            link: Some(Box::new(Link {
+            signal: Some(Box::new(Signal {
                 color_space: "bt2020".into(),
                 bit_depth: Some(10),
                 rgb_range: "full".into(),
@@ -372,32 +379,32 @@ mod tests {
                 white_point: None,
                 brightness: None,
             })),
-            complaints: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
     #[test]
-    fn what_is_saved_is_what_is_read() -> Result<(), Error> {
+    fn saved_settings_are_read_back() -> Result<(), Error> {
         let displays = [display("DP-1", "Wide"), display("DP-2", "Twin"), display("DP-3", "Twin")];
-        let text = noted("", &displays, None)?;
+        let text = with_current_settings("", &displays, None)?;
         let (profile, problems) = parse(Path::new("displays.toml"), &text);
         assert_eq!(problems, []);
         let profile = profile.unwrap_or_default();
-        // Twins are told apart by their ports.
+        // Monitors with the same EDID are distinguished by their ports.
         let names = ["GSM Wide 1", "pci-0000:00:02.0/DP-2", "pci-0000:00:02.0/DP-3"];
-        assert_eq!(profile.displays.keys().collect::<Vec<_>>(), names);
-        let wish = &profile.displays["GSM Wide 1"];
-        assert_eq!((wish.scale, wish.position.clone()), (Some(1.5), Some(Position::At(5, -6))));
-        assert_eq!(wish.link.bit_depth, Some(10));
-        // Saved again nothing changes.
-        assert_eq!(noted(&text, &displays, None)?, text);
+        assert_eq!(profile.outputs.keys().collect::<Vec<_>>(), names);
+        let config = &profile.outputs["GSM Wide 1"];
+        assert_eq!((config.scale, config.position.clone()), (Some(1.5), Some(Position::At(5, -6))));
+        assert_eq!(config.signal.bit_depth, Some(10));
+        // Saving again changes nothing.
+        assert_eq!(with_current_settings(&text, &displays, None)?, text);
         Ok(())
     }
 
     #[test]
-    fn comments_of_the_user_stay() -> Result<(), Error> {
+    fn comments_of_the_user_are_kept() -> Result<(), Error> {
         let before = "# my desk\n[displays.\"GSM Wide 1\"] # the big one\nscale = 1 # as small as I like\n\n[displays.other]\nscale = 3\n";
-        let after = noted(before, &[display("DP-1", "Wide")], None)?;
+        let after = with_current_settings(before, &[display("DP-1", "Wide")], None)?;
         assert!(
             after.starts_with(
                 "# my desk\n[displays.\"GSM Wide 1\"] # the big one\nscale = 1.5 # as small as I like\n"
@@ -405,19 +412,19 @@ mod tests {
             "{after}"
         );
         assert!(after.contains("[displays.other]\nscale = 3\n"), "{after}");
-        let after = noted("# to come\n", &[display("DP-1", "Wide")], None)?;
+        let after = with_current_settings("# to come\n", &[display("DP-1", "Wide")], None)?;
         assert!(after.starts_with("# to come\n\n[displays.\"GSM Wide 1\"]\n"), "{after}");
         Ok(())
     }
 
     #[test]
-    fn a_layout_names_its_monitors() -> Result<(), Error> {
-        let text = noted("", &[display("DP-1", "Wide"), display("DP-2", "Tall")], Some("desk"))?;
+    fn layout_names_its_monitors() -> Result<(), Error> {
+        let text = with_current_settings("", &[display("DP-1", "Wide"), display("DP-2", "Tall")], Some("desk"))?;
         let (profile, problems) = parse(Path::new("displays.toml"), &text);
         assert_eq!(problems, []);
         let layouts = profile.unwrap_or_default().layouts;
         assert_eq!(layouts[0].monitors, ["GSM Wide 1", "GSM Tall 1"]);
-        assert_eq!(layouts[0].displays.len(), 2);
+        assert_eq!(layouts[0].outputs.len(), 2);
         Ok(())
     }
 }

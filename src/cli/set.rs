@@ -1,23 +1,25 @@
-//! `geom_compositor set`: change a display, and ask whether it is seen.
+//! `geom_compositor set`: changes a display, and asks the user to confirm a new mode.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use clap::Args;
-use geom_client::{Client, Error};
-use geom_ipc::{Answer, DisplayChange, Request, Vrr, VrrWhile};
+use geom_client::Client;
+use geom_ipc::{DisplayChange, Request, Response, Vrr, VrrCondition};
+use geom_display::output_config::Position;
 
+use super::error::Error;
 use super::{connect, tables};
-use crate::display::plan::Position;
 
 /// What to change of a display.
 #[derive(Debug, Clone, Args)]
 pub struct Set {
     display: String,
-    /// 1920x1080 or 1920x1080@59.94 of its list, "1920x1080@60 cvt" (cvt-rb, cvt-rb2), a modeline, or preferred
+    /// A mode of the monitor (1920x1080 or 1920x1080@59.94), "1920x1080@60 cvt" (cvt-rb, cvt-rb2),
+    /// a modeline, or preferred
     #[arg(long)]
     mode: Option<String>,
-    /// Device pixels for one logical pixel
+    /// Device pixels per logical pixel
     #[arg(long)]
     scale: Option<f64>,
     /// normal, 90, 180, 270, flipped, flipped-90, flipped-180 or flipped-270
@@ -26,7 +28,7 @@ pub struct Set {
     /// X,Y of the top left corner, or "right-of DISPLAY", left-of, above, below
     #[arg(long, allow_hyphen_values = true)]
     position: Option<Position>,
-    /// Show another display's picture; "" shows its own again
+    /// Show the content of another display; "" ends that
     #[arg(long, value_name = "DISPLAY")]
     mirror: Option<String>,
     /// on or off
@@ -35,7 +37,7 @@ pub struct Set {
     /// srgb, display-p3, bt2020, bt2020-pq, bt2020-hlg, native, or the path of an ICC profile
     #[arg(long)]
     color_space: Option<String>,
-    /// Bits of a colour
+    /// Bits per color channel on the link
     #[arg(long)]
     bit_depth: Option<u8>,
     /// automatic, full or limited
@@ -44,43 +46,50 @@ pub struct Set {
     /// none, graphics, photo, cinema or game
     #[arg(long)]
     content_type: Option<String>,
-    /// How a panel shows other modes than its own: none, full, center or aspect
+    /// How a panel shows modes other than its native one: none, full, center or aspect
     #[arg(long)]
     scaling: Option<String>,
-    /// Whether the refresh may vary: on, off or fullscreen
+    /// Variable refresh rate: on, off or fullscreen
     #[arg(long, value_parser = vrr)]
     vrr: Option<Vrr>,
-    /// Kelvin of white, from 1000 to 10000
+    /// White point in kelvin, from 1000 to 10000
     #[arg(long)]
     white_point: Option<u16>,
-    /// Of the light that it could give, from 0.1 to 1
+    /// Fraction of the maximum, from 0.1 to 1
     #[arg(long)]
     brightness: Option<f64>,
-    /// Whether the configured night light is for it: on or off
+    /// Whether the configured night light applies to it: on or off
     #[arg(long, value_parser = power)]
     night_light: Option<bool>,
-    /// Ask whether to keep it, and take it back after so many seconds without an answer [default: 15 for a new mode at a terminal]
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "15", value_parser = clap::value_parser!(u32).range(1..=600))]
+    /// Ask whether to keep the change, and roll it back after this time without an answer [default:
+    /// 15 for a new mode at a terminal]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        default_missing_value = "15",
+        value_parser = clap::value_parser!(u32).range(1..=600)
+    )]
     confirm: Option<u32>,
 }
 
-/// Asks at the terminal. Without an answer in time the service has taken the change back by itself.
+/// Asks at the terminal. Without an answer in time, the service rolls the change back by itself.
 fn confirm(service: &mut Client, display: String, seconds: u32) -> Result<(), Error> {
     write!(io::stderr(), "Keep this? Type y and Enter within {seconds} s: ")?;
     let (answer, answered) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let mut line = String::new();
         let read = io::stdin().read_line(&mut line);
-        // Whoever waited may be gone.
+        // Fails if the time is over.
         let _ = answer.send(read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes"));
     });
     let Ok(keep) = answered.recv_timeout(Duration::from_secs(seconds.into())) else {
-        return Err(Error::BadArgument("nobody answered; the display is as it was".into()));
+        return Err(Error::NotConfirmed);
     };
     service.request(Request::ConfirmDisplay { display, keep })?;
     match keep {
         true => Ok(()),
-        false => Err(Error::BadArgument("the display is as it was".into())),
+        false => Err(Error::Rejected),
     }
 }
 
@@ -94,19 +103,23 @@ fn power(text: &str) -> Result<bool, String> {
 
 fn vrr(text: &str) -> Result<Vrr, String> {
     match text {
-        "fullscreen" => Ok(Vrr::While(VrrWhile::Fullscreen)),
+        "fullscreen" => Ok(Vrr::When(VrrCondition::Fullscreen)),
         _ => power(text).map(Vrr::Always).map_err(|_| "write on, off or fullscreen".to_owned()),
     }
 }
 
+/// Changes the display and prints its new state.
+///
+/// # Errors
+/// If the service rejects the change, or the user does not confirm it.
 pub fn run(set: Set) -> Result<(), Error> {
-    let (position, beside) = match set.position {
+    let (position, relative_position) = match set.position {
         Some(Position::At(x, y)) => (Some((x, y)), None),
-        Some(beside) => (None, Some(beside.to_string())),
+        Some(relative) => (None, Some(relative.to_string())),
         None => (None, None),
     };
-    // A file's place is the person's, and not the service's.
-    let file = |name: String| match std::fs::canonicalize(&name) {
+    // A relative path is relative to the user's working directory, not the service's.
+    let absolute = |name: String| match std::fs::canonicalize(&name) {
         Ok(path) if path.is_file() => path.display().to_string(),
         _ => name,
     };
@@ -115,10 +128,10 @@ pub fn run(set: Set) -> Result<(), Error> {
         scale: set.scale,
         transform: set.transform,
         position,
-        beside,
+        relative_position,
         mirror: set.mirror,
-        power: set.power,
-        color_space: set.color_space.map(file),
+        enabled: set.power,
+        color_space: set.color_space.map(absolute),
         bit_depth: set.bit_depth,
         rgb_range: set.rgb_range,
         content_type: set.content_type,
@@ -128,13 +141,13 @@ pub fn run(set: Set) -> Result<(), Error> {
         brightness: set.brightness,
         night_light: set.night_light,
     });
-    let asks = change.mode.is_some() && io::stdin().is_terminal();
-    let within = set.confirm.or(asks.then_some(15));
+    let is_asked = change.mode.is_some() && io::stdin().is_terminal();
+    let confirm_within = set.confirm.or(is_asked.then_some(15));
     let display = set.display.clone();
     let mut service = connect()?;
-    let request = Request::SetDisplay { display: set.display, change, confirm_within: within };
-    if let Answer::Displays(displays) = service.request(request)? {
+    let request = Request::SetDisplay { display: set.display, change, confirm_within };
+    if let Response::Displays(displays) = service.request(request)? {
         writeln!(io::stdout(), "{}", tables::displays(&displays))?;
     }
-    within.map_or(Ok(()), |seconds| confirm(&mut service, display, seconds))
+    confirm_within.map_or(Ok(()), |seconds| confirm(&mut service, display, seconds))
 }

@@ -1,8 +1,8 @@
-//! Lists for people.
+//! Results as text for a person.
 
 use geom_ipc::{Client, Display, Event, Status, Window};
 
-/// Columns as wide as their widest cell; the last one is free.
+/// Formats rows in columns, each as wide as its widest cell.
 fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..head.len())
         .map(|column| {
@@ -18,8 +18,8 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     std::iter::once(line(&head)).chain(rows.iter().map(|row| line(row))).collect::<Vec<_>>().join("\n")
 }
 
-/// An enum's name as JSON writes it.
-fn word(value: impl serde::Serialize) -> String {
+/// Returns the name of an enum's value in JSON.
+fn json_name(value: impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(text)) => text,
         _ => String::new(),
@@ -43,9 +43,9 @@ pub fn displays<T: AsRef<[Display]> + ?Sized>(displays: &T) -> String {
         let focus = if display.focused { "focused" } else { "" };
         vec![
             display.name.clone(),
-            word(display.state),
+            json_name(display.state),
             mode,
-            format!("{},{}", display.place.x, display.place.y),
+            format!("{},{}", display.logical.x, display.logical.y),
             format!("{}", display.scale),
             display.transform.clone(),
             display.monitor.as_ref().map_or_else(String::new, |monitor| {
@@ -56,7 +56,7 @@ pub fn displays<T: AsRef<[Display]> + ?Sized>(displays: &T) -> String {
         ]
     };
     let rows: Vec<_> = displays.as_ref().iter().map(row).collect();
-    table(&["DISPLAY", "STATE", "MODE", "PLACE", "SCALE", "TRANSFORM", "MONITOR", ""], &rows)
+    table(&["DISPLAY", "STATE", "MODE", "POSITION", "SCALE", "TRANSFORM", "MONITOR", ""], &rows)
 }
 
 pub fn clients<T: AsRef<[Client]> + ?Sized>(clients: &T) -> String {
@@ -64,38 +64,38 @@ pub fn clients<T: AsRef<[Client]> + ?Sized>(clients: &T) -> String {
         let rtt = client.rtt_us.map_or_else(String::new, |rtt| format!("{:.2} ms", rtt.last as f64 / 1000.0));
         vec![
             client.id.to_string(),
-            word(client.kind),
-            word(client.state),
+            json_name(client.kind),
+            json_name(client.state),
             client.pid.to_string(),
             client.uid.to_string(),
             seconds(client.connected_s),
-            seconds(client.silent_s),
+            seconds(client.idle_s),
             rtt,
             client.displays.join(","),
             client.app_id.clone().or_else(|| client.executable.clone()).unwrap_or_default(),
         ]
     };
     let rows: Vec<_> = clients.as_ref().iter().map(row).collect();
-    let head = ["CLIENT", "KIND", "STATE", "PID", "UID", "SINCE", "SILENT", "ROUND TRIP", "ON", "PROGRAM"];
+    let head = ["CLIENT", "KIND", "STATE", "PID", "UID", "SINCE", "IDLE", "ROUND TRIP", "ON", "PROGRAM"];
     table(&head, &rows)
 }
 
 pub fn windows<T: AsRef<[Window]> + ?Sized>(windows: &T) -> String {
     let row = |window: &Window| {
-        let away = window.home != window.display;
-        let home = window.home.clone().filter(|_| away).unwrap_or_default();
+        let away = window.assigned_output != window.display;
+        let assigned = window.assigned_output.clone().filter(|_| away).unwrap_or_default();
         vec![
             window.id.to_string(),
             window.client.to_string(),
             window.display.clone().unwrap_or_default(),
-            home,
+            assigned,
             if window.focused { "focused" } else { "" }.to_owned(),
             window.app_id.clone().unwrap_or_default(),
             window.title.clone().unwrap_or_default(),
         ]
     };
     let rows: Vec<_> = windows.as_ref().iter().map(row).collect();
-    table(&["WINDOW", "CLIENT", "ON", "HOME", "", "APP ID", "TITLE"], &rows)
+    table(&["WINDOW", "CLIENT", "ON", "ASSIGNED TO", "", "APP ID", "TITLE"], &rows)
 }
 
 pub fn status(status: &Status) -> String {
@@ -106,31 +106,31 @@ pub fn status(status: &Status) -> String {
         vec!["backend".to_owned(), status.backend.clone()],
         vec!["WAYLAND_DISPLAY".to_owned(), status.wayland_display.clone()],
         vec!["configuration".to_owned(), status.config.clone().unwrap_or_else(|| "defaults".to_owned())],
-        vec!["displays lit".to_owned(), status.displays_lit.to_string()],
+        vec!["enabled displays".to_owned(), status.enabled_displays.to_string()],
         vec!["frames shown".to_owned(), status.frames.to_string()],
         vec!["clients".to_owned(), status.clients.to_string()],
-        vec!["unresponsive".to_owned(), status.unresponsive.to_string()],
-        vec!["refused".to_owned(), status.refused.to_string()],
+        vec!["unresponsive".to_owned(), status.unresponsive_clients.to_string()],
+        vec!["refused".to_owned(), status.refused_clients.to_string()],
     ];
     if let Some(title) = &status.title {
         rows.insert(0, vec!["title".to_owned(), title.clone()]);
     }
-    rows.extend(status.troubles.iter().map(|trouble| vec!["trouble".to_owned(), trouble.clone()]));
+    rows.extend(status.notices.iter().map(|notice| vec!["notice".to_owned(), notice.clone()]));
     table(&["", ""], &rows).trim_start().to_owned()
 }
 
-/// One line for a person.
+/// Describes an event in one line.
 pub fn event(event: &Event) -> String {
     match event {
         Event::Ping { .. } | Event::Unknown => String::new(),
-        Event::Goodbye { reason } => format!("the service hangs up: {}", word(reason)),
-        Event::Display { display } => format!("display {} is {}", display.name, word(display.state)),
-        Event::Layout { cause, lit } => format!("{cause}: lit are {}", lit.join(", ")),
+        Event::Goodbye { reason } => format!("the service ends the connection: {}", json_name(reason)),
+        Event::Display { display } => format!("display {} is {}", display.name, json_name(display.state)),
+        Event::Layout { cause, enabled } => format!("{cause}: enabled displays are {}", enabled.join(", ")),
         Event::ClientConnected { client } => {
-            format!("client {} connected: {} of process {}", client.id, word(client.kind), client.pid)
+            format!("client {} connected: {} of process {}", client.id, json_name(client.kind), client.pid)
         }
-        Event::ClientState { client } => format!("client {} is {}", client.id, word(client.state)),
-        Event::ClientGone { client, reason } => format!("client {client} is gone: {}", word(reason)),
+        Event::ClientState { client } => format!("client {} is {}", client.id, json_name(client.state)),
+        Event::ClientDisconnected { client, reason } => format!("client {client} disconnected: {}", json_name(reason)),
         Event::Window { window } => format!(
             "window {} of client {} is on {}: {}",
             window.id,
@@ -139,11 +139,11 @@ pub fn event(event: &Event) -> String {
             window.app_id.as_deref().unwrap_or_default()
         ),
         Event::WindowClosed { window } => format!("window {window} closed"),
-        Event::Focus { window: Some(window) } => format!("window {window} has the keyboard"),
-        Event::Focus { window: None } => "no window has the keyboard".to_owned(),
+        Event::Focus { window: Some(window) } => format!("window {window} is focused"),
+        Event::Focus { window: None } => "no window is focused".to_owned(),
         Event::ConfigError { message } => format!("configuration: {message}"),
         Event::ConfigApplied => "configuration applied".to_owned(),
-        Event::StreamLost => "events were lost: read faster, and subscribe again".to_owned(),
+        Event::EventsLost => "events were lost: read faster, and subscribe again".to_owned(),
     }
 }
 
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up() {
+    fn columns_are_aligned() {
         let rows = [vec!["1".to_owned(), "a".to_owned()], vec!["1000".to_owned(), "b".to_owned()]];
         assert_eq!(table(&["ID", "NAME"], &rows), "ID    NAME\n1     a\n1000  b");
     }

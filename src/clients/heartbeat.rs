@@ -16,14 +16,14 @@
 
 use std::time::Duration;
 
-use geom_ipc::EndReason;
+use geom_ipc::CloseReason;
 
 /// Time since the monotonic clock's epoch.
 pub type Time = Duration;
 
 /// Times that are configured, and what the connection can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
+pub struct HeartbeatTimeouts {
     /// Silence after which it is pinged.
     pub interval: Duration,
     /// From an unanswered ping to `Unresponsive`.
@@ -38,7 +38,7 @@ pub struct Terms {
 
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Connection {
+pub enum Liveness {
     /// Nothing was said yet.
     Accepted {
         since: Time,
@@ -56,7 +56,7 @@ pub enum Connection {
     Lost {
         since: Time,
     },
-    Closed(EndReason),
+    Closed(CloseReason),
 }
 
 /// What can happen.
@@ -64,7 +64,7 @@ pub enum Connection {
 pub enum Event {
     /// It sent anything at all.
     Heard,
-    /// The time that [`Connection::deadline`] named has come, or an earlier one.
+    /// The time that [`Liveness::deadline`] named has come, or an earlier one.
     Deadline,
     /// Somebody wants a sign of life now.
     Ask,
@@ -72,7 +72,7 @@ pub enum Event {
     Broken,
     /// It came back.
     Resumed,
-    Close(EndReason),
+    Close(CloseReason),
 }
 
 /// What to do about it.
@@ -81,28 +81,28 @@ pub enum Action {
     None,
     Ping,
     /// It stopped answering: show it, spare it input, tell.
-    Suspect,
+    MarkUnresponsive,
     /// It answers again: undo that.
-    Trust,
+    MarkResponsive,
     /// It is given up.
-    Lose,
+    GiveUp,
     Resume,
-    Close(EndReason),
+    Close(CloseReason),
 }
 
 /// Pings are sent at multiples of this share of the interval, so that silent connections share wake-ups.
 const SHARE: u32 = 10;
 
-impl Connection {
+impl Liveness {
     /// When to bring [`Event::Deadline`], at the latest; none where nothing runs out.
-    pub fn deadline(self, terms: &Terms) -> Option<Time> {
+    pub fn deadline(self, timeouts: &HeartbeatTimeouts) -> Option<Time> {
         match self {
-            Self::Accepted { since } => terms.handshake.then_some(since + terms.unresponsive),
+            Self::Accepted { since } => timeouts.handshake.then_some(since + timeouts.unresponsive),
             Self::Alive { heard, pinged: None } => {
-                terms.pingable.then(|| shared(heard + terms.interval, terms.interval / SHARE))
+                timeouts.pingable.then(|| shared(heard + timeouts.interval, timeouts.interval / SHARE))
             }
-            Self::Alive { pinged: Some(pinged), .. } => Some(pinged + terms.unresponsive),
-            Self::Unresponsive { pinged, .. } => terms.lost.map(|lost| pinged + lost.max(terms.unresponsive)),
+            Self::Alive { pinged: Some(pinged), .. } => Some(pinged + timeouts.unresponsive),
+            Self::Unresponsive { pinged, .. } => timeouts.lost.map(|lost| pinged + lost.max(timeouts.unresponsive)),
             Self::Lost { .. } | Self::Closed(_) => None,
         }
     }
@@ -118,35 +118,35 @@ impl Connection {
         }
     }
 
-    pub fn on(self, event: Event, now: Time, terms: &Terms) -> (Self, Action) {
-        let due = self.deadline(terms).is_some_and(|deadline| now >= deadline);
+    pub fn on(self, event: Event, now: Time, timeouts: &HeartbeatTimeouts) -> (Self, Action) {
+        let due = self.deadline(timeouts).is_some_and(|deadline| now >= deadline);
         match (self, event) {
             (Self::Closed(_), _) => (self, Action::None),
             (_, Event::Close(reason)) => (Self::Closed(reason), Action::Close(reason)),
             (Self::Lost { .. }, Event::Resumed) => (Self::Alive { heard: now, pinged: None }, Action::Resume),
             (Self::Lost { .. }, _) => (self, Action::None),
-            (_, Event::Broken) => (Self::Lost { since: now }, Action::Lose),
+            (_, Event::Broken) => (Self::Lost { since: now }, Action::GiveUp),
 
             (Self::Unresponsive { .. }, Event::Heard) => {
-                (Self::Alive { heard: now, pinged: None }, Action::Trust)
+                (Self::Alive { heard: now, pinged: None }, Action::MarkResponsive)
             }
             (_, Event::Heard) => (Self::Alive { heard: now, pinged: None }, Action::None),
 
-            (Self::Alive { heard, pinged: None }, Event::Ask) if terms.pingable => {
+            (Self::Alive { heard, pinged: None }, Event::Ask) if timeouts.pingable => {
                 (Self::Alive { heard, pinged: Some(now) }, Action::Ping)
             }
 
             (Self::Accepted { .. }, Event::Deadline) if due => {
-                let reason = EndReason::LostHeartbeat;
+                let reason = CloseReason::HeartbeatTimeout;
                 (Self::Closed(reason), Action::Close(reason))
             }
             (Self::Alive { heard, pinged: None }, Event::Deadline) if due => {
                 (Self::Alive { heard, pinged: Some(now) }, Action::Ping)
             }
             (Self::Alive { heard, pinged: Some(pinged) }, Event::Deadline) if due => {
-                (Self::Unresponsive { heard, pinged }, Action::Suspect)
+                (Self::Unresponsive { heard, pinged }, Action::MarkUnresponsive)
             }
-            (Self::Unresponsive { .. }, Event::Deadline) if due => (Self::Lost { since: now }, Action::Lose),
+            (Self::Unresponsive { .. }, Event::Deadline) if due => (Self::Lost { since: now }, Action::GiveUp),
             _ => (self, Action::None),
         }
     }
@@ -164,10 +164,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::clients::laws;
+    use crate::clients::invariants;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const TERMS: Terms = Terms {
+    const TERMS: HeartbeatTimeouts = HeartbeatTimeouts {
         interval: Duration::from_secs(10),
         unresponsive: Duration::from_secs(10),
         lost: Some(Duration::from_secs(60)),
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn silence_is_asked_about_shown_and_given_up() {
         let mut at = SECOND * 100;
-        let mut connection = Connection::Accepted { since: at }.on(Event::Heard, at, &TERMS).0;
+        let mut connection = Liveness::Accepted { since: at }.on(Event::Heard, at, &TERMS).0;
         let mut actions = Vec::new();
         while let Some(deadline) = connection.deadline(&TERMS) {
             at = deadline;
@@ -186,22 +186,22 @@ mod tests {
             actions.push((at.as_secs(), action));
             connection = next;
         }
-        assert_eq!(actions, [(110, Action::Ping), (120, Action::Suspect), (170, Action::Lose)]);
+        assert_eq!(actions, [(110, Action::Ping), (120, Action::MarkUnresponsive), (170, Action::GiveUp)]);
     }
 
     #[test]
     fn silent_connections_are_asked_together() {
-        let asked = |heard: Duration| Connection::Alive { heard, pinged: None }.deadline(&TERMS);
+        let asked = |heard: Duration| Liveness::Alive { heard, pinged: None }.deadline(&TERMS);
         assert_eq!(asked(SECOND * 5 + SECOND / 3), asked(SECOND * 6));
     }
 
     #[test]
     fn who_says_nothing_at_all_is_cut() {
-        let terms = Terms { handshake: true, ..TERMS };
-        let accepted = Connection::Accepted { since: SECOND };
-        assert_eq!(accepted.deadline(&terms), Some(SECOND * 11));
-        let reason = EndReason::LostHeartbeat;
-        assert_eq!(accepted.on(Event::Deadline, SECOND * 11, &terms).1, Action::Close(reason));
+        let timeouts = HeartbeatTimeouts { handshake: true, ..TERMS };
+        let accepted = Liveness::Accepted { since: SECOND };
+        assert_eq!(accepted.deadline(&timeouts), Some(SECOND * 11));
+        let reason = CloseReason::HeartbeatTimeout;
+        assert_eq!(accepted.on(Event::Deadline, SECOND * 11, &timeouts).1, Action::Close(reason));
         assert_eq!(accepted.deadline(&TERMS), None);
     }
 
@@ -212,13 +212,13 @@ mod tests {
             1 => Just(Event::Ask),
             1 => Just(Event::Broken),
             1 => Just(Event::Resumed),
-            1 => Just(Event::Close(EndReason::Ordered)),
+            1 => Just(Event::Close(CloseReason::Requested)),
         ]
     }
 
-    fn terms() -> impl Strategy<Value = Terms> {
+    fn timeouts() -> impl Strategy<Value = HeartbeatTimeouts> {
         (1u64..20, 1u64..20, prop::option::of(1u64..90), any::<bool>(), any::<bool>()).prop_map(
-            |(interval, unresponsive, lost, pingable, handshake)| Terms {
+            |(interval, unresponsive, lost, pingable, handshake)| HeartbeatTimeouts {
                 interval: SECOND * interval as u32,
                 unresponsive: SECOND * unresponsive as u32,
                 lost: lost.map(Duration::from_secs),
@@ -231,21 +231,21 @@ mod tests {
     proptest! {
         /// Whatever happens in whatever order.
         #[test]
-        fn any_history(terms in terms(), history in prop::collection::vec((event(), 0u64..30_000), 1..200)) {
+        fn any_history(timeouts in timeouts(), history in prop::collection::vec((event(), 0u64..30_000), 1..200)) {
             let history = history.into_iter().map(|(event, later)| (event, Duration::from_millis(later)));
-            prop_assert_eq!(laws::hold(&terms, history), Ok(()));
+            prop_assert_eq!(invariants::hold(&timeouts, history), Ok(()));
         }
 
         /// A bounded number of deadlines leads to a state without one, or to being heard of again.
         #[test]
-        fn silence_ends(terms in terms()) {
-            let mut connection = Connection::Alive { heard: SECOND, pinged: None };
+        fn silence_ends(timeouts in timeouts()) {
+            let mut connection = Liveness::Alive { heard: SECOND, pinged: None };
             for _ in 0..4 {
-                if let Some(deadline) = connection.deadline(&terms) {
-                    connection = connection.on(Event::Deadline, deadline, &terms).0;
+                if let Some(deadline) = connection.deadline(&timeouts) {
+                    connection = connection.on(Event::Deadline, deadline, &timeouts).0;
                 }
             }
-            prop_assert_eq!(connection.deadline(&terms), None);
+            prop_assert_eq!(connection.deadline(&timeouts), None);
         }
     }
 }

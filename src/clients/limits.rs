@@ -2,53 +2,24 @@
 
 use std::collections::HashMap;
 
-use geom_ipc::EndReason;
+use geom_ipc::CloseReason;
 
 use super::heartbeat::Time;
+pub use crate::config::Limits;
 
-/// What is configured.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections at a time, of both kinds together.
-    pub connections: usize,
-    /// Of one user.
-    pub per_user: usize,
-    /// Of one process.
-    pub per_process: usize,
-    /// Newcomers a second; as many may come at once.
-    pub accept_rate: u32,
-    /// Users that may connect beside the service's own and root.
-    pub users: Vec<u32>,
-    /// Groups whose members may connect.
-    pub groups: Vec<u32>,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 1024,
-            per_user: 512,
-            per_process: 64,
-            accept_rate: 200,
-            users: Vec::new(),
-            groups: Vec::new(),
-        }
-    }
-}
-
-/// The newcomer's credentials, as far as they matter here.
+/// The new_client's credentials, as far as they matter here.
 #[derive(Debug, Clone, Copy)]
-pub struct Newcomer<'a> {
+pub struct NewClient<'a> {
     pub pid: i32,
     pub uid: u32,
     pub gid: u32,
     pub groups: &'a [u32],
 }
 
-/// Why a newcomer is refused, in words for its user.
+/// Why a new_client is refused, in words for its user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    pub reason: EndReason,
+    pub reason: CloseReason,
     pub message: String,
 }
 
@@ -64,25 +35,25 @@ pub struct Counts {
 }
 
 impl Limits {
-    /// Whether a newcomer belongs to those who may.
-    pub fn allows(&self, newcomer: Newcomer<'_>, own: u32) -> bool {
-        newcomer.uid == own
-            || newcomer.uid == 0
-            || self.users.contains(&newcomer.uid)
-            || self.groups.contains(&newcomer.gid)
-            || self.groups.iter().any(|group| newcomer.groups.contains(group))
+    /// Whether a new_client belongs to those who may.
+    pub fn allows(&self, new_client: NewClient<'_>, own: u32) -> bool {
+        new_client.uid == own
+            || new_client.uid == 0
+            || self.users.contains(&new_client.uid)
+            || self.groups.contains(&new_client.gid)
+            || self.groups.iter().any(|group| new_client.groups.contains(group))
     }
 }
 
 impl Counts {
-    /// Counts a newcomer in.
+    /// Counts a new_client in.
     ///
     /// # Errors
     /// Why not; nothing is counted then but the attempt.
     pub fn admit(
         &mut self,
         limits: &Limits,
-        newcomer: Newcomer<'_>,
+        new_client: NewClient<'_>,
         own: u32,
         now: Time,
     ) -> Result<(), Refusal> {
@@ -90,14 +61,14 @@ impl Counts {
         let passed = self.reckoned.map_or(f64::MAX, |then| now.saturating_sub(then).as_secs_f64() * most);
         self.allowance = (self.allowance + passed).min(most);
         self.reckoned = Some(now);
-        if !limits.allows(newcomer, own) {
+        if !limits.allows(new_client, own) {
             let message = format!(
                 "user {} may not connect; [clients] users and groups of the configuration name who may",
-                newcomer.uid
+                new_client.uid
             );
-            return Err(Refusal { reason: EndReason::NotAllowed, message });
+            return Err(Refusal { reason: CloseReason::NotAllowed, message });
         }
-        let over = |what: String| Err(Refusal { reason: EndReason::OverLimit, message: what });
+        let over = |what: String| Err(Refusal { reason: CloseReason::OverLimit, message: what });
         if self.allowance < 1.0 {
             return over(format!(
                 "more than {} newcomers a second ([clients] accept_rate)",
@@ -105,22 +76,22 @@ impl Counts {
             ));
         }
         self.allowance -= 1.0;
-        let of_user = self.by_user.get(&newcomer.uid).copied().unwrap_or(0);
-        let of_process = self.by_process.get(&newcomer.pid).copied().unwrap_or(0);
+        let of_user = self.by_user.get(&new_client.uid).copied().unwrap_or(0);
+        let of_process = self.by_process.get(&new_client.pid).copied().unwrap_or(0);
         if self.all >= limits.connections {
             return over(format!("{} clients are connected already ([clients] connections)", self.all));
         }
         if of_user >= limits.per_user {
-            let uid = newcomer.uid;
+            let uid = new_client.uid;
             return over(format!("user {uid} has {of_user} connections already ([clients] per_user)"));
         }
         if of_process >= limits.per_process {
-            let pid = newcomer.pid;
+            let pid = new_client.pid;
             return over(format!(
                 "process {pid} has {of_process} connections already ([clients] per_process)"
             ));
         }
-        self.readmit(newcomer.pid, newcomer.uid);
+        self.readmit(new_client.pid, new_client.uid);
         Ok(())
     }
 
@@ -163,8 +134,8 @@ mod tests {
 
     const OWN: u32 = 1000;
 
-    fn newcomer(pid: i32, uid: u32) -> Newcomer<'static> {
-        Newcomer { pid, uid, gid: uid, groups: &[7] }
+    fn new_client(pid: i32, uid: u32) -> NewClient<'static> {
+        NewClient { pid, uid, gid: uid, groups: &[7] }
     }
 
     #[test]
@@ -178,7 +149,7 @@ mod tests {
             (&limits, 1001, true),
             (&limits, 1002, true),
         ] {
-            assert_eq!(limits.allows(newcomer(1, uid), OWN), may, "{uid}");
+            assert_eq!(limits.allows(new_client(1, uid), OWN), may, "{uid}");
         }
     }
 
@@ -187,7 +158,7 @@ mod tests {
         let limits = Limits { accept_rate: 10, per_process: 1000, ..Limits::default() };
         let mut counts = Counts::default();
         let mut try_at =
-            |millis| counts.admit(&limits, newcomer(1, OWN), OWN, Duration::from_millis(millis)).is_ok();
+            |millis| counts.admit(&limits, new_client(1, OWN), OWN, Duration::from_millis(millis)).is_ok();
         assert_eq!((0..50).filter(|_| try_at(1000)).count(), 10);
         assert_eq!((0..50).filter(|_| try_at(1500)).count(), 5);
     }
@@ -204,7 +175,7 @@ mod tests {
             for (step, (comes, pid, uid)) in moves.into_iter().enumerate() {
                 let now = Duration::from_secs(step as u64);
                 if comes {
-                    if counts.admit(&limits, newcomer(pid, uid), OWN, now).is_ok() {
+                    if counts.admit(&limits, new_client(pid, uid), OWN, now).is_ok() {
                         present.push((pid, uid));
                     }
                 } else if !present.is_empty() {

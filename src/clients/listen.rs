@@ -15,12 +15,12 @@ use rustix::io::Errno;
 use rustix::net::{accept_with, SocketFlags};
 use tracing::{info, warn};
 
-use geom_ipc::{ClientKind, EndReason, ErrorKind};
+use geom_ipc::{ClientKind, CloseReason, ErrorKind};
 
 use super::limits::Refusal;
-use crate::reactor::Source;
-use crate::session::store::Store;
-use crate::state::State;
+use crate::event_loop::reactor::Source;
+use crate::session::fd_store::FdStore;
+use crate::compositor::State;
 
 /// A socket that clients connect to.
 pub enum Listener {
@@ -109,7 +109,7 @@ fn path_of(socket: &UnixListener) -> PathBuf {
 ///
 /// # Errors
 /// Where a socket can't be made, or another instance serves the control socket.
-fn open(store: &mut Store) -> Result<(Addresses, Listener, Listener)> {
+fn open(store: &mut FdStore) -> Result<(Addresses, Listener, Listener)> {
     let mut addresses = Addresses::default();
     let (mut wayland, mut control) = (None, None);
     for (name, socket) in store.sockets() {
@@ -157,7 +157,7 @@ fn open(store: &mut Store) -> Result<(Addresses, Listener, Listener)> {
 }
 
 /// A socket of the run before us, where its file is there still.
-fn recover(store: &mut Store, name: &str) -> Option<(UnixListener, PathBuf)> {
+fn recover(store: &mut FdStore, name: &str) -> Option<(UnixListener, PathBuf)> {
     let socket = UnixListener::from(store.recover(name)?);
     let path = path_of(&socket);
     let reachable = path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket());
@@ -170,7 +170,7 @@ fn recover(store: &mut Store, name: &str) -> Option<(UnixListener, PathBuf)> {
 }
 
 /// The first of wayland-1 to wayland-32 that nobody has, which its lock file tells (wl_display_add_socket_auto's names and rules).
-fn bind_wayland(store: &mut Store) -> Result<(String, Listener)> {
+fn bind_wayland(store: &mut FdStore) -> Result<(String, Listener)> {
     let folder = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
     let folder = folder.with_context(|| format!("no Wayland socket: {NO_FOLDER}"))?;
     check_owner(&folder)?;
@@ -237,7 +237,7 @@ pub struct Listening {
 }
 
 /// So many newcomers a turn, in a crowd: others have their turn as well.
-const A_TURN: usize = 64;
+const MAX_PER_DISPATCH: usize = 64;
 
 impl State {
     /// Opens the listening sockets and accepts from them.
@@ -262,35 +262,35 @@ impl State {
         let listening = usize::try_from(place).ok().and_then(|place| self.clients.listeners.get(place));
         let Some(listening) = listening.cloned() else { return };
         let Listening { listener, kind, reserve, busy } = &*listening;
-        let crowded = busy.replace(self.turn) + 1 == self.turn;
-        for _ in 0..if crowded { A_TURN } else { 1 } {
+        let crowded = busy.replace(self.iteration) + 1 == self.iteration;
+        for _ in 0..if crowded { MAX_PER_DISPATCH } else { 1 } {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             match accept_with(listener, flags) {
                 Ok(fd) => {
-                    let id = self.newcomer(UnixStream::from(fd), *kind, None);
+                    let id = self.new_client(UnixStream::from(fd), *kind, None);
                     if let Some(id) = id.filter(|_| *kind == ClientKind::Wayland) {
                         // Most have asked for something by now.
-                        self.read_wayland(id);
+                        self.dispatch_client(id);
                     }
                 }
                 Err(Errno::AGAIN) => break,
-                // The newcomer left meanwhile.
+                // The new_client left meanwhile.
                 Err(Errno::CONNABORTED | Errno::INTR) => {}
                 Err(error @ (Errno::MFILE | Errno::NFILE)) => {
                     // It stays readable until it is accepted: the reserve takes it and lets go.
                     drop(reserve.take());
                     if let Ok(fd) = accept_with(listener, flags) {
                         let message = "the service has no descriptor left".to_owned();
-                        let refusal = Refusal { reason: EndReason::OverLimit, message };
+                        let refusal = Refusal { reason: CloseReason::OverLimit, message };
                         refuse(UnixStream::from(fd), *kind, &refusal);
                     }
                     reserve.set(self::reserve());
                     self.clients.refused += 1;
-                    warn!(%error, "a newcomer was refused: no descriptor left; raise LimitNOFILE=");
+                    warn!(%error, "a new_client was refused: no descriptor left; raise LimitNOFILE=");
                     break;
                 }
                 Err(error) => {
-                    warn!(%error, "a newcomer could not be accepted");
+                    warn!(%error, "a new_client could not be accepted");
                     break;
                 }
             }
@@ -302,18 +302,18 @@ fn reserve() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
-/// Tells a newcomer in its own protocol why it may not stay, and hangs up.
+/// Tells a new_client in its own protocol why it may not stay, and hangs up.
 pub fn refuse(mut stream: UnixStream, kind: ClientKind, refusal: &Refusal) {
     let why = refusal.message.as_str();
     let message = match kind {
         ClientKind::Wayland => wayland_error(why),
         ClientKind::Control => {
             let error = match refusal.reason {
-                EndReason::NotAllowed => ErrorKind::NotAllowed,
+                CloseReason::NotAllowed => ErrorKind::NotAllowed,
                 _ => ErrorKind::OverLimit,
             };
             let error = geom_ipc::Error::new(error, why);
-            geom_ipc::FromServer::Reply(geom_ipc::Reply::new(None, Err(error))).to_line()
+            geom_ipc::ServerMessage::Reply(geom_ipc::Reply::new(None, Err(error))).to_line()
         }
     };
     // A fresh socket's buffer takes it; whoever does not listen need not be told.

@@ -1,20 +1,20 @@
 //! Connections: who is connected, whether each is alive, and how each ends.
 //!
-//! One [`Record`] a connection, of either kind; one pure state machine ([`heartbeat`]); one queue of deadlines
+//! One [`Connection`] a connection, of either kind; one pure state machine ([`heartbeat`]); one queue of deadlines
 //! ([`deadlines`]) and one timer for all of them.
 
+pub mod accept;
+pub mod connection;
 pub mod deadlines;
-pub mod ending;
+pub mod disconnect;
 pub mod heartbeat;
-pub mod kept;
-pub mod laws;
+pub mod heartbeat_driver;
+pub mod invariants;
 pub mod limits;
 pub mod listen;
-pub mod manager;
-pub mod newcomer;
-pub mod patience;
 pub mod peer;
-pub mod record;
+pub mod saved_state;
+pub mod unresponsive;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::BorrowedFd;
@@ -30,8 +30,8 @@ use self::deadlines::Deadlines;
 use self::limits::Counts;
 use self::listen::{Addresses, Listening};
 use self::peer::Process;
-use self::record::{Link, Record, WaylandLink};
-use crate::timers::Timer;
+use self::connection::{Transport, Connection, WaylandTransport};
+use crate::event_loop::timers::Timer;
 
 /// Ids of Wayland clients that the library has let go of, and why.
 type Ended = Arc<Mutex<Vec<(u64, DisconnectReason)>>>;
@@ -40,7 +40,7 @@ type Ended = Arc<Mutex<Vec<(u64, DisconnectReason)>>>;
 #[derive(Default)]
 pub struct ClientData {
     pub compositor: CompositorClientState,
-    /// Of its [`Record`].
+    /// Of its [`Connection`].
     pub id: u64,
     /// It came through a sandbox's socket (security-context).
     pub sandboxed: bool,
@@ -52,7 +52,7 @@ impl ClientData {
     pub fn of(client: &Client) -> &Self {
         static NOBODY: LazyLock<ClientData> = LazyLock::new(ClientData::default);
         client.get_data::<Self>().unwrap_or_else(|| {
-            error!("a client has no data: it was not accepted by newcomer()");
+            error!("a client has no data: it was not accepted by new_client()");
             &NOBODY
         })
     }
@@ -71,20 +71,20 @@ pub struct Clients {
     pub own_user: u32,
     listeners: Vec<Rc<Listening>>,
     pub addresses: Addresses,
-    pub records: BTreeMap<u64, Record>,
+    pub connections: BTreeMap<u64, Connection>,
     /// Wayland clients that can't be pinged, or not yet.
     unpinged: BTreeSet<u64>,
     /// Newcomers of whom it is still to be found out which programs they are: after their first answer, which needs nothing of it.
     unknown: Vec<u64>,
     /// Newcomers that are still to be told of, and whether a timer is set for that.
-    strangers: Vec<u64>,
-    introducing: bool,
-    /// The most records since memory was last given back, and whether it is about to be.
+    unannounced: Vec<u64>,
+    pub introducing: bool,
+    /// The most connections since memory was last given back, and whether it is about to be.
     peak: usize,
     resting: bool,
     last: u64,
     deadlines: Deadlines,
-    timer: Option<(heartbeat::Time, Timer)>,
+    pub timer: Option<(heartbeat::Time, Timer)>,
     counts: Counts,
     ended: Ended,
     /// Newcomers that were refused since the start.
@@ -102,10 +102,10 @@ pub struct Clients {
 pub const SEND_BUFFER: usize = 1 << 20;
 
 /// So many connections are worth giving memory back for, some 10 KiB each.
-const CROWD: usize = 128;
+const TRIM_THRESHOLD: usize = 128;
 
 /// So many places are kept.
-const PLACES: usize = 1024;
+const MAX_PLACEMENTS: usize = 1024;
 
 impl Default for Clients {
     fn default() -> Self {
@@ -113,10 +113,10 @@ impl Default for Clients {
             own_user: rustix::process::geteuid().as_raw(),
             listeners: Vec::new(),
             addresses: Addresses::default(),
-            records: BTreeMap::new(),
+            connections: BTreeMap::new(),
             unpinged: BTreeSet::new(),
             unknown: Vec::new(),
-            strangers: Vec::new(),
+            unannounced: Vec::new(),
             introducing: false,
             peak: 0,
             resting: false,
@@ -142,25 +142,25 @@ impl Clients {
     /// Finds out which programs the newcomers are, while they run: some end in a moment.
     pub fn learn_programs(&mut self) {
         for id in std::mem::take(&mut self.unknown) {
-            if let Some(record) = self.records.get_mut(&id) {
-                record.peer.executable = peer::executable(record.peer.pid);
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.peer.executable = peer::executable(connection.peer.pid);
             }
         }
     }
 
     /// A connection's process.
     pub fn process(&self, id: u64) -> Option<Rc<Process>> {
-        let record = self.records.get(&id)?;
-        match &record.link {
+        let connection = self.connections.get(&id)?;
+        match &connection.transport {
             // Once the library has let go of the socket, its number may be another's.
-            Link::Wayland(WaylandLink { descriptor: Some(descriptor), .. })
-                if record.peer.process.is_none() && !self.has_ended(id) =>
+            Transport::Wayland(WaylandTransport { descriptor: Some(descriptor), .. })
+                if connection.peer.process.is_none() && !self.has_ended(id) =>
             {
                 // SAFETY: the library keeps it open until it says that the client has ended.
                 let socket = unsafe { BorrowedFd::borrow_raw(*descriptor) };
-                Process::of(&socket, record.peer.pid).map(Rc::new)
+                Process::of(&socket, connection.peer.pid).map(Rc::new)
             }
-            _ => record.peer.process.clone(),
+            _ => connection.peer.process.clone(),
         }
     }
 
@@ -173,13 +173,21 @@ impl Clients {
     /// Whether nobody is connected and nothing waits.
     #[cfg(test)]
     pub fn is_quiet(&self) -> bool {
-        self.records.is_empty() && self.deadlines.next().is_none() && self.counts.is_empty()
+        self.connections.is_empty() && self.deadlines.next().is_none() && self.counts.is_empty()
     }
 
     /// Whether so many have left that what the allocator keeps of them should go back to the system. glibc gives back only what
     /// lies at the heap's end.
-    fn is_bloated(&self) -> bool {
-        !self.resting && self.peak >= CROWD && self.records.len() <= self.peak / 2
+    fn should_trim(&self) -> bool {
+        !self.resting && self.peak >= TRIM_THRESHOLD && self.connections.len() <= self.peak / 2
+    }
+
+    /// Returns freed memory to the system after many clients disconnected.
+    pub fn trim_memory(&mut self) {
+        self.resting = false;
+        self.peak = self.connections.len();
+        // SAFETY: it moves nothing that is in use (malloc_trim(3)).
+        unsafe { libc::malloc_trim(0) };
     }
 
     /// The number of the connection that came last.

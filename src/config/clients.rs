@@ -1,50 +1,76 @@
-//! `[clients]`: heartbeats, limits, who may connect, who may command.
+//! `[clients]`: heartbeats, limits, and permissions to connect and to command.
 
 use std::time::Duration;
 
+use geom_display::pattern::matches_pattern;
 use toml_edit::Value;
 
-use super::reader::{Reader, Section};
-use super::system::{matches_pattern, set};
-use crate::clients::limits::Limits;
+use super::reader::{names, Reader, Section};
+use super::system::set;
 
-/// What becomes of a Wayland client that shows no sign of life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LossPolicy {
-    /// It stays, shown as what it is.
+/// What happens to a Wayland client that has not replied for `lost`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "kebab-case")]
+pub enum UnresponsivePolicy {
+    /// It stays connected, under the dialog about unresponsive windows.
     Wait,
-    /// Its connection is cut.
+    /// It is disconnected.
     Close,
-    /// Its connection is cut and its process killed.
+    /// It is disconnected, and its process is killed.
     Kill,
 }
 
-impl LossPolicy {
-    const NAMES: [(&'static str, Self); 3] =
-        [("wait", Self::Wait), ("close", Self::Close), ("kill", Self::Kill)];
-}
-
-/// Heartbeats of a connection.
+/// Heartbeat settings of a connection.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Heartbeat {
-    /// Silence after which it is asked for a sign of life.
+    /// Time without a message from the client before it is pinged.
     pub interval: Duration,
-    /// Without an answer for so long it is unresponsive.
+    /// Time without a reply before it is unresponsive.
     pub unresponsive: Duration,
-    /// Without an answer for so long it is lost.
+    /// Time without a reply before `on_lost` applies.
     pub lost: Duration,
-    pub on_lost: LossPolicy,
+    pub on_lost: UnresponsivePolicy,
 }
 
-/// What differs for some applications.
+/// Heartbeat settings for some applications.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct HeartbeatRule {
-    /// `*` stands for any text.
+    /// `*` matches any text.
     pub app_id: String,
     interval: Option<Duration>,
     unresponsive: Option<Duration>,
     lost: Option<Duration>,
-    on_lost: Option<LossPolicy>,
+    on_lost: Option<UnresponsivePolicy>,
+}
+
+/// How many clients may connect, how fast, and which users' clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Concurrent connections, Wayland and control together.
+    pub connections: usize,
+    /// Concurrent connections of one user.
+    pub per_user: usize,
+    /// Concurrent connections of one process.
+    pub per_process: usize,
+    /// New connections per second; as many may connect at once.
+    pub accept_rate: u32,
+    /// Users that may connect in addition to the service's own user and root.
+    pub users: Vec<u32>,
+    /// Groups whose members may connect.
+    pub groups: Vec<u32>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            per_user: 512,
+            per_process: 64,
+            accept_rate: 200,
+            users: Vec::new(),
+            groups: Vec::new(),
+        }
+    }
 }
 
 /// The whole section.
@@ -52,10 +78,10 @@ pub struct HeartbeatRule {
 pub struct ClientsConfig {
     heartbeat: Heartbeat,
     pub rules: Vec<HeartbeatRule>,
-    /// What a client that is asked to leave has for it.
+    /// Time for a client that was asked to close, before it is disconnected.
     pub close_time: Duration,
     pub limits: Limits,
-    /// The group whose members may command the service, beside its own user and root.
+    /// The group whose members may command the service, in addition to its own user and root.
     pub control_group: Option<u32>,
 }
 
@@ -66,7 +92,7 @@ impl Default for ClientsConfig {
                 interval: Duration::from_secs(10),
                 unresponsive: Duration::from_secs(10),
                 lost: Duration::from_secs(60),
-                on_lost: LossPolicy::Wait,
+                on_lost: UnresponsivePolicy::Wait,
             },
             rules: Vec::new(),
             close_time: Duration::from_secs(5),
@@ -77,7 +103,8 @@ impl Default for ClientsConfig {
 }
 
 impl ClientsConfig {
-    /// What holds for an application: the first rule that fits, or what holds for all.
+    /// Returns the settings for an application: those of the first rule that matches, over the
+    /// common ones.
     pub fn heartbeat(&self, app_id: Option<&str>) -> Heartbeat {
         let rule =
             app_id.and_then(|app_id| self.rules.iter().find(|rule| matches_pattern(&rule.app_id, app_id)));
@@ -99,7 +126,7 @@ fn count(section: &mut Section<'_>, reader: &mut Reader<'_>, key: &'static str) 
     section.integer(reader, key, 1..1_000_001).and_then(|count| usize::try_from(count).ok())
 }
 
-/// A user or group, by name or number.
+/// Reads a user or group, by name or number.
 fn id(value: &Value, named: impl Fn(&str) -> Option<u32>) -> Option<u32> {
     match value.as_integer() {
         Some(number) => u32::try_from(number).ok(),
@@ -121,17 +148,18 @@ fn ids(
     key: &'static str,
     named: impl Fn(&str) -> Option<u32>,
 ) -> Option<Vec<u32>> {
-    section.value(reader, key, "a list of names that this system knows, or of numbers", |value| {
+    section.value(reader, key, "a list of existing names, or of numbers", |value| {
         value.as_array()?.iter().map(|value| id(value, &named)).collect()
     })
 }
 
+/// Reads the section over the defaults.
 pub fn read(clients: &mut ClientsConfig, section: &mut Section<'_>, reader: &mut Reader<'_>) {
     let heartbeat = &mut clients.heartbeat;
     set(&mut heartbeat.interval, seconds(section, reader, "interval"));
     set(&mut heartbeat.unresponsive, seconds(section, reader, "unresponsive"));
     set(&mut heartbeat.lost, seconds(section, reader, "lost"));
-    set(&mut heartbeat.on_lost, section.choice(reader, "on_lost", &LossPolicy::NAMES));
+    set(&mut heartbeat.on_lost, section.choice(reader, "on_lost", names::<UnresponsivePolicy>()));
     set(&mut clients.close_time, seconds(section, reader, "close_time"));
     let limits = &mut clients.limits;
     set(&mut limits.connections, count(section, reader, "connections"));
@@ -144,20 +172,20 @@ pub fn read(clients: &mut ClientsConfig, section: &mut Section<'_>, reader: &mut
     clients.control_group = section.value(
         reader,
         "control_group",
-        "the name or number of a group that this system knows",
+        "the name of an existing group, or a number",
         |value| id(value, group),
     );
-    for mut part in section.sections(reader, "rules") {
+    for mut rules in section.sections(reader, "rules") {
         let rule = HeartbeatRule {
-            app_id: part.string(reader, "app_id").unwrap_or_default(),
-            interval: seconds(&mut part, reader, "interval"),
-            unresponsive: seconds(&mut part, reader, "unresponsive"),
-            lost: seconds(&mut part, reader, "lost"),
-            on_lost: part.choice(reader, "on_lost", &LossPolicy::NAMES),
+            app_id: rules.string(reader, "app_id").unwrap_or_default(),
+            interval: seconds(&mut rules, reader, "interval"),
+            unresponsive: seconds(&mut rules, reader, "unresponsive"),
+            lost: seconds(&mut rules, reader, "lost"),
+            on_lost: rules.choice(reader, "on_lost", names::<UnresponsivePolicy>()),
         };
-        part.finish(reader);
+        rules.finish(reader);
         if rule.app_id.is_empty() {
-            reader.report(None, "a rule of [clients] names no application; write app_id = \"foot\"".into());
+            reader.report(None, "a rule of [clients] has no app_id; write app_id = \"foot\"".into());
         } else {
             clients.rules.push(rule);
         }

@@ -1,5 +1,5 @@
-//! The system's configuration: parsed with every mistake reported and the rest applied, and read
-//! again when the file changes.
+//! The system's configuration and users' profiles. Each mistake in a file is reported, and the rest
+//! of the file applies; files are read again when they change.
 
 mod clients;
 mod displays;
@@ -9,20 +9,19 @@ mod reader;
 mod system;
 pub mod watch;
 
-pub use clients::LossPolicy;
+pub use clients::{Limits, UnresponsivePolicy};
 pub use displays::color_space;
 pub use geom_ipc::ConnectType;
 pub use power::{Policy, PowerConfig};
 pub use reader::Problem;
 pub use system::{
-    matches_pattern, parse, Config, HardwareColor, Keyboard, Pointer, RendererWish, Rule, WindowTraits,
-    DEFAULT_PATH,
+    parse, Config, HardwareColor, Keyboard, RendererPreference, WindowTraits, DEFAULT_PATH,
 };
 
 use std::path::Path;
 
-/// Reads and parses a file. The configuration is what of it could be used; a file that can't be
-/// read, or is no TOML at all, gives none.
+/// Reads and parses the configuration. Returns the valid settings over the defaults, or `None` if
+/// the file cannot be read or is not TOML.
 pub fn load(path: &Path) -> (Option<Config>, Vec<Problem>) {
     match std::fs::read_to_string(path) {
         Ok(text) => parse(path, &text),

@@ -1,46 +1,32 @@
-//! `[power]`: the lid, the power button, and what happens when nobody is there.
+//! `[power]`: idle blanking, the lid and the power button.
 
 use std::time::Duration;
 
-use super::reader::{Reader, Section};
+use super::reader::{names, Reader, Section};
 use super::system::set;
 
-/// What a lid or a button does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the lid or the power button does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Policy {
-    /// What logind does of itself (logind.conf(5), HandleLidSwitch= and HandlePowerKey=).
+    /// What logind does by itself (logind.conf(5), HandleLidSwitch= and HandlePowerKey=).
     System,
     Nothing,
-    /// Displays go dark: for a lid the built-in ones.
-    Dark,
+    /// Disables the built-in displays while the lid is closed.
+    Disable,
+    /// Blanks all displays until the next input.
+    Blank,
     Suspend,
     PowerOff,
-}
-
-impl Policy {
-    const LID: [(&'static str, Self); 5] = [
-        ("system", Self::System),
-        ("nothing", Self::Nothing),
-        ("off", Self::Dark),
-        ("suspend", Self::Suspend),
-        ("power-off", Self::PowerOff),
-    ];
-    const BUTTON: [(&'static str, Self); 5] = [
-        ("system", Self::System),
-        ("nothing", Self::Nothing),
-        ("blank", Self::Dark),
-        ("suspend", Self::Suspend),
-        ("power-off", Self::PowerOff),
-    ];
 }
 
 /// The whole section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PowerConfig {
-    /// Without input for so long displays go dark; never without.
+    /// Time without input before displays are blanked; `None`: never.
     pub blank_after: Option<Duration>,
     pub lid: Policy,
-    /// Connectors of the displays that a closed lid hides; `*` stands for any text.
+    /// Connectors of the displays that a closed lid covers; `*` matches any text.
     pub lid_displays: Vec<String>,
     pub power_button: Policy,
 }
@@ -50,7 +36,7 @@ impl Default for PowerConfig {
         Self {
             blank_after: None,
             lid: Policy::System,
-            // Panels that are a part of the machine, by their types' names (drm_connector.c).
+            // Connector types of built-in panels (drm_connector.c).
             lid_displays: ["eDP-*", "LVDS-*", "DSI-*", "DPI-*"].map(str::to_owned).to_vec(),
             power_button: Policy::System,
         }
@@ -58,16 +44,20 @@ impl Default for PowerConfig {
 }
 
 /// A week.
-const LONGEST: f64 = 604_800.0;
+const MAX_BLANK_AFTER_SECONDS: f64 = 604_800.0;
 
+/// Reads the section over the defaults.
 pub fn read(config: &mut PowerConfig, section: &mut Section<'_>, reader: &mut Reader<'_>) {
-    let blank_after = section.number(reader, "blank_after", 0.0, LONGEST);
+    let blank_after = section.number(reader, "blank_after", 0.0, MAX_BLANK_AFTER_SECONDS);
     let blank_after = blank_after.map(|seconds| (seconds > 0.0).then(|| Duration::from_secs_f64(seconds)));
     set(&mut config.blank_after, blank_after);
-    set(&mut config.lid, section.choice(reader, "lid", &Policy::LID));
+    section.rename_value(reader, "lid", "off", "disable");
+    let lid = names::<Policy>().filter(|(_, policy)| *policy != Policy::Blank);
+    set(&mut config.lid, section.choice(reader, "lid", lid));
     let displays = section.value(reader, "lid_displays", "a list of connectors, [\"eDP-*\"]", |value| {
         value.as_array()?.iter().map(|name| name.as_str().map(str::to_owned)).collect()
     });
     set(&mut config.lid_displays, displays);
-    set(&mut config.power_button, section.choice(reader, "power_button", &Policy::BUTTON));
+    let button = names::<Policy>().filter(|(_, policy)| *policy != Policy::Disable);
+    set(&mut config.power_button, section.choice(reader, "power_button", button));
 }

@@ -1,4 +1,4 @@
-//! Reads TOML tables key by key, so that one bad line costs only itself.
+//! Reads TOML tables key by key, so that a mistake in one line affects only that line.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{Document, Item, TableLike, Value};
 
-/// One mistake in a file, with its place and remedy.
+/// A mistake in a file, or an obsolete name, with its line and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub file: PathBuf,
-    /// From 1; none where the whole file is meant.
+    /// From 1; `None` if the problem concerns the whole file.
     pub line: Option<usize>,
     pub message: String,
 }
@@ -32,7 +32,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A file under reading: its text, for line numbers, and what was wrong so far.
+/// A file that is being read: its text, for line numbers, and the problems so far.
 pub struct Reader<'a> {
     file: &'a Path,
     text: &'a str,
@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
         Self { file, text, problems: Vec::new() }
     }
 
-    /// The file as TOML; where it is none, that is reported.
+    /// Parses the file as TOML. If it is not TOML, reports that and returns `None`.
     pub fn document(&mut self) -> Option<Document<&'a str>> {
         match Document::parse(self.text) {
             Ok(document) => Some(document),
@@ -55,6 +55,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Adds a problem at the line where `span` begins.
     pub fn report(&mut self, span: Option<Range<usize>>, message: String) {
         let line = span.map(|span| {
             let before = self.text.as_bytes().get(..span.start).unwrap_or_default();
@@ -64,24 +65,68 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// One table; keys that nobody asks for are reported by [`Section::finish`].
+/// A table. Records which keys were read, so that [`Section::finish`] can report all others.
 pub struct Section<'t> {
     name: String,
     table: &'t dyn TableLike,
     known: Vec<&'static str>,
+    /// Obsolete keys that the table has, and their new names.
+    renamed_keys: Vec<(&'static str, &'static str)>,
+    /// Obsolete values that the table has: key, value, and the value's new name.
+    renamed_values: Vec<[&'static str; 3]>,
+}
+
+/// Returns the values of an enum with their names.
+pub fn names<T>() -> impl Iterator<Item = (&'static str, T)>
+where
+    T: strum::VariantArray + Copy + Into<&'static str> + 'static,
+{
+    T::VARIANTS.iter().map(|value| ((*value).into(), *value))
 }
 
 impl<'t> Section<'t> {
     pub fn new(name: impl Into<String>, table: &'t dyn TableLike) -> Self {
-        Self { name: name.into(), table, known: Vec::new() }
+        Self {
+            name: name.into(),
+            table,
+            known: Vec::new(),
+            renamed_keys: Vec::new(),
+            renamed_values: Vec::new(),
+        }
+    }
+
+    /// Accepts `old` in place of `key`, and reports it. Called before `key` is read.
+    pub fn rename_key(&mut self, reader: &mut Reader<'_>, old: &'static str, key: &'static str) {
+        let Some(item) = self.table.get(old) else { return };
+        let message = format!("{}{old} is now called {key}; rename it", self.prefix());
+        reader.report(item.span(), message);
+        self.renamed_keys.push((old, key));
+    }
+
+    /// Accepts the value `old` in place of `new`, and reports it. Called before
+    /// [`Section::choice`].
+    pub fn rename_value(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &'static str,
+        old: &'static str,
+        new: &'static str,
+    ) {
+        let Some(item) = self.table.get(key).filter(|item| item.as_str() == Some(old)) else { return };
+        let message = format!("{}{key} = {old:?} is now called {new:?}; rename it", self.prefix());
+        reader.report(item.span(), message);
+        self.renamed_values.push([key, old, new]);
     }
 
     fn item(&mut self, key: &'static str) -> Option<&'t Item> {
         self.known.push(key);
-        self.table.get(key)
+        self.table.get(key).or_else(|| {
+            let (old, _) = self.renamed_keys.iter().find(|(_, new)| *new == key)?;
+            self.table.get(old)
+        })
     }
 
-    /// A value, read by `read`, which says what is allowed where it refuses.
+    /// Reads a value by `read`. If that returns `None`, reports the value and `allowed`.
     pub fn value<T>(
         &mut self,
         reader: &mut Reader<'_>,
@@ -101,7 +146,7 @@ impl<'t> Section<'t> {
     }
 
     pub fn string(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Option<String> {
-        self.value(reader, key, "a text in quotes", |value| value.as_str().map(str::to_owned))
+        self.value(reader, key, "a quoted string", |value| value.as_str().map(str::to_owned))
     }
 
     pub fn boolean(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Option<bool> {
@@ -113,21 +158,21 @@ impl<'t> Section<'t> {
         self.value(reader, key, &allowed, |value| value.as_integer().filter(|number| range.contains(number)))
     }
 
-    /// A decimal or whole number between two bounds, both included.
+    /// Reads a decimal or whole number between two bounds, both included.
     pub fn number(
         &mut self,
         reader: &mut Reader<'_>,
         key: &'static str,
-        least: f64,
-        most: f64,
+        min: f64,
+        max: f64,
     ) -> Option<f64> {
-        self.value(reader, key, &format!("a number from {least} to {most}"), |value| {
+        self.value(reader, key, &format!("a number from {min} to {max}"), |value| {
             let number = value.as_float().or_else(|| value.as_integer().map(|number| number as f64))?;
-            (least..=most).contains(&number).then_some(number)
+            (min..=max).contains(&number).then_some(number)
         })
     }
 
-    /// A text, read by what says itself what is wrong with it.
+    /// Reads a string by `parse`, whose error says what is wrong with it.
     pub fn parsed_by<T>(
         &mut self,
         reader: &mut Reader<'_>,
@@ -142,37 +187,41 @@ impl<'t> Section<'t> {
         parsed.ok()
     }
 
-    /// All of it as texts under names of the user's choice.
-    pub fn texts(&self, reader: &mut Reader<'_>) -> BTreeMap<String, String> {
-        let mut texts = BTreeMap::new();
+    /// Reads a table of strings whose keys are the user's choice.
+    pub fn strings(&self, reader: &mut Reader<'_>) -> BTreeMap<String, String> {
+        let mut strings = BTreeMap::new();
         for (name, item) in self.table.iter() {
             match item.as_str() {
                 Some(text) => {
-                    texts.insert(name.to_owned(), text.to_owned());
+                    strings.insert(name.to_owned(), text.to_owned());
                 }
                 None => {
-                    reader.report(item.span(), format!("{}{name} is not a text in quotes", self.prefix()))
+                    reader.report(item.span(), format!("{}{name} is not a quoted string", self.prefix()))
                 }
             }
         }
-        texts
+        strings
     }
 
-    /// One of a list of words.
-    pub fn choice<T: Copy>(
+    /// Reads the name of one of several values.
+    pub fn choice<T>(
         &mut self,
         reader: &mut Reader<'_>,
         key: &'static str,
-        choices: &[(&str, T)],
+        choices: impl IntoIterator<Item = (&'static str, T)>,
     ) -> Option<T> {
+        let mut choices: Vec<_> = choices.into_iter().collect();
         let names: Vec<_> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
+        let renamed: Vec<_> = self.renamed_values.iter().filter(|[of, ..]| *of == key).copied().collect();
         self.value(reader, key, &names.join(", "), |value| {
             let word = value.as_str()?;
-            choices.iter().find(|(name, _)| *name == word).map(|(_, choice)| *choice)
+            let word = renamed.iter().find(|[_, old, _]| *old == word).map_or(word, |[.., new]| new);
+            let place = choices.iter().position(|(name, _)| *name == word)?;
+            Some(choices.swap_remove(place).1)
         })
     }
 
-    /// A table below this one.
+    /// Reads a table within this one.
     pub fn section(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Option<Section<'t>> {
         let item = self.item(key)?;
         let Some(table) = item.as_table_like() else {
@@ -183,7 +232,7 @@ impl<'t> Section<'t> {
         Some(Section::new(format!("{}{key}", self.prefix()), table))
     }
 
-    /// The tables below this one under names of the user's choice.
+    /// Reads the tables within this one, whose names are the user's choice.
     pub fn named_sections(&mut self, reader: &mut Reader<'_>) -> Vec<(String, Section<'t>)> {
         let mut sections = Vec::new();
         for (name, item) in self.table.iter() {
@@ -202,7 +251,7 @@ impl<'t> Section<'t> {
         sections
     }
 
-    /// The tables of an array of tables, `[[key]]`.
+    /// Reads an array of tables, `[[key]]`.
     pub fn sections(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Vec<Section<'t>> {
         let Some(item) = self.item(key) else { return Vec::new() };
         match item.as_array_of_tables() {
@@ -222,10 +271,11 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// Reports keys that were never asked for.
+    /// Reports the keys that were not read.
     pub fn finish(self, reader: &mut Reader<'_>) {
         for (key, item) in self.table.iter() {
-            if !self.known.contains(&key) {
+            let is_renamed = self.renamed_keys.iter().any(|(old, _)| *old == key);
+            if !self.known.contains(&key) && !is_renamed {
                 let span = item.span().or_else(|| self.table.key(key).and_then(|key| key.span()));
                 let message =
                     format!("unknown key {}{key}; known here: {}", self.prefix(), self.known.join(", "));

@@ -1,42 +1,39 @@
-//! The system's configuration and its defaults. `conf/geom_compositor.toml` writes each default
-//! with its comment; a test holds the two together.
+//! The system's configuration and its defaults. `conf/geom_compositor.toml` has each default with a
+//! comment; a test compares the two.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use geom_color::night_light::NightLight;
+use geom_display::mode::{ConfiguredMode, Mode};
+use geom_display::pattern::matches_pattern;
+use geom_display::output_config::OutputConfigs;
 use geom_ipc::ConnectType;
 use toml_edit::Value;
 
 use super::clients::{self, ClientsConfig};
 use super::displays::{read_aliases, read_displays, read_night_light};
 use super::power::{self, PowerConfig};
-use super::reader::{Problem, Reader, Section};
-use crate::display::mode::{Mode, ModeWish};
-use crate::display::night::NightLight;
-use crate::display::plan::Wishes;
+use super::reader::{names, Problem, Reader, Section};
 
-/// Where the configuration is installed.
+/// The installed configuration file.
 pub const DEFAULT_PATH: &str = "/usr/local/share/GeometryOS/system/conf/geom_compositor.toml";
 
-/// Which renderer is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RendererWish {
+/// The preferred renderer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "kebab-case")]
+pub enum RendererPreference {
     /// GLES on a GPU, pixman on drivers without one.
     Auto,
     Pixman,
     /// GLES, only on a GPU.
     Gles,
-    /// GLES even where it runs on the processor.
+    /// GLES, even if it runs on the CPU.
     Llvmpipe,
 }
 
-impl RendererWish {
-    pub const NAMES: [(&'static str, Self); 4] =
-        [("auto", Self::Auto), ("pixman", Self::Pixman), ("gles", Self::Gles), ("llvmpipe", Self::Llvmpipe)];
-}
-
-/// Keyboards, in xkb's terms (xkeyboard-config(7)).
+/// Keyboards, in the terms of xkeyboard-config(7).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keyboard {
     pub rules: String,
@@ -44,7 +41,7 @@ pub struct Keyboard {
     pub layout: String,
     pub variant: String,
     pub options: String,
-    /// Repeats a second; 0 for none.
+    /// Repeats per second; 0: no repeat.
     pub repeat_rate: i32,
     /// Milliseconds before the first repeat.
     pub repeat_delay: i32,
@@ -53,24 +50,24 @@ pub struct Keyboard {
 /// Mice and touchpads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pointer {
-    /// From -1 to 1, libinput's pointer speed.
+    /// libinput's pointer speed, from -1 to 1.
     pub speed: f64,
-    /// Whether motion is accelerated.
+    /// libinput's adaptive acceleration profile instead of the flat one.
     pub accelerated: bool,
     pub natural_scroll: bool,
     pub tap_to_click: bool,
 }
 
-/// Where a window goes.
+/// The display of the windows that match.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rule {
-    /// `*` stands for any text.
+    /// `*` matches any text.
     pub app_id: Option<String>,
     pub title: Option<String>,
     pub display: String,
 }
 
-/// What a rule looks at.
+/// The properties of a window that a rule matches.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct WindowTraits<'a> {
     pub app_id: Option<&'a str>,
@@ -78,36 +75,21 @@ pub struct WindowTraits<'a> {
 }
 
 impl Rule {
-    /// Whether every part of the rule holds.
-    pub fn applies(&self, window: WindowTraits<'_>) -> bool {
-        let holds = |pattern: &Option<String>, text: Option<&str>| match pattern {
+    /// Returns whether every pattern of the rule matches.
+    pub fn matches(&self, window: WindowTraits<'_>) -> bool {
+        let matches = |pattern: &Option<String>, text: Option<&str>| match pattern {
             None => true,
             Some(pattern) => text.is_some_and(|text| matches_pattern(pattern, text)),
         };
-        holds(&self.app_id, window.app_id) && holds(&self.title, window.title)
+        matches(&self.app_id, window.app_id) && matches(&self.title, window.title)
     }
 }
 
-/// Whether a text fits a pattern in which `*` stands for any text.
-pub fn matches_pattern(pattern: &str, text: &str) -> bool {
-    let Some((head, tail)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut rest) = text.strip_prefix(head) else { return false };
-    let mut parts: Vec<&str> = tail.split('*').collect();
-    let last = parts.pop().unwrap_or_default();
-    for part in parts {
-        match rest.find(part) {
-            Some(place) => rest = &rest[place + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
-}
-
-/// Which hardware may convert colours, where it is good enough.
+/// The hardware that may convert colors if it is accurate enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HardwareColor {
     Any,
-    /// Planes' own pipelines, but not CRTCs' tables.
+    /// Color pipelines of planes, but not the LUTs and matrix of a CRTC.
     Planes,
     Never,
 }
@@ -116,29 +98,31 @@ pub enum HardwareColor {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     pub connect_type: ConnectType,
-    pub wishes: Wishes,
-    /// Whose profile applies, where the command line does not say.
+    pub outputs: OutputConfigs,
+    /// The user whose profile applies, unless the command line names one.
     pub user: Option<String>,
-    /// Names of the user's own for displays, and what they stand for.
+    /// The user's own names for displays, and the names that they stand for.
     pub aliases: BTreeMap<String, String>,
     pub night_light: Option<NightLight>,
     pub rules: Vec<Rule>,
-    pub renderer: RendererWish,
+    pub renderer: RendererPreference,
     pub direct_scanout: bool,
     pub hardware_color: HardwareColor,
     pub keyboard: Keyboard,
     pub pointer: Pointer,
     /// The display each touch device belongs to, by the device's name.
     pub touch: Vec<(String, String)>,
-    /// Keysym names joined by `+` that end the compositor; empty for none.
+    /// Keysym names of the chord that ends the service; empty: none.
     pub exit_keys: Vec<String>,
     pub cursor_theme: String,
     /// Logical pixels.
     pub cursor_size: u8,
     pub diagnostic_screen: bool,
-    /// What a display showed before the service had it stays so long at the most; zero for not at all.
-    pub keep_picture: Duration,
-    /// Where figures are written, for Prometheus' collector of text files, and how often.
+    /// The longest time for which a framebuffer of the previous DRM master stays on a display
+    /// without a window; zero: not at all.
+    pub keep_framebuffer: Duration,
+    /// The file of metrics for the textfile collector of Prometheus' node exporter, and the
+    /// interval of writing it.
     pub metrics_file: Option<PathBuf>,
     pub metrics_interval: Duration,
     pub clients: ClientsConfig,
@@ -151,12 +135,12 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             connect_type: ConnectType::KEEP_CONNECTION_OPEN,
-            wishes: Wishes::default(),
+            outputs: OutputConfigs::default(),
             user: None,
             aliases: BTreeMap::new(),
             night_light: None,
             rules: Vec::new(),
-            renderer: RendererWish::Auto,
+            renderer: RendererPreference::Auto,
             direct_scanout: true,
             hardware_color: HardwareColor::Any,
             keyboard: Keyboard {
@@ -174,7 +158,7 @@ impl Default for Config {
             cursor_theme: "default".into(),
             cursor_size: 24,
             diagnostic_screen: true,
-            keep_picture: Duration::from_secs(10),
+            keep_framebuffer: Duration::from_secs(10),
             metrics_file: None,
             metrics_interval: Duration::from_secs(15),
             clients: ClientsConfig::default(),
@@ -184,7 +168,8 @@ impl Default for Config {
     }
 }
 
-/// Parses a configuration. None where the text is no TOML; otherwise what could be used of it.
+/// Parses a configuration. Returns the valid settings over the defaults, or `None` if the text is
+/// not TOML.
 pub fn parse(path: &Path, text: &str) -> (Option<Config>, Vec<Problem>) {
     let mut reader = Reader::new(path, text);
     let Some(document) = reader.document() else { return (None, reader.problems) };
@@ -195,6 +180,7 @@ pub fn parse(path: &Path, text: &str) -> (Option<Config>, Vec<Problem>) {
     (Some(config), reader.problems)
 }
 
+/// Replaces a default if the file has a value.
 pub fn set<T>(target: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *target = value;
@@ -202,16 +188,16 @@ pub fn set<T>(target: &mut T, value: Option<T>) {
 }
 
 fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_>) {
-    let names = "\"DISCONNECT_ONCE\", \"KEEP_CONNECTION_OPEN\", or both joined by \"|\"";
+    let allowed = "\"DISCONNECT_ONCE\", \"KEEP_CONNECTION_OPEN\", or both joined by \"|\"";
     set(
         &mut config.connect_type,
-        root.value(reader, "connect_type", names, |value| value.as_str()?.parse().ok()),
+        root.value(reader, "connect_type", allowed, |value| value.as_str()?.parse().ok()),
     );
-    set(&mut config.renderer, root.choice(reader, "renderer", &RendererWish::NAMES));
+    set(&mut config.renderer, root.choice(reader, "renderer", names::<RendererPreference>()));
     set(&mut config.direct_scanout, root.boolean(reader, "direct_scanout"));
-    let hardware = "true, false or \"planes\"";
+    let allowed = "true, false or \"planes\"";
     let hardware =
-        root.value(reader, "hardware_color", hardware, |value| match (value.as_bool(), value.as_str()) {
+        root.value(reader, "hardware_color", allowed, |value| match (value.as_bool(), value.as_str()) {
             (Some(true), _) => Some(HardwareColor::Any),
             (Some(false), _) => Some(HardwareColor::Never),
             (None, Some("planes")) => Some(HardwareColor::Planes),
@@ -219,8 +205,9 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
         });
     set(&mut config.hardware_color, hardware);
     set(&mut config.diagnostic_screen, root.boolean(reader, "diagnostic_screen"));
-    let kept = root.number(reader, "keep_picture", 0.0, 3600.0);
-    set(&mut config.keep_picture, kept.map(Duration::from_secs_f64));
+    root.rename_key(reader, "keep_picture", "keep_framebuffer");
+    let seconds = root.number(reader, "keep_framebuffer", 0.0, 3600.0);
+    set(&mut config.keep_framebuffer, seconds.map(Duration::from_secs_f64));
     config.metrics_file = root.value(reader, "metrics_file", "an absolute path", |value| {
         value.as_str().map(PathBuf::from).filter(|path| path.is_absolute())
     });
@@ -231,7 +218,7 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
             keys.split('+').map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()).collect();
     }
     config.user = root.string(reader, "user");
-    config.wishes.displays = read_displays(root, reader);
+    config.outputs.outputs = read_displays(root, reader);
     config.aliases = read_aliases(root, reader);
     config.night_light = read_night_light(root, reader);
     for mut section in root.sections(reader, "rules") {
@@ -242,7 +229,7 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
         };
         section.finish(reader);
         if rule.display.is_empty() {
-            reader.report(None, "a rule names no display; write display = \"HDMI-A-1\"".into());
+            reader.report(None, "a rule has no display; write display = \"HDMI-A-1\"".into());
         } else {
             config.rules.push(rule);
         }
@@ -305,8 +292,8 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
 }
 
 fn read_headless(value: &Value) -> Option<Mode> {
-    let wish: ModeWish = value.as_str()?.parse().ok()?;
-    Some(Mode::new(wish.width, wish.height, wish.refresh.unwrap_or(60_000)))
+    let mode: ConfiguredMode = value.as_str()?.parse().ok()?;
+    Some(Mode::new(mode.width, mode.height, mode.refresh.unwrap_or(60_000)))
 }
 
 #[cfg(test)]
@@ -324,7 +311,7 @@ mod tests {
         let (config, problems) = read(text);
         assert_eq!(problems, Vec::<String>::new());
         assert_eq!(config, Config::default());
-        // Uncommented, its examples are good as well.
+        // Its examples are valid too.
         let examples: String = text
             .lines()
             .map(|line| line.strip_prefix("#: ").unwrap_or(line))
@@ -332,32 +319,32 @@ mod tests {
             .collect();
         let (config, problems) = read(&examples);
         assert_eq!(problems, Vec::<String>::new());
-        assert!(!config.rules.is_empty() && !config.wishes.displays.is_empty() && !config.touch.is_empty());
+        assert!(!config.rules.is_empty() && !config.outputs.outputs.is_empty() && !config.touch.is_empty());
     }
 
     #[test]
-    fn one_bad_line_costs_only_itself() {
+    fn mistakes_affect_only_their_own_lines() {
         let (config, problems) = read(
-            "colour = 3\nrenderer = \"vulkan\"\ndiagnostic_screen = false\n\
+            "color = 3\nrenderer = \"vulkan\"\ndiagnostic_screen = false\n\
              [displays.HDMI-A-1]\nmode = \"wide\"\nscale = 2\n[keyboard]\nlayout = 7\nvariant = \"dvorak\"\n",
         );
         assert!(!config.diagnostic_screen);
         assert_eq!(config.keyboard.variant, "dvorak");
         assert_eq!(config.keyboard.layout, "us");
-        assert_eq!(config.wishes.displays["HDMI-A-1"].scale, Some(2.0));
+        assert_eq!(config.outputs.outputs["HDMI-A-1"].scale, Some(2.0));
         assert_eq!(
             problems,
             [
                 "test.toml:2: renderer = \"vulkan\" is not allowed; allowed: \"auto\", \"pixman\", \"gles\", \"llvmpipe\"",
                 "test.toml:5: displays.\"HDMI-A-1\".mode: \"wide\" is not a mode; write \"1920x1080\" or \"1920x1080@59.94\"",
-                "test.toml:8: keyboard.layout = 7 is not allowed; allowed: a text in quotes",
-                "test.toml:1: unknown key colour; known here: connect_type, renderer, direct_scanout, hardware_color, diagnostic_screen, keep_picture, metrics_file, metrics_interval, exit_keys, user, displays, aliases, night_light, rules, clients, power, keyboard, pointer, touch, cursor, headless",
+                "test.toml:8: keyboard.layout = 7 is not allowed; allowed: a quoted string",
+                "test.toml:1: unknown key color; known here: connect_type, renderer, direct_scanout, hardware_color, diagnostic_screen, keep_framebuffer, metrics_file, metrics_interval, exit_keys, user, displays, aliases, night_light, rules, clients, power, keyboard, pointer, touch, cursor, headless",
             ]
         );
     }
 
     #[test]
-    fn what_is_no_toml_is_refused_with_its_line() {
+    fn text_that_is_not_toml_is_rejected_with_its_line() {
         let (config, problems) = parse(Path::new("test.toml"), "renderer = \"auto\"\n[keyboard\n");
         assert_eq!(config, None);
         assert_eq!(problems.len(), 1);
@@ -365,18 +352,33 @@ mod tests {
     }
 
     #[test]
-    fn patterns() {
-        for (pattern, text, fits) in [
-            ("foot", "foot", true),
-            ("foot", "footclient", false),
-            ("foot*", "footclient", true),
-            ("*", "", true),
-            ("org.*.Editor", "org.gnome.Text.Editor", true),
-            ("a*b*c", "aXbYc", true),
-            ("a*b*c", "acb", false),
-            ("ab*ba", "aba", false),
-        ] {
-            assert_eq!(matches_pattern(pattern, text), fits, "{pattern} {text}");
-        }
+    fn obsolete_names_are_accepted_and_reported() {
+        let (config, problems) = read("keep_picture = 3\n[power]\nlid = \"off\"\n");
+        assert_eq!(config.keep_framebuffer, Duration::from_secs(3));
+        assert_eq!(config.power.lid, crate::config::Policy::Disable);
+        assert_eq!(
+            problems,
+            [
+                "test.toml:1: keep_picture is now called keep_framebuffer; rename it",
+                "test.toml:3: power.lid = \"off\" is now called \"disable\"; rename it",
+            ]
+        );
+        // The new name applies if a file has both.
+        let (config, problems) = read("keep_picture = 3\nkeep_framebuffer = 4\n");
+        assert_eq!((config.keep_framebuffer, problems.len()), (Duration::from_secs(4), 1));
+    }
+
+    #[test]
+    fn lid_and_power_button_have_policies_of_their_own() {
+        let (_, problems) = read("[power]\nlid = \"blank\"\npower_button = \"disable\"\n");
+        assert_eq!(
+            problems,
+            [
+                "test.toml:2: power.lid = \"blank\" is not allowed; \
+                 allowed: \"system\", \"nothing\", \"disable\", \"suspend\", \"power-off\"",
+                "test.toml:3: power.power_button = \"disable\" is not allowed; \
+                 allowed: \"system\", \"nothing\", \"blank\", \"suspend\", \"power-off\"",
+            ]
+        );
     }
 }

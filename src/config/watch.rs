@@ -1,7 +1,7 @@
-//! Notices when the configuration file changes (inotify(7)).
+//! Notices when a file changes (inotify(7)).
 //!
 //! Its folder is watched, because editors and package managers replace a file by renaming another
-//! over it. Nothing runs while nothing changes.
+//! one over it. Nothing runs while nothing changes.
 
 use std::ffi::OsString;
 use std::io;
@@ -14,7 +14,7 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction, RegistrationToken};
 
-/// An open watch; readable when something in the folder changed.
+/// An inotify instance; readable when something in the folder has changed.
 struct Watch {
     fd: OwnedFd,
     name: OsString,
@@ -25,18 +25,18 @@ impl Watch {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = file.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
         let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        // A file written in place closes once, when it is whole.
+        // CLOSE_WRITE, not MODIFY: a file that is written in place is complete when it is closed.
         inotify::add_watch(&fd, folder, WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::DELETE)?;
         Ok(Self { fd, name })
     }
 
-    /// Reads what happened; whether it concerned the file.
-    fn changed(&self) -> bool {
+    /// Reads the pending events. Returns whether one of them is about the file.
+    fn read_events(&self) -> bool {
         let mut space = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.fd, &mut space);
         let mut changed = false;
         while let Ok(event) = reader.next() {
-            // A queue that overflowed may have lost ours.
+            // If the queue overflowed, an event about the file may be lost.
             changed |= event.events().contains(ReadFlags::QUEUE_OVERFLOW)
                 || event.file_name().is_some_and(|name| name.to_bytes() == self.name.as_bytes());
         }
@@ -44,19 +44,20 @@ impl Watch {
     }
 }
 
-/// Calls `changed` whenever the file does.
+/// Calls `on_change` whenever the file has changed.
 ///
 /// # Errors
-/// Without a folder to watch, or descriptors to spare.
-pub fn follow<D>(
+/// If the folder does not exist, or the limit of open descriptors or of inotify instances is
+/// reached.
+pub fn watch_file<D>(
     handle: &LoopHandle<'_, D>,
     file: &Path,
-    changed: impl Fn(&mut D) + 'static,
+    on_change: impl Fn(&mut D) + 'static,
 ) -> io::Result<RegistrationToken> {
     let source = Generic::new(Watch::new(file)?, Interest::READ, Mode::Level);
     let inserted = handle.insert_source(source, move |_, watch, data| {
-        if watch.changed() {
-            changed(data);
+        if watch.read_events() {
+            on_change(data);
         }
         Ok(PostAction::Continue)
     });

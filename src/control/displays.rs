@@ -1,18 +1,20 @@
 //! Changes of displays that control clients ask for.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use geom_ipc::{Answer, DisplayChange, Error, ErrorKind};
+use geom_ipc::{Response, DisplayChange, Error, ErrorKind};
+use geom_display::signal_format::{ContentType, SignalConfig, RgbRange, Scaling, Vrr};
+use geom_display::output_config::{Position, Transform, OutputConfig};
+use geom_color::adjustments::AdjustmentConfig;
 
 use super::requests::{bad_value, not_found, Outcome};
 use crate::config::color_space;
-use crate::display::link::{ContentType, LinkWish, RgbRange, Scaling, Vrr};
-use crate::display::plan::{Position, Transform, Wish};
-use crate::display::tone::ToneWish;
-use crate::state::State;
+use crate::compositor::output_transaction::OutputTransaction;
+use crate::compositor::State;
 
 /// Reads what is wished of a display; what is left out is none.
-fn wish(change: DisplayChange) -> Result<Wish, Error> {
+fn wish(change: DisplayChange) -> Result<OutputConfig, Error> {
     let mode = match change.mode.as_deref() {
         None | Some("preferred") => None,
         Some(text) => Some(text.parse().map_err(|why| bad_value(format!("mode: {why}; or preferred")))?),
@@ -26,7 +28,7 @@ fn wish(change: DisplayChange) -> Result<Wish, Error> {
     }) {
         return Err(bad_value(format!("position {x},{y} is not allowed; both are from -32768 to 32767")));
     }
-    let beside = change.beside.as_deref().map(str::parse).transpose().map_err(bad_value)?;
+    let relative = change.relative_position.as_deref().map(str::parse).transpose().map_err(bad_value)?;
     if let Some(white) = change.white_point.filter(|white| !(1000..=10_000).contains(white)) {
         return Err(bad_value(format!(
             "white_point {white} is not allowed; write a number from 1000 to 10000"
@@ -40,14 +42,14 @@ fn wish(change: DisplayChange) -> Result<Wish, Error> {
     if let Some(depth) = change.bit_depth.filter(|depth| !(6..=16).contains(depth)) {
         return Err(bad_value(format!("bit_depth {depth} is not allowed; write a number from 6 to 16")));
     }
-    Ok(Wish {
+    Ok(OutputConfig {
         mode,
-        position: change.position.map(|(x, y)| Position::At(x, y)).or(beside),
+        position: change.position.map(|(x, y)| Position::At(x, y)).or(relative),
         mirror: change.mirror,
         scale: change.scale,
         transform: choice("transform", change.transform, &Transform::NAMES)?,
-        power: change.power,
-        link: LinkWish {
+        power: change.enabled,
+        signal: SignalConfig {
             color_space,
             bit_depth: change.bit_depth,
             rgb_range: choice("rgb_range", change.rgb_range, &RgbRange::NAMES)?,
@@ -55,12 +57,12 @@ fn wish(change: DisplayChange) -> Result<Wish, Error> {
             scaling: choice("scaling", change.scaling, &Scaling::NAMES)?,
             vrr: change.vrr.map(|vrr| match vrr {
                 geom_ipc::Vrr::Always(on) => on.into(),
-                geom_ipc::Vrr::While(geom_ipc::VrrWhile::Fullscreen) => Vrr::Fullscreen,
+                geom_ipc::Vrr::When(geom_ipc::VrrCondition::Fullscreen) => Vrr::Fullscreen,
             }),
         },
         icc,
-        tone: ToneWish {
-            white: change.white_point,
+        adjustments: AdjustmentConfig {
+            white_point: change.white_point,
             brightness: change.brightness,
             night_light: change.night_light,
         },
@@ -96,51 +98,37 @@ impl State {
             *name = self.display_named(name)?;
             Ok(())
         };
-        if let Some(Position::Beside(_, other)) = &mut wish.position {
+        if let Some(Position::NextTo(_, other)) = &mut wish.position {
             one(other)?;
         }
         wish.mirror.iter_mut().filter(|other| !other.is_empty()).try_for_each(one)?;
         if let Some(mode) = &wish.mode {
-            let offered = self.screens.get(name).map(|screen| screen.modes.clone()).unwrap_or_default();
-            if mode.modeline.is_none() && !offered.iter().any(|known| mode.is_met_by(known)) {
+            let offered = self.outputs.named(name).map(|output| output.modes.clone()).unwrap_or_default();
+            if mode.modeline.is_none() && !offered.iter().any(|known| mode.matches(known)) {
                 let offered: Vec<String> = offered.iter().map(ToString::to_string).collect();
                 return Err(bad_value(format!("{name} has no such mode; it offers {}", offered.join(", "))));
             }
         }
-        let kept = self.overrides.entry(name.to_owned()).or_default();
-        let before = kept.clone();
-        *kept = Wish { mode: if preferred { None } else { wish.mode.or(kept.mode) }, ..kept.under(&wish) };
-        let (mode, power) = (kept.mode, kept.power);
-        self.reconfigure("control");
-        let screen = self.screens.get(name).filter(|screen| screen.is_lit());
-        let refused = mode.is_some_and(|mode| {
-            screen.and_then(|screen| screen.mode).is_none_or(|given| !mode.is_met_by(&given))
-        });
-        let linked = screen.is_none_or(|screen| wish.link.is_met_by(&screen.link));
-        if (refused || !linked) && power != Some(false) {
-            let why = screen.map(|screen| screen.complaints.join("; ")).filter(|why| !why.is_empty());
-            let why = why.unwrap_or_else(|| "the kernel refuses it".into());
-            // The last good state stays, and is what is wished from then on.
-            self.overrides.insert(name.to_owned(), before);
-            self.reconfigure("control: taken back");
-            return Err(Error::new(ErrorKind::Failed, format!("{name} stays as it was: {why}")));
-        }
-        if let Some(seconds) = confirm_within {
-            self.await_confirmation(name, before, Duration::from_secs(seconds.into()));
-        }
-        Ok(Answer::Displays(self.report_displays()))
+        let transaction = OutputTransaction {
+            changes: BTreeMap::from([(name.to_owned(), wish)]),
+            reset_modes: preferred.then(|| name.to_owned()).into_iter().collect(),
+            confirm_within: confirm_within.map(|seconds| Duration::from_secs(seconds.into())),
+            ..OutputTransaction::default()
+        };
+        self.apply_transaction(&transaction, "control").map_err(|why| Error::new(ErrorKind::Failed, why))?;
+        Ok(Response::Displays(self.ipc_displays()))
     }
 
     /// The light of every display that a name means.
     pub(super) fn blank_displays(&mut self, name: &str, blank: bool) -> Outcome {
-        let mut meant = self.displays_meant(name);
-        meant.retain(|name| self.screens.get(name).is_some_and(|screen| screen.is_lit()));
+        let mut meant = self.displays_named(name);
+        meant.retain(|name| self.outputs.named(name).is_some_and(|output| output.is_enabled()));
         if meant.is_empty() {
             return Err(not_found(format!("no display {name} is lit")));
         }
         for name in meant {
             self.blank(&name, blank).map_err(|why| Error::new(ErrorKind::Failed, why))?;
         }
-        Ok(Answer::Done)
+        Ok(Response::Done)
     }
 }

@@ -1,17 +1,18 @@
 //! The state of things in the control protocol's words.
 
-use geom_ipc::{Client, Display, DisplayState, Mode, Monitor, Place, Status, Window};
+use geom_ipc::{Client, Display, DisplayState, LogicalRect, Mode, Monitor, Signal, Status, Window};
+use geom_display::lifecycle::Lifecycle;
+use geom_color::color_space::ColorSpace;
+use geom_display::signal_format::{ContentType, RgbRange, Scaling};
+use geom_display::output_config::Transform;
 
 use crate::backend::Backend;
-use crate::clients::record::{Link, Record};
-use crate::display::lifecycle::Life;
-use crate::display::link::{ColorSpace, ContentType, RgbRange, Scaling};
-use crate::display::plan::Transform;
-use crate::display::screen::Screen;
-use crate::shell::windows::{traits, Managed};
-use crate::state::State;
+use crate::clients::connection::{Connection, Transport};
+use crate::output::Output;
+use crate::shell::windows::{traits, ManagedWindow};
+use crate::compositor::State;
 
-fn mode(mode: &crate::display::mode::Mode) -> Mode {
+fn mode(mode: &geom_display::mode::Mode) -> Mode {
     Mode { width: mode.width.into(), height: mode.height.into(), refresh: mode.refresh }
 }
 
@@ -19,10 +20,10 @@ fn name<T: PartialEq>(value: T, names: &[(&str, T)]) -> String {
     names.iter().find(|(_, known)| *known == value).map_or_else(String::new, |(name, _)| (*name).to_owned())
 }
 
-fn link(screen: &Screen) -> geom_ipc::Link {
-    let link = &screen.link;
-    let profile = screen.icc.as_ref().filter(|_| link.color_space == ColorSpace::Icc);
-    geom_ipc::Link {
+fn signal(output: &Output) -> Signal {
+    let link = &output.signal;
+    let profile = output.icc.as_ref().filter(|_| link.color_space == ColorSpace::Icc);
+    Signal {
         color_space: profile
             .map_or_else(|| link.color_space.name().to_owned(), |path| path.display().to_string()),
         bit_depth: link.bit_depth,
@@ -30,97 +31,97 @@ fn link(screen: &Screen) -> geom_ipc::Link {
         content_type: name(link.content_type, &ContentType::NAMES),
         scaling: name(link.scaling, &Scaling::NAMES),
         vrr: link.vrr,
-        white_point: screen.tone.white,
-        brightness: screen.tone.brightness,
+        white_point: output.adjustments.white_point,
+        brightness: output.adjustments.brightness,
     }
 }
 
 impl State {
-    pub fn report_displays(&self) -> Vec<Display> {
-        self.screens.iter().map(|screen| self.report_display(screen)).collect()
+    pub fn ipc_displays(&self) -> Vec<Display> {
+        self.outputs.iter().map(|output| self.ipc_display(output)).collect()
     }
 
-    pub fn report_display(&self, screen: &Screen) -> Display {
-        let (state, reason) = match &screen.life {
-            Life::Lit => (DisplayState::Lit, None),
-            Life::Off => (DisplayState::Off, None),
-            Life::Absent | Life::Dark => (DisplayState::Dark, None),
-            Life::Failed(reason) => (DisplayState::Failed, Some(reason.clone())),
+    pub fn ipc_display(&self, output: &Output) -> Display {
+        let (state, reason) = match &output.lifecycle {
+            Lifecycle::Enabled => (DisplayState::Enabled, None),
+            Lifecycle::Disabled => (DisplayState::Disabled, None),
+            Lifecycle::Absent | Lifecycle::Disconnected => (DisplayState::Disconnected, None),
+            Lifecycle::Failed(reason) => (DisplayState::Failed, Some(reason.clone())),
         };
-        let lit = screen.is_lit();
-        let transform = screen.output.current_transform();
+        let lit = output.is_enabled();
+        let transform = output.wl_output.current_transform();
         let name = Transform::NAMES
             .iter()
-            .find(|(_, known)| crate::display::screen::smithay_transform(*known) == transform)
+            .find(|(_, known)| crate::output::smithay_transform(*known) == transform)
             .map_or("normal", |(name, _)| *name);
         Display {
-            name: screen.name.clone(),
+            name: output.name.clone(),
             state,
             reason,
-            mode: screen.mode.as_ref().filter(|_| lit).map(mode),
-            modeline: screen.mode.filter(|_| lit).and_then(|mode| mode.modeline).map(|line| line.to_string()),
-            modes: screen.modes.iter().map(mode).collect(),
-            place: Place {
-                x: screen.place.x,
-                y: screen.place.y,
-                width: screen.place.width,
-                height: screen.place.height,
+            mode: output.mode.as_ref().filter(|_| lit).map(mode),
+            modeline: output.mode.filter(|_| lit).and_then(|mode| mode.modeline).map(|line| line.to_string()),
+            modes: output.modes.iter().map(mode).collect(),
+            logical: LogicalRect {
+                x: output.logical.x,
+                y: output.logical.y,
+                width: output.logical.width,
+                height: output.logical.height,
             },
-            scale: screen.scale(),
+            scale: output.scale,
             transform: name.to_owned(),
-            losses: screen.losses,
-            focused: self.shell.focused_display.as_deref() == Some(&screen.name),
-            monitor: screen.monitor.identity.as_ref().map(|known| {
+            disconnects: output.disconnects,
+            focused: self.shell.focused_output == Some(output.id),
+            monitor: output.monitor.identity.as_ref().map(|known| {
                 Box::new(Monitor {
                     make: known.make.clone(),
                     model: known.model.clone(),
                     serial: known.serial.clone(),
-                    edid: screen.monitor.edid.clone(),
+                    edid: output.monitor.edid.clone(),
                 })
             }),
-            port: self.ports.get(&screen.name).cloned(),
-            link: lit.then(|| Box::new(link(screen))),
-            blank: screen.blank,
-            mirror: screen.mirror.clone(),
-            complaints: screen.complaints.clone(),
+            port: self.ports.get(&output.name).cloned(),
+            signal: lit.then(|| Box::new(signal(output))),
+            blanked: output.blanked,
+            mirror: output.mirror.clone(),
+            warnings: output.warnings.clone(),
         }
     }
 
-    pub fn report_clients(&self) -> Vec<Client> {
-        self.clients.records.keys().filter_map(|id| self.report_client(*id)).collect()
+    pub fn ipc_clients(&self) -> Vec<Client> {
+        self.clients.connections.keys().filter_map(|id| self.ipc_client(*id)).collect()
     }
 
-    pub fn report_client(&self, id: u64) -> Option<Client> {
-        let record: &Record = self.clients.records.get(&id)?;
+    pub fn ipc_client(&self, id: u64) -> Option<Client> {
+        let connection: &Connection = self.clients.connections.get(&id)?;
         let now = self.now();
-        let app_id = match &record.link {
-            Link::Wayland(_) => self.app_id_of(id),
-            Link::Control(control) => Some(control.name.clone()).filter(|name| !name.is_empty()),
+        let app_id = match &connection.transport {
+            Transport::Wayland(_) => self.app_id_of(id),
+            Transport::Control(control) => Some(control.name.clone()).filter(|name| !name.is_empty()),
         };
         Some(Client {
             id,
-            kind: record.kind(),
-            state: record.ipc_state(),
-            pid: record.peer.pid,
-            uid: record.peer.uid,
-            executable: record.peer.executable.clone(),
+            kind: connection.kind(),
+            state: connection.ipc_state(),
+            pid: connection.peer.pid,
+            uid: connection.peer.uid,
+            executable: connection.peer.executable.clone(),
             app_id,
-            security_context: record.context.clone(),
-            connect_type: record.connect_type,
-            connected_s: now.saturating_sub(record.since).as_secs_f64(),
-            silent_s: record.state.heard().map_or(0.0, |heard| now.saturating_sub(heard).as_secs_f64()),
-            rtt_us: record.rtt,
-            queued: record.queued(),
-            displays: self.displays_of(id),
+            security_context: connection.context.clone(),
+            connect_type: connection.connect_type,
+            connected_s: now.saturating_sub(connection.since).as_secs_f64(),
+            idle_s: connection.state.heard().map_or(0.0, |heard| now.saturating_sub(heard).as_secs_f64()),
+            rtt_us: connection.rtt,
+            unread_bytes: connection.unread_bytes(),
+            displays: self.outputs_of(id).into_iter().filter_map(|id| self.outputs.name(id)).map(str::to_owned).collect(),
             windows: self.shell.windows.iter().filter(|managed| managed.client == id).count(),
         })
     }
 
-    pub fn report_windows(&self) -> Vec<Window> {
-        self.shell.windows.iter().filter_map(|managed| self.report_window(managed)).collect()
+    pub fn ipc_windows(&self) -> Vec<Window> {
+        self.shell.windows.iter().filter_map(|managed| self.ipc_window(managed)).collect()
     }
 
-    pub fn report_window(&self, managed: &Managed) -> Option<Window> {
+    pub fn ipc_window(&self, managed: &ManagedWindow) -> Option<Window> {
         let toplevel = managed.toplevel()?;
         let (app_id, title) = traits(toplevel);
         let focus = self.seat.get_keyboard().and_then(|keyboard| keyboard.current_focus());
@@ -129,15 +130,15 @@ impl State {
             client: managed.client,
             app_id,
             title,
-            home: managed.home.clone(),
-            display: managed.shown_on.clone(),
+            assigned_output: managed.assigned_output.clone(),
+            display: managed.shown_on.and_then(|id| self.outputs.name(id)).map(str::to_owned),
             fullscreen: managed.fullscreen,
             focused: focus.as_ref() == Some(toplevel.wl_surface()),
         })
     }
 
-    pub fn report_status(&self) -> Status {
-        let records = self.clients.records.values();
+    pub fn ipc_status(&self) -> Status {
+        let connections = self.clients.connections.values();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             title: self.options.window_title.clone(),
@@ -152,12 +153,12 @@ impl State {
             config: self.config_path.as_ref().map(|path| path.display().to_string()),
             user: self.profile.user.clone(),
             profile: self.profile.file.display().to_string(),
-            displays_lit: self.screens.lit().len(),
+            enabled_displays: self.outputs.in_layout().len(),
             frames: self.frames,
-            clients: self.clients.records.len(),
-            unresponsive: records.filter(|record| record.is_unresponsive()).count(),
-            refused: self.clients.refused,
-            troubles: self.troubles.recent(),
+            clients: self.clients.connections.len(),
+            unresponsive_clients: connections.filter(|connection| connection.is_unresponsive()).count(),
+            refused_clients: self.clients.refused,
+            notices: self.notices.recent(),
         }
     }
 }

@@ -6,12 +6,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use geom_ipc::{Answer, Error, ErrorKind};
+use geom_ipc::{Response, Error, ErrorKind};
 use rustix::fs::{memfd_create, MemfdFlags};
 
-use crate::scanout::picture::{self, Picture};
-use crate::scanout::surface::Target;
-use crate::state::State;
+use crate::render::offscreen::{self, Picture};
+use crate::output::scanout::Target;
+use crate::compositor::State;
 
 fn failed(what: String) -> Error {
     Error::new(ErrorKind::Failed, what)
@@ -19,16 +19,16 @@ fn failed(what: String) -> Error {
 
 impl State {
     /// A PNG of what a display shows, cursor included: at a path, or in the descriptor.
-    pub fn screenshot(&mut self, name: &str, path: Option<&str>) -> Result<(Answer, Option<OwnedFd>), Error> {
+    pub fn screenshot(&mut self, name: &str, path: Option<&str>) -> Result<(Response, Option<OwnedFd>), Error> {
         let meant = match self.display_named(name) {
             Ok(meant) => meant,
             Err(error) if error.kind == ErrorKind::BadValue => return Err(error),
             Err(_) => name.to_owned(),
         };
         let name = meant.as_str();
-        let lit = self.screens.get(name).is_some_and(|screen| screen.is_lit());
+        let lit = self.outputs.named(name).is_some_and(|output| output.is_enabled());
         if !lit {
-            let lit = self.screens.lit_names().join(", ");
+            let lit = self.outputs.enabled_names().join(", ");
             return Err(Error::new(ErrorKind::NotFound, format!("no display {name} is lit; lit are: {lit}")));
         }
         if self.backend.is_paused() {
@@ -36,7 +36,7 @@ impl State {
         }
         let picture =
             self.picture_of(name).map_err(|error| failed(format!("{name} can't be drawn: {error}")))?;
-        let answer = Answer::Screenshot { width: picture.width, height: picture.height };
+        let answer = Response::Screenshot { width: picture.width, height: picture.height };
         match path {
             Some(path) => {
                 if !Path::new(path).is_absolute() {
@@ -69,18 +69,21 @@ impl State {
     }
 
     pub fn picture_of(&mut self, name: &str) -> io::Result<Picture> {
-        let drawn = self.with_scene(name, |state, scene| {
-            let State { screens, backend, .. } = state;
-            let screen = screens.get(name).ok_or(io::ErrorKind::NotFound)?;
-            let scanout = screen.scanout.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let id = self.outputs.id(name).ok_or(io::ErrorKind::NotFound)?;
+        let content = self.content_of(id).ok_or(io::ErrorKind::NotFound)?;
+        let visible = self.visible_surfaces(content);
+        let drawn = self.with_scene(id, visible, |state, scene| {
+            let State { outputs, backend, .. } = state;
+            let output = outputs.get(id).ok_or(io::ErrorKind::NotFound)?;
+            let scanout = output.scanout.as_ref().ok_or(io::ErrorKind::NotFound)?;
             match scanout.target {
                 Target::Memory => {
                     let renderer = backend.memory_renderer().ok_or(io::ErrorKind::NotFound)?;
-                    picture::draw_picture(renderer, &screen.output, scene)
+                    offscreen::draw_picture(renderer, scene)
                 }
                 Target::Crtc { gpu, .. } => {
                     let gpu = backend.gpu_mut(gpu).ok_or(io::ErrorKind::NotFound)?;
-                    picture::draw_on_gpu(&mut gpu.renderer, &screen.output, scene)
+                    offscreen::draw_on_gpu(&mut gpu.renderer, scene)
                 }
             }
         });

@@ -3,22 +3,22 @@
 use std::os::fd::OwnedFd;
 
 use geom_ipc::{
-    Answer, EndReason, Error, ErrorKind, Event as IpcEvent, FromClient, FromServer, Reply, Request, Welcome,
+    Response, CloseReason, Error, ErrorKind, Event as IpcEvent, ClientMessage, ServerMessage, Reply, Request, Welcome,
     OLDEST_VERSION, VERSION,
 };
 use tracing::{info, warn};
 
-use super::link::{Incoming, STREAM};
-use crate::clients::heartbeat::{Connection, Event};
-use crate::clients::record::Record;
+use super::connection::{Incoming, STREAM};
+use crate::clients::heartbeat::{Event, Liveness};
+use crate::clients::connection::Connection;
 use crate::clients::Clients;
-use crate::state::State;
+use crate::compositor::State;
 
 /// So many lost sessions are kept; the one lost longest makes room.
 const KEPT: usize = 64;
 
 /// So many requests of one client a turn: others have their turn as well.
-const A_TURN: usize = 256;
+const MAX_PER_DISPATCH: usize = 256;
 
 impl Clients {
     /// What only its owner knows: 128 random bits.
@@ -32,8 +32,8 @@ impl Clients {
 impl State {
     /// Reads a control client's requests. False where its source has to go.
     pub fn read_control(&mut self, id: u64) -> bool {
-        for _ in 0..A_TURN {
-            let Some(control) = self.clients.records.get_mut(&id).and_then(Record::control) else {
+        for _ in 0..MAX_PER_DISPATCH {
+            let Some(control) = self.clients.connections.get_mut(&id).and_then(Connection::control) else {
                 return false;
             };
             if control.is_choked() {
@@ -48,9 +48,9 @@ impl State {
                 Incoming::Nothing => return true,
                 Incoming::TooLong => {
                     control.reading_stopped();
-                    let error = Error::new(ErrorKind::TooLong, geom_ipc::TooLong.to_string());
+                    let error = Error::new(ErrorKind::TooLong, geom_ipc::LineTooLong.to_string());
                     self.reply(id, None, Err(error));
-                    self.cut(id, EndReason::ProtocolError);
+                    self.disconnect(id, CloseReason::ProtocolError);
                     return false;
                 }
                 Incoming::Broken => {
@@ -65,7 +65,7 @@ impl State {
 
     /// Sends a control client what waits for room. False where nothing is left.
     pub fn write_control(&mut self, id: u64) -> bool {
-        let Some(control) = self.clients.records.get_mut(&id).and_then(Record::control) else { return false };
+        let Some(control) = self.clients.connections.get_mut(&id).and_then(Connection::control) else { return false };
         if control.flush() {
             return true;
         }
@@ -80,10 +80,10 @@ impl State {
 
     fn take_line(&mut self, id: u64, line: &[u8]) {
         let greeted =
-            self.clients.records.get_mut(&id).and_then(Record::control).is_some_and(|link| link.greeted);
-        match FromClient::parse(line) {
+            self.clients.connections.get_mut(&id).and_then(Connection::control).is_some_and(|link| link.greeted);
+        match ClientMessage::parse(line) {
             Err(wrong) => self.reply(id, wrong.id, Err(wrong.error)),
-            Ok(FromClient {
+            Ok(ClientMessage {
                 id: request,
                 request: Request::Hello { versions, name, connect_type, token },
             }) => {
@@ -94,11 +94,11 @@ impl State {
                 if !versions.iter().any(|version| (OLDEST_VERSION..=VERSION).contains(version)) {
                     let message = format!("this server speaks versions {OLDEST_VERSION} to {VERSION}");
                     self.reply(id, Some(request), Err(Error::new(ErrorKind::Version, message)));
-                    return self.cut(id, EndReason::ProtocolError);
+                    return self.disconnect(id, CloseReason::ProtocolError);
                 }
-                if let Some(record) = self.clients.records.get_mut(&id) {
-                    record.connect_type = connect_type.unwrap_or(record.connect_type);
-                    if let Some(control) = record.control() {
+                if let Some(connection) = self.clients.connections.get_mut(&id) {
+                    connection.connect_type = connect_type.unwrap_or(connection.connect_type);
+                    if let Some(control) = connection.control() {
                         (control.greeted, control.name) = (true, name.chars().take(256).collect());
                     }
                 }
@@ -107,46 +107,46 @@ impl State {
                     None => self.welcome(id, request, false),
                 }
             }
-            Ok(FromClient { id: request, .. }) if !greeted => {
+            Ok(ClientMessage { id: request, .. }) if !greeted => {
                 let error = Error::new(ErrorKind::Handshake, "the first request is hello");
                 self.reply(id, Some(request), Err(error));
-                self.cut(id, EndReason::ProtocolError);
+                self.disconnect(id, CloseReason::ProtocolError);
             }
-            Ok(FromClient { id: request, request: asked }) => self.request(id, request, asked),
+            Ok(ClientMessage { id: request, request: asked }) => self.request(id, request, asked),
         }
     }
 
     fn welcome(&mut self, id: u64, request: u64, resumed: bool) {
-        let terms = self.config.clients.heartbeat(None);
+        let timeouts = self.config.clients.heartbeat(None);
         let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let Some(record) = self.clients.records.get_mut(&id) else { return };
-        let connect_type = Some(record.connect_type);
-        let Some(control) = record.control() else { return };
+        let Some(connection) = self.clients.connections.get_mut(&id) else { return };
+        let connect_type = Some(connection.connect_type);
+        let Some(control) = connection.control() else { return };
         let welcome = Welcome {
             version: VERSION,
             server: format!("geom_compositor {}", env!("CARGO_PKG_VERSION")),
             connection: id,
             token: control.token.clone(),
             resumed,
-            heartbeat_ms: millis(terms.interval),
-            lost_ms: millis(terms.lost),
+            heartbeat_ms: millis(timeouts.interval),
+            lost_ms: millis(timeouts.lost),
             connect_type,
         };
         self.keep();
-        self.reply(id, Some(request), Ok(Answer::Welcome(welcome)));
+        self.reply(id, Some(request), Ok(Response::Welcome(welcome)));
     }
 
-    /// Goes on with the session that has this token, over the newcomer's socket.
+    /// Goes on with the session that has this token, over the new_client's socket.
     fn resume_session(&mut self, id: u64, request: u64, token: &str) {
-        let uid = self.clients.records.get(&id).map(|record| record.peer.uid);
-        let session = self.clients.records.iter_mut().find_map(|(known, record)| {
-            let same = *known != id && Some(record.peer.uid) == uid;
-            (same && record.control().is_some_and(|control| control.token == token)).then_some(*known)
+        let uid = self.clients.connections.get(&id).map(|connection| connection.peer.uid);
+        let session = self.clients.connections.iter_mut().find_map(|(known, connection)| {
+            let same = *known != id && Some(connection.peer.uid) == uid;
+            (same && connection.control().is_some_and(|control| control.token == token)).then_some(*known)
         });
         let Some(session) = session else {
             let message =
                 "no session of yours has this token: it was released, or the service was started anew";
-            if let Some(control) = self.clients.records.get_mut(&id).and_then(Record::control) {
+            if let Some(control) = self.clients.connections.get_mut(&id).and_then(Connection::control) {
                 // It may go on with a new session.
                 control.greeted = false;
             }
@@ -154,25 +154,25 @@ impl State {
         };
         // A peer that returns before its old socket was seen to break.
         if !matches!(
-            self.clients.records.get(&session).map(|record| record.state),
-            Some(Connection::Lost { .. })
+            self.clients.connections.get(&session).map(|connection| connection.state),
+            Some(Liveness::Lost { .. })
         ) {
-            self.live_client(session, Event::Broken);
+            self.on_connection_event(session, Event::Broken);
         }
         let taken = self
             .clients
-            .records
+            .connections
             .get_mut(&id)
-            .and_then(Record::control)
+            .and_then(Connection::control)
             .map(|control| (control.duplicate(), std::mem::take(&mut control.name)));
-        let (Some((Ok(stream), name)), true) = (taken, self.clients.records.contains_key(&session)) else {
+        let (Some((Ok(stream), name)), true) = (taken, self.clients.connections.contains_key(&session)) else {
             let error =
                 Error::new(ErrorKind::Failed, "the session can't be resumed: its second loss was final");
             return self.reply(id, Some(request), Err(error));
         };
         let handle = self.handle.clone();
-        if let Some(record) = self.clients.records.get_mut(&session) {
-            if let Some(control) = record.control() {
+        if let Some(connection) = self.clients.connections.get_mut(&session) {
+            if let Some(control) = connection.control() {
                 control.resume(stream, name);
                 if let Err(error) = control.listen(&handle, session) {
                     warn!(client = session, %error, "a resumed session can't be read from");
@@ -180,71 +180,71 @@ impl State {
             }
         }
         // Its process is the session's now.
-        let peer = self.clients.records.get(&id).map(|record| record.peer.clone());
-        if let Some((record, peer)) = self.clients.records.get_mut(&session).zip(peer) {
-            let before = std::mem::replace(&mut record.peer, peer);
-            if let Some(record) = self.clients.records.get_mut(&id) {
-                record.peer = before;
+        let peer = self.clients.connections.get(&id).map(|connection| connection.peer.clone());
+        if let Some((connection, peer)) = self.clients.connections.get_mut(&session).zip(peer) {
+            let before = std::mem::replace(&mut connection.peer, peer);
+            if let Some(connection) = self.clients.connections.get_mut(&id) {
+                connection.peer = before;
             }
         }
-        // Its record is of the session now; the socket lives on in that.
-        self.forget(id, EndReason::Left);
-        self.live_client(session, Event::Resumed);
+        // Its connection is of the session now; the socket lives on in that.
+        self.forget(id, CloseReason::ClientClosed);
+        self.on_connection_event(session, Event::Resumed);
         self.welcome(session, request, true);
-        self.tell_client(session, |client| IpcEvent::ClientState { client });
+        self.publish_client(session, |client| IpcEvent::ClientState { client });
     }
 
     /// A control client's socket broke.
     fn broken(&mut self, id: u64) {
         let greeted =
-            self.clients.records.get_mut(&id).and_then(Record::control).is_some_and(|link| link.greeted);
+            self.clients.connections.get_mut(&id).and_then(Connection::control).is_some_and(|link| link.greeted);
         if greeted {
-            self.live_client(id, Event::Broken);
+            self.on_connection_event(id, Event::Broken);
         } else {
-            self.forget(id, EndReason::Left);
+            self.forget(id, CloseReason::ClientClosed);
         }
     }
 
     /// A session without its client: kept or final, as the connection type says.
     pub fn session_lost(&mut self, id: u64) {
         let handle = self.handle.clone();
-        let Some(record) = self.clients.records.get_mut(&id) else { return };
-        let connect_type = record.connect_type;
-        let Some(control) = record.control() else { return };
-        control.losses += 1;
-        let losses = control.losses;
+        let Some(connection) = self.clients.connections.get_mut(&id) else { return };
+        let connect_type = connection.connect_type;
+        let Some(control) = connection.control() else { return };
+        control.disconnects += 1;
+        let disconnects = control.disconnects;
         control.close(&handle);
-        if connect_type.is_final(losses) {
-            info!(client = id, losses, %connect_type, "session lost for good");
-            return self.forget(id, EndReason::LostHeartbeat);
+        if connect_type.is_final(disconnects) {
+            info!(client = id, disconnects, %connect_type, "session lost for good");
+            return self.forget(id, CloseReason::HeartbeatTimeout);
         }
         self.keep();
-        info!(client = id, losses, %connect_type, "session lost; it waits to be resumed");
-        self.tell_client(id, |client| IpcEvent::ClientState { client });
-        let lost = self.clients.records.iter().filter_map(|(id, record)| match record.state {
-            Connection::Lost { since } => Some((since, *id)),
+        info!(client = id, disconnects, %connect_type, "session lost; it waits to be resumed");
+        self.publish_client(id, |client| IpcEvent::ClientState { client });
+        let lost = self.clients.connections.iter().filter_map(|(id, connection)| match connection.state {
+            Liveness::Lost { since } => Some((since, *id)),
             _ => None,
         });
         let lost: Vec<_> = lost.collect();
         if lost.len() > KEPT {
             if let Some((_, oldest)) = lost.into_iter().min() {
-                self.forget(oldest, EndReason::OverLimit);
+                self.forget(oldest, CloseReason::OverLimit);
             }
         }
     }
 
     /// Answers a request.
-    pub fn reply(&mut self, id: u64, request: Option<u64>, result: Result<Answer, Error>) {
-        self.send(id, &FromServer::Reply(Reply::new(request, result)));
+    pub fn reply(&mut self, id: u64, request: Option<u64>, result: Result<Response, Error>) {
+        self.send(id, &ServerMessage::Reply(Reply::new(request, result)));
     }
 
-    pub fn send(&mut self, id: u64, message: &FromServer) {
+    pub fn send(&mut self, id: u64, message: &ServerMessage) {
         self.send_line(id, message.to_line(), None);
     }
 
     pub fn send_line(&mut self, id: u64, line: Vec<u8>, fd: Option<OwnedFd>) {
         let handle = self.handle.clone();
-        let Some(control) = self.clients.records.get_mut(&id).and_then(Record::control) else { return };
+        let Some(control) = self.clients.connections.get_mut(&id).and_then(Connection::control) else { return };
         control.push(line, fd);
         if control.flush() {
             if let Err(error) = control.await_room(&handle, id) {
@@ -259,10 +259,10 @@ impl State {
             return;
         }
         // Nothing is told of a client before its arrival.
-        self.introduce_strangers();
-        let line = FromServer::Event(event.clone()).to_line();
+        self.announce_clients();
+        let line = ServerMessage::Event(event.clone()).to_line();
         for id in self.clients.subscribers.clone() {
-            let Some(control) = self.clients.records.get_mut(&id).and_then(Record::control) else {
+            let Some(control) = self.clients.connections.get_mut(&id).and_then(Connection::control) else {
                 self.clients.subscribers.remove(&id);
                 continue;
             };
@@ -272,7 +272,7 @@ impl State {
             if control.unsent() > STREAM {
                 warn!(client = id, "a control client reads too slowly: its stream of events ends");
                 self.clients.subscribers.remove(&id);
-                self.send(id, &FromServer::Event(IpcEvent::StreamLost));
+                self.send(id, &ServerMessage::Event(IpcEvent::EventsLost));
                 continue;
             }
             self.send_line(id, line.clone(), None);
@@ -280,11 +280,11 @@ impl State {
     }
 
     /// Tells those who subscribed about a connection.
-    pub fn tell_client(&mut self, id: u64, event: impl FnOnce(geom_ipc::Client) -> IpcEvent) {
+    pub fn publish_client(&mut self, id: u64, event: impl FnOnce(geom_ipc::Client) -> IpcEvent) {
         if self.clients.subscribers.is_empty() {
             return;
         }
-        if let Some(client) = self.report_client(id) {
+        if let Some(client) = self.ipc_client(id) {
             self.publish_event(&event(client));
         }
     }

@@ -4,14 +4,15 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use geom_ipc::{Answer, Error, ErrorKind};
+use geom_ipc::{Response, Error, ErrorKind};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::process::{pidfd_open, Pid, PidfdFlags};
 use tracing::{error, info};
 
 use super::requests::{bad_value, Outcome};
-use crate::session::programs::own_file;
-use crate::state::State;
+use crate::session::spawn::own_executable;
+use crate::compositor::deadline::Deadline;
+use crate::compositor::State;
 
 /// A program that takes longer to say its version is none of ours.
 const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
@@ -42,13 +43,13 @@ fn version(program: &Path) -> Result<String, String> {
 impl State {
     /// Checks a program, and lets it take our place when the answer is out.
     pub(super) fn upgrade(&mut self, id: u64, program: Option<String>) -> Outcome {
-        let uid = self.clients.records.get(&id).map(|record| record.peer.uid);
+        let uid = self.clients.connections.get(&id).map(|connection| connection.peer.uid);
         let is_own = uid == Some(0) || uid == Some(self.clients.own_user);
         if program.is_some() && !is_own {
             let message = "only the service's own user and root name a program; upgrade without one";
             return Err(Error::new(ErrorKind::NotAllowed, message));
         }
-        let installed = || own_file().map_err(|error| bad_value(format!("/proc/self/exe: {error}")));
+        let installed = || own_executable().map_err(|error| bad_value(format!("/proc/self/exe: {error}")));
         let program = program.map(PathBuf::from).map_or_else(installed, Ok)?;
         if !program.is_absolute() {
             return Err(bad_value(format!("{} is no absolute path", program.display())));
@@ -57,23 +58,23 @@ impl State {
             version(&program).map_err(|error| bad_value(format!("{}: {error}", program.display())))?;
         info!(program = %program.display(), version, "another program takes over");
         let now = self.now();
-        self.timers.at(now, move |state| state.make_way(&program));
-        Ok(Answer::Done)
+        self.timers.at(now, Deadline::ExecNewVersion { program });
+        Ok(Response::Done)
     }
 
     /// Returns only where nothing came of it.
-    fn make_way(&mut self, program: &Path) {
+    pub fn exec_new_version(&mut self, program: &Path) {
         self.keep();
-        self.write_kept();
-        if let Some(Err(error)) = self.keeper.as_mut().map(|keeper| keeper.set_expected(true)) {
+        self.write_saved_state();
+        if let Some(Err(error)) = self.state_file.as_mut().map(|state_file| state_file.set_expected(true)) {
             error!(%error, "what is kept of connections can't be written; staying");
             return;
         }
         let mut command = Command::new(program);
         command.args(std::env::args_os().skip(1));
-        let failure = self.store.replace_by(&mut command);
+        let failure = self.store.exec(&mut command);
         error!(program = %program.display(), error = %failure, "it can't take over; staying");
-        self.troubles.add(format!("{} can't take over: {failure}", program.display()));
-        let _ = self.keeper.as_mut().map(|keeper| keeper.set_expected(false));
+        self.notices.add(format!("{} can't take over: {failure}", program.display()));
+        let _ = self.state_file.as_mut().map(|state_file| state_file.set_expected(false));
     }
 }

@@ -1,10 +1,11 @@
-//! Whether there is a GPU with monitors, and what their EDIDs are worth.
+//! Checks GPUs, monitors and their EDIDs.
+
+use geom_edid::Edid;
 
 use super::{Finding, Machine};
-use crate::display::edid::Edid;
 
-/// Drivers that show what the firmware has set up, and can set no mode (drm/sysfb in the kernel's tree).
-const OF_FIRMWARE: [&str; 5] = ["simple-framebuffer", "simpledrm", "efidrm", "vesadrm", "ofdrm"];
+/// Drivers of the firmware's framebuffer, which cannot set modes (drivers/gpu/drm/sysfb).
+const FIRMWARE_DRIVERS: [&str; 5] = ["simple-framebuffer", "simpledrm", "efidrm", "vesadrm", "ofdrm"];
 
 const CLASS: &str = "/sys/class/drm";
 
@@ -19,7 +20,8 @@ pub fn check(machine: &Machine) -> Vec<Finding> {
         return vec![Finding::bad(
             "GPU",
             "the kernel has no KMS device",
-            "load its driver (lspci -k, lsmod; nomodeset on the kernel's command line keeps drivers out); displays are virtual until then",
+            "load its driver (lspci -k, lsmod; nomodeset on the kernel's command line keeps drivers out); until \
+             then, displays are virtual",
         )];
     }
     let mut findings = Vec::new();
@@ -36,7 +38,7 @@ pub fn check(machine: &Machine) -> Vec<Finding> {
             findings.push(Finding::poor(
                 &format!("monitors of {card}"),
                 format!("none at {}", all.join(", ")),
-                "plug one in and switch it on; where it is, try another cable (the service lights it when it comes)",
+                "plug one in and switch it on, or try another cable; the service enables it on hotplug",
             ));
         }
         findings.extend(connected.into_iter().map(|(folder, name)| monitor(machine, folder, name)));
@@ -52,14 +54,14 @@ fn driver(machine: &Machine, card: &str) -> Finding {
         return Finding::bad(
             &what,
             format!("{driver}, without /dev/dri/{card}"),
-            "start udev (systemd-udevd), or make the node",
+            "start udev (systemd-udevd), or create the device node",
         );
     }
-    if OF_FIRMWARE.contains(&driver.as_str()) {
+    if FIRMWARE_DRIVERS.contains(&driver.as_str()) {
         return Finding::poor(
             &what,
-            format!("{driver}: the firmware's picture, one mode and one monitor"),
-            "load the GPU's own driver; firmware for it may be missing (dmesg | grep -i firmware)",
+            format!("{driver}: the firmware's framebuffer, with one mode and one monitor"),
+            "load the GPU's own driver; its firmware may be missing (dmesg | grep -i firmware)",
         );
     }
     Finding::good(&what, driver)
@@ -73,21 +75,21 @@ fn monitor(machine: &Machine, folder: &str, name: &str) -> Finding {
         return Finding::bad(
             &what,
             "it offers no mode",
-            format!("unplug it and plug it in again; or write one: geom_compositor set {name} --mode 1920x1080@60"),
+            format!("unplug it and plug it in again, or set one: geom_compositor set {name} --mode 1920x1080@60"),
         );
     }
     if bytes.is_empty() {
         return Finding::poor(
             &what,
-            "it tells nothing of itself (no EDID); it is known by its connector",
-            "try another cable, or a port without adapter",
+            "it has no EDID; it is identified by its connector",
+            "try another cable, or a port without an adapter",
         );
     }
     match Edid::parse(&bytes) {
         Err(error) => Finding::poor(
             &what,
-            format!("its EDID is of no use: {error}"),
-            "try another cable; the kernel's drm.edid_firmware= gives it another",
+            format!("its EDID is unusable: {error}"),
+            "try another cable; the kernel's drm.edid_firmware= replaces its EDID",
         ),
         Ok(edid) if edid.problems.is_empty() => {
             Finding::good(&what, modes.lines().next().unwrap_or_default())
@@ -95,7 +97,7 @@ fn monitor(machine: &Machine, folder: &str, name: &str) -> Finding {
         Ok(edid) => Finding::poor(
             &what,
             format!("its EDID has mistakes: {}", edid.problems.join("; ")),
-            "nothing, where the picture is good: what is sound of it is used",
+            "none, if the picture is good: the valid parts of the EDID are used",
         ),
     }
 }
@@ -108,7 +110,7 @@ mod tests {
     use crate::doctor::Grade;
 
     #[test]
-    fn cards_and_monitors() -> std::io::Result<()> {
+    fn cards_and_monitors_are_checked() -> std::io::Result<()> {
         let root = tempfile::tempdir()?;
         let machine = Machine::at(root.path(), &[]);
         assert_eq!(check(&machine)[0].grade, Grade::Bad);

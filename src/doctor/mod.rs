@@ -1,6 +1,6 @@
-//! Why there is no picture: what the service needs of a machine, checked one by one, each finding with what to do about it.
+//! Checks one by one what the service needs of a machine. Each finding has a remedy.
 //!
-//! Nothing is changed, and nothing of a running service is disturbed.
+//! Nothing is changed, and a running service is not disturbed.
 
 mod gpus;
 mod machine;
@@ -14,26 +14,26 @@ use serde::Serialize;
 
 pub use machine::Machine;
 
-/// How grave a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Grade {
     Good,
-    /// It runs, with less than there could be.
+    /// The service runs, but something is missing.
     Poor,
-    /// It can't run, or shows nothing.
+    /// The service cannot run, or shows nothing.
     Bad,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub grade: Grade,
-    /// What was looked at.
+    /// What was checked.
     pub what: String,
     /// What was found.
     pub found: String,
-    /// What to do about it; empty where it is good.
+    /// What to do; empty if the grade is good.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub remedy: String,
 }
@@ -52,7 +52,7 @@ impl Finding {
     }
 }
 
-/// Which files are looked at.
+/// The files that are checked, and the user whose profile is.
 #[derive(Debug, Clone)]
 pub struct Files {
     pub config: PathBuf,
@@ -60,7 +60,7 @@ pub struct Files {
     pub user: String,
 }
 
-/// Looks at everything.
+/// Runs all checks.
 pub fn examine(machine: &Machine, files: &Files) -> Vec<Finding> {
     let mut findings = seat::check(machine);
     findings.extend(gpus::check(machine));
@@ -68,7 +68,7 @@ pub fn examine(machine: &Machine, files: &Files) -> Vec<Finding> {
     findings
 }
 
-/// As a person reads it: what is bad first.
+/// Formats the findings for a person, the bad ones first.
 pub fn table(findings: &[Finding]) -> String {
     let mut sorted: Vec<&Finding> = findings.iter().collect();
     sorted.sort_by_key(|finding| std::cmp::Reverse(finding.grade));
@@ -79,7 +79,7 @@ pub fn table(findings: &[Finding]) -> String {
             Grade::Poor => "poor",
             Grade::Bad => "BAD ",
         };
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "{mark}  {what}: {found}");
         if !remedy.is_empty() {
             let _ = writeln!(text, "      to do: {remedy}");
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_worst_comes_first() {
+    fn worst_finding_is_printed_first() {
         let findings = [
             Finding::good("seat", "seatd"),
             Finding::bad("GPU", "none", "load its driver"),

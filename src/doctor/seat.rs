@@ -1,9 +1,9 @@
-//! Whether a seat can be had.
+//! Checks the seat and the folder for sockets.
 
 use super::{Finding, Machine};
 
-/// Where libseat looks for seatd (SEATD_SOCK).
-const SEATD: &str = "/run/seatd.sock";
+/// The socket of seatd, unless SEATD_SOCK names another.
+const SEATD_SOCKET: &str = "/run/seatd.sock";
 
 pub fn check(machine: &Machine) -> Vec<Finding> {
     vec![seat(machine), runtime_folder(machine)]
@@ -11,34 +11,33 @@ pub fn check(machine: &Machine) -> Vec<Finding> {
 
 fn seat(machine: &Machine) -> Finding {
     const WHAT: &str = "seat";
-    let seatd = machine.variable("SEATD_SOCK").unwrap_or(SEATD);
+    let seatd = machine.variable("SEATD_SOCK").unwrap_or(SEATD_SOCKET);
     let logind = machine.exists("/run/systemd/seats");
-    let session = machine.variable("XDG_SESSION_ID").and_then(|id| session(machine, id));
+    let session = machine.variable("XDG_SESSION_ID").and_then(|id| machine.login_session(id));
+    let seat_of_session = session.and_then(|session| Some((session.seat?, session.is_active)));
     if machine.exists(seatd) {
-        let may = !machine.is_here()
+        let is_allowed = !machine.is_here()
             || rustix::fs::access(machine.path(seatd), rustix::fs::Access::WRITE_OK).is_ok();
-        return match may {
+        return match is_allowed {
             true => Finding::good(WHAT, format!("seatd at {seatd}")),
             false => Finding::bad(
                 WHAT,
-                format!("seatd's {seatd} is not for this user"),
-                "put the user into the socket's group (usermod -aG video USER, or as `ls -l` says) and log in again",
+                format!("this user may not connect to {seatd}"),
+                "add the user to the group of the socket (ls -l; usermod -aG video USER) and log in again",
             ),
         };
     }
-    match session {
-        Some(Session { seat, active: true, .. }) => {
-            Finding::good(WHAT, format!("logind, an active session on {seat}"))
-        }
-        Some(Session { seat, active: false, .. }) => Finding::bad(
+    match seat_of_session {
+        Some((seat, true)) => Finding::good(WHAT, format!("logind, an active session on {seat}")),
+        Some((seat, false)) => Finding::bad(
             WHAT,
             format!("logind, but another session is active on {seat}"),
             "switch to this session's VT (loginctl activate, or Ctrl+Alt+F1 to F12)",
         ),
-        None if machine.user == 0 => Finding::good(WHAT, "none is needed by root (libseat's builtin)"),
+        None if machine.user == 0 => Finding::good(WHAT, "root needs none (libseat's builtin)"),
         None if logind => Finding::bad(
             WHAT,
-            "logind runs, and this is no session of a seat (over ssh, or by su)",
+            "logind runs, but this session has no seat (ssh or su)",
             "log in on the machine's own console, run geom-compositor.service, or start seatd",
         ),
         None => Finding::bad(
@@ -49,45 +48,37 @@ fn seat(machine: &Machine) -> Finding {
     }
 }
 
-struct Session {
-    seat: String,
-    active: bool,
-}
-
-/// What logind keeps of a session; none where it has no seat.
-fn session(machine: &Machine, id: &str) -> Option<Session> {
-    let text = machine.text(&format!("/run/systemd/sessions/{id}"))?;
-    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-    Some(Session { seat: value("SEAT")?.to_owned(), active: value("ACTIVE") == Some("1") })
-}
-
 fn runtime_folder(machine: &Machine) -> Finding {
-    const WHAT: &str = "sockets' folder";
+    const WHAT: &str = "folder for sockets";
     let Some(folder) = machine.variable("XDG_RUNTIME_DIR") else {
         return Finding::bad(
             WHAT,
             "XDG_RUNTIME_DIR is not set",
-            "log in by a session of logind's, or set it to a folder of this user's, mode 0700",
+            "log in by a logind session, or set it to a folder of this user with mode 0700",
         );
     };
     let path = machine.path(folder);
-    let Ok(facts) = std::fs::metadata(&path) else {
-        return Finding::bad(WHAT, format!("{folder} is not there"), "make it, mode 0700, or log in again");
+    let Ok(metadata) = std::fs::metadata(&path) else {
+        return Finding::bad(
+            WHAT,
+            format!("{folder} does not exist"),
+            "create it with mode 0700, or log in again",
+        );
     };
     use std::os::unix::fs::MetadataExt;
-    if machine.is_here() && facts.uid() != machine.user {
-        let owner = facts.uid();
+    if machine.is_here() && metadata.uid() != machine.user {
+        let owner = metadata.uid();
         return Finding::bad(
             WHAT,
             format!("{folder} belongs to user {owner}"),
-            "use this user's own (sudo keeps the caller's: sudo -i, or unset XDG_RUNTIME_DIR)",
+            "use this user's own folder (sudo keeps that of the caller: use sudo -i, or unset XDG_RUNTIME_DIR)",
         );
     }
     if machine.is_here() && rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).is_err() {
         return Finding::bad(
             WHAT,
-            format!("{folder} can't be written to"),
-            "mount it for writing, or name another",
+            format!("{folder} is not writable"),
+            "mount its file system read-write, or set another folder",
         );
     }
     Finding::good(WHAT, folder)
@@ -97,31 +88,31 @@ fn runtime_folder(machine: &Machine) -> Finding {
 mod tests {
     use super::*;
     use crate::doctor::Grade;
+    use crate::session::logind::LoginSession;
 
     #[test]
-    fn seats() -> std::io::Result<()> {
+    fn seat_needs_seatd_or_an_active_session() -> std::io::Result<()> {
         let root = tempfile::tempdir()?;
-        let machine = |variables: &[(&str, &str)]| Machine::at(root.path(), variables);
-        let found = |variables: &[(&str, &str)]| seat(&machine(variables));
-        assert!(found(&[]).grade == Grade::Bad && found(&[]).remedy.contains("seatd"));
-        let sessions = root.path().join("run/systemd/sessions");
-        std::fs::create_dir_all(&sessions)?;
+        let session = |seat: Option<&str>, is_active| LoginSession { seat: seat.map(str::to_owned), is_active };
+        let found = |variables: &[(&str, &str)], session: LoginSession| {
+            seat(&Machine::at(root.path(), variables).with_session("c1", session))
+        };
+        let found_without_id = || found(&[], session(None, false));
+        assert!(found_without_id().grade == Grade::Bad && found_without_id().remedy.contains("seatd"));
         std::fs::create_dir_all(root.path().join("run/systemd/seats"))?;
-        assert!(found(&[]).found.contains("ssh"));
-        std::fs::write(sessions.join("c1"), "UID=1000\nSEAT=seat0\nACTIVE=0\n")?;
-        assert!(found(&[("XDG_SESSION_ID", "c1")]).remedy.contains("VT"));
-        std::fs::write(sessions.join("c1"), "UID=1000\nSEAT=seat0\nACTIVE=1\n")?;
-        assert_eq!(found(&[("XDG_SESSION_ID", "c1")]).grade, Grade::Good);
-        // One over ssh has none.
-        std::fs::write(sessions.join("c2"), "UID=1000\nACTIVE=1\n")?;
-        assert_eq!(found(&[("XDG_SESSION_ID", "c2")]).grade, Grade::Bad);
+        assert!(found_without_id().found.contains("ssh"));
+        let with_id = [("XDG_SESSION_ID", "c1")];
+        assert!(found(&with_id, session(Some("seat0"), false)).remedy.contains("VT"));
+        assert_eq!(found(&with_id, session(Some("seat0"), true)).grade, Grade::Good);
+        // A session over ssh has no seat.
+        assert_eq!(found(&with_id, session(None, true)).grade, Grade::Bad);
         std::fs::write(root.path().join("run/seatd.sock"), "")?;
-        assert!(found(&[]).found.contains("seatd at"));
+        assert!(found_without_id().found.contains("seatd at"));
         Ok(())
     }
 
     #[test]
-    fn folders_for_sockets() -> std::io::Result<()> {
+    fn folder_for_sockets_must_exist() -> std::io::Result<()> {
         let root = tempfile::tempdir()?;
         let grade = |variables: &[(&str, &str)]| runtime_folder(&Machine::at(root.path(), variables)).grade;
         assert_eq!(grade(&[]), Grade::Bad);

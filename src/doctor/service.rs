@@ -1,4 +1,5 @@
-//! The service's own: configuration, profile, sockets, units, room for what it writes, and crashes that it had.
+//! Checks the service itself: configuration, profile, control socket, unit, free space for its
+//! files, and crash reports.
 
 use geom_client::{Client, ConnectOptions, Error as ClientError};
 
@@ -7,8 +8,8 @@ use crate::config::{self, profile, Problem};
 use crate::session::crash;
 
 const UNIT: &str = "geom-compositor.service";
-/// Where units and links to them may lie (systemd.unit(5)).
-const UNITS: [&str; 4] = [
+/// The folders of units and of links to them (systemd.unit(5)).
+const UNIT_FOLDERS: [&str; 4] = [
     "/etc/systemd/system",
     "/run/systemd/system",
     "/usr/local/lib/systemd/system",
@@ -16,10 +17,10 @@ const UNITS: [&str; 4] = [
 ];
 
 pub fn check(machine: &Machine, files: &Files) -> Vec<Finding> {
-    let mut findings = vec![configuration(files), wishes(files)];
+    let mut findings = vec![configuration(files), user_profile(files)];
     if machine.is_here() {
         findings.push(running());
-        findings.push(room(files));
+        findings.push(free_space(files));
     }
     findings.extend(unit(machine));
     findings.extend(crashes());
@@ -33,30 +34,29 @@ fn mistakes(what: &str, file: &std::path::Path, problems: &[Problem], usable: bo
         1 => String::new(),
         more => format!(" (and {} more)", more - 1),
     };
-    let remedy = "mend the line; what is sound of the file applies, defaults for the rest".to_owned();
-    if usable {
-        Finding::poor(what, first + &rest, remedy)
-    } else {
-        Finding::poor(what, first + &rest, "mend the file; defaults apply meanwhile")
-    }
+    let remedy = match usable {
+        true => "fix the line; the rest of the file applies",
+        false => "fix the file; until then, defaults apply",
+    };
+    Finding::poor(what, first + &rest, remedy)
 }
 
 fn configuration(files: &Files) -> Finding {
     const WHAT: &str = "configuration";
     if !files.config.exists() {
-        return Finding::good(WHAT, format!("defaults, as there is no {}", files.config.display()));
+        return Finding::good(WHAT, format!("defaults, because {} does not exist", files.config.display()));
     }
     let (read, problems) = config::load(&files.config);
     mistakes(WHAT, &files.config, &problems, read.is_some())
 }
 
-fn wishes(files: &Files) -> Finding {
+fn user_profile(files: &Files) -> Finding {
     let what = format!("profile of {}", files.user);
     let Some(file) = profile::file_of(&files.userdata, &files.user) else {
-        return Finding::bad(&what, "that is no user's name", "name one by --user");
+        return Finding::bad(&what, "that is not a user name", "name a user by --user");
     };
     if !file.exists() {
-        return Finding::good(&what, "none: the system's wishes apply");
+        return Finding::good(&what, "none: the system's configuration applies");
     }
     let (read, problems) = profile::load(&file);
     mistakes(&what, &file, &problems, read.is_some())
@@ -68,73 +68,78 @@ fn running() -> Finding {
     match Client::connect(&options).and_then(|mut client| client.status()) {
         Ok(status) if status.version != env!("CARGO_PKG_VERSION") => Finding::poor(
             WHAT,
-            format!("version {} runs, and this is {}", status.version, env!("CARGO_PKG_VERSION")),
-            "geom_compositor upgrade lets the installed one take over",
+            format!("version {} runs, but this is version {}", status.version, env!("CARGO_PKG_VERSION")),
+            "geom_compositor upgrade replaces it by the installed one",
         ),
-        Ok(status) if !status.troubles.is_empty() => Finding::poor(
+        Ok(status) if !status.notices.is_empty() => Finding::poor(
             WHAT,
-            format!("it runs, with troubles: {}", status.troubles.join("; ")),
-            "see each of them",
+            format!("it runs, with notices: {}", status.notices.join("; ")),
+            "each notice has its remedy",
         ),
-        Ok(status) if status.displays_lit == 0 => {
-            Finding::poor(WHAT, "it runs, and no display is lit", "geom_compositor displays says why of each")
+        Ok(status) if status.enabled_displays == 0 => {
+            Finding::poor(
+                WHAT,
+                "it runs, but no display is enabled",
+                "geom_compositor displays prints the reason of each",
+            )
         }
-        Ok(status) => Finding::good(WHAT, format!("it runs, {} lit", status.displays_lit)),
+        Ok(status) => Finding::good(WHAT, format!("it runs, {} enabled", status.enabled_displays)),
         Err(ClientError::NotRunning(_)) => Finding::poor(
             WHAT,
             "none answers this user",
-            format!("start it: systemctl start {UNIT}, or geom_compositor; another user's is named by GEOM_COMPOSITOR_SOCKET"),
+            format!(
+                "start it: systemctl start {UNIT}, or geom_compositor; GEOM_COMPOSITOR_SOCKET names the socket \
+                 of another user's service"
+            ),
         ),
         Err(error) => Finding::bad(
             WHAT,
             format!("it does not answer: {error}"),
-            format!("systemctl restart {UNIT}; its journal says more"),
+            format!("systemctl restart {UNIT}; journalctl -u {UNIT} has details"),
         ),
     }
 }
 
-/// Room where files are written: profiles, reports.
-fn room(files: &Files) -> Finding {
-    const WHAT: &str = "room for files";
-    const LITTLE: u64 = 1 << 20;
-    let places = crash::folders().chain([files.userdata.clone()]);
-    for place in places {
-        // The folder, or where it will be made.
-        let Some(there) = place.ancestors().find(|folder| folder.exists()) else { continue };
-        let Ok(facts) = rustix::fs::statvfs(there) else { continue };
-        if facts.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
-            let place = place.display();
+/// Checks whether profiles and crash reports can be written.
+fn free_space(files: &Files) -> Finding {
+    const WHAT: &str = "free space";
+    const MIN_FREE_BYTES: u64 = 1 << 20;
+    for folder in crash::folders().chain([files.userdata.clone()]) {
+        // The folder, or the one in which it will be created.
+        let Some(existing) = folder.ancestors().find(|folder| folder.exists()) else { continue };
+        let Ok(file_system) = rustix::fs::statvfs(existing) else { continue };
+        if file_system.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
             return Finding::poor(
                 WHAT,
-                format!("{place} is on a read-only file system"),
-                "profiles can't be saved there: mount it for writing, or name another by --userdata",
+                format!("{} is on a read-only file system", folder.display()),
+                "mount it read-write, or name another folder by --userdata; profiles cannot be saved there",
             );
         }
-        if facts.f_bavail.saturating_mul(facts.f_frsize) < LITTLE {
+        if file_system.f_bavail.saturating_mul(file_system.f_frsize) < MIN_FREE_BYTES {
             return Finding::poor(
                 WHAT,
-                format!("{} is full", place.display()),
-                "make room: profiles and reports can't be written",
+                format!("{} is full", folder.display()),
+                "free some space; profiles and crash reports cannot be written",
             );
         }
     }
     Finding::good(WHAT, "enough")
 }
 
-/// The unit, where there is one. None without systemd.
+/// Checks the systemd unit. `None` without systemd.
 fn unit(machine: &Machine) -> Option<Finding> {
     const WHAT: &str = "unit";
     if !machine.exists("/run/systemd/system") {
         return None;
     }
-    if !UNITS.iter().any(|folder| machine.exists(&format!("{folder}/{UNIT}"))) {
+    if !UNIT_FOLDERS.iter().any(|folder| machine.exists(&format!("{folder}/{UNIT}"))) {
         return Some(Finding::poor(
             WHAT,
             format!("{UNIT} is not installed"),
-            "make install, or the package geom-compositor",
+            "run make install, or install the package geom-compositor",
         ));
     }
-    let wanted = UNITS.iter().any(|folder| {
+    let wanted = UNIT_FOLDERS.iter().any(|folder| {
         let wants = |name: &String| name.ends_with(".wants");
         let mut targets = machine.names(folder).into_iter().filter(wants);
         targets.any(|target| machine.path(&format!("{folder}/{target}/{UNIT}")).is_symlink())
@@ -144,7 +149,7 @@ fn unit(machine: &Machine) -> Option<Finding> {
         false => Finding::poor(
             WHAT,
             format!("{UNIT} is not enabled"),
-            format!("for displays from boot on: systemctl enable {UNIT}"),
+            format!("to start it at boot: systemctl enable {UNIT}"),
         ),
     })
 }
@@ -156,7 +161,7 @@ fn crashes() -> Option<Finding> {
     Some(Finding::poor(
         "crashes",
         text,
-        "geom_compositor doctor --report FILE bundles them for who can mend it",
+        "geom_compositor doctor --report FILE collects them for the developers",
     ))
 }
 
@@ -166,7 +171,7 @@ mod tests {
     use crate::doctor::Grade;
 
     #[test]
-    fn files_with_mistakes() -> std::io::Result<()> {
+    fn mistakes_in_files_are_found() -> std::io::Result<()> {
         let root = tempfile::tempdir()?;
         let config = root.path().join("conf.toml");
         let userdata = root.path().join("userdata");
@@ -178,15 +183,15 @@ mod tests {
         let found = configuration(&files);
         assert!(found.found.contains("conf.toml:1") && found.found.contains("1 more"), "{found:?}");
         std::fs::write(&config, "= no")?;
-        assert!(configuration(&files).remedy.contains("defaults apply meanwhile"));
+        assert!(configuration(&files).remedy.contains("until then, defaults apply"));
         std::fs::create_dir_all(userdata.join("ann"))?;
         std::fs::write(userdata.join("ann/displays.toml"), "[displays.x]\nmode = 7\n")?;
-        assert_eq!(wishes(&files).grade, Grade::Poor);
+        assert_eq!(user_profile(&files).grade, Grade::Poor);
         Ok(())
     }
 
     #[test]
-    fn units() -> std::io::Result<()> {
+    fn unit_must_be_installed_and_enabled() -> std::io::Result<()> {
         let root = tempfile::tempdir()?;
         let machine = Machine::at(root.path(), &[]);
         assert_eq!(unit(&machine), None);

@@ -11,13 +11,13 @@ use smithay::backend::allocator::Buffer as _;
 use smithay::reexports::pixman;
 use smithay::utils::{Buffer as BufferSpace, Size};
 
-use super::card::{Card, Framebuffer};
+use super::drm_fd::{DrmFd, Framebuffer};
 
 /// A dumb buffer in our memory, for the software renderer and for cursors.
 ///
 /// Drivers without a GPU scan out nothing else, and the mapping needs no synchronisation calls.
 pub struct Dumb {
-    card: Card,
+    card: DrmFd,
     buffer: DumbBuffer,
     map: *mut u8,
     length: usize,
@@ -25,7 +25,7 @@ pub struct Dumb {
 }
 
 impl Dumb {
-    pub fn new(card: &Card, size: (u32, u32), format: DrmFourcc) -> io::Result<Self> {
+    pub fn new(card: &DrmFd, size: (u32, u32), format: DrmFourcc) -> io::Result<Self> {
         let mut buffer = card.create_dumb_buffer(size, format, 32)?;
         let made = Self::map(card, &mut buffer);
         match made {
@@ -39,7 +39,7 @@ impl Dumb {
         }
     }
 
-    fn map(card: &Card, buffer: &mut DumbBuffer) -> io::Result<(*mut u8, usize, Arc<Framebuffer>)> {
+    fn map(card: &DrmFd, buffer: &mut DumbBuffer) -> io::Result<(*mut u8, usize, Arc<Framebuffer>)> {
         let single = SinglePlane {
             size: buffer.size(),
             format: buffer.format(),
@@ -145,13 +145,13 @@ pub enum Drawable {
 }
 
 impl Drawable {
-    pub fn dumb(card: &Card, size: (u32, u32), format: DrmFourcc) -> io::Result<Self> {
+    pub fn dumb(card: &DrmFd, size: (u32, u32), format: DrmFourcc) -> io::Result<Self> {
         let buffer = Dumb::new(card, size, format)?;
         let image = buffer.image().map_err(io::Error::other)?;
         Ok(Self::Dumb { image, buffer })
     }
 
-    pub fn gbm(card: &Card, bo: GbmBuffer) -> io::Result<Self> {
+    pub fn gbm(card: &DrmFd, bo: GbmBuffer) -> io::Result<Self> {
         let flags = match smithay::backend::allocator::Buffer::format(&bo).modifier {
             DrmModifier::Invalid => FbCmd2Flags::empty(),
             _ => FbCmd2Flags::MODIFIERS,
@@ -217,7 +217,7 @@ pub fn opaque(format: DrmFourcc) -> DrmFourcc {
 }
 
 /// A client's buffer as a framebuffer, for direct scanout.
-pub fn import(card: &Card, dmabuf: &Dmabuf) -> io::Result<Framebuffer> {
+pub fn import(card: &DrmFd, dmabuf: &Dmabuf) -> io::Result<Framebuffer> {
     let mut planes = ClientPlanes {
         size: dmabuf.size(),
         format: opaque(dmabuf.format().code),

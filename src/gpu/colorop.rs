@@ -1,4 +1,4 @@
-//! Planes' own colour pipelines: chains of operations, which are objects with properties.
+//! Planes' own color pipelines: chains of operations, which are objects with properties.
 //!
 //! Source: the kernel's Documentation/gpu/rfc/color_pipeline.rst and drm_colorop.c.
 
@@ -9,10 +9,10 @@ use std::rc::Rc;
 
 use drm::control::{property, RawResourceHandle, ResourceHandle};
 use tracing::debug;
+use geom_color::colorop_solver::{ColoropKind, NamedCurve, ColoropSetting, Colorop};
 
-use super::card::{Blob, Card};
+use super::drm_fd::{Blob, DrmFd};
 use super::objects::{Kind, Properties, PropertyNames};
-use crate::display::steps::{Ability, Curve, Setting, Step};
 
 /// `DRM_CLIENT_CAP_PLANE_COLOR_PIPELINE` (drm.h).
 const CAPABILITY: u64 = 7;
@@ -67,25 +67,25 @@ pub struct PlanePipeline {
     number: u64,
     operations: Vec<Operation>,
     /// What the operations can do, one each.
-    pub steps: Vec<Step>,
+    pub steps: Vec<Colorop>,
 }
 
 /// Asks the kernel to show planes' pipelines, and to take values for them.
-pub fn announce(card: &Card) {
+pub fn announce(card: &DrmFd) {
     if let Err(error) = drm_ffi::set_capability(card.as_fd(), CAPABILITY, true) {
         debug!(%error, "the kernel has no pipelines of planes' own");
     }
 }
 
 /// The pipelines that a plane can be given.
-pub fn read(card: &Card, names: &mut PropertyNames, plane: &Properties) -> Vec<PlanePipeline> {
+pub fn read(card: &DrmFd, names: &mut PropertyNames, plane: &Properties) -> Vec<PlanePipeline> {
     let Some(Kind::Enum(choices)) = plane.kind("COLOR_PIPELINE") else { return Vec::new() };
     // 0 is to have none.
     let numbers = choices.iter().map(|(_, number)| *number).filter(|number| *number != 0);
     numbers.filter_map(|number| chain(card, names, number).ok()).collect()
 }
 
-fn chain(card: &Card, names: &mut PropertyNames, number: u64) -> io::Result<PlanePipeline> {
+fn chain(card: &DrmFd, names: &mut PropertyNames, number: u64) -> io::Result<PlanePipeline> {
     let handle = |number: u64| u32::try_from(number).ok().and_then(RawResourceHandle::new).map(Handle);
     let (mut operations, mut steps) = (Vec::new(), Vec::new());
     let mut seen = HashSet::new();
@@ -98,7 +98,7 @@ fn chain(card: &Card, names: &mut PropertyNames, number: u64) -> io::Result<Plan
             _ => None,
         });
         steps
-            .push(Step { ability: ability(&properties), can_be_left_out: properties.id("BYPASS").is_some() });
+            .push(Colorop { kind: kind(&properties), can_bypass: properties.id("BYPASS").is_some() });
         operations.push(Operation {
             handle: at,
             bypass: properties.id("BYPASS"),
@@ -110,7 +110,7 @@ fn chain(card: &Card, names: &mut PropertyNames, number: u64) -> io::Result<Plan
     Ok(PlanePipeline { number, operations, steps })
 }
 
-fn ability(properties: &Properties) -> Ability {
+fn kind(properties: &Properties) -> ColoropKind {
     let chosen = |name: &str| {
         let Some(Kind::Enum(choices)) = properties.kind(name) else { return None };
         let value = properties.value(name)?;
@@ -118,17 +118,17 @@ fn ability(properties: &Properties) -> Ability {
     };
     let size = properties.value("SIZE").and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
     match chosen("TYPE").as_deref() {
-        Some("1D Curve") => {
-            let Some(Kind::Enum(known)) = properties.kind("CURVE_1D_TYPE") else { return Ability::Other };
+        Some("1D NamedCurve") => {
+            let Some(Kind::Enum(known)) = properties.kind("CURVE_1D_TYPE") else { return ColoropKind::Other };
             let has = |name: &str| known.iter().any(|(known, _)| known == name);
-            let curves = Curve::ALL.iter().filter(|(_, name)| has(name)).map(|(curve, _)| *curve);
-            Ability::Curves(curves.collect())
+            let curves = NamedCurve::ALL.iter().filter(|(_, name)| has(name)).map(|(curve, _)| *curve);
+            ColoropKind::Curves(curves.collect())
         }
         // The kernel bounds neither; ours are tables in memory.
-        Some("1D LUT") if size <= 1 << 16 => Ability::Table(size),
-        Some("3D LUT") if size <= 65 => Ability::Grid(size),
-        Some("3x4 Matrix") => Ability::Matrix,
-        _ => Ability::Other,
+        Some("1D LUT") if size <= 1 << 16 => ColoropKind::Lut1d(size),
+        Some("3D LUT") if size <= 65 => ColoropKind::Lut3d(size),
+        Some("3x4 Matrix") => ColoropKind::Matrix,
+        _ => ColoropKind::Other,
     }
 }
 
@@ -146,12 +146,12 @@ impl PlanePipeline {
     /// Without memory in the kernel, or for settings of another pipeline.
     pub fn values(
         &self,
-        card: &Card,
-        settings: &[Setting],
+        card: &DrmFd,
+        settings: &[ColoropSetting],
         blobs: &mut Vec<Blob>,
     ) -> io::Result<(u64, Vec<Value>)> {
         let mut values = Vec::new();
-        let lacks = |what: &str| io::Error::other(format!("a colour operation has no {what}"));
+        let lacks = |what: &str| io::Error::other(format!("a color operation has no {what}"));
         for (operation, setting) in self.operations.iter().zip(settings) {
             let object = operation.handle.into();
             let mut blob = |bytes: &mut Vec<u8>| -> io::Result<u64> {
@@ -162,21 +162,21 @@ impl PlanePipeline {
             };
             let data = operation.data.ok_or_else(|| lacks("DATA"));
             match setting {
-                Setting::LeftOut => {}
-                Setting::Curve(curve) => {
+                ColoropSetting::Bypass => {}
+                ColoropSetting::Curve(curve) => {
                     let (id, numbers) = operation.curve.as_ref().ok_or_else(|| lacks("CURVE_1D_TYPE"))?;
-                    let name = Curve::ALL.iter().find(|(known, _)| known == curve).map(|(_, name)| *name);
+                    let name = NamedCurve::ALL.iter().find(|(known, _)| known == curve).map(|(_, name)| *name);
                     let number = numbers.iter().find(|(known, _)| Some(known.as_str()) == name);
                     values.push((object, *id, number.ok_or_else(|| lacks("such curve"))?.1));
                 }
-                Setting::Matrix(matrix) => {
-                    let mut bytes = Setting::ctm(matrix).into_iter().flat_map(u64::to_ne_bytes).collect();
+                ColoropSetting::Matrix(matrix) => {
+                    let mut bytes = ColoropSetting::ctm(matrix).into_iter().flat_map(u64::to_ne_bytes).collect();
                     values.push((object, data?, blob(&mut bytes)?));
                 }
-                Setting::Entries(entries) => values.push((object, data?, blob(&mut bytes(entries))?)),
+                ColoropSetting::Lut(entries) => values.push((object, data?, blob(&mut bytes(entries))?)),
             }
             if let Some(bypass) = operation.bypass {
-                values.push((object, bypass, u64::from(*setting == Setting::LeftOut)));
+                values.push((object, bypass, u64::from(*setting == ColoropSetting::Bypass)));
             }
         }
         Ok((self.number, values))

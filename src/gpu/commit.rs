@@ -11,23 +11,23 @@ use drm::control::{
     connector, crtc, framebuffer, plane, property, AtomicCommitFlags, Device as ControlDevice,
     Mode as KmsMode, PageFlipFlags,
 };
+use geom_display::signal_format::SignalFormat;
 
-use super::card::{raw, Blob, Card};
+use super::drm_fd::{raw, Blob, DrmFd};
 use super::objects::{Objects, PlaneIds};
-use super::tables::Colours;
-use crate::display::link::Link;
+use super::color_luts::CrtcColor;
 
 /// One lit display in a mode-setting commit.
 #[derive(Debug, Clone)]
-pub struct Head {
+pub struct CrtcSetup {
     /// Index into [`Objects::crtcs`].
     pub crtc: usize,
     pub connector: connector::Handle,
     pub mode: KmsMode,
     /// False where the display has its light off: the CRTC keeps all else.
     pub active: bool,
-    pub link: Link,
-    pub colours: Colours,
+    pub signal: SignalFormat,
+    pub color: CrtcColor,
     pub framebuffer: framebuffer::Handle,
 }
 
@@ -53,7 +53,7 @@ pub struct Frame {
     pub fence: Option<OwnedFd>,
     /// `FB_DAMAGE_CLIPS` of the primary plane.
     pub damage: Option<Blob>,
-    pub colours: Option<Colours>,
+    pub color: Option<CrtcColor>,
 }
 
 fn add_plane(
@@ -81,48 +81,48 @@ fn add_plane(
 }
 
 /// What a plane's own pipeline does with its pixels; nothing where none is meant.
-fn add_plane_colours(request: &mut AtomicModeReq, plane: plane::Handle, ids: &PlaneIds, colours: &Colours) {
+fn add_plane_colours(request: &mut AtomicModeReq, plane: plane::Handle, ids: &PlaneIds, color: &CrtcColor) {
     let Some(id) = ids.color_pipeline else { return };
-    let number = colours.plane.as_ref().map_or(0, |chosen| chosen.number);
-    for (object, id, value) in colours.plane.iter().flat_map(|chosen| &chosen.values) {
+    let number = color.plane.as_ref().map_or(0, |chosen| chosen.number);
+    for (object, id, value) in color.plane.iter().flat_map(|chosen| &chosen.values) {
         request.add_raw_property(*object, *id, *value);
     }
     request.add_raw_property(plane.into(), id, number);
 }
 
-/// The request that makes the device show `heads` and nothing else.
+/// The request that makes the device show `setups` and nothing else.
 ///
 /// CRTCs in `untouched` keep what they show and are left out, with their planes and connectors.
 /// The mode blobs must live until the request is committed.
 pub fn modeset_request(
-    card: &Card,
+    card: &DrmFd,
     objects: &Objects,
-    heads: &[Head],
+    setups: &[CrtcSetup],
     untouched: &[usize],
 ) -> io::Result<(AtomicModeReq, Vec<Blob>)> {
     let mut request = AtomicModeReq::new();
     let mut blobs = Vec::new();
     let kept = |connector: connector::Handle| {
         objects.leased.contains(&connector)
-            || heads.iter().any(|head| head.connector == connector && untouched.contains(&head.crtc))
+            || setups.iter().any(|setup| setup.connector == connector && untouched.contains(&setup.crtc))
     };
     for connector in objects.connectors.iter().filter(|connector| !kept(connector.handle)) {
-        let head = heads.iter().find(|head| head.connector == connector.handle);
-        let crtc = head.map_or(0, |head| raw(objects.crtcs[head.crtc].handle));
+        let setup = setups.iter().find(|setup| setup.connector == connector.handle);
+        let crtc = setup.map_or(0, |setup| raw(objects.crtcs[setup.crtc].handle));
         if let Some(crtc_id) = connector.crtc_id {
             request.add_raw_property(connector.handle.into(), crtc_id, crtc.into());
         }
-        match head {
-            Some(head) => connector.link.set(card, connector.handle, &head.link, &mut request, &mut blobs)?,
+        match setup {
+            Some(setup) => connector.link.set(card, connector.handle, &setup.signal, &mut request, &mut blobs)?,
             None => connector.link.reset(connector.handle, &mut request),
         }
     }
     for (index, crtc) in objects.crtcs.iter().enumerate().filter(|(index, _)| !untouched.contains(index)) {
         let Some(ids) = crtc.ids else { continue };
-        let head = heads.iter().find(|head| head.crtc == index);
-        let mode = match head {
-            Some(head) => {
-                let blob = Blob::new(card, &head.mode)?;
+        let setup = setups.iter().find(|setup| setup.crtc == index);
+        let mode = match setup {
+            Some(setup) => {
+                let blob = Blob::new(card, &setup.mode)?;
                 let id = blob.id();
                 blobs.push(blob);
                 id
@@ -130,11 +130,11 @@ pub fn modeset_request(
             None => 0,
         };
         request.add_raw_property(crtc.handle.into(), ids.mode_id, mode);
-        let active = head.is_some_and(|head| head.active);
+        let active = setup.is_some_and(|setup| setup.active);
         request.add_raw_property(crtc.handle.into(), ids.active, active.into());
-        let vrr = head.is_some_and(|head| head.link.vrr);
-        let none = Colours::default();
-        ids.colour.set(crtc.handle, vrr, head.map_or(&none, |head| &head.colours), &mut request);
+        let vrr = setup.is_some_and(|setup| setup.signal.vrr);
+        let none = CrtcColor::default();
+        ids.color.set(crtc.handle, vrr, setup.map_or(&none, |setup| &setup.color), &mut request);
     }
     for (number, plane) in objects.planes.iter().enumerate() {
         let Some(ids) = plane.ids else { continue };
@@ -142,21 +142,21 @@ pub fn modeset_request(
         if owner.is_some_and(|crtc| untouched.contains(&crtc)) {
             continue;
         }
-        let head = heads
+        let setup = setups
             .iter()
-            .find(|head| Some(head.crtc) == owner && objects.crtcs[head.crtc].primary == Some(number));
-        match head {
-            Some(head) => {
-                let (width, height) = head.mode.size();
-                let crtc = raw(objects.crtcs[head.crtc].handle);
+            .find(|setup| Some(setup.crtc) == owner && objects.crtcs[setup.crtc].primary == Some(number));
+        match setup {
+            Some(setup) => {
+                let (width, height) = setup.mode.size();
+                let crtc = raw(objects.crtcs[setup.crtc].handle);
                 let size = (width.into(), height.into());
-                add_plane(&mut request, raw(plane.handle), &ids, crtc, head.framebuffer, size, (0, 0));
-                add_plane_colours(&mut request, plane.handle, &ids, &head.colours);
+                add_plane(&mut request, raw(plane.handle), &ids, crtc, setup.framebuffer, size, (0, 0));
+                add_plane_colours(&mut request, plane.handle, &ids, &setup.color);
             }
             None => {
                 request.add_raw_property(plane.handle.into(), ids.fb_id, 0);
                 request.add_raw_property(plane.handle.into(), ids.crtc_id, 0);
-                add_plane_colours(&mut request, plane.handle, &ids, &Colours::default());
+                add_plane_colours(&mut request, plane.handle, &ids, &CrtcColor::default());
             }
         }
     }
@@ -165,19 +165,19 @@ pub fn modeset_request(
 
 /// Sets modes, or only asks whether it could.
 pub fn modeset(
-    card: &Card,
+    card: &DrmFd,
     objects: &Objects,
-    heads: &[Head],
+    setups: &[CrtcSetup],
     untouched: &[usize],
     test: bool,
 ) -> io::Result<()> {
-    let (request, _blobs) = modeset_request(card, objects, heads, untouched)?;
+    let (request, _blobs) = modeset_request(card, objects, setups, untouched)?;
     let only = if test { AtomicCommitFlags::TEST_ONLY } else { AtomicCommitFlags::empty() };
     card.atomic_commit(AtomicCommitFlags::ALLOW_MODESET | only, request)
 }
 
 /// Switches a CRTC's light off or on, and nothing else (drm-kms.rst: a CRTC that is not active keeps its mode).
-pub fn set_active(card: &Card, objects: &Objects, crtc: usize, active: bool) -> io::Result<()> {
+pub fn set_active(card: &DrmFd, objects: &Objects, crtc: usize, active: bool) -> io::Result<()> {
     let crtc = objects.crtcs.get(crtc).ok_or(io::ErrorKind::NotFound)?;
     let ids = crtc.ids.ok_or_else(|| io::Error::other("its driver has no atomic mode setting"))?;
     let mut request = AtomicModeReq::new();
@@ -186,16 +186,16 @@ pub fn set_active(card: &Card, objects: &Objects, crtc: usize, active: bool) -> 
 }
 
 /// As [`modeset`], by the old calls, which can't test: one display after the other.
-pub fn modeset_legacy(card: &Card, objects: &Objects, heads: &[Head], untouched: &[usize]) -> io::Result<()> {
+pub fn modeset_legacy(card: &DrmFd, objects: &Objects, setups: &[CrtcSetup], untouched: &[usize]) -> io::Result<()> {
     for (index, crtc) in objects.crtcs.iter().enumerate().filter(|(index, _)| !untouched.contains(index)) {
-        match heads.iter().find(|head| head.crtc == index) {
-            Some(head) => {
+        match setups.iter().find(|setup| setup.crtc == index) {
+            Some(setup) => {
                 card.set_crtc(
                     crtc.handle,
-                    Some(head.framebuffer),
+                    Some(setup.framebuffer),
                     (0, 0),
-                    &[head.connector],
-                    Some(head.mode),
+                    &[setup.connector],
+                    Some(setup.mode),
                 )?;
             }
             None => card.set_crtc(crtc.handle, None, (0, 0), &[], None)?,
@@ -223,10 +223,10 @@ fn frame_request(objects: &Objects, crtc: usize, frame: &Frame) -> AtomicModeReq
             request.add_raw_property(plane.handle.into(), id, damage.id());
         }
     }
-    if let (Some(colours), Some(ids)) = (&frame.colours, objects.crtcs[crtc].ids) {
-        ids.colour.set_colours(handle, colours, &mut request);
+    if let (Some(color), Some(ids)) = (&frame.color, objects.crtcs[crtc].ids) {
+        ids.color.set_colours(handle, color, &mut request);
         if let Some((plane, ids)) = plane(objects.crtcs[crtc].primary) {
-            add_plane_colours(&mut request, plane.handle, &ids, colours);
+            add_plane_colours(&mut request, plane.handle, &ids, color);
         }
     }
     if let (Some(cursor), Some((plane, ids))) = (frame.cursor, plane(objects.crtcs[crtc].cursor)) {
@@ -244,19 +244,19 @@ fn frame_request(objects: &Objects, crtc: usize, frame: &Frame) -> AtomicModeReq
 }
 
 /// Asks whether a frame could be shown as it is.
-pub fn test_frame(card: &Card, objects: &Objects, crtc: usize, frame: &Frame) -> io::Result<()> {
+pub fn test_frame(card: &DrmFd, objects: &Objects, crtc: usize, frame: &Frame) -> io::Result<()> {
     card.atomic_commit(AtomicCommitFlags::TEST_ONLY, frame_request(objects, crtc, frame))
 }
 
 /// Hands a frame to the kernel, which sends a page flip event when it is shown.
-pub fn flip(card: &Card, objects: &Objects, crtc: usize, frame: &Frame) -> io::Result<()> {
+pub fn flip(card: &DrmFd, objects: &Objects, crtc: usize, frame: &Frame) -> io::Result<()> {
     let flags = AtomicCommitFlags::NONBLOCK | AtomicCommitFlags::PAGE_FLIP_EVENT;
     card.atomic_commit(flags, frame_request(objects, crtc, frame))
 }
 
 /// As [`flip`], by the old calls: the primary plane only, cursors are drawn into it.
 pub fn flip_legacy(
-    card: &Card,
+    card: &DrmFd,
     objects: &Objects,
     crtc: usize,
     framebuffer: framebuffer::Handle,
@@ -266,7 +266,7 @@ pub fn flip_legacy(
 
 /// Takes away a cursor that another program left behind.
 #[allow(deprecated)] // there is no other call for drivers without planes
-fn hide_cursor(card: &Card, crtc: crtc::Handle) {
+fn hide_cursor(card: &DrmFd, crtc: crtc::Handle) {
     // Drivers without a hardware cursor refuse, and have nothing to hide.
     let _ = card.set_cursor(crtc, None::<&drm::control::dumbbuffer::DumbBuffer>);
 }

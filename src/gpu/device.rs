@@ -11,27 +11,27 @@ use drm::{ClientCapability, Device, DriverCapability};
 use smithay::backend::allocator::gbm::GbmBuffer;
 use smithay::backend::allocator::{Allocator, Fourcc, Modifier};
 use tracing::{debug, info, warn};
+use geom_display::fallback::{self, CrtcAssignment, TestCommit};
+use geom_display::signal_format::SignalFormat;
+use geom_display::mode::Mode;
+use geom_display::plan;
 
 use super::buffer::{Drawable, Dumb};
-use super::card::{Card, Framebuffer};
+use super::drm_fd::{DrmFd, Framebuffer};
 use super::colorop;
-use super::commit::{modeset, modeset_legacy, set_active, Head};
+use super::commit::{modeset, modeset_legacy, set_active, CrtcSetup};
 use super::lease::Leased;
 use super::objects::{written, Objects};
 use super::renderer::Renderer;
-use super::tables::{Colours, Tables};
-use crate::config::RendererWish;
-use crate::display::fallback::{self, Assignment, Kernel};
-use crate::display::link::Link;
-use crate::display::mode::Mode;
-use crate::display::plan;
+use super::color_luts::{CrtcColor, Tables};
+use crate::config::RendererPreference;
 
 /// What one CRTC shows.
 #[derive(Debug, Clone)]
-pub struct Lit {
+pub struct CrtcState {
     /// The display's name.
     pub display: String,
-    pub head: Head,
+    pub setup: CrtcSetup,
     pub mode: Mode,
     /// Kept while the CRTC may read it.
     pub framebuffer: Arc<Framebuffer>,
@@ -45,10 +45,10 @@ pub struct Gpu {
     /// Where it sits, `pci-0000:00:02.0` and so on: the same after each start, other than its number.
     pub place: String,
     pub driver: String,
-    pub card: Card,
+    pub card: DrmFd,
     pub atomic: bool,
-    /// The driver copies what is shown, so damage saves it work.
-    pub copies: bool,
+    /// The driver needs_damage what is shown, so damage saves it work.
+    pub needs_damage: bool,
     pub cursor_size: (u32, u32),
     pub objects: Objects,
     pub renderer: Renderer,
@@ -56,31 +56,31 @@ pub struct Gpu {
     pub resets: Vec<std::time::Duration>,
     pub is_resetting: bool,
     /// By CRTC.
-    pub lit: HashMap<usize, Lit>,
+    pub crtc_states: HashMap<usize, CrtcState>,
     /// The device's state is what `lit` says. False at first and whenever another may have been
     /// master: then everything is set anew, other programs' leftovers switched off with it.
-    pub known: bool,
+    pub state_is_ours: bool,
     /// Nothing was committed yet: what its CRTCs show is somebody else's.
-    pub is_new: bool,
-    /// Bits of a colour of displays that were lit when we came, as long as they stay plugged in.
-    depths_before: HashMap<connector::Handle, u8>,
+    pub never_committed: bool,
+    /// Bits of a color of displays that were lit when we came, as long as they stay plugged in.
+    inherited_depths: HashMap<connector::Handle, u8>,
     /// CRTCs that have to be set anew.
-    distrusted: BTreeSet<usize>,
-    /// The kernel denied a commit for want of master: another holds the device, or the seat has
+    forced_modesets: BTreeSet<usize>,
+    /// The kernel not_master a commit for want of master: another holds the device, or the seat has
     /// not given it back yet.
-    pub denied: bool,
+    pub not_master: bool,
     /// What programs drive by themselves.
     pub(super) leases: Vec<Leased>,
     /// Displays whose light is off.
-    blank: BTreeSet<String>,
+    blanked: BTreeSet<String>,
     /// The first choices of the last search, by display.
-    wished: HashMap<String, (Mode, Link)>,
+    last_requests: HashMap<String, (Mode, SignalFormat)>,
     /// Modes that passed the test, or could not be tested, and failed all the same.
-    refused: Vec<(String, Mode, Link)>,
-    /// What is made of displays' colours.
+    rejected_modes: Vec<(String, Mode, SignalFormat)>,
+    /// What is made of displays' color.
     pub(super) tables: HashMap<String, Tables>,
     /// Buffers made for tests, for the first frames to use.
-    spare: Vec<((u32, u32), Drawable)>,
+    spare_buffers: Vec<((u32, u32), Drawable)>,
 }
 
 /// Why a device can't be used.
@@ -98,16 +98,16 @@ impl Gpu {
         path: &Path,
         id: u64,
         fd: OwnedFd,
-        wish: RendererWish,
+        wish: RendererPreference,
     ) -> Result<Self, (OpenError, Option<OwnedFd>)> {
-        let card = Card::new(fd);
+        let card = DrmFd::new(fd);
         match Self::read(path, id, card.clone(), wish) {
             Ok(gpu) => Ok(gpu),
             Err(error) => Err((error, card.into_fd().ok())),
         }
     }
 
-    fn read(path: &Path, id: u64, card: Card, wish: RendererWish) -> Result<Self, OpenError> {
+    fn read(path: &Path, id: u64, card: DrmFd, wish: RendererPreference) -> Result<Self, OpenError> {
         let no_kms = |source| OpenError::NoKms { path: path.to_owned(), source };
         card.set_client_capability(ClientCapability::UniversalPlanes, true).map_err(no_kms)?;
         let wants_atomic = std::env::var_os("GEOM_COMPOSITOR_NO_ATOMIC").is_none();
@@ -121,7 +121,7 @@ impl Gpu {
             return Err(no_kms(io::Error::other("the device has no CRTC")));
         }
         let lit = objects.connectors.iter().filter(|connector| connector.driven_by.is_some());
-        let depths_before = lit.filter_map(|lit| Some((lit.handle, lit.link.depth?))).collect();
+        let inherited_depths = lit.filter_map(|lit| Some((lit.handle, lit.link.depth?))).collect();
         let capability = |which, default| {
             card.get_driver_capability(which).ok().filter(|size| *size > 0).unwrap_or(default)
         };
@@ -131,7 +131,7 @@ impl Gpu {
         );
         let renderer = Renderer::choose(&card, &driver, wish)
             .map_err(|reason| OpenError::Renderer { path: path.to_owned(), reason })?;
-        let copies = matches!(
+        let needs_damage = matches!(
             driver.as_str(),
             "virtio_gpu"
                 | "udl"
@@ -157,74 +157,74 @@ impl Gpu {
             driver,
             card,
             atomic,
-            copies,
+            needs_damage,
             cursor_size,
             objects,
             renderer,
             resets: Vec::new(),
             is_resetting: false,
-            lit: HashMap::new(),
-            known: false,
-            is_new: true,
-            depths_before,
-            distrusted: BTreeSet::new(),
-            denied: false,
+            crtc_states: HashMap::new(),
+            state_is_ours: false,
+            never_committed: true,
+            inherited_depths,
+            forced_modesets: BTreeSet::new(),
+            not_master: false,
             leases: Vec::new(),
-            blank: BTreeSet::new(),
-            wished: HashMap::new(),
-            refused: Vec::new(),
+            blanked: BTreeSet::new(),
+            last_requests: HashMap::new(),
+            rejected_modes: Vec::new(),
             tables: HashMap::new(),
-            spare: Vec::new(),
+            spare_buffers: Vec::new(),
         })
     }
 
     /// Draws with another renderer from now on.
-    pub fn renew(&mut self, renderer: Renderer) {
-        self.spare.clear();
+    pub fn replace_renderer(&mut self, renderer: Renderer) {
+        self.spare_buffers.clear();
         self.renderer = renderer;
         self.is_resetting = false;
     }
 
     /// What is plugged in, for the plan.
-    pub fn present(&self) -> plan::Gpu {
+    pub fn present(&self) -> plan::ProbedGpu {
         let hardware = (0..self.objects.crtcs.len())
             .any(|crtc| self.pipeline_sizes(crtc).is_some() || !self.primary_pipelines(crtc).is_empty());
         let converts = self.renderer.converts() || hardware;
         let connectors = self.objects.connectors.iter().map(|connector| {
             let mut state = connector.state.clone();
-            state.abilities.converts = converts;
-            state.abilities.depth_before = self.depths_before.get(&connector.handle).copied();
+            state.capabilities.converts = converts;
+            state.capabilities.inherited_depth = self.inherited_depths.get(&connector.handle).copied();
             state.port = Some(format!("{}/{}", self.place, self.objects.way(connector)));
             state
         });
-        plan::Gpu { id: self.id, connectors: connectors.collect() }
+        plan::ProbedGpu { id: self.id, connectors: connectors.collect() }
     }
 
     /// Asks the kernel again what is plugged in. A monitor that changed is new to the search.
     pub fn probe(&mut self) -> io::Result<()> {
         self.objects.probe(&self.card, self.atomic)?;
-        self.refused.clear();
+        self.rejected_modes.clear();
         let connectors = &self.objects.connectors;
         let is_there = |handle: &connector::Handle| {
             connectors.iter().any(|connector| connector.handle == *handle && connector.state.connected)
         };
-        self.depths_before.retain(|handle, _| is_there(handle));
+        self.inherited_depths.retain(|handle, _| is_there(handle));
         Ok(())
     }
 
-    /// A buffer to draw a frame into, of so many bits a colour.
+    /// A buffer to draw a frame into, of so many bits a color.
     pub fn drawable(&mut self, size: (u32, u32), bits: u32) -> io::Result<Drawable> {
         if bits > 8 {
             return self.allocate(size, Fourcc::Xrgb2101010);
         }
-        if let Some(place) = self.spare.iter().position(|(spare, _)| *spare == size) {
-            return Ok(self.spare.swap_remove(place).1);
+        if let Some(place) = self.spare_buffers.iter().position(|(spare, _)| *spare == size) {
+            return Ok(self.spare_buffers.swap_remove(place).1);
         }
         self.allocate(size, Fourcc::Xrgb8888)
     }
 
-    /// Bits of a colour that buffers of a CRTC can have, where pictures are converted anyhow.
-    pub fn most_bits(&self, crtc: usize) -> u32 {
+    /// Bits of a color that buffers of a CRTC can have, where pictures are converted anyhow.
+    pub fn max_bits(&self, crtc: usize) -> u32 {
         const DEEP: Fourcc = Fourcc::Xrgb2101010;
         let plane = self.objects.crtcs.get(crtc).and_then(|crtc| self.objects.planes.get(crtc.primary?));
         let shows = plane.is_some_and(|plane| plane.shows(DEEP));
@@ -294,56 +294,56 @@ impl Gpu {
         self.objects.connector(display)?.modes.get(mode.index).copied()
     }
 
-    /// A head for an assignment, with a framebuffer of the right size to test with.
-    fn head(&mut self, display: &str, crtc: usize, mode: &Mode, link: Link) -> Result<Head, String> {
+    /// A setup for an assignment, with a framebuffer of the right size to test with.
+    fn setup(&mut self, display: &str, crtc: usize, mode: &Mode, link: SignalFormat) -> Result<CrtcSetup, String> {
         let timing = self.kms_mode(display, mode).ok_or("the mode is gone from the connector's list")?;
         let connector = self.objects.connector(display).ok_or("the connector is gone")?.handle;
         let framebuffer = self.framebuffer_to_test(crtc, mode)?;
-        let (active, colours) = (!self.blank.contains(display), self.colours(display));
-        Ok(Head { crtc, connector, mode: timing, active, link, colours, framebuffer })
+        let (active, color) = (!self.blanked.contains(display), self.color(display));
+        Ok(CrtcSetup { crtc, connector, mode: timing, active, signal: link, color, framebuffer })
     }
 
     fn framebuffer_to_test(&mut self, crtc: usize, mode: &Mode) -> Result<framebuffer::Handle, String> {
-        if let Some(lit) = self.lit.get(&crtc).filter(|lit| lit.head.mode.size() == (mode.width, mode.height))
+        if let Some(lit) = self.crtc_states.get(&crtc).filter(|lit| lit.setup.mode.size() == (mode.width, mode.height))
         {
             return Ok(lit.framebuffer.handle);
         }
         let size = (u32::from(mode.width), u32::from(mode.height));
-        let place = match self.spare.iter().position(|(spare, _)| *spare == size) {
+        let place = match self.spare_buffers.iter().position(|(spare, _)| *spare == size) {
             Some(place) => place,
             None => {
                 let drawable = self
                     .allocate(size, Fourcc::Xrgb8888)
                     .map_err(|error| format!("no buffer of {mode}: {error}"))?;
-                self.spare.push((size, drawable));
-                self.spare.len() - 1
+                self.spare_buffers.push((size, drawable));
+                self.spare_buffers.len() - 1
             }
         };
-        let (_, drawable) = self.spare.get(place).ok_or("no buffer")?;
+        let (_, drawable) = self.spare_buffers.get(place).ok_or("no buffer")?;
         drawable.framebuffer().map(|framebuffer| framebuffer.handle).ok_or_else(|| "no framebuffer".into())
     }
 
     /// Searches for what can be lit of the requests.
-    pub fn solve(&mut self, wanted: &[(String, Vec<Mode>, Link)]) -> fallback::Outcome {
+    pub fn search(&mut self, wanted: &[(String, Vec<Mode>, SignalFormat)]) -> fallback::SearchResult {
         let requests: Vec<fallback::Request> = wanted
             .iter()
             .map(|(name, modes, link)| fallback::Request {
                 name: name.clone(),
                 modes: modes.clone(),
-                links: link.ladder(),
+                signals: link.fallbacks(),
                 crtcs: self.crtcs_for(name),
                 current: self
-                    .lit
+                    .crtc_states
                     .iter()
                     .find(|(_, lit)| lit.display == *name)
-                    .map(|(crtc, lit)| (*crtc, lit.mode, lit.head.link)),
-                settled: modes.first().is_some_and(|mode| self.wished.get(name) == Some(&(*mode, *link))),
+                    .map(|(crtc, lit)| (*crtc, lit.mode, lit.setup.signal)),
+                settled: modes.first().is_some_and(|mode| self.last_requests.get(name) == Some(&(*mode, *link))),
             })
             .collect();
-        let wished =
+        let last_requests =
             wanted.iter().filter_map(|(name, modes, link)| Some((name.clone(), (*modes.first()?, *link))));
-        self.wished = wished.collect();
-        fallback::search(&requests, &mut Asked { gpu: self, requests: &requests })
+        self.last_requests = last_requests.collect();
+        fallback::search(&requests, &mut AtomicTester { gpu: self, requests: &requests })
     }
 
     /// CRTCs that can drive a display. The one that whoever was master before us drove it by comes first, those of others last: what
@@ -354,7 +354,7 @@ impl Gpu {
             .filter(|crtc| connector.crtcs & (1 << crtc) != 0 && self.objects.crtcs[*crtc].primary.is_some())
             .filter(|crtc| !self.is_leased(*crtc))
             .collect();
-        if !self.known {
+        if !self.state_is_ours {
             let drives = |crtc: usize| {
                 self.objects.connectors.iter().any(|connector| connector.driven_by == Some(crtc))
             };
@@ -364,23 +364,23 @@ impl Gpu {
     }
 
     /// CRTCs that already show what is asked, and those that are none of our business.
-    fn unchanged(&self, heads: &[Head]) -> Vec<usize> {
+    fn unchanged(&self, setups: &[CrtcSetup]) -> Vec<usize> {
         (0..self.objects.crtcs.len())
             .filter(|crtc| {
-                if self.is_leased(*crtc) || !self.known {
+                if self.is_leased(*crtc) || !self.state_is_ours {
                     return self.is_leased(*crtc);
                 }
-                if self.distrusted.contains(crtc) {
+                if self.forced_modesets.contains(crtc) {
                     return false;
                 }
-                let wanted = heads.iter().find(|head| head.crtc == *crtc);
-                match (wanted, self.lit.get(crtc)) {
+                let wanted = setups.iter().find(|setup| setup.crtc == *crtc);
+                match (wanted, self.crtc_states.get(crtc)) {
                     (None, None) => true,
-                    (Some(head), Some(lit)) => {
-                        head.connector == lit.head.connector
-                            && head.link == lit.head.link
-                            && head.active == lit.head.active
-                            && same_timing(&head.mode, &lit.head.mode)
+                    (Some(setup), Some(lit)) => {
+                        setup.connector == lit.setup.connector
+                            && setup.signal == lit.setup.signal
+                            && setup.active == lit.setup.active
+                            && same_timing(&setup.mode, &lit.setup.mode)
                     }
                     _ => false,
                 }
@@ -389,39 +389,39 @@ impl Gpu {
     }
 
     /// Makes it so: modes are set, what is not in `lit` is switched off.
-    pub fn commit(&mut self, lit: Vec<Lit>) -> io::Result<()> {
-        let heads: Vec<Head> = lit.iter().map(|lit| lit.head.clone()).collect();
-        let unchanged = self.unchanged(&heads);
+    pub fn commit(&mut self, lit: Vec<CrtcState>) -> io::Result<()> {
+        let setups: Vec<CrtcSetup> = lit.iter().map(|lit| lit.setup.clone()).collect();
+        let unchanged = self.unchanged(&setups);
         if unchanged.len() < self.objects.crtcs.len() {
             let done = match self.atomic {
-                true => modeset(&self.card, &self.objects, &heads, &unchanged, false),
-                false => modeset_legacy(&self.card, &self.objects, &heads, &unchanged),
+                true => modeset(&self.card, &self.objects, &setups, &unchanged, false),
+                false => modeset_legacy(&self.card, &self.objects, &setups, &unchanged),
             };
-            self.denied |= is_denial(&done);
+            self.not_master |= is_denial(&done);
             done?;
         }
         for entry in lit {
             // A CRTC that was left alone still shows the buffer of its last frame.
-            if !unchanged.contains(&entry.head.crtc) {
-                self.lit.insert(entry.head.crtc, entry);
-            } else if let Some(known) = self.lit.get_mut(&entry.head.crtc) {
+            if !unchanged.contains(&entry.setup.crtc) {
+                self.crtc_states.insert(entry.setup.crtc, entry);
+            } else if let Some(known) = self.crtc_states.get_mut(&entry.setup.crtc) {
                 known.display = entry.display;
                 known.mode = entry.mode;
             }
         }
-        self.known = true;
-        self.is_new = false;
-        self.distrusted.clear();
+        self.state_is_ours = true;
+        self.never_committed = false;
+        self.forced_modesets.clear();
         Ok(())
     }
 
     /// The next commit sets a CRTC's mode, whatever it was set to.
-    pub fn distrust(&mut self, crtc: usize) {
-        self.distrusted.insert(crtc);
+    pub fn force_modeset(&mut self, crtc: usize) {
+        self.forced_modesets.insert(crtc);
     }
 
     pub(super) fn crtc_of(&self, display: &str) -> Option<usize> {
-        self.lit.iter().find(|(_, lit)| lit.display == display).map(|(crtc, _)| *crtc)
+        self.crtc_states.iter().find(|(_, lit)| lit.display == display).map(|(crtc, _)| *crtc)
     }
 
     /// Switches a lit display's light off, or on again.
@@ -431,83 +431,83 @@ impl Gpu {
     pub fn set_active(&mut self, display: &str, active: bool) -> io::Result<()> {
         let crtc = self.crtc_of(display).ok_or(io::ErrorKind::NotFound)?;
         set_active(&self.card, &self.objects, crtc, active)?;
-        if let Some(lit) = self.lit.get_mut(&crtc) {
-            lit.head.active = active;
+        if let Some(lit) = self.crtc_states.get_mut(&crtc) {
+            lit.setup.active = active;
         }
-        self.remember_light(display, active);
+        self.set_pending_active(display, active);
         Ok(())
     }
 
     /// What the next mode setting does about a display's light.
-    pub fn remember_light(&mut self, display: &str, active: bool) {
+    pub fn set_pending_active(&mut self, display: &str, active: bool) {
         match active {
-            true => self.blank.remove(display),
-            false => self.blank.insert(display.to_owned()),
+            true => self.blanked.remove(display),
+            false => self.blanked.insert(display.to_owned()),
         };
     }
 
-    /// Takes back colours that whoever shows pictures next would have otherwise, while we may still set anything.
-    pub fn leave_plain(&mut self) {
-        let plain = |link: &Link| Link { bit_depth: link.bit_depth, ..Link::default() };
+    /// Takes back color that whoever shows pictures next would have otherwise, while we may still set anything.
+    pub fn reset_color_state(&mut self) {
+        let plain = |link: &SignalFormat| SignalFormat { bit_depth: link.bit_depth, ..SignalFormat::default() };
         let is_plain =
-            |lit: &&Lit| lit.head.link == plain(&lit.head.link) && lit.head.colours == Colours::default();
-        if !self.atomic || self.lit.values().all(|lit| is_plain(&lit)) {
+            |lit: &&CrtcState| lit.setup.signal == plain(&lit.setup.signal) && lit.setup.color == CrtcColor::default();
+        if !self.atomic || self.crtc_states.values().all(|lit| is_plain(&lit)) {
             return;
         }
         let untouched: Vec<usize> =
-            self.lit.iter().filter(|(_, lit)| is_plain(lit)).map(|(crtc, _)| *crtc).collect();
-        let heads = self.lit.values().map(|lit| Head {
-            link: plain(&lit.head.link),
-            colours: Colours::default(),
-            ..lit.head.clone()
+            self.crtc_states.iter().filter(|(_, lit)| is_plain(lit)).map(|(crtc, _)| *crtc).collect();
+        let setups = self.crtc_states.values().map(|lit| CrtcSetup {
+            signal: plain(&lit.setup.signal),
+            color: CrtcColor::default(),
+            ..lit.setup.clone()
         });
-        let heads: Vec<Head> = heads.collect();
-        match modeset(&self.card, &self.objects, &heads, &untouched, false) {
+        let setups: Vec<CrtcSetup> = setups.collect();
+        match modeset(&self.card, &self.objects, &setups, &untouched, false) {
             Ok(()) => {
-                for lit in self.lit.values_mut() {
-                    lit.head.link = plain(&lit.head.link);
-                    lit.head.colours = Colours::default();
+                for lit in self.crtc_states.values_mut() {
+                    lit.setup.signal = plain(&lit.setup.signal);
+                    lit.setup.color = CrtcColor::default();
                 }
-                debug!(gpu = %self.path.display(), "colours taken back");
+                debug!(gpu = %self.path.display(), "color taken back");
             }
             Err(error) => {
-                warn!(gpu = %self.path.display(), %error, "the colours that were set stay for the next program");
+                warn!(gpu = %self.path.display(), %error, "the color that were set stay for the next program");
             }
         }
     }
 
     /// Forgets CRTCs that `commit` switched off; their buffers may go now.
-    pub fn retain(&mut self, crtcs: &[usize]) {
-        self.lit.retain(|crtc, _| crtcs.contains(crtc));
-        self.spare.clear();
+    pub fn drop_unused(&mut self, crtcs: &[usize]) {
+        self.crtc_states.retain(|crtc, _| crtcs.contains(crtc));
+        self.spare_buffers.clear();
     }
 
     /// Notes that a mode failed although the test said otherwise, so that the next search goes on.
-    pub fn refuse(&mut self, display: &str, mode: Mode, link: Link) {
-        self.refused.push((display.to_owned(), mode, link));
+    pub fn reject_mode(&mut self, display: &str, mode: Mode, link: SignalFormat) {
+        self.rejected_modes.push((display.to_owned(), mode, link));
     }
 
-    /// The size of a mode of a connector as a head to commit.
-    pub fn lit(
+    /// The size of a mode of a connector as a setup to commit.
+    pub fn make_crtc_state(
         &mut self,
         display: &str,
         crtc: usize,
         mode: Mode,
-        link: Link,
+        link: SignalFormat,
         framebuffer: Arc<Framebuffer>,
-    ) -> Option<Lit> {
+    ) -> Option<CrtcState> {
         let timing = self.kms_mode(display, &mode)?;
         let connector = self.objects.connector(display)?.handle;
-        let head = Head {
+        let setup = CrtcSetup {
             crtc,
             connector,
             mode: timing,
-            active: !self.blank.contains(display),
-            link,
-            colours: self.colours(display),
+            active: !self.blanked.contains(display),
+            signal: link,
+            color: self.color(display),
             framebuffer: framebuffer.handle,
         };
-        Some(Lit { display: display.to_owned(), head, mode, framebuffer })
+        Some(CrtcState { display: display.to_owned(), setup, mode, framebuffer })
     }
 }
 
@@ -525,32 +525,32 @@ fn is_denial(answer: &io::Result<()>) -> bool {
 }
 
 /// The real kernel, asked by test commits.
-struct Asked<'a> {
+struct AtomicTester<'a> {
     gpu: &'a mut Gpu,
     requests: &'a [fallback::Request],
 }
 
-impl Kernel for Asked<'_> {
-    fn test(&mut self, assignments: &[Assignment]) -> Result<(), String> {
-        let mut heads = Vec::new();
-        for Assignment { request, crtc, mode, link } in assignments {
+impl TestCommit for AtomicTester<'_> {
+    fn test(&mut self, assignments: &[CrtcAssignment]) -> Result<(), String> {
+        let mut setups = Vec::new();
+        for CrtcAssignment { request, crtc, mode, signal } in assignments {
             let name = &self.requests[*request].name;
-            let refused = (name.clone(), *mode, *link);
-            if self.gpu.refused.contains(&refused) {
+            let rejected_modes = (name.clone(), *mode, *signal);
+            if self.gpu.rejected_modes.contains(&rejected_modes) {
                 return Err(format!("{mode} failed on {name}"));
             }
-            heads.push(self.gpu.head(name, *crtc, mode, *link)?);
+            setups.push(self.gpu.setup(name, *crtc, mode, *signal)?);
         }
         if !self.gpu.atomic {
             // The old calls have no test; a failing commit is noted by `refuse`.
             return Ok(());
         }
-        let untouched = self.gpu.unchanged(&heads);
+        let untouched = self.gpu.unchanged(&setups);
         if untouched.len() == self.gpu.objects.crtcs.len() {
             return Ok(());
         }
-        let answer = modeset(&self.gpu.card, &self.gpu.objects, &heads, &untouched, true);
-        self.gpu.denied |= is_denial(&answer);
+        let answer = modeset(&self.gpu.card, &self.gpu.objects, &setups, &untouched, true);
+        self.gpu.not_master |= is_denial(&answer);
         answer.map_err(|error| error.to_string())
     }
 }

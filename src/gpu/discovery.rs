@@ -10,7 +10,7 @@ use rustix::fs::{major, minor, Dev};
 pub struct Candidate {
     pub id: Dev,
     pub path: PathBuf,
-    /// The firmware's own choice for the boot screen.
+    /// The firmware's own choice for the boot output.
     pub boot_vga: bool,
     /// Monitors plugged in; 0 until the device was opened and probed.
     pub connected: usize,

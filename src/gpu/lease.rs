@@ -40,7 +40,7 @@ impl Gpu {
             let free = |crtc: &usize| {
                 connector.crtcs & (1 << crtc) != 0
                     && self.objects.crtcs[*crtc].primary.is_some()
-                    && !self.lit.contains_key(crtc)
+                    && !self.crtc_states.contains_key(crtc)
                     && !self.is_leased(*crtc)
                     && !lease.1.contains(crtc)
             };
@@ -71,7 +71,7 @@ impl Gpu {
         let lease = self.leases.swap_remove(place);
         self.objects.leased.retain(|connector| !lease.connectors.contains(connector));
         // Whatever it left there is not ours.
-        self.known = false;
+        self.state_is_ours = false;
     }
 
     /// Leases whose programs have closed them, or are gone.

@@ -2,15 +2,15 @@
 //! commits that drive them.
 
 pub mod buffer;
-pub mod card;
+pub mod color_luts;
 pub mod colorop;
 pub mod commit;
-pub mod context;
+pub mod connector_props;
 pub mod device;
 pub mod discovery;
-pub mod inherited;
+pub mod drm_fd;
+pub mod handoff;
 pub mod lease;
-pub mod link;
 pub mod objects;
 pub mod renderer;
-pub mod tables;
+pub mod robust_context;

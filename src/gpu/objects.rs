@@ -10,16 +10,16 @@ use drm::control::{
     ResourceHandle,
 };
 use tracing::warn;
+use geom_edid::Edid;
+use geom_display::identity::{edid_name, Identity};
+use geom_display::signal_format::MonitorColor;
+use geom_display::mode::Mode;
+use geom_display::modeline::Modeline;
+use geom_display::plan;
 
-use super::card::Card;
+use super::drm_fd::DrmFd;
 use super::colorop::{self, PlanePipeline};
-use super::link::{ColourIds, LinkIds};
-use crate::display::edid::Edid;
-use crate::display::identity::{edid_name, Identity};
-use crate::display::link::MonitorColour;
-use crate::display::mode::Mode;
-use crate::display::modeline::Modeline;
-use crate::display::plan;
+use super::connector_props::{CrtcColorIds, ConnectorPropIds};
 
 /// Which values a property takes.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ impl Properties {
 pub struct PropertyNames(HashMap<property::Handle, (String, Kind)>);
 
 impl PropertyNames {
-    pub fn of<T: ResourceHandle>(&mut self, card: &Card, object: T) -> io::Result<Properties> {
+    pub fn of<T: ResourceHandle>(&mut self, card: &DrmFd, object: T) -> io::Result<Properties> {
         let mut properties = HashMap::new();
         for (id, value) in card.get_properties(object)? {
             let (name, kind) = match self.0.get(&id) {
@@ -93,7 +93,7 @@ fn kind(of: &property::ValueType) -> Kind {
 pub struct CrtcIds {
     pub active: property::Handle,
     pub mode_id: property::Handle,
-    pub colour: ColourIds,
+    pub color: CrtcColorIds,
 }
 
 #[derive(Debug)]
@@ -165,7 +165,7 @@ pub struct Connector {
     pub handle: connector::Handle,
     pub crtc_id: Option<property::Handle>,
     /// Empty on devices that are not atomic.
-    pub link: LinkIds,
+    pub link: ConnectorPropIds,
     /// Bit i: reachable from the CRTC of index i.
     pub crtcs: u32,
     /// The CRTC that drove it at the last probe, whoever had set that.
@@ -175,7 +175,7 @@ pub struct Connector {
     pub physical_size: (u32, u32),
     /// Behind a hub: the kernel's number of the connector that leads there, and the ports from there on.
     pub path: Option<(u32, String)>,
-    pub state: plan::Connector,
+    pub state: plan::ProbedConnector,
 }
 
 /// Everything a device has.
@@ -254,7 +254,7 @@ pub fn written(line: &Modeline) -> KmsMode {
 
 impl Objects {
     /// Reads CRTCs and planes, which never change, and probes connectors.
-    pub fn read(card: &Card, atomic: bool) -> io::Result<Self> {
+    pub fn read(card: &DrmFd, atomic: bool) -> io::Result<Self> {
         let mut objects = Self::default();
         let resources = card.resource_handles()?;
         for handle in resources.crtcs() {
@@ -263,7 +263,7 @@ impl Objects {
                 Some(CrtcIds {
                     active: properties.required("ACTIVE")?,
                     mode_id: properties.required("MODE_ID")?,
-                    colour: ColourIds::read(&properties),
+                    color: CrtcColorIds::read(&properties),
                 })
             } else {
                 None
@@ -281,7 +281,7 @@ impl Objects {
 
     fn read_plane(
         &mut self,
-        card: &Card,
+        card: &DrmFd,
         atomic: bool,
         resources: &drm::control::ResourceHandles,
         handle: plane::Handle,
@@ -346,7 +346,7 @@ impl Objects {
     }
 
     /// Asks every connector what is plugged in.
-    pub fn probe(&mut self, card: &Card, atomic: bool) -> io::Result<()> {
+    pub fn probe(&mut self, card: &DrmFd, atomic: bool) -> io::Result<()> {
         let resources = card.resource_handles()?;
         let mut connectors = Vec::new();
         for handle in resources.connectors() {
@@ -364,7 +364,7 @@ impl Objects {
 
     fn probe_connector(
         &mut self,
-        card: &Card,
+        card: &DrmFd,
         atomic: bool,
         resources: &drm::control::ResourceHandles,
         handle: connector::Handle,
@@ -385,7 +385,7 @@ impl Objects {
         let driven_by = driver.and_then(|handle| self.crtcs.iter().position(|crtc| crtc.handle == handle));
         let modes: Vec<KmsMode> = if connected { info.modes().to_vec() } else { Vec::new() };
         let (edid, edid_name) = self.edid(card, connected, &properties).unzip();
-        let link = if atomic { LinkIds::read(&properties) } else { LinkIds::default() };
+        let link = if atomic { ConnectorPropIds::read(&properties) } else { ConnectorPropIds::default() };
         Ok(Connector {
             handle,
             crtc_id: if atomic { Some(properties.required("CRTC_ID")?) } else { None },
@@ -393,7 +393,7 @@ impl Objects {
             driven_by,
             physical_size: info.size().unwrap_or_default(),
             path: path(card, &properties),
-            state: plan::Connector {
+            state: plan::ProbedConnector {
                 name: format!("{}-{}", info.interface().as_str(), info.interface_id()),
                 connected,
                 modes: modes.iter().enumerate().map(|(index, mode)| describe(index, mode)).collect(),
@@ -401,7 +401,7 @@ impl Objects {
                 edid: edid_name,
                 // Known by who knows the Gpu's place.
                 port: None,
-                abilities: link.abilities(edid.as_ref().map(MonitorColour::from).unwrap_or_default()),
+                capabilities: link.abilities(edid.as_ref().map(MonitorColor::from).unwrap_or_default()),
                 non_desktop: properties.value("non-desktop") == Some(1),
             },
             modes,
@@ -410,7 +410,7 @@ impl Objects {
     }
 
     /// What the monitor told the kernel of itself.
-    fn edid(&self, card: &Card, connected: bool, properties: &Properties) -> Option<(Edid, String)> {
+    fn edid(&self, card: &DrmFd, connected: bool, properties: &Properties) -> Option<(Edid, String)> {
         let blob = properties.value("EDID").filter(|blob| connected && *blob != 0)?;
         let read = card.get_property_blob(blob).map_err(|error| error.to_string());
         let parsed = read.and_then(|bytes| {
@@ -446,7 +446,7 @@ impl Objects {
 
 /// The PATH property of displays behind DisplayPort hubs, `mst:` with a connector's number and ports (build_mst_prop_path() in the
 /// kernel's drm_dp_mst_topology.c).
-fn path(card: &Card, properties: &Properties) -> Option<(u32, String)> {
+fn path(card: &DrmFd, properties: &Properties) -> Option<(u32, String)> {
     let blob = properties.value("PATH").filter(|blob| *blob != 0)?;
     let bytes = card.get_property_blob(blob).ok()?;
     parse_path(std::str::from_utf8(&bytes).ok()?.trim_end_matches('\0'))

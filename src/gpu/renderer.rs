@@ -8,21 +8,21 @@ use smithay::backend::renderer::pixman::PixmanRenderer;
 use smithay::backend::renderer::ImportDma;
 use tracing::{info, warn};
 
-use super::card::Card;
-use super::context::{watched, Watch};
-use crate::config::RendererWish;
-use crate::scanout::shader::Shader;
+use super::drm_fd::DrmFd;
+use super::robust_context::{watched, ResetWatch};
+use crate::config::RendererPreference;
+use crate::render::color_shader::Shader;
 
 /// A renderer, and with GLES what allocates its buffers.
 pub enum Renderer {
     Pixman(Box<PixmanRenderer>),
     Gles {
         renderer: Box<GlesRenderer>,
-        allocator: GbmAllocator<Card>,
-        /// Converts colours; none where GLES is too old for it.
+        allocator: GbmAllocator<DrmFd>,
+        /// Converts color; none where GLES is too old for it.
         shader: Option<Shader>,
         /// Goes after all that is its context's.
-        watch: Option<Watch>,
+        watch: Option<ResetWatch>,
     },
 }
 
@@ -49,12 +49,12 @@ const WITHOUT_GPU: [&str; 16] = [
 
 impl Renderer {
     /// The renderer that fits the wish and the driver; pixman where GLES can't be had.
-    pub fn choose(card: &Card, driver: &str, wish: RendererWish) -> Result<Self, String> {
-        let software_allowed = wish == RendererWish::Llvmpipe;
+    pub fn choose(card: &DrmFd, driver: &str, wish: RendererPreference) -> Result<Self, String> {
+        let software_allowed = wish == RendererPreference::Llvmpipe;
         let try_gles = match wish {
-            RendererWish::Pixman => false,
-            RendererWish::Gles | RendererWish::Llvmpipe => true,
-            RendererWish::Auto => !WITHOUT_GPU.contains(&driver),
+            RendererPreference::Pixman => false,
+            RendererPreference::Gles | RendererPreference::Llvmpipe => true,
+            RendererPreference::Auto => !WITHOUT_GPU.contains(&driver),
         };
         if try_gles {
             match Self::gles(card, software_allowed) {
@@ -70,7 +70,7 @@ impl Renderer {
 
     /// # Errors
     /// Where GLES can't be had, in words.
-    pub fn gles(card: &Card, software_allowed: bool) -> Result<Self, String> {
+    pub fn gles(card: &DrmFd, software_allowed: bool) -> Result<Self, String> {
         let gbm = GbmDevice::new(card.clone()).map_err(|error| format!("GBM: {error}"))?;
         // SAFETY: the GBM device outlives the display, which keeps a clone of it.
         let display = unsafe { EGLDisplay::new(gbm.clone()) }.map_err(|error| format!("EGL: {error}"))?;
@@ -89,8 +89,8 @@ impl Renderer {
         // SAFETY: the context is current nowhere else.
         let mut renderer = unsafe { GlesRenderer::new(context) }.map_err(|error| format!("GLES: {error}"))?;
         let shader = Shader::new(&mut renderer);
-        let shader = shader.inspect_err(|error| warn!(%error, "GLES does not convert colours")).ok();
-        info!(software, tells_of_resets = watch.as_ref().is_some_and(Watch::tells), "drawing with GLES");
+        let shader = shader.inspect_err(|error| warn!(%error, "GLES does not convert color")).ok();
+        info!(software, tells_of_resets = watch.as_ref().is_some_and(ResetWatch::tells), "drawing with GLES");
         let flags = GbmBufferFlags::RENDERING | GbmBufferFlags::SCANOUT;
         Ok(Self::Gles {
             renderer: Box::new(renderer),
@@ -111,7 +111,7 @@ impl Renderer {
         matches!(self, Self::Gles { .. })
     }
 
-    /// Its pictures can be had in other colours than sRGB's.
+    /// Its pictures can be had in other color than sRGB's.
     pub fn converts(&self) -> bool {
         match self {
             Self::Pixman(_) => true,

@@ -5,7 +5,7 @@ use smithay::reexports::input::{AccelProfile, Device, DeviceCapability};
 use tracing::{debug, info, warn};
 
 use crate::config::{Config, Keyboard};
-use crate::state::State;
+use crate::compositor::State;
 
 /// Keyboards in xkb's form.
 pub fn xkb(keyboard: &Keyboard) -> XkbConfig<'_> {
@@ -45,8 +45,8 @@ impl State {
         if device.has_capability(DeviceCapability::Pointer) && !self.pointer.present {
             self.pointer.present = true;
             // In the middle of the first display, where a person looks for it.
-            if let Some(screen) = self.screens.lit().first() {
-                let area = screen.geometry();
+            if let Some(output) = self.outputs.in_layout().first() {
+                let area = output.geometry();
                 self.pointer.location = area.loc.to_f64() + area.size.to_f64().to_point().downscale(2.0);
             }
             self.redraw_under_pointer();
@@ -66,7 +66,7 @@ impl State {
         self.announce_capabilities();
     }
 
-    /// The seat has a pointer or touch screen while a device is one; it always has a keyboard, as
+    /// The seat has a pointer or touch output while a device is one; it always has a keyboard, as
     /// clients take focus by it.
     fn announce_capabilities(&mut self) {
         let has = |capability| self.devices.iter().any(|device| device.has_capability(capability));
@@ -94,7 +94,7 @@ impl State {
         keyboard.change_repeat_info(wished.repeat_rate, wished.repeat_delay);
         if let Err(error) = keyboard.set_xkb_config(self, xkb(&wished)) {
             warn!(%error, layout = wished.layout, "xkb knows no such keyboard; keeping the one before");
-            self.troubles.add(format!(
+            self.notices.add(format!(
                 "keyboard layout {:?} is unknown to xkb; see [keyboard] in the configuration",
                 wished.layout
             ));
@@ -107,25 +107,25 @@ impl State {
         let name = device.name().to_owned();
         let configured =
             self.config.touch.iter().find(|(known, _)| *known == name).map(|(_, display)| display.as_str());
-        let lit = self.screens.lit();
-        let shown: Vec<_> = self.screens.iter().filter(|screen| screen.is_lit()).collect();
+        let lit = self.outputs.in_layout();
+        let shown: Vec<_> = self.outputs.iter().filter(|output| output.is_enabled()).collect();
         let by_name = |wanted: String| {
-            shown.iter().find(|screen| screen.name == wanted).map(|screen| screen.name.clone())
+            shown.iter().find(|output| output.name == wanted).map(|output| output.name.clone())
         };
         let by_size = || {
             let (width, height) = device.size()?;
             let close = |one: f64, other: i32| other > 0 && (one - f64::from(other)).abs() <= 0.05 * one;
-            let mut fits = shown.iter().filter(|screen| {
-                let size = screen.output.physical_properties().size;
+            let mut fits = shown.iter().filter(|output| {
+                let size = output.wl_output.physical_properties().size;
                 close(width, size.w) && close(height, size.h)
             });
             let first = fits.next()?;
             fits.next().is_none().then(|| first.name.clone())
         };
         configured
-            .and_then(|name| self.displays_meant(name).into_iter().find_map(by_name))
+            .and_then(|name| self.displays_named(name).into_iter().find_map(by_name))
             .or_else(|| by_name(device.output_name()?.to_owned()))
             .or_else(by_size)
-            .or_else(|| lit.first().map(|screen| screen.name.clone()))
+            .or_else(|| lit.first().map(|output| output.name.clone()))
     }
 }

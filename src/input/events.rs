@@ -14,10 +14,10 @@ use smithay::utils::{Logical, Point, Size, SERIAL_COUNTER};
 use tracing::info;
 
 use super::keys::{command, Command};
-use crate::display::screen::Screen;
-use crate::power::Press;
+use crate::output::Output;
+use crate::power::HeldInput;
 use crate::render::scene::View;
-use crate::state::State;
+use crate::compositor::State;
 
 impl State {
     pub fn input(&mut self, event: InputEvent<LibinputInputBackend>) {
@@ -33,7 +33,7 @@ impl State {
             }
             InputEvent::PointerMotion { event } => {
                 self.activity();
-                let to = self.screens.travel(self.pointer.location, self.pointer.location + event.delta());
+                let to = self.outputs.move_pointer(self.pointer.location, self.pointer.location + event.delta());
                 let relative = RelativeMotionEvent {
                     delta: event.delta(),
                     delta_unaccel: event.delta_unaccel(),
@@ -44,19 +44,19 @@ impl State {
             InputEvent::PointerMotionAbsolute { event } => {
                 self.activity();
                 // A tablet of a virtual machine: over the whole layout.
-                let lit = self.screens.lit();
-                let right = lit.iter().map(|screen| screen.place.x + screen.place.width).max().unwrap_or(0);
-                let bottom = lit.iter().map(|screen| screen.place.y + screen.place.height).max().unwrap_or(0);
+                let lit = self.outputs.in_layout();
+                let right = lit.iter().map(|output| output.logical.x + output.logical.width).max().unwrap_or(0);
+                let bottom = lit.iter().map(|output| output.logical.y + output.logical.height).max().unwrap_or(0);
                 let wished = event.position_transformed((right, bottom).into());
-                let to = self.screens.travel(self.pointer.location, wished);
+                let to = self.outputs.move_pointer(self.pointer.location, wished);
                 self.pointer_moved(to, event.time_msec(), None);
             }
             InputEvent::PointerButton { event } => {
-                if self.press(Press::Button(event.button_code()), event.state() == ButtonState::Pressed) {
+                if self.press(HeldInput::Button(event.button_code()), event.state() == ButtonState::Pressed) {
                     return;
                 }
                 let Some(pointer) = self.seat.get_pointer() else { return };
-                if event.state() == ButtonState::Pressed && self.press_notice(self.pointer.location) {
+                if event.state() == ButtonState::Pressed && self.press_unresponsive_overlay(self.pointer.location) {
                     return;
                 }
                 if event.state() == ButtonState::Pressed && !pointer.is_grabbed() {
@@ -76,12 +76,12 @@ impl State {
                 self.scroll(&event);
             }
             InputEvent::TouchDown { event } => {
-                if self.press(Press::Finger(event.slot()), true) {
+                if self.press(HeldInput::Finger(event.slot()), true) {
                     return;
                 }
                 let Some(location) = self.touch_location(&event.device(), &event) else { return };
                 let Some(touch) = self.seat.get_touch() else { return };
-                if self.press_notice(location) {
+                if self.press_unresponsive_overlay(location) {
                     return;
                 }
                 if !touch.is_grabbed() {
@@ -97,7 +97,7 @@ impl State {
             }
             InputEvent::TouchMotion { event } => {
                 self.activity();
-                if self.power.is_withheld(Press::Finger(event.slot())) {
+                if self.power.is_withheld(HeldInput::Finger(event.slot())) {
                     return;
                 }
                 let Some(location) = self.touch_location(&event.device(), &event) else { return };
@@ -107,7 +107,7 @@ impl State {
                 touch.motion(self, under, &TouchMotion { slot, location, time });
             }
             InputEvent::TouchUp { event } => {
-                if self.press(Press::Finger(event.slot()), false) {
+                if self.press(HeldInput::Finger(event.slot()), false) {
                     return;
                 }
                 let Some(touch) = self.seat.get_touch() else { return };
@@ -131,10 +131,10 @@ impl State {
         let pressed = event.state() == KeyState::Pressed;
         let serial = SERIAL_COUNTER.next_serial();
         let (code, state, time) = (event.key_code(), event.state(), event.time_msec());
-        let press = Press::Key(code.raw());
+        let press = HeldInput::Key(code.raw());
         let withheld = !pressed && self.power.let_go(press);
         // Asked before: the keyboard is locked while it filters.
-        let takes = !pressed || self.takes_key();
+        let takes = !pressed || self.accepts_key();
         let power_button = self.takes_power_button();
         // The end of the press that darkened displays is no wish for light.
         let woke = pressed && self.activity();
@@ -174,7 +174,7 @@ impl State {
     fn pointer_moved(&mut self, to: Point<f64, Logical>, time: u32, relative: Option<RelativeMotionEvent>) {
         self.redraw_under_pointer();
         self.pointer.location = to;
-        self.pointer.moved_at = self.turn_time();
+        self.pointer.moved_at = self.iteration_start();
         self.redraw_under_pointer();
         let Some(pointer) = self.seat.get_pointer() else { return };
         let under = self.surface_under(to).filter(|(surface, _)| !self.is_unresponsive(surface));
@@ -188,8 +188,8 @@ impl State {
 
     /// The cursor is on a display that has to be drawn again.
     pub fn redraw_under_pointer(&mut self) {
-        if let Some(name) = self.screens.at(self.pointer.location).map(|screen| screen.name.clone()) {
-            self.queue_redraw(&name);
+        if let Some(id) = self.outputs.at(self.pointer.location).map(|output| output.id) {
+            self.queue_redraw(id);
         }
     }
 
@@ -198,7 +198,7 @@ impl State {
         let mut frame = AxisFrame::new(event.time_msec()).source(event.source());
         for axis in [Axis::Horizontal, Axis::Vertical] {
             let steps = event.amount_v120(axis);
-            // A wheel's click is 15 degrees in libinput's terms; clients expect 15 as well.
+            // A wheel's click is 15 degrees in libinput's timeouts; clients expect 15 as well.
             let amount = event.amount(axis).unwrap_or_else(|| steps.unwrap_or(0.0) * 15.0 / 120.0);
             if amount != 0.0 {
                 frame = frame.relative_direction(axis, event.relative_direction(axis)).value(axis, amount);
@@ -219,24 +219,24 @@ impl State {
         device: &Device,
         event: &impl AbsolutePositionEvent<LibinputInputBackend>,
     ) -> Option<Point<f64, Logical>> {
-        let screen = self.screens.get(&self.touch_display(device)?)?;
+        let output = self.outputs.named(&self.touch_display(device)?)?;
         // The panel is turned with its display.
-        let transform = screen.output.current_transform();
+        let transform = output.wl_output.current_transform();
         let turned = |whole: Size<i32, Logical>| {
             let panel = transform.invert().transform_size(whole);
             transform.transform_point_in(event.position_transformed(panel), &panel.to_f64())
         };
-        if let Some(source) = screen.mirror.as_deref().and_then(|source| self.screens.get(source)) {
-            let pixels = |screen: &Screen| {
-                let size = screen.output.current_mode()?.size;
-                Some(screen.output.current_transform().transform_size(size))
+        if let Some(source) = output.mirror.as_deref().and_then(|source| self.outputs.named(source)) {
+            let pixels = |output: &Output| {
+                let size = output.wl_output.current_mode()?.size;
+                Some(output.wl_output.current_transform().transform_size(size))
             };
-            let own = pixels(screen)?;
+            let own = pixels(output)?;
             let place = turned((own.w, own.h).into());
             let seen = View::new(pixels(source)?, own).seen_at((place.x, place.y).into())?;
-            return Some(source.geometry().loc.to_f64() + seen.to_logical(source.scale()));
+            return Some(source.geometry().loc.to_f64() + seen.to_logical(source.scale));
         }
-        let area = screen.geometry();
+        let area = output.geometry();
         let turned = turned(area.size);
         Some(turned + area.loc.to_f64())
     }

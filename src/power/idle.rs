@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Somebody who wants to know when nobody has been there for some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Watch {
+pub struct IdleTimer {
     pub timeout: Duration,
     /// Whether programs may hold it off (idle-inhibit).
     pub yields: bool,
@@ -12,7 +12,7 @@ pub struct Watch {
     pub idle: bool,
 }
 
-impl Watch {
+impl IdleTimer {
     pub fn new(timeout: Duration, yields: bool) -> Self {
         Self { timeout, yields, idle: false }
     }
@@ -37,18 +37,18 @@ impl Idle {
         self.held = now;
     }
 
-    fn due(&self, watch: &Watch) -> Duration {
+    fn due(&self, watch: &IdleTimer) -> Duration {
         let since = if watch.yields { self.input.max(self.held) } else { self.input };
         since + watch.timeout
     }
 
     /// Whether this one's time has come.
-    pub fn is_due(&self, watch: &Watch, now: Duration) -> bool {
+    pub fn is_due(&self, watch: &IdleTimer, now: Duration) -> bool {
         !watch.idle && self.due(watch) <= now
     }
 
     /// The next time at which one of them may be due.
-    pub fn next<'a>(&self, watches: impl Iterator<Item = &'a Watch>) -> Option<Duration> {
+    pub fn next<'a>(&self, watches: impl Iterator<Item = &'a IdleTimer>) -> Option<Duration> {
         watches.filter(|watch| !watch.idle).map(|watch| self.due(watch)).min()
     }
 }
@@ -75,7 +75,7 @@ mod tests {
         #[test]
         fn due_when_its_time_has_passed(steps in prop::collection::vec(step(), 1..60), timeout in 1u64..60, yields in any::<bool>()) {
             let seconds = Duration::from_secs;
-            let mut watch = Watch::new(seconds(timeout), yields);
+            let mut watch = IdleTimer::new(seconds(timeout), yields);
             let mut idle = Idle::default();
             let (mut now, mut quiet_since) = (0, 0);
             for step in steps {

@@ -10,7 +10,8 @@ use futures_lite::StreamExt;
 use tracing::{debug, info, warn};
 
 use crate::config::{Policy, PowerConfig};
-use crate::state::{trouble, State};
+use crate::compositor::deadline::Deadline;
+use crate::compositor::{notify_user, State};
 
 #[zbus::proxy(
     interface = "org.freedesktop.login1.Manager",
@@ -37,7 +38,7 @@ trait Session {
 }
 
 /// What comes of questions and of waiting.
-enum Told {
+enum LogindEvent {
     Connected(Box<(Connected, PrepareForSleepStream)>),
     Away(zbus::Error),
     Sleep {
@@ -64,7 +65,7 @@ struct Connected {
 
 /// The way to it.
 pub(super) struct Logind {
-    scheduler: Scheduler<Told>,
+    scheduler: Scheduler<LogindEvent>,
     connected: Option<Connected>,
     /// The system's sleep waits while we have this.
     delay: Option<OwnedFd>,
@@ -84,7 +85,7 @@ const ASKED: u32 = 4;
 
 const WHO: &str = "geom_compositor";
 
-async fn connect() -> Told {
+async fn connect() -> LogindEvent {
     let open = async {
         let bus = zbus::Connection::system().await?;
         let manager = ManagerProxy::new(&bus).await?;
@@ -92,17 +93,17 @@ async fn connect() -> Told {
         let stream = manager.receive_prepare_for_sleep().await?;
         Ok((Connected { manager, session }, stream))
     };
-    open.await.map_or_else(Told::Away, |opened| Told::Connected(Box::new(opened)))
+    open.await.map_or_else(LogindEvent::Away, |opened| LogindEvent::Connected(Box::new(opened)))
 }
 
-async fn next(mut stream: Box<PrepareForSleepStream>) -> Told {
+async fn next(mut stream: Box<PrepareForSleepStream>) -> LogindEvent {
     while let Some(signal) = stream.next().await {
         if let Ok(args) = signal.args() {
             let begins = args.start;
-            return Told::Sleep { begins, stream };
+            return LogindEvent::Sleep { begins, stream };
         }
     }
-    Told::Ended
+    LogindEvent::Ended
 }
 
 async fn inhibit(manager: ManagerProxy<'static>, what: &str, why: &str, mode: &str) -> zbus::Result<OwnedFd> {
@@ -114,7 +115,7 @@ impl Logind {
         self.connected.as_ref().map(|connected| connected.manager.clone())
     }
 
-    fn schedule(&self, future: impl std::future::Future<Output = Told> + 'static) {
+    fn schedule(&self, future: impl std::future::Future<Output = LogindEvent> + 'static) {
         if self.scheduler.schedule(future).is_err() {
             debug!("logind is not asked: the loop ends");
         }
@@ -124,16 +125,16 @@ impl Logind {
     fn delay_sleep(&self) {
         let Some(manager) = self.manager() else { return };
         self.schedule(async {
-            Told::Delayed(inhibit(manager, "sleep", "displays are to be still", "delay").await)
+            LogindEvent::Delayed(inhibit(manager, "sleep", "displays are to be still", "delay").await)
         });
     }
 }
 
 impl State {
-    pub(super) fn connect_logind(&mut self) {
+    pub fn connect_logind(&mut self) {
         if self.power.logind.is_none() {
-            let Ok((source, scheduler)) = executor::<Told>() else { return };
-            if self.handle.insert_source(source, |told, (), state| state.logind_told(told)).is_err() {
+            let Ok((source, scheduler)) = executor::<LogindEvent>() else { return };
+            if self.handle.insert_source(source, |told, (), state| state.on_logind_event(told)).is_err() {
                 return;
             }
             self.power.logind = Some(Logind {
@@ -150,10 +151,10 @@ impl State {
         }
     }
 
-    fn logind_told(&mut self, told: Told) {
+    fn on_logind_event(&mut self, told: LogindEvent) {
         let Some(logind) = &mut self.power.logind else { return };
         match told {
-            Told::Connected(opened) => {
+            LogindEvent::Connected(opened) => {
                 let (connected, stream) = *opened;
                 debug!("on the system bus");
                 logind.connected = Some(connected);
@@ -161,13 +162,13 @@ impl State {
                 logind.schedule(next(Box::new(stream)));
                 self.hold_switches();
             }
-            Told::Away(error) => {
+            LogindEvent::Away(error) => {
                 logind.failures += 1;
                 if logind.failures < TRIES {
                     debug!(%error, "no system bus yet");
                     let delay = Duration::from_secs(1 << logind.failures);
                     let at = self.now() + delay;
-                    self.timers.at(at, Self::connect_logind);
+                    self.timers.at(at, Deadline::ConnectLogind);
                     return;
                 }
                 info!(%error, "no system bus: logind's word of sleep is not heard");
@@ -176,61 +177,61 @@ impl State {
                     .iter()
                     .any(|policy| matches!(policy, Policy::Suspend | Policy::PowerOff))
                 {
-                    self.troubles.add(format!(
+                    self.notices.add(format!(
                         "[power] wants logind, and there is no system bus: {error}; start dbus and systemd-logind or elogind"
                     ));
                 }
             }
-            Told::Sleep { begins, stream } => {
+            LogindEvent::Sleep { begins, stream } => {
                 logind.schedule(next(stream));
                 if begins {
-                    self.fall_asleep();
+                    self.prepare_for_sleep();
                     // It goes on now.
                     if let Some(logind) = &mut self.power.logind {
                         logind.delay = None;
                     }
                 } else {
                     logind.delay_sleep();
-                    self.wake_up("logind");
+                    self.resume_from_sleep("logind");
                 }
             }
-            Told::Ended => {
+            LogindEvent::Ended => {
                 warn!("the system bus is gone; connecting again");
                 (logind.connected, logind.delay, logind.held) = (None, None, None);
                 logind.failures = 0;
                 if self.backend.is_asleep() {
-                    self.wake_up("the bus went");
+                    self.resume_from_sleep("the bus went");
                 }
                 let at = self.now() + Duration::from_secs(1);
-                self.timers.at(at, Self::connect_logind);
+                self.timers.at(at, Deadline::ConnectLogind);
             }
-            Told::Delayed(Ok(lock)) => {
+            LogindEvent::Delayed(Ok(lock)) => {
                 logind.failures = 0;
                 logind.delay = Some(lock);
                 debug!("sleep waits for us");
             }
-            Told::Delayed(Err(error)) => {
+            LogindEvent::Delayed(Err(error)) => {
                 info!(%error, "logind does not have its sleep wait for us; it is heard of all the same");
             }
-            Told::Held { what, result: Ok(lock) } => {
+            LogindEvent::Held { what, result: Ok(lock) } => {
                 info!(what, "logind leaves it to us");
                 logind.held = Some((what, lock));
                 logind.refusals = 0;
             }
-            Told::Held { what, result: Err(error) } => {
+            LogindEvent::Held { what, result: Err(error) } => {
                 logind.refusals += 1;
                 if logind.refusals < ASKED {
                     debug!(what, %error, "logind does not leave it to us yet");
                     let delay = Duration::from_secs(1 << logind.refusals);
                     let at = self.now() + delay;
-                    self.timers.at(at, Self::hold_switches);
+                    self.timers.at(at, Deadline::HoldSwitches);
                     return;
                 }
-                trouble!(self, "logind acts on {what} beside [power]: {error}. Tell it not to (logind.conf: HandleLidSwitch=ignore, HandlePowerKey=ignore), or install polkit, which allows it to a session at the machine");
+                notify_user!(self, "logind acts on {what} beside [power]: {error}. Tell it not to (logind.conf: HandleLidSwitch=ignore, HandlePowerKey=ignore), or install polkit, which allows it to a session at the machine");
             }
-            Told::Did { what, result: Ok(()) } => debug!(what, "logind did"),
-            Told::Did { what, result: Err(error) } => {
-                trouble!(self, "logind does not {what}: {error}");
+            LogindEvent::Did { what, result: Ok(()) } => debug!(what, "logind did"),
+            LogindEvent::Did { what, result: Err(error) } => {
+                notify_user!(self, "logind does not {what}: {error}");
             }
         }
     }
@@ -247,7 +248,7 @@ impl State {
     }
 
     /// Keeps logind from doing what the configuration has us do.
-    pub(super) fn hold_switches(&mut self) {
+    pub fn hold_switches(&mut self) {
         let PowerConfig { lid, power_button, .. } = self.config.power;
         let ours = [("handle-lid-switch", lid), ("handle-power-key", power_button)];
         let ours: Vec<&str> =
@@ -261,7 +262,7 @@ impl State {
         let Some(manager) = logind.manager().filter(|_| !what.is_empty()) else { return };
         logind.schedule(async move {
             let result = inhibit(manager, &what, "the compositor's configuration decides", "block").await;
-            Told::Held { what, result }
+            LogindEvent::Held { what, result }
         });
     }
 
@@ -270,7 +271,7 @@ impl State {
         let what = if policy == Policy::PowerOff { "power off" } else { "suspend" };
         let logind = self.power.logind.as_ref();
         let Some((logind, manager)) = logind.and_then(|logind| Some((logind, logind.manager()?))) else {
-            trouble!(self, "can't {what}: there is no logind; start dbus and systemd-logind or elogind");
+            notify_user!(self, "can't {what}: there is no logind; start dbus and systemd-logind or elogind");
             return;
         };
         logind.schedule(async move {
@@ -278,7 +279,7 @@ impl State {
                 Policy::PowerOff => manager.power_off(false).await,
                 _ => manager.suspend(false).await,
             };
-            Told::Did { what, result }
+            LogindEvent::Did { what, result }
         });
     }
 
@@ -292,7 +293,7 @@ impl State {
             if let Err(error) = session.set_idle_hint(idle).await {
                 debug!(%error, "logind takes no hint of idleness");
             }
-            Told::Did { what: "hint", result: Ok(()) }
+            LogindEvent::Did { what: "hint", result: Ok(()) }
         });
     }
 }

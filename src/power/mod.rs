@@ -1,31 +1,32 @@
 //! Sleep, idleness, the lid and the power button.
 
-mod dark;
 mod idle;
+mod idle_blank;
 mod logind;
-mod sleep;
-mod woken;
+mod resume_detect;
+mod suspend;
 
-pub use idle::Watch;
+pub use idle::IdleTimer;
 
+use geom_display::pattern::matches_pattern;
+use geom_display::plan;
 use tracing::info;
 
 use crate::backend::Backend;
-use crate::config::{matches_pattern, Policy, PowerConfig};
-use crate::display::plan;
-use crate::state::State;
-use crate::timers::Timer;
+use crate::config::{Policy, PowerConfig};
+use crate::compositor::State;
+use crate::event_loop::timers::Timer;
 
 /// All of it that is remembered.
 #[derive(Default)]
 pub struct Power {
     idle: idle::Idle,
     /// Displays' own wish to go dark.
-    blanking: Option<Watch>,
+    blanking: Option<IdleTimer>,
     timer: Option<(std::time::Duration, Timer)>,
-    dark: Option<dark::Dark>,
+    dark: Option<idle_blank::IdleBlank>,
     /// Presses that programs do not hear of, until they end: what woke displays, and keys that are ours.
-    withheld: Vec<Press>,
+    withheld: Vec<HeldInput>,
     /// How long the system had slept altogether when we last looked.
     slept: std::time::Duration,
     lid_closed: bool,
@@ -36,7 +37,7 @@ pub struct Power {
 
 /// Something that is pressed and let go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Press {
+pub enum HeldInput {
     /// As xkb numbers it.
     Key(u32),
     Button(u32),
@@ -45,18 +46,18 @@ pub enum Press {
 
 impl Power {
     /// A press that programs are not to hear of.
-    pub fn withhold(&mut self, press: Press) {
+    pub fn withhold(&mut self, press: HeldInput) {
         if !self.is_withheld(press) {
             self.withheld.push(press);
         }
     }
 
-    pub fn is_withheld(&self, press: Press) -> bool {
+    pub fn is_withheld(&self, press: HeldInput) -> bool {
         self.withheld.contains(&press)
     }
 
     /// It ends. Whether programs did not hear of it.
-    pub fn let_go(&mut self, press: Press) -> bool {
+    pub fn let_go(&mut self, press: HeldInput) -> bool {
         let known = self.withheld.iter().position(|known| *known == press);
         known.map(|known| self.withheld.swap_remove(known)).is_some()
     }
@@ -70,8 +71,8 @@ impl Power {
 impl State {
     /// Once, before the loop runs.
     pub fn start_power(&mut self) {
-        self.power.slept = woken::slept();
-        if let Err(error) = woken::listen(&self.handle) {
+        self.power.slept = resume_detect::slept();
+        if let Err(error) = resume_detect::listen(&self.handle) {
             tracing::warn!(%error, "a sleep that logind does not tell of will not be noticed");
         }
         if matches!(self.backend, Backend::Kms(_)) {
@@ -84,9 +85,9 @@ impl State {
     /// The configuration may have changed.
     pub fn read_power(&mut self) {
         let PowerConfig { blank_after, .. } = self.config.power;
-        self.power.blanking = blank_after.map(|timeout| Watch::new(timeout, true));
+        self.power.blanking = blank_after.map(|timeout| IdleTimer::new(timeout, true));
         if blank_after.is_none() {
-            self.light_up();
+            self.unblank_all();
         }
         self.hold_switches();
         self.watch_idle();
@@ -100,7 +101,7 @@ impl State {
         info!(closed, policy = ?self.config.power.lid, "lid");
         match self.config.power.lid {
             Policy::System | Policy::Nothing => {}
-            Policy::Dark => self.reconfigure("lid"),
+            Policy::Disable => self.reconfigure("lid"),
             policy if closed => self.ask_logind(policy),
             _ => {}
         }
@@ -115,11 +116,11 @@ impl State {
 
     /// The lid is closed over the only displays that there are.
     fn is_shut(&self) -> bool {
-        if !self.power.lid_closed || self.config.power.lid != Policy::Dark {
+        if !self.power.lid_closed || self.config.power.lid != Policy::Disable {
             return false;
         }
-        let mut lit = self.screens.iter().filter(|screen| screen.is_lit()).peekable();
-        lit.peek().is_some() && lit.all(|screen| self.is_under_lid(&screen.name))
+        let mut lit = self.outputs.iter().filter(|output| output.is_enabled()).peekable();
+        lit.peek().is_some() && lit.all(|output| self.is_under_lid(&output.name))
     }
 
     /// Displays may have come or gone beside those under the lid.
@@ -129,14 +130,14 @@ impl State {
             return;
         }
         match shut {
-            true => self.darken("lid closed"),
-            false => self.light_up(),
+            true => self.blank_all("lid closed"),
+            false => self.unblank_all(),
         }
     }
 
     /// The built-in displays that are off because of the lid: all, while there is another that could be lit.
-    pub fn under_lid(&self, present: &[plan::Gpu]) -> Vec<String> {
-        if !self.power.lid_closed || self.config.power.lid != Policy::Dark {
+    pub fn under_lid(&self, present: &[plan::ProbedGpu]) -> Vec<String> {
+        if !self.power.lid_closed || self.config.power.lid != Policy::Disable {
             return Vec::new();
         }
         let connected =
@@ -159,7 +160,7 @@ impl State {
         info!(?policy, "power button");
         match policy {
             Policy::System | Policy::Nothing => {}
-            Policy::Dark => self.darken("power button"),
+            Policy::Blank | Policy::Disable => self.blank_all("power button"),
             Policy::Suspend | Policy::PowerOff => self.ask_logind(policy),
         }
     }

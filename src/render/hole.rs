@@ -1,4 +1,4 @@
-//! Where a surface stands whose colours are not ours: nothing is drawn there, so that its own picture can be put in later, below all that
+//! Where a surface stands whose color are not ours: nothing is drawn there, so that its own picture can be put in later, below all that
 //! is drawn above it.
 
 use smithay::backend::renderer::element::{Element, Id, Kind, RenderElement};

@@ -1,13 +1,20 @@
-//! What displays show: elements, cursors, the diagnostic screen.
+//! What displays show: elements, cursors, the diagnostic output.
 
+pub mod color_layers;
+pub mod color_shader;
 pub mod cursor;
 pub mod diagnostic;
+pub mod drawing;
+pub mod geometry;
+pub mod gles_shadow;
 pub mod hole;
-pub mod inherited;
+pub mod inherited_picture;
 pub mod label;
-pub mod notice;
+pub mod offscreen;
 pub mod scene;
+pub mod shadow_buffer;
 pub mod text;
+pub mod unresponsive_overlay;
 
 use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
 use smithay::utils::{Logical, Size};

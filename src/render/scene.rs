@@ -21,13 +21,14 @@ use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::render_elements;
 use smithay::utils::{Physical, Point, Rectangle, Size};
 use tracing::warn;
+use geom_color::image_description::ImageDescription;
 
 use super::cursor::Picture;
+use super::geometry::FrameGeometry;
 use super::hole::Hole;
-use super::inherited::Before;
+use super::inherited_picture::InheritedPicture;
 use super::SizedBuffer;
-use crate::display::description::Description;
-use crate::gpu::card::Framebuffer;
+use crate::gpu::drm_fd::Framebuffer;
 
 /// Behind everything.
 pub const BACKGROUND: Color32F = Color32F::new(16.0 / 255.0, 20.0 / 255.0, 26.0 / 255.0, 1.0);
@@ -59,7 +60,7 @@ pub enum Item<'a> {
         location: Point<i32, Physical>,
     },
     /// All of the display, as it was before it was ours.
-    Before(&'a Before),
+    InheritedPicture(&'a InheritedPicture),
 }
 
 /// A pointer's picture on the display.
@@ -72,7 +73,7 @@ pub struct Cursor {
 }
 
 /// A buffer that may be shown as it is: it covers the display and nothing is above it.
-pub struct Direct {
+pub struct ScanoutCandidate {
     pub dmabuf: Dmabuf,
     /// Keeps the client from drawing into it.
     pub buffer: Buffer,
@@ -122,10 +123,10 @@ impl View {
     }
 }
 
-/// Colours that a program describes, and how they are brought to a display.
+/// CrtcColor that a program describes, and how they are brought to a display.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Described {
-    pub description: Description,
+    pub description: ImageDescription,
     /// What is brighter than the display can is rolled off, or else cut off.
     pub perceptual: bool,
 }
@@ -137,12 +138,15 @@ pub enum Pass {
     Whole,
     /// What is sRGB, with holes where the rest goes.
     Base,
-    /// Surfaces of these colours.
+    /// Surfaces of these color.
     Only(Described),
 }
 
 /// A display's picture.
 pub struct Scene<'a> {
+    /// Of the output that it is drawn on; a mirror's differs from that of its source.
+    pub geometry: FrameGeometry,
+    /// Framebuffer pixels per logical pixel of the items.
     pub scale: f64,
     /// Front to back, without the cursor.
     pub items: Vec<Item<'a>>,
@@ -151,14 +155,24 @@ pub struct Scene<'a> {
     pub cursor_plane_allowed: bool,
     /// The cursor is drawn; false where a plane shows it.
     pub draws_cursor: bool,
-    pub direct: Option<Direct>,
+    pub direct: Option<ScanoutCandidate>,
     /// On a mirror: where the picture goes.
     pub view: Option<View>,
-    /// Surfaces whose colours are not sRGB.
+    /// Surfaces whose color are not sRGB.
     pub described: Vec<(Id, Described)>,
 }
 
 impl Scene<'_> {
+    /// Returns the roots of the surface trees in this scene, its cursor's included.
+    pub fn surfaces(&self) -> Vec<WlSurface> {
+        let items = self.items.iter().filter_map(|item| match item {
+            Item::Surface { surface, .. } => Some(surface),
+            _ => None,
+        });
+        let cursor = self.cursor.as_ref().and_then(|cursor| cursor.surface.as_ref());
+        items.chain(cursor).cloned().collect()
+    }
+
     /// The scene as a renderer draws it, front to back.
     fn elements<R>(&self, renderer: &mut R, pass: Pass) -> Vec<Element<R>>
     where
@@ -184,7 +198,7 @@ impl Scene<'_> {
                     self.surface(renderer, surface, *location, Kind::Unspecified, &mut elements);
                 }
                 Item::Memory { buffer, location } => self.memory(renderer, buffer, *location, &mut elements),
-                Item::Before(before) => {
+                Item::InheritedPicture(before) => {
                     self.memory(renderer, before.picture(), (0.0, 0.0).into(), &mut elements)
                 }
                 Item::Solid { buffer, location } => {
@@ -253,12 +267,12 @@ impl Scene<'_> {
     /// What the display showed before it was ours, where nothing is to be drawn over it but a cursor.
     pub fn as_before(&self) -> Option<&Arc<Framebuffer>> {
         match self.items.as_slice() {
-            [Item::Before(before)] if self.view.is_none() => Some(&before.shown.framebuffer),
+            [Item::InheritedPicture(before)] if self.view.is_none() => Some(&before.shown.framebuffer),
             _ => None,
         }
     }
 
-    /// The kinds of colours beside sRGB.
+    /// The kinds of color beside sRGB.
     pub fn kinds(&self) -> Vec<Described> {
         let mut kinds: Vec<Described> = Vec::new();
         for (_, described) in &self.described {

@@ -1,7 +1,8 @@
-//! Reports of crashes: what it died of, where, what it did last, and what it drove.
+//! Crash reports: the cause, a backtrace, the displays, and the last log events.
 //!
-//! A fatal signal leaves nothing but what is safe there (signal-safety(7)): bytes that lie ready, numbers, system calls. glibc's backtrace(3) is not
-//! on that list, as its first call may load a library; that one is made at the start.
+//! The handler of a fatal signal may only do what is safe in one (signal-safety(7)): copy bytes
+//! that are already there, format numbers, make system calls. glibc's backtrace(3) is not on that
+//! list, because its first call may load a library; therefore the first call is made at the start.
 
 use std::backtrace::Backtrace;
 use std::ffi::{CStr, CString};
@@ -19,36 +20,36 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::Layer;
 
-/// So many bytes of the last events.
-const RING: usize = 128 << 10;
-/// So many reports are kept.
-const REPORTS: usize = 10;
+/// Bytes of log events that are kept for a report.
+const RING_BYTES: usize = 128 << 10;
+/// Reports that are kept; older ones are removed.
+const MAX_REPORTS: usize = 10;
 
 const FATAL: [(i32, &CStr); 6] = [
-    (libc::SIGSEGV, c"SIGSEGV: it reached for memory that is not its own"),
-    (libc::SIGBUS, c"SIGBUS: memory behind a mapping is gone"),
-    (libc::SIGABRT, c"SIGABRT: it gave itself up, or the watchdog did"),
-    (libc::SIGILL, c"SIGILL: an instruction that the processor does not know"),
-    (libc::SIGFPE, c"SIGFPE: a division by zero or the like"),
-    (libc::SIGSYS, c"SIGSYS: a system call that its unit does not allow"),
+    (libc::SIGSEGV, c"SIGSEGV: invalid memory access"),
+    (libc::SIGBUS, c"SIGBUS: the memory behind a mapping is gone"),
+    (libc::SIGABRT, c"SIGABRT: aborted by itself or by the watchdog"),
+    (libc::SIGILL, c"SIGILL: illegal instruction"),
+    (libc::SIGFPE, c"SIGFPE: arithmetic error, for example a division by zero"),
+    (libc::SIGSYS, c"SIGSYS: a system call that the unit does not allow"),
 ];
 
-static BYTES: [AtomicU8; RING] = [const { AtomicU8::new(0) }; RING];
+static BYTES: [AtomicU8; RING_BYTES] = [const { AtomicU8::new(0) }; RING_BYTES];
 static WRITTEN: AtomicUsize = AtomicUsize::new(0);
 static REPORTED: AtomicBool = AtomicBool::new(false);
 static FILE: OnceLock<CString> = OnceLock::new();
 static HEAD: OnceLock<String> = OnceLock::new();
 static STATE: Mutex<String> = Mutex::new(String::new());
 
-/// The last events, as text; the oldest are overwritten.
+/// The ring buffer of the last log events, as text.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Ring;
+pub struct EventRing;
 
-impl Write for Ring {
+impl Write for EventRing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let at = WRITTEN.fetch_add(bytes.len(), Ordering::Relaxed);
-        for (place, byte) in bytes.iter().enumerate() {
-            if let Some(cell) = BYTES.get((at + place) % RING) {
+        for (offset, byte) in bytes.iter().enumerate() {
+            if let Some(cell) = BYTES.get((at + offset) % RING_BYTES) {
                 cell.store(*byte, Ordering::Relaxed);
             }
         }
@@ -60,7 +61,7 @@ impl Write for Ring {
     }
 }
 
-impl<'a> MakeWriter<'a> for Ring {
+impl<'a> MakeWriter<'a> for EventRing {
     type Writer = Self;
 
     fn make_writer(&'a self) -> Self {
@@ -68,26 +69,28 @@ impl<'a> MakeWriter<'a> for Ring {
     }
 }
 
-/// Takes every event of ours down to `trace`, and others from `info` on, whatever is logged elsewhere.
+/// Returns the log layer that fills the ring buffer: our own events of all levels, and those of
+/// libraries from `info` on, independent of the log level of the other layers.
 pub fn layer<S>() -> impl Layer<S>
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a>,
 {
     use tracing::level_filters::LevelFilter;
-    let taken =
+    let filter =
         Targets::new().with_default(LevelFilter::INFO).with_target("geom_compositor", LevelFilter::TRACE);
-    tracing_subscriber::fmt::layer().with_ansi(false).with_writer(Ring).with_filter(taken)
+    tracing_subscriber::fmt::layer().with_ansi(false).with_writer(EventRing).with_filter(filter)
 }
 
-/// What is driven now, for a report that may have to be written at any moment.
+/// Updates the section about displays of a future report.
 pub fn note_state(text: String) {
     *STATE.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = text;
 }
 
-/// Where reports go: the unit's StateDirectory=, or the first of the user's folders that can be made (XDG base directories).
+/// Returns the folders for reports in order of preference: the unit's StateDirectory=, then the
+/// user's folders for state (XDG Base Directory Specification).
 pub fn folders() -> impl Iterator<Item = PathBuf> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    // There may be several, with colons between them (systemd.exec(5)).
+    // A list of several is separated by colons (systemd.exec(5)).
     let first = |path: PathBuf| {
         path.to_str().and_then(|all| all.split(':').next()).map(PathBuf::from).unwrap_or(path)
     };
@@ -101,7 +104,7 @@ pub fn folders() -> impl Iterator<Item = PathBuf> {
     folders.into_iter().flatten()
 }
 
-/// Reports that there are, the newest last.
+/// Returns the paths of the reports in a folder, oldest first.
 pub fn reports(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let name = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("crash-");
@@ -110,19 +113,20 @@ pub fn reports(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// From now on a crash leaves a report, where there is a folder for it.
+/// Installs the signal handlers and the panic hook that write reports.
 ///
 /// # Errors
-/// Where there is none.
+/// If no folder for reports can be created.
 pub fn install() -> io::Result<()> {
-    // Without them Rust's own would swallow a signal that a process sends.
+    // Before anything can fail: Rust's own handler for SIGSEGV and SIGBUS ignores a signal that
+    // another process sends.
     handle_signals()?;
     let folder =
         folders().find(|folder| fs::create_dir_all(folder).is_ok()).ok_or(io::ErrorKind::NotFound)?;
     let all = reports(&folder);
-    for old in all.iter().take(all.len().saturating_sub(REPORTS - 1)) {
+    for old in all.iter().take(all.len().saturating_sub(MAX_REPORTS - 1)) {
         if let Err(error) = fs::remove_file(old) {
-            warn!(file = %old.display(), %error, "an old report can't be removed");
+            warn!(file = %old.display(), %error, "cannot remove an old crash report; remove it by hand");
         }
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -137,11 +141,11 @@ pub fn install() -> io::Result<()> {
         kernel.release().to_string_lossy(),
         kernel.machine().to_string_lossy(),
     ));
-    let before = std::panic::take_hook();
+    let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        before(panic);
+        previous(panic);
         if !REPORTED.swap(true, Ordering::SeqCst) {
-            write(|out| {
+            write_report(|out| {
                 let _ = writeln!(out, "{panic}\n\n{}", Backtrace::force_capture());
             });
         }
@@ -150,11 +154,12 @@ pub fn install() -> io::Result<()> {
 }
 
 fn handle_signals() -> io::Result<()> {
-    // SAFETY: an array of that size; what it loads is loaded now.
+    // SAFETY: the array has that size. Loads the library that backtrace(3) needs.
     unsafe { libc::backtrace([std::ptr::null_mut(); 4].as_mut_ptr(), 4) };
     for (signal, _) in FATAL {
-        // SAFETY: the handler keeps to what is safe in one; the mask is an empty one. SA_ONSTACK: Rust's runtime has set one up for the
-        // main thread, as a stack may be what ran out.
+        // SAFETY: the handler does only what is safe in one, and the zeroed mask is an empty set.
+        // SA_ONSTACK: the cause may be a stack overflow. Rust's runtime has set up an alternate
+        // stack for the main thread.
         let set = unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = on_fatal as *const () as usize;
@@ -168,12 +173,12 @@ fn handle_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// A file by its number, written with plain system calls.
-struct Raw(i32);
+/// An open file, written by write(2) without any buffering or locks.
+struct RawFile(i32);
 
-impl Write for Raw {
+impl Write for RawFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // SAFETY: the bytes are there.
+        // SAFETY: pointer and length are those of a slice.
         let written = unsafe { libc::write(self.0, bytes.as_ptr().cast(), bytes.len()) };
         usize::try_from(written).map_err(|_| io::ErrorKind::Other.into())
     }
@@ -183,68 +188,68 @@ impl Write for Raw {
     }
 }
 
-/// Writes a report; `why` says what happened, and where.
-fn write(why: impl FnOnce(&mut Raw)) {
+/// Writes a report; `write_cause` writes the section about the cause.
+fn write_report(write_cause: impl FnOnce(&mut RawFile)) {
     let Some(file) = FILE.get() else { return };
-    // SAFETY: the path ends by itself.
+    // SAFETY: the path is a C string.
     let fd = unsafe {
         libc::open(file.as_ptr(), libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC, 0o600)
     };
     if fd < 0 {
         return;
     }
-    let mut out = Raw(fd);
-    let mut say = |bytes: &[u8]| drop(out.write_all(bytes));
-    say(HEAD.get().map_or(b"".as_slice(), |head| head.as_bytes()));
-    say(b"\n");
-    why(&mut out);
-    let mut say = |bytes: &[u8]| drop(out.write_all(bytes));
-    say(b"\nDisplays:\n");
-    // Whoever died may have had it locked.
+    let mut out = RawFile(fd);
+    let mut append = |bytes: &[u8]| drop(out.write_all(bytes));
+    append(HEAD.get().map_or(b"".as_slice(), |head| head.as_bytes()));
+    append(b"\n");
+    write_cause(&mut out);
+    let mut append = |bytes: &[u8]| drop(out.write_all(bytes));
+    append(b"\nDisplays:\n");
+    // The thread that crashed may hold the lock.
     if let Ok(state) = STATE.try_lock() {
-        say(state.as_bytes());
+        append(state.as_bytes());
     }
-    say(b"\n\nLast events:\n");
+    append(b"\n\nLast events:\n");
     let end = WRITTEN.load(Ordering::Relaxed);
-    let mut piece = [0u8; 512];
-    let mut at = end.saturating_sub(RING);
+    let mut chunk = [0u8; 512];
+    let mut at = end.saturating_sub(RING_BYTES);
     while at < end {
-        let count = piece.len().min(end - at);
-        for (place, byte) in piece.iter_mut().enumerate().take(count) {
-            *byte = BYTES.get((at + place) % RING).map_or(b'?', |cell| cell.load(Ordering::Relaxed));
+        let count = chunk.len().min(end - at);
+        for (offset, byte) in chunk.iter_mut().enumerate().take(count) {
+            *byte = BYTES.get((at + offset) % RING_BYTES).map_or(b'?', |cell| cell.load(Ordering::Relaxed));
         }
-        say(piece.get(..count).unwrap_or_default());
+        append(chunk.get(..count).unwrap_or_default());
         at += count;
     }
-    // SAFETY: ours.
+    // SAFETY: opened above.
     unsafe { libc::close(fd) };
 }
 
 extern "C" fn on_fatal(signal: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     if !REPORTED.swap(true, Ordering::SeqCst) {
-        write(|out| {
+        write_report(|out| {
             let text = FATAL.iter().find(|(known, _)| *known == signal).map(|(_, text)| *text);
             let _ = out.write_all(text.unwrap_or(c"a signal").to_bytes());
-            // SAFETY: the kernel's, of a signal that it describes.
+            // SAFETY: SA_SIGINFO: the kernel passes a valid siginfo_t.
             let (address, sender, code) =
                 unsafe { ((*info).si_addr() as usize, (*info).si_pid(), (*info).si_code) };
-            // Sent by a process where the code is not positive (sigaction(2)).
+            // A process sent the signal if the code is not positive (sigaction(2)).
             let _ = match code > 0 {
                 true => writeln!(out, "\nat address {address:#x}"),
                 false => writeln!(out, "\nsent by process {sender}"),
             };
-            let _ = out.write_all(b"\nBacktrace, the latest first (addr2line -e geom_compositor):\n");
+            let _ = out.write_all(b"\nBacktrace, latest frame first (addr2line -e geom_compositor):\n");
             let mut frames = [std::ptr::null_mut(); 64];
-            // SAFETY: an array of that size, and a descriptor that is open.
+            // SAFETY: the array has that size, and the descriptor is open.
             unsafe {
                 let count = libc::backtrace(frames.as_mut_ptr(), 64);
                 libc::backtrace_symbols_fd(frames.as_ptr(), count, out.0);
             }
         });
     }
-    // The handler was taken back when it was called: the second time is the end, with the signal's own status. One that a process sent
-    // does not come again by itself.
-    // SAFETY: plain.
+    // SA_RESETHAND has restored the default action, so that this ends the process with the signal's
+    // own status. A signal that a process sent would not be raised again without this.
+    // SAFETY: raise(3) has no preconditions.
     unsafe { libc::raise(signal) };
 }
 
@@ -253,20 +258,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_is_overwritten() -> io::Result<()> {
+    fn oldest_events_are_overwritten() -> io::Result<()> {
         let line = [b'x'; 1000];
-        for _ in 0..RING / 1000 + 2 {
-            Ring.write_all(&line)?;
+        for _ in 0..RING_BYTES / 1000 + 2 {
+            EventRing.write_all(&line)?;
         }
-        Ring.write_all(b"the last")?;
+        EventRing.write_all(b"the last")?;
         let end = WRITTEN.load(Ordering::Relaxed);
-        let last: Vec<u8> = (end - 8..end).map(|at| BYTES[at % RING].load(Ordering::Relaxed)).collect();
+        let last: Vec<u8> = (end - 8..end).map(|at| BYTES[at % RING_BYTES].load(Ordering::Relaxed)).collect();
         assert_eq!(last, b"the last");
         Ok(())
     }
 
     #[test]
-    fn reports_are_listed_by_age() -> io::Result<()> {
+    fn reports_are_listed_oldest_first() -> io::Result<()> {
         let folder = tempfile::tempdir()?;
         for name in ["crash-20-1.txt", "other", "crash-10-2.txt"] {
             fs::write(folder.path().join(name), "")?;

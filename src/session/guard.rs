@@ -1,6 +1,10 @@
-//! A process of few words that starts the service, holds what outlives it, and starts it again when it crashes: what systemd does for a unit
-//! (FileDescriptorStoreMax=, Restart=), by the same protocol. From a terminal there is nobody else for it. In a unit it spares a crash what makes
-//! the manager's way longer than a second, the unit's session and sandbox, and hands on to the manager all that the service says.
+//! The guard: a small parent process that starts the service, holds its descriptors and restarts it
+//! after a crash.
+//!
+//! It does what systemd does for a unit (FileDescriptorStoreMax=, Restart=), with the same
+//! protocol, for a service that is started from a terminal. In a unit it makes a restart faster
+//! than a second, because the unit's session and sandbox stay, and it forwards all notifications of
+//! the service to the service manager.
 
 use std::env;
 use std::io::ErrorKind;
@@ -23,46 +27,45 @@ use rustix::net::{
 use rustix::process::{kill_process, pidfd_open, Pid, PidfdFlags, Signal as Kill};
 use tracing::{debug, info, warn};
 
-use super::programs::own_file;
-use super::store::{self, Store};
+use super::fd_store::{self, FdStore, FIRST_PASSED_FD};
+use super::spawn::own_executable;
+use crate::event_loop::backoff::Backoff;
 
-/// Names the guard's process to the service.
+/// Tells the service the process ID of its guard.
 pub const VARIABLE: &str = "GEOM_COMPOSITOR_GUARD";
 
-/// What its socket is named, before the number of its process.
-const SOCKET: &str = "geom-compositor-guard-";
+/// Prefix of the names of guards' sockets; the process ID follows.
+const SOCKET_PREFIX: &str = "geom-compositor-guard-";
 
-/// From a crash to the next start: for the first few of them, and at most.
-const DELAY: Duration = Duration::from_millis(10);
-const LONGEST: Duration = Duration::from_secs(5);
-/// So many come back at once; from then on it takes twice as long each time.
-const FEW: u32 = 20;
-/// So long a run forgives those before.
-const STEADY: Duration = Duration::from_secs(60);
-/// So many descriptors at most, as a unit has (FileDescriptorStoreMax=).
-const MOST: usize = 16;
+/// From a crash to the next start. The first 20 restarts are immediate.
+const RESTART: Backoff =
+    Backoff::new(Duration::from_millis(10), Duration::from_secs(5)).with_constant_delays(20);
+/// After a run of this length, earlier crashes no longer count.
+const CRASH_RESET: Duration = Duration::from_secs(60);
+/// Stored descriptors; the same limit as in the unit (FileDescriptorStoreMax=).
+const MAX_STORED_FDS: usize = 16;
 
-/// Signals that are the service's business.
-const PASSED_ON: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+/// Signals that the guard forwards to the service.
+const FORWARDED_SIGNALS: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 
-/// What it holds, and whom it watches.
+/// The descriptors that the guard stores, and the process that it watches.
 struct Guard {
-    held: Vec<(String, OwnedFd)>,
+    stored: Vec<(String, OwnedFd)>,
     child: Option<Child>,
-    ended: Option<ExitStatus>,
+    status: Option<ExitStatus>,
     stop: LoopSignal,
-    /// Who started us and wants to hear, systemd for one.
-    above: Option<Above>,
+    /// Receives the service's notifications too, for example systemd.
+    manager: Option<Manager>,
 }
 
-/// NOTIFY_SOCKET of ours (sd_notify(3)).
-struct Above {
+/// The program that started the guard and gave it a NOTIFY_SOCKET (sd_notify(3)).
+struct Manager {
     socket: UnixDatagram,
     address: SocketAddrUnix,
 }
 
-impl Above {
-    fn open() -> Option<Self> {
+impl Manager {
+    fn from_env() -> Option<Self> {
         let name = env::var_os("NOTIFY_SOCKET")?;
         let address = match name.as_bytes() {
             [b'@', name @ ..] => SocketAddrUnix::new_abstract_name(name),
@@ -71,9 +74,9 @@ impl Above {
         Some(Self { socket: UnixDatagram::unbound().ok()?, address: address.ok()? })
     }
 
-    fn pass_on(&self, text: &str, fds: &[OwnedFd]) {
+    fn forward(&self, text: &str, fds: &[OwnedFd]) {
         let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
-        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_STORED_FDS))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !fds.is_empty() {
             ancillary.push(SendAncillaryMessage::ScmRights(&fds));
@@ -82,25 +85,25 @@ impl Above {
         if let Err(error) =
             sendmsg_addr(&self.socket, &self.address, &parts, &mut ancillary, SendFlags::NOSIGNAL)
         {
-            debug!(%error, "NOTIFY_SOCKET can't be written to");
+            debug!(%error, "cannot write to NOTIFY_SOCKET");
         }
     }
 }
 
 impl Guard {
-    /// One datagram of the service's: `VARIABLE=value` lines, and descriptors.
-    fn take(&mut self, text: &str, fds: Vec<OwnedFd>) {
-        if let Some(above) = &self.above {
-            above.pass_on(text, &fds);
+    /// Handles one datagram of the service: lines of `VARIABLE=value`, and descriptors.
+    fn handle_notification(&mut self, text: &str, fds: Vec<OwnedFd>) {
+        if let Some(manager) = &self.manager {
+            manager.forward(text, &fds);
         }
         let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         let Some(name) = value("FDNAME") else { return };
         if value("FDSTOREREMOVE") == Some("1") {
-            self.held.retain(|(known, _)| known != name);
+            self.stored.retain(|(known, _)| known != name);
         } else if value("FDSTORE") == Some("1") {
             for fd in fds {
-                if self.held.len() < MOST {
-                    self.held.push((name.to_owned(), fd));
+                if self.stored.len() < MAX_STORED_FDS {
+                    self.stored.push((name.to_owned(), fd));
                 }
             }
         }
@@ -113,44 +116,48 @@ impl Guard {
     fn reap(&mut self) {
         if let Some(status) = self.child.as_mut().and_then(|child| child.wait().ok()) {
             self.child = None;
-            self.ended = Some(status);
+            self.status = Some(status);
             self.stop.stop();
         }
     }
 
     fn start(&mut self, notify: &PathBuf) -> Result<()> {
-        let program = own_file().context("where the program is (/proc/self/exe)")?;
+        let program = own_executable().context("cannot find this program (/proc/self/exe)")?;
         let mut command = Command::new(&program);
         command.args(env::args_os().skip(1));
         command
-            .env_remove(store::VARIABLE)
+            .env_remove(fd_store::VARIABLE)
             .env("NOTIFY_SOCKET", notify)
             .env(VARIABLE, std::process::id().to_string());
-        if self.above.is_some() {
-            // A unit's guard leads the VT's session. Were the service in its foreground, the guard's death would be a hangup to it, and so an end
-            // with leave, after which nothing is held for the next.
+        let in_unit = self.manager.is_some();
+        if in_unit {
+            // A unit's guard leads the session of the VT. If the service were in the session's
+            // foreground process group, the guard's death would send it SIGHUP. It would then shut
+            // down in order, and leave nothing for the next process.
             command.process_group(0);
         }
-        let names: Vec<&str> = self.held.iter().map(|(name, _)| name.as_str()).collect();
-        // The child's own number is not known before it is there, and it knows us: no LISTEN_PID.
+        let names: Vec<&str> = self.stored.iter().map(|(name, _)| name.as_str()).collect();
+        // No LISTEN_PID: the child's process ID is not known before fork(2). The child accepts the
+        // descriptors because VARIABLE names its parent.
         command
             .env_remove("LISTEN_PID")
-            // It is the one that has to say that it is alive.
+            // The watchdog is for the service, not for the guard.
             .env_remove("WATCHDOG_PID")
             .env("LISTEN_FDS", names.len().to_string())
             .env("LISTEN_FDNAMES", names.join(":"));
-        let sources: Vec<i32> = self.held.iter().map(|(_, fd)| fd.as_raw_fd()).collect();
-        let in_unit = self.above.is_some();
-        // SAFETY: the signal mask and descriptors' numbers, by plain system calls.
+        let sources: Vec<i32> = self.stored.iter().map(|(_, fd)| fd.as_raw_fd()).collect();
+        // SAFETY: the closure changes a process attribute, the signal mask and descriptor numbers,
+        // by system calls only.
         unsafe {
             command.pre_exec(move || {
-                // What is dropped unblocks its signals.
-                // logind has the service's process in the scope of its session, where the manager does not look when the unit ends.
+                // logind moves the service into the scope of its session, where systemd does not
+                // look for processes when the unit ends.
                 if in_unit && libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) < 0 {
                     return Err(std::io::Error::last_os_error());
                 }
-                Signals::new(&PASSED_ON).map(drop).map_err(std::io::Error::from)?;
-                place(&sources)
+                // Dropping Signals unblocks them.
+                Signals::new(&FORWARDED_SIGNALS).map(drop).map_err(std::io::Error::from)?;
+                renumber(&sources)
             });
         }
         self.child = Some(command.spawn().with_context(|| program.display().to_string())?);
@@ -158,27 +165,28 @@ impl Guard {
     }
 }
 
-/// Puts descriptors where the service looks for them, between fork(2) and exec(2): nothing here allocates.
-fn place(sources: &[i32]) -> std::io::Result<()> {
+/// Gives descriptors the numbers that the service expects. Runs between fork(2) and exec(2), so
+/// nothing here allocates.
+fn renumber(sources: &[i32]) -> std::io::Result<()> {
     let check = |result: i32| if result < 0 { Err(std::io::Error::last_os_error()) } else { Ok(result) };
-    let mut moved = [0; MOST];
-    let beyond = store::FIRST + sources.len() as i32;
-    // All of them out of the way first: some may lie where others have to go.
-    for (copy, source) in moved.iter_mut().zip(sources) {
-        // SAFETY: a plain system call on numbers, which takes a free one.
-        *copy = check(unsafe { libc::fcntl(*source, libc::F_DUPFD_CLOEXEC, beyond) })?;
+    let mut copies = [0; MAX_STORED_FDS];
+    let end = FIRST_PASSED_FD + sources.len() as i32;
+    // First copy all of them beyond the range, because a source may have a number within it.
+    for (copy, source) in copies.iter_mut().zip(sources) {
+        // SAFETY: a system call on descriptor numbers that returns an unused one.
+        *copy = check(unsafe { libc::fcntl(*source, libc::F_DUPFD_CLOEXEC, end) })?;
     }
-    for (place, copy) in (store::FIRST..beyond).zip(moved) {
-        // SAFETY: as above. Without CLOEXEC, it is the service's.
-        check(unsafe { libc::dup2(copy, place) })?;
+    for (number, copy) in (FIRST_PASSED_FD..end).zip(copies) {
+        // SAFETY: as above. dup2(2) clears CLOEXEC, so that the service inherits the descriptor.
+        check(unsafe { libc::dup2(copy, number) })?;
     }
     Ok(())
 }
 
-/// Reads what the service says; none where there is nothing more.
+/// Reads one notification, or `None` if there is no more.
 fn read(socket: &UnixDatagram) -> std::io::Result<Option<(String, Vec<OwnedFd>)>> {
     let mut bytes = [0; 4096];
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_STORED_FDS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
     let mut parts = [std::io::IoSliceMut::new(&mut bytes)];
@@ -196,90 +204,91 @@ fn read(socket: &UnixDatagram) -> std::io::Result<Option<(String, Vec<OwnedFd>)>
     Ok(Some((String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned(), fds)))
 }
 
-/// The socket's file, which goes with us.
-struct Address(PathBuf);
+/// The path of the guard's socket, which is removed when the guard ends.
+struct SocketPath(PathBuf);
 
-impl Drop for Address {
+impl Drop for SocketPath {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
-/// Sockets of guards that were killed go.
-fn sweep(folder: &Path) {
+/// Removes the sockets of guards that were killed.
+fn remove_stale_sockets(folder: &Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
-        let is_guard = entry.file_name().as_bytes().starts_with(SOCKET.as_bytes());
-        let refused = || {
+        let is_guard = entry.file_name().as_bytes().starts_with(SOCKET_PREFIX.as_bytes());
+        let is_stale = || {
             let connected = UnixDatagram::unbound().and_then(|socket| socket.connect(entry.path()));
             connected.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
         };
-        if is_guard && refused() {
+        if is_guard && is_stale() {
             let _ = std::fs::remove_file(entry.path());
         }
     }
 }
 
-/// Runs the service until it ends with leave; its status.
+/// Runs the service until it ends without a crash. Returns its exit status.
 ///
 /// # Errors
-/// Without a folder for the socket between us, and where the service can't be started.
+/// If the socket for notifications cannot be created, or the service cannot be started.
 pub fn run() -> Result<ExitCode> {
     let folder = env::var_os("XDG_RUNTIME_DIR").map_or_else(env::temp_dir, PathBuf::from);
-    sweep(&folder);
-    let address = Address(folder.join(format!("{SOCKET}{}", std::process::id())));
-    let _ = std::fs::remove_file(&address.0);
-    let socket = UnixDatagram::bind(&address.0).with_context(|| address.0.display().to_string())?;
-    let mut event_loop: EventLoop<'_, Guard> = EventLoop::try_new().context("epoll")?;
+    remove_stale_sockets(&folder);
+    let path = SocketPath(folder.join(format!("{SOCKET_PREFIX}{}", std::process::id())));
+    let _ = std::fs::remove_file(&path.0);
+    let socket = UnixDatagram::bind(&path.0).with_context(|| path.0.display().to_string())?;
+    let mut event_loop: EventLoop<'_, Guard> = EventLoop::try_new().context("create an event loop (epoll)")?;
     let handle = event_loop.handle();
     let stop = event_loop.get_signal();
-    // What the manager held while there was none of us.
-    let held = Store::inherit(std::process::id(), |name| env::var(name).ok()).into_passed();
-    let mut guard = Guard { held, child: None, ended: None, stop, above: Above::open() };
+    // What the service manager held while no guard was running.
+    let stored = FdStore::inherit(std::process::id(), |name| env::var(name).ok()).into_passed();
+    let mut guard = Guard { stored, child: None, status: None, stop, manager: Manager::from_env() };
     let source = Generic::new(socket, Interest::READ, Mode::Level);
     handle.insert_source(source, |_, socket, guard| {
         while let Some((text, fds)) = read(socket)? {
-            guard.take(&text, fds);
+            guard.handle_notification(&text, fds);
         }
         Ok(PostAction::Continue)
     })?;
-    let signals = Signals::new(&PASSED_ON).context("signalfd")?;
+    let signals = Signals::new(&FORWARDED_SIGNALS).context("create a signalfd")?;
     handle.insert_source(signals, |event, &mut (), guard| {
         let signal = Kill::from_named_raw(event.signal() as i32);
         if let Some((pid, signal)) = guard.pid().zip(signal) {
             let _ = kill_process(pid, signal);
         }
     })?;
-    let mut crashes = 0u32;
+    let mut restart = RESTART;
     loop {
         let started = Instant::now();
-        guard.start(&address.0)?;
-        let Some(pid) = guard.pid() else { anyhow::bail!("the service has no process") };
-        let ending = pidfd_open(pid, PidfdFlags::empty()).context("pidfd_open")?;
-        handle.insert_source(Generic::new(ending, Interest::READ, Mode::OneShot), |_, _, guard| {
+        guard.start(&path.0)?;
+        let Some(pid) = guard.pid() else { anyhow::bail!("the service has no process ID") };
+        let exit = pidfd_open(pid, PidfdFlags::empty()).context("pidfd_open")?;
+        handle.insert_source(Generic::new(exit, Interest::READ, Mode::OneShot), |_, _, guard| {
             guard.reap();
             Ok(PostAction::Remove)
         })?;
         event_loop.run(None, &mut guard, |_| {}).context("wait for the service")?;
-        let Some(status) = guard.ended.take() else { continue };
+        let Some(status) = guard.status.take() else { continue };
         match (status.code(), status.signal()) {
-            // A panic's status is 101; all others are meant.
+            // The status of a panic is 101; any other one is intended.
             (Some(code), _) if code != 101 => {
                 return Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)));
             }
             (_, Some(libc::SIGTERM | libc::SIGINT | libc::SIGHUP)) => return Ok(ExitCode::FAILURE),
             (_, signal) => {
-                crashes = if started.elapsed() > STEADY { 1 } else { crashes.saturating_add(1) };
-                let delay = DELAY * 2u32.pow(crashes.saturating_sub(FEW).min(10));
-                let delay = delay.min(LONGEST);
+                if started.elapsed() > CRASH_RESET {
+                    restart.reset();
+                }
+                let delay = restart.next_delay().unwrap_or_default();
                 match signal {
-                    Some(signal) => warn!(signal, ?delay, "the service crashed; it is started again"),
-                    None => warn!(?delay, "the service panicked; it is started again"),
+                    Some(signal) => warn!(signal, ?delay, "service crashed: restarting it"),
+                    None => warn!(?delay, "service panicked: restarting it"),
                 }
                 std::thread::sleep(delay);
             }
         }
-        info!(descriptors = guard.held.len(), "starting it again");
+        info!(descriptors = guard.stored.len(), "restarting the service");
     }
 }
 
@@ -288,21 +297,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn descriptors_are_held_by_name() -> Result<()> {
+    fn descriptors_are_stored_by_name() -> Result<()> {
         let event_loop: EventLoop<'_, Guard> = EventLoop::try_new()?;
         let stop = event_loop.get_signal();
-        let mut guard = Guard { held: Vec::new(), child: None, ended: None, stop, above: None };
+        let mut guard = Guard { stored: Vec::new(), child: None, status: None, stop, manager: None };
         let fd = || std::fs::File::open("/dev/null").map(OwnedFd::from);
-        guard.take("FDSTORE=1\nFDNAME=geom.control\nFDPOLL=0", vec![fd()?]);
-        guard.take("FDSTORE=1\nFDNAME=geom.wayland", vec![fd()?]);
-        guard.take("STATUS=fine\nREADY=1", vec![]);
-        guard.take("FDSTOREREMOVE=1\nFDNAME=geom.control", vec![]);
-        let names: Vec<&str> = guard.held.iter().map(|(name, _)| name.as_str()).collect();
+        guard.handle_notification("FDSTORE=1\nFDNAME=geom.control\nFDPOLL=0", vec![fd()?]);
+        guard.handle_notification("FDSTORE=1\nFDNAME=geom.wayland", vec![fd()?]);
+        guard.handle_notification("STATUS=fine\nREADY=1", vec![]);
+        guard.handle_notification("FDSTOREREMOVE=1\nFDNAME=geom.control", vec![]);
+        let names: Vec<&str> = guard.stored.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["geom.wayland"]);
         for _ in 0..100 {
-            guard.take("FDSTORE=1\nFDNAME=geom.records", vec![fd()?]);
+            guard.handle_notification("FDSTORE=1\nFDNAME=geom.connections", vec![fd()?]);
         }
-        assert_eq!(guard.held.len(), MOST);
+        assert_eq!(guard.stored.len(), MAX_STORED_FDS);
         Ok(())
     }
 }

@@ -1,15 +1,18 @@
-//! The session: libseat's seat, signals, programs to start.
+//! The process and its session: the seat (libseat), signals, programs that it starts, what outlives
+//! a crash, the service manager, logs, and the user whose profile applies.
 
-pub mod active;
+pub mod active_user;
 pub mod crash;
-pub mod descriptors;
+pub mod fd_store;
 pub mod guard;
 pub mod journal;
-pub mod profile;
-pub mod programs;
-pub mod readiness;
+pub mod logind;
+pub mod rlimit;
+pub mod sd_notify;
 pub mod signals;
-pub mod store;
+pub mod spawn;
+pub mod user_profile;
+pub mod users;
 
 use std::time::Duration;
 
@@ -17,29 +20,34 @@ use anyhow::{anyhow, Result};
 use smithay::backend::session::libseat::{LibSeatSession, LibSeatSessionNotifier};
 use tracing::debug;
 
-/// After a crash the seat may be the last run's still: so often it is asked for again, after so long.
-const TRIES: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(50);
+use crate::event_loop::backoff::Backoff;
 
-/// Takes the seat from seatd, logind, or directly as root (libseat's "builtin").
+/// After a crash, the seat daemon may not have noticed yet that the previous process is gone.
+const SEAT_RETRY: Backoff =
+    Backoff::new(Duration::from_millis(50), Duration::from_millis(50)).with_max_retries(5);
+
+/// Takes the seat from seatd, from logind, or directly as root (libseat's "builtin").
 ///
 /// # Errors
-/// Where none of them gives a seat; the message says what to do.
+/// If none of them gives a seat; the message says what to do.
 pub fn open() -> Result<(LibSeatSession, LibSeatSessionNotifier)> {
-    let tries = if std::env::var_os(guard::VARIABLE).is_some() { TRIES } else { 0 };
-    for _ in 0..tries {
-        match LibSeatSession::new() {
+    let mut retry = SEAT_RETRY;
+    loop {
+        let error = match LibSeatSession::new() {
             Ok(session) => return Ok(session),
-            Err(error) => debug!(%error, "no seat yet"),
-        }
-        std::thread::sleep(PAUSE);
+            Err(error) => error,
+        };
+        // Only the guard starts us right after a crash.
+        let delay = std::env::var_os(guard::VARIABLE).and_then(|_| retry.next_delay());
+        let Some(delay) = delay else {
+            return Err(anyhow!(
+                "no seat: {error}. geom_compositor needs one of: a running seatd whose group this user \
+                 is in (systemctl start seatd; usermod -aG video $USER), or a login session of logind on \
+                 the machine's own console, or to be root. LIBSEAT_BACKEND=seatd, logind or builtin \
+                 selects one of them. Without monitors, use --backend=headless"
+            ));
+        };
+        debug!(%error, ?delay, "no seat yet; retrying");
+        std::thread::sleep(delay);
     }
-    LibSeatSession::new().map_err(|error| {
-        anyhow!(
-            "no seat: {error}. geom_compositor needs one of: a running seatd whose group this user is in \
-             (systemctl start seatd; usermod -aG video $USER), or a login session of logind on the machine's own \
-             console, or to be root. LIBSEAT_BACKEND=seatd, logind or builtin asks for one of them. \
-             Without monitors, use --backend=headless"
-        )
-    })
 }

@@ -1,28 +1,30 @@
-//! Signals as events of the loop.
+//! Signals as events of the event loop.
 
 use anyhow::{Context, Result};
 use calloop::signals::{Signal, Signals};
 use smithay::reexports::calloop::LoopHandle;
-use tracing::info;
 
-use crate::state::State;
-
-/// Signals that the loop reads. They are blocked in the program, and must not be in its children.
+/// Signals that the event loop reads. They are blocked in this process and must not be blocked in
+/// its children.
 pub const WATCHED: [Signal; 5] =
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGCHLD];
 
-/// Ends cleanly on the usual signals, and collects programs that ended.
-pub fn listen(handle: &LoopHandle<'static, State>) -> Result<()> {
-    let signals = Signals::new(&WATCHED).context("watch for signals")?;
+/// Calls `on_terminate` for each signal that asks the process to end, and reaps child processes on
+/// SIGCHLD.
+///
+/// # Errors
+/// If no descriptor is left for signalfd(2).
+pub fn listen<D>(
+    handle: &LoopHandle<'static, D>,
+    mut on_terminate: impl FnMut(&mut D, Signal) + 'static,
+) -> Result<()> {
+    let signals = Signals::new(&WATCHED).context("create a signalfd")?;
     handle
-        .insert_source(signals, |event, &mut (), state| match event.signal() {
-            Signal::SIGCHLD => super::programs::reap(),
-            signal => {
-                info!(?signal, "ended by a signal");
-                state.stop();
-            }
+        .insert_source(signals, move |event, &mut (), data| match event.signal() {
+            Signal::SIGCHLD => super::spawn::reap(),
+            signal => on_terminate(data, signal),
         })
         .map_err(|error| error.error)
-        .context("watch for signals")?;
+        .context("add the signalfd to the event loop")?;
     Ok(())
 }

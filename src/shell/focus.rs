@@ -7,18 +7,18 @@ use smithay::utils::{IsAlive, Logical, Point, SERIAL_COUNTER};
 use smithay::wayland::seat::WaylandFocus;
 use smithay::wayland::shell::wlr_layer::{KeyboardInteractivity, Layer};
 
-use super::windows::{root, Managed};
-use crate::display::screen::Screen;
-use crate::state::State;
+use super::windows::{root, ManagedWindow};
+use crate::output::{Output, OutputId};
+use crate::compositor::State;
 
 /// A surface under a point, and the place of its origin in the layout.
 pub type Under = (WlSurface, Point<f64, Logical>);
 
 impl State {
     /// Windows that are seen on a display, front to back: dialogs, then the window itself.
-    pub fn seen_windows(&self, display: &str) -> Vec<&Managed> {
-        let here = |managed: &&Managed| managed.shown_on.as_deref() == Some(display);
-        let stack: Vec<&Managed> = self.shell.windows.iter().filter(here).collect();
+    pub fn visible_windows(&self, id: OutputId) -> Vec<&ManagedWindow> {
+        let here = |managed: &&ManagedWindow| managed.shown_on == Some(id);
+        let stack: Vec<&ManagedWindow> = self.shell.windows.iter().filter(here).collect();
         let Some(top) = stack.last() else { return Vec::new() };
         // The window under the topmost dialogs.
         let mut base = *top;
@@ -28,7 +28,7 @@ impl State {
                 None => break,
             }
         }
-        let belongs = |managed: &Managed| {
+        let belongs = |managed: &ManagedWindow| {
             let mut next = managed.parent();
             while let Some(parent) = next {
                 if base.is(&parent) {
@@ -38,7 +38,7 @@ impl State {
             }
             false
         };
-        let mut seen: Vec<&Managed> =
+        let mut seen: Vec<&ManagedWindow> =
             stack.iter().rev().copied().filter(|managed| belongs(managed)).collect();
         seen.push(base);
         seen
@@ -53,12 +53,12 @@ impl State {
             .into_iter()
             .partition(|other| other.parent().is_some_and(|parent| managed.is(&parent)));
         self.shell.windows = others;
-        let display = managed.shown_on.clone();
+        let shown_on = managed.shown_on;
         self.shell.windows.push(managed);
         self.shell.windows.extend(dialogs);
-        if let Some(display) = display {
-            self.shell.focused_display = Some(display.clone());
-            self.queue_redraw(&display);
+        if let Some(id) = shown_on {
+            self.shell.focused_output = Some(id);
+            self.queue_redraw(id);
         }
         let target = self
             .shell
@@ -71,7 +71,7 @@ impl State {
     /// Gives the keyboard to the frontmost window of the focused display, or of any.
     pub fn focus_top(&mut self) {
         let on =
-            |managed: &&Managed| managed.shown_on.is_some() && managed.shown_on == self.shell.focused_display;
+            |managed: &&ManagedWindow| managed.shown_on.is_some() && managed.shown_on == self.shell.focused_output;
         let top = self.shell.windows.iter().rev().find(on).or(self.shell.windows.last());
         let target = top.and_then(|managed| managed.window.wl_surface().map(|own| own.into_owned()));
         self.set_keyboard_focus(target);
@@ -98,8 +98,8 @@ impl State {
 
     /// A layer surface that takes the keyboard from everyone (a lock, a launcher).
     pub(super) fn exclusive_layer(&self) -> Option<WlSurface> {
-        self.screens.lit().into_iter().find_map(|screen| {
-            let layers = layer_map_for_output(&screen.output);
+        self.outputs.in_layout().into_iter().find_map(|output| {
+            let layers = layer_map_for_output(&output.wl_output);
             let wants = |layer: &&LayerSurface| {
                 layer.cached_state().keyboard_interactivity == KeyboardInteractivity::Exclusive
                     && matches!(layer.layer(), Layer::Top | Layer::Overlay)
@@ -113,8 +113,8 @@ impl State {
 
     /// A click or touch: focuses what is under it.
     pub fn focus_at(&mut self, point: Point<f64, Logical>) {
-        let Some(screen) = self.screens.at(point) else { return };
-        self.shell.focused_display = Some(screen.name.clone());
+        let Some(output) = self.outputs.at(point) else { return };
+        self.shell.focused_output = Some(output.id);
         let Some((surface, _)) = self.surface_under(point) else { return };
         let root = root(&surface);
         if self.window_of(&root).is_some() {
@@ -124,9 +124,9 @@ impl State {
             }
             return;
         }
-        let Some(screen) = self.screens.at(point) else { return };
+        let Some(output) = self.outputs.at(point) else { return };
         let wants = {
-            let layers = layer_map_for_output(&screen.output);
+            let layers = layer_map_for_output(&output.wl_output);
             let layer = layers.layer_for_surface(&root, WindowSurfaceType::TOPLEVEL);
             layer.is_some_and(LayerSurface::can_receive_keyboard_focus)
         };
@@ -147,15 +147,15 @@ impl State {
 
     /// The surface that gets pointer and touch input at a place of the layout.
     pub fn surface_under(&self, point: Point<f64, Logical>) -> Option<Under> {
-        let screen = self.screens.at(point)?;
-        let local = screen.local(point);
-        let origin = screen.geometry().loc.to_f64();
+        let output = self.outputs.at(point)?;
+        let local = output.local(point);
+        let origin = output.geometry().loc.to_f64();
         let global =
             |(surface, location): (WlSurface, Point<i32, Logical>)| (surface, location.to_f64() + origin);
-        let windows = self.seen_windows(&screen.name);
+        let windows = self.visible_windows(output.id);
         let fullscreen = windows.last().is_some_and(|managed| managed.fullscreen);
         let above: &[Layer] = if fullscreen { &[Layer::Overlay] } else { &[Layer::Overlay, Layer::Top] };
-        if let Some(found) = above.iter().find_map(|layer| layer_under(screen, *layer, local)) {
+        if let Some(found) = above.iter().find_map(|layer| layer_under(output, *layer, local)) {
             return Some(global(found));
         }
         for managed in windows {
@@ -167,16 +167,16 @@ impl State {
             }
         }
         let below = [Layer::Bottom, Layer::Background];
-        below.iter().find_map(|layer| layer_under(screen, *layer, local)).map(global)
+        below.iter().find_map(|layer| layer_under(output, *layer, local)).map(global)
     }
 }
 
 fn layer_under(
-    screen: &Screen,
+    output: &Output,
     layer: Layer,
     local: Point<f64, Logical>,
 ) -> Option<(WlSurface, Point<i32, Logical>)> {
-    let layers = layer_map_for_output(&screen.output);
+    let layers = layer_map_for_output(&output.wl_output);
     let found = layers.layers_on(layer).rev().find_map(|surface| {
         let place = layers.layer_geometry(surface)?.loc;
         let (found, offset) = surface.surface_under(local - place.to_f64(), WindowSurfaceType::ALL)?;

@@ -16,27 +16,28 @@ use smithay::wayland::shell::xdg::{ToplevelSurface, XdgToplevelSurfaceData};
 use tracing::{debug, info};
 
 use crate::config::WindowTraits;
-use crate::state::State;
+use crate::compositor::State;
+use crate::output::OutputId;
 
 /// A window and its place.
 #[derive(Debug, Clone)]
-pub struct Managed {
+pub struct ManagedWindow {
     /// Its number for the control protocol; never used again.
     pub id: u64,
     /// Of its connection.
     pub client: u64,
     pub window: Window,
     /// The display that it belongs to, by name. None until its first commit.
-    pub home: Option<String>,
+    pub assigned_output: Option<String>,
     /// The lit display that it is shown on now.
-    pub shown_on: Option<String>,
+    pub shown_on: Option<OutputId>,
     /// The client asked for the whole display.
     pub fullscreen: bool,
-    /// Somebody ordered its home, which goes before rules.
+    /// Somebody ordered its assigned_output, which goes before rules.
     pub ordered: bool,
 }
 
-impl Managed {
+impl ManagedWindow {
     pub fn toplevel(&self) -> Option<&ToplevelSurface> {
         self.window.toplevel()
     }
@@ -80,80 +81,80 @@ impl State {
         let window = Window::new_wayland_window(toplevel);
         self.shell.last_window += 1;
         let id = self.shell.last_window;
-        self.shell.unmapped.push(Managed {
+        self.shell.unmapped.push(ManagedWindow {
             id,
             client,
             window,
-            home: None,
+            assigned_output: None,
             shown_on: None,
             fullscreen: false,
             ordered: false,
         });
     }
 
-    pub fn window_of(&self, surface: &WlSurface) -> Option<&Managed> {
+    pub fn window_of(&self, surface: &WlSurface) -> Option<&ManagedWindow> {
         self.shell.windows.iter().chain(&self.shell.unmapped).find(|managed| managed.is(surface))
     }
 
-    fn window_of_mut(&mut self, surface: &WlSurface) -> Option<&mut Managed> {
+    fn window_of_mut(&mut self, surface: &WlSurface) -> Option<&mut ManagedWindow> {
         let shell = &mut self.shell;
         shell.windows.iter_mut().chain(&mut shell.unmapped).find(|managed| managed.is(surface))
     }
 
     /// The display that a window should belong to: its rule's, its parent's, the one it asked
     /// for, the focused one, the first.
-    fn choose_home(&self, managed: &Managed) -> Option<String> {
+    fn choose_output(&self, managed: &ManagedWindow) -> Option<String> {
         if managed.ordered {
-            return managed.home.clone();
+            return managed.assigned_output.clone();
         }
         let toplevel = managed.toplevel()?;
         let (app_id, title) = traits(toplevel);
         let window = WindowTraits { app_id: app_id.as_deref(), title: title.as_deref() };
-        let rule = self.config.rules.iter().find(|rule| rule.applies(window));
+        let rule = self.config.rules.iter().find(|rule| rule.matches(window));
         // One that is not there yet is waited for by its name.
         let named =
-            |name: &str| self.displays_meant(name).into_iter().next().unwrap_or_else(|| name.to_owned());
+            |name: &str| self.displays_named(name).into_iter().next().unwrap_or_else(|| name.to_owned());
         let rule = rule.map(|rule| named(&rule.display));
-        let parent = || self.window_of(&managed.parent()?)?.home.clone();
+        let parent = || self.window_of(&managed.parent()?)?.assigned_output.clone();
         let focused = || {
-            let name = self.shell.focused_display.clone()?;
-            self.screens.get(&name).filter(|screen| screen.is_part()).map(|screen| screen.name.clone())
+            let output = self.outputs.get(self.shell.focused_output?)?;
+            Some(output).filter(|output| output.is_in_layout()).map(|output| output.name.clone())
         };
         // Where an application of this name was when it went without being told to.
         let kept = || {
             let place = self.clients.places.get(app_id.as_deref()?)?;
-            self.screens.get(place).map(|screen| screen.name.clone())
+            self.outputs.named(place).map(|output| output.name.clone())
         };
-        let first = || self.screens.lit().first().map(|screen| screen.name.clone());
-        rule.or_else(parent).or_else(|| managed.home.clone()).or_else(kept).or_else(focused).or_else(first)
+        let first = || self.outputs.in_layout().first().map(|output| output.name.clone());
+        rule.or_else(parent).or_else(|| managed.assigned_output.clone()).or_else(kept).or_else(focused).or_else(first)
     }
 
-    /// The lit display that stands for a window's home.
-    fn stand_in(&self, home: Option<&str>) -> Option<String> {
-        let screen = home.and_then(|home| self.screens.get(home));
-        match screen {
-            Some(screen) if screen.is_part() => Some(screen.name.clone()),
-            Some(screen) => self.screens.nearest(screen.place).map(|screen| screen.name.clone()),
+    /// The lit display that stands for a window's assigned_output.
+    fn stand_in(&self, assigned_output: Option<&str>) -> Option<OutputId> {
+        let output = assigned_output.and_then(|name| self.outputs.named(name));
+        match output {
+            Some(output) if output.is_in_layout() => Some(output.id),
+            Some(output) => self.outputs.nearest(output.logical).map(|output| output.id),
             None => {
-                let first = || self.screens.lit().first().map(|screen| screen.name.clone());
-                home.and_then(|home| self.stand_in_for(home)).or_else(first)
+                let first = || self.outputs.in_layout().first().map(|output| output.id);
+                assigned_output.and_then(|name| self.fallback_output_for(name)).or_else(first)
             }
         }
     }
 
     /// The area that a window fills on a display, in the display's logical pixels.
-    fn area(&self, display: &str, fullscreen: bool) -> Option<Rectangle<i32, Logical>> {
-        let screen = self.screens.get(display)?;
+    fn area(&self, id: OutputId, fullscreen: bool) -> Option<Rectangle<i32, Logical>> {
+        let output = self.outputs.get(id)?;
         if fullscreen {
-            return Some(Rectangle::from_size(screen.geometry().size));
+            return Some(Rectangle::from_size(output.geometry().size));
         }
-        Some(layer_map_for_output(&screen.output).non_exclusive_zone())
+        Some(layer_map_for_output(&output.wl_output).non_exclusive_zone())
     }
 
     /// Tells a window its size and state; dialogs choose their own.
-    pub fn configure_window(&self, managed: &Managed) {
+    pub fn configure_window(&self, managed: &ManagedWindow) {
         let Some(toplevel) = managed.toplevel() else { return };
-        let area = managed.shown_on.as_deref().and_then(|display| self.area(display, managed.fullscreen));
+        let area = managed.shown_on.and_then(|id| self.area(id, managed.fullscreen));
         let fills = managed.parent().is_none() || managed.fullscreen;
         toplevel.with_pending_state(|state| {
             if fills {
@@ -177,15 +178,15 @@ impl State {
         } else {
             toplevel.send_configure();
         }
-        self.tell_scale(managed);
+        self.send_preferred_scale(managed);
     }
 
     /// Tells a window's surfaces the scale of their display.
-    fn tell_scale(&self, managed: &Managed) {
-        let Some(screen) = managed.shown_on.as_deref().and_then(|name| self.screens.get(name)) else {
+    fn send_preferred_scale(&self, managed: &ManagedWindow) {
+        let Some(output) = managed.shown_on.and_then(|id| self.outputs.get(id)) else {
             return;
         };
-        managed.window.with_surfaces(|surface, states| tell_scale(&screen.output, surface, states));
+        managed.window.with_surfaces(|surface, states| send_preferred_scale(&output.wl_output, surface, states));
     }
 
     /// A commit of a toplevel's own surface.
@@ -200,8 +201,8 @@ impl State {
                 self.shell.unmapped.remove(place);
                 self.map_window(managed);
             } else if managed.toplevel().is_some_and(|toplevel| !toplevel.is_initial_configure_sent()) {
-                managed.home = self.choose_home(&managed);
-                managed.shown_on = self.stand_in(managed.home.as_deref());
+                managed.assigned_output = self.choose_output(&managed);
+                managed.shown_on = self.stand_in(managed.assigned_output.as_deref());
                 // The newest window gets the keyboard: told at once, it need not draw its first picture twice.
                 managed.window.set_activated(self.exclusive_layer().is_none());
                 self.configure_window(&managed);
@@ -213,24 +214,24 @@ impl State {
         if !has_picture(surface) {
             let managed = self.shell.windows.remove(place);
             self.hide_window(&managed);
-            self.shell.unmapped.push(Managed { shown_on: None, ..managed });
+            self.shell.unmapped.push(ManagedWindow { shown_on: None, ..managed });
             self.focus_top();
             self.check_fullscreen();
         }
     }
 
-    fn map_window(&mut self, mut managed: Managed) {
-        self.introduce_strangers();
-        managed.home = self.choose_home(&managed);
-        managed.shown_on = self.stand_in(managed.home.as_deref());
+    fn map_window(&mut self, mut managed: ManagedWindow) {
+        self.announce_clients();
+        managed.assigned_output = self.choose_output(&managed);
+        managed.shown_on = self.stand_in(managed.assigned_output.as_deref());
         self.configure_window(&managed);
-        self.enter_display(&managed);
+        self.enter_output(&managed);
         if let Some(toplevel) = managed.toplevel() {
             let (app_id, title) = traits(toplevel);
-            info!(app_id, title, home = managed.home, display = managed.shown_on, "window shown");
+            info!(app_id, title, assigned_output = managed.assigned_output, display = managed.shown_on.and_then(|id| self.outputs.name(id)), "window shown");
         }
         let surface = managed.window.wl_surface().map(|surface| surface.into_owned());
-        let reported = self.report_window(&managed);
+        let reported = self.ipc_window(&managed);
         self.shell.windows.push(managed);
         self.keep();
         if let Some(window) = reported {
@@ -242,19 +243,16 @@ impl State {
         self.check_fullscreen();
     }
 
-    fn enter_display(&mut self, managed: &Managed) {
-        let Some(name) = &managed.shown_on else { return };
-        let Some(screen) = self.screens.get(name) else { return };
-        managed.window.with_surfaces(|surface, _| screen.output.enter(surface));
-        self.queue_redraw(&name.clone());
+    fn enter_output(&mut self, managed: &ManagedWindow) {
+        let Some(output) = managed.shown_on.and_then(|id| self.outputs.get(id)) else { return };
+        managed.window.with_surfaces(|surface, _| output.wl_output.enter(surface));
+        self.queue_redraw(output.id);
     }
 
-    fn hide_window(&mut self, managed: &Managed) {
-        let Some(name) = &managed.shown_on else { return };
-        if let Some(screen) = self.screens.get(name) {
-            managed.window.with_surfaces(|surface, _| screen.output.leave(surface));
-        }
-        self.queue_redraw(&name.clone());
+    fn hide_window(&mut self, managed: &ManagedWindow) {
+        let Some(output) = managed.shown_on.and_then(|id| self.outputs.get(id)) else { return };
+        managed.window.with_surfaces(|surface, _| output.wl_output.leave(surface));
+        self.queue_redraw(output.id);
     }
 
     pub fn window_destroyed(&mut self, toplevel: &ToplevelSurface) {
@@ -262,11 +260,11 @@ impl State {
         self.shell.unmapped.retain(|managed| !managed.is(surface));
         if let Some(place) = self.shell.windows.iter().position(|managed| managed.is(surface)) {
             let managed = self.shell.windows.remove(place);
-            self.keep_place(&managed);
-            debug!(display = managed.shown_on, "window closed");
+            self.save_placement(&managed);
+            debug!(display = managed.shown_on.and_then(|id| self.outputs.name(id)), "window closed");
             self.publish_event(&IpcEvent::WindowClosed { window: managed.id });
-            if let Some(name) = &managed.shown_on {
-                self.queue_redraw(&name.clone());
+            if let Some(id) = managed.shown_on {
+                self.queue_redraw(id);
             }
             self.focus_top();
             self.check_fullscreen();
@@ -277,10 +275,10 @@ impl State {
     pub fn set_fullscreen(&mut self, toplevel: &ToplevelSurface, fullscreen: bool, output: Option<WlOutput>) {
         let wished = output.as_ref().and_then(Output::from_resource);
         let wished =
-            wished.and_then(|output| self.screens.of_output(&output)).map(|screen| screen.name.clone());
+            wished.and_then(|output| self.outputs.of_wl_output(&output)).map(|output| output.name.clone());
         let Some(managed) = self.window_of_mut(toplevel.wl_surface()) else { return };
         managed.fullscreen = fullscreen;
-        managed.home = wished.or(managed.home.take());
+        managed.assigned_output = wished.or(managed.assigned_output.take());
         let known = managed.clone();
         self.keep();
         if !toplevel.is_initial_configure_sent() {
@@ -293,10 +291,10 @@ impl State {
         toplevel.send_configure();
     }
 
-    /// Gives a window another home.
+    /// Gives a window another assigned_output.
     pub fn send_home(&mut self, surface: &WlSurface, display: &str) {
         let Some(managed) = self.window_of_mut(surface) else { return };
-        managed.home = Some(display.to_owned());
+        managed.assigned_output = Some(display.to_owned());
         managed.ordered = true;
         let managed = managed.clone();
         self.keep();
@@ -305,10 +303,10 @@ impl State {
     }
 
     /// Puts a window on the display that it belongs to now.
-    fn place_window(&mut self, managed: &Managed) {
+    fn place_window(&mut self, managed: &ManagedWindow) {
         let mut next = managed.clone();
-        next.home = self.choose_home(managed);
-        next.shown_on = self.stand_in(next.home.as_deref());
+        next.assigned_output = self.choose_output(managed);
+        next.shown_on = self.stand_in(next.assigned_output.as_deref());
         if next.shown_on != managed.shown_on {
             self.hide_window(managed);
         }
@@ -319,9 +317,10 @@ impl State {
         }
         self.configure_window(&next);
         if next.shown_on != managed.shown_on {
-            info!(from = managed.shown_on, to = next.shown_on, home = next.home, "window moved");
-            self.enter_display(&next);
-            if let Some(window) = self.report_window(&next) {
+            let name = |id: Option<OutputId>| id.and_then(|id| self.outputs.name(id));
+            info!(from = name(managed.shown_on), to = name(next.shown_on), assigned_output = next.assigned_output, "window moved");
+            self.enter_output(&next);
+            if let Some(window) = self.ipc_window(&next) {
                 self.publish_event(&IpcEvent::Window { window });
             }
         }
@@ -330,27 +329,26 @@ impl State {
     /// Displays came, went or changed size: every window finds its place again.
     pub fn place_windows(&mut self) {
         for managed in self.shell.windows.clone() {
-            // A home that a rule does not name stays: the window returns when its monitor does.
+            // A assigned_output that a rule does not name stays: the window returns when its monitor does.
             self.place_window(&managed);
         }
-        for managed in self.shell.unmapped.clone().iter().filter(|managed| managed.home.is_some()) {
+        for managed in self.shell.unmapped.clone().iter().filter(|managed| managed.assigned_output.is_some()) {
             self.place_window(managed);
         }
     }
 
     /// Sends every window on a display its size again: a panel took or gave back room.
-    pub fn refit_windows(&self, display: &str) {
+    pub fn refit_windows(&self, id: OutputId) {
         for managed in
-            self.shell.windows.iter().filter(|managed| managed.shown_on.as_deref() == Some(display))
+            self.shell.windows.iter().filter(|managed| managed.shown_on == Some(id))
         {
             self.configure_window(managed);
         }
     }
 
     /// Where a window stands on its display, and how large it is there, in logical pixels.
-    pub fn window_location(&self, managed: &Managed) -> Option<Point<i32, Logical>> {
-        let display = managed.shown_on.as_deref()?;
-        let area = self.area(display, managed.fullscreen)?;
+    pub fn window_location(&self, managed: &ManagedWindow) -> Option<Point<i32, Logical>> {
+        let area = self.area(managed.shown_on?, managed.fullscreen)?;
         let geometry = managed.window.geometry();
         let centre = |area: Rectangle<i32, Logical>, size: Size<i32, Logical>| {
             area.loc + Point::from(((area.size.w - size.w).max(0) / 2, (area.size.h - size.h).max(0) / 2))
@@ -367,7 +365,7 @@ impl State {
 }
 
 /// Tells a surface the scale and transform of the display that it is on.
-pub fn tell_scale(output: &Output, surface: &WlSurface, states: &smithay::wayland::compositor::SurfaceData) {
+pub fn send_preferred_scale(output: &Output, surface: &WlSurface, states: &smithay::wayland::compositor::SurfaceData) {
     let scale = output.current_scale();
     send_surface_state(surface, states, scale.integer_scale(), output.current_transform());
     with_fractional_scale(states, |fractional| fractional.set_preferred_scale(scale.fractional_scale()));

@@ -1,9 +1,15 @@
-"""Starts and commands geom_compositor, the DRM/KMS display manager, and hears what it does.
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Client library of geom_compositor, the DRM/KMS display manager: starts and commands the service,
+and receives its events.
 
     from geom_compositor import Compositor, ConnectionType
 
-    with Compositor(window_title="Lobby", connect_type=ConnectionType.KEEP_CONNECTION_OPEN) as compositor:
+    keep = ConnectionType.KEEP_CONNECTION_OPEN
+    with Compositor(window_title="Lobby", connect_type=keep) as compositor:
         print(compositor.displays())
+
+Methods raise CompositorError or a subclass: BadArgument, NotRunning, StartFailed, NotStarted,
+Disconnected, TimedOut, NotAllowed, NotFound. The message tells a person the cause and the remedy.
 """
 
 from __future__ import annotations
@@ -22,7 +28,7 @@ from . import _native
 from ._native import (
     BadArgument,
     CompositorError,
-    Gone,
+    Disconnected,
     NotAllowed,
     NotFound,
     NotRunning,
@@ -37,17 +43,19 @@ __all__ = [
     "Compositor",
     "CompositorError",
     "ConnectionType",
+    "Disconnected",
     "Display",
     "Event",
     "Events",
-    "Gone",
+    "LogicalRect",
     "Mode",
+    "Monitor",
     "NotAllowed",
     "NotFound",
     "NotRunning",
     "NotStarted",
-    "Place",
     "Rtt",
+    "Signal",
     "StartFailed",
     "Status",
     "TimedOut",
@@ -56,11 +64,13 @@ __all__ = [
 
 
 class ConnectionType(enum.IntFlag):
-    """How the loss of a display or of the connection is taken."""
+    """What happens when the display that a service was started for is unplugged, or when the
+    connection breaks.
+    """
 
-    #: A loss is final.
+    #: The first disconnect is final.
     DISCONNECT_ONCE = 1
-    #: A loss is waited out. With both, the first is waited out and the second is final.
+    #: Disconnects are survived. With both flags, the first is survived and the second is final.
     KEEP_CONNECTION_OPEN = 2
 
     def _names(self) -> str:
@@ -69,91 +79,152 @@ class ConnectionType(enum.IntFlag):
 
 @dataclasses.dataclass(frozen=True)
 class Mode:
-    """Width and height in pixels, refresh in millihertz."""
+    """A display mode."""
 
+    #: Width in pixels.
     width: int
+    #: Height in pixels.
     height: int
+    #: Refresh rate in millihertz.
     refresh: int
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class LogicalRect:
     """A rectangle of the layout, in logical pixels."""
 
+    #: Left edge.
     x: int
+    #: Top edge.
     y: int
+    #: Width.
     width: int
+    #: Height.
     height: int
 
 
 @dataclasses.dataclass(frozen=True)
 class Monitor:
-    """Who a monitor is, by its EDID."""
+    """The identity of a monitor, from its EDID."""
 
-    #: Three letters of the PNP registry.
+    #: Manufacturer: three letters of the PNP registry.
     make: str
+    #: Model name, or the product code if the EDID has no name.
     model: str
+    #: Serial number, if the EDID has one.
     serial: Optional[str] = None
+    #: Hash of the whole EDID: "edid:" and 16 hexadecimal digits.
+    edid: Optional[str] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Signal:
+    """The signal that a display gets besides the mode, and the color conversion for it."""
+
+    #: "srgb", "display-p3", "bt2020", "bt2020-pq", "bt2020-hlg", "native", or the path of an ICC
+    #: profile.
+    color_space: str
+    #: "automatic", "full" or "limited".
+    rgb_range: str
+    #: "none", "graphics", "photo", "cinema" or "game".
+    content_type: str
+    #: Whether variable refresh rate is enabled now.
+    vrr: bool
+    #: "none", "full", "center" or "aspect".
+    scaling: str = "none"
+    #: Upper limit of bits per color channel, if the connector has that property.
+    bit_depth: Optional[int] = None
+    #: Color temperature of white in kelvin; None if white is the monitor's own.
+    white_point: Optional[int] = None
+    #: Brightness as a fraction of the display's maximum; None if it is the maximum.
+    brightness: Optional[float] = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Display:
-    """A monitor that is driven, or was."""
+    """A monitor that the service drives, or drove until it was unplugged."""
 
+    #: Connector name, such as "HDMI-A-1".
     name: str
-    #: "lit", "off", "dark" (its monitor is gone) or "failed".
+    #: "enabled", "disabled", "disconnected" or "failed".
     state: str
-    place: Place
-    #: Device pixels for one logical pixel.
+    #: Position and size in the layout.
+    logical: LogicalRect
+    #: Device pixels per logical pixel.
     scale: float
     #: "normal", "90", "180", "270", "flipped", "flipped-90", "flipped-180" or "flipped-270".
     transform: str
-    #: How often its monitor was lost.
-    losses: int
+    #: Number of times that its monitor was unplugged.
+    disconnects: int
+    #: Whether it has the keyboard focus.
     focused: bool
-    #: While it is lit.
+    #: Current mode, while the display is enabled.
     mode: Optional[Mode] = None
-    #: The modes that it can be set to, best first.
+    #: Timing of the current mode, if it is not in the monitor's mode list.
+    modeline: Optional[str] = None
+    #: Modes that the display offers, best first.
     modes: tuple[Mode, ...] = ()
-    #: Why it failed, where it did.
+    #: Why the display failed, in the state "failed".
     reason: Optional[str] = None
-    #: Who is plugged in, or was last, where it says so.
+    #: The connected monitor, or the last one, if it has an EDID.
     monitor: Optional[Monitor] = None
+    #: Path of the physical port, such as "pci-0000:00:02.0/DP-1".
+    port: Optional[str] = None
+    #: Signal on the connector, while the display is enabled.
+    signal: Optional[Signal] = None
+    #: Whether it is powered down (DPMS) and still part of the layout.
+    blanked: bool = False
+    #: Name of the display whose content it shows, if it is a mirror.
+    mirror: Optional[str] = None
+    #: Configured settings that could not be applied, each with the reason.
+    warnings: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Rtt:
-    """Round-trip times of heartbeats, in microseconds."""
+    """Round-trip times of a client's heartbeats, in microseconds."""
 
+    #: Of the last heartbeat.
     last: int
-    least: int
-    most: int
+    #: Minimum since the client connected.
+    min: int
+    #: Maximum since the client connected.
+    max: int
 
 
 @dataclasses.dataclass(frozen=True)
 class Client:
-    """One connection."""
+    """A connection, of a Wayland client or of a control client."""
 
+    #: Id of the connection, unique while the service runs.
     id: int
     #: "wayland" or "control".
     kind: str
-    #: "accepted", "alive", "unresponsive", "lost" or "closed".
+    #: "accepted", "alive", "unresponsive", "lost" (its session is kept) or "closed".
     state: str
+    #: Process id.
     pid: int
+    #: User id.
     uid: int
+    #: Connection type.
     connect_type: ConnectionType
-    #: Seconds since it was accepted.
+    #: Seconds since the connection was accepted.
     connected_s: float
-    #: Seconds since it was last heard of.
-    silent_s: float
-    #: Bytes that it has not read.
-    queued: int
+    #: Seconds since the client last sent anything.
+    idle_s: float
+    #: Bytes sent to the client that it has not read.
+    unread_bytes: int
+    #: Number of its toplevel windows.
     windows: int
-    #: The displays that its windows are shown on.
+    #: Names of the displays that show its windows.
     displays: tuple[str, ...] = ()
+    #: Path of the client's executable, if the kernel allows to read it.
     executable: Optional[str] = None
+    #: Application id of a Wayland client's newest window, or the name of a control client.
     app_id: Optional[str] = None
+    #: Sandbox engine and application id, if it connected through wp_security_context_v1.
     security_context: Optional[str] = None
+    #: Round-trip times of its heartbeats, if one was answered.
     rtt_us: Optional[Rtt] = None
 
 
@@ -161,47 +232,75 @@ class Client:
 class Window:
     """A toplevel window."""
 
+    #: Id of the window, unique while the service runs.
     id: int
-    #: Of its connection.
+    #: Id of its client.
     client: int
+    #: Whether the client asked for fullscreen.
     fullscreen: bool
+    #: Whether it has the keyboard focus.
     focused: bool
+    #: Application id, if the client has set one.
     app_id: Optional[str] = None
+    #: Title, if the client has set one.
     title: Optional[str] = None
-    #: The display that it belongs to.
-    home: Optional[str] = None
-    #: The lit display that it is shown on.
+    #: Name of the display that the window is assigned to.
+    assigned_output: Optional[str] = None
+    #: Name of the enabled display that shows it: the assigned one, or its neighbor while that is
+    #: disconnected.
     display: Optional[str] = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Status:
-    """The service as a whole."""
+    """The state of the service as a whole."""
 
+    #: Version of the service.
     version: str
+    #: Process id of the service.
     pid: int
+    #: Seconds since the service started.
     uptime_s: float
+    #: "kms" or "headless".
     backend: str
+    #: The value of WAYLAND_DISPLAY for clients.
     wayland_display: str
-    displays_lit: int
+    #: Number of enabled displays of the layout; mirrors are not counted.
+    enabled_displays: int
+    #: Frames presented on all displays since the service started.
     frames: int
+    #: Number of connections.
     clients: int
-    unresponsive: int
-    refused: int
-    troubles: tuple[str, ...] = ()
+    #: Number of connections that are unresponsive.
+    unresponsive_clients: int
+    #: Number of connections refused since the service started.
+    refused_clients: int
+    #: Recent problems that a person should know of, oldest first.
+    notices: tuple[str, ...] = ()
+    #: Title that the service was started with.
     title: Optional[str] = None
+    #: Path of the configuration file, if there is one.
     config: Optional[str] = None
+    #: Name of the user whose profile applies.
+    user: str = ""
+    #: Path of that profile. The file need not exist.
+    profile: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """What happened; docs/control.md tells of each name."""
+    """An event. docs/control.md describes each."""
 
+    #: "display", "layout", "client_connected", "client_state", "client_disconnected", "window",
+    #: "window_closed", "focus", "config_error", "config_applied" or "events_lost".
     name: str
-    #: All of it, as the protocol says it.
+    #: The whole event, as in the protocol.
     raw: Mapping[str, Any]
+    #: The display of the event "display".
     display: Optional[Display] = None
+    #: The connection of "client_connected" and "client_state".
     client: Optional[Client] = None
+    #: The window of the event "window".
     window: Optional[Window] = None
 
 
@@ -209,7 +308,7 @@ _T = TypeVar("_T")
 
 
 def _make(kind: type[_T], raw: Mapping[str, Any]) -> _T:
-    """Of what the protocol says, what this version knows."""
+    """Makes a dataclass of a JSON object. Fields that this version does not know are ignored."""
     values: dict[str, Any] = {}
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if field.name in raw:
@@ -229,12 +328,14 @@ def _flags(names: str) -> ConnectionType:
 _MAKERS: dict[str, Any] = {
     "mode": lambda raw: _make(Mode, raw),
     "modes": lambda raw: tuple(_make(Mode, mode) for mode in raw),
-    "place": lambda raw: _make(Place, raw),
+    "logical": lambda raw: _make(LogicalRect, raw),
     "monitor": lambda raw: _make(Monitor, raw),
+    "signal": lambda raw: _make(Signal, raw),
     "rtt_us": lambda raw: _make(Rtt, raw),
     "connect_type": _flags,
     "displays": tuple,
-    "troubles": tuple,
+    "notices": tuple,
+    "warnings": tuple,
 }
 
 
@@ -243,21 +344,35 @@ def _event(raw: Mapping[str, Any]) -> Event:
         value = raw.get(name)
         return _make(kind, value) if isinstance(value, Mapping) else None
 
-    return Event(raw["event"], raw, part("display", Display), part("client", Client), part("window", Window))
+    return Event(
+        name=raw["event"],
+        raw=raw,
+        display=part("display", Display),
+        client=part("client", Client),
+        window=part("window", Window),
+    )
 
 
 class Events(Iterator[Event]):
-    """A stream of events: an iterator that waits for each, and ends with the session."""
+    """A stream of events.
+
+    As an iterator, it waits for each event and ends with the session. At most 4096 unread events
+    are kept; if there are more, they are replaced by the event "events_lost".
+    """
 
     def __init__(self, native: _native.Events) -> None:
         self._native = native
 
     def fileno(self) -> int:
-        """A descriptor that is readable while there are events, for select and asyncio."""
+        """Returns a descriptor that is readable while there are events, for select and asyncio."""
         return self._native.fileno()
 
     def next(self, timeout: Optional[float] = None) -> Optional[Event]:
-        """The next event; None where none comes in so many seconds. StopIteration at the session's end."""
+        """Waits for the next event, up to `timeout` seconds, or without limit if that is None.
+
+        Returns None if there is none in time. Raises StopIteration if the session has ended and no
+        unread event is left.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)
@@ -266,7 +381,7 @@ class Events(Iterator[Event]):
             if raw is not None:
                 return _event(raw)
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            # The interpreter waits, so that Ctrl+C is heard.
+            # Waits in Python and not in the library, so that Ctrl+C interrupts it.
             if not poll.poll(None if left is None else left * 1000):
                 return None
 
@@ -287,48 +402,69 @@ def _stop_all() -> None:
 
 
 class Compositor:
-    """The display manager, as a program starts, commands and stops it. Any thread may use it.
+    """The display manager, for a program that starts, commands and stops it. Any thread may use it.
 
-    Of a mapping or of keywords; all are optional:
+    Takes a mapping or keywords. All keys are optional:
 
-    window_title      what the service is called, on its diagnostic screen and in its status
+    window_title      title of the service, on its diagnostic screen and in its status
     connect_type      a ConnectionType
     backend           "auto", "kms" or "headless"
-    display           a connector's name or a list of them: only these are driven
+    display           name of the display to drive, or a list of names; all by default
     renderer          "auto", "pixman", "gles" or "llvmpipe"
-    config            the configuration file
-    exec              a shell command or a list of them, started as clients
-    log, log_file     what is logged, and the file that it goes to instead of standard error
-    executable        the program; GEOM_COMPOSITOR_EXECUTABLE, PATH or the place of installation otherwise
-    socket            the control socket; GEOM_COMPOSITOR_SOCKET or its default places otherwise
-    name              what this program is called among the service's clients
-    token             of a session to resume; a new one begins where the service has not kept it
-    start_timeout     the most seconds that starting may take, 30 otherwise
-    timeout           the most seconds that an answer may take, 10 otherwise
+    config            path of the configuration file
+    exec              shell command that the service starts as its client, or a list of commands
+    log               log filter, such as "info" or "debug,smithay=warn"
+    log_file          file that the log is appended to; by default, standard error
+    executable        path of the program to start; by default, the one that
+                      GEOM_COMPOSITOR_EXECUTABLE names, geom_compositor in PATH, or the installed
+                      one
+    socket            path of the control socket; by default, GEOM_COMPOSITOR_SOCKET, or the user's
+                      service, then the system service
+    name              name of this program in the service's list of clients; by default,
+                      window_title
+    token             token of the session to resume; if the service has not kept that session, a
+                      new one begins
+    start_timeout     maximum time to start, including the first frame, in seconds; 30 by default
+    timeout           maximum time to wait for a reply, in seconds; 10 by default
 
-    All but connect_type, socket, name, token and the times are of a service that is started, and not of one that runs.
+    connect_type, socket, name, token and the timeouts always apply. The other keys apply only to a
+    service that is started, not to one that runs already. An unknown key or a value that is not
+    allowed raises BadArgument.
+
+    As a context manager, it starts the service and stops it at the end of the block. What start()
+    started is also stopped when the interpreter exits.
     """
 
     def __init__(self, config: Optional[Mapping[str, Any]] = None, /, **keywords: Any) -> None:
-        wished: dict[str, Any] = {**(config or {}), **keywords}
-        connect_type = wished.get("connect_type")
+        values: dict[str, Any] = {**(config or {}), **keywords}
+        connect_type = values.get("connect_type")
         if isinstance(connect_type, int):
             known = int(ConnectionType.DISCONNECT_ONCE | ConnectionType.KEEP_CONNECTION_OPEN)
             if connect_type & ~known:
-                raise BadArgument(f"connect_type {connect_type:#x} has bits that mean nothing")
-            wished["connect_type"] = ConnectionType(connect_type)._names() or None
-        for name, value in wished.items():
+                raise BadArgument(f"connect_type {connect_type:#x} has unknown bits")
+            values["connect_type"] = ConnectionType(connect_type)._names() or None
+        for name, value in values.items():
             if isinstance(value, os.PathLike):
-                wished[name] = os.fspath(value)
-        self._native = _native.Compositor({name: value for name, value in wished.items() if value is not None})
+                values[name] = os.fspath(value)
+        configured = {name: value for name, value in values.items() if value is not None}
+        self._native = _native.Compositor(configured)
 
     def start(self) -> None:
-        """Connects to the service that runs, or starts one; returns when a frame is on a display."""
+        """Connects to the running service, or starts one. Returns after a frame was presented.
+
+        Does nothing if it was started before and its session has not ended. Raises StartFailed if
+        the service can't run or presents no frame within `start_timeout`, and NotAllowed if this
+        user may not command the service.
+        """
         self._native.start()
         _running.add(self)
 
     def stop(self) -> None:
-        """Ends what start() started: the service, or, where that ran already, this connection only."""
+        """Reverts start().
+
+        Stops the service and its clients if start() started it, and otherwise only ends this
+        program's session. Does nothing if nothing was started.
+        """
         _running.discard(self)
         self._native.stop()
 
@@ -341,39 +477,51 @@ class Compositor:
 
     @property
     def is_running(self) -> bool:
-        """It was started, and its session goes on."""
+        """Whether it was started and its session has not ended."""
         return self._native.is_running()
 
     @property
     def owns_service(self) -> bool:
-        """start() began the service, and it runs."""
+        """Whether start() started the service and it runs."""
         return self._native.owns_service()
 
     @property
     def token(self) -> str:
-        """What resumes the session from another process, should this one be killed."""
+        """Token that resumes the session from another process, for programs that may be killed.
+
+        A secret. Raises NotStarted.
+        """
         return self._native.token()
 
     def displays(self) -> list[Display]:
+        """Lists the displays. Raises as request()."""
         return [_make(Display, raw) for raw in self.request("displays")["displays"]]
 
     def clients(self) -> list[Client]:
+        """Lists the connections. Raises as request()."""
         return [_make(Client, raw) for raw in self.request("clients")["clients"]]
 
     def windows(self) -> list[Window]:
+        """Lists the toplevel windows. Raises as request()."""
         return [_make(Window, raw) for raw in self.request("windows")["windows"]]
 
     def status(self) -> Status:
+        """Queries the state of the service. Raises as request()."""
         return _make(Status, self.request("status")["status"])
 
     def screenshot(self, display: str) -> bytes:
-        """What a display shows, as a PNG."""
+        """Takes a screenshot of a display. Returns the bytes of a PNG file. Raises as request()."""
         return self._native.screenshot(display)
 
     def events(self) -> Events:
-        """What happens from now on."""
+        """Returns a stream of all events from now on. Raises as request()."""
         return Events(self._native.events())
 
     def request(self, request: str, /, **fields: Any) -> Any:
-        """Anything that the protocol has, as docs/control.md shows it: request("identify", seconds=3)."""
+        """Sends any request of docs/control.md, such as request("identify", seconds=3).
+
+        Returns the response: "done", or a dictionary with one key. Raises NotStarted, Disconnected
+        or TimedOut, and for the service's error NotAllowed, NotFound, BadArgument or
+        CompositorError.
+        """
         return self._native.request({"request": request, **fields})

@@ -1,5 +1,5 @@
-//! What geom_compositor's Python package takes from Rust: values go over as dictionaries and lists, and the package
-//! makes its classes of them.
+//! Native module of the Python package geom_compositor. Values cross as dictionaries and lists; the
+//! package makes its dataclasses of them.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
@@ -15,49 +15,60 @@ create_exception!(
     geom_compositor,
     CompositorError,
     PyException,
-    "What went wrong, in words; the base of the others."
+    "A failed call. Base class of the other errors."
 );
-create_exception!(geom_compositor, BadArgument, CompositorError, "A value that is not allowed.");
-create_exception!(geom_compositor, NotRunning, CompositorError, "No service answers.");
+create_exception!(
+    geom_compositor,
+    BadArgument,
+    CompositorError,
+    "An argument is not allowed, or the service rejects its value."
+);
+create_exception!(
+    geom_compositor,
+    NotRunning,
+    CompositorError,
+    "No service accepts connections at the control socket."
+);
 create_exception!(
     geom_compositor,
     StartFailed,
     CompositorError,
-    "The service can't be started, or shows nothing."
+    "The service could not be started, or presented no frame in time."
 );
 create_exception!(
     geom_compositor,
     NotStarted,
     CompositorError,
-    "start() was not called, or stop() was since."
+    "start() was not called, or stop() was called since."
 );
-create_exception!(geom_compositor, Gone, CompositorError, "The connection ended.");
-create_exception!(geom_compositor, TimedOut, CompositorError, "No answer in time.");
+create_exception!(geom_compositor, Disconnected, CompositorError, "The connection ended.");
+create_exception!(geom_compositor, TimedOut, CompositorError, "The service did not reply in time.");
 create_exception!(geom_compositor, NotAllowed, CompositorError, "This user may not do that.");
 create_exception!(geom_compositor, NotFound, CompositorError, "There is no such display, client or window.");
 
-fn raised(error: &Error) -> PyErr {
-    let words = error.to_string();
+/// Converts an error to the exception for it.
+fn to_exception(error: &Error) -> PyErr {
+    let message = error.to_string();
     match error {
-        Error::NotRunning(_) => NotRunning::new_err(words),
-        Error::Start(_) => StartFailed::new_err(words),
-        Error::NotStarted => NotStarted::new_err(words),
-        Error::Gone(_) => Gone::new_err(words),
-        Error::TimedOut(_) => TimedOut::new_err(words),
-        Error::BadArgument(_) => BadArgument::new_err(words),
+        Error::NotRunning(_) => NotRunning::new_err(message),
+        Error::StartFailed(_) => StartFailed::new_err(message),
+        Error::NotStarted => NotStarted::new_err(message),
+        Error::Disconnected(_) => Disconnected::new_err(message),
+        Error::TimedOut(_) => TimedOut::new_err(message),
+        Error::BadArgument(_) => BadArgument::new_err(message),
         Error::Server(error) => match error.kind {
-            ErrorKind::NotAllowed => NotAllowed::new_err(words),
-            ErrorKind::NotFound => NotFound::new_err(words),
+            ErrorKind::NotAllowed => NotAllowed::new_err(message),
+            ErrorKind::NotFound => NotFound::new_err(message),
             ErrorKind::BadValue | ErrorKind::BadMessage | ErrorKind::UnknownRequest => {
-                BadArgument::new_err(words)
+                BadArgument::new_err(message)
             }
-            _ => CompositorError::new_err(words),
+            _ => CompositorError::new_err(message),
         },
-        Error::Protocol(_) | Error::Io(_) => CompositorError::new_err(words),
+        Error::Protocol(_) | Error::Io(_) => CompositorError::new_err(message),
     }
 }
 
-/// The compositor's handle.
+/// `geom_client::Compositor`, without the GIL while a call waits.
 #[pyclass(frozen)]
 struct Compositor(geom_client::Compositor);
 
@@ -66,15 +77,15 @@ impl Compositor {
     #[new]
     fn new(config: &Bound<'_, PyAny>) -> PyResult<Self> {
         let config: Config = depythonize(config).map_err(|error| BadArgument::new_err(error.to_string()))?;
-        geom_client::Compositor::new(config).map(Self).map_err(|error| raised(&error))
+        geom_client::Compositor::new(config).map(Self).map_err(|error| to_exception(&error))
     }
 
     fn start(&self, py: Python<'_>) -> PyResult<()> {
-        py.detach(|| self.0.start()).map_err(|error| raised(&error))
+        py.detach(|| self.0.start()).map_err(|error| to_exception(&error))
     }
 
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
-        py.detach(|| self.0.stop()).map_err(|error| raised(&error))
+        py.detach(|| self.0.stop()).map_err(|error| to_exception(&error))
     }
 
     fn is_running(&self) -> bool {
@@ -86,22 +97,22 @@ impl Compositor {
     }
 
     fn token(&self) -> PyResult<String> {
-        self.0.token().map_err(|error| raised(&error))
+        self.0.token().map_err(|error| to_exception(&error))
     }
 
     fn request<'py>(&self, py: Python<'py>, request: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let request: Request =
             depythonize(request).map_err(|error| BadArgument::new_err(error.to_string()))?;
-        let answer = py.detach(|| self.0.request(request)).map_err(|error| raised(&error))?;
-        Ok(pythonize(py, &answer)?)
+        let response = py.detach(|| self.0.request(request)).map_err(|error| to_exception(&error))?;
+        Ok(pythonize(py, &response)?)
     }
 
     fn screenshot(&self, py: Python<'_>, display: &str) -> PyResult<Vec<u8>> {
-        py.detach(|| self.0.screenshot(display)).map_err(|error| raised(&error))
+        py.detach(|| self.0.screenshot(display)).map_err(|error| to_exception(&error))
     }
 
     fn events(&self, py: Python<'_>) -> PyResult<Events> {
-        py.detach(|| self.0.events()).map(Events).map_err(|error| raised(&error))
+        py.detach(|| self.0.events()).map(Events).map_err(|error| to_exception(&error))
     }
 }
 
@@ -111,18 +122,19 @@ struct Events(geom_client::Events);
 
 #[pymethods]
 impl Events {
-    /// Readable while there are events.
+    /// Returns a descriptor that is readable while there are events.
     fn fileno(&self) -> i32 {
         self.0.as_fd().as_raw_fd()
     }
 
-    /// An event that has come, or None; StopIteration at the session's end.
+    /// Returns the next event that has arrived, or None. Raises StopIteration if the session has
+    /// ended.
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         match self.0.next_within(Duration::ZERO) {
             Ok(Some(event)) => Ok(Some(pythonize(py, &event)?)),
             Ok(None) => Ok(None),
-            Err(Error::Gone(_)) => Err(PyStopIteration::new_err(())),
-            Err(error) => Err(raised(&error)),
+            Err(Error::Disconnected(_)) => Err(PyStopIteration::new_err(())),
+            Err(error) => Err(to_exception(&error)),
         }
     }
 }
@@ -137,7 +149,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("NotRunning", py.get_type::<NotRunning>())?;
     module.add("StartFailed", py.get_type::<StartFailed>())?;
     module.add("NotStarted", py.get_type::<NotStarted>())?;
-    module.add("Gone", py.get_type::<Gone>())?;
+    module.add("Disconnected", py.get_type::<Disconnected>())?;
     module.add("TimedOut", py.get_type::<TimedOut>())?;
     module.add("NotAllowed", py.get_type::<NotAllowed>())?;
     module.add("NotFound", py.get_type::<NotFound>())?;

@@ -1,4 +1,4 @@
-//! A connection that its program serves itself: blocking, or from an event loop.
+//! A connection without a thread, for blocking programs and for event loops.
 
 use std::collections::VecDeque;
 use std::io::IoSliceMut;
@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use geom_ipc::{
-    Answer, ConnectType, Display, EndReason, ErrorKind, Event, Frames, FromClient, FromServer, Reply,
-    Request, Status, Welcome, Window,
+    ClientMessage, CloseReason, ConnectType, Display, ErrorKind, Event, LineBuffer, Reply, Request, Response,
+    ServerMessage, Status, Welcome, Window,
 };
 use rustix::io::Errno;
 use rustix::net::{recvmsg, send, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags};
@@ -19,19 +19,19 @@ use rustix::net::{recvmsg, send, RecvAncillaryBuffer, RecvAncillaryMessage, Recv
 use crate::wait::{readable, writable};
 use crate::Error;
 
-/// How to connect.
+/// Options of a connection.
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
-    /// The socket; found by the environment where it is not given ([`geom_ipc::socket_paths`]).
+    /// Path of the control socket. By default, the paths of [`geom_ipc::socket_paths`] are tried.
     pub socket: Option<PathBuf>,
-    /// What the program calls itself.
+    /// Name of the program, which the service shows in its list of clients.
     pub name: String,
-    /// The server's configuration decides where it is not given.
+    /// Connection type. By default, the service's configuration decides.
     pub connect_type: Option<ConnectType>,
-    /// Of a session that an earlier process had ([`Client::welcome`]): it is resumed where the service has kept it, and
-    /// a new one begins otherwise.
+    /// Token of the session to resume, from [`Client::welcome`] of an earlier process. If the
+    /// service has not kept that session, a new one begins.
     pub token: Option<String>,
-    /// How long an answer may take.
+    /// Maximum time to wait for a reply. 10 seconds by default.
     pub timeout: Duration,
 }
 
@@ -47,36 +47,42 @@ impl Default for ConnectOptions {
     }
 }
 
-/// A connection to the service, of one thread. Blocking programs call its requests and [`Client::next_event`]; programs
-/// with an event loop watch [`Client::as_fd`](std::os::fd::AsFd) for reading and call [`Client::dispatch`]. The server's
-/// pings are answered in any of these calls; a program that makes none for the server's `lost_ms` loses its session,
-/// which [`Client::resume`] takes up again.
+/// A connection to the service, used by one thread.
 ///
-/// Dropping it says goodbye: the service keeps nothing of it.
+/// A blocking program calls the request methods and [`Self::next_event`]. A program with an event
+/// loop polls [`as_fd`](AsFd::as_fd) for reading and then calls [`Self::dispatch`].
+///
+/// Each of these calls answers the service's heartbeats. A program that makes none for `lost_ms` of
+/// [`Welcome`] loses its connection; [`Self::resume`] resumes the session. [`crate::Session`]
+/// answers heartbeats in a thread.
+///
+/// Dropping it ends the session: the service keeps nothing of it.
 #[derive(Debug)]
 pub struct Client {
     options: ConnectOptions,
     stream: UnixStream,
-    frames: Frames,
+    input: LineBuffer,
     fds: VecDeque<OwnedFd>,
-    next: u64,
+    last_id: u64,
     events: VecDeque<Event>,
     replies: Vec<Reply>,
     welcome: Welcome,
-    ended: Option<EndReason>,
-    received: u64,
-    /// Readable when waiting has become vain.
-    pub(crate) interrupt: Option<Arc<OwnedFd>>,
+    close_reason: Option<CloseReason>,
+    received_bytes: u64,
+    /// Cancels waiting for a reply while it is readable.
+    pub(crate) cancel: Option<Arc<OwnedFd>>,
 }
 
-/// So many events wait for being asked for; the oldest make room.
-const EVENTS: usize = 4096;
+/// The maximum number of unread events. The oldest are dropped.
+const MAX_UNREAD_EVENTS: usize = 4096;
 
 impl Client {
-    /// Connects and says hello.
+    /// Connects to the service and begins a session, or resumes the one of
+    /// [`ConnectOptions::token`].
     ///
     /// # Errors
-    /// Where no service answers, or it refuses.
+    /// [`Error::NotRunning`] if no service accepts the connection, [`Error::Server`] if it refuses
+    /// the client, [`Error::TimedOut`].
     pub fn connect(options: &ConnectOptions) -> Result<Self, Error> {
         match Self::open(options, options.token.clone(), None) {
             Err(Error::Server(error)) if options.token.is_some() && error.kind == ErrorKind::NotFound => {
@@ -89,7 +95,7 @@ impl Client {
     fn open(
         options: &ConnectOptions,
         token: Option<String>,
-        interrupt: Option<Arc<OwnedFd>>,
+        cancel: Option<Arc<OwnedFd>>,
     ) -> Result<Self, Error> {
         let paths = match &options.socket {
             Some(path) => vec![path.clone()],
@@ -111,63 +117,67 @@ impl Client {
         let mut client = Self {
             options: options.clone(),
             stream,
-            frames: Frames::default(),
+            input: LineBuffer::default(),
             fds: VecDeque::new(),
-            next: 0,
+            last_id: 0,
             events: VecDeque::new(),
             replies: Vec::new(),
             welcome,
-            ended: None,
-            received: 0,
-            interrupt,
+            close_reason: None,
+            received_bytes: 0,
+            cancel,
         };
         let (name, connect_type) = (options.name.clone(), options.connect_type);
         let hello = Request::Hello { versions: vec![geom_ipc::VERSION], name, connect_type, token };
         match client.request(hello)? {
-            Answer::Welcome(welcome) => client.welcome = welcome,
+            Response::Welcome(welcome) => client.welcome = welcome,
             other => return Err(unexpected(&other)),
         }
         Ok(client)
     }
 
-    /// Takes the session up again after the connection ended: subscriptions hold, the number stays.
+    /// Connects again and resumes the session, with its id and its subscription.
     ///
     /// # Errors
-    /// Where the service is gone, or kept no session.
+    /// [`Error::Server`] with [`ErrorKind::NotFound`] if the service has not kept the session;
+    /// otherwise as [`Self::connect`].
     pub fn resume(&mut self) -> Result<(), Error> {
         let token = Some(self.welcome.token.clone());
-        *self = Self::open(&self.options, token, self.interrupt.clone())?;
+        *self = Self::open(&self.options, token, self.cancel.clone())?;
         Ok(())
     }
 
-    /// Connects anew, in place of a session that can't be resumed: nothing of that holds.
+    /// Connects again and begins a new session, for example if the old one can't be resumed.
     ///
     /// # Errors
     /// As [`Self::connect`].
-    pub fn begin_again(&mut self) -> Result<(), Error> {
-        *self = Self::open(&self.options, None, self.interrupt.clone())?;
+    pub fn reconnect(&mut self) -> Result<(), Error> {
+        *self = Self::open(&self.options, None, self.cancel.clone())?;
         Ok(())
     }
 
-    /// What the server said at the start.
+    /// Returns the service's response to `hello`.
     pub fn welcome(&self) -> &Welcome {
         &self.welcome
     }
 
-    /// Asks and waits for the answer; events that come meanwhile are kept for [`Self::next_event`].
+    /// Sends a request and waits for the response. Events that arrive meanwhile are kept for
+    /// [`Self::next_event`].
     ///
     /// # Errors
-    /// The server's, or where no answer comes in time.
-    pub fn request(&mut self, request: Request) -> Result<Answer, Error> {
+    /// [`Error::Server`] if the service replies with an error, [`Error::TimedOut`] if it does not
+    /// reply within [`ConnectOptions::timeout`], [`Error::Disconnected`] if the connection ends.
+    pub fn request(&mut self, request: Request) -> Result<Response, Error> {
         let id = self.send(request)?;
         let deadline = Instant::now() + self.options.timeout;
         loop {
-            if let Some(place) = self.replies.iter().position(|reply| reply.id == Some(id)) {
-                return Ok(self.replies.swap_remove(place).into_result()?);
+            if let Some(result) = self.take_reply(id) {
+                return Ok(result?);
             }
-            // An error without an id is about the connection: a refusal, a line too long.
-            if let Some(place) = self.replies.iter().position(|reply| reply.id.is_none()) {
-                return Ok(self.replies.swap_remove(place).into_result()?);
+            // An error without an id concerns the connection: it was refused, or a line was too
+            // long.
+            if let Some(index) = self.replies.iter().position(|reply| reply.id.is_none()) {
+                return Ok(self.replies.swap_remove(index).into_result()?);
             }
             if !self.wait(deadline)? {
                 return Err(Error::TimedOut(self.options.timeout));
@@ -176,20 +186,21 @@ impl Client {
         }
     }
 
-    /// Sends a request; its reply is [`Self::reply`]'s.
+    /// Sends a request and returns its id, for [`Self::take_reply`].
     ///
     /// # Errors
-    /// Where the connection is gone.
+    /// [`Error::Disconnected`] if the connection ended, [`Error::TimedOut`] if the service does not
+    /// read.
     pub fn send(&mut self, request: Request) -> Result<u64, Error> {
-        self.next += 1;
-        let id = self.next;
-        let line = serde_json::to_vec(&FromClient { id, request });
+        self.last_id += 1;
+        let id = self.last_id;
+        let line = serde_json::to_vec(&ClientMessage { id, request });
         let mut line = line.map_err(|error| Error::Protocol(error.to_string()))?;
         line.push(b'\n');
         let deadline = Instant::now() + self.options.timeout;
         let mut rest = line.as_slice();
         while !rest.is_empty() {
-            // A C program would be ended by SIGPIPE, which Rust's ignore.
+            // NOSIGNAL: SIGPIPE would end a C program. Rust's runtime ignores the signal.
             match send(&self.stream, rest, SendFlags::NOSIGNAL) {
                 Ok(count) => rest = rest.get(count..).unwrap_or_default(),
                 Err(Errno::AGAIN) => {
@@ -199,12 +210,12 @@ impl Client {
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::PIPE) => {
-                    // What it said before it hung up tells why.
+                    // The service may have sent the reason before it closed the connection.
                     let _ = self.dispatch();
                     if self.replies.iter().any(|reply| reply.id.is_none()) {
                         return Ok(id);
                     }
-                    return Err(Error::Gone(self.ended));
+                    return Err(Error::Disconnected(self.close_reason));
                 }
                 Err(error) => return Err(std::io::Error::from(error).into()),
             }
@@ -212,18 +223,20 @@ impl Client {
         Ok(id)
     }
 
-    /// A reply that has come.
-    pub fn reply(&mut self, id: u64) -> Option<Result<Answer, geom_ipc::Error>> {
-        let place = self.replies.iter().position(|reply| reply.id == Some(id))?;
-        Some(self.replies.swap_remove(place).into_result())
+    /// Removes and returns the reply to the request with this id, if [`Self::dispatch`] has read
+    /// it.
+    pub fn take_reply(&mut self, id: u64) -> Option<Result<Response, geom_ipc::Error>> {
+        let index = self.replies.iter().position(|reply| reply.id == Some(id))?;
+        Some(self.replies.swap_remove(index).into_result())
     }
 
-    /// Reads what has come, without waiting, and answers pings.
+    /// Reads all messages that have arrived, without waiting, and answers heartbeats.
     ///
     /// # Errors
-    /// Where the connection is gone.
+    /// [`Error::Disconnected`] if the connection ended and no unread reply or event is left,
+    /// [`Error::Protocol`] if a message violates the protocol.
     pub fn dispatch(&mut self) -> Result<(), Error> {
-        let mut gone = false;
+        let mut closed = false;
         loop {
             let mut buffer = [0; 16 << 10];
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
@@ -239,54 +252,55 @@ impl Client {
                         }
                     }
                     if message.bytes == 0 {
-                        gone = true;
+                        closed = true;
                         break;
                     }
-                    self.received += message.bytes as u64;
-                    self.frames.extend(buffer.get(..message.bytes).unwrap_or_default());
+                    self.received_bytes += message.bytes as u64;
+                    self.input.extend(buffer.get(..message.bytes).unwrap_or_default());
                 }
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}
                 Err(Errno::CONNRESET) => {
-                    gone = true;
+                    closed = true;
                     break;
                 }
                 Err(error) => return Err(std::io::Error::from(error).into()),
             }
         }
-        while let Some(line) = self.frames.next_line().map_err(|error| Error::Protocol(error.to_string()))? {
-            match FromServer::parse(&line).map_err(|error| Error::Protocol(error.to_string()))? {
-                FromServer::Event(Event::Ping { serial }) => {
-                    // The answer to a pong is of no interest: forgotten by its id.
+        while let Some(line) = self.input.next_line().map_err(|error| Error::Protocol(error.to_string()))? {
+            match ServerMessage::parse(&line).map_err(|error| Error::Protocol(error.to_string()))? {
+                ServerMessage::Event(Event::Ping { serial }) => {
+                    // The reply to the pong is ignored: no caller knows its id.
                     let _ = self.send(Request::Pong { serial });
                 }
-                FromServer::Event(Event::Goodbye { reason }) => self.ended = Some(reason),
-                FromServer::Event(event) => {
-                    if self.events.len() == EVENTS {
+                ServerMessage::Event(Event::Goodbye { reason }) => self.close_reason = Some(reason),
+                ServerMessage::Event(event) => {
+                    if self.events.len() == MAX_UNREAD_EVENTS {
                         self.events.pop_front();
                     }
                     self.events.push_back(event);
                 }
-                FromServer::Reply(reply) => self.replies.push(reply),
+                ServerMessage::Reply(reply) => self.replies.push(reply),
             }
         }
-        if gone && self.replies.is_empty() && self.events.is_empty() {
-            return Err(Error::Gone(self.ended));
+        if closed && self.replies.is_empty() && self.events.is_empty() {
+            return Err(Error::Disconnected(self.close_reason));
         }
         Ok(())
     }
 
-    /// The next event; none where none comes in time. Events come after [`Self::subscribe`].
+    /// Returns the next event, or `None` if there is none within `timeout`. Events arrive after
+    /// [`Self::subscribe`]. At most 4096 unread events are kept; the oldest are dropped.
     ///
     /// # Errors
-    /// Where the connection is gone.
+    /// [`Error::Disconnected`] if the connection ended and no unread event is left.
     pub fn next_event(&mut self, timeout: Duration) -> Result<Option<Event>, Error> {
         let deadline = Instant::now() + timeout;
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Ok(Some(event));
             }
-            // Answers to pongs: nobody asks for them.
+            // Replies to pongs, which no caller takes.
             self.replies.clear();
             if !self.wait(deadline)? {
                 return Ok(None);
@@ -295,7 +309,7 @@ impl Client {
         }
     }
 
-    /// Asks for every event from now on.
+    /// Subscribes to all events.
     ///
     /// # Errors
     /// As [`Self::request`].
@@ -303,55 +317,63 @@ impl Client {
         self.request(Request::Subscribe).map(drop)
     }
 
+    /// Lists the displays.
+    ///
     /// # Errors
     /// As [`Self::request`].
     pub fn displays(&mut self) -> Result<Vec<Display>, Error> {
         match self.request(Request::Displays)? {
-            Answer::Displays(displays) => Ok(displays),
+            Response::Displays(displays) => Ok(displays),
             other => Err(unexpected(&other)),
         }
     }
 
+    /// Lists the connections.
+    ///
     /// # Errors
     /// As [`Self::request`].
     pub fn clients(&mut self) -> Result<Vec<geom_ipc::Client>, Error> {
         match self.request(Request::Clients)? {
-            Answer::Clients(clients) => Ok(clients),
+            Response::Clients(clients) => Ok(clients),
             other => Err(unexpected(&other)),
         }
     }
 
+    /// Lists the toplevel windows.
+    ///
     /// # Errors
     /// As [`Self::request`].
     pub fn windows(&mut self) -> Result<Vec<Window>, Error> {
         match self.request(Request::Windows)? {
-            Answer::Windows(windows) => Ok(windows),
+            Response::Windows(windows) => Ok(windows),
             other => Err(unexpected(&other)),
         }
     }
 
+    /// Queries the state of the service.
+    ///
     /// # Errors
     /// As [`Self::request`].
     pub fn status(&mut self) -> Result<Status, Error> {
         match self.request(Request::Status)? {
-            Answer::Status(status) => Ok(*status),
+            Response::Status(status) => Ok(*status),
             other => Err(unexpected(&other)),
         }
     }
 
-    /// A PNG of what a display shows, as a file in memory.
+    /// Takes a screenshot of a display. Returns a file in memory with the PNG, at offset 0.
     ///
     /// # Errors
     /// As [`Self::request`].
     pub fn screenshot(&mut self, display: &str) -> Result<OwnedFd, Error> {
         self.fds.clear();
         self.request(Request::Screenshot { display: display.to_owned(), path: None })?;
-        self.fds.pop_front().ok_or_else(|| Error::Protocol("a screenshot without its descriptor".into()))
+        self.take_fd().ok_or_else(no_descriptor)
     }
 
-    /// Bytes read since the start.
-    pub(crate) fn received(&self) -> u64 {
-        self.received
+    /// Returns the number of bytes received on this connection.
+    pub(crate) fn received_bytes(&self) -> u64 {
+        self.received_bytes
     }
 
     pub(crate) fn take_events(&mut self) -> VecDeque<Event> {
@@ -362,21 +384,21 @@ impl Client {
         std::mem::take(&mut self.replies)
     }
 
-    /// The oldest descriptor that came and was not taken.
+    /// Removes and returns the oldest received file descriptor.
     pub(crate) fn take_fd(&mut self) -> Option<OwnedFd> {
         self.fds.pop_front()
     }
 
-    /// Waits for something to read; false where none comes in time.
+    /// Waits until the socket is readable. Returns false if the deadline passes first.
     fn wait(&self, deadline: Instant) -> Result<bool, Error> {
-        let Some(interrupt) = &self.interrupt else {
+        let Some(cancel) = &self.cancel else {
             return Ok(readable(&[self.stream.as_fd()], Some(deadline))?);
         };
-        let came = readable(&[self.stream.as_fd(), interrupt.as_fd()], Some(deadline))?;
-        if came && readable(&[interrupt.as_fd()], Some(Instant::now()))? {
-            return Err(Error::Gone(None));
+        let ready = readable(&[self.stream.as_fd(), cancel.as_fd()], Some(deadline))?;
+        if ready && readable(&[cancel.as_fd()], Some(Instant::now()))? {
+            return Err(Error::Disconnected(None));
         }
-        Ok(came)
+        Ok(ready)
     }
 }
 
@@ -385,17 +407,23 @@ impl Drop for Client {
         if self.welcome.version == 0 {
             return;
         }
-        // Who is not there any more, or has not read for so long, need not hear it.
-        let goodbye = serde_json::to_vec(&FromClient { id: self.next + 1, request: Request::Goodbye });
+        let goodbye = serde_json::to_vec(&ClientMessage { id: self.last_id + 1, request: Request::Goodbye });
         if let Ok(mut line) = goodbye {
             line.push(b'\n');
+            // A service that is gone or does not read does not need it.
             let _ = send(&self.stream, &line, SendFlags::NOSIGNAL);
         }
     }
 }
 
-pub(crate) fn unexpected(answer: &Answer) -> Error {
-    Error::Protocol(format!("an answer to another request: {answer:?}"))
+/// The error for a response of the wrong kind.
+pub(crate) fn unexpected(response: &Response) -> Error {
+    Error::Protocol(format!("a response to another request: {response:?}"))
+}
+
+/// The error for a screenshot without its file descriptor.
+pub(crate) fn no_descriptor() -> Error {
+    Error::Protocol("a screenshot without a file descriptor".into())
 }
 
 impl AsFd for Client {

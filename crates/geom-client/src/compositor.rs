@@ -1,4 +1,4 @@
-//! The service as a program has it: started where none runs, commanded, ended where it was started here.
+//! The service as an object of the program: starts it if none runs, commands it, stops it.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -6,53 +6,59 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use geom_ipc::{Answer, ConnectType, Display, Request, Status, Window};
+use geom_ipc::{ConnectType, Display, Request, Response, Status, Window};
 use serde::{Deserialize, Serialize};
 
-use crate::client::unexpected;
+use crate::client::{no_descriptor, unexpected};
 use crate::events::Events;
 use crate::service::{Launch, Service};
 use crate::{ConnectOptions, Error, Session};
 
-/// What a program wishes of its compositor. Everything has a default.
+/// Configuration of a [`Compositor`]. All fields are optional.
+///
+/// `connect_type`, `socket`, `name`, `token`, `start_timeout` and `timeout` always apply. The other
+/// fields apply only to a service that is started, not to one that runs already.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// What the service is called: on its diagnostic screen and in its status. Of a service that is started.
+    /// Title of the service, on its diagnostic screen and in its status.
     pub window_title: Option<String>,
-    /// How the loss of a display and of this program's connection are taken; the configuration's where it is not given.
+    /// Connection type of the session, and of the service's displays if it is started. By default,
+    /// the service's configuration decides.
     pub connect_type: Option<ConnectType>,
-    /// `auto`, `kms` or `headless`. Of a service that is started.
+    /// `auto`, `kms` or `headless`.
     pub backend: Option<String>,
-    /// Only these displays are driven, by connector name. Of a service that is started.
+    /// Names of the displays to drive. By default, all.
     #[serde(deserialize_with = "one_or_more")]
     pub display: Vec<String>,
-    /// `auto`, `pixman`, `gles` or `llvmpipe`. Of a service that is started.
+    /// `auto`, `pixman`, `gles` or `llvmpipe`.
     pub renderer: Option<String>,
-    /// The configuration file. Of a service that is started.
+    /// Path of the configuration file.
     pub config: Option<PathBuf>,
-    /// Shell commands that are started as its clients. Of a service that is started.
+    /// Shell commands that the service starts as its clients.
     #[serde(deserialize_with = "one_or_more")]
     pub exec: Vec<String>,
-    /// What it logs, as `--log`. Of a service that is started.
+    /// Log filter, such as `info` or `debug,smithay=warn`.
     pub log: Option<String>,
-    /// The file that its log is appended to; standard error otherwise. Of a service that is started.
+    /// File that the log is appended to. By default, the log goes to standard error.
     pub log_file: Option<PathBuf>,
-    /// The program; otherwise `GEOM_COMPOSITOR_EXECUTABLE`, `PATH`, the place of installation.
+    /// Path of the program to start. By default, the one that `GEOM_COMPOSITOR_EXECUTABLE` names,
+    /// `geom_compositor` in `PATH`, or the installed one.
     pub executable: Option<PathBuf>,
-    /// The control socket; otherwise [`geom_ipc::socket_paths`].
+    /// Path of the control socket. By default, the paths of [`geom_ipc::socket_paths`] are tried.
     pub socket: Option<PathBuf>,
-    /// What this program is called among the service's clients; otherwise `window_title`.
+    /// Name of this program in the service's list of clients. By default, `window_title`.
     pub name: Option<String>,
-    /// Of a session that is resumed ([`Compositor::token`]); a new one begins where the service has not kept it.
+    /// Token of the session to resume, from [`Compositor::token`] of an earlier process. If the
+    /// service has not kept that session, a new one begins.
     pub token: Option<String>,
-    /// Seconds that starting may take, the first frame included; 30 by default.
+    /// Maximum time to start, including the first frame, in seconds above 0. 30 by default.
     pub start_timeout: Option<f64>,
-    /// Seconds that an answer may take; 10 by default.
+    /// Maximum time to wait for a reply, in seconds above 0. 10 by default.
     pub timeout: Option<f64>,
 }
 
-/// A list, or one value for a list of it.
+/// Deserializes a list, or a single value as a list of one.
 fn one_or_more<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -66,10 +72,10 @@ fn one_or_more<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<
     })
 }
 
-fn seconds(name: &str, wished: Option<f64>, otherwise: u64) -> Result<Duration, Error> {
-    match wished {
-        None => Ok(Duration::from_secs(otherwise)),
-        // More than a day is for ever, and no clock overflows.
+fn seconds(name: &str, configured: Option<f64>, default: u64) -> Result<Duration, Error> {
+    match configured {
+        None => Ok(Duration::from_secs(default)),
+        // Limited to a day, so that adding it to a time does not overflow.
         Some(time) if time > 0.0 => Ok(Duration::from_secs_f64(time.min(86_400.0))),
         Some(time) => Err(Error::BadArgument(format!("{name} {time} is not allowed; write seconds above 0"))),
     }
@@ -78,23 +84,26 @@ fn seconds(name: &str, wished: Option<f64>, otherwise: u64) -> Result<Duration, 
 #[derive(Debug)]
 struct Running {
     session: Arc<Session>,
-    /// Where it was started here.
+    /// The service, if this program started it.
     service: Option<Service>,
 }
 
-/// The display manager, as a program starts, commands and stops it. Any thread may use it.
+/// The display manager, for a program that starts, commands and stops it. Any thread may use it.
+///
+/// Dropping it stops it, as [`Self::stop`] does.
+///
+/// # Examples
 ///
 /// ```no_run
 /// use geom_client::{Compositor, Config};
 ///
-/// let compositor = Compositor::new(Config { backend: Some("headless".into()), ..Config::default() })?;
+/// let config = Config { backend: Some("headless".into()), ..Config::default() };
+/// let compositor = Compositor::new(config)?;
 /// compositor.start()?;
 /// println!("{} displays", compositor.displays()?.len());
 /// compositor.stop()?;
 /// # Ok::<(), geom_client::Error>(())
 /// ```
-///
-/// Dropping it stops it.
 #[derive(Debug)]
 pub struct Compositor {
     config: Config,
@@ -104,10 +113,10 @@ pub struct Compositor {
 }
 
 impl Compositor {
-    /// Nothing runs yet.
+    /// Creates the object. It neither connects nor starts anything.
     ///
     /// # Errors
-    /// [`Error::BadArgument`] where a time is not above 0.
+    /// [`Error::BadArgument`] if a time is not above 0.
     pub fn new(config: Config) -> Result<Self, Error> {
         let start_timeout = seconds("start_timeout", config.start_timeout, 30)?;
         let options = ConnectOptions {
@@ -124,15 +133,16 @@ impl Compositor {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Connects to the service that runs, or starts one. Returns when a frame of the service's is on a display. Does nothing
-    /// where it was started already.
+    /// Connects to the running service, or starts one. Returns after a frame was presented on a
+    /// display. Does nothing if it was started before and its session has not ended.
     ///
     /// # Errors
-    /// [`Error::Start`] with the reason, where the service can't run or nothing is shown in time; a service that was
-    /// started here is ended then.
+    /// [`Error::StartFailed`] with the reason if the service can't run or presents no frame within
+    /// `start_timeout`; a service that this call started is stopped then. [`Error::Server`] if the
+    /// service refuses this user or command.
     pub fn start(&self) -> Result<(), Error> {
         let mut running = self.running();
-        // A session that has ended for good and a service that has died are no obstacle to starting again.
+        // A session that has ended, or a service that has died, does not prevent another start.
         if running.as_ref().is_some_and(|running| running.session.ended().is_none()) {
             return Ok(());
         }
@@ -149,7 +159,7 @@ impl Compositor {
                 *running = Some(Running { session: Arc::new(session), service });
                 Ok(())
             }
-            Err(Error::TimedOut(_)) => Err(Error::Start(nothing_shown(&session))),
+            Err(Error::TimedOut(_)) => Err(Error::StartFailed(why_no_frame(&session))),
             Err(error) => Err(error),
         }
     }
@@ -163,7 +173,8 @@ impl Compositor {
         };
         match Service::start(&launch, deadline) {
             Ok(service) => Ok((Session::connect(&self.options)?, Some(service))),
-            // Somebody else may have started one meanwhile: then there is one, and it is not ours.
+            // Another program may have started a service meanwhile. Then ours has failed, and that
+            // one is used and not owned.
             Err(error) => Session::connect(&self.options).map(|session| (session, None)).map_err(|_| error),
         }
     }
@@ -172,7 +183,7 @@ impl Compositor {
         let config = &self.config;
         let mut arguments = Vec::new();
         let mut add = |name: &str, value: OsString| {
-            // As one word: a value may begin with a dash.
+            // One argument with "=", because a value may begin with a dash.
             let mut argument = OsString::from(format!("--{name}="));
             argument.push(value);
             arguments.push(argument);
@@ -197,11 +208,11 @@ impl Compositor {
         arguments
     }
 
-    /// Ends what [`Self::start`] started: the service where it began it, and otherwise this program's connection only.
-    /// Does nothing where nothing was started.
+    /// Reverts [`Self::start`]: stops the service and its clients if that call started it, and
+    /// otherwise only ends this program's session. Does nothing if nothing was started.
     ///
     /// # Errors
-    /// Where the service can't be ended.
+    /// If the kernel refuses to stop the service.
     pub fn stop(&self) -> Result<(), Error> {
         let Some(Running { session, service }) = self.running().take() else { return Ok(()) };
         drop(session);
@@ -211,18 +222,19 @@ impl Compositor {
         }
     }
 
-    /// Whether [`Self::start`] began the service, and it runs.
+    /// Returns whether [`Self::start`] started the service and it runs.
     pub fn owns_service(&self) -> bool {
         let mut running = self.running();
         running.as_mut().and_then(|running| running.service.as_mut()).is_some_and(Service::is_running)
     }
 
-    /// Whether it was started, and its session goes on.
+    /// Returns whether it was started and its session has not ended.
     pub fn is_running(&self) -> bool {
         self.running().as_ref().is_some_and(|running| running.session.ended().is_none())
     }
 
-    /// What resumes the session from another process, should this one be killed.
+    /// Returns the token that resumes the session from another process ([`Config::token`]), for
+    /// programs that may be killed. A secret.
     ///
     /// # Errors
     /// [`Error::NotStarted`].
@@ -234,15 +246,15 @@ impl Compositor {
         self.running().as_ref().map(|running| running.session.clone()).ok_or(Error::NotStarted)
     }
 
-    /// Asks for anything that the protocol has.
+    /// Sends any request of the protocol and waits for the response.
     ///
     /// # Errors
     /// As [`Session::request`]; [`Error::NotStarted`].
-    pub fn request(&self, request: Request) -> Result<Answer, Error> {
+    pub fn request(&self, request: Request) -> Result<Response, Error> {
         self.session()?.request(request)
     }
 
-    /// What happens from now on.
+    /// Returns a stream of all events from now on.
     ///
     /// # Errors
     /// As [`Self::request`].
@@ -250,66 +262,70 @@ impl Compositor {
         self.session()?.events()
     }
 
+    /// Lists the displays.
+    ///
     /// # Errors
     /// As [`Self::request`].
     pub fn displays(&self) -> Result<Vec<Display>, Error> {
         match self.request(Request::Displays)? {
-            Answer::Displays(displays) => Ok(displays),
+            Response::Displays(displays) => Ok(displays),
             other => Err(unexpected(&other)),
         }
     }
 
+    /// Lists the connections.
+    ///
     /// # Errors
     /// As [`Self::request`].
     pub fn clients(&self) -> Result<Vec<geom_ipc::Client>, Error> {
         match self.request(Request::Clients)? {
-            Answer::Clients(clients) => Ok(clients),
+            Response::Clients(clients) => Ok(clients),
             other => Err(unexpected(&other)),
         }
     }
 
+    /// Lists the toplevel windows.
+    ///
     /// # Errors
     /// As [`Self::request`].
     pub fn windows(&self) -> Result<Vec<Window>, Error> {
         match self.request(Request::Windows)? {
-            Answer::Windows(windows) => Ok(windows),
+            Response::Windows(windows) => Ok(windows),
             other => Err(unexpected(&other)),
         }
     }
 
+    /// Queries the state of the service.
+    ///
     /// # Errors
     /// As [`Self::request`].
     pub fn status(&self) -> Result<Status, Error> {
         match self.request(Request::Status)? {
-            Answer::Status(status) => Ok(*status),
+            Response::Status(status) => Ok(*status),
             other => Err(unexpected(&other)),
         }
     }
 
-    /// What a display shows, as a PNG.
+    /// Takes a screenshot of a display. Returns the bytes of a PNG file.
     ///
     /// # Errors
     /// As [`Self::request`].
     pub fn screenshot(&self, display: &str) -> Result<Vec<u8>, Error> {
         let request = Request::Screenshot { display: display.to_owned(), path: None };
         let (_, fd) = self.session()?.request_within(request, self.options.timeout)?;
-        let fd = fd.ok_or_else(|| Error::Protocol("a screenshot without its descriptor".into()))?;
         let mut png = Vec::new();
-        std::fs::File::from(fd).read_to_end(&mut png)?;
+        std::fs::File::from(fd.ok_or_else(no_descriptor)?).read_to_end(&mut png)?;
         Ok(png)
     }
 }
 
-/// Why there is no first frame, as far as the service knows.
-fn nothing_shown(session: &Session) -> String {
+/// Returns why no frame was presented, as far as the service's status shows it.
+fn why_no_frame(session: &Session) -> String {
     match session.request(Request::Status) {
-        Ok(Answer::Status(status)) if status.displays_lit == 0 => {
-            let mut text = "no display is lit: there is no monitor, or none that is named".to_owned();
-            for trouble in status.troubles {
-                text = format!("{text}; {trouble}");
-            }
-            text
+        Ok(Response::Status(status)) if status.enabled_displays == 0 => {
+            let text = "no display is enabled: no monitor is connected, or none with a configured name";
+            status.notices.iter().fold(text.to_owned(), |text, notice| format!("{text}; {notice}"))
         }
-        _ => "no frame was shown in time".to_owned(),
+        _ => "no frame was presented in time".to_owned(),
     }
 }

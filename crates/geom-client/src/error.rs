@@ -1,35 +1,40 @@
-//! What can go wrong.
+//! Errors of the library.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use geom_ipc::EndReason;
+use geom_ipc::CloseReason;
 
-/// What can go wrong.
+/// The error of a call. Its `Display` text tells a person the cause and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No socket answered.
+    /// No service accepted a connection at any of these paths.
     #[error("no geom_compositor answers at {}: start it, or name its socket by GEOM_COMPOSITOR_SOCKET", list(.0))]
     NotRunning(Vec<PathBuf>),
-    /// The service was started and ended, or shows nothing.
+    /// The service could not be started, ended during the start, or presented no frame in time.
     #[error("geom_compositor could not be started: {0}")]
-    Start(String),
-    /// The program did not call [`crate::Compositor::start`], or called [`crate::Compositor::stop`] since.
+    StartFailed(String),
+    /// [`Compositor::start`](crate::Compositor::start) was not called, or
+    /// [`Compositor::stop`](crate::Compositor::stop) was called since.
     #[error("not started: call start() first")]
     NotStarted,
-    /// The server refused or failed.
+    /// The service replied with an error.
     #[error(transparent)]
     Server(#[from] geom_ipc::Error),
-    /// The connection is gone; [`crate::Client::resume`] may bring the session back.
+    /// The connection ended, for the reason that the service gave, if any.
+    /// [`Client::resume`](crate::Client::resume) may resume the session.
     #[error("the connection to geom_compositor ended{}", .0.map(|reason| format!(" ({reason:?})")).unwrap_or_default())]
-    Gone(Option<EndReason>),
+    Disconnected(Option<CloseReason>),
+    /// The service did not reply within this time.
     #[error("geom_compositor did not answer within {0:?}")]
     TimedOut(Duration),
-    #[error("geom_compositor said what is not in the protocol: {0}")]
+    /// The service sent a message that violates the protocol.
+    #[error("geom_compositor violated the control protocol: {0}")]
     Protocol(String),
-    /// A value that the caller gave.
+    /// The caller passed a value that is not allowed.
     #[error("{0}")]
     BadArgument(String),
+    /// A system call on the control socket or on a file failed.
     #[error("the control socket: {0}")]
     Io(#[from] std::io::Error),
 }

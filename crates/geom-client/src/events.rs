@@ -1,63 +1,68 @@
-//! A stream of events that one consumer reads at its own pace.
+//! Event streams: one queue for each consumer, which reads it at its own pace.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use geom_ipc::{EndReason, Event};
+use geom_ipc::{CloseReason, Event};
 use rustix::event::{eventfd, EventfdFlags};
 
 use crate::wait::readable;
 use crate::Error;
 
-/// So many events wait for a consumer; one that is slower loses them and is told so by [`Event::StreamLost`].
-const MOST: usize = 4096;
+/// The maximum number of unread events of a consumer. If it is exceeded, the queue is replaced by
+/// [`Event::EventsLost`].
+const MAX_UNREAD_EVENTS: usize = 4096;
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct Unread {
     events: VecDeque<Event>,
-    /// No more will come, and why.
-    ended: Option<Option<EndReason>>,
+    /// Set when the session has ended, to the reason that the service gave.
+    ended: Option<Option<CloseReason>>,
 }
 
 #[derive(Debug)]
 struct Queue {
-    waiting: Mutex<Waiting>,
-    /// Readable while there is something to take.
-    signal: OwnedFd,
+    unread: Mutex<Unread>,
+    /// An eventfd that is readable while there are events, or the session has ended.
+    readable: OwnedFd,
 }
 
 impl Queue {
-    fn change(&self, change: impl FnOnce(&mut Waiting)) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut waiting);
-        // A counter that is full is readable as well.
-        let _ = rustix::io::write(&self.signal, &1u64.to_ne_bytes());
+    fn change(&self, change: impl FnOnce(&mut Unread)) {
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut unread);
+        // Fails if the counter is at its maximum. The descriptor is readable then as well.
+        let _ = rustix::io::write(&self.readable, &1u64.to_ne_bytes());
     }
 }
 
-/// What happens, for one consumer. Several may listen to one [`crate::Session`], each hears everything.
+/// A stream of events for one consumer. A [`Session`](crate::Session) may have several streams, and
+/// each gets every event.
 ///
-/// An iterator that waits for each event and ends with the session; [`Self::next_within`] waits for a bounded time.
-/// Programs with an event loop watch [`AsFd::as_fd`] for reading and then call [`Self::next_within`] with no time
-/// until it brings none.
+/// At most 4096 unread events are kept. A slower consumer loses the unread ones and gets
+/// [`Event::EventsLost`] in their place.
+///
+/// As an iterator, it waits for each event and ends with the session. A program with an event loop
+/// polls [`as_fd`](AsFd::as_fd) for reading, and then calls [`Self::next_within`] with
+/// [`Duration::ZERO`] until it returns `None`.
 #[derive(Debug)]
 pub struct Events(Arc<Queue>);
 
 impl Events {
-    /// The next event; none where none comes in time.
+    /// Returns the next event, or `None` if there is none within `time`.
     ///
     /// # Errors
-    /// [`Error::Gone`] where the session has ended and everything was taken.
+    /// [`Error::Disconnected`] if the session has ended and no unread event is left.
     pub fn next_within(&self, time: Duration) -> Result<Option<Event>, Error> {
         self.next_by(Some(Instant::now() + time))
     }
 
-    /// The next event, however long it takes.
+    /// Waits for the next event, without limit.
     ///
     /// # Errors
-    /// [`Error::Gone`] where the session has ended and everything was taken.
+    /// [`Error::Disconnected`] if the session has ended and no unread event is left.
     pub fn wait(&self) -> Result<Event, Error> {
         loop {
             if let Some(event) = self.next_by(None)? {
@@ -68,18 +73,18 @@ impl Events {
 
     fn next_by(&self, deadline: Option<Instant>) -> Result<Option<Event>, Error> {
         loop {
-            let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(event) = waiting.events.pop_front() {
-                if waiting.events.is_empty() && waiting.ended.is_none() {
-                    let _ = rustix::io::read(&self.0.signal, &mut [0u8; 8]);
+            let mut unread = self.0.unread.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(event) = unread.events.pop_front() {
+                if unread.events.is_empty() && unread.ended.is_none() {
+                    let _ = rustix::io::read(&self.0.readable, &mut [0u8; 8]);
                 }
                 return Ok(Some(event));
             }
-            if let Some(reason) = waiting.ended {
-                return Err(Error::Gone(reason));
+            if let Some(reason) = unread.ended {
+                return Err(Error::Disconnected(reason));
             }
-            drop(waiting);
-            if !readable(&[self.0.signal.as_fd()], deadline)? {
+            drop(unread);
+            if !readable(&[self.0.readable.as_fd()], deadline)? {
                 return Ok(None);
             }
         }
@@ -96,44 +101,49 @@ impl Iterator for Events {
 
 impl AsFd for Events {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.signal.as_fd()
+        self.0.readable.as_fd()
     }
 }
 
-/// Everyone who listens.
+/// The sending side of all event streams of a session.
 #[derive(Debug, Default)]
-pub(crate) struct Listeners(Vec<Weak<Queue>>);
+pub(crate) struct EventQueues(Vec<Weak<Queue>>);
 
-impl Listeners {
+impl EventQueues {
+    /// Creates a stream that gets all later events.
+    ///
     /// # Errors
-    /// Without a descriptor to spare.
+    /// If the process has no file descriptor left.
     pub fn add(&mut self) -> std::io::Result<Events> {
-        let signal = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let queue = Arc::new(Queue { waiting: Mutex::default(), signal });
+        let readable = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let queue = Arc::new(Queue { unread: Mutex::default(), readable });
         self.0.push(Arc::downgrade(&queue));
         Ok(Events(queue))
     }
 
-    pub fn are_there(&mut self) -> bool {
+    /// Removes dropped streams, and returns whether none is left.
+    pub fn is_empty(&mut self) -> bool {
         self.0.retain(|queue| queue.strong_count() > 0);
-        !self.0.is_empty()
+        self.0.is_empty()
     }
 
-    pub fn tell(&self, event: &Event) {
+    /// Appends an event to all streams.
+    pub fn publish(&self, event: &Event) {
         for queue in self.0.iter().filter_map(Weak::upgrade) {
-            queue.change(|waiting| {
-                if waiting.events.len() >= MOST {
-                    waiting.events.clear();
-                    waiting.events.push_back(Event::StreamLost);
+            queue.change(|unread| {
+                if unread.events.len() >= MAX_UNREAD_EVENTS {
+                    unread.events.clear();
+                    unread.events.push_back(Event::EventsLost);
                 }
-                waiting.events.push_back(event.clone());
+                unread.events.push_back(event.clone());
             });
         }
     }
 
-    pub fn end(&self, reason: Option<EndReason>) {
+    /// Ends all streams.
+    pub fn end(&self, reason: Option<CloseReason>) {
         for queue in self.0.iter().filter_map(Weak::upgrade) {
-            queue.change(|waiting| waiting.ended = Some(reason));
+            queue.change(|unread| unread.ended = Some(reason));
         }
     }
 }
@@ -143,22 +153,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slow_consumer_is_told_that_it_missed_something() -> Result<(), Error> {
-        let mut listeners = Listeners::default();
-        let (slow, quick) = (listeners.add()?, listeners.add()?);
-        for serial in 0..MOST as u64 + 2 {
-            listeners.tell(&Event::Ping { serial });
+    fn slow_consumer_gets_events_lost() -> Result<(), Error> {
+        let mut queues = EventQueues::default();
+        let (slow, quick) = (queues.add()?, queues.add()?);
+        for serial in 0..MAX_UNREAD_EVENTS as u64 + 2 {
+            queues.publish(&Event::Ping { serial });
             assert_eq!(quick.next_within(Duration::ZERO)?, Some(Event::Ping { serial }));
         }
         assert_eq!(quick.next_within(Duration::ZERO)?, None);
         let left: Vec<Event> =
             std::iter::from_fn(|| slow.next_within(Duration::ZERO).ok().flatten()).collect();
-        assert_eq!(left.first(), Some(&Event::StreamLost));
-        assert_eq!(left.last(), Some(&Event::Ping { serial: MOST as u64 + 1 }));
-        listeners.end(None);
-        assert!(matches!(slow.next_within(Duration::ZERO), Err(Error::Gone(None))));
+        assert_eq!(left.first(), Some(&Event::EventsLost));
+        assert_eq!(left.last(), Some(&Event::Ping { serial: MAX_UNREAD_EVENTS as u64 + 1 }));
+        queues.end(None);
+        assert!(matches!(slow.next_within(Duration::ZERO), Err(Error::Disconnected(None))));
         drop((slow, quick));
-        assert!(!listeners.are_there());
+        assert!(queues.is_empty());
         Ok(())
     }
 }

@@ -1,16 +1,20 @@
-//! Starts and commands geom_compositor and hears what it does, over its control socket.
+//! Client library of geom_compositor: starts and commands the service, and receives its events,
+//! over its control socket.
 //!
-//! Three ways, from the easiest:
+//! Three types, from the easiest to the most flexible:
 //!
-//! - [`Compositor`]: starts the service where none runs, and ends what it started.
-//! - [`Session`]: a connection for any thread, kept alive and resumed by a thread of its own.
-//! - [`Client`]: a connection without a thread, for programs with an event loop of their own and for short ones.
+//! - [`Compositor`] starts the service if none runs, and stops what it started.
+//! - [`Session`] is a connection for any thread. A thread of its own answers heartbeats and resumes
+//!   the session when the connection breaks.
+//! - [`Client`] is a connection without a thread, for short programs and for programs with an event
+//!   loop.
 //!
 //! ```no_run
 //! use geom_client::{Client, ConnectOptions};
 //! use geom_ipc::Request;
 //!
-//! let mut client = Client::connect(&ConnectOptions { name: "my program".into(), ..Default::default() })?;
+//! let options = ConnectOptions { name: "my program".into(), ..ConnectOptions::default() };
+//! let mut client = Client::connect(&options)?;
 //! for display in client.displays()? {
 //!     println!("{} {:?}", display.name, display.state);
 //! }
@@ -18,7 +22,10 @@
 //! # Ok::<(), geom_client::Error>(())
 //! ```
 //!
-//! The C ABI is [`ffi`]'s; its header is `include/geom_compositor.h`.
+//! `examples/` in the repository has whole programs. The C ABI is in [`ffi`]; its header is
+//! `include/geom_compositor.h`.
+
+#![warn(missing_docs)]
 
 mod client;
 mod compositor;

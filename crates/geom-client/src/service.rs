@@ -1,4 +1,4 @@
-//! Starting the service as a process of this program's, and ending it.
+//! The service as a child process of the program: start, readiness, stop.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,58 +15,62 @@ use tempfile::TempDir;
 use crate::wait::readable;
 use crate::Error;
 
-/// Where the program is installed.
-const INSTALLED: &str = "/usr/local/share/GeometryOS/system/lib/compositor/geom_compositor";
+/// The path of the installed program.
+const INSTALLED_EXECUTABLE: &str = "/usr/local/share/GeometryOS/system/lib/compositor/geom_compositor";
 
-/// So long the service may take to end when it is told to: its clients are asked to leave before.
-const GRACE: Duration = Duration::from_secs(15);
+/// The time from SIGTERM to SIGKILL. The service asks its clients to close in it.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A running service that ends when this is dropped.
+/// A running service. Dropping it stops the service.
 #[derive(Debug)]
 pub(crate) struct Service {
     child: Child,
-    process: OwnedFd,
-    /// As long as the service may say something.
-    ready: Readiness,
+    pidfd: OwnedFd,
+    /// Kept open while the service may send notifications.
+    notify: NotifySocket,
 }
 
-/// How to start it.
+/// How to start the service.
 #[derive(Debug, Default)]
 pub(crate) struct Launch {
     pub executable: Option<PathBuf>,
     pub arguments: Vec<OsString>,
-    /// Its control socket, and the variable that names it.
+    /// Path of its control socket, passed in `GEOM_COMPOSITOR_SOCKET`.
     pub socket: Option<PathBuf>,
-    /// Gets its log; this program's standard error does otherwise.
+    /// File that its log is appended to. By default, the log goes to this program's standard error.
     pub log_file: Option<PathBuf>,
 }
 
-/// The program: as configured, as the environment says, in `PATH`, or where it is installed.
-fn find(wished: Option<&Path>) -> PathBuf {
-    let named = wished
+/// Returns the program to start: the configured one, the one that `GEOM_COMPOSITOR_EXECUTABLE`
+/// names, `geom_compositor` in `PATH`, or the installed one.
+fn find_executable(configured: Option<&Path>) -> PathBuf {
+    let named = configured
         .map(Path::to_owned)
         .or_else(|| std::env::var_os("GEOM_COMPOSITOR_EXECUTABLE").map(PathBuf::from));
     named.unwrap_or_else(|| {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let mut places = std::env::split_paths(&path).map(|folder| folder.join("geom_compositor"));
-        places.find(|place| place.is_file()).unwrap_or_else(|| INSTALLED.into())
+        let mut candidates = std::env::split_paths(&path).map(|folder| folder.join("geom_compositor"));
+        candidates.find(|candidate| candidate.is_file()).unwrap_or_else(|| INSTALLED_EXECUTABLE.into())
     })
 }
 
 impl Service {
-    /// Starts it and waits until it accepts clients, and drives the displays that are there.
+    /// Starts the service and waits until it accepts clients and has enabled the connected
+    /// displays.
     ///
     /// # Errors
-    /// Where it can't be run, or ends, with what it said; [`Error::TimedOut`].
+    /// [`Error::StartFailed`] with the service's last status if it can't be run, ends, or is not
+    /// ready by the deadline.
     pub fn start(launch: &Launch, deadline: Instant) -> Result<Self, Error> {
-        let program = find(launch.executable.as_deref());
-        let failed = |what: String| Error::Start(format!("{}: {what}", program.display()));
-        let ready = Readiness::new()?;
+        let program = find_executable(launch.executable.as_deref());
+        let failed = |what: String| Error::StartFailed(format!("{}: {what}", program.display()));
+        let notify = NotifySocket::new()?;
         let mut command = Command::new(&program);
-        // A process group of its own: Ctrl+C is for this program, which then ends it in order.
+        // In its own process group, so that Ctrl+C interrupts only this program, which then stops
+        // the service orderly.
         command
             .args(&launch.arguments)
-            .env("NOTIFY_SOCKET", ready.address())
+            .env("NOTIFY_SOCKET", notify.path())
             .stdin(Stdio::null())
             .process_group(0);
         if let Some(socket) = &launch.socket {
@@ -81,45 +85,46 @@ impl Service {
             failed(format!("{error}; name the program by \"executable\" or GEOM_COMPOSITOR_EXECUTABLE"))
         })?;
         let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else {
-            return Err(failed("the kernel gave it no number".into()));
+            return Err(failed("the kernel returned an invalid process id".into()));
         };
-        let process = pidfd_open(pid, PidfdFlags::empty()).map_err(std::io::Error::from)?;
-        let mut service = Self { child, process, ready };
-        let mut said = None;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(std::io::Error::from)?;
+        let mut service = Self { child, pidfd, notify };
+        let mut last_status = None;
         loop {
-            if !readable(&[service.ready.socket.as_fd(), service.process.as_fd()], Some(deadline))? {
-                return Err(failed(said.unwrap_or_else(|| "it does not say that it is ready".into())));
+            if !readable(&[service.notify.socket.as_fd(), service.pidfd.as_fd()], Some(deadline))? {
+                return Err(failed(last_status.unwrap_or_else(|| "it did not become ready in time".into())));
             }
             let mut message = [0; 4096];
-            while let Ok(length) = service.ready.socket.recv(&mut message) {
+            while let Ok(length) = service.notify.socket.recv(&mut message) {
                 let text = String::from_utf8_lossy(message.get(..length).unwrap_or_default()).into_owned();
                 if text.lines().any(|line| line == "READY=1") {
                     return Ok(service);
                 }
-                said = text.lines().find_map(|line| line.strip_prefix("STATUS=")).map(str::to_owned).or(said);
+                let status = text.lines().find_map(|line| line.strip_prefix("STATUS=")).map(str::to_owned);
+                last_status = status.or(last_status);
             }
             if let Some(status) = service.child.try_wait()? {
-                let said = said.unwrap_or_else(|| "its log tells why".into());
-                return Err(failed(format!("{said} ({status})")));
+                let why = last_status.unwrap_or_else(|| "its log has the reason".into());
+                return Err(failed(format!("{why} ({status})")));
             }
         }
     }
 
-    /// Whether it runs.
+    /// Returns whether the process runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Ends it in order, and by force where it does not within some seconds.
+    /// Stops the service by SIGTERM, and by SIGKILL if it still runs after [`STOP_TIMEOUT`].
     ///
     /// # Errors
-    /// Where the kernel refuses, which it does not for a child.
+    /// If the kernel refuses to signal the process, which it does not for a child.
     pub fn stop(&mut self) -> Result<ExitStatus, Error> {
         if let Some(status) = self.child.try_wait()? {
             return Ok(status);
         }
-        pidfd_send_signal(self.process.as_fd(), Signal::TERM).map_err(std::io::Error::from)?;
-        if !readable(&[self.process.as_fd()], Some(Instant::now() + GRACE))? {
+        pidfd_send_signal(self.pidfd.as_fd(), Signal::TERM).map_err(std::io::Error::from)?;
+        if !readable(&[self.pidfd.as_fd()], Some(Instant::now() + STOP_TIMEOUT))? {
             self.child.kill()?;
         }
         Ok(self.child.wait()?)
@@ -128,19 +133,19 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // The kernel refuses nothing here, and there is nobody to tell.
+        // The kernel does not refuse to signal a child, and drop has no way to report an error.
         let _ = self.stop();
     }
 }
 
-/// A socket that the service says on that it is ready (sd_notify(3)), in a folder that is this user's alone.
+/// A socket for sd_notify(3) messages, in a directory that only this user can access.
 #[derive(Debug)]
-struct Readiness {
+struct NotifySocket {
     socket: UnixDatagram,
     folder: TempDir,
 }
 
-impl Readiness {
+impl NotifySocket {
     fn new() -> Result<Self, Error> {
         let folder = tempfile::Builder::new().prefix("geom-compositor-").tempdir()?;
         let socket = UnixDatagram::bind(folder.path().join("ready"))?;
@@ -148,7 +153,7 @@ impl Readiness {
         Ok(Self { socket, folder })
     }
 
-    fn address(&self) -> PathBuf {
+    fn path(&self) -> PathBuf {
         self.folder.path().join("ready")
     }
 }

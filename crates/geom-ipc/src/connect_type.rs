@@ -1,4 +1,4 @@
-//! How the loss of a display or of a connection is taken.
+//! The connection type: whether a display or a connection may come back.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,13 +7,22 @@ use bitflags::bitflags;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 bitflags! {
-    /// How the loss of a display or of a client's connection is taken; the same names and bits in every
-    /// interface. As JSON: the names joined by `|`.
+    /// What happens when the display that a service was started for is unplugged, or when a control
+    /// client's connection breaks.
+    ///
+    /// Names and bits are the same in every interface. JSON has the names joined by `|`.
+    ///
+    /// | flags | first disconnect | later ones |
+    /// |---|---|---|
+    /// | `DISCONNECT_ONCE` | final | |
+    /// | `KEEP_CONNECTION_OPEN` (default) | kept | kept |
+    /// | both | kept | final |
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct ConnectType: u32 {
-        /// A loss is final.
+        /// A disconnect is final.
         const DISCONNECT_ONCE = 1;
-        /// A loss is waited out. With both, the first is waited out and the second is final.
+        /// A disconnect is survived: the display or the session is kept until it returns. With both
+        /// flags, the first disconnect is survived and the second is final.
         const KEEP_CONNECTION_OPEN = 2;
     }
 }
@@ -25,24 +34,28 @@ impl Default for ConnectType {
 }
 
 impl ConnectType {
-    /// Whether the loss with this number, from 1, is the last.
-    pub fn is_final(self, losses: u32) -> bool {
-        self.contains(Self::DISCONNECT_ONCE) && (!self.contains(Self::KEEP_CONNECTION_OPEN) || losses > 1)
+    /// Returns whether a disconnect is final, given the number of disconnects including this one.
+    pub fn is_final(self, disconnects: u32) -> bool {
+        self.contains(Self::DISCONNECT_ONCE)
+            && (!self.contains(Self::KEEP_CONNECTION_OPEN) || disconnects > 1)
     }
 }
 
 impl FromStr for ConnectType {
     type Err = String;
 
-    /// Names joined by `,` or `|`.
+    /// Parses names joined by `,` or `|`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut all = Self::empty();
+        let mut flags = Self::empty();
         for name in text.split([',', '|']) {
-            all |= Self::from_name(name.trim()).ok_or_else(|| {
-                format!("{name:?} is no connection type; write DISCONNECT_ONCE, KEEP_CONNECTION_OPEN or both joined by \",\" or \"|\"")
+            flags |= Self::from_name(name.trim()).ok_or_else(|| {
+                format!(
+                    "{name:?} is not a connection type; write DISCONNECT_ONCE, KEEP_CONNECTION_OPEN or both \
+                     joined by \",\" or \"|\""
+                )
             })?;
         }
-        Ok(all)
+        Ok(flags)
     }
 }
 
@@ -84,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_bits_and_losses() {
+    fn names_bits_and_finality_are_as_documented() {
         let once = ConnectType::DISCONNECT_ONCE;
         let keep = ConnectType::KEEP_CONNECTION_OPEN;
         assert_eq!((once.bits(), keep.bits()), (1, 2));
@@ -92,8 +105,8 @@ mod tests {
         assert_eq!("KEEP_CONNECTION_OPEN, DISCONNECT_ONCE".parse(), Ok(once | keep));
         assert!("ONCE".parse::<ConnectType>().is_err());
         assert_eq!((once | keep).to_string().parse(), Ok(once | keep));
-        assert_eq!([1, 2, 3].map(|loss| once.is_final(loss)), [true, true, true]);
-        assert_eq!([1, 2, 3].map(|loss| keep.is_final(loss)), [false, false, false]);
-        assert_eq!([1, 2, 3].map(|loss| (once | keep).is_final(loss)), [false, true, true]);
+        assert_eq!([1, 2, 3].map(|count| once.is_final(count)), [true, true, true]);
+        assert_eq!([1, 2, 3].map(|count| keep.is_final(count)), [false, false, false]);
+        assert_eq!([1, 2, 3].map(|count| (once | keep).is_final(count)), [false, true, true]);
     }
 }

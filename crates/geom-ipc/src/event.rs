@@ -1,63 +1,79 @@
-//! From server to client: what happens.
+//! Messages from the server that no request asked for.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Client, Display, EndReason, Window};
+use crate::{Client, CloseReason, Display, Window};
 
-/// What happened. `ping` and `goodbye` come to every client, the others to those that subscribed.
+/// An event. `ping` and `goodbye` are sent to every client, the others to subscribed clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// Are you there? Answered by the request `pong`.
+    /// A heartbeat. The client must answer it by the request `pong`.
     Ping {
+        /// To be repeated in `pong`.
         serial: u64,
     },
-    /// The server ends this connection, and why.
+    /// The server ends this connection.
     Goodbye {
-        reason: EndReason,
+        /// Why.
+        reason: CloseReason,
     },
-    /// A display appeared or changed: state, mode, place.
+    /// A display was added, or its state, mode, position or another property changed.
     Display {
+        /// The display after the change.
         display: Display,
     },
-    /// A cable was plugged in or pulled, or the layout changed for another cause; the displays that are lit.
+    /// The layout changed: a monitor was plugged or unplugged, or displays were reconfigured.
     Layout {
+        /// What changed it, such as `hotplug` or `control`.
         cause: String,
-        lit: Vec<String>,
+        /// Names of the enabled displays after the change.
+        enabled: Vec<String>,
     },
+    /// A client connected.
     ClientConnected {
+        /// The new client.
         client: Client,
     },
-    /// Its heartbeat state changed.
+    /// The state of a client's connection changed.
     ClientState {
+        /// The client after the change.
         client: Client,
     },
-    ClientGone {
+    /// A client's connection ended.
+    ClientDisconnected {
+        /// Id of the client.
         client: u64,
-        reason: EndReason,
+        /// Why.
+        reason: CloseReason,
     },
-    /// A window opened, moved, or changed its title.
+    /// A window was opened or moved to another display, or its title or state changed.
     Window {
+        /// The window after the change.
         window: Window,
     },
+    /// A window was closed.
     WindowClosed {
+        /// Id of the window.
         window: u64,
     },
-    /// The window that has the keyboard now.
+    /// The keyboard focus changed.
     Focus {
+        /// Id of the window that has it, if any.
         #[serde(default)]
         window: Option<u64>,
     },
-    /// A mistake in the configuration, with file and line.
+    /// The configuration or a profile has an error. The rest of the file applies.
     ConfigError {
+        /// The error with file and line.
         message: String,
     },
-    /// The configuration was read again.
+    /// The configuration was read and applied.
     ConfigApplied,
-    /// This client read too slowly: it is no longer subscribed and has missed events.
-    StreamLost,
-    /// Of a later version.
+    /// Events were lost: this client read too slowly, and its subscription ended.
+    EventsLost,
+    /// An event of a later version of the protocol.
     #[serde(other)]
     Unknown,
 }

@@ -1,30 +1,34 @@
-//! The control protocol of geom_compositor: JSON objects, one a line, over a Unix stream socket.
+//! The control protocol of geom_compositor: one JSON object per line over a Unix stream socket.
 //!
 //! ```text
 //! > {"id":1,"request":"hello","versions":[1],"name":"my program"}
-//! < {"id":1,"answer":{"welcome":{"version":1,"server":"geom_compositor 0.1.0","connection":7,…}}}
+//! < {"id":1,"response":{"welcome":{"version":1,"connection":7,"token":"4bf0…",…}}}
 //! > {"id":2,"request":"displays"}
-//! < {"id":2,"answer":{"displays":[{"name":"HDMI-A-1","state":"lit",…}]}}
+//! < {"id":2,"response":{"displays":[{"name":"HDMI-A-1","state":"enabled",…}]}}
 //! < {"event":"ping","serial":1}
 //! > {"id":3,"request":"pong","serial":1}
 //! ```
 //!
-//! Rules, for both sides:
+//! Rules for both sides:
 //!
-//! - The first request is `hello`; its answer names the version that holds from then on.
-//! - Each request has an id of the client's choice; exactly one reply carries it. Replies may overtake each
-//!   other. Events have no id.
-//! - Fields that a side does not know are ignored. A request that the server does not know is answered with
-//!   the error `unknown_request`; an event that a client does not know is [`Event::Unknown`].
-//! - A line has at most [`MAX_LINE`] bytes, its newline included.
-//! - The server sends `ping` when a client was silent for a while; any message is a sign of life.
+//! - The first request is `hello`. Its response names the protocol version of the connection.
+//! - Each request has an id that the client chooses. Exactly one reply carries it. Replies may come
+//!   in another order than the requests. Events have no id.
+//! - Unknown fields are ignored. The server replies to an unknown request with the error
+//!   `unknown_request`; a client parses an unknown event as [`Event::Unknown`].
+//! - A line has at most [`MAX_LINE`] bytes, including its newline.
+//! - The server sends `ping` to a client that has been idle for a while. Any message from the
+//!   client proves that it is alive.
 //!
-//! `docs/control.schema.json` is generated from these types. This crate keeps its promises: within a
-//! [`VERSION`], fields, requests and events are added and none is changed or removed.
+//! `docs/control.schema.json` is generated from these types. The protocol is stable within a
+//! [`VERSION`] from release 1.0 on: fields, requests and events are added, and none is changed or
+//! removed.
+
+#![warn(missing_docs)]
 
 mod connect_type;
 mod event;
-mod frame;
+mod line_buffer;
 mod metrics;
 mod model;
 mod reply;
@@ -33,39 +37,49 @@ mod schema;
 
 pub use connect_type::ConnectType;
 pub use event::Event;
-pub use frame::{Frames, TooLong};
+pub use line_buffer::{LineBuffer, LineTooLong};
 pub use metrics::{DisplayMetrics, Metrics};
 pub use model::{
-    Client, ClientKind, ConnectionState, Display, DisplayState, EndReason, Link, Mode, Monitor, Place, Rtt,
-    Status, Window,
+    Client, ClientKind, CloseReason, ConnectionState, Display, DisplayState, LogicalRect, Mode, Monitor, Rtt,
+    Signal, Status, Window,
 };
-pub use reply::{Answer, Error, ErrorKind, FromServer, Outcome, Reply, Welcome};
-pub use request::{DisplayChange, FromClient, Request, RequestError, Vrr, VrrWhile};
+pub use reply::{Error, ErrorKind, Reply, ReplyResult, Response, ServerMessage, Welcome};
+pub use request::{ClientMessage, DisplayChange, Request, RequestError, Vrr, VrrCondition};
 pub use schema::schema;
 
-/// The newest version of the protocol that this crate speaks, and the oldest.
+/// The newest protocol version that this crate speaks.
 pub const VERSION: u32 = 1;
+
+/// The oldest protocol version that this crate speaks.
 pub const OLDEST_VERSION: u32 = 1;
 
-/// The most bytes of one line, its newline included.
+/// The maximum length of a line in bytes, including its newline.
 pub const MAX_LINE: usize = 1 << 20;
 
-/// The environment variable that names the control socket.
+/// The environment variable with the path of the control socket.
 pub const SOCKET_VARIABLE: &str = "GEOM_COMPOSITOR_SOCKET";
 
-/// The control socket's name in `XDG_RUNTIME_DIR`.
+/// The file name of the control socket in `XDG_RUNTIME_DIR`.
 pub const SOCKET_NAME: &str = "geom-compositor.sock";
 
-/// Where a system service has its control socket.
+/// The path of the system service's control socket.
 pub const SYSTEM_SOCKET: &str = "/run/geom-compositor/geom-compositor.sock";
 
-/// The places where the control socket may be, best first: what `GEOM_COMPOSITOR_SOCKET` names and nothing
-/// else, or the user's own and then the system service's.
+/// Returns the paths at which to look for the control socket, in this order.
+///
+/// Only the path in `GEOM_COMPOSITOR_SOCKET` if that is set; otherwise the user's own service in
+/// `XDG_RUNTIME_DIR`, then the system service. `variable` returns the value of an environment
+/// variable.
+///
+/// ```
+/// let paths = geom_ipc::socket_paths(|name| std::env::var_os(name));
+/// assert!(!paths.is_empty());
+/// ```
 pub fn socket_paths(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Vec<std::path::PathBuf> {
     if let Some(path) = variable(SOCKET_VARIABLE).filter(|path| !path.is_empty()) {
         return vec![path.into()];
     }
-    let own = variable("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty());
-    let own = own.map(|folder| std::path::Path::new(&folder).join(SOCKET_NAME));
+    let runtime_dir = variable("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty());
+    let own = runtime_dir.map(|folder| std::path::Path::new(&folder).join(SOCKET_NAME));
     own.into_iter().chain([SYSTEM_SOCKET.into()]).collect()
 }

@@ -1,4 +1,4 @@
-//! Figures of a running service, and their text for Prometheus.
+//! Metrics of a running service, and their Prometheus text format.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,39 +6,45 @@ use std::fmt::Write as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What is counted since the service's start, and what is measured now.
+/// Counters since the service started, and current values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Metrics {
+    /// Seconds since the service started.
     pub uptime_s: f64,
-    /// Seconds of processor time.
+    /// Processor time in seconds, user and system.
     pub cpu_s: f64,
     /// Resident memory in bytes.
-    pub memory: u64,
-    pub descriptors: u64,
-    /// Newcomers that were refused.
-    pub refused: u64,
-    /// Connections by state.
+    pub memory_bytes: u64,
+    /// Number of open file descriptors.
+    pub open_fds: u64,
+    /// Number of connections refused.
+    pub refused_clients: u64,
+    /// Number of connections by [`ConnectionState`](crate::ConnectionState).
     pub clients: BTreeMap<String, u64>,
+    /// Metrics of each display.
     pub displays: Vec<DisplayMetrics>,
 }
 
-/// One display's.
+/// Metrics of one display.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DisplayMetrics {
+    /// Connector name.
     pub name: String,
-    pub lit: bool,
-    /// Frames shown.
+    /// Whether it is enabled.
+    pub enabled: bool,
+    /// Frames presented.
     pub frames: u64,
-    /// Vblanks that went by between the one a frame was meant for and the one that it came with.
-    pub missed: u64,
-    /// Microseconds from handing a frame over to its being shown, on average.
-    pub latency_us: u64,
-    /// At most.
-    pub latency_most_us: u64,
+    /// Vblanks between the one that a frame was scheduled for and the one that presented it, summed
+    /// over all frames.
+    pub missed_vblanks: u64,
+    /// Average time from commit to page flip, in microseconds.
+    pub latency_avg_us: u64,
+    /// Maximum time from commit to page flip, in microseconds.
+    pub latency_max_us: u64,
 }
 
 impl Metrics {
-    /// In the text format of Prometheus, version 0.0.4.
+    /// Returns the metrics in the Prometheus text format, version 0.0.4.
     pub fn prometheus(&self) -> String {
         let mut text = String::new();
         let mut metric = |name: &str, kind: &str, help: &str, values: &[(String, String)]| {
@@ -50,15 +56,15 @@ impl Metrics {
             }
         };
         let one = |value: String| [(String::new(), value)];
-        metric("uptime_seconds", "gauge", "Time since the start.", &one(self.uptime_s.to_string()));
+        metric("uptime_seconds", "gauge", "Time since the service started.", &one(self.uptime_s.to_string()));
         metric("cpu_seconds_total", "counter", "Processor time.", &one(self.cpu_s.to_string()));
-        metric("resident_memory_bytes", "gauge", "Resident memory.", &one(self.memory.to_string()));
-        metric("open_fds", "gauge", "Open descriptors.", &one(self.descriptors.to_string()));
+        metric("resident_memory_bytes", "gauge", "Resident memory.", &one(self.memory_bytes.to_string()));
+        metric("open_fds", "gauge", "Open file descriptors.", &one(self.open_fds.to_string()));
         metric(
             "refused_clients_total",
             "counter",
-            "Newcomers that were refused.",
-            &one(self.refused.to_string()),
+            "Connections refused.",
+            &one(self.refused_clients.to_string()),
         );
         let clients = self.clients.iter().map(|(state, count)| (label("state", state), count.to_string()));
         metric("clients", "gauge", "Connections by state.", &clients.collect::<Vec<_>>());
@@ -67,35 +73,35 @@ impl Metrics {
         };
         let seconds = |micros: u64| (micros as f64 / 1e6).to_string();
         metric(
-            "display_lit",
+            "display_enabled",
             "gauge",
-            "Whether it is lit.",
-            &of(&|display| u8::from(display.lit).to_string()),
+            "Whether the display is enabled.",
+            &of(&|display| u8::from(display.enabled).to_string()),
         );
-        metric("frames_total", "counter", "Frames shown.", &of(&|display| display.frames.to_string()));
+        metric("frames_total", "counter", "Frames presented.", &of(&|display| display.frames.to_string()));
         metric(
             "missed_vblanks_total",
             "counter",
-            "Vblanks that frames came late.",
-            &of(&|display| display.missed.to_string()),
+            "Vblanks by which frames were late.",
+            &of(&|display| display.missed_vblanks.to_string()),
         );
         metric(
-            "latency_seconds",
+            "latency_avg_seconds",
             "gauge",
-            "From commit to light, on average.",
-            &of(&|display| seconds(display.latency_us)),
+            "Average time from commit to page flip.",
+            &of(&|display| seconds(display.latency_avg_us)),
         );
         metric(
-            "latency_most_seconds",
+            "latency_max_seconds",
             "gauge",
-            "From commit to light, at most.",
-            &of(&|display| seconds(display.latency_most_us)),
+            "Maximum time from commit to page flip.",
+            &of(&|display| seconds(display.latency_max_us)),
         );
         text
     }
 }
 
-/// Backslashes, quotation marks and line ends of a value have a backslash before them.
+/// Returns a label set of one label, with its value escaped.
 fn label(name: &str, value: &str) -> String {
     let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     format!("{{{name}=\"{value}\"}}")
@@ -106,21 +112,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_for_prometheus() {
+    fn prometheus_text_has_each_metric_with_escaped_labels() {
         let display = DisplayMetrics {
             name: "a\"b".into(),
-            lit: true,
+            enabled: true,
             frames: 7,
-            missed: 1,
-            latency_us: 1500,
-            latency_most_us: 20_000,
+            missed_vblanks: 1,
+            latency_avg_us: 1500,
+            latency_max_us: 20_000,
         };
         let metrics = Metrics {
             uptime_s: 1.5,
             cpu_s: 0.25,
-            memory: 1024,
-            descriptors: 9,
-            refused: 0,
+            memory_bytes: 1024,
+            open_fds: 9,
+            refused_clients: 0,
             clients: [("alive".to_owned(), 2)].into(),
             displays: vec![display],
         };
@@ -129,7 +135,7 @@ mod tests {
             "geom_compositor_uptime_seconds 1.5",
             "geom_compositor_clients{state=\"alive\"} 2",
             "geom_compositor_frames_total{display=\"a\\\"b\"} 7",
-            "geom_compositor_latency_seconds{display=\"a\\\"b\"} 0.0015",
+            "geom_compositor_latency_avg_seconds{display=\"a\\\"b\"} 0.0015",
             "# TYPE geom_compositor_missed_vblanks_total counter",
         ] {
             assert!(text.lines().any(|known| known == line), "no {line} in {text}");

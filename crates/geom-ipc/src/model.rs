@@ -1,4 +1,4 @@
-//! What there is to know: displays, clients, windows, the service.
+//! The objects that replies and events describe: displays, clients, windows, the service.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,245 +8,297 @@ use crate::ConnectType;
 /// A display mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Mode {
-    /// Pixels.
+    /// Width in pixels.
     pub width: u32,
-    /// Pixels.
+    /// Height in pixels.
     pub height: u32,
-    /// Millihertz.
+    /// Refresh rate in millihertz.
     pub refresh: u32,
 }
 
-/// A rectangle of the layout, in logical pixels.
+/// A rectangle of the layout in logical pixels: the mode, transformed and divided by the scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Place {
+pub struct LogicalRect {
+    /// Left edge.
     pub x: i32,
+    /// Top edge.
     pub y: i32,
+    /// Width.
     pub width: i32,
+    /// Height.
     pub height: i32,
 }
 
-/// Where a display's life stands.
+/// The lifecycle state of a display.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DisplayState {
-    Lit,
-    /// Switched off, its monitor is there.
-    Off,
-    /// Its monitor is gone; its windows wait.
-    Dark,
-    /// The kernel refuses to light it.
+    /// It has a CRTC and is part of the layout. It may be blanked ([`blanked`](Display::blanked)).
+    Enabled,
+    /// The monitor is connected, and the configuration or a command has disabled it.
+    Disabled,
+    /// The monitor is unplugged. Its windows and its settings are kept.
+    Disconnected,
+    /// The monitor is connected and the kernel rejects every configuration for it.
     Failed,
 }
 
-/// A monitor that is driven, or was.
+/// A monitor that the service drives, or drove until it was unplugged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Display {
-    /// The connector's name, `HDMI-A-1` and so on.
+    /// Connector name, such as `HDMI-A-1`.
     pub name: String,
+    /// Lifecycle state.
     pub state: DisplayState,
-    /// Why it failed, where it did.
+    /// Why the display failed. Only in the state `failed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// While it is lit.
+    /// Current mode. Only while the display is enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// Its timing, where that is not of the monitor's list.
+    /// Timing of the current mode, if it is not in the monitor's mode list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modeline: Option<String>,
-    /// The modes that it can be set to, best first.
+    /// Modes that the display offers, best first.
     #[serde(default)]
     pub modes: Vec<Mode>,
-    pub place: Place,
-    /// Device pixels for one logical pixel.
+    /// Position and size in the layout.
+    pub logical: LogicalRect,
+    /// Device pixels per logical pixel.
     pub scale: f64,
-    /// `normal`, `90`, `180`, `270`, `flipped`, `flipped-90`, `flipped-180`, `flipped-270`.
+    /// Rotation and reflection: `normal`, `90`, `180`, `270`, `flipped`, `flipped-90`,
+    /// `flipped-180` or `flipped-270`.
     pub transform: String,
-    /// How often its monitor was lost.
-    pub losses: u32,
+    /// Number of times that its monitor was unplugged.
+    pub disconnects: u32,
+    /// Whether it has the keyboard focus. At most one display has it.
     pub focused: bool,
-    /// Who is plugged in, or was last, where it says so (EDID).
+    /// The connected monitor, or the last one, if it has an EDID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor: Option<Box<Monitor>>,
-    /// The port that it is at, the same after each start: a name as well.
+    /// Path of the physical port, such as `pci-0000:00:02.0/DP-1`. The same after each start, and
+    /// accepted as a name of the display.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<String>,
-    /// What goes down the cable beside the mode, while it is lit.
+    /// Signal on the connector. Only while the display is enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub link: Option<Box<Link>>,
-    /// Its light is off for now.
+    pub signal: Option<Box<Signal>>,
+    /// Whether it is powered down (DPMS) and still part of the layout. Absent means `false`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub blank: bool,
-    /// The display whose picture it shows instead of one of its own.
+    pub blanked: bool,
+    /// Name of the display whose content it shows, if it is a mirror.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<String>,
-    /// What of the wishes for it could not be honoured, and why.
+    /// Configured settings that could not be applied, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub complaints: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
-/// What goes down the cable beside the mode, and how the picture is coloured for it.
+/// The signal that a display gets besides the mode, and the color conversion for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Link {
-    /// `srgb`, `display-p3`, `bt2020`, `bt2020-pq`, `bt2020-hlg`, `native`, or an ICC profile's file.
+pub struct Signal {
+    /// `srgb`, `display-p3`, `bt2020`, `bt2020-pq`, `bt2020-hlg`, `native`, or the path of an ICC
+    /// profile.
     pub color_space: String,
-    /// Bits of a colour at most; none where the connector does not tell.
+    /// Upper limit of bits per color channel (KMS `max bpc`). Absent if the connector has no such
+    /// property.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bit_depth: Option<u8>,
-    /// `automatic`, `full` or `limited`.
+    /// Quantization range (KMS `Broadcast RGB`): `automatic`, `full` or `limited`.
     pub rgb_range: String,
-    /// `none`, `graphics`, `photo`, `cinema` or `game`.
+    /// Content type of the HDMI AVI infoframe (KMS `content type`): `none`, `graphics`, `photo`,
+    /// `cinema` or `game`.
     pub content_type: String,
-    /// `none`, `full`, `center` or `aspect`: how a panel shows other modes than its own.
+    /// How a panel shows modes other than its native one (KMS `scaling mode`): `none`, `full`,
+    /// `center` or `aspect`.
     #[serde(default)]
     pub scaling: String,
+    /// Whether variable refresh rate is enabled now.
     pub vrr: bool,
-    /// The colour temperature of white in kelvin, where it is not the monitor's own.
+    /// Color temperature of white in kelvin. Absent if white is the monitor's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub white_point: Option<u16>,
-    /// Of the light that it could give, where that is less than all.
+    /// Brightness as a fraction of the display's maximum. Absent if it is the maximum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub brightness: Option<f64>,
 }
 
-/// Who a monitor is. Its name, wherever a display is named, is `make model serial`.
+/// The identity of a monitor, from its EDID. Requests accept `make model serial` as a name of the
+/// display.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Monitor {
-    /// Three letters of the PNP registry.
+    /// Manufacturer: three letters of the PNP registry.
     pub make: String,
+    /// Model name, or the product code if the EDID has no name.
     pub model: String,
+    /// Serial number, if the EDID has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
-    /// Its exact EDID, `edid:` and 16 digits: a name as well.
+    /// Hash of the whole EDID, `edid:` and 16 hexadecimal digits. Accepted as a name of the
+    /// display.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edid: Option<String>,
 }
 
-/// What a client speaks.
+/// The protocol of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientKind {
+    /// A Wayland client.
     Wayland,
+    /// A client of this protocol.
     Control,
 }
 
-/// Where a connection's life stands.
+/// The state of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectionState {
-    /// Connected, and nothing said yet.
+    /// Accepted; the client has not sent a request yet.
     Accepted,
+    /// The client answers heartbeats.
     Alive,
-    /// It did not answer in time.
+    /// The client did not answer a heartbeat in time.
     Unresponsive,
-    /// A control client whose socket broke or whose heartbeat stopped; its session waits.
+    /// A control client whose socket broke or whose heartbeat stopped. Its session is kept.
     Lost,
+    /// The connection ended.
     Closed,
 }
 
-/// Why a connection ended.
+/// The reason why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum EndReason {
-    /// By itself.
-    Left,
+pub enum CloseReason {
+    /// The client closed it.
+    ClientClosed,
+    /// The client violated its protocol.
     ProtocolError,
-    LostHeartbeat,
+    /// The client did not answer heartbeats.
+    HeartbeatTimeout,
+    /// The client exceeded a limit, or the service has too many connections.
     OverLimit,
+    /// The client's user may not connect.
     NotAllowed,
-    /// By order of a person or a program.
-    Ordered,
+    /// A person or a control client ordered it.
+    Requested,
+    /// The service is shutting down.
     Shutdown,
 }
 
 /// Round-trip times of heartbeats, in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rtt {
+    /// Round-trip time of the last heartbeat.
     pub last: u64,
-    pub least: u64,
-    pub most: u64,
+    /// Minimum since the connection was accepted.
+    pub min: u64,
+    /// Maximum since the connection was accepted.
+    pub max: u64,
 }
 
-/// One connection.
+/// A connection, of a Wayland client or of a control client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Client {
+    /// Id of the connection, unique while the service runs.
     pub id: u64,
+    /// Protocol that the client speaks.
     pub kind: ClientKind,
+    /// State of the connection.
     pub state: ConnectionState,
+    /// Process id.
     pub pid: i32,
+    /// User id.
     pub uid: u32,
-    /// The path of its program, where the kernel tells.
+    /// Path of the client's executable, if the kernel allows to read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executable: Option<String>,
-    /// Of a Wayland client's newest window; the name in a control client's hello.
+    /// Application id of a Wayland client's newest window; a control client's name from `hello`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_id: Option<String>,
-    /// The sandbox engine and application of wp_security_context_v1, where it came through one.
+    /// Sandbox engine and application id, if the client connected through
+    /// wp_security_context_v1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub security_context: Option<String>,
+    /// Connection type.
     pub connect_type: ConnectType,
-    /// Seconds since it was accepted.
+    /// Seconds since the connection was accepted.
     pub connected_s: f64,
-    /// Seconds since it was last heard of.
-    pub silent_s: f64,
-    /// Of the heartbeats that it answered.
+    /// Seconds since the client last sent anything.
+    pub idle_s: f64,
+    /// Round-trip times of its heartbeats. Absent before the first one is answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtt_us: Option<Rtt>,
-    /// Bytes that the kernel or we hold for it and that it has not read.
-    pub queued: u64,
-    /// The displays that its windows are shown on.
+    /// Bytes sent to the client that it has not read: in the kernel's buffer and in ours.
+    pub unread_bytes: u64,
+    /// Names of the displays that show its windows.
     #[serde(default)]
     pub displays: Vec<String>,
+    /// Number of its toplevel windows.
     pub windows: usize,
 }
 
 /// A toplevel window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Window {
+    /// Id of the window, unique while the service runs.
     pub id: u64,
-    /// Of its connection.
+    /// Id of its client.
     pub client: u64,
+    /// Application id, if the client has set one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_id: Option<String>,
+    /// Title, if the client has set one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// The display that it belongs to.
+    /// Name of the display that the window is assigned to. It stays while that is disconnected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub home: Option<String>,
-    /// The lit display that it is shown on: its home, or a neighbour while that is dark.
+    pub assigned_output: Option<String>,
+    /// Name of the enabled display that shows the window: the assigned one, or its neighbor while
+    /// that is disconnected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display: Option<String>,
+    /// Whether the client asked for fullscreen.
     pub fullscreen: bool,
+    /// Whether it has the keyboard focus.
     pub focused: bool,
 }
 
-/// The service as a whole.
+/// The state of the service as a whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
+    /// Version of the service.
     pub version: String,
-    /// What the service is called, where it was given a name.
+    /// Title that the service was started with (`--window-title`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
+    /// Process id of the service.
     pub pid: u32,
-    /// Seconds since its start.
+    /// Seconds since the service started.
     pub uptime_s: f64,
     /// `kms` or `headless`.
     pub backend: String,
-    /// The value for `WAYLAND_DISPLAY`.
+    /// The value of `WAYLAND_DISPLAY` for clients.
     pub wayland_display: String,
+    /// Path of the configuration file, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
-    /// Whose profile applies, and its file, which need not be there.
+    /// Name of the user whose profile applies.
     #[serde(default)]
     pub user: String,
+    /// Path of that profile. The file need not exist.
     #[serde(default)]
     pub profile: String,
-    pub displays_lit: usize,
-    /// Frames shown on all displays since the start.
+    /// Number of enabled displays of the layout. Mirrors are not counted.
+    pub enabled_displays: usize,
+    /// Frames presented on all displays since the service started.
     pub frames: u64,
+    /// Number of connections.
     pub clients: usize,
-    pub unresponsive: usize,
-    /// Newcomers that were refused since the start.
-    pub refused: u64,
-    /// What went wrong lately.
-    pub troubles: Vec<String>,
+    /// Number of connections that are unresponsive.
+    pub unresponsive_clients: usize,
+    /// Number of connections refused since the service started.
+    pub refused_clients: u64,
+    /// Recent problems that a person should know of, oldest first.
+    pub notices: Vec<String>,
 }

@@ -1,146 +1,171 @@
-//! From server to client: replies, one to each request.
+//! Messages from the server: one reply to each request, and events.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Client, ConnectType, Display, Event, Metrics, Status, Window};
 
-/// The kinds of errors that programs can tell apart.
+/// The kind of an error, for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
-    /// The line is no request.
+    /// The line is not a request.
     BadMessage,
-    /// The line is too long; the connection ends.
+    /// The line is longer than [`MAX_LINE`](crate::MAX_LINE), 1 MiB. The server closes the
+    /// connection.
     TooLong,
+    /// The server does not know the request.
     UnknownRequest,
-    /// The first request was not `hello`, or a second one was.
+    /// The first request was not `hello`, or a later one was.
     Handshake,
-    /// No version in common.
+    /// Client and server have no protocol version in common.
     Version,
-    /// The user may not do this.
+    /// The client's user may not do this.
     NotAllowed,
     /// There is no such display, client, window or session.
     NotFound,
-    /// A value that is not allowed, or that the display refuses.
+    /// A value is out of range or the display does not support it.
     BadValue,
-    /// Too many connections.
+    /// There are too many connections.
     OverLimit,
-    /// It was tried and did not work.
+    /// The server tried and did not succeed.
     Failed,
+    /// A kind of a later version of the protocol.
     #[serde(other)]
     Unknown,
 }
 
-/// What went wrong, and what to do about it.
+/// The error that a request failed with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
+    /// Kind, for programs.
     pub kind: ErrorKind,
+    /// Cause and remedy, for people.
     pub message: String,
 }
 
 impl Error {
+    /// Creates an error.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }
 }
 
-/// The answer to `hello`.
+/// The response to `hello`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Welcome {
-    /// What both sides speak from now on.
+    /// Protocol version of the connection: the newest that both sides speak.
     pub version: u32,
-    /// The server's name and version.
+    /// Name and version of the server.
     pub server: String,
-    /// The id of this connection among `clients`.
+    /// Id of this connection among `clients`.
     pub connection: u64,
-    /// Resumes this session after its socket broke.
+    /// Token that resumes this session after its socket broke. A secret.
     pub token: String,
-    /// An earlier session was resumed; its subscription holds.
+    /// Whether an earlier session was resumed, with its subscription.
     pub resumed: bool,
-    /// Milliseconds of silence after which the server sends `ping`.
+    /// Milliseconds without a message from the client after which the server sends `ping`.
     pub heartbeat_ms: u64,
     /// Milliseconds without an answer to a `ping` after which the session is lost.
     pub lost_ms: u64,
-    /// What holds for this connection.
+    /// Connection type that applies.
     #[serde(default)]
     pub connect_type: Option<ConnectType>,
 }
 
-/// What a request brought.
+/// The result of a request that succeeded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum Response {
+    /// The request was carried out and has no other result.
     Done,
+    /// To [`hello`](crate::Request::Hello).
     Welcome(Welcome),
+    /// To [`displays`](crate::Request::Displays) and [`set_display`](crate::Request::SetDisplay).
     Displays(Vec<Display>),
+    /// To [`clients`](crate::Request::Clients).
     Clients(Vec<Client>),
+    /// To [`windows`](crate::Request::Windows).
     Windows(Vec<Window>),
+    /// To [`status`](crate::Request::Status).
     Status(Box<Status>),
+    /// To [`metrics`](crate::Request::Metrics).
     Metrics(Metrics),
+    /// To [`ping`](crate::Request::Ping).
     Pong {
-        /// Microseconds.
+        /// Round-trip time in microseconds.
         rtt_us: u64,
     },
-    /// A PNG was made; where no path was given, its descriptor comes along.
+    /// To [`screenshot`](crate::Request::Screenshot). Comes with a file descriptor of the PNG if
+    /// the request had no path.
     Screenshot {
+        /// Width in pixels.
         width: u32,
+        /// Height in pixels.
         height: u32,
     },
 }
 
-/// The reply to the request of the same id; no id where the request had none.
+/// The reply to a request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Reply {
+    /// Id of the request. `null` if the request had no valid id, and if the server refuses the
+    /// connection.
     #[serde(default)]
     pub id: Option<u64>,
+    /// Response or error.
     #[serde(flatten)]
-    pub result: Outcome,
+    pub result: ReplyResult,
 }
 
-/// `answer` or `error`.
+/// The field `response` or `error` of a reply.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    Answer(Answer),
+pub enum ReplyResult {
+    /// The request succeeded.
+    Response(Response),
+    /// The request failed.
     Error(Error),
 }
 
 impl Reply {
-    pub fn new(id: Option<u64>, result: Result<Answer, Error>) -> Self {
+    /// Creates a reply.
+    pub fn new(id: Option<u64>, result: Result<Response, Error>) -> Self {
         let result = match result {
-            Ok(answer) => Outcome::Answer(answer),
-            Err(error) => Outcome::Error(error),
+            Ok(response) => ReplyResult::Response(response),
+            Err(error) => ReplyResult::Error(error),
         };
         Self { id, result }
     }
 
-    /// The answer, or the error.
+    /// Returns the response, or the error as an `Err`.
     ///
     /// # Errors
-    /// The server's.
-    pub fn into_result(self) -> Result<Answer, Error> {
+    /// The error that the server replied.
+    pub fn into_result(self) -> Result<Response, Error> {
         match self.result {
-            Outcome::Answer(answer) => Ok(answer),
-            Outcome::Error(error) => Err(error),
+            ReplyResult::Response(response) => Ok(response),
+            ReplyResult::Error(error) => Err(error),
         }
     }
 }
 
-/// Anything that a server says.
+/// A message from the server.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
-pub enum FromServer {
+pub enum ServerMessage {
+    /// An event. It has the field `event`.
     Event(Event),
+    /// A reply. It has the field `id`.
     Reply(Reply),
 }
 
-impl FromServer {
-    /// Reads one line.
+impl ServerMessage {
+    /// Parses one line, with or without its newline.
     ///
     /// # Errors
-    /// Where the line is neither an event nor a reply.
+    /// If the line is neither an event nor a reply.
     pub fn parse(line: &[u8]) -> Result<Self, serde_json::Error> {
         let value: serde_json::Value = serde_json::from_slice(line)?;
         if value.get("event").is_some() {
@@ -150,7 +175,7 @@ impl FromServer {
         }
     }
 
-    /// The line that says it, with its newline.
+    /// Returns the message as a line with its newline.
     pub fn to_line(&self) -> Vec<u8> {
         let mut line = serde_json::to_vec(self).unwrap_or_default();
         line.push(b'\n');
@@ -163,20 +188,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replies_and_events_are_told_apart() -> Result<(), serde_json::Error> {
+    fn messages_survive_a_round_trip_and_unknown_ones_parse() -> Result<(), serde_json::Error> {
         for message in [
-            FromServer::Reply(Reply::new(Some(4), Ok(Answer::Done))),
-            FromServer::Reply(Reply::new(Some(5), Ok(Answer::Pong { rtt_us: 12 }))),
-            FromServer::Reply(Reply::new(None, Err(Error::new(ErrorKind::TooLong, "too long")))),
-            FromServer::Event(Event::Ping { serial: 9 }),
+            ServerMessage::Reply(Reply::new(Some(4), Ok(Response::Done))),
+            ServerMessage::Reply(Reply::new(Some(5), Ok(Response::Pong { rtt_us: 12 }))),
+            ServerMessage::Reply(Reply::new(None, Err(Error::new(ErrorKind::TooLong, "too long")))),
+            ServerMessage::Event(Event::Ping { serial: 9 }),
         ] {
-            assert_eq!(FromServer::parse(&message.to_line())?, message);
+            assert_eq!(ServerMessage::parse(&message.to_line())?, message);
         }
         let later = br#"{"event":"of_a_later_version","with":1}"#;
-        assert_eq!(FromServer::parse(later)?, FromServer::Event(Event::Unknown));
-        let reply = FromServer::parse(br#"{"id":1,"error":{"kind":"new_kind","message":"m"}}"#)?;
+        assert_eq!(ServerMessage::parse(later)?, ServerMessage::Event(Event::Unknown));
+        let reply = ServerMessage::parse(br#"{"id":1,"error":{"kind":"new_kind","message":"m"}}"#)?;
         let unknown = Err(Error::new(ErrorKind::Unknown, "m"));
-        assert_eq!(reply, FromServer::Reply(Reply::new(Some(1), unknown)));
+        assert_eq!(reply, ServerMessage::Reply(Reply::new(Some(1), unknown)));
         Ok(())
     }
 }

@@ -1,215 +1,260 @@
-//! From client to server.
+//! Messages from clients to the server.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{ConnectType, Error, ErrorKind};
 
-/// A request and the id that its reply will carry.
+/// A request with the id that its reply carries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct FromClient {
+pub struct ClientMessage {
+    /// Chosen by the client, and unique among its unanswered requests.
     pub id: u64,
+    /// The request.
     #[serde(flatten)]
     pub request: Request,
 }
 
-/// What is wished of a display; what is left out stays as it is.
+/// Settings of a display to change. Settings that are left out do not change.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct DisplayChange {
-    /// `1920x1080` or `1920x1080@59.94` of the display's list; `1920x1080@60 cvt` (or `cvt-rb`, `cvt-rb2`) by VESA's formula; a modeline;
-    /// `preferred` takes a wish back.
+    /// `1920x1080` or `1920x1080@59.94` from the display's mode list; `1920x1080@60 cvt` (or
+    /// `cvt-rb`, `cvt-rb2`) for a mode by VESA's formula; a modeline; `preferred` for the mode that
+    /// applies without this request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
-    /// Device pixels for one logical pixel, from 0.25 to 8.
+    /// Device pixels per logical pixel, from 0.25 to 8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
-    /// As [`crate::Display::transform`].
+    /// Rotation and reflection, as [`transform` of `Display`](crate::Display::transform).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transform: Option<String>,
-    /// The top left corner in the layout's logical pixels.
+    /// Top left corner in logical pixels of the layout, each coordinate from -32768 to 32767.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<(i32, i32)>,
-    /// `right-of`, `left-of`, `above` or `below` and a display's name; instead of `position`.
+    /// `right-of`, `left-of`, `above` or `below`, a space, and the name of another display. Used if
+    /// `position` is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub beside: Option<String>,
-    /// The display whose picture to show; empty for one of its own.
+    pub relative_position: Option<String>,
+    /// Name of the display to mirror; the empty string ends mirroring.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<String>,
+    /// `false` disables the display: it leaves the layout. To power it down and keep it in the
+    /// layout, use [`blank_display`](Request::BlankDisplay).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub power: Option<bool>,
-    /// As [`crate::Link::color_space`].
+    pub enabled: Option<bool>,
+    /// Color space, as [`color_space` of `Signal`](crate::Signal::color_space).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub color_space: Option<String>,
-    /// Bits of a colour on the cable, from 6 to 16.
+    /// Upper limit of bits per color channel, from 6 to 16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bit_depth: Option<u8>,
-    /// As [`crate::Link::rgb_range`].
+    /// Quantization range, as [`rgb_range` of `Signal`](crate::Signal::rgb_range).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rgb_range: Option<String>,
-    /// As [`crate::Link::content_type`].
+    /// Content type, as [`content_type` of `Signal`](crate::Signal::content_type).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
-    /// As [`crate::Link::scaling`].
+    /// Scaling mode of the panel, as [`scaling` of `Signal`](crate::Signal::scaling).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaling: Option<String>,
-    /// Whether the refresh may vary.
+    /// Variable refresh rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vrr: Option<Vrr>,
-    /// The colour temperature of white in kelvin, from 1000 to 10000; 6500 leaves it alone.
+    /// Color temperature of white in kelvin, from 1000 to 10000. 6500 keeps the monitor's white.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub white_point: Option<u16>,
-    /// Of the light that it could give, from 0.1 to 1.
+    /// Brightness as a fraction of the display's maximum, from 0.1 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub brightness: Option<f64>,
-    /// Whether the configured night light is for it.
+    /// Whether the configured night light applies to the display.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub night_light: Option<bool>,
 }
 
-/// When the refresh may vary: always, never, or `"fullscreen"`.
+/// When variable refresh rate is enabled: `true`, `false` or `"fullscreen"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Vrr {
+    /// Always, or never.
     Always(bool),
-    While(VrrWhile),
+    /// While a condition holds.
+    When(VrrCondition),
 }
 
+/// A condition for variable refresh rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum VrrWhile {
-    /// While a window has the whole display.
+pub enum VrrCondition {
+    /// A fullscreen window is on the display.
     Fullscreen,
 }
 
-/// What a client can ask for.
+/// A request. Unless its documentation says otherwise, the response is `done`.
+///
+/// A field that names a display takes each of its names: the connector, the EDID hash, `make model
+/// serial`, the port, an alias of the configuration, or a pattern with `*`. A name that several
+/// displays match is an error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "request", rename_all = "snake_case")]
 pub enum Request {
-    /// The first request. Answer: `welcome`.
+    /// Begins or resumes a session. The first request of each connection. Response: `welcome`.
     Hello {
-        /// The versions that the client speaks.
+        /// Protocol versions that the client speaks.
         versions: Vec<u32>,
+        /// Name of the client, for people. At most 256 characters are kept.
         #[serde(default)]
         name: String,
-        /// The configuration's where it is left out.
+        /// Connection type. Left out, the configuration decides.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         connect_type: Option<ConnectType>,
-        /// Of an earlier session that is to be resumed.
+        /// Token of the session to resume.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token: Option<String>,
     },
-    /// Answer: `displays`.
+    /// Lists the displays. Response: `displays`.
     Displays,
-    /// Answer: `clients`.
+    /// Lists the connections. Response: `clients`.
     Clients,
-    /// Answer: `windows`.
+    /// Lists the toplevel windows. Response: `windows`.
     Windows,
-    /// Answer: `status`.
+    /// Queries the state of the service. Response: `status`.
     Status,
-    /// Figures of frames, connections and the process. Answer: `metrics`.
+    /// Queries the metrics of frames, connections and the process. Response: `metrics`.
     Metrics,
-    /// Changes a display until the configuration is read again. Answer: `displays`, as they are then.
+    /// Changes a display until the configuration or a profile is read again. A change that the
+    /// kernel, the connector or the monitor rejects is an error, and the display stays as it was.
+    /// Response: `displays`, after the change.
     SetDisplay {
+        /// Name of the display.
         display: String,
+        /// The settings to change.
         #[serde(flatten)]
         change: Box<DisplayChange>,
-        /// Taken back after so many seconds, from 1 to 600, unless `confirm_display` comes.
+        /// Seconds, from 1 to 600, after which the change is rolled back unless `confirm_display`
+        /// arrives.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         confirm_within: Option<u32>,
     },
-    /// Keeps a change that was to be confirmed, or takes it back now. Answer: `done`.
+    /// Confirms a pending change of a display, or rolls it back now.
     ConfirmDisplay {
+        /// Name of the display.
         display: String,
+        /// Whether to keep the change.
         keep: bool,
     },
+    /// Gives a window the keyboard focus.
     FocusWindow {
+        /// Id of the window.
         window: u64,
     },
-    /// Moves a window to a display, its home from then on.
+    /// Moves a window to a display and assigns it to that display.
     PlaceWindow {
+        /// Id of the window.
         window: u64,
+        /// Name of the display.
         display: String,
     },
-    /// Asks a window's client to close it.
+    /// Asks a window's client to close the window.
     CloseWindow {
+        /// Id of the window.
         window: u64,
     },
-    /// Sends a heartbeat now. Answer: `pong` with the round trip, when the client answers.
+    /// Sends a heartbeat to a client now. Response: `pong`, when the client answers.
     Ping {
+        /// Id of the client.
         client: u64,
     },
-    /// Asks a client to leave, and cuts its connection at the configured deadline.
+    /// Asks a client to close, and disconnects it at the configured deadline.
     Disconnect {
+        /// Id of the client.
         client: u64,
     },
-    /// Cuts a client's connection and kills its process.
+    /// Disconnects a client and kills its process.
     Kill {
+        /// Id of the client.
         client: u64,
     },
-    /// Switches a display's light off, or on again; all else stays as it was. Answer: `done`.
+    /// Powers displays down or up (DPMS). They stay part of the layout.
     BlankDisplay {
-        /// Or a pattern.
+        /// Name of a display, or a pattern that may match several.
         display: String,
+        /// Whether to power them down.
         blank: bool,
     },
-    /// Shows each display's name on it, large, for so many seconds (1 to 60).
+    /// Shows each display's name on it.
     Identify {
-        #[serde(default = "five")]
+        /// For how many seconds, from 1 to 60.
+        #[serde(default = "default_identify_seconds")]
         seconds: u32,
     },
-    /// A PNG of what a display shows. With `path` (absolute; created anew, in a folder that the server may write
-    /// to) it is written there; without, the reply comes with a descriptor of the file (SCM_RIGHTS, unix(7)).
+    /// Takes a screenshot of a display as a PNG file. Response: `screenshot`.
+    ///
+    /// Without `path`, the response comes with a file descriptor of the PNG (SCM_RIGHTS, unix(7)).
     Screenshot {
+        /// Name of the display.
         display: String,
+        /// Absolute path of the file to create, in a directory that the server may write to. An
+        /// existing file is an error.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         path: Option<String>,
     },
-    /// Answered when a frame has come on a display: at once where one had.
+    /// Waits until a frame is presented on any display. The response is immediate if one was
+    /// presented before.
     AwaitFrame,
-    /// Reads the configuration again.
+    /// Reads the configuration file again.
     Reload,
-    /// Another user's profile applies from now on; without one, the present user's is read again. Answer: `done`.
+    /// Applies another user's profile.
     UseProfile {
+        /// Name of the user. Left out, the current user's profile is read again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         user: Option<String>,
     },
-    /// Another program takes the service's place, the installed one where none is named: it gets the sockets, sessions and places, and clients
-    /// have to come back as after a crash. `program` is absolute and answers `--version`. Answer: `done`, before that happens.
+    /// Replaces the service by another program, which takes over its sockets, sessions and window
+    /// placement. Wayland clients lose their connection, as after a crash. The response comes
+    /// before the program takes over.
     Upgrade {
+        /// Absolute path of a program that answers `--version` as geom_compositor does. Left out,
+        /// the installed one. Only root and the service's own user may name one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         program: Option<String>,
     },
-    /// Ends the service.
+    /// Stops the service.
     Stop,
-    /// Sends every event from now on.
+    /// Subscribes to all events.
     Subscribe,
+    /// Ends the subscription.
     Unsubscribe,
-    /// The answer to the event `ping`.
+    /// Answers the event `ping`.
     Pong {
+        /// The serial of the `ping`.
         serial: u64,
     },
-    /// A heartbeat of the client's: the answer tells it that the server lives.
+    /// A heartbeat of the client. The response shows that the server is alive.
     Heartbeat,
-    /// Ends the session: nothing of it is kept.
+    /// Ends the session. The server keeps nothing of it.
     Goodbye,
 }
 
-fn five() -> u32 {
+fn default_identify_seconds() -> u32 {
     5
 }
 
-/// A line that is no request, with the id to answer to where it had one.
+/// A line that is not a request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RequestError {
+    /// The id for the reply, if the line has one.
     pub id: Option<u64>,
+    /// The error for the reply.
     pub error: Error,
 }
 
-impl FromClient {
-    /// Reads one line.
+impl ClientMessage {
+    /// Parses one line, with or without its newline.
     ///
     /// # Errors
-    /// Says what is wrong with it: no UTF-8, no JSON, no id, an unknown request, wrong fields.
+    /// [`ErrorKind::BadMessage`] if the line is not UTF-8 or not a JSON object, has no id or has
+    /// wrong fields; [`ErrorKind::UnknownRequest`].
     pub fn parse(line: &[u8]) -> Result<Self, RequestError> {
         let fail = |id, kind, message: String| RequestError { id, error: Error { kind, message } };
         let value: serde_json::Value = serde_json::from_slice(line)
@@ -235,8 +280,9 @@ impl FromClient {
 }
 
 impl Request {
-    /// Whether it changes something, and so needs the right to.
-    pub fn changes(&self) -> bool {
+    /// Returns whether the request needs permission to command: it changes something, or reveals
+    /// what displays show.
+    pub fn is_privileged(&self) -> bool {
         match self {
             Self::Hello { .. }
             | Self::Displays
@@ -250,7 +296,7 @@ impl Request {
             | Self::Heartbeat
             | Self::AwaitFrame
             | Self::Goodbye => false,
-            // A screenshot changes nothing and shows everything.
+            // A screenshot changes nothing and reveals everything.
             Self::Screenshot { .. }
             | Self::SetDisplay { .. }
             | Self::ConfirmDisplay { .. }
@@ -277,11 +323,11 @@ mod tests {
     use super::*;
 
     fn kind(line: &str) -> Option<(Option<u64>, ErrorKind)> {
-        FromClient::parse(line.as_bytes()).err().map(|wrong| (wrong.id, wrong.error.kind))
+        ClientMessage::parse(line.as_bytes()).err().map(|wrong| (wrong.id, wrong.error.kind))
     }
 
     #[test]
-    fn wrong_lines_say_what_is_wrong() {
+    fn invalid_lines_are_rejected_with_kind_and_id() {
         assert_eq!(kind("{"), Some((None, ErrorKind::BadMessage)));
         assert_eq!(kind("7"), Some((None, ErrorKind::BadMessage)));
         assert_eq!(kind(r#"{"request":"status"}"#), Some((None, ErrorKind::BadMessage)));
@@ -293,26 +339,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_stays() {
+    fn settings_left_out_are_none() {
         let line = br#"{"id":3,"request":"set_display","display":"HDMI-A-1","scale":2}"#;
         let change = Box::new(DisplayChange { scale: Some(2.0), ..DisplayChange::default() });
         let request = Request::SetDisplay { display: "HDMI-A-1".into(), change, confirm_within: None };
-        assert_eq!(FromClient::parse(line), Ok(FromClient { id: 3, request }));
+        assert_eq!(ClientMessage::parse(line), Ok(ClientMessage { id: 3, request }));
     }
 
-    /// docs/control.md shows what is said; what it shortens with "…" is not whole JSON.
+    /// Lines of docs/control.md with "…" are abbreviated and not JSON.
     #[test]
-    fn the_documentation_s_examples() {
+    fn examples_in_the_documentation_parse() {
         let text = include_str!("../../../docs/control.md");
         let (mut asked, mut answered) = (0, 0);
         for line in text.lines().filter(|line| !line.contains('…')) {
             if let Some(request) = line.strip_prefix("> ") {
-                let parsed = FromClient::parse(request.as_bytes());
+                let parsed = ClientMessage::parse(request.as_bytes());
                 let unknown = request.contains("dance");
                 assert!(parsed.is_ok() != unknown, "{request}: {parsed:?}");
                 asked += 1;
             } else if let Some(message) = line.strip_prefix("< ") {
-                assert!(crate::FromServer::parse(message.as_bytes()).is_ok(), "{message}");
+                assert!(crate::ServerMessage::parse(message.as_bytes()).is_ok(), "{message}");
                 answered += 1;
             }
         }
@@ -321,8 +367,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(line in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = FromClient::parse(&line);
+        fn parsing_never_panics(line in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = ClientMessage::parse(&line);
         }
     }
 }

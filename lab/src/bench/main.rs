@@ -1,9 +1,10 @@
-//! `make bench`: this compositor, sway and cage in the same machine, each with its software
-//! renderer, the same mode and the same clients; measured from outside.
+//! `make bench`: measures geom_compositor, sway and cage in the same machine from outside, each
+//! with its software renderer, the same mode and the same clients.
 
-mod bare;
-mod contestants;
-mod host;
+mod compositors;
+mod connections;
+mod idle_connections;
+mod library_baseline;
 mod measure;
 mod report;
 mod soak;
@@ -13,38 +14,39 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use contestants::Contestant;
+use compositors::Compositor;
 
-/// Measures geom_compositor beside sway and cage in the lab.
+/// Measures geom_compositor, sway and cage in the lab.
 #[derive(Parser)]
 struct Options {
     /// The compositor to measure.
-    #[arg(long, required_unless_present = "serve_bare")]
+    #[arg(long, required_unless_present = "serve_library_baseline")]
     compositor: Option<PathBuf>,
-    /// How often everything is measured.
+    /// Number of rounds; each measures everything once.
     #[arg(long, default_value_t = 3)]
     repeats: usize,
-    /// Only what runs on the host: connections, without the lab and peers.
+    /// Measure only what runs on the host: connections, without the lab and the peers.
     #[arg(long)]
     host_only: bool,
-    /// Only this, in the lab.
+    /// Measure only this case, in the lab.
     #[arg(long, conflicts_with = "host_only")]
     only: Option<measure::Case>,
-    /// Instead of all that: clients and monitors that come and go for so many minutes, and what is held afterwards.
+    /// Instead, connect and disconnect clients and monitors for this number of minutes, and compare
+    /// the service's resources before and after.
     #[arg(long, conflicts_with_all = ["host_only", "only"])]
     soak: Option<u64>,
-    /// Where results.json and table.md go.
-    #[arg(long, required_unless_present = "serve_bare")]
+    /// Directory for results.json and table.md.
+    #[arg(long, required_unless_present = "serve_library_baseline")]
     out: Option<PathBuf>,
-    /// Serve Wayland clients at this socket with the library alone.
+    /// Serve Wayland clients at this socket with nothing but the library.
     #[arg(long, hide = true)]
-    serve_bare: Option<PathBuf>,
+    serve_library_baseline: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    if let Some(socket) = &options.serve_bare {
-        return bare::serve(socket);
+    if let Some(socket) = &options.serve_library_baseline {
+        return library_baseline::serve(socket);
     }
     let (compositor, out) =
         options.compositor.as_ref().zip(options.out.as_ref()).context("--compositor and --out")?;
@@ -53,18 +55,18 @@ fn main() -> Result<()> {
     }
     let mut results = report::Results::default();
     for repeat in 0..if options.host_only { 0 } else { options.repeats } {
-        // Each goes first once, so that none has the warmer caches each time.
-        for place in 0..Contestant::ALL.len() {
-            let contestant = Contestant::ALL[(repeat + place) % Contestant::ALL.len()];
-            println!("round {} of {}: {}", repeat + 1, options.repeats, contestant.name());
-            measure::all(contestant, compositor, options.only, &mut results)?;
-            // What took minutes is kept whatever comes.
+        // The order rotates, so that no compositor always finds the warmer caches.
+        for index in 0..Compositor::ALL.len() {
+            let subject = Compositor::ALL[(repeat + index) % Compositor::ALL.len()];
+            println!("round {} of {}: {}", repeat + 1, options.repeats, subject.name());
+            measure::all(subject, compositor, options.only, &mut results)?;
+            // A later failure must not lose the measurements of several minutes.
             results.write(out)?;
         }
     }
     for repeat in 0..if options.only.is_some() { 0 } else { options.repeats } {
         println!("round {} of {}: connections on the host", repeat + 1, options.repeats);
-        host::connections(compositor, &mut results)?;
+        connections::measure(compositor, &mut results)?;
     }
     results.write(out)
 }

@@ -1,4 +1,4 @@
-//! Results: medians, spreads and ratios, for programs and for people.
+//! Results: medians, spreads and ratios, as JSON and as a table.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,24 +6,27 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::contestants::Contestant;
+use crate::compositors::Compositor;
+
+/// A case, its unit, and the samples of each compositor.
+type Samples = (String, String, BTreeMap<Compositor, Vec<f64>>);
 
 /// Samples by case, in the order in which cases were first measured.
 #[derive(Default)]
-pub struct Results(Vec<(String, String, BTreeMap<Contestant, Vec<f64>>)>);
+pub struct Results(Vec<Samples>);
 
-/// One case as results.json has it; lower is better.
+/// A case as in results.json; lower is better.
 #[derive(Serialize)]
 struct Case {
     case: String,
     unit: String,
     ours: Option<f64>,
     peers: BTreeMap<&'static str, Option<f64>>,
-    /// None where the best peer's figure is 0.
+    /// Ours divided by the best peer's; `None` if the best peer's is 0.
     ratio_to_best: Option<f64>,
-    /// What page flips alone take in the same machine.
+    /// The same measured with page flips only, in the same machine.
     floor: Option<f64>,
-    /// Least and greatest sample of each.
+    /// The smallest and the largest sample of each compositor.
     spread: BTreeMap<&'static str, (f64, f64)>,
 }
 
@@ -39,34 +42,35 @@ fn median(samples: &[f64]) -> Option<f64> {
 }
 
 impl Results {
-    pub fn add(&mut self, case: &str, unit: &str, contestant: Contestant, sample: f64) {
-        let place = self.0.iter().position(|(known, ..)| known == case).unwrap_or_else(|| {
+    /// Adds a sample to a case.
+    pub fn add(&mut self, case: &str, unit: &str, compositor: Compositor, sample: f64) {
+        let index = self.0.iter().position(|(known, ..)| known == case).unwrap_or_else(|| {
             self.0.push((case.to_owned(), unit.to_owned(), BTreeMap::new()));
             self.0.len() - 1
         });
-        self.0[place].2.entry(contestant).or_default().push(sample);
+        self.0[index].2.entry(compositor).or_default().push(sample);
     }
 
     fn cases(&self) -> Vec<Case> {
-        let case = |(case, unit, samples): &(String, String, BTreeMap<Contestant, Vec<f64>>)| {
-            let of = |contestant: Contestant| samples.get(&contestant).and_then(|samples| median(samples));
-            let peers: BTreeMap<_, _> = [Contestant::Sway, Contestant::Cage]
+        let case = |(case, unit, samples): &Samples| {
+            let of = |compositor: Compositor| samples.get(&compositor).and_then(|samples| median(samples));
+            let peers: BTreeMap<_, _> = [Compositor::Sway, Compositor::Cage]
                 .map(|peer| (peer.name(), of(peer)))
                 .into_iter()
                 .collect();
-            let ours = of(Contestant::Ours);
+            let ours = of(Compositor::Ours);
             let best = peers.values().flatten().copied().min_by(f64::total_cmp).filter(|best| *best > 0.0);
-            let spread = samples.iter().filter_map(|(contestant, samples)| {
+            let spread = samples.iter().filter_map(|(compositor, samples)| {
                 let least = samples.iter().copied().min_by(f64::total_cmp)?;
                 let most = samples.iter().copied().max_by(f64::total_cmp)?;
-                Some((contestant.name(), (least, most)))
+                Some((compositor.name(), (least, most)))
             });
             Case {
                 case: case.clone(),
                 unit: unit.clone(),
                 ours,
                 ratio_to_best: ours.zip(best).map(|(ours, best)| ours / best),
-                floor: of(Contestant::Floor),
+                floor: of(Compositor::Floor),
                 spread: spread.collect(),
                 peers,
             }
@@ -75,10 +79,10 @@ impl Results {
     }
 
     /// Writes results.json and table.md, and prints the table.
-    pub fn write(&self, folder: &Path) -> Result<()> {
-        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    pub fn write(&self, directory: &Path) -> Result<()> {
+        std::fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
         let cases = self.cases();
-        std::fs::write(folder.join("results.json"), serde_json::to_string_pretty(&cases)?)?;
+        std::fs::write(directory.join("results.json"), serde_json::to_string_pretty(&cases)?)?;
         let number = |value: Option<f64>| match value {
             None => "–".to_owned(),
             Some(value) if value >= 1000.0 => format!("{value:.0}"),
@@ -86,7 +90,7 @@ impl Results {
             Some(value) => format!("{value:.2}"),
         };
         let mut table = String::from(
-            "| case | unit | ours | sway | cage | ratio to the better | page flips alone |\n|---|---|---|---|---|---|---|\n",
+            "| case | unit | ours | sway | cage | ratio to the better peer | page flips only |\n|---|---|---|---|---|---|---|\n",
         );
         for case in &cases {
             let with_spread = |name: &str, value: Option<f64>| match case.spread.get(name) {
@@ -107,7 +111,7 @@ impl Results {
             ];
             table += &format!("| {} |\n", columns.join(" | "));
         }
-        std::fs::write(folder.join("table.md"), &table)?;
+        std::fs::write(directory.join("table.md"), &table)?;
         print!("{table}");
         Ok(())
     }

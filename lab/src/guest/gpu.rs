@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{ensure, Context, Result};
 use geom_lab::protocol::{GpuNames, GpuSpec};
 
-fn folder(name: &str) -> PathBuf {
+fn configfs_dir(name: &str) -> PathBuf {
     Path::new("/sys/kernel/config/vkms").join(name)
 }
 
@@ -27,12 +27,13 @@ fn cards() -> Result<BTreeSet<String>> {
     Ok(cards)
 }
 
+// Plane types as vkms' configfs takes them.
 const OVERLAY: &str = "0";
 const PRIMARY: &str = "1";
 const CURSOR: &str = "2";
 
 pub fn create(spec: &GpuSpec) -> Result<GpuNames> {
-    let gpu = folder(&spec.name);
+    let gpu = configfs_dir(&spec.name);
     let make = |path: &str| -> Result<PathBuf> {
         let path = gpu.join(path);
         fs::create_dir(&path).with_context(|| format!("create {}", path.display()))?;
@@ -68,7 +69,7 @@ pub fn create(spec: &GpuSpec) -> Result<GpuNames> {
     let before = cards()?;
     write(gpu.join("enabled"), "1")?;
     let after = cards()?;
-    let card = after.difference(&before).next().context("the kernel made no card")?.clone();
+    let card = after.difference(&before).next().context("the kernel created no card")?.clone();
     let prefix = format!("{card}-");
     let mut connectors: Vec<String> = Vec::new();
     for entry in fs::read_dir(Path::new("/sys/class/drm").join(&card))? {
@@ -80,12 +81,12 @@ pub fn create(spec: &GpuSpec) -> Result<GpuNames> {
         }
     }
     connectors.sort_by_key(|name| name.rsplit('-').next().and_then(|number| number.parse::<u32>().ok()));
-    ensure!(connectors.len() == spec.connectors.len(), "asked for {:?}, got {connectors:?}", spec.connectors);
+    ensure!(connectors.len() == spec.connectors.len(), "requested {:?}, got {connectors:?}", spec.connectors);
     Ok(GpuNames { card, connectors })
 }
 
 pub fn remove(name: &str) -> Result<()> {
-    let gpu = folder(name);
+    let gpu = configfs_dir(name);
     write(gpu.join("enabled"), "0")?;
     for kind in ["connectors", "encoders", "planes", "crtcs"] {
         let mut items: Vec<PathBuf> = Vec::new();
@@ -115,5 +116,5 @@ fn status(connected: bool) -> &'static str {
 }
 
 pub fn set_connected(gpu: &str, connector: usize, connected: bool) -> Result<()> {
-    write(folder(gpu).join(format!("connectors/connector{connector}/status")), status(connected))
+    write(configfs_dir(gpu).join(format!("connectors/connector{connector}/status")), status(connected))
 }

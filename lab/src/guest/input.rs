@@ -1,4 +1,4 @@
-//! Input devices by uinput: the kernel makes real evdev devices of them.
+//! Input devices through uinput, which the kernel presents as real evdev devices.
 
 use anyhow::{Context, Result};
 use evdev::uinput::VirtualDevice;
@@ -60,7 +60,7 @@ pub fn remove(guest: &Guest, name: &str) -> Result<()> {
     devices(guest).remove(name).map(drop).with_context(|| format!("no input device {name}"))
 }
 
-/// Emits events as they are; the sender ends each group with its own `SYN_REPORT`.
+/// Emits events; the host ends each group with a `SYN_REPORT`.
 pub fn emit(guest: &Guest, name: &str, events: &[InputEvent]) -> Result<()> {
     let mut devices = devices(guest);
     let device = devices.get_mut(name).with_context(|| format!("no input device {name}"))?;
@@ -70,7 +70,7 @@ pub fn emit(guest: &Guest, name: &str, events: &[InputEvent]) -> Result<()> {
             .filter(|event| event.kind != 0)
             .map(|event| evdev::InputEvent::new(event.kind, event.code, event.value))
             .collect();
-        // `emit` adds the report that ends a group.
+        // `emit` adds the group's SYN_REPORT.
         device.emit(&group)?;
     }
     Ok(())

@@ -1,12 +1,12 @@
-//! The guest kernel's log, searched for what tells of a bug.
+//! Collects the messages of the guest kernel's log that report a bug.
 
 use std::io::Read;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 
-/// Parts of messages that a sound kernel and a sound user of it never cause.
-const ALARMS: [&str; 12] = [
+/// Parts of messages that neither a correct kernel nor a correct KMS client causes.
+const BUG_MESSAGES: [&str; 12] = [
     "WARNING:",
     "BUG:",
     "Oops",
@@ -21,14 +21,16 @@ const ALARMS: [&str; 12] = [
     "leaked",
 ];
 
+/// The warnings found so far, which a thread appends to.
 pub struct KernelLog(Arc<Mutex<Vec<String>>>);
 
 impl KernelLog {
-    /// Follows `/dev/kmsg`, which gives one record a read (Documentation/ABI/testing/dev-kmsg).
+    /// Starts following `/dev/kmsg`, which returns one record per read
+    /// (Documentation/ABI/testing/dev-kmsg).
     pub fn start() -> Result<Self> {
         let mut log = std::fs::File::open("/dev/kmsg")?;
-        let alarms = Arc::new(Mutex::new(Vec::new()));
-        let found = alarms.clone();
+        let warnings = Arc::new(Mutex::new(Vec::new()));
+        let found = warnings.clone();
         std::thread::spawn(move || {
             let mut record = [0; 8192];
             loop {
@@ -37,20 +39,22 @@ impl KernelLog {
                     Ok(length) => {
                         let text = String::from_utf8_lossy(&record[..length]);
                         let message = text.split_once(';').map_or(&*text, |(_, message)| message);
-                        if ALARMS.iter().any(|alarm| message.contains(alarm)) {
+                        if BUG_MESSAGES.iter().any(|bug| message.contains(bug)) {
                             let line = message.lines().next().unwrap_or_default().to_owned();
                             found.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(line);
                         }
                     }
-                    // Overwritten before it was read: go on with the oldest that is left.
-                    Err(error) if error.raw_os_error() == Some(32) => {}
+                    // EPIPE: the record was overwritten before it was read. Continue with the
+                    // oldest.
+                    Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
                     Err(_) => break,
                 }
             }
         });
-        Ok(Self(alarms))
+        Ok(Self(warnings))
     }
 
+    /// Returns the warnings since boot.
     pub fn warnings(&self) -> Vec<String> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }

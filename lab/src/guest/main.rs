@@ -1,13 +1,13 @@
-//! Process 1 of the lab's guest: mounts what is missing, starts udev and the seat daemon, then
-//! does what the host asks for over the second serial line.
+//! Process 1 of the lab's guest: mounts file systems, starts udev, then serves the host's requests
+//! from the second serial line.
 
 mod gpu;
 mod input;
 mod kernel_log;
+mod measure;
 mod processes;
 mod screenshot;
 mod systemd;
-mod timed;
 mod vt;
 
 use std::collections::HashMap;
@@ -20,10 +20,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use geom_lab::protocol::{Answer, Envelope, Reply, Request, RUNTIME_DIR, SHARED, USER_ID};
+use geom_lab::protocol::{Envelope, Reply, Request, Response, RUNTIME_DIR, SHARED, USER_ID};
 use rustix::mount::{mount, MountFlags};
 
-/// Everything that requests share.
+/// The state that requests share.
 pub struct Guest {
     pub processes: processes::Processes,
     pub inputs: Mutex<HashMap<String, evdev::uinput::VirtualDevice>>,
@@ -44,20 +44,20 @@ fn main() {
 
 fn power_off() {
     if fs::write("/proc/sysrq-trigger", "o").is_ok() {
-        // The kernel powers off from a work queue; process 1 must not end before it.
+        // The kernel powers off from a work queue; process 1 must not exit before it does.
         std::thread::sleep(Duration::from_secs(10));
     }
 }
 
 fn run(is_unit: bool) -> Result<()> {
     if is_unit {
-        make_folders()?;
+        make_directories()?;
     } else {
         mount_all()?;
         if let Some(enabled) = systemd::option("geomlab.systemd")? {
             systemd::become_init(&enabled)?;
         }
-        make_folders()?;
+        make_directories()?;
     }
     let line = open_line().context("the serial line to the host, /dev/ttyS1")?;
     let writer = Arc::new(Mutex::new(line.try_clone()?));
@@ -69,7 +69,7 @@ fn run(is_unit: bool) -> Result<()> {
     if !is_unit {
         start_services(&guest)?;
     }
-    send(&writer, &Reply { id: 0, result: Ok(Answer::Done) });
+    send(&writer, &Reply { id: 0, result: Ok(Response::Done) });
 
     for text in BufReader::new(line).lines() {
         let text = text?;
@@ -101,45 +101,45 @@ fn send(writer: &Mutex<File>, reply: &Reply) {
     }
 }
 
-fn serve(guest: &Guest, request: Request) -> Result<Answer> {
+fn serve(guest: &Guest, request: Request) -> Result<Response> {
     Ok(match request {
-        Request::CreateGpu(spec) => Answer::Gpu(gpu::create(&spec)?),
-        Request::RemoveGpu { name } => gpu::remove(&name).map(|()| Answer::Done)?,
+        Request::CreateGpu(spec) => Response::Gpu(gpu::create(&spec)?),
+        Request::RemoveGpu { name } => gpu::remove(&name).map(|()| Response::Done)?,
         Request::SetConnected { gpu, connector, connected } => {
-            gpu::set_connected(&gpu, connector, connected).map(|()| Answer::Done)?
+            gpu::set_connected(&gpu, connector, connected).map(|()| Response::Done)?
         }
-        Request::CreateInput { kind, name } => input::create(guest, kind, &name).map(|()| Answer::Done)?,
-        Request::RemoveInput { name } => input::remove(guest, &name).map(|()| Answer::Done)?,
-        Request::Input { name, events } => input::emit(guest, &name, &events).map(|()| Answer::Done)?,
-        Request::Spawn(spec) => Answer::Pid(guest.processes.spawn(&spec)?),
-        Request::Timed { deed, path, text, count, millis } => {
-            let bound = Duration::from_millis(millis);
-            Answer::Measured(timed::measure(guest, &deed, &path, &text, count, bound)?)
+        Request::CreateInput { kind, name } => input::create(guest, kind, &name).map(|()| Response::Done)?,
+        Request::RemoveInput { name } => input::remove(guest, &name).map(|()| Response::Done)?,
+        Request::Input { name, events } => input::emit(guest, &name, &events).map(|()| Response::Done)?,
+        Request::Spawn(spec) => Response::Pid(guest.processes.spawn(&spec)?),
+        Request::Measure { trigger, path, text, count, timeout_ms } => {
+            let timeout = Duration::from_millis(timeout_ms);
+            Response::Measured(measure::measure(guest, &trigger, &path, &text, count, timeout)?)
         }
-        Request::Wait { pid, millis } => {
-            Answer::Ended(guest.processes.wait(pid, Duration::from_millis(millis))?)
+        Request::Wait { pid, timeout_ms } => {
+            Response::Exited(guest.processes.wait(pid, Duration::from_millis(timeout_ms))?)
         }
-        Request::Signal { pid, signal } => processes::signal(pid, signal).map(|()| Answer::Done)?,
+        Request::Signal { pid, signal } => processes::signal(pid, signal).map(|()| Response::Done)?,
         Request::Screenshot { connector, file } => {
-            let picture = screenshot::of_connector(&connector)?;
-            fs::write(Path::new(SHARED).join(file), &picture.rgba)?;
-            Answer::Picture { width: picture.width, height: picture.height }
+            let image = screenshot::of_connector(&connector)?;
+            fs::write(Path::new(SHARED).join(file), &image.rgba)?;
+            Response::Screenshot { width: image.width, height: image.height }
         }
         Request::ReadFile { path } => {
             let bytes = fs::read(&path).with_context(|| path.clone())?;
-            Answer::Text(String::from_utf8_lossy(&bytes).into_owned())
+            Response::Text(String::from_utf8_lossy(&bytes).into_owned())
         }
         Request::WriteFile { path, contents } => {
             fs::write(&path, contents).with_context(|| path.clone())?;
-            Answer::Done
+            Response::Done
         }
         Request::Install { from, to } => {
-            if let Some(folder) = Path::new(&to).parent() {
-                fs::create_dir_all(folder)?;
+            if let Some(parent) = Path::new(&to).parent() {
+                fs::create_dir_all(parent)?;
             }
             fs::copy(&from, &to).with_context(|| format!("{from} to {to}"))?;
             fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?;
-            Answer::Done
+            Response::Done
         }
         Request::ReadDir { path } => {
             let mut names = Vec::new();
@@ -147,36 +147,37 @@ fn serve(guest: &Guest, request: Request) -> Result<Answer> {
                 names.push(entry?.file_name().to_string_lossy().into_owned());
             }
             names.sort();
-            Answer::Names(names)
+            Response::Names(names)
         }
         Request::ReadLink { path } => {
-            Answer::Text(fs::read_link(&path).with_context(|| path.clone())?.to_string_lossy().into_owned())
+            Response::Text(fs::read_link(&path).with_context(|| path.clone())?.to_string_lossy().into_owned())
         }
-        Request::ActivateVt { vt } => vt::activate(vt).map(|()| Answer::Done)?,
-        Request::VtState { vt } => Answer::Vt(vt::state(vt)?),
-        Request::KernelWarnings => Answer::Names(guest.kernel_log.warnings()),
-        Request::PowerOff => Answer::Done,
+        Request::ActivateVt { vt } => vt::activate(vt).map(|()| Response::Done)?,
+        Request::VtState { vt } => Response::Vt(vt::state(vt)?),
+        Request::KernelWarnings => Response::Names(guest.kernel_log.warnings()),
+        Request::PowerOff => Response::Done,
     })
 }
 
 fn mount_all() -> Result<()> {
     let none = MountFlags::empty();
-    let at = |what: &str, place: &str, kind: &str, data: &str| {
+    let at = |source: &str, target: &str, kind: &str, data: &str| {
         let data = std::ffi::CString::new(data)?;
-        mount(what, place, kind, none, data.as_c_str()).with_context(|| format!("mount {kind} on {place}"))
+        mount(source, target, kind, none, data.as_c_str())
+            .with_context(|| format!("mount {kind} on {target}"))
     };
     at("proc", "/proc", "proc", "")?;
     at("sysfs", "/sys", "sysfs", "")?;
     at("debugfs", "/sys/kernel/debug", "debugfs", "")?;
     at("configfs", "/sys/kernel/config", "configfs", "")?;
-    for folder in ["/dev/pts", "/dev/shm"] {
-        fs::create_dir_all(folder)?;
+    for directory in ["/dev/pts", "/dev/shm"] {
+        fs::create_dir_all(directory)?;
     }
     at("devpts", "/dev/pts", "devpts", "mode=620,ptmxmode=666")?;
-    for (place, data) in
+    for (target, data) in
         [("/dev/shm", "mode=1777"), ("/tmp", "mode=1777"), ("/run", "mode=755"), ("/var/tmp", "mode=1777")]
     {
-        at("tmpfs", place, "tmpfs", data)?;
+        at("tmpfs", target, "tmpfs", data)?;
     }
     if !Path::new("/dev/ptmx").exists() {
         std::os::unix::fs::symlink("pts/ptmx", "/dev/ptmx")?;
@@ -186,28 +187,27 @@ fn mount_all() -> Result<()> {
     {
         let _ = std::os::unix::fs::symlink(target, Path::new("/dev").join(link));
     }
-    // As the rules of Debian's desktop session have it.
+    // As udev's rules do for an active session.
     for device in ["/dev/null", "/dev/udmabuf"] {
         fs::set_permissions(device, fs::Permissions::from_mode(0o666))?;
     }
     fs::create_dir_all(SHARED)?;
-    let folder =
-        systemd::option("geomlab.dir")?.context("the kernel's command line names no geomlab.dir=")?;
-    at("none", SHARED, "hostfs", &folder)?;
+    let shared = systemd::option("geomlab.dir")?.context("the kernel's command line has no geomlab.dir=")?;
+    at("none", SHARED, "hostfs", &shared)?;
     Ok(())
 }
 
-/// What the ordinary user has.
-fn make_folders() -> Result<()> {
-    for folder in [RUNTIME_DIR, "/tmp/home"] {
-        fs::create_dir_all(folder)?;
-        chown(folder, Some(USER_ID), Some(USER_ID))?;
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
+/// Creates the directories of the ordinary user.
+fn make_directories() -> Result<()> {
+    for directory in [RUNTIME_DIR, "/tmp/home"] {
+        fs::create_dir_all(directory)?;
+        chown(directory, Some(USER_ID), Some(USER_ID))?;
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
     }
     Ok(())
 }
 
-/// The line is a host socket: bytes must pass as they are, without echo or line editing.
+/// Opens the line to the host's socket in raw mode: without echo, line editing or translation.
 fn open_line() -> Result<File> {
     let line = OpenOptions::new().read(true).write(true).open("/dev/ttyS1")?;
     let mut settings = rustix::termios::tcgetattr(&line)?;
@@ -220,7 +220,7 @@ fn start_services(guest: &Guest) -> Result<()> {
     let run = |program: &str, arguments: &[&str]| -> Result<()> {
         let child = Command::new(program).args(arguments).spawn().with_context(|| program.to_owned())?;
         match guest.processes.wait(child.id(), Duration::from_secs(20))? {
-            Some(geom_lab::protocol::Ending::Exited(0)) => Ok(()),
+            Some(geom_lab::protocol::ExitStatus::Exited(0)) => Ok(()),
             other => anyhow::bail!("{program} {arguments:?}: {other:?}"),
         }
     };

@@ -1,4 +1,4 @@
-//! Programs of the guest: started as an ordinary user, waited for by process 1.
+//! The guest's programs: starts them, and reaps all processes as process 1 must.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -9,46 +9,49 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use geom_lab::protocol::{Ending, ProgramSpec, RUNTIME_DIR, SHARED, USER_ID};
+use geom_lab::protocol::{ExitStatus, ProgramSpec, RUNTIME_DIR, SHARED, USER_ID};
 use rustix::process::{kill_process, wait, Pid, Signal, WaitOptions};
 
 #[derive(Default)]
 struct Shared {
-    ended: Mutex<HashMap<u32, Ending>>,
+    /// How processes exited, by process id.
+    exited: Mutex<HashMap<u32, ExitStatus>>,
     changed: Condvar,
 }
 
-/// Every process that ended, by its number; process 1 inherits and reaps them all.
+/// All processes that exited; process 1 inherits and reaps orphans too.
 pub struct Processes(Arc<Shared>);
 
-fn locked(shared: &Shared) -> MutexGuard<'_, HashMap<u32, Ending>> {
-    shared.ended.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+fn locked(shared: &Shared) -> MutexGuard<'_, HashMap<u32, ExitStatus>> {
+    shared.exited.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 impl Processes {
+    /// Starts the thread that reaps.
     pub fn start() -> Self {
         let shared = Arc::new(Shared::default());
         let reaper = shared.clone();
         std::thread::spawn(move || loop {
             match wait(WaitOptions::empty()) {
                 Ok(Some((pid, status))) => {
-                    let ending = match (status.exit_status(), status.terminating_signal()) {
-                        (Some(code), _) => Ending::Exited(code),
-                        (_, Some(signal)) => Ending::Killed(signal),
+                    let exit = match (status.exit_status(), status.terminating_signal()) {
+                        (Some(code), _) => ExitStatus::Exited(code),
+                        (_, Some(signal)) => ExitStatus::Signaled(signal),
                         _ => continue,
                     };
-                    locked(&reaper).insert(pid.as_raw_nonzero().get() as u32, ending);
+                    locked(&reaper).insert(pid.as_raw_nonzero().get() as u32, exit);
                     reaper.changed.notify_all();
                 }
-                // No child at all: look again when there may be one.
+                // There is no child yet.
                 _ => std::thread::sleep(Duration::from_millis(2)),
             }
         });
         Self(shared)
     }
 
+    /// Starts a program and returns its process id.
     pub fn spawn(&self, spec: &ProgramSpec) -> Result<u32> {
-        let (program, arguments) = spec.argv.split_first().context("no program named")?;
+        let (program, arguments) = spec.argv.split_first().context("argv is empty")?;
         let log = OpenOptions::new()
             .create(true)
             .append(true)
@@ -76,37 +79,38 @@ impl Processes {
             std::os::unix::fs::chown(&path, (!spec.root).then_some(USER_ID), None)?;
             command.stdin(File::options().read(true).write(true).open(&path).context(path)?);
         }
-        let own_session = spec.tty.is_some();
-        // SAFETY: only system calls that are safe between fork and exec.
+        let has_tty = spec.tty.is_some();
+        // SAFETY: the closure makes only async-signal-safe system calls.
         unsafe {
             command.pre_exec(move || {
-                if own_session {
+                if has_tty {
                     rustix::process::setsid()?;
                     rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
                 }
                 Ok(())
             });
         }
-        // Numbers come round again: the end of another with this one's is forgotten before this one's own can be noted.
-        let mut ended = locked(&self.0);
+        // Process ids are reused: the lock keeps the reaper from recording this process before the
+        // record of an earlier one with its id is removed.
+        let mut exited = locked(&self.0);
         let child = command.spawn().with_context(|| format!("start {program}"))?;
-        ended.remove(&child.id());
+        exited.remove(&child.id());
         Ok(child.id())
     }
 
-    /// How a process ended, or `None` where it still runs after `bound`.
-    pub fn wait(&self, pid: u32, bound: Duration) -> Result<Option<Ending>> {
-        let deadline = Instant::now() + bound;
-        let mut ended = locked(&self.0);
+    /// Returns how a process exited, or `None` if it still runs after `timeout`.
+    pub fn wait(&self, pid: u32, timeout: Duration) -> Result<Option<ExitStatus>> {
+        let deadline = Instant::now() + timeout;
+        let mut exited = locked(&self.0);
         loop {
-            if let Some(ending) = ended.get(&pid) {
-                return Ok(Some(*ending));
+            if let Some(exit) = exited.get(&pid) {
+                return Ok(Some(*exit));
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(None);
             }
-            ended = match self.0.changed.wait_timeout(ended, left) {
+            exited = match self.0.changed.wait_timeout(exited, left) {
                 Ok((guard, _)) => guard,
                 Err(poisoned) => poisoned.into_inner().0,
             };
@@ -114,6 +118,7 @@ impl Processes {
     }
 }
 
+/// Sends a signal by number.
 pub fn signal(pid: u32, signal: i32) -> Result<()> {
     let pid = Pid::from_raw(pid as i32).context("no such process id")?;
     let signal = Signal::from_named_raw(signal).context("no such signal")?;

@@ -1,6 +1,8 @@
-//! A guest whose process 1 is Debian's systemd: what process 1 of the lab does before it becomes that, and this program as a unit of it.
+//! A guest whose process 1 is Debian's systemd: prepares the file system, then executes systemd,
+//! which runs this program as a unit.
 //!
-//! The root is the host's own, read only: what the boot writes to is copied to memory, and nothing of the host's services is enabled.
+//! The root is the host's own, read only. The directories that the boot writes to are copied to
+//! memory, and none of the host's services is enabled.
 
 use std::ffi::CString;
 use std::fs;
@@ -16,30 +18,34 @@ use geom_lab::Card;
 use rustix::mount::{mount, mount_bind, MountFlags};
 
 const SYSTEMD: &str = "/lib/systemd/systemd";
-const HANDS: &str = "/run/geom-lab-guest";
+/// Where this program's copy lies, outside of the directories that get a tmpfs.
+const OWN_COPY: &str = "/run/geom-lab-guest";
 
-/// Of the kernel's command line.
+/// Returns an option of the kernel's command line.
 pub fn option(name: &str) -> Result<Option<String>> {
     let line = fs::read_to_string("/proc/cmdline")?;
     let value = |word: &str| word.strip_prefix(name)?.strip_prefix('=').map(str::to_owned);
     Ok(line.split_whitespace().find_map(value))
 }
 
+/// Runs a program that must succeed.
 fn run(program: &str, arguments: &[&str]) -> Result<()> {
     let output = Command::new(program).args(arguments).output().with_context(|| program.to_owned())?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.success(), "{program} {arguments:?}: {}: {said}", output.status);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "{program} {arguments:?}: {}: {errors}", output.status);
     Ok(())
 }
 
-fn memory(place: &str) -> Result<()> {
+/// Mounts an empty tmpfs.
+fn mount_tmpfs(target: &str) -> Result<()> {
     let data = CString::new("mode=755")?;
-    mount("tmpfs", place, "tmpfs", MountFlags::empty(), data.as_c_str())
-        .with_context(|| format!("mount tmpfs on {place}"))
+    mount("tmpfs", target, "tmpfs", MountFlags::empty(), data.as_c_str())
+        .with_context(|| format!("mount tmpfs on {target}"))
 }
 
-/// Lays out what boots: the host's /etc without its services, and of the shared folder's `root` all that was installed there.
-fn lay_out(enabled: &str) -> Result<()> {
+/// Prepares the file system: the host's /etc without its services, and the files of the shared
+/// directory's `root`.
+fn prepare_root(enabled: &str) -> Result<()> {
     fs::create_dir_all("/run/etc")?;
     run("cp", &["-a", "/etc/.", "/run/etc"])?;
     mount_bind("/run/etc", "/etc").context("bind /etc")?;
@@ -47,8 +53,8 @@ fn lay_out(enabled: &str) -> Result<()> {
     fs::create_dir_all("/etc/systemd/system")?;
     fs::write("/etc/fstab", "")?;
     fs::write("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")?;
-    for place in ["/usr/local", "/var/lib", "/var/log"] {
-        memory(place)?;
+    for target in ["/usr/local", "/var/lib", "/var/log"] {
+        mount_tmpfs(target)?;
     }
     fs::create_dir_all("/var/lib/dbus")?;
     symlink("/etc/machine-id", "/var/lib/dbus/machine-id")?;
@@ -66,24 +72,25 @@ fn lay_out(enabled: &str) -> Result<()> {
     Ok(())
 }
 
-/// This program as a unit, started as early as there are devices.
-fn enlist() -> Result<()> {
-    // Its own file may lie where memory has been mounted over.
-    fs::copy("/proc/self/exe", HANDS)?;
+/// Installs this program as a unit that starts as soon as there are devices.
+fn install_unit() -> Result<()> {
+    // A tmpfs may hide this program's own file.
+    fs::copy("/proc/self/exe", OWN_COPY)?;
     let units = Path::new("/run/systemd/system");
     let wanted = units.join("sysinit.target.wants");
     fs::create_dir_all(&wanted)?;
     let unit = format!(
-        "[Unit]\nDescription=The lab's hands\nDefaultDependencies=no\nAfter=systemd-udevd.service\n\
+        "[Unit]\nDescription=Request server of the lab\nDefaultDependencies=no\nAfter=systemd-udevd.service\n\
          [Service]\nExecStart={} --unit\nStandardOutput=null\nStandardError=journal+console\nOOMScoreAdjust=-900\n",
-        HANDS
+        OWN_COPY
     );
     fs::write(units.join("geom-lab-guest.service"), unit)?;
     symlink("../geom-lab-guest.service", wanted.join("geom-lab-guest.service"))?;
     Ok(())
 }
 
-/// What a kernel with a console on framebuffers has done by the time that a boot splash starts, which relies on it: it is no master when it asks.
+/// Probes the connectors, as a kernel with a framebuffer console does before a boot splash starts.
+/// The splash relies on it: it is not DRM master when it reads the connectors.
 fn probe(card: &str) -> Result<()> {
     let card = Card::open(format!("/dev/dri/{card}"))?;
     for connector in card.resource_handles()?.connectors() {
@@ -92,17 +99,18 @@ fn probe(card: &str) -> Result<()> {
     Ok(())
 }
 
-/// Becomes systemd, with a GPU of so many monitors, all plugged in.
+/// Executes systemd, after creating the GPU that `geomlab.monitors` describes, all monitors
+/// connected.
 ///
 /// # Errors
-/// Where it can't; it does not return otherwise.
+/// If a step fails; otherwise it does not return.
 pub fn become_init(enabled: &str) -> Result<()> {
     if let Some(count) = option("geomlab.monitors")? {
-        let made = super::gpu::create(&GpuSpec::new("gpu0", count.parse()?))?;
-        probe(&made.card)?;
+        let gpu = super::gpu::create(&GpuSpec::new("gpu0", count.parse()?))?;
+        probe(&gpu.card)?;
     }
-    lay_out(enabled)?;
-    enlist()?;
+    prepare_root(enabled)?;
+    install_unit()?;
     Err(Command::new(SYSTEMD).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").exec())
         .context(SYSTEMD)
 }

@@ -1,4 +1,4 @@
-//! Events as C has them.
+//! Events as C structs.
 
 use std::ffi::{c_char, c_int};
 use std::os::fd::{AsFd, AsRawFd};
@@ -9,29 +9,31 @@ use geom_ipc::Event;
 
 use super::calls::geom_compositor;
 use super::lists::{self, geom_client, geom_display, geom_strings, geom_window};
-use super::status::{call, geom_status, give, object};
+use super::status::{call, geom_status, object, write_result};
 use crate::{Error, Events};
 
 /// A stream of events.
 pub struct geom_events(Events);
 
-/// What happened.
+/// An event.
 #[repr(C)]
 pub struct geom_event {
-    /// "display", "layout", "client_connected", "client_state", "client_gone", "window", "window_closed", "focus",
-    /// "config_error", "config_applied", "stream_lost": docs/control.md tells of each.
+    /// "display", "layout", "client_connected", "client_state", "client_disconnected", "window",
+    /// "window_closed", "focus", "config_error", "config_applied" or "events_lost". docs/control.md
+    /// describes each.
     pub name: *const c_char,
-    /// All of it, as JSON.
+    /// The whole event as JSON.
     pub json: *const c_char,
-    /// The display that it is about, or null.
+    /// The display of the event "display", otherwise null.
     pub display: *const geom_display,
-    /// The connection that it is about, or null.
+    /// The connection of "client_connected" and "client_state", otherwise null.
     pub client: *const geom_client,
-    /// The window that it is about, or null.
+    /// The window of the event "window", otherwise null.
     pub window: *const geom_window,
-    /// The number of the connection or window that is gone or has the focus; 0 where it is about none.
+    /// Id of the connection or window that the event is about; for "focus", of the window that has
+    /// the focus. 0 if there is none.
     pub id: u64,
-    /// Of the library's.
+    /// Private to the library.
     pub strings: *mut geom_strings,
 }
 
@@ -40,7 +42,7 @@ fn event(event: &Event) -> Result<geom_event, Error> {
     let value = serde_json::to_value(event).map_err(wrong)?;
     let name = value.get("event").and_then(serde_json::Value::as_str).unwrap_or_default();
     let mut strings = Box::<geom_strings>::default();
-    let mut made = geom_event {
+    let mut new = geom_event {
         name: strings.keep(name),
         json: strings.keep(&value.to_string()),
         display: null(),
@@ -51,60 +53,69 @@ fn event(event: &Event) -> Result<geom_event, Error> {
     };
     match event {
         Event::Display { display } => {
-            made.display = Box::into_raw(Box::new(lists::display(display, &mut strings)));
+            new.display = Box::into_raw(Box::new(lists::display(display, &mut strings)));
         }
         Event::ClientConnected { client } | Event::ClientState { client } => {
-            made.client = Box::into_raw(Box::new(lists::client(client, &mut strings)));
-            made.id = client.id;
+            new.client = Box::into_raw(Box::new(lists::client(client, &mut strings)));
+            new.id = client.id;
         }
         Event::Window { window } => {
-            made.window = Box::into_raw(Box::new(lists::window(window, &mut strings)));
-            made.id = window.id;
+            new.window = Box::into_raw(Box::new(lists::window(window, &mut strings)));
+            new.id = window.id;
         }
-        Event::ClientGone { client, .. } => made.id = *client,
-        Event::WindowClosed { window } => made.id = *window,
-        Event::Focus { window } => made.id = window.unwrap_or(0),
+        Event::ClientDisconnected { client, .. } => new.id = *client,
+        Event::WindowClosed { window } => new.id = *window,
+        Event::Focus { window } => new.id = window.unwrap_or(0),
         _ => {}
     }
-    made.strings = Box::into_raw(strings);
-    Ok(made)
+    new.strings = Box::into_raw(strings);
+    Ok(new)
 }
 
-/// Listens to events from now on; freed by geom_events_free().
+/// Creates a stream of all events from now on. Free it with geom_events_free().
+///
+/// At most 4096 unread events are kept. If there are more, they are replaced by the event
+/// "events_lost".
+///
+/// Fails with GEOM_NOT_STARTED, GEOM_DISCONNECTED or GEOM_TIMED_OUT.
 ///
 /// # Safety
-/// The handle is of geom_compositor_new(); `events` has room.
+/// `compositor` must come from geom_compositor_new(). `events` must point to a variable.
 #[no_mangle]
 pub unsafe extern "C" fn geom_compositor_events(
     compositor: *mut geom_compositor,
     events: *mut *mut geom_events,
 ) -> geom_status {
     call(|| {
-        // SAFETY: the caller's promise.
-        let made = Box::new(geom_events(unsafe { object(compositor, "compositor") }?.0.events()?));
-        // SAFETY: the caller's promise; checked first, as what is made must not be lost.
+        // SAFETY: guaranteed by the caller.
+        let new = Box::new(geom_events(unsafe { object(compositor, "compositor") }?.0.events()?));
+        // SAFETY: guaranteed by the caller. Checks the pointer before the box is released.
         unsafe {
-            give(events, null_mut(), "events")?;
-            give(events, Box::into_raw(made), "events")
+            write_result(events, null_mut(), "events")?;
+            write_result(events, Box::into_raw(new), "events")
         }
     })
 }
 
-/// A descriptor that is readable while there are events, for poll(2). Of the stream's: not to be closed. -1 for null.
+/// Returns a file descriptor that is readable while there are events, for poll(2). It belongs to
+/// the stream and must not be closed. -1 for null.
 ///
 /// # Safety
-/// The stream is null or of geom_compositor_events().
+/// `events` must be null or come from geom_compositor_events().
 #[no_mangle]
 pub unsafe extern "C" fn geom_events_fd(events: *const geom_events) -> c_int {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { events.as_ref() }.map_or(-1, |events| events.0.as_fd().as_raw_fd())
 }
 
-/// The next event, freed by geom_event_free(); GEOM_TIMED_OUT where none comes in so many milliseconds, where below 0
-/// waits for ever; GEOM_GONE at the session's end.
+/// Waits for the next event, up to `timeout_ms` milliseconds; without limit if that is negative.
+/// Free the event with geom_event_free().
+///
+/// Fails with GEOM_TIMED_OUT if there is none in time, and with GEOM_DISCONNECTED if the session
+/// has ended and no unread event is left.
 ///
 /// # Safety
-/// The stream is of geom_compositor_events(); `next` has room.
+/// `events` must come from geom_compositor_events(). `next` must point to a variable.
 #[no_mangle]
 pub unsafe extern "C" fn geom_events_next(
     events: *mut geom_events,
@@ -112,10 +123,10 @@ pub unsafe extern "C" fn geom_events_next(
     next: *mut *mut geom_event,
 ) -> geom_status {
     call(|| {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         let events = unsafe { object(events, "events") }?;
-        // SAFETY: the caller's promise; checked first, as an event that is taken must not be lost.
-        unsafe { give(next, null_mut(), "next") }?;
+        // SAFETY: guaranteed by the caller. Checks the pointer before an event is taken.
+        unsafe { write_result(next, null_mut(), "next") }?;
         let found = match u64::try_from(timeout_ms) {
             Ok(millis) => {
                 let time = Duration::from_millis(millis);
@@ -123,29 +134,29 @@ pub unsafe extern "C" fn geom_events_next(
             }
             Err(_) => events.0.wait()?,
         };
-        // SAFETY: as above.
-        unsafe { give(next, Box::into_raw(Box::new(event(&found)?)), "next") }
+        // SAFETY: guaranteed by the caller.
+        unsafe { write_result(next, Box::into_raw(Box::new(event(&found)?)), "next") }
     })
 }
 
-/// Frees an event. Null is fine.
+/// Frees an event and all that it points to. Does nothing if it is null.
 ///
 /// # Safety
-/// The event is null or of geom_events_next() and unchanged, and used no more.
+/// `event` must be null or come unchanged from geom_events_next(), and must not be used again.
 #[no_mangle]
 pub unsafe extern "C" fn geom_event_free(event: *mut geom_event) {
     /// # Safety
-    /// The pointer is null or of a box.
+    /// The pointer must be null or come from a box.
     unsafe fn free<T>(pointer: *const T) {
         if !pointer.is_null() {
-            // SAFETY: the caller's promise.
+            // SAFETY: guaranteed by the caller.
             drop(unsafe { Box::from_raw(pointer.cast_mut()) });
         }
     }
     if event.is_null() {
         return;
     }
-    // SAFETY: the caller's promise: these are the boxes that made it.
+    // SAFETY: guaranteed by the caller: geom_events_next() released these boxes.
     unsafe {
         let event = Box::from_raw(event);
         free(event.display);
@@ -155,14 +166,14 @@ pub unsafe extern "C" fn geom_event_free(event: *mut geom_event) {
     }
 }
 
-/// Ends the stream. Null is fine.
+/// Ends and frees a stream. Does nothing if it is null.
 ///
 /// # Safety
-/// The stream is null or of geom_compositor_events(), and used no more.
+/// `events` must be null or come from geom_compositor_events(), and must not be used again.
 #[no_mangle]
 pub unsafe extern "C" fn geom_events_free(events: *mut geom_events) {
     if !events.is_null() {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         drop(unsafe { Box::from_raw(events) });
     }
 }

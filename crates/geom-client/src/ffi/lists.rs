@@ -1,4 +1,4 @@
-//! Displays, connections and windows as C has them.
+//! Displays, clients and windows as C structs.
 
 use std::ffi::{c_char, CString};
 use std::ptr::null;
@@ -7,7 +7,7 @@ use geom_ipc::{Client, ClientKind, ConnectionState, Display, DisplayState, Mode,
 
 use super::status::c_string;
 
-/// The strings that a list's entries point to; they move nowhere.
+/// The memory that the entries of a list point to. Private to the library.
 #[derive(Default)]
 pub struct geom_strings {
     strings: Vec<CString>,
@@ -31,11 +31,11 @@ impl geom_strings {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct geom_mode {
-    /// Pixels.
+    /// Width in pixels.
     pub width: u32,
-    /// Pixels.
+    /// Height in pixels.
     pub height: u32,
-    /// Millihertz.
+    /// Refresh rate in millihertz.
     pub refresh: u32,
 }
 
@@ -45,45 +45,51 @@ impl From<Mode> for geom_mode {
     }
 }
 
-/// Where a display's life stands.
+/// The lifecycle state of a display.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum geom_display_state {
-    GEOM_DISPLAY_LIT = 0,
-    /// Switched off, its monitor is there.
-    GEOM_DISPLAY_OFF = 1,
-    /// Its monitor is gone; its windows wait.
-    GEOM_DISPLAY_DARK = 2,
-    /// The kernel refuses to light it.
+    /// It is part of the layout.
+    GEOM_DISPLAY_ENABLED = 0,
+    /// The monitor is connected, and the configuration or a command has disabled it.
+    GEOM_DISPLAY_DISABLED = 1,
+    /// The monitor is unplugged. Its windows and its settings are kept.
+    GEOM_DISPLAY_DISCONNECTED = 2,
+    /// The monitor is connected and the kernel rejects every configuration for it.
     GEOM_DISPLAY_FAILED = 3,
 }
 
-/// A monitor that is driven, or was.
+/// A monitor that the service drives, or drove until it was unplugged.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct geom_display {
-    /// The connector's name, "HDMI-A-1" and so on.
+    /// Connector name, such as "HDMI-A-1".
     pub name: *const c_char,
+    /// Lifecycle state.
     pub state: geom_display_state,
-    /// Why it failed; null where it did not.
+    /// Why the display failed; null in other states.
     pub reason: *const c_char,
-    /// All 0 while it is not lit.
+    /// Current mode; all 0 unless the display is enabled.
     pub mode: geom_mode,
-    /// The modes that it can be set to, best first.
+    /// Modes that the display offers, best first.
     pub modes: *const geom_mode,
+    /// Number of modes.
     pub mode_count: usize,
-    /// The top left corner in the layout, in logical pixels.
+    /// Left edge in the layout, in logical pixels.
     pub x: i32,
+    /// Top edge in the layout, in logical pixels.
     pub y: i32,
-    /// Logical pixels.
+    /// Width in logical pixels.
     pub width: i32,
+    /// Height in logical pixels.
     pub height: i32,
-    /// Device pixels for one logical pixel.
+    /// Device pixels per logical pixel.
     pub scale: f64,
     /// "normal", "90", "180", "270", "flipped", "flipped-90", "flipped-180" or "flipped-270".
     pub transform: *const c_char,
-    /// How often its monitor was lost.
-    pub losses: u32,
+    /// Number of times that its monitor was unplugged.
+    pub disconnects: u32,
+    /// Whether it has the keyboard focus.
     pub focused: bool,
 }
 
@@ -94,71 +100,82 @@ pub(super) fn display(display: &Display, strings: &mut geom_strings) -> geom_dis
     geom_display {
         name: strings.keep(&display.name),
         state: match display.state {
-            DisplayState::Lit => geom_display_state::GEOM_DISPLAY_LIT,
-            DisplayState::Off => geom_display_state::GEOM_DISPLAY_OFF,
-            DisplayState::Dark => geom_display_state::GEOM_DISPLAY_DARK,
+            DisplayState::Enabled => geom_display_state::GEOM_DISPLAY_ENABLED,
+            DisplayState::Disabled => geom_display_state::GEOM_DISPLAY_DISABLED,
+            DisplayState::Disconnected => geom_display_state::GEOM_DISPLAY_DISCONNECTED,
             DisplayState::Failed => geom_display_state::GEOM_DISPLAY_FAILED,
         },
         reason: strings.keep_some(display.reason.as_ref()),
         mode: display.mode.map_or(geom_mode { width: 0, height: 0, refresh: 0 }, geom_mode::from),
         modes: pointer,
         mode_count,
-        x: display.place.x,
-        y: display.place.y,
-        width: display.place.width,
-        height: display.place.height,
+        x: display.logical.x,
+        y: display.logical.y,
+        width: display.logical.width,
+        height: display.logical.height,
         scale: display.scale,
         transform: strings.keep(&display.transform),
-        losses: display.losses,
+        disconnects: display.disconnects,
         focused: display.focused,
     }
 }
 
-/// What a client speaks.
+/// The protocol of a client.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum geom_client_kind {
+    /// A Wayland client.
     GEOM_CLIENT_WAYLAND = 0,
+    /// A client of the control protocol, such as this library.
     GEOM_CLIENT_CONTROL = 1,
 }
 
-/// Where a connection's life stands.
+/// The state of a connection.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum geom_connection_state {
-    /// Connected, and nothing said yet.
+    /// Accepted; the client has not sent a request yet.
     GEOM_CONNECTION_ACCEPTED = 0,
+    /// The client answers heartbeats.
     GEOM_CONNECTION_ALIVE = 1,
-    /// It did not answer in time.
+    /// The client did not answer a heartbeat in time.
     GEOM_CONNECTION_UNRESPONSIVE = 2,
-    /// A control client whose socket broke or whose heartbeat stopped; its session waits.
+    /// A control client whose socket broke or whose heartbeat stopped. Its session is kept.
     GEOM_CONNECTION_LOST = 3,
+    /// The connection ended.
     GEOM_CONNECTION_CLOSED = 4,
 }
 
-/// One connection.
+/// A connection, of a Wayland client or of a control client.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct geom_client {
+    /// Id of the connection, unique while the service runs. Never 0.
     pub id: u64,
+    /// Protocol that the client speaks.
     pub kind: geom_client_kind,
+    /// State of the connection.
     pub state: geom_connection_state,
+    /// Process id.
     pub pid: i32,
+    /// User id.
     pub uid: u32,
-    /// The path of its program; null where the kernel does not tell.
+    /// Path of the client's executable; null if the kernel does not allow to read it.
     pub executable: *const c_char,
-    /// Of a Wayland client's newest window, or the name that a control client gave itself; may be null.
+    /// Application id of a Wayland client's newest window, or the name of a control client; may be
+    /// null.
     pub app_id: *const c_char,
     /// GEOM_DISCONNECT_ONCE, GEOM_KEEP_CONNECTION_OPEN or both.
     pub connect_type: u32,
-    /// Since it was accepted.
+    /// Seconds since the connection was accepted.
     pub connected_seconds: f64,
-    /// Since it was last heard of.
-    pub silent_seconds: f64,
-    /// The last heartbeat's round trip in microseconds; 0 where there was none.
+    /// Seconds since the client last sent anything.
+    pub idle_seconds: f64,
+    /// Round-trip time of the last heartbeat in microseconds; 0 before the first one is answered.
     pub rtt_us: u64,
-    /// Bytes that it has not read.
-    pub queued: u64,
+    /// Bytes sent to the client that it has not read.
+    pub unread_bytes: u64,
+    /// Number of its toplevel windows.
     pub windows: usize,
 }
 
@@ -182,9 +199,9 @@ pub(super) fn client(client: &Client, strings: &mut geom_strings) -> geom_client
         app_id: strings.keep_some(client.app_id.as_ref()),
         connect_type: client.connect_type.bits(),
         connected_seconds: client.connected_s,
-        silent_seconds: client.silent_s,
+        idle_seconds: client.idle_s,
         rtt_us: client.rtt_us.map_or(0, |rtt| rtt.last),
-        queued: client.queued,
+        unread_bytes: client.unread_bytes,
         windows: client.windows,
     }
 }
@@ -193,18 +210,22 @@ pub(super) fn client(client: &Client, strings: &mut geom_strings) -> geom_client
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct geom_window {
+    /// Id of the window, unique while the service runs. Never 0.
     pub id: u64,
-    /// Of its connection.
+    /// Id of its client.
     pub client: u64,
-    /// May be null.
+    /// Application id; null if the client has not set one.
     pub app_id: *const c_char,
-    /// May be null.
+    /// Title; null if the client has not set one.
     pub title: *const c_char,
-    /// The display that it belongs to; may be null.
-    pub home: *const c_char,
-    /// The lit display that it is shown on; may be null.
+    /// Name of the display that the window is assigned to; may be null.
+    pub assigned_output: *const c_char,
+    /// Name of the enabled display that shows the window: the assigned one, or its neighbor while
+    /// that is disconnected. Null if there is none.
     pub display: *const c_char,
+    /// Whether the client asked for fullscreen.
     pub fullscreen: bool,
+    /// Whether it has the keyboard focus.
     pub focused: bool,
 }
 
@@ -214,14 +235,14 @@ pub(super) fn window(window: &Window, strings: &mut geom_strings) -> geom_window
         client: window.client,
         app_id: strings.keep_some(window.app_id.as_ref()),
         title: strings.keep_some(window.title.as_ref()),
-        home: strings.keep_some(window.home.as_ref()),
+        assigned_output: strings.keep_some(window.assigned_output.as_ref()),
         display: strings.keep_some(window.display.as_ref()),
         fullscreen: window.fullscreen,
         focused: window.focused,
     }
 }
 
-/// Entries, how many, and what they point to, as a list holds them.
+/// Converts entries. Returns their number, the array, and the memory that the entries point to.
 fn boxed<S, T>(
     list: &[S],
     convert: impl Fn(&S, &mut geom_strings) -> T,
@@ -231,22 +252,26 @@ fn boxed<S, T>(
     (items.len(), Box::into_raw(items).cast::<T>().cast_const(), Box::into_raw(strings))
 }
 
+/// Frees what [`boxed`] returned.
+///
 /// # Safety
-/// These are of [`boxed`], and used no more.
+/// The arguments must come from one call of [`boxed`], and must not be used again.
 unsafe fn unbox<T>(count: usize, items: *const T, strings: *mut geom_strings) {
-    // SAFETY: the caller's promise: these are the boxes that made it.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(items.cast_mut(), count)));
         drop(Box::from_raw(strings));
     }
 }
 
-/// Displays.
+/// A list of displays.
 #[repr(C)]
 pub struct geom_display_list {
+    /// Number of displays.
     pub count: usize,
+    /// Array of the displays, valid until the list is freed.
     pub items: *const geom_display,
-    /// Of the library's.
+    /// Private to the library.
     pub strings: *mut geom_strings,
 }
 
@@ -255,14 +280,15 @@ pub(super) fn display_list(list: &[Display]) -> *mut geom_display_list {
     Box::into_raw(Box::new(geom_display_list { count, items, strings }))
 }
 
-/// Frees the list and all that it points to. Null is fine.
+/// Frees a list of displays and all that it points to. Does nothing if it is null.
 ///
 /// # Safety
-/// The list is null or of this library and unchanged, and used no more.
+/// `list` must be null or come unchanged from geom_compositor_displays(), and must not be used
+/// again.
 #[no_mangle]
 pub unsafe extern "C" fn geom_display_list_free(list: *mut geom_display_list) {
     if !list.is_null() {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let list = Box::from_raw(list);
             unbox(list.count, list.items, list.strings);
@@ -270,12 +296,14 @@ pub unsafe extern "C" fn geom_display_list_free(list: *mut geom_display_list) {
     }
 }
 
-/// Connections.
+/// A list of connections.
 #[repr(C)]
 pub struct geom_client_list {
+    /// Number of connections.
     pub count: usize,
+    /// Array of the connections, valid until the list is freed.
     pub items: *const geom_client,
-    /// Of the library's.
+    /// Private to the library.
     pub strings: *mut geom_strings,
 }
 
@@ -284,14 +312,15 @@ pub(super) fn client_list(list: &[Client]) -> *mut geom_client_list {
     Box::into_raw(Box::new(geom_client_list { count, items, strings }))
 }
 
-/// Frees the list and all that it points to. Null is fine.
+/// Frees a list of connections and all that it points to. Does nothing if it is null.
 ///
 /// # Safety
-/// The list is null or of this library and unchanged, and used no more.
+/// `list` must be null or come unchanged from geom_compositor_clients(), and must not be used
+/// again.
 #[no_mangle]
 pub unsafe extern "C" fn geom_client_list_free(list: *mut geom_client_list) {
     if !list.is_null() {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let list = Box::from_raw(list);
             unbox(list.count, list.items, list.strings);
@@ -299,12 +328,14 @@ pub unsafe extern "C" fn geom_client_list_free(list: *mut geom_client_list) {
     }
 }
 
-/// Windows.
+/// A list of windows.
 #[repr(C)]
 pub struct geom_window_list {
+    /// Number of windows.
     pub count: usize,
+    /// Array of the windows, valid until the list is freed.
     pub items: *const geom_window,
-    /// Of the library's.
+    /// Private to the library.
     pub strings: *mut geom_strings,
 }
 
@@ -313,14 +344,15 @@ pub(super) fn window_list(list: &[Window]) -> *mut geom_window_list {
     Box::into_raw(Box::new(geom_window_list { count, items, strings }))
 }
 
-/// Frees the list and all that it points to. Null is fine.
+/// Frees a list of windows and all that it points to. Does nothing if it is null.
 ///
 /// # Safety
-/// The list is null or of this library and unchanged, and used no more.
+/// `list` must be null or come unchanged from geom_compositor_windows(), and must not be used
+/// again.
 #[no_mangle]
 pub unsafe extern "C" fn geom_window_list_free(list: *mut geom_window_list) {
     if !list.is_null() {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let list = Box::from_raw(list);
             unbox(list.count, list.items, list.strings);

@@ -1,8 +1,12 @@
-//! The C ABI; `include/geom_compositor.h` is written from it by cbindgen.
+//! The C ABI, from which cbindgen generates `include/geom_compositor.h`.
 //!
-//! Conventions: every function that can fail returns a [`geom_status`], and [`geom_last_error`] has the words. What a
-//! function makes is freed by the function named after it. Strings are UTF-8 and end with a zero byte. Handles may be
-//! used by any thread; freeing one while another thread uses it is a mistake of the caller's. No panic crosses.
+//! Conventions:
+//!
+//! - A function that can fail returns a [`geom_status`]; [`geom_last_error`] returns the message.
+//! - An object that a function creates is freed by the function named after its type.
+//! - Strings are UTF-8 and end with a zero byte.
+//! - Handles may be used by any thread. The caller must not free a handle that another thread uses.
+//! - No panic leaves the library: it is returned as [`geom_status::GEOM_INTERNAL`].
 
 #![allow(non_camel_case_types)]
 

@@ -1,4 +1,4 @@
-//! How calls end: a status, and words for a person.
+//! Status codes and error messages.
 
 use std::cell::RefCell;
 use std::ffi::{c_char, CStr, CString};
@@ -8,30 +8,31 @@ use geom_ipc::ErrorKind;
 
 use crate::Error;
 
-/// How a call ended.
+/// The result of a call.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum geom_status {
+    /// The call succeeded.
     GEOM_OK = 0,
-    /// A value that the caller gave: a null pointer, no UTF-8, a time below 0, a value that the service refuses.
+    /// An argument is a null pointer, not UTF-8 or out of range, or the service rejects its value.
     GEOM_BAD_ARGUMENT = 1,
-    /// No service answers.
+    /// No service accepts connections at the control socket.
     GEOM_NOT_RUNNING = 2,
-    /// The service could not be started, or shows nothing.
+    /// The service could not be started, or presented no frame in time.
     GEOM_START_FAILED = 3,
-    /// geom_compositor_start() was not called, or geom_compositor_stop() was since.
+    /// geom_compositor_start() was not called, or geom_compositor_stop() was called since.
     GEOM_NOT_STARTED = 4,
     /// The connection ended.
-    GEOM_GONE = 5,
-    /// No answer in time; of geom_events_next(): no event in time.
+    GEOM_DISCONNECTED = 5,
+    /// The service did not reply in time. From geom_events_next(): there was no event in time.
     GEOM_TIMED_OUT = 6,
     /// This user may not do that.
     GEOM_NOT_ALLOWED = 7,
     /// There is no such display, client or window.
     GEOM_NOT_FOUND = 8,
-    /// The service tried and could not.
+    /// The service tried and did not succeed.
     GEOM_FAILED = 9,
-    /// A mistake of the service's or of this library's.
+    /// A bug of the service or of this library.
     GEOM_INTERNAL = 10,
 }
 
@@ -41,9 +42,9 @@ impl From<&Error> for geom_status {
     fn from(error: &Error) -> Self {
         match error {
             Error::NotRunning(_) => GEOM_NOT_RUNNING,
-            Error::Start(_) => GEOM_START_FAILED,
+            Error::StartFailed(_) => GEOM_START_FAILED,
             Error::NotStarted => GEOM_NOT_STARTED,
-            Error::Gone(_) => GEOM_GONE,
+            Error::Disconnected(_) => GEOM_DISCONNECTED,
             Error::TimedOut(_) => GEOM_TIMED_OUT,
             Error::BadArgument(_) => GEOM_BAD_ARGUMENT,
             Error::Protocol(_) => GEOM_INTERNAL,
@@ -59,73 +60,86 @@ impl From<&Error> for geom_status {
 }
 
 thread_local! {
-    static LAST: RefCell<CString> = RefCell::default();
+    static LAST_ERROR: RefCell<CString> = RefCell::default();
 }
 
-/// What the last failing call of this thread said, for a person. Valid until the thread's next failing call; never null.
+/// Returns the message of this thread's last failed call, for people. It is valid until the next
+/// failed call of the thread. Never null; empty if no call has failed.
 #[no_mangle]
 pub extern "C" fn geom_last_error() -> *const c_char {
-    LAST.with_borrow(|text| text.as_ptr())
+    LAST_ERROR.with_borrow(|message| message.as_ptr())
 }
 
-/// Runs a call's body: its error and its panic become a status and words.
+/// Runs the body of a call. Converts its error or panic to a status and keeps the message.
 pub(super) fn call(body: impl FnOnce() -> Result<(), Error>) -> geom_status {
     let result = catch_unwind(AssertUnwindSafe(body));
-    let (status, words) = match result {
+    let (status, message) = match result {
         Ok(Ok(())) => return GEOM_OK,
         Ok(Err(error)) => (geom_status::from(&error), error.to_string()),
-        Err(_) => (GEOM_INTERNAL, "a mistake in geom_client: it panicked".to_owned()),
+        Err(_) => (GEOM_INTERNAL, "a bug in geom_client: it panicked".to_owned()),
     };
-    LAST.set(c_string(&words));
+    LAST_ERROR.set(c_string(&message));
     status
 }
 
-/// Without zero bytes, which C can't have inside a string.
+/// Converts a string, without its zero bytes, which a C string can't contain.
 pub(super) fn c_string(text: &str) -> CString {
     CString::new(text.replace('\0', "")).unwrap_or_default()
 }
 
-/// The object behind a pointer of the caller's.
+/// Returns the object that a caller's pointer points to.
+///
+/// # Errors
+/// If the pointer is null. `what` names it in the message.
 ///
 /// # Safety
-/// The pointer is null or points to a live object.
+/// The pointer must be null or point to a live object.
 pub(super) unsafe fn object<'a, T>(pointer: *const T, what: &str) -> Result<&'a T, Error> {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { pointer.as_ref() }.ok_or_else(|| Error::BadArgument(format!("{what} is null")))
 }
 
-/// A string of the caller's; none where it is null.
+/// Returns a caller's string, or `None` if the pointer is null.
+///
+/// # Errors
+/// If the string is not UTF-8. `what` names it in the message.
 ///
 /// # Safety
-/// The pointer is null or points to a string that ends with a zero byte.
-pub(super) unsafe fn text(pointer: *const c_char, what: &str) -> Result<Option<String>, Error> {
+/// The pointer must be null or point to a string that ends with a zero byte.
+pub(super) unsafe fn optional_text(pointer: *const c_char, what: &str) -> Result<Option<String>, Error> {
     if pointer.is_null() {
         return Ok(None);
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     let text = unsafe { CStr::from_ptr(pointer) }.to_str();
-    text.map(|text| Some(text.to_owned())).map_err(|_| Error::BadArgument(format!("{what} is no UTF-8")))
+    text.map(|text| Some(text.to_owned())).map_err(|_| Error::BadArgument(format!("{what} is not UTF-8")))
 }
 
-/// As [`text`], where null is an error.
+/// Returns a caller's string.
+///
+/// # Errors
+/// If the pointer is null or the string is not UTF-8. `what` names it in the message.
 ///
 /// # Safety
-/// As [`text`].
-pub(super) unsafe fn needed(pointer: *const c_char, what: &str) -> Result<String, Error> {
-    // SAFETY: the caller's promise.
-    let text = unsafe { text(pointer, what) }?;
+/// As [`optional_text`].
+pub(super) unsafe fn required_text(pointer: *const c_char, what: &str) -> Result<String, Error> {
+    // SAFETY: guaranteed by the caller.
+    let text = unsafe { optional_text(pointer, what) }?;
     text.ok_or_else(|| Error::BadArgument(format!("{what} is null")))
 }
 
-/// Puts a result where the caller wants it.
+/// Writes a result to the caller's variable.
+///
+/// # Errors
+/// If the pointer is null. `what` names it in the message.
 ///
 /// # Safety
-/// The pointer is null or points to room for a `T`.
-pub(super) unsafe fn give<T>(place: *mut T, value: T, what: &str) -> Result<(), Error> {
-    if place.is_null() {
+/// The pointer must be null or point to memory for a `T`.
+pub(super) unsafe fn write_result<T>(pointer: *mut T, value: T, what: &str) -> Result<(), Error> {
+    if pointer.is_null() {
         return Err(Error::BadArgument(format!("{what} is null")));
     }
-    // SAFETY: the caller's promise.
-    unsafe { place.write(value) };
+    // SAFETY: guaranteed by the caller.
+    unsafe { pointer.write(value) };
     Ok(())
 }

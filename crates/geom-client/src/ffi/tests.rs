@@ -2,9 +2,9 @@ use std::ptr::{null, null_mut};
 
 use super::*;
 
-/// The header is what the code says. `GEOM_WRITE_HEADER=1 cargo test -p geom-client` writes it.
+/// `GEOM_WRITE_HEADER=1 cargo test -p geom-client` updates the header.
 #[test]
-fn the_header_is_of_this_code() -> Result<(), Box<dyn std::error::Error>> {
+fn header_is_up_to_date() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let sources = ["status", "lists", "calls", "events"];
     let mut builder =
@@ -24,12 +24,12 @@ fn the_header_is_of_this_code() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 #[test]
-fn null_is_an_error_or_nothing() {
-    // SAFETY: null is allowed everywhere.
+fn null_is_an_error_or_has_no_effect() {
+    // SAFETY: the functions allow null pointers.
     unsafe {
         assert_eq!(geom_compositor_start(null_mut()), geom_status::GEOM_BAD_ARGUMENT);
-        let words = std::ffi::CStr::from_ptr(geom_last_error());
-        assert_eq!(words.to_str(), Ok("compositor is null"));
+        let message = std::ffi::CStr::from_ptr(geom_last_error());
+        assert_eq!(message.to_str(), Ok("compositor is null"));
         assert_eq!(geom_compositor_new(null(), null_mut()), geom_status::GEOM_BAD_ARGUMENT);
         assert_eq!(geom_events_next(null_mut(), 0, null_mut()), geom_status::GEOM_BAD_ARGUMENT);
         assert_eq!(geom_events_fd(null()), -1);
@@ -43,9 +43,9 @@ fn null_is_an_error_or_nothing() {
 }
 
 #[test]
-fn a_config_of_another_size_is_refused() {
+fn config_of_another_size_is_rejected() {
     let mut compositor = null_mut();
-    // SAFETY: all zero is a config with nothing wished, and room is there.
+    // SAFETY: null pointers and zeros are valid field values, and `compositor` is a variable.
     let status = unsafe {
         let config: geom_config = std::mem::zeroed();
         geom_compositor_new(&config, &mut compositor)
@@ -55,10 +55,10 @@ fn a_config_of_another_size_is_refused() {
 }
 
 #[test]
-fn what_was_not_started_says_so() {
+fn calls_before_start_fail_with_not_started() {
     let mut compositor = null_mut();
     let mut displays = null_mut();
-    // SAFETY: room is there, and the handle is freed last.
+    // SAFETY: the results are variables, and the handle is freed last.
     unsafe {
         assert_eq!(geom_compositor_new(null(), &mut compositor), geom_status::GEOM_OK);
         assert_eq!(geom_compositor_displays(compositor, &mut displays), geom_status::GEOM_NOT_STARTED);
@@ -68,14 +68,14 @@ fn what_was_not_started_says_so() {
 }
 
 #[test]
-fn lists_and_events_free_what_they_hold() -> Result<(), serde_json::Error> {
-    let text = r#"{"event":"display","display":{"name":"HDMI-A-1","state":"lit","mode":{"width":1,"height":2,"refresh":3},
-        "modes":[{"width":1,"height":2,"refresh":3}],"place":{"x":0,"y":0,"width":1,"height":2},"scale":1.0,
-        "transform":"normal","losses":0,"focused":true}}"#;
+fn list_has_its_entries_and_can_be_freed() -> Result<(), serde_json::Error> {
+    let text = r#"{"event":"display","display":{"name":"HDMI-A-1","state":"enabled","mode":{"width":1,"height":2,"refresh":3},
+        "modes":[{"width":1,"height":2,"refresh":3}],"logical":{"x":0,"y":0,"width":1,"height":2},"scale":1.0,
+        "transform":"normal","disconnects":0,"focused":true}}"#;
     let happened: geom_ipc::Event = serde_json::from_str(text)?;
     let geom_ipc::Event::Display { display } = &happened else { return Ok(()) };
     let list = lists::display_list(std::slice::from_ref(display));
-    // SAFETY: it was made above, and is freed once.
+    // SAFETY: the list comes from display_list(), and is freed once.
     unsafe {
         let first = &*(*list).items;
         assert_eq!(((*list).count, first.mode.height, first.mode_count), (1, 2, 1));

@@ -1,15 +1,15 @@
-//! A session beside a service that breaks, forgets and falls silent.
+//! Sessions with a service that disconnects, forgets sessions or stops answering.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use geom_ipc::{ConnectType, FromClient, FromServer, Outcome, Welcome};
+use geom_ipc::{ClientMessage, ConnectType, ReplyResult, ServerMessage, Welcome};
 
 use super::*;
 
 type Failed = Box<dyn std::error::Error>;
 
-/// What the session says to, line by line.
+/// The listening socket of a fake service.
 struct Service {
     listener: UnixListener,
     folder: tempfile::TempDir,
@@ -27,7 +27,7 @@ impl Service {
         Ok(Self { listener: UnixListener::bind(folder.path().join("socket"))?, folder })
     }
 
-    /// Connects, with the service's side of the greeting in another thread.
+    /// Connects a session in another thread, and performs the service's side of the handshake.
     fn connect(&self, connect_type: ConnectType, heartbeat_ms: u64) -> Result<(Session, Peer), Failed> {
         let options = ConnectOptions {
             socket: Some(self.folder.path().join("socket")),
@@ -53,39 +53,39 @@ impl Service {
 }
 
 impl Peer {
-    fn read(&mut self) -> Result<FromClient, Failed> {
+    fn read(&mut self) -> Result<ClientMessage, Failed> {
         let mut line = String::new();
         self.reader.read_line(&mut line)?;
-        FromClient::parse(line.as_bytes()).map_err(|wrong| format!("{line:?}: {wrong:?}").into())
+        ClientMessage::parse(line.as_bytes()).map_err(|wrong| format!("{line:?}: {wrong:?}").into())
     }
 
-    /// Reads on until this request, and gives its number.
-    fn until(&mut self, wanted: &Request) -> Result<u64, Failed> {
+    /// Reads requests until the wanted one arrives, and returns its id.
+    fn wait_for(&mut self, wanted: &Request) -> Result<u64, Failed> {
         loop {
-            let said = self.read()?;
-            if said.request == *wanted {
-                return Ok(said.id);
+            let message = self.read()?;
+            if message.request == *wanted {
+                return Ok(message.id);
             }
         }
     }
 
     fn hello(&mut self) -> Result<(u64, Option<String>), Failed> {
         match self.read()? {
-            FromClient { id, request: Request::Hello { token, .. } } => Ok((id, token)),
+            ClientMessage { id, request: Request::Hello { token, .. } } => Ok((id, token)),
             other => Err(format!("no hello: {other:?}").into()),
         }
     }
 
-    fn say(&mut self, message: FromServer) -> Result<(), Failed> {
+    fn send(&mut self, message: ServerMessage) -> Result<(), Failed> {
         Ok(self.stream.write_all(&message.to_line())?)
     }
 
-    fn answer(&mut self, id: u64, result: Result<Answer, geom_ipc::Error>) -> Result<(), Failed> {
-        self.say(FromServer::Reply(Reply {
+    fn reply(&mut self, id: u64, result: Result<Response, geom_ipc::Error>) -> Result<(), Failed> {
+        self.send(ServerMessage::Reply(Reply {
             id: Some(id),
             result: match result {
-                Ok(answer) => Outcome::Answer(answer),
-                Err(error) => Outcome::Error(error),
+                Ok(response) => ReplyResult::Response(response),
+                Err(error) => ReplyResult::Error(error),
             },
         }))
     }
@@ -107,20 +107,21 @@ impl Peer {
             lost_ms: heartbeat_ms,
             connect_type: Some(connect_type),
         };
-        self.answer(id, Ok(Answer::Welcome(welcome)))
+        self.reply(id, Ok(Response::Welcome(welcome)))
     }
 }
 
-const LONG: u64 = 600_000;
+/// A heartbeat interval in milliseconds that no test reaches.
+const NEVER: u64 = 600_000;
 
 #[test]
-fn a_session_that_is_kept_is_resumed_with_its_stream() -> Result<(), Failed> {
+fn kept_session_is_resumed_with_its_event_stream() -> Result<(), Failed> {
     let service = Service::new()?;
-    let (session, mut peer) = service.connect(ConnectType::KEEP_CONNECTION_OPEN, LONG)?;
+    let (session, mut peer) = service.connect(ConnectType::KEEP_CONNECTION_OPEN, NEVER)?;
     let events = std::thread::scope(|scope| {
         let events = scope.spawn(|| session.events());
-        let id = peer.until(&Request::Subscribe)?;
-        peer.answer(id, Ok(Answer::Done))?;
+        let id = peer.wait_for(&Request::Subscribe)?;
+        peer.reply(id, Ok(Response::Done))?;
         Ok::<_, Failed>(events.join().map_err(|_| "the events' thread")??)
     })?;
     for _ in 0..3 {
@@ -128,90 +129,91 @@ fn a_session_that_is_kept_is_resumed_with_its_stream() -> Result<(), Failed> {
         peer = service.accept()?;
         let (id, token) = peer.hello()?;
         assert_eq!(token.as_deref(), Some("secret"));
-        peer.welcome(id, true, ConnectType::KEEP_CONNECTION_OPEN, LONG)?;
-        let id = peer.until(&Request::Subscribe)?;
-        peer.answer(id, Ok(Answer::Done))?;
-        assert_eq!(events.next_within(Duration::from_secs(20))?, Some(Event::StreamLost));
-        peer.say(FromServer::Event(Event::ConfigApplied))?;
+        peer.welcome(id, true, ConnectType::KEEP_CONNECTION_OPEN, NEVER)?;
+        let id = peer.wait_for(&Request::Subscribe)?;
+        peer.reply(id, Ok(Response::Done))?;
+        assert_eq!(events.next_within(Duration::from_secs(20))?, Some(Event::EventsLost));
+        peer.send(ServerMessage::Event(Event::ConfigApplied))?;
         assert_eq!(events.next_within(Duration::from_secs(20))?, Some(Event::ConfigApplied));
     }
     assert_eq!(session.ended(), None);
     drop(session);
-    peer.until(&Request::Goodbye)?;
-    assert!(matches!(events.wait(), Err(Error::Gone(None))));
+    peer.wait_for(&Request::Goodbye)?;
+    assert!(matches!(events.wait(), Err(Error::Disconnected(None))));
     Ok(())
 }
 
 #[test]
-fn a_forgotten_session_begins_anew_and_what_waited_is_asked() -> Result<(), Failed> {
+fn new_session_begins_if_service_forgot_it_and_delayed_requests_are_sent() -> Result<(), Failed> {
     let service = Service::new()?;
-    let (session, peer) = service.connect(ConnectType::KEEP_CONNECTION_OPEN, LONG)?;
+    let (session, peer) = service.connect(ConnectType::KEEP_CONNECTION_OPEN, NEVER)?;
     drop(peer);
     std::thread::scope(|scope| {
         let mut peer = service.accept()?;
         let status = scope.spawn(|| session.request(Request::Heartbeat));
         let (id, token) = peer.hello()?;
         assert!(token.is_some());
-        peer.answer(id, Err(geom_ipc::Error::new(ErrorKind::NotFound, "forgotten")))?;
+        peer.reply(id, Err(geom_ipc::Error::new(ErrorKind::NotFound, "forgotten")))?;
         let mut peer = service.accept()?;
         let (id, token) = peer.hello()?;
         assert_eq!(token, None);
-        peer.welcome(id, false, ConnectType::KEEP_CONNECTION_OPEN, LONG)?;
-        let id = peer.until(&Request::Heartbeat)?;
-        peer.answer(id, Ok(Answer::Done))?;
-        assert!(matches!(status.join().map_err(|_| "the request's thread")?, Ok(Answer::Done)));
+        peer.welcome(id, false, ConnectType::KEEP_CONNECTION_OPEN, NEVER)?;
+        let id = peer.wait_for(&Request::Heartbeat)?;
+        peer.reply(id, Ok(Response::Done))?;
+        assert!(matches!(status.join().map_err(|_| "the request's thread")?, Ok(Response::Done)));
         Ok(())
     })
 }
 
 #[test]
-fn losses_are_final_as_the_connection_type_says() -> Result<(), Failed> {
+fn connection_type_decides_which_disconnect_is_final() -> Result<(), Failed> {
     let service = Service::new()?;
     let once = ConnectType::DISCONNECT_ONCE;
-    let (session, peer) = service.connect(once, LONG)?;
+    let (session, peer) = service.connect(once, NEVER)?;
     drop(peer);
-    assert!(matches!(session.request(Request::Status), Err(Error::Gone(_))));
+    assert!(matches!(session.request(Request::Status), Err(Error::Disconnected(_))));
     assert!(session.ended().is_some());
 
     let both = once | ConnectType::KEEP_CONNECTION_OPEN;
-    let (session, peer) = service.connect(both, LONG)?;
+    let (session, peer) = service.connect(both, NEVER)?;
     drop(peer);
     let mut peer = service.accept()?;
     let (id, _) = peer.hello()?;
-    peer.welcome(id, true, both, LONG)?;
+    peer.welcome(id, true, both, NEVER)?;
     std::thread::scope(|scope| {
         let lost = scope.spawn(|| session.request(Request::Status));
-        peer.until(&Request::Status)?;
+        peer.wait_for(&Request::Status)?;
         drop(peer);
-        assert!(matches!(lost.join().map_err(|_| "the request's thread")?, Err(Error::Gone(_))));
+        assert!(matches!(lost.join().map_err(|_| "the request's thread")?, Err(Error::Disconnected(_))));
         Ok::<_, Failed>(())
     })?;
-    assert!(matches!(session.request(Request::Status), Err(Error::Gone(_))));
+    assert!(matches!(session.request(Request::Status), Err(Error::Disconnected(_))));
     Ok(())
 }
 
 #[test]
-fn a_silent_service_is_asked_and_then_given_up() -> Result<(), Failed> {
+fn service_that_does_not_answer_heartbeats_is_given_up() -> Result<(), Failed> {
     let service = Service::new()?;
     let (session, mut peer) = service.connect(ConnectType::DISCONNECT_ONCE, 20)?;
-    let id = peer.until(&Request::Heartbeat)?;
-    peer.answer(id, Ok(Answer::Done))?;
-    peer.until(&Request::Heartbeat)?;
-    // It reads and does not answer.
-    assert!(matches!(session.request(Request::Status), Err(Error::Gone(Some(EndReason::LostHeartbeat)))));
+    let id = peer.wait_for(&Request::Heartbeat)?;
+    peer.reply(id, Ok(Response::Done))?;
+    peer.wait_for(&Request::Heartbeat)?;
+    // The service reads and does not reply.
+    let result = session.request(Request::Status);
+    assert!(matches!(result, Err(Error::Disconnected(Some(CloseReason::HeartbeatTimeout)))));
     Ok(())
 }
 
 #[test]
-fn a_session_that_waits_for_a_mute_service_ends_at_once() -> Result<(), Failed> {
+fn dropping_a_session_does_not_wait_for_a_mute_service() -> Result<(), Failed> {
     let service = Service::new()?;
-    let (session, peer) = service.connect(ConnectType::KEEP_CONNECTION_OPEN, LONG)?;
+    let (session, peer) = service.connect(ConnectType::KEEP_CONNECTION_OPEN, NEVER)?;
     drop(peer);
-    // It says hello again, and nobody answers.
+    // The session reconnects, and the service does not reply to hello.
     let mut mute = service.accept()?;
     mute.hello()?;
-    let begun = Instant::now();
+    let start = Instant::now();
     drop(session);
-    assert!(begun.elapsed() < Duration::from_secs(10), "the end waited for an answer");
+    assert!(start.elapsed() < Duration::from_secs(10), "the drop waited for a reply");
     Ok(())
 }

@@ -1,0 +1,254 @@
+//! The search against models of kernels.
+
+use geom_color::color_space::ColorSpace;
+use proptest::prelude::*;
+
+use super::*;
+use crate::signal_format::Colorimetry;
+
+/// A kernel with a bandwidth limit, a maximum width for each CRTC, and modes that it always
+/// rejects.
+#[derive(Debug, Clone)]
+struct Model {
+    /// Millions of pixels per second at 8 bits per color, over all CRTCs.
+    bandwidth: u64,
+    /// Maximum width of each CRTC.
+    max_widths: Vec<u16>,
+    /// Indices of modes that fail on any CRTC.
+    rejected_modes: Vec<usize>,
+    /// Whether only the default colorimetry is accepted.
+    default_colorimetry_only: bool,
+}
+
+fn load(mode: &Mode, signal: &SignalFormat) -> u64 {
+    let pixels = u64::from(mode.area()) * u64::from(mode.refresh) / 1_000_000_000;
+    pixels * u64::from(signal.bit_depth.unwrap_or(8)) / 8
+}
+
+/// Returns an HDR signal with this number of bits per color.
+fn hdr(depth: u8) -> SignalFormat {
+    let space = ColorSpace::Bt2020Pq;
+    SignalFormat {
+        color_space: space,
+        colorimetry: Colorimetry::Bt2020Rgb,
+        bit_depth: Some(depth),
+        ..SignalFormat::default()
+    }
+}
+
+impl TestCommit for Model {
+    fn test(&mut self, assignments: &[CrtcAssignment]) -> Result<(), String> {
+        for (index, one) in assignments.iter().enumerate() {
+            if assignments[..index].iter().any(|other| other.crtc == one.crtc) {
+                return Err("CRTC used twice".into());
+            }
+            if one.mode.width > self.max_widths[one.crtc] || self.rejected_modes.contains(&one.mode.index) {
+                return Err("mode".into());
+            }
+            if self.default_colorimetry_only && one.signal.colorimetry != Colorimetry::Default {
+                return Err("Colorspace".into());
+            }
+        }
+        let needed: u64 =
+            assignments.iter().map(|assignment| load(&assignment.mode, &assignment.signal)).sum();
+        if needed > self.bandwidth {
+            return Err("bandwidth".into());
+        }
+        Ok(())
+    }
+}
+
+fn mode(index: usize, width: u16, height: u16, refresh: u32) -> Mode {
+    Mode { index, ..Mode::new(width, height, refresh) }
+}
+
+fn modes() -> Vec<Mode> {
+    vec![
+        mode(0, 3840, 2160, 60_000),
+        mode(1, 3840, 2160, 30_000),
+        mode(2, 1920, 1080, 60_000),
+        mode(3, 1280, 720, 60_000),
+        mode(4, 640, 480, 60_000),
+    ]
+}
+
+fn request(name: usize, modes: Vec<Mode>, crtcs: Vec<usize>, current: Option<usize>) -> Request {
+    request_with(name, modes, crtcs, current, SignalFormat::default())
+}
+
+fn request_with(
+    name: usize,
+    modes: Vec<Mode>,
+    crtcs: Vec<usize>,
+    current: Option<usize>,
+    signal: SignalFormat,
+) -> Request {
+    let current = current.zip(modes.first().copied()).map(|(crtc, mode)| (crtc, mode, signal));
+    Request { name: format!("D{name}"), modes, signals: signal.fallbacks(), crtcs, current, settled: false }
+}
+
+fn unlimited(crtcs: usize) -> Model {
+    Model {
+        bandwidth: u64::MAX,
+        max_widths: vec![u16::MAX; crtcs],
+        rejected_modes: Vec::new(),
+        default_colorimetry_only: false,
+    }
+}
+
+#[test]
+fn one_test_is_enough_if_everything_is_accepted() {
+    let requests = [request(0, modes(), vec![0, 1], None), request(1, modes(), vec![0, 1], None)];
+    let result = search(&requests, &mut unlimited(2));
+    assert_eq!((result.tests, result.assignments.len(), result.failed.len()), (1, 2, 0));
+}
+
+#[test]
+fn refresh_rate_is_lowered_before_size() {
+    let mut kernel = Model { bandwidth: 300, ..unlimited(1) };
+    let result = search(&[request(0, modes(), vec![0], None)], &mut kernel);
+    assert_eq!(result.assignments.first().map(|one| one.mode.index), Some(1));
+}
+
+#[test]
+fn bit_depth_is_lowered_before_refresh_rate() {
+    // 4K60 takes 497 at 8 bits per color, and 621 at 10.
+    let requests = [request_with(0, modes(), vec![0], None, hdr(10))];
+    let result = search(&requests, &mut Model { bandwidth: 600, ..unlimited(1) });
+    let found = result.assignments.first().map(|one| (one.mode.index, one.signal));
+    assert_eq!(found, Some((0, hdr(8))));
+    assert_eq!(result.tests, 3);
+}
+
+#[test]
+fn rejected_colorimetry_does_not_lower_the_mode() {
+    let requests = [request_with(0, modes(), vec![0], None, hdr(12))];
+    let result = search(&requests, &mut Model { default_colorimetry_only: true, ..unlimited(1) });
+    let found = result.assignments.first().map(|one| (one.mode.index, one.signal));
+    assert_eq!(found, Some((0, SignalFormat { bit_depth: Some(8), ..SignalFormat::default() })));
+}
+
+#[test]
+fn new_output_lowers_others_rather_than_stay_disabled() {
+    // Enough for one at 4K60, and then not even for a second one at its smallest mode.
+    let mut kernel = Model { bandwidth: 500, ..unlimited(2) };
+    let requests = [request(0, modes(), vec![0, 1], Some(0)), request(1, modes(), vec![0, 1], None)];
+    let result = search(&requests, &mut kernel);
+    assert_eq!(result.assignments.len(), 2);
+    assert!(result.assignments[0].mode.index > 0);
+}
+
+#[test]
+fn enabled_output_keeps_its_crtc() {
+    let requests = [request(0, modes(), vec![0, 1, 2], None), request(1, modes(), vec![0, 1, 2], Some(0))];
+    let result = search(&requests, &mut unlimited(3));
+    let crtc = result.assignments.iter().find(|one| one.request == 1).map(|one| one.crtc);
+    assert_eq!(crtc, Some(0));
+}
+
+/// A mode that was lowered for a new output is not raised at its cost.
+#[test]
+fn repeated_search_changes_nothing() {
+    let mut kernel = Model { bandwidth: 600, ..unlimited(2) };
+    let mut requests = vec![request(0, modes(), vec![0, 1], None), request(1, modes(), vec![0, 1], Some(1))];
+    let first = search(&requests, &mut kernel);
+    assert_eq!(first.assignments.iter().map(|one| one.mode.index).collect::<Vec<_>>(), [3, 0]);
+    for one in &first.assignments {
+        requests[one.request].current = Some((one.crtc, one.mode, one.signal));
+        requests[one.request].settled = true;
+    }
+    assert_eq!(search(&requests, &mut kernel).assignments, first.assignments);
+    // More bandwidth is used at once.
+    kernel.bandwidth = 700;
+    assert_eq!(search(&requests, &mut kernel).assignments[0].mode.index, 2);
+}
+
+#[test]
+fn enabled_output_changes_its_crtc_for_one_that_has_no_other() {
+    let requests = [request(0, modes(), vec![0, 1], Some(0)), request(1, modes(), vec![0], None)];
+    let result = search(&requests, &mut unlimited(2));
+    assert_eq!(result.assignments.len(), 2);
+}
+
+#[test]
+fn number_of_tests_is_bounded_if_everything_is_rejected() {
+    let mut kernel = Model { rejected_modes: (0..5).collect(), ..unlimited(4) };
+    let requests: Vec<_> = (0..4).map(|name| request(name, modes(), vec![0, 1, 2, 3], None)).collect();
+    let result = search(&requests, &mut kernel);
+    assert!(result.assignments.is_empty() && result.failed.len() == 4 && result.tests <= MAX_TESTS);
+}
+
+fn requests() -> impl Strategy<Value = (Vec<Request>, Model)> {
+    let widths = prop::collection::vec(prop_oneof![Just(640u16), Just(1920), Just(u16::MAX)], 1..4);
+    let rejected_modes = prop::collection::vec(0usize..5, 0..3);
+    let kernel = (widths, 1u64..2000, rejected_modes, any::<bool>());
+    kernel.prop_flat_map(|(max_widths, bandwidth, rejected_modes, default_colorimetry_only)| {
+        let crtcs = max_widths.len();
+        let one = (prop::collection::btree_set(0..crtcs, 0..=crtcs), prop::option::of(0..crtcs), 1usize..=5);
+        let signal = prop_oneof![Just(SignalFormat::default()), Just(hdr(12)), Just(hdr(8))];
+        prop::collection::vec((one, signal), 0..5).prop_map(move |all| {
+            let mut held = Vec::new();
+            let requests = all.into_iter().enumerate().map(|(name, ((crtcs, current, count), signal))| {
+                let current = current.filter(|crtc| crtcs.contains(crtc) && !held.contains(crtc));
+                held.extend(current);
+                let modes = modes().into_iter().take(count).collect();
+                request_with(name, modes, crtcs.into_iter().collect(), current, signal)
+            });
+            let kernel = Model {
+                bandwidth,
+                max_widths: max_widths.clone(),
+                rejected_modes: rejected_modes.clone(),
+                default_colorimetry_only,
+            };
+            (requests.collect(), kernel)
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// The result passes the kernel's test as a whole, uses possible CRTCs, modes and signal
+    /// formats, and contains every request once.
+    #[test]
+    fn results_are_valid((requests, mut kernel) in requests()) {
+        let result = search(&requests, &mut kernel);
+        prop_assert!(result.assignments.is_empty() || kernel.test(&result.assignments).is_ok());
+        prop_assert!(result.tests <= MAX_TESTS + 1);
+        for one in &result.assignments {
+            prop_assert!(requests[one.request].crtcs.contains(&one.crtc));
+            prop_assert!(requests[one.request].modes.contains(&one.mode));
+            prop_assert!(requests[one.request].signals.contains(&one.signal));
+        }
+        let mut all: Vec<usize> = result.assignments.iter().map(|one| one.request).collect();
+        all.extend(result.failed.iter().map(|(request, _)| *request));
+        all.sort_unstable();
+        prop_assert_eq!(all, (0..requests.len()).collect::<Vec<_>>());
+    }
+
+    /// If any output could be enabled alone, at least one is enabled.
+    #[test]
+    fn one_output_is_enabled_if_possible((requests, kernel) in requests()) {
+        let is_possible = requests.iter().enumerate().any(|(request, wanted)| {
+            wanted.modes.iter().any(|mode| {
+                let signal = wanted.signals.last().copied().unwrap_or_default();
+                let alone = |crtc: &usize| [CrtcAssignment { request, crtc: *crtc, mode: *mode, signal }];
+                wanted.crtcs.iter().any(|crtc| kernel.clone().test(&alone(crtc)).is_ok())
+            })
+        });
+        let result = search(&requests, &mut kernel.clone());
+        prop_assert_eq!(result.assignments.is_empty(), !is_possible, "{:?}", result);
+    }
+
+    /// A second search from the result enables no fewer outputs: the last good state stays.
+    #[test]
+    fn repeated_search_enables_no_fewer((mut requests, mut kernel) in requests()) {
+        let first = search(&requests, &mut kernel);
+        for (index, wanted) in requests.iter_mut().enumerate() {
+            let found = first.assignments.iter().find(|one| one.request == index);
+            wanted.current = found.map(|one| (one.crtc, one.mode, one.signal));
+        }
+        let second = search(&requests, &mut kernel);
+        prop_assert!(second.assignments.len() >= first.assignments.len(), "{:?} {:?}", first, second);
+    }
+}

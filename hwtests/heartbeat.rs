@@ -1,0 +1,99 @@
+//! Wayland clients that stop answering: they are shown as unresponsive, get no pointer input, and
+//! are closed if the configuration says so.
+
+use std::path::Path;
+
+use anyhow::{ensure, Result};
+use geom_ipc::{CloseReason, ConnectionState, Event};
+use geom_lab::protocol::{ExitStatus, GpuSpec};
+use geom_lab::Program;
+
+use crate::support::harness::{Service, Setup, EXIT_TIMEOUT};
+use crate::support::{GREEN, RED, SIGCONT, SIGKILL, SIGSTOP};
+
+/// Heartbeat times that are short enough for a test.
+pub const FAST: &str = "[clients]\ninterval = 1\nunresponsive = 1\nlost = 3\n";
+
+/// More than fits into all buffers to a client: 28 bytes each, 4 KiB of libwayland's and 208 KiB of
+/// the socket's (net.core.wmem_default).
+const MOTIONS: usize = 20_000;
+
+/// Starts foot with a green background.
+fn start_foot(service: &Service) -> Result<Program> {
+    let argv = ["foot", "--override=colors.background=00ff00", "sleep", "1000"];
+    let foot = service.program("foot", &argv)?;
+    wait_until_foot_shown(service)?;
+    Ok(foot)
+}
+
+fn wait_until_foot_shown(service: &Service) -> Result<()> {
+    let is_shown = |screenshot: &geom_lab::Screenshot| screenshot.fraction(|pixel| pixel == GREEN) > 0.8;
+    service.wait_for_pixels("Virtual-1", "foot", is_shown).map(drop)
+}
+
+fn is_in_state(event: &Event, program: &Program, state: ConnectionState) -> bool {
+    matches!(event, Event::ClientState { client } if client.pid == program.pid as i32 && client.state == state)
+}
+
+#[test]
+fn stopped_client_is_marked_unresponsive_and_survives_pointer_motion() -> Result<()> {
+    let service = Setup::with_monitors(1)?.start(FAST, &[])?;
+    let pointer = service.pointer("mouse")?;
+    let foot = start_foot(&service)?;
+    let events = service.subscribe()?;
+    service.machine.signal(&foot, SIGSTOP)?;
+    let unresponsive = |event: &Event| is_in_state(event, &foot, ConnectionState::Unresponsive);
+    events.wait_for("foot is unresponsive", unresponsive)?;
+    let notice = service.wait_for_pixels("Virtual-1", "the notice over foot", |screenshot| {
+        screenshot.fraction(|pixel| pixel == GREEN) < 0.01
+            && screenshot.fraction(|pixel| pixel[0] > 0xc0) > 0.001
+    })?;
+    notice.save(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("unresponsive.png"))?;
+    for motion in 0..MOTIONS {
+        pointer.motion(if motion % 2 == 0 { 3 } else { -3 }, 1)?;
+    }
+    ensure!(service.is_running(&foot)?, "pointer motion ended it");
+    ensure!(events.count(unresponsive)? == 1, "it was reported again");
+    service.machine.signal(&foot, SIGCONT)?;
+    events.wait_for("foot answers", |event| is_in_state(event, &foot, ConnectionState::Alive))?;
+    wait_until_foot_shown(&service)?;
+    service.finish()
+}
+
+#[test]
+fn stopped_client_is_killed_by_policy_and_its_neighbor_misses_no_frame() -> Result<()> {
+    let config = format!("{FAST}[[clients.rules]]\napp_id = \"foot\"\non_lost = \"kill\"\n[[rules]]\napp_id = \"foot\"\ndisplay = \"Virtual-1\"\n");
+    let service = Setup::new(&[GpuSpec::new("gpu0", 2)])?.start(&config, &[])?;
+    let arguments = ["--fullscreen", "Virtual-2", "--animate", "small", "--frames", "500"];
+    let red = service.client("red", &arguments)?;
+    let foot = start_foot(&service)?;
+    let events = service.subscribe()?;
+    service.machine.signal(&foot, SIGSTOP)?;
+    let status = service.machine.wait(&foot, EXIT_TIMEOUT)?;
+    ensure!(status == Some(ExitStatus::Signaled(SIGKILL)), "{status:?}");
+    events.wait_for("foot is disconnected", |event| {
+        matches!(event, Event::ClientDisconnected { reason: CloseReason::HeartbeatTimeout, .. })
+    })?;
+    // The other client ends by itself when all of its frames were presented.
+    let status = service.machine.wait(&red.program, 2 * EXIT_TIMEOUT)?;
+    ensure!(status == Some(ExitStatus::Exited(0)), "{status:?}");
+    service.finish()
+}
+
+#[test]
+fn killed_client_is_placed_on_its_display_again() -> Result<()> {
+    let service = Service::with_monitors(2)?;
+    let first = service.client("first", &["--app-id", "kiosk", "--fullscreen", "Virtual-2"])?;
+    service.wait_for_color("Virtual-2", RED)?;
+    let events = service.subscribe()?;
+    let id = service.client_by_app_id("kiosk")?.id;
+    first.signal(SIGKILL)?;
+    events.wait_for(
+        "it is disconnected",
+        |event| matches!(event, Event::ClientDisconnected { client, .. } if *client == id),
+    )?;
+    // It names no display this time.
+    service.client("second", &["--app-id", "kiosk", "--color", "00ff00"])?;
+    service.wait_for_color("Virtual-2", GREEN)?;
+    service.finish()
+}

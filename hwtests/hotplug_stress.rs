@@ -1,0 +1,123 @@
+//! A thousand random hotplug events: nothing crashes, leaks or is lost.
+
+use std::time::Duration;
+
+use anyhow::{ensure, Context, Result};
+
+use crate::support::harness::Service;
+use crate::support::kms::debugfs;
+use crate::support::{is_diagnostic_screen, BACKGROUND, BLUE, GREEN, RED};
+
+/// splitmix64 (Steele, Lea, Flood 2014): the same events in each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (word ^ (word >> 31)) % bound
+    }
+}
+
+/// What the service holds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Resources {
+    descriptors: usize,
+    framebuffers: usize,
+    /// Of the whole machine.
+    shared_mib: u64,
+}
+
+impl Resources {
+    fn read(service: &Service) -> Result<Self> {
+        let machine = &service.machine;
+        let descriptors = machine.read_dir(&format!("/proc/{}/fd", service.compositor.pid))?.len();
+        let framebuffers = machine.read(&format!("{}/framebuffer", debugfs(&service.gpus[0])))?;
+        let framebuffers = framebuffers.lines().filter(|line| line.starts_with("framebuffer[")).count();
+        let memory = machine.read("/proc/meminfo")?;
+        let shared = memory.lines().find_map(|line| line.strip_prefix("Shmem:"));
+        let shared = shared.context("Shmem in /proc/meminfo")?;
+        let kilobytes: u64 = shared.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(Self { descriptors, framebuffers, shared_mib: kilobytes / 1024 })
+    }
+
+    /// Resources once they are steady: the last swapchain buffer is allocated with the second
+    /// frame.
+    fn steady(service: &Service) -> Result<Self> {
+        let mut last = Self::read(service)?;
+        service.machine.wait_until("steady resources", |_| {
+            std::thread::sleep(Duration::from_millis(500));
+            let next = Self::read(service)?;
+            Ok(std::mem::replace(&mut last, next) == next)
+        })?;
+        Ok(last)
+    }
+}
+
+#[test]
+fn thousand_random_hotplug_events_leak_nothing() -> Result<()> {
+    const CONNECTORS: usize = 4;
+    const EVENTS: usize = 1000;
+    let service = Service::with_monitors(CONNECTORS)?;
+    let colors = [("ff0000", RED), ("00ff00", GREEN), ("0000ff", BLUE)];
+    let mut clients = Vec::new();
+    for (connector, (hex, color)) in service.gpus[0].connectors.iter().zip(colors) {
+        clients.push(service.client(connector, &["--fullscreen", connector, "--color", hex])?);
+        service.wait_for_color(connector, color)?;
+    }
+    let last = &service.gpus[0].connectors[3];
+    // Each shows its own window, or one whose display is disconnected.
+    let check_pixels = |plugged: &[bool]| -> Result<()> {
+        let all = plugged.iter().all(|plugged| *plugged);
+        let enabled = service.gpus[0].connectors.iter().enumerate().filter(|(index, _)| plugged[*index]);
+        for (index, connector) in enabled {
+            service.wait_for_pixels(connector, "a window", |screenshot| match colors.get(index) {
+                Some((_, color)) if all => screenshot.fraction(|pixel| pixel == *color) > 0.97,
+                _ => [RED, GREEN, BLUE, BACKGROUND]
+                    .iter()
+                    .any(|color| screenshot.fraction(|pixel| pixel == *color) > 0.9),
+            })?;
+        }
+        Ok(())
+    };
+    // Each connector once before measuring, so that what is allocated once is allocated.
+    for connector in 0..CONNECTORS {
+        service.machine.unplug("gpu0", connector)?;
+        service.machine.plug("gpu0", connector)?;
+    }
+    check_pixels(&[true; CONNECTORS])?;
+    service.wait_for_pixels(last, "its diagnostic screen", is_diagnostic_screen)?;
+    let before = Resources::steady(&service)?;
+
+    let mut random = Random(20_261_123);
+    let mut plugged = [true; CONNECTORS];
+    for event in 0..EVENTS {
+        let connector = random.below(CONNECTORS as u64) as usize;
+        plugged[connector] = !plugged[connector];
+        if plugged[connector] {
+            service.machine.plug("gpu0", connector)?;
+        } else {
+            service.machine.unplug("gpu0", connector)?;
+        }
+        if event % 100 == 99 {
+            check_pixels(&plugged)?;
+        }
+    }
+    for (connector, plugged) in plugged.iter_mut().enumerate().filter(|(_, plugged)| !**plugged) {
+        service.machine.plug("gpu0", connector)?;
+        *plugged = true;
+    }
+    check_pixels(&plugged)?;
+    service.wait_for_pixels(last, "its diagnostic screen", is_diagnostic_screen)?;
+    for client in &clients {
+        ensure!(service.is_running(&client.program)?, "a client was lost");
+    }
+    let after = Resources::steady(&service)?;
+    println!("before: {before:?}; after {EVENTS} events: {after:?}");
+    ensure!(after.descriptors <= before.descriptors, "descriptors leak: {before:?} {after:?}");
+    ensure!(after.framebuffers <= before.framebuffers, "framebuffers leak: {before:?} {after:?}");
+    ensure!(after.shared_mib <= before.shared_mib + 1, "buffers leak: {before:?} {after:?}");
+    service.finish()
+}

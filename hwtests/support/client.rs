@@ -1,0 +1,151 @@
+//! `geom-lab-client`: a Wayland client that shows one color and reports the events that it gets.
+//!
+//! Its report is one line per Wayland event on standard output. The format is known here only.
+
+use anyhow::{ensure, Result};
+use geom_lab::{Machine, Program};
+
+use super::SIGTERM;
+
+/// A running test client.
+pub struct TestClient<'a> {
+    machine: &'a Machine,
+    pub program: Program,
+}
+
+impl<'a> TestClient<'a> {
+    pub fn new(machine: &'a Machine, program: Program) -> Self {
+        Self { machine, program }
+    }
+
+    fn report(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(&self.program.log)?)
+    }
+
+    /// How often the client reported this event.
+    fn count(&self, event: &str) -> Result<usize> {
+        Ok(self.report()?.lines().filter(|line| *line == event).count())
+    }
+
+    fn wait_for(&self, event: &str) -> Result<()> {
+        self.wait_for_count(event, 1)
+    }
+
+    fn wait_for_count(&self, event: &str, count: usize) -> Result<()> {
+        let name = self.program.log.display();
+        self.machine
+            .wait_until(&format!("{event:?} {count} times in {name}"), |_| Ok(self.count(event)? >= count))
+    }
+
+    /// Waits for an `xdg_toplevel` or layer surface configure of this size.
+    pub fn wait_for_configured(&self, width: u32, height: u32) -> Result<()> {
+        self.wait_for(&format!("configured {width}x{height}"))
+    }
+
+    /// Waits for the first configure, of any size.
+    pub fn wait_for_any_configure(&self) -> Result<()> {
+        self.machine.wait_until("a configure", |_| Ok(self.report()?.contains("configured ")))
+    }
+
+    /// Waits for a `wl_output` of this name.
+    pub fn wait_for_output(&self, name: &str) -> Result<()> {
+        self.wait_for(&format!("output {name}"))
+    }
+
+    /// Waits for the removal of the `wl_output` of this name.
+    pub fn wait_for_output_removed(&self, name: &str) -> Result<()> {
+        self.wait_for(&format!("output removed {name}"))
+    }
+
+    /// Waits until the server has taken the window's image description.
+    pub fn wait_for_image_description(&self) -> Result<()> {
+        self.wait_for("image description set")
+    }
+
+    /// Waits for the keyboard focus.
+    pub fn wait_until_focused(&self) -> Result<()> {
+        self.wait_for("keyboard enter")
+    }
+
+    /// Waits for the loss of the keyboard focus.
+    pub fn wait_until_unfocused(&self) -> Result<()> {
+        self.wait_for("keyboard leave")
+    }
+
+    /// Waits until a key (linux/input-event-codes.h) was pressed `count` times.
+    pub fn wait_for_key_pressed(&self, code: u16, count: usize) -> Result<()> {
+        self.wait_for_count(&format!("key {code} down"), count)
+    }
+
+    /// Waits until a key was released.
+    pub fn wait_for_key_released(&self, code: u16) -> Result<()> {
+        self.wait_for(&format!("key {code} up"))
+    }
+
+    /// The client never got this key.
+    pub fn ensure_no_key(&self, code: u16) -> Result<()> {
+        let got = self.report()?.contains(&format!("key {code} "));
+        ensure!(!got, "key {code} reached the client");
+        Ok(())
+    }
+
+    /// Waits until a pointer button (linux/input-event-codes.h) was pressed.
+    pub fn wait_for_button_pressed(&self, code: u16) -> Result<()> {
+        self.wait_for(&format!("button {code} Pressed"))
+    }
+
+    /// The client never got a pointer button.
+    pub fn ensure_no_button(&self) -> Result<()> {
+        ensure!(!self.report()?.contains("button "), "a button reached the client");
+        Ok(())
+    }
+
+    /// Waits for a step of the wheel.
+    pub fn wait_for_wheel(&self) -> Result<()> {
+        self.machine.wait_until("a step of the wheel", |_| Ok(self.report()?.contains("wheel ")))
+    }
+
+    /// Positions of all touches so far, in surface coordinates.
+    pub fn touches(&self) -> Result<Vec<(i32, i32)>> {
+        let report = self.report()?;
+        let positions = report.lines().filter_map(|line| line.strip_prefix("touch ")?.split_once(' '));
+        Ok(positions.filter_map(|(x, y)| Some((x.parse().ok()?, y.parse().ok()?))).collect())
+    }
+
+    /// Waits for a touch at this position.
+    pub fn wait_for_touch(&self, x: i32, y: i32) -> Result<()> {
+        self.machine.wait_until(&format!("a touch at {x}, {y}"), |_| Ok(self.touches()?.contains(&(x, y))))
+    }
+
+    /// Waits until a finger was lifted.
+    pub fn wait_for_touch_released(&self) -> Result<()> {
+        self.wait_for("touch up")
+    }
+
+    /// How often a finger was lifted.
+    pub fn touches_released(&self) -> Result<usize> {
+        self.count("touch up")
+    }
+
+    /// Waits for the summary of a client that ends after `frames` presented frames.
+    pub fn wait_for_frames_presented(&self, frames: u32) -> Result<()> {
+        let summary = format!("stats frames={frames}");
+        self.machine.wait_until(&summary, |_| Ok(self.report()?.contains(&summary)))
+    }
+
+    /// Waits until the server has closed the connection of a client that sent garbage.
+    pub fn wait_until_rejected(&self) -> Result<()> {
+        self.machine
+            .wait_until("the end of the connection", |_| Ok(self.report()?.contains("disconnected after")))
+    }
+
+    /// Asks the client to end (SIGTERM).
+    pub fn terminate(&self) -> Result<()> {
+        self.signal(SIGTERM)
+    }
+
+    /// Sends a signal by number (signal(7)).
+    pub fn signal(&self, signal: i32) -> Result<()> {
+        self.machine.signal(&self.program, signal)
+    }
+}

@@ -1,0 +1,145 @@
+//! What the service does at a set time: one enum, so that every timed action is listed here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use geom_color::image_description::ImageDescription;
+use smithay::reexports::wayland_protocols::wp::color_management::v1::server::wp_image_description_info_v1::WpImageDescriptionInfoV1;
+use smithay::reexports::wayland_server::backend::GlobalId;
+use tracing::warn;
+
+use super::State;
+use crate::output::redraw::Event as RedrawEvent;
+use crate::output::OutputId;
+
+/// A timed action.
+#[derive(Debug)]
+pub enum Deadline {
+    /// An event of an output's redraw state machine is due.
+    Redraw(OutputId, RedrawEvent),
+    /// A virtual output has no hardware that reports when its frame is shown: it is shown at this time.
+    VirtualVblank(OutputId, Duration),
+    /// ColorTarget for page flips that did not come.
+    CheckPageflips,
+    /// Run the output configuration again; the text is the cause, for the log.
+    Reconfigure(&'static str),
+    /// A window became or ceased to be fullscreen on an output whose VRR depends on it.
+    FullscreenChanged,
+    /// The night light changes its color temperature.
+    NightLight,
+    /// Replace the renderer of a GPU that was reset.
+    ReplaceRenderer { gpu: u64, failures: u32 },
+    /// A `wl_output` global was disabled at this time and may be destroyed once all clients know.
+    GlobalDisabled { global: GlobalId, at: Duration },
+    /// ColorTarget again whether all clients know of disabled globals.
+    DestroyDisabledGlobals,
+    /// Send an image description's information, whose last event destroys its object.
+    SendImageDescription { information: WpImageDescriptionInfoV1, description: Box<ImageDescription> },
+    /// Ask the seat again for GPUs of which we are not DRM master.
+    RetryMaster { never_ours: Vec<u64> },
+    /// Open a GPU whose device node could not be opened before.
+    OpenGpu { id: u64, path: PathBuf, failures: u32 },
+    /// Stop showing the picture of the previous DRM master.
+    DropInheritedPicture(OutputId),
+    /// Report to the service manager's watchdog.
+    FeedWatchdog { interval: Duration },
+    /// Write the metrics file.
+    WriteMetrics,
+    /// Remove display names that `identify` put on the screen.
+    EndIdentification,
+    /// A display's change was not confirmed in time.
+    ConfirmationExpired { display: String },
+    /// Replace the running program by a new version.
+    ExecNewVersion { program: PathBuf },
+    /// Publish clients that connected a moment ago.
+    AnnounceClients,
+    /// The earliest heartbeat or disconnect deadline of all clients.
+    ClientDeadlines,
+    /// Return freed memory to the system after many clients disconnected.
+    TrimMemory,
+    /// An idle timer ran out.
+    CheckIdle,
+    /// Somebody plugged in a monitor: that counts as input.
+    Activity,
+    /// Connect to logind again.
+    ConnectLogind,
+    /// Ask logind again to leave lid and power button to us.
+    HoldSwitches,
+}
+
+impl State {
+    /// Runs all deadlines that are due at the time of this iteration. Actions use the same time: with a later look at the
+    /// clock, one that queues itself again for a time in between would run again at once, without end.
+    pub fn run_timers(&mut self) {
+        let now = self.iteration_start();
+        while let Some(deadline) = self.timers.pop(now) {
+            self.on_deadline(deadline);
+        }
+    }
+
+    fn on_deadline(&mut self, deadline: Deadline) {
+        match deadline {
+            Deadline::Redraw(id, event) => {
+                if let Some(scanout) = self.outputs.scanout_mut(id) {
+                    scanout.timer = None;
+                }
+                self.redraw_event(id, event);
+            }
+            Deadline::VirtualVblank(id, at) => self.virtual_vblank(id, at),
+            Deadline::CheckPageflips => self.check_pageflips(),
+            Deadline::Reconfigure(cause) => self.reconfigure(cause),
+            Deadline::FullscreenChanged => {
+                self.color.due = false;
+                self.reconfigure("fullscreen");
+            }
+            Deadline::NightLight => self.night_light_changed(),
+            Deadline::ReplaceRenderer { gpu, failures } => self.replace_renderer(gpu, failures),
+            Deadline::GlobalDisabled { global, at } => {
+                self.protocols.withdrawn.globals.push((global, at));
+                self.destroy_withdrawn();
+            }
+            Deadline::DestroyDisabledGlobals => {
+                self.protocols.withdrawn.awaited = false;
+                self.destroy_withdrawn();
+            }
+            Deadline::SendImageDescription { information, description } => {
+                super::handlers::send_image_description(&information, &description);
+            }
+            Deadline::RetryMaster { never_ours } => {
+                // The seat asks for master when it opens a device, and not again as long as its VT is shown.
+                self.reopen(&never_ours);
+                self.reconfigure("not master before");
+            }
+            Deadline::OpenGpu { id, path, failures } => self.gpu_added(id, path, failures),
+            Deadline::DropInheritedPicture(id) => {
+                let picture = self.outputs.get_mut(id).and_then(|output| output.inherited_picture.take());
+                if picture.is_some() {
+                    self.queue_redraw(id);
+                }
+            }
+            Deadline::FeedWatchdog { interval } => self.feed_watchdog(interval),
+            Deadline::WriteMetrics => self.write_metrics(),
+            Deadline::EndIdentification => self.end_identification(),
+            Deadline::ConfirmationExpired { display: name } => {
+                warn!(display = name, "change not confirmed in time: rolling back");
+                self.roll_back(&name);
+            }
+            Deadline::ExecNewVersion { program } => self.exec_new_version(&program),
+            Deadline::AnnounceClients => {
+                self.clients.introducing = false;
+                self.announce_clients();
+            }
+            Deadline::ClientDeadlines => {
+                self.clients.timer = None;
+                self.deadlines_due();
+            }
+            Deadline::TrimMemory => self.clients.trim_memory(),
+            Deadline::CheckIdle => self.check_idle(),
+            Deadline::Activity => {
+                self.activity();
+            }
+            Deadline::ConnectLogind => self.connect_logind(),
+            Deadline::HoldSwitches => self.hold_switches(),
+        }
+    }
+}

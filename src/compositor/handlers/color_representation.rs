@@ -1,0 +1,193 @@
+//! color-representation: programs say how the numbers in their buffers become red, green and blue.
+//!
+//! Source: color-representation-v1.xml. Offered is what every renderer here draws: RGB as it is, multiplied by its alpha. What YCbCr
+//! formats a GPU imports are converted by its driver, which is not told how; so no coefficients are offered for these.
+
+use std::cell::{Cell, RefCell};
+
+use smithay::backend::allocator::{Buffer as _, Fourcc};
+use smithay::reexports::wayland_protocols::wp::color_representation::v1::server::wp_color_representation_manager_v1::{
+    self, WpColorRepresentationManagerV1,
+};
+use smithay::reexports::wayland_protocols::wp::color_representation::v1::server::wp_color_representation_surface_v1::{
+    self, AlphaMode, Coefficients, Error, Range, WpColorRepresentationSurfaceV1,
+};
+use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::reexports::wayland_server::{
+    Client, DataInit, Dispatch, DisplayHandle, GlobalDispatch, New, Resource, WEnum, Weak,
+};
+use smithay::wayland::compositor::{
+    add_pre_commit_hook, with_states, BufferAssignment, Cacheable, SurfaceAttributes,
+};
+use smithay::wayland::dmabuf::get_dmabuf;
+
+use crate::compositor::State;
+
+/// The global.
+pub struct Global;
+
+/// RGB was said to be what a surface's buffers hold; comes with its next commit.
+#[derive(Debug, Default, Clone, Copy)]
+struct Rgb(bool);
+
+impl Cacheable for Rgb {
+    fn commit(&mut self, _: &DisplayHandle) -> Self {
+        *self
+    }
+
+    fn merge_into(self, into: &mut Self, _: &DisplayHandle) {
+        *into = self;
+    }
+}
+
+/// A surface's object, while it has one, and whether its buffer is YCbCr.
+#[derive(Default)]
+struct Represented {
+    object: RefCell<Option<Weak<WpColorRepresentationSurfaceV1>>>,
+    has_ycbcr: Cell<bool>,
+    checked: Cell<bool>,
+}
+
+/// Formats whose channels are not red, green and blue (drm_fourcc.h), of those that GPUs import.
+fn is_ycbcr(buffer: &WlBuffer) -> bool {
+    let code = get_dmabuf(buffer).ok().map(|dmabuf| dmabuf.format().code);
+    matches!(
+        code,
+        Some(
+            Fourcc::Nv12
+                | Fourcc::Nv21
+                | Fourcc::Nv16
+                | Fourcc::Nv61
+                | Fourcc::Nv24
+                | Fourcc::Nv42
+                | Fourcc::Nv15
+                | Fourcc::P010
+                | Fourcc::P012
+                | Fourcc::P016
+                | Fourcc::P210
+                | Fourcc::Yuv410
+                | Fourcc::Yuv411
+                | Fourcc::Yuv420
+                | Fourcc::Yuv422
+                | Fourcc::Yuv444
+                | Fourcc::Yvu420
+                | Fourcc::Yvu422
+                | Fourcc::Yvu444
+                | Fourcc::Yuyv
+                | Fourcc::Yvyu
+                | Fourcc::Uyvy
+                | Fourcc::Vyuy
+                | Fourcc::Ayuv
+                | Fourcc::Xyuv8888
+                | Fourcc::Y210
+                | Fourcc::Y212
+                | Fourcc::Y216
+                | Fourcc::Y410
+                | Fourcc::Y412
+                | Fourcc::Y416
+        )
+    )
+}
+
+/// InheritedPicture each commit: what is in the buffer has to be what was said.
+fn check(surface: &WlSurface) {
+    let wrong = with_states(surface, |states| {
+        let represented = states.data_map.get::<Represented>()?;
+        match &states.cached_state.get::<SurfaceAttributes>().pending().buffer {
+            Some(BufferAssignment::NewBuffer(buffer)) => represented.has_ycbcr.set(is_ycbcr(buffer)),
+            Some(BufferAssignment::Removed) => represented.has_ycbcr.set(false),
+            None => {}
+        }
+        let rgb = states.cached_state.get::<Rgb>().pending().0;
+        let object = represented.object.borrow().clone();
+        object.filter(|_| rgb && represented.has_ycbcr.get())?.upgrade().ok()
+    });
+    if let Some(object) = wrong {
+        object.post_error(Error::PixelFormat, "the buffer has no red, green and blue");
+    }
+}
+
+impl GlobalDispatch<WpColorRepresentationManagerV1, Global> for State {
+    fn bind(
+        _: &mut Self,
+        _: &DisplayHandle,
+        _: &Client,
+        manager: New<WpColorRepresentationManagerV1>,
+        _: &Global,
+        init: &mut DataInit<'_, Self>,
+    ) {
+        let manager = init.init(manager, ());
+        manager.supported_alpha_mode(AlphaMode::PremultipliedElectrical);
+        manager.supported_coefficients_and_ranges(Coefficients::Identity, Range::Full);
+        manager.done();
+    }
+}
+
+impl Dispatch<WpColorRepresentationManagerV1, ()> for State {
+    fn request(
+        _: &mut Self,
+        _: &Client,
+        manager: &WpColorRepresentationManagerV1,
+        request: wp_color_representation_manager_v1::Request,
+        (): &(),
+        _: &DisplayHandle,
+        init: &mut DataInit<'_, Self>,
+    ) {
+        let wp_color_representation_manager_v1::Request::GetSurface { id, surface } = request else { return };
+        let object = init.init(id, surface.clone());
+        let (taken, checked) = with_states(&surface, |states| {
+            states.data_map.insert_if_missing(Represented::default);
+            let Some(represented) = states.data_map.get::<Represented>() else { return (false, true) };
+            let earlier = represented.object.replace(Some(object.downgrade()));
+            let taken = earlier.is_some_and(|earlier| earlier.is_alive());
+            (taken, represented.checked.replace(true))
+        });
+        if taken {
+            let error = wp_color_representation_manager_v1::Error::SurfaceExists;
+            manager.post_error(error, "the surface has such an object");
+        }
+        if !checked {
+            add_pre_commit_hook::<Self, _>(&surface, |_, _, surface| check(surface));
+        }
+    }
+}
+
+impl Dispatch<WpColorRepresentationSurfaceV1, WlSurface> for State {
+    fn request(
+        _: &mut Self,
+        _: &Client,
+        object: &WpColorRepresentationSurfaceV1,
+        request: wp_color_representation_surface_v1::Request,
+        surface: &WlSurface,
+        _: &DisplayHandle,
+        _: &mut DataInit<'_, Self>,
+    ) {
+        use wp_color_representation_surface_v1::Request;
+        let inert = !surface.is_alive();
+        let set = |rgb| with_states(surface, |states| states.cached_state.get::<Rgb>().pending().0 = rgb);
+        match request {
+            Request::Destroy if !inert => set(false),
+            Request::Destroy => {}
+            _ if inert => object.post_error(Error::Inert, "the surface is gone"),
+            // It is what is done without being asked.
+            Request::SetAlphaMode { alpha_mode: WEnum::Value(AlphaMode::PremultipliedElectrical) } => {}
+            Request::SetAlphaMode { .. } => {
+                object.post_error(Error::AlphaMode, "the alpha mode was not offered");
+            }
+            Request::SetCoefficientsAndRange { coefficients, range } => {
+                let wanted = (coefficients, range);
+                if wanted == (WEnum::Value(Coefficients::Identity), WEnum::Value(Range::Full)) {
+                    set(true);
+                } else {
+                    object.post_error(Error::Coefficients, "these coefficients were not offered");
+                }
+            }
+            // A hint for 4:2:0 alone; any known one is allowed.
+            Request::SetChromaLocation { chroma_location: WEnum::Unknown(_) } => {
+                object.post_error(Error::ChromaLocation, "there is no such chroma location");
+            }
+            _ => {}
+        }
+    }
+}

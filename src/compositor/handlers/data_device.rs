@@ -1,0 +1,37 @@
+//! wl_data_device: the clipboard, drag and drop.
+
+use smithay::delegate_data_device;
+use smithay::input::Seat;
+use smithay::reexports::wayland_server::protocol::{wl_data_source::WlDataSource, wl_surface::WlSurface};
+use smithay::wayland::selection::data_device::{
+    ClientDndGrabHandler, DataDeviceHandler, DataDeviceState, ServerDndGrabHandler,
+};
+use smithay::wayland::selection::SelectionHandler;
+
+use crate::compositor::State;
+
+impl SelectionHandler for State {
+    type SelectionUserData = ();
+}
+
+impl DataDeviceHandler for State {
+    fn data_device_state(&self) -> &DataDeviceState {
+        &self.protocols.data_device
+    }
+}
+
+impl ClientDndGrabHandler for State {
+    fn started(&mut self, _source: Option<WlDataSource>, icon: Option<WlSurface>, _seat: Seat<Self>) {
+        self.pointer.drag_icon = icon;
+        self.redraw_under_pointer();
+    }
+
+    fn dropped(&mut self, _target: Option<WlSurface>, _validated: bool, _seat: Seat<Self>) {
+        self.pointer.drag_icon = None;
+        self.redraw_under_pointer();
+    }
+}
+
+impl ServerDndGrabHandler for State {}
+
+delegate_data_device!(State);

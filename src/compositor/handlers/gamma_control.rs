@@ -1,0 +1,181 @@
+//! wlr-gamma-control: night light tools such as gammastep set a display's gamma table, on the hardware.
+//!
+//! Source: wlr-gamma-control-unstable-v1.xml. One tool a display; its table ends with it.
+
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+
+use smithay::output::Output;
+use smithay::reexports::wayland_protocols_wlr::gamma_control::v1::server::zwlr_gamma_control_manager_v1::{
+    self, ZwlrGammaControlManagerV1,
+};
+use smithay::reexports::wayland_protocols_wlr::gamma_control::v1::server::zwlr_gamma_control_v1::{
+    self, ZwlrGammaControlV1,
+};
+use smithay::reexports::wayland_server::backend::ClientId;
+use smithay::reexports::wayland_server::{
+    Client, DataInit, Dispatch, DisplayHandle, GlobalDispatch, New, Resource,
+};
+use tracing::{debug, info, warn};
+
+use super::security_context::is_trusted;
+use crate::gpu::device::Gpu;
+use crate::compositor::State;
+
+/// The global, for programs outside sandboxes.
+pub struct Global;
+
+/// The tools that set tables, by display.
+pub type Controls = HashMap<String, ZwlrGammaControlV1>;
+
+/// The display that a tool's object is of, by name.
+pub struct Of(String);
+
+/// A table of 16 bits for red, green and blue each, as the tool wrote them one after the other; None where the file is too short.
+fn table(fd: impl AsFd, size: usize) -> Option<Vec<[u16; 3]>> {
+    let mut bytes = vec![0; size * 6];
+    let mut read = 0;
+    while read < bytes.len() {
+        // From its beginning, wherever the tool left it; a pipe, which could keep us waiting, has none.
+        match rustix::io::pread(&fd, &mut bytes[read..], read as u64) {
+            Ok(0) | Err(_) => return None,
+            Ok(more) => read += more,
+        }
+    }
+    let word = |at: usize| u16::from_ne_bytes([bytes[2 * at], bytes[2 * at + 1]]);
+    Some((0..size).map(|step| [word(step), word(size + step), word(2 * size + step)]).collect())
+}
+
+impl State {
+    /// The Gpu and the length of its table for a display that is lit.
+    pub fn gamma_of(&mut self, display: &str) -> Option<(&mut Gpu, usize)> {
+        let gpu = self.backend.gpus_mut().find(|gpu| gpu.crtc_states.values().any(|lit| lit.display == display))?;
+        let size = gpu.gamma_size(display).filter(|size| *size > 0)?;
+        Some((gpu, size))
+    }
+
+    /// Tools whose displays went are told so.
+    pub fn check_gamma(&mut self) {
+        let gone = |name: &String| self.outputs.named(name).is_none_or(|output| !output.is_enabled());
+        let gone: Vec<String> = self.protocols.gamma.keys().filter(|name| gone(name)).cloned().collect();
+        for name in gone {
+            if let Some(control) = self.protocols.gamma.remove(&name) {
+                control.failed();
+            }
+        }
+    }
+
+    fn set_gamma(&mut self, control: &ZwlrGammaControlV1, name: &str, table: Option<&[[u16; 3]]>) {
+        let done = self.gamma_of(name).map(|(gpu, _)| gpu.set_gamma(name, table));
+        match done {
+            Some(Ok(())) => {
+                debug!(display = name, set = table.is_some(), "gamma table");
+                if let Some(id) = self.outputs.id(name) {
+                    self.queue_redraw(id);
+                }
+            }
+            Some(Err(error)) => {
+                warn!(display = name, %error, "the kernel takes no gamma table");
+                control.failed();
+                self.protocols.gamma.remove(name);
+            }
+            None => {}
+        }
+    }
+}
+
+impl GlobalDispatch<ZwlrGammaControlManagerV1, Global> for State {
+    fn bind(
+        _: &mut Self,
+        _: &DisplayHandle,
+        _: &Client,
+        manager: New<ZwlrGammaControlManagerV1>,
+        _: &Global,
+        init: &mut DataInit<'_, Self>,
+    ) {
+        init.init(manager, ());
+    }
+
+    fn can_view(client: Client, _: &Global) -> bool {
+        is_trusted(&client)
+    }
+}
+
+impl Dispatch<ZwlrGammaControlManagerV1, ()> for State {
+    fn request(
+        state: &mut Self,
+        _: &Client,
+        _: &ZwlrGammaControlManagerV1,
+        request: zwlr_gamma_control_manager_v1::Request,
+        _: &(),
+        _: &DisplayHandle,
+        init: &mut DataInit<'_, Self>,
+    ) {
+        let zwlr_gamma_control_manager_v1::Request::GetGammaControl { id, output } = request else { return };
+        let name = Output::from_resource(&output).map(|output| output.name()).unwrap_or_default();
+        let control = init.init(id, Of(name.clone()));
+        let taken = state.protocols.gamma.get(&name).is_some_and(Resource::is_alive);
+        match state.gamma_of(&name).filter(|_| !taken) {
+            Some((_, size)) => {
+                control.gamma_size(size as u32);
+                info!(display = name, "a tool has the gamma table");
+                state.protocols.gamma.insert(name, control);
+            }
+            // Another tool has it, or the hardware has none.
+            None => control.failed(),
+        }
+    }
+}
+
+impl Dispatch<ZwlrGammaControlV1, Of> for State {
+    fn request(
+        state: &mut Self,
+        _: &Client,
+        control: &ZwlrGammaControlV1,
+        request: zwlr_gamma_control_v1::Request,
+        Of(name): &Of,
+        _: &DisplayHandle,
+        _: &mut DataInit<'_, Self>,
+    ) {
+        let zwlr_gamma_control_v1::Request::SetGamma { fd } = request else { return };
+        if state.protocols.gamma.get(name) != Some(control) {
+            return;
+        }
+        let Some((_, size)) = state.gamma_of(name) else { return };
+        match table(fd, size) {
+            Some(table) => state.set_gamma(control, name, Some(&table)),
+            None => {
+                let error = zwlr_gamma_control_v1::Error::InvalidGamma;
+                control
+                    .post_error(error, format!("the file must have 3 tables of {size} numbers of 16 bits"));
+            }
+        }
+    }
+
+    fn destroyed(state: &mut Self, _: ClientId, control: &ZwlrGammaControlV1, Of(name): &Of) {
+        if state.protocols.gamma.get(name) == Some(control) {
+            state.protocols.gamma.remove(name);
+            state.set_gamma(control, name, None);
+            state.schedule_gamma_update(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn tables_are_read_whole_or_not_at_all() -> std::io::Result<()> {
+        let mut file = tempfile::tempfile()?;
+        let words: Vec<u8> = (1..=12u16).flat_map(u16::to_ne_bytes).collect();
+        file.write_all(&words)?;
+        assert_eq!(table(&file, 4), Some(vec![[1, 5, 9], [2, 6, 10], [3, 7, 11], [4, 8, 12]]));
+        assert_eq!(table(&file, 5), None);
+        let (no_file, _other) = std::os::unix::net::UnixStream::pair()?;
+        assert_eq!(table(&no_file, 4), None);
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+//! Wayland protocols, one a file: what each request means here.
+
+mod color_management;
+mod color_representation;
+mod compositor;
+mod cursor_shape;
+mod data_device;
+mod decoration;
+mod dmabuf;
+mod drm_lease;
+mod fractional_scale;
+mod gamma_control;
+pub mod idle;
+mod image_description;
+mod layer_shell;
+pub mod output;
+mod output_management;
+pub mod output_power;
+mod presentation;
+mod primary_selection;
+mod seat;
+mod security_context;
+mod shm;
+mod single_pixel_buffer;
+mod viewporter;
+mod xdg_shell;
+
+use smithay::reexports::wayland_protocols::ext::idle_notify::v1::server::ext_idle_notifier_v1::ExtIdleNotifierV1;
+use smithay::reexports::wayland_protocols::wp::color_representation::v1::server::wp_color_representation_manager_v1::WpColorRepresentationManagerV1;
+use smithay::reexports::wayland_protocols::wp::idle_inhibit::zv1::server::zwp_idle_inhibit_manager_v1::ZwpIdleInhibitManagerV1;
+use smithay::reexports::wayland_protocols_wlr::gamma_control::v1::server::zwlr_gamma_control_manager_v1::ZwlrGammaControlManagerV1;
+use smithay::reexports::wayland_protocols_wlr::output_management::v1::server::zwlr_output_manager_v1::ZwlrOutputManagerV1;
+use smithay::reexports::wayland_protocols_wlr::output_power_management::v1::server::zwlr_output_power_manager_v1::ZwlrOutputPowerManagerV1;
+use smithay::reexports::wayland_server::DisplayHandle;
+use smithay::wayland::compositor::CompositorState;
+use smithay::wayland::cursor_shape::CursorShapeManagerState;
+use smithay::wayland::dmabuf::{DmabufGlobal, DmabufState};
+use smithay::wayland::fractional_scale::FractionalScaleManagerState;
+use smithay::wayland::output::OutputManagerState;
+use smithay::wayland::presentation::PresentationState;
+use smithay::wayland::security_context::SecurityContextState;
+use smithay::wayland::selection::data_device::DataDeviceState;
+use smithay::wayland::selection::primary_selection::PrimarySelectionState;
+use smithay::wayland::shell::wlr_layer::WlrLayerShellState;
+use smithay::wayland::shell::xdg::decoration::XdgDecorationState;
+use smithay::wayland::shell::xdg::XdgShellState;
+use smithay::wayland::shm::ShmState;
+use smithay::wayland::single_pixel_buffer::SinglePixelBufferState;
+use smithay::wayland::viewporter::ViewporterState;
+
+use self::security_context::is_trusted;
+pub use self::image_description::tell as send_image_description;
+use crate::compositor::State;
+
+/// The globals' states.
+pub struct Protocols {
+    pub compositor: CompositorState,
+    pub shm: ShmState,
+    pub dmabuf: DmabufState,
+    /// There once a renderer is, which decides about formats.
+    pub dmabuf_global: Option<DmabufGlobal>,
+    pub xdg_shell: XdgShellState,
+    pub layer_shell: WlrLayerShellState,
+    pub data_device: DataDeviceState,
+    pub primary_selection: PrimarySelectionState,
+    _output: OutputManagerState,
+    pub withdrawn: output::Withdrawn,
+    pub gamma: gamma_control::Controls,
+    pub power: output_power::Controls,
+    pub idle: idle::IdleProtocols,
+    pub color: color_management::ColorManagement,
+    pub leases: drm_lease::Leases,
+    pub output_management: output_management::OutputManagement,
+    _decoration: XdgDecorationState,
+    _viewporter: ViewporterState,
+    _fractional_scale: FractionalScaleManagerState,
+    _presentation: PresentationState,
+    _cursor_shape: CursorShapeManagerState,
+    _security_context: SecurityContextState,
+    _single_pixel: SinglePixelBufferState,
+}
+
+/// The clock of presentation times and page flips: CLOCK_MONOTONIC (clock_gettime(2)).
+const MONOTONIC: u32 = 1;
+
+impl Protocols {
+    pub fn new(display: &DisplayHandle) -> Self {
+        display.create_global::<State, WpColorRepresentationManagerV1, _>(1, color_representation::Global);
+        display.create_global::<State, ZwlrGammaControlManagerV1, _>(1, gamma_control::Global);
+        display.create_global::<State, ZwlrOutputPowerManagerV1, _>(1, output_power::Global);
+        display.create_global::<State, ExtIdleNotifierV1, _>(idle::NOTIFIER_VERSION, idle::Global);
+        display.create_global::<State, ZwpIdleInhibitManagerV1, _>(1, idle::Global);
+        let version = output_management::VERSION;
+        display.create_global::<State, ZwlrOutputManagerV1, _>(version, output_management::Global);
+        Self {
+            compositor: CompositorState::new_v6::<State>(display),
+            shm: ShmState::new::<State>(display, shm::FORMATS),
+            dmabuf: DmabufState::new(),
+            dmabuf_global: None,
+            xdg_shell: XdgShellState::new::<State>(display),
+            layer_shell: WlrLayerShellState::new_with_filter::<State, _>(display, is_trusted),
+            data_device: DataDeviceState::new::<State>(display),
+            primary_selection: PrimarySelectionState::new::<State>(display),
+            _output: OutputManagerState::new_with_xdg_output::<State>(display),
+            withdrawn: output::Withdrawn::default(),
+            gamma: gamma_control::Controls::default(),
+            power: output_power::Controls::default(),
+            idle: idle::IdleProtocols::default(),
+            color: color_management::ColorManagement::default(),
+            leases: drm_lease::Leases::default(),
+            output_management: output_management::OutputManagement::default(),
+            _decoration: XdgDecorationState::new::<State>(display),
+            _viewporter: ViewporterState::new::<State>(display),
+            _fractional_scale: FractionalScaleManagerState::new::<State>(display),
+            _presentation: PresentationState::new::<State>(display, MONOTONIC),
+            _cursor_shape: CursorShapeManagerState::new::<State>(display),
+            _security_context: SecurityContextState::new::<State, _>(display, is_trusted),
+            _single_pixel: SinglePixelBufferState::new::<State>(display),
+        }
+    }
+}

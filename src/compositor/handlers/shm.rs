@@ -1,0 +1,23 @@
+//! wl_shm: buffers in shared memory.
+
+use smithay::delegate_shm;
+use smithay::reexports::wayland_server::protocol::{wl_buffer::WlBuffer, wl_shm};
+use smithay::wayland::buffer::BufferHandler;
+use smithay::wayland::shm::{ShmHandler, ShmState};
+
+use crate::compositor::State;
+
+/// Beside ARGB8888 and XRGB8888, which are always there: what both renderers read.
+pub const FORMATS: [wl_shm::Format; 2] = [wl_shm::Format::Abgr8888, wl_shm::Format::Xbgr8888];
+
+impl BufferHandler for State {
+    fn buffer_destroyed(&mut self, _buffer: &WlBuffer) {}
+}
+
+impl ShmHandler for State {
+    fn shm_state(&self) -> &ShmState {
+        &self.protocols.shm
+    }
+}
+
+delegate_shm!(State);

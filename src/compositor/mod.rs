@@ -1,0 +1,285 @@
+//! The compositor: [`State`] joins all components.
+//!
+//! Components own their data and never see `State`. What a component wants from others it returns as effects, or reads through
+//! arguments; the methods of `State` in this module apply them. Nothing but `main.rs` and `tests/` imports this module.
+
+pub mod deadline;
+pub mod gpu_reset;
+pub mod handlers;
+pub mod handoff;
+pub mod metrics;
+pub mod named_displays;
+pub mod notices;
+pub mod output_color;
+pub mod output_commit;
+pub mod output_config;
+pub mod output_power;
+pub mod output_transaction;
+pub mod pageflip_watchdog;
+pub mod redraw;
+pub mod replug;
+pub mod run;
+pub mod user_profile;
+pub mod scene;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use geom_ipc::Event as IpcEvent;
+use smithay::input::{Seat, SeatState};
+use smithay::reexports::calloop::LoopHandle;
+use smithay::reexports::input::Device;
+use smithay::reexports::wayland_server::{Display, DisplayHandle};
+use smithay::utils::{Clock, Monotonic};
+use tracing::{info, warn};
+use geom_display::relocation::MonitorKey;
+use geom_display::output_config::OutputConfig;
+
+use self::deadline::Deadline;
+use self::notices::Notices;
+use self::output_transaction::Unconfirmed;
+pub(crate) use self::notices::notify_user;
+use crate::backend::Backend;
+use crate::clients::saved_state::StateFile;
+use crate::clients::Clients;
+use crate::config::{Config, Problem};
+use crate::output::outputs::Outputs;
+use crate::compositor::replug::AwayMonitor;
+use crate::input::devices::xkb;
+use crate::input::keys::Chord;
+use crate::input::pointer::PointerState;
+use crate::cli::options::Options;
+use crate::output::OutputId;
+use crate::power::Power;
+use crate::compositor::handlers::Protocols;
+use crate::event_loop::reactor::Reactor;
+use crate::output::redraw::Event as RedrawEvent;
+use crate::session::user_profile::ActiveProfile;
+use crate::session::fd_store::FdStore;
+use crate::shell::Shell;
+use crate::event_loop::timers::{Timer, Timers};
+use crate::compositor::output_color::OutputColor;
+
+/// The state that the event loop passes to its callbacks.
+pub struct State {
+    /// The Wayland library's state; borrowed only while requests of one client are dispatched.
+    pub display: Rc<RefCell<Display<State>>>,
+    pub display_handle: DisplayHandle,
+    pub handle: LoopHandle<'static, State>,
+    pub reactor: Reactor,
+    pub timers: Timers<Deadline>,
+    /// Redraw events to process in this iteration, after everything that has arrived is dispatched.
+    pub pending_redraws: VecDeque<(OutputId, RedrawEvent)>,
+    pub clock: Clock<Monotonic>,
+    /// See [`State::iteration_start`].
+    pub iteration_began: Option<Duration>,
+    /// Event loop iterations since the start.
+    pub iteration: u64,
+    pub options: Options,
+    pub config: Config,
+    pub config_path: Option<PathBuf>,
+    pub protocols: Protocols,
+    pub seat_state: SeatState<State>,
+    pub seat: Seat<State>,
+    pub outputs: Outputs,
+    pub shell: Shell,
+    pub pointer: PointerState,
+    pub devices: Vec<Device>,
+    pub exit_chord: Option<Chord>,
+    pub clients: Clients,
+    pub store: FdStore,
+    /// What survives a crash. `None` if there is no place to keep it.
+    pub state_file: Option<StateFile>,
+    pub backend: Backend,
+    pub notices: Notices,
+    /// Consecutive reconfigurations that failed because we are not DRM master.
+    pub master_retries: u32,
+    /// Changes requested by control clients, by display. They override the configuration until it is read again.
+    pub overrides: BTreeMap<String, OutputConfig>,
+    /// Changes that wait for confirmation, by display.
+    pub unconfirmed: BTreeMap<String, Unconfirmed>,
+    /// Monitors whose connector has another monitor now.
+    pub away: BTreeMap<MonitorKey, AwayMonitor>,
+    /// The port path of each connector by name, also of connectors that are gone.
+    pub ports: BTreeMap<String, String>,
+    pub color: OutputColor,
+    pub profile: ActiveProfile,
+    pub profile_watch: Option<user_profile::ProfileWatch>,
+    pub power: Power,
+    /// The timer of the page-flip watchdog is armed.
+    pub pageflip_watchdog_armed: bool,
+    /// The timer of the next metrics file, and whether the last one could not be written.
+    pub metrics_timer: Option<Timer>,
+    pub metrics_failed: bool,
+    pub started: Duration,
+    /// Frames shown on all outputs.
+    pub frames: u64,
+    /// Control requests to answer once the first frame is shown: connection and request.
+    pub frame_awaited: Vec<(u64, u64)>,
+    /// Why the service ends, if that is an error.
+    pub failure: Option<String>,
+    stopping: bool,
+    /// Clients were asked to close; the service ends once all are disconnected.
+    pub shutting_down: bool,
+}
+
+impl State {
+    pub fn new(
+        display: Display<State>,
+        handle: LoopHandle<'static, State>,
+        reactor: Reactor,
+        options: Options,
+        config: Config,
+        config_path: Option<PathBuf>,
+    ) -> Result<Self> {
+        let display_handle = display.handle();
+        let mut seat_state = SeatState::new();
+        let mut seat = seat_state.new_wl_seat(&display_handle, "seat0");
+        let keyboard = &config.keyboard;
+        let mut notices = Notices::default();
+        let added = seat.add_keyboard(xkb(keyboard), keyboard.repeat_delay, keyboard.repeat_rate);
+        if let Err(error) = added {
+            warn!(%error, layout = keyboard.layout, "unknown keyboard layout; using the default (us). See [keyboard] in the configuration");
+            notices.add(format!(
+                "keyboard layout {:?} is unknown to xkb; see [keyboard] in the configuration",
+                keyboard.layout
+            ));
+            let standard = Config::default().keyboard;
+            seat.add_keyboard(xkb(&standard), keyboard.repeat_delay, keyboard.repeat_rate)
+                .context("xkb has no keyboard layouts; install the package xkb-data")?;
+        }
+        let pointer = PointerState::new(&config.cursor_theme, config.cursor_size);
+        let mut state = Self {
+            protocols: Protocols::new(&display_handle),
+            display: Rc::new(RefCell::new(display)),
+            display_handle,
+            handle,
+            reactor,
+            timers: Timers::default(),
+            pending_redraws: VecDeque::new(),
+            iteration_began: None,
+            iteration: 0,
+            clock: Clock::new(),
+            options,
+            config,
+            config_path,
+            seat_state,
+            seat,
+            outputs: Outputs::default(),
+            shell: Shell::default(),
+            pointer,
+            devices: Vec::new(),
+            exit_chord: None,
+            clients: Clients::default(),
+            store: FdStore::default(),
+            state_file: None,
+            backend: Backend::None,
+            notices,
+            master_retries: 0,
+            overrides: BTreeMap::new(),
+            unconfirmed: BTreeMap::new(),
+            away: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            color: OutputColor::default(),
+            profile: ActiveProfile::default(),
+            profile_watch: None,
+            power: Power::default(),
+            started: Clock::<Monotonic>::new().now().into(),
+            pageflip_watchdog_armed: false,
+            metrics_timer: None,
+            metrics_failed: false,
+            frames: 0,
+            frame_awaited: Vec::new(),
+            failure: None,
+            stopping: false,
+            shutting_down: false,
+        };
+        state.read_exit_chord();
+        Ok(state)
+    }
+
+    /// Returns the time of the monotonic clock, which the kernel also uses for page flip events.
+    pub fn now(&self) -> Duration {
+        self.clock.now().into()
+    }
+
+    /// Returns the time at which this iteration of the event loop first asked. It is exact enough for decisions about frames,
+    /// and saves a system call on kernels whose vDSO has no clock.
+    pub fn iteration_start(&mut self) -> Duration {
+        match self.iteration_began {
+            Some(time) => time,
+            None => {
+                let now = self.now();
+                self.iteration_began = Some(now);
+                now
+            }
+        }
+    }
+
+    fn read_exit_chord(&mut self) {
+        match Chord::new(&self.config.exit_keys) {
+            Ok(chord) => self.exit_chord = chord,
+            Err(error) => {
+                notify_user!(self, "{error}");
+            }
+        }
+    }
+
+    /// Reports mistakes in the configuration in the log, as notices and as events.
+    pub fn report(&mut self, problems: &[Problem]) {
+        for problem in problems {
+            notify_user!(self, "{problem}");
+            self.publish_event(&IpcEvent::ConfigError { message: problem.to_string() });
+        }
+    }
+
+    /// Reads the configuration file again: valid settings apply, mistakes are reported.
+    pub fn reload(&mut self) {
+        let Some(path) = self.config_path.clone() else { return };
+        let (config, problems) = crate::config::load(&path);
+        let prefix = path.display().to_string();
+        self.notices.dismiss(|text| text.starts_with(&prefix));
+        self.report(&problems);
+        if let Some(mut config) = config {
+            info!(file = %path.display(), "configuration applied");
+            self.options.override_config(&mut config);
+            self.config = config;
+            self.forget_profiles();
+            self.discard_overrides();
+            self.publish_event(&IpcEvent::ConfigApplied);
+            if let Backend::Headless(headless) = &mut self.backend {
+                headless.set_modes(&self.config.headless);
+            }
+            self.read_exit_chord();
+            self.start_metrics();
+            self.read_power();
+            self.reconfigure_input();
+            self.reconfigure("configuration");
+            self.place_windows();
+        }
+        self.redraw_all();
+    }
+
+    /// Ends the event loop; the service ends with status 0.
+    pub fn stop(&mut self) {
+        if !self.stopping {
+            self.stopping = true;
+            info!("stopping");
+            self.disconnect_all();
+        }
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// Ends the service with status 1 and a message.
+    pub fn fail(&mut self, reason: String) {
+        self.failure = Some(reason);
+        self.stop();
+    }
+}

@@ -1,0 +1,312 @@
+//! Commits a resolution and publishes it: stage, commit, then inform clients.
+//!
+//! Staging changes only our own state, which the first frame is rendered with. If the kernel refuses the commit, the staged state
+//! is rolled back, and no client has heard of it.
+
+use std::sync::Arc;
+
+use geom_display::lifecycle::{Action, Event as LifecycleEvent};
+use geom_display::mode::Mode;
+use geom_display::plan;
+use geom_display::signal_format::SignalFormat;
+use geom_ipc::Event as IpcEvent;
+use smithay::desktop::layer_map_for_output;
+use tracing::{info, warn};
+
+use super::deadline::Deadline;
+use super::output_config::{monitor_at, Resolution, ResolvedOutput};
+use super::{notify_user, State};
+use crate::event_loop::timers::Timers;
+use crate::gpu::device::{same_timing, CrtcState};
+use crate::gpu::drm_fd::Framebuffer;
+use crate::output::redraw::Event;
+use crate::output::scanout::{Scanout, Target};
+use crate::output::{OutputId, StagedState};
+
+/// One staged output: what to roll back to.
+struct Staged {
+    id: OutputId,
+    target: Option<Target>,
+    event: LifecycleEvent,
+    before: StagedState,
+    /// The scanout that was replaced. It lives until the commit, as the kernel may still scan out its buffers.
+    replaced: Option<Option<Scanout>>,
+}
+
+/// The result of a commit on one GPU.
+#[derive(PartialEq, Eq, Clone, Copy)]
+enum Committed {
+    Accepted,
+    /// A mode was rejected for the next search.
+    Retry,
+    /// The state cannot be applied, and trying again would not help.
+    Refused,
+}
+
+/// Stops a scanout; its buffers must live until the commit that no longer shows them.
+pub fn defer_drop(timers: &mut Timers<Deadline>, scanout: Option<Scanout>, deferred: &mut Vec<Scanout>) {
+    let Some(mut scanout) = scanout else { return };
+    if let Some(timer) = scanout.timer.take() {
+        timers.cancel(timer);
+    }
+    deferred.push(scanout);
+}
+
+impl State {
+    /// Stages a resolution, commits it on each GPU, and publishes what the kernel accepted. Returns false if another search may
+    /// find something better.
+    pub fn commit_resolution(&mut self, resolution: Resolution) -> bool {
+        let mut deferred = Vec::new();
+        for (name, _) in resolution.disabled.iter().filter(|(_, event)| *event != LifecycleEvent::Disconnected) {
+            self.ensure_listed(name);
+        }
+        for resolved in &resolution.enabled {
+            self.replace_monitor(resolved, &mut deferred);
+        }
+        let disabled: Vec<Staged> =
+            resolution.disabled.iter().filter_map(|(name, event)| self.stage_disabled(name, event)).collect();
+        let enabled: Vec<Staged> =
+            resolution.enabled.iter().map(|resolved| self.stage_enabled(resolved)).collect();
+        let gpus: Vec<u64> = self.backend.gpus().map(|gpu| gpu.id).collect();
+        // Each GPU gets its commit, whatever became of the one before.
+        let results: Vec<(u64, Committed)> =
+            gpus.into_iter().map(|gpu| (gpu, self.commit_gpu(gpu, &resolution))).collect();
+        let accepted = |target: Option<Target>| match target {
+            Some(Target::Crtc { gpu, .. }) => {
+                results.iter().any(|(id, result)| *id == gpu && *result == Committed::Accepted)
+            }
+            // Virtual outputs, and outputs without a scanout, need no commit.
+            Some(Target::Memory) | None => true,
+        };
+        let (mut published, mut refused) = (Vec::new(), Vec::new());
+        for staged in disabled.into_iter().chain(enabled) {
+            // A monitor that is gone is gone, whatever the kernel says about the others.
+            let is_fact = staged.event == LifecycleEvent::Disconnected;
+            match is_fact || accepted(staged.target) {
+                true => published.push(staged),
+                false => refused.push(staged),
+            }
+        }
+        for staged in refused.into_iter().rev() {
+            self.roll_back_staged(staged, &mut deferred);
+        }
+        for staged in published {
+            self.publish_output(staged, &mut deferred);
+        }
+        self.place_windows();
+        results.iter().all(|(_, result)| *result != Committed::Retry)
+    }
+
+    /// A disabled or rejected monitor is listed as an output too: it can be named and enabled.
+    fn ensure_listed(&mut self, name: &str) {
+        let connector = self.backend.gpus().find_map(|gpu| gpu.objects.connector(name));
+        let Some(connector) = connector.filter(|connector| !connector.state.non_desktop) else { return };
+        let (monitor, modes) = (monitor_at(connector), plan::mode_candidates(&connector.state.modes, None));
+        let output = self.outputs.entry(name);
+        if !output.is_enabled() {
+            output.monitor = monitor;
+            output.modes = modes;
+        }
+    }
+
+    /// Another monitor is plugged into the connector of an enabled output, and we saw no moment without one: the old monitor is
+    /// disconnected first.
+    fn replace_monitor(&mut self, resolved: &ResolvedOutput, deferred: &mut Vec<Scanout>) {
+        let name = &resolved.planned.name;
+        let Some(output) = self.outputs.named_mut(name) else { return };
+        if !output.is_enabled() || output.monitor == resolved.monitor {
+            return;
+        }
+        let id = output.id;
+        defer_drop(&mut self.timers, output.scanout.take(), deferred);
+        self.apply_lifecycle(id, LifecycleEvent::Disconnected);
+        self.place_windows();
+    }
+
+    fn stage_disabled(&mut self, name: &str, event: &LifecycleEvent) -> Option<Staged> {
+        let output = self.outputs.named_mut(name)?;
+        let (id, before) = (output.id, output.staged_state());
+        let target = output.scanout.as_ref().map(|scanout| scanout.target);
+        let replaced = Some(output.scanout.take());
+        Some(Staged { id, target, event: event.clone(), before, replaced })
+    }
+
+    fn stage_enabled(&mut self, resolved: &ResolvedOutput) -> Staged {
+        let name = &resolved.planned.name;
+        let output = self.outputs.entry(name);
+        let (id, before) = (output.id, output.staged_state());
+        output.stage(&resolved.planned, &resolved.monitor, resolved.mode, resolved.signal, &resolved.warnings, &resolved.modes);
+        let geometry = output.frame_geometry();
+        let fits = output.scanout.as_ref().zip(geometry).is_some_and(|(scanout, geometry)| {
+            scanout.target == resolved.target && scanout.size() == geometry.pixels()
+        });
+        let replaced = geometry.filter(|_| !fits).map(|geometry| {
+            let scanout = Scanout::new(resolved.target, geometry, resolved.mode.refresh);
+            output.scanout.replace(scanout)
+        });
+        if !output.is_enabled() {
+            self.keep_blanked(name, resolved.monitor.identity.as_ref());
+        }
+        if self.outputs.get(id).is_some_and(|output| output.blanked) {
+            self.redraw_event(id, Event::Paused);
+        }
+        self.update_color_conversion(id);
+        let target = Some(resolved.target);
+        Staged { id, target, event: LifecycleEvent::Enabled, before, replaced }
+    }
+
+    fn roll_back_staged(&mut self, staged: Staged, deferred: &mut Vec<Scanout>) {
+        let Some(output) = self.outputs.get_mut(staged.id) else { return };
+        output.restore(staged.before);
+        if let Some(replaced) = staged.replaced {
+            let refused = std::mem::replace(&mut output.scanout, replaced);
+            // A frame of the refused state may be partly rendered.
+            output.scanout.iter_mut().for_each(Scanout::forget);
+            defer_drop(&mut self.timers, refused, deferred);
+        }
+    }
+
+    /// The kernel accepted an output's state: informs clients.
+    fn publish_output(&mut self, staged: Staged, deferred: &mut Vec<Scanout>) {
+        if let Some(replaced) = staged.replaced {
+            defer_drop(&mut self.timers, replaced, deferred);
+        }
+        let Some(output) = self.outputs.get_mut(staged.id) else { return };
+        if staged.event == LifecycleEvent::Enabled {
+            output.publish();
+            layer_map_for_output(&output.wl_output).arrange();
+        }
+        self.apply_lifecycle(staged.id, staged.event);
+        self.update_global(staged.id);
+    }
+
+    /// Passes an event to an output's lifecycle, and informs clients.
+    pub fn apply_lifecycle(&mut self, id: OutputId, event: LifecycleEvent) {
+        let Some(output) = self.outputs.get_mut(id) else { return };
+        let disconnected = event == LifecycleEvent::Disconnected && output.is_enabled();
+        let before = output.lifecycle.clone();
+        let (lifecycle, action) = std::mem::take(&mut output.lifecycle).on(event);
+        output.lifecycle = lifecycle;
+        let changed = output.lifecycle != before;
+        // An output that idleness blanked stays blanked when it comes back; any other one is wanted then.
+        if !output.is_enabled() && !self.power.is_idle_blanked() && std::mem::take(&mut output.blanked) {
+            let name = output.name.clone();
+            self.backend.gpus_mut().for_each(|gpu| gpu.set_pending_active(&name, true));
+        }
+        if disconnected {
+            output.disconnects += 1;
+            output.port_disconnects += 1;
+            info!(display = output.name, disconnects = output.disconnects, "monitor disconnected; its windows are kept");
+        }
+        if action == Action::RemoveGlobal {
+            if let Some(global) = output.global.take() {
+                self.disable_global(global);
+            }
+        }
+        if changed {
+            if let Some(display) = self.outputs.get(id).map(|output| self.ipc_display(output)) {
+                self.publish_event(&IpcEvent::Display { display });
+            }
+        }
+    }
+
+    /// Enabled outputs of the layout have a `wl_output` global; mirrors have none.
+    fn update_global(&mut self, id: OutputId) {
+        let Some(output) = self.outputs.get_mut(id) else { return };
+        match (output.is_in_layout(), output.global.take()) {
+            (true, None) => output.global = Some(output.wl_output.create_global::<Self>(&self.display_handle)),
+            (false, Some(global)) => self.disable_global(global),
+            (_, global) => output.global = global,
+        }
+    }
+
+    /// Commits the state of all outputs of a GPU, with the first frame of each output that needs a modeset.
+    fn commit_gpu(&mut self, gpu: u64, resolution: &Resolution) -> Committed {
+        let mut states: Vec<CrtcState> = Vec::new();
+        let mut modesets: Vec<(String, Mode, SignalFormat)> = Vec::new();
+        for resolved in &resolution.enabled {
+            let Some(index) = resolved.target.crtc_on(gpu) else { continue };
+            if let Some(state) = self.unchanged_crtc(gpu, index, resolved) {
+                states.push(state);
+                continue;
+            }
+            let (name, mode, signal) = (resolved.planned.name.clone(), resolved.mode, resolved.signal);
+            self.inherit_picture(gpu, index, &name, &mode);
+            let framebuffer = self.first_frame(gpu, &name);
+            modesets.push((name.clone(), mode, signal));
+            let Some(device) = self.backend.gpu_mut(gpu) else { return Committed::Refused };
+            match framebuffer {
+                Ok(framebuffer) => {
+                    states.extend(device.make_crtc_state(&name, index, mode, signal, framebuffer));
+                }
+                Err(error) => {
+                    warn!(display = name, %error, "cannot render the first frame; trying another mode");
+                    device.reject_mode(&name, mode, signal);
+                    return Committed::Retry;
+                }
+            }
+        }
+        let crtcs: Vec<usize> = states.iter().map(|state| state.setup.crtc).collect();
+        let Some(device) = self.backend.gpu_mut(gpu) else { return Committed::Refused };
+        let never_committed = device.never_committed;
+        if let Err(error) = device.commit(states) {
+            device.state_is_ours = false;
+            if device.not_master {
+                // Committed again once we are, by `retry_without_master`.
+                return Committed::Refused;
+            }
+            // Reject one modeset at a time, the last first, so that the others keep their state.
+            let Some((name, mode, signal)) = modesets.pop() else {
+                // The kernel refuses even to disable outputs: nothing less can be asked for.
+                notify_user!(self, "{} refuses to change its displays: {error}", device.path.display());
+                return Committed::Refused;
+            };
+            warn!(gpu = %device.path.display(), display = name, %error, "modeset failed after its test commit passed; trying another mode");
+            device.reject_mode(&name, mode, signal);
+            return Committed::Retry;
+        }
+        device.drop_unused(&crtcs);
+        if never_committed {
+            self.hold_gpu(gpu);
+        }
+        for (name, mode, signal) in modesets {
+            let color_space = signal.color_space.name();
+            info!(display = name, %mode, color_space, bit_depth = signal.bit_depth, "modeset done");
+            // Its first frame came with the modeset, without a page flip event.
+            self.frames += 1;
+            let shown = self.outputs.named(&name).filter(|output| !output.blanked).map(|output| output.id);
+            if let Some(id) = shown {
+                self.redraw_event(id, Event::Resumed);
+            }
+        }
+        if self.frames > 0 {
+            self.answer_frame();
+        }
+        Committed::Accepted
+    }
+
+    /// Renders the frame that a modeset shows.
+    fn first_frame(&mut self, gpu: u64, name: &str) -> std::io::Result<Arc<Framebuffer>> {
+        let missing = || std::io::Error::other("the output has no scanout");
+        let id = self.outputs.id(name).ok_or_else(missing)?;
+        let visible = self.content_of(id).map(|content| self.visible_surfaces(content)).unwrap_or_default();
+        let frame = self.with_scene(id, visible, |state, scene| {
+            let State { outputs, backend, .. } = state;
+            let scanout = outputs.scanout_mut(id)?;
+            scanout.forget();
+            Some(scanout.first_frame(backend.gpu_mut(gpu)?, scene))
+        });
+        frame.flatten().ok_or_else(missing)?
+    }
+
+    /// Returns the state of a CRTC that already shows an output with its mode and signal.
+    fn unchanged_crtc(&mut self, gpu: u64, crtc: usize, resolved: &ResolvedOutput) -> Option<CrtcState> {
+        let display = &resolved.planned.name;
+        let gpu = self.backend.gpu_mut(gpu)?;
+        let known =
+            gpu.crtc_states.get(&crtc).filter(|state| gpu.state_is_ours && state.display == *display)?.clone();
+        let timing = gpu.kms_mode(display, &resolved.mode)?;
+        let same = same_timing(&timing, &known.setup.mode) && known.setup.signal == resolved.signal;
+        same.then_some(CrtcState { mode: resolved.mode, ..known })
+    }
+}

@@ -1,0 +1,319 @@
+//! Output configuration, the one path of every change: probe, plan, test commit, commit, publish.
+//!
+//! Hotplug, configuration files, control requests, resume and new GPUs all end in [`State::reconfigure`]. Running it twice changes
+//! nothing. Clients are informed only after the kernel has accepted the commit (`output_commit.rs`).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use geom_display::identity::{KnownOutputs, Monitor, MonitorIds};
+use geom_display::lifecycle::Event as LifecycleEvent;
+use geom_display::mode::Mode;
+use geom_display::plan::{self, logical_size, Plan, PlanTarget, PlannedOutput, ProbedGpu};
+use geom_display::output_config::keep_one_enabled;
+use geom_display::signal_format::SignalFormat;
+use geom_ipc::Event as IpcEvent;
+use tracing::{debug, info, warn};
+
+use super::deadline::Deadline;
+use super::{notify_user, State};
+use crate::gpu::objects::Connector;
+use crate::output::scanout::Target;
+use crate::session::sd_notify;
+
+/// One output as the search found that the kernel accepts it.
+pub struct ResolvedOutput {
+    pub planned: PlannedOutput,
+    pub target: Target,
+    pub mode: Mode,
+    pub signal: SignalFormat,
+    /// Settings that could not be applied, and why.
+    pub warnings: Vec<String>,
+    pub modes: Vec<Mode>,
+    pub monitor: Monitor,
+}
+
+/// The result of a probe, a plan and the kernel's test commits.
+pub struct Resolution {
+    pub enabled: Vec<ResolvedOutput>,
+    /// Outputs that are not enabled, and the lifecycle event that says why.
+    pub disabled: Vec<(String, LifecycleEvent)>,
+    /// Messages for the user, if the resolution is applied.
+    notices: Vec<String>,
+}
+
+/// What a reconfiguration changed, for its listeners.
+pub struct OutputsChanged {
+    /// The cause, for the log.
+    pub cause: &'static str,
+    /// Outputs were enabled, disabled or reordered.
+    pub layout: bool,
+}
+
+/// Everything that follows a reconfiguration, in this order. Each listener compares for itself what concerns it, so that running
+/// all of them after a reconfiguration without changes does nothing.
+const LISTENERS: [fn(&mut State, &OutputsChanged); 13] = [
+    State::publish_layout,
+    |state, _| state.keep_pointer_on_outputs(),
+    |state, _| state.refresh_focus(),
+    |state, _| state.announce_dmabuf(),
+    |state, _| state.check_named_displays(),
+    |state, _| state.send_heads(),
+    |state, _| state.check_gamma(),
+    |state, _| state.check_power(),
+    |state, _| state.check_leases(),
+    |state, _| state.check_lid(),
+    |state, _| state.update_all_gamma(),
+    |state, _| state.send_image_descriptions(),
+    |state, _| state.redraw_all(),
+];
+
+/// How often a commit may fail after its test passed. Each failure rejects one mode of one output for the next search.
+const MAX_COMMIT_ATTEMPTS: usize = 8;
+
+/// How often a GPU of which we are not DRM master is asked again; the delay doubles each time.
+pub const MAX_MASTER_RETRIES: u32 = 6;
+pub const MASTER_RETRY_DELAY: Duration = Duration::from_millis(100);
+
+pub fn monitor_at(connector: &Connector) -> Monitor {
+    Monitor {
+        identity: connector.state.monitor.clone(),
+        edid: connector.state.edid.clone(),
+        size: connector.physical_size,
+        primaries: connector.state.capabilities.monitor.points(),
+        max_luminance: connector.state.capabilities.monitor.max_luminance,
+    }
+}
+
+impl State {
+    /// Brings all outputs to what is present and configured. `cause` is for the log.
+    pub fn reconfigure(&mut self, cause: &'static str) {
+        if self.backend.is_paused() {
+            return;
+        }
+        let enabled_before = self.outputs.enabled_names();
+        // Scanouts of monitors that moved to another connector; their buffers may be on the screen until the commit.
+        let mut moved = Vec::new();
+        let present = self.backend.present();
+        self.relocate_monitors(&present, &mut moved);
+        for attempt in 1..=MAX_COMMIT_ATTEMPTS {
+            let resolution = self.resolve(&present);
+            for notice in &resolution.notices {
+                notify_user!(self, "{notice}");
+            }
+            if self.commit_resolution(resolution) {
+                break;
+            }
+            if attempt == MAX_COMMIT_ATTEMPTS {
+                notify_user!(
+                    self,
+                    "the kernel refuses commits that it accepted in tests; displays keep their last state. See the kernel's log"
+                );
+            }
+        }
+        self.backend.release_spare_buffers();
+        drop(moved);
+        let changed = OutputsChanged { cause, layout: self.outputs.enabled_names() != enabled_before };
+        for listener in LISTENERS {
+            listener(self, &changed);
+        }
+        self.retry_without_master();
+    }
+
+    fn publish_layout(&mut self, changed: &OutputsChanged) {
+        let cause = changed.cause;
+        if !changed.layout {
+            debug!(cause, "enabled displays unchanged");
+            return;
+        }
+        let enabled = self.outputs.enabled_names();
+        info!(cause, displays = enabled.join(" "), "enabled displays changed");
+        self.publish_event(&IpcEvent::Layout { cause: cause.to_owned(), enabled });
+        sd_notify::status(&self.status());
+        self.note_state();
+    }
+
+    fn keep_pointer_on_outputs(&mut self) {
+        self.pointer.location = self.outputs.move_pointer(self.pointer.location, self.pointer.location);
+    }
+
+    /// Plans and tests without applying anything.
+    pub fn test_resolution(&mut self) -> Resolution {
+        let resolution = self.resolve(&self.backend.present());
+        self.backend.release_spare_buffers();
+        resolution
+    }
+
+    /// After a VT switch, or while another display server ends, the kernel may refuse commits for a moment: we are not DRM master.
+    fn retry_without_master(&mut self) {
+        let mut not_master = false;
+        let mut never_ours = Vec::new();
+        for gpu in self.backend.gpus_mut().filter(|gpu| gpu.not_master) {
+            gpu.not_master = false;
+            not_master = true;
+            if gpu.crtc_states.is_empty() {
+                never_ours.push(gpu.id);
+            }
+        }
+        self.master_retries = if not_master { self.master_retries + 1 } else { 0 };
+        if !not_master || self.master_retries > MAX_MASTER_RETRIES {
+            return;
+        }
+        let delay = MASTER_RETRY_DELAY * 2u32.pow(self.master_retries - 1);
+        warn!(?delay, "not DRM master of a GPU; trying again");
+        let at = self.now() + delay;
+        self.timers.at(at, Deadline::RetryMaster { never_ours });
+    }
+
+    /// Plans and searches what the kernel accepts.
+    fn resolve(&mut self, present: &[ProbedGpu]) -> Resolution {
+        let mut resolution = Resolution { enabled: Vec::new(), disabled: Vec::new(), notices: Vec::new() };
+        let plan = self.plan(present, &mut resolution.notices);
+        let mut by_gpu: BTreeMap<u64, Vec<&PlannedOutput>> = BTreeMap::new();
+        for planned in &plan.outputs {
+            match &planned.target {
+                PlanTarget::Enabled { .. } => by_gpu.entry(planned.gpu).or_default().push(planned),
+                PlanTarget::Disabled(reason) => {
+                    debug!(display = planned.name, %reason, "display stays disabled");
+                    resolution.disabled.push((planned.name.clone(), LifecycleEvent::Disabled));
+                }
+            }
+        }
+        for (id, planned) in by_gpu {
+            self.resolve_gpu(id, &planned, &mut resolution);
+        }
+        for output in self.outputs.iter().filter(|output| plan.output(&output.name).is_none()) {
+            resolution.disabled.push((output.name.clone(), LifecycleEvent::Disconnected));
+        }
+        resolution
+    }
+
+    fn plan(&mut self, present: &[ProbedGpu], notices: &mut Vec<String>) -> Plan {
+        let connectors = present.iter().flat_map(|gpu| &gpu.connectors);
+        let ports = connectors.filter_map(|connector| Some((connector.name.clone(), connector.port.clone()?)));
+        self.ports.extend(ports);
+        let mut system = self.config.outputs.clone();
+        system.only.clone_from(&self.options.display);
+        let known = self.known_outputs(present);
+        let (connected, usable) = plan::desktop_connectors(present);
+        let mut configs = self.profile.settings.over(system, &known, &connected);
+        configs.fullscreen = self.fullscreen_displays();
+        for name in self.under_lid(present) {
+            configs.outputs.entry(name).or_default().power = Some(false);
+        }
+        if !self.options.headless_ok {
+            if let Some(kept) = keep_one_enabled(&mut configs, &usable) {
+                notices.push(format!(
+                    "{kept} stays enabled although the configuration disables all displays; --headless-ok allows that"
+                ));
+            }
+        }
+        // Requests override the configuration, whichever name it uses for the display.
+        for (name, requested) in &self.overrides {
+            let config = configs.outputs.entry(name.clone()).or_default();
+            *config = config.overridden_by(requested);
+        }
+        let icc_warnings = self.read_icc(&mut configs);
+        let mut plan = plan::plan(present, &configs, &self.outputs.layout());
+        for planned in &mut plan.outputs {
+            planned.warnings.extend(icc_warnings.get(&planned.name).cloned());
+            let name = &planned.name;
+            notices.extend(planned.warnings.iter().map(|warning| format!("{name}: {warning}")));
+        }
+        plan
+    }
+
+    /// Returns all outputs and what identifies their monitors, disconnected outputs included.
+    fn known_outputs(&self, present: &[ProbedGpu]) -> KnownOutputs {
+        let mut known = KnownOutputs::with_aliases(&self.config.aliases);
+        let connectors =
+            || present.iter().flat_map(|gpu| &gpu.connectors).filter(|connector| connector.connected);
+        for output in self.outputs.iter() {
+            // A monitor that came back at another connector must not count twice.
+            let last = output.monitor.identity.clone();
+            let is_elsewhere = connectors().any(|connector| connector.monitor == last);
+            let port = self.ports.get(&output.name).cloned();
+            let edid = output.monitor.edid.clone().filter(|_| !is_elsewhere);
+            known.add(&output.name, MonitorIds { monitor: last.filter(|_| !is_elsewhere), edid, port });
+        }
+        for connector in connectors() {
+            let (monitor, edid, port) =
+                (connector.monitor.clone(), connector.edid.clone(), connector.port.clone());
+            known.add(&connector.name, MonitorIds { monitor, edid, port });
+        }
+        known
+    }
+
+    /// Returns the outputs that a name stands for: a connector, a monitor (`make model serial`), or a pattern of either.
+    pub fn displays_named(&self, name: &str) -> Vec<String> {
+        // The usual case, without asking the GPUs.
+        if self.outputs.named(name).is_some() {
+            return vec![name.to_owned()];
+        }
+        self.known_outputs(&self.backend.present()).connectors_of(name)
+    }
+
+    fn resolve_gpu(&mut self, id: u64, planned: &[&PlannedOutput], resolution: &mut Resolution) {
+        let Some(gpu) = self.backend.gpu_mut(id) else {
+            // Virtual outputs accept every mode.
+            for planned in planned {
+                let (modes, signal) = wanted(planned);
+                if let Some(mode) = modes.first() {
+                    let monitor = Monitor::default();
+                    resolution.enabled.push(resolved(planned, *mode, signal, Target::Memory, monitor));
+                }
+            }
+            return;
+        };
+        let requests: Vec<_> = planned.iter().map(|planned| {
+            let (modes, signal) = wanted(planned);
+            (planned.name.clone(), modes, signal)
+        }).collect();
+        let result = gpu.search(&requests);
+        debug!(gpu = %gpu.path.display(), tests = result.tests, enabled = result.assignments.len(), "search finished");
+        for assignment in result.assignments {
+            let Some(planned) = planned.get(assignment.request) else { continue };
+            let (modes, signal) = wanted(planned);
+            let monitor = gpu.objects.connector(&planned.name).map(monitor_at).unwrap_or_default();
+            let target = Target::Crtc { gpu: id, index: assignment.crtc };
+            let mut resolved = resolved(planned, assignment.mode, assignment.signal, target, monitor);
+            let mode = modes.first().filter(|first| **first != assignment.mode);
+            let mode = mode.map(|first| format!("the kernel refuses mode {first}; using {}", assignment.mode));
+            let signal = signal.differences(&assignment.signal);
+            let signal = signal.map(|difference| format!("the kernel refuses {difference}"));
+            for text in mode.into_iter().chain(signal) {
+                resolution.notices.push(format!("{}: {text}", resolved.planned.name));
+                resolved.warnings.push(text);
+            }
+            resolution.enabled.push(resolved);
+        }
+        for (request, failure) in result.failed {
+            let Some(planned) = planned.get(request) else { continue };
+            resolution.notices.push(format!("{} stays disabled: {failure}", planned.name));
+            resolution.disabled.push((planned.name.clone(), LifecycleEvent::Rejected(failure.to_string())));
+        }
+    }
+}
+
+fn wanted(planned: &PlannedOutput) -> (Vec<Mode>, SignalFormat) {
+    match &planned.target {
+        PlanTarget::Enabled { modes, signal } => (modes.clone(), *signal),
+        PlanTarget::Disabled(_) => (Vec::new(), SignalFormat::default()),
+    }
+}
+
+fn resolved(
+    planned: &PlannedOutput,
+    mode: Mode,
+    signal: SignalFormat,
+    target: Target,
+    monitor: Monitor,
+) -> ResolvedOutput {
+    let mut planned = planned.clone();
+    if planned.mirror.is_none() {
+        (planned.logical.width, planned.logical.height) =
+            logical_size(&mode, planned.scale, planned.transform);
+    }
+    let (warnings, modes) = (planned.warnings.clone(), wanted(&planned).0);
+    ResolvedOutput { planned, target, mode, signal, warnings, modes, monitor }
+}

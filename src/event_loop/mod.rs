@@ -1,0 +1,5 @@
+//! What the service waits for, and its timers.
+
+pub mod backoff;
+pub mod reactor;
+pub mod timers;

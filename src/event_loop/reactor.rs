@@ -1,0 +1,223 @@
+//! What the service waits for.
+//!
+//! One epoll has what happens in each frame: the clients' sockets, page flips, the timer; and calloop's loop as one descriptor
+//! more, in which everything rarer is (the seat, udev, input devices, control clients, signals). calloop's poller makes four
+//! system calls beside the wait in each turn; a frame that bypasses it costs one (docs/decisions/0006).
+
+use std::cell::Cell;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{epoll, Timespec};
+use rustix::time::{timerfd_create, timerfd_settime, Itimerspec};
+use rustix::time::{TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
+
+/// Who is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A Wayland client, by its connection's number.
+    Client(u64),
+    /// A Gpu, by its device number (stat(2), st_rdev).
+    Gpu(u64),
+    /// A listening socket, by its place.
+    Listener(u64),
+    /// The first deadline has come.
+    Timers,
+    /// Something in calloop's loop.
+    Calloop,
+}
+
+/// The bit from which on a packed source says what it is.
+const KIND: u32 = 61;
+
+impl Source {
+    /// The Wayland client's connection, where it is one.
+    pub fn client(self) -> Option<u64> {
+        match self {
+            Self::Client(id) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// As the kernel keeps it: what it is in the three highest bits, and which of those in the rest. Numbers of connections count
+    /// from 1, and device numbers have 32 bits.
+    fn pack(self) -> u64 {
+        let (kind, number) = match self {
+            Self::Client(number) => (0, number),
+            Self::Gpu(number) => (1, number),
+            Self::Listener(number) => (2, number),
+            Self::Timers => (3, 0),
+            Self::Calloop => (4, 0),
+        };
+        kind << KIND | number & ((1 << KIND) - 1)
+    }
+
+    fn unpack(data: u64) -> Self {
+        let number = data & ((1 << KIND) - 1);
+        match data >> KIND {
+            0 => Self::Client(number),
+            1 => Self::Gpu(number),
+            2 => Self::Listener(number),
+            3 => Self::Timers,
+            _ => Self::Calloop,
+        }
+    }
+}
+
+/// An epoll and a timer.
+#[derive(Debug)]
+pub struct Reactor {
+    epoll: OwnedFd,
+    timer: OwnedFd,
+    /// What the timer is set to.
+    armed: Cell<Option<Duration>>,
+}
+
+/// So many sources a turn: what is written to clients goes out at its end.
+const MAX_PER_DISPATCH: usize = 64;
+
+impl Reactor {
+    /// # Errors
+    /// Without descriptors to spare.
+    pub fn new() -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let timer =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        let reactor = Self { epoll, timer, armed: Cell::new(None) };
+        reactor.add(&reactor.timer, Source::Timers)?;
+        Ok(reactor)
+    }
+
+    /// Watches a descriptor for reading. The kernel takes it out when its last copy is closed (epoll(7)).
+    ///
+    /// # Errors
+    /// The kernel's: no memory, or a descriptor that can't be waited for.
+    pub fn add(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(source.pack());
+        Ok(epoll::add(&self.epoll, fd, data, epoll::EventFlags::IN)?)
+    }
+
+    /// Watches it no more.
+    ///
+    /// # Errors
+    /// Where it was not watched.
+    pub fn remove(&self, fd: impl AsFd) -> io::Result<()> {
+        Ok(epoll::delete(&self.epoll, fd)?)
+    }
+
+    /// Waits until something is ready, the time `next` of the monotonic clock comes, or `most` has passed.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn wait(
+        &self,
+        next: Option<Duration>,
+        most: Option<Duration>,
+        ready: &mut Vec<Source>,
+    ) -> io::Result<()> {
+        self.arm(next)?;
+        let most = most.map(timespec);
+        let mut events = [const { MaybeUninit::uninit() }; MAX_PER_DISPATCH];
+        match epoll::wait(&self.epoll, &mut events, most.as_ref()) {
+            Ok((events, _)) => {
+                ready.extend(events.iter().map(|event| Source::unpack(event.data.u64())));
+                Ok(())
+            }
+            Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sets the timer, where it is set to another time: most turns change nothing.
+    fn arm(&self, next: Option<Duration>) -> io::Result<()> {
+        if self.armed.get() == next {
+            return Ok(());
+        }
+        // Zero would disarm it, and the clock's first nanosecond is as past as its zeroth.
+        let value = next.map_or(Duration::ZERO, |time| time.max(Duration::from_nanos(1)));
+        let value = Itimerspec { it_interval: timespec(Duration::ZERO), it_value: timespec(value) };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &value)?;
+        self.armed.set(next);
+        Ok(())
+    }
+
+    /// The timer ended: setting it anew is what makes it quiet (timerfd_create(2)).
+    pub fn timer_ended(&self) {
+        self.armed.set(Some(Duration::MAX));
+    }
+}
+
+fn timespec(time: Duration) -> Timespec {
+    Timespec { tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: time.subsec_nanos().into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use smithay::utils::{Clock, Monotonic};
+
+    use super::*;
+
+    fn now() -> Duration {
+        Clock::<Monotonic>::new().now().into()
+    }
+
+    #[test]
+    fn sources_are_told_apart() {
+        for source in [
+            Source::Client(1),
+            Source::Client(1 << 40),
+            Source::Gpu(0xe2_00),
+            Source::Listener(0),
+            Source::Timers,
+            Source::Calloop,
+        ] {
+            assert_eq!(Source::unpack(source.pack()), source);
+        }
+    }
+
+    #[test]
+    fn what_is_ready_is_told_until_it_is_read() -> io::Result<()> {
+        let reactor = Reactor::new()?;
+        let (mut ours, theirs) = UnixStream::pair()?;
+        reactor.add(&theirs, Source::Client(7))?;
+        let mut ready = Vec::new();
+        reactor.wait(None, Some(Duration::ZERO), &mut ready)?;
+        assert_eq!(ready, []);
+        ours.write_all(b"x")?;
+        for _ in 0..2 {
+            reactor.wait(None, Some(Duration::from_secs(10)), &mut ready)?;
+        }
+        assert_eq!(ready, [Source::Client(7); 2]);
+        reactor.remove(&theirs)?;
+        ready.clear();
+        reactor.wait(None, Some(Duration::ZERO), &mut ready)?;
+        assert_eq!(ready, []);
+        Ok(())
+    }
+
+    #[test]
+    fn the_timer_ends_once_and_not_early() -> io::Result<()> {
+        let reactor = Reactor::new()?;
+        let mut ready = Vec::new();
+        let at = now() + Duration::from_millis(20);
+        reactor.wait(Some(at), Some(Duration::from_secs(10)), &mut ready)?;
+        assert_eq!(ready, [Source::Timers]);
+        assert!(now() >= at);
+        reactor.timer_ended();
+        ready.clear();
+        reactor.wait(None, Some(Duration::from_millis(30)), &mut ready)?;
+        assert_eq!(ready, [], "a timer that ended ends again");
+        // One that is past ends at once, the clock's beginning too.
+        for past in [at, Duration::ZERO] {
+            reactor.wait(Some(past), Some(Duration::from_secs(10)), &mut ready)?;
+            reactor.timer_ended();
+        }
+        assert_eq!(ready, [Source::Timers; 2]);
+        Ok(())
+    }
+}

@@ -1,0 +1,309 @@
+//! Outputs: the monitors that the service drives, and how each gets its frames.
+
+pub mod frame_clock;
+pub mod frame_stats;
+pub mod outputs;
+pub mod planes;
+pub mod redraw;
+pub mod scanout;
+pub mod swapchain;
+
+use std::path::PathBuf;
+
+use smithay::desktop::{layer_map_for_output, LayerSurface};
+use smithay::output::{Mode as WlMode, Output as WlOutput, PhysicalProperties, Scale, Subpixel};
+use smithay::reexports::wayland_server::backend::GlobalId;
+use smithay::utils::{Logical, Point, Rectangle, Transform as SmithayTransform};
+use tracing::debug;
+use geom_display::identity::Monitor;
+use geom_display::lifecycle::Lifecycle;
+use geom_display::signal_format::SignalFormat;
+use geom_display::mode::Mode;
+use geom_display::output_config::Transform;
+use geom_display::plan::{LogicalRect, PlannedOutput};
+use geom_color::adjustments::AdjustmentConfig;
+use smithay::backend::renderer::element::solid::SolidColorBuffer;
+use smithay::backend::renderer::element::Id;
+
+use crate::output::frame_stats::FrameStats;
+use crate::render::diagnostic;
+use crate::render::inherited_picture::InheritedPicture;
+use crate::render::geometry::FrameGeometry;
+use crate::render::label::Label;
+use crate::render::unresponsive_overlay::UnresponsiveOverlay;
+use crate::render::scene::Described;
+use crate::output::scanout::Scanout;
+
+/// Identifies an output while the service runs. Names are for people, files and the control protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OutputId(u32);
+
+/// The part of an output's state that a commit decides about.
+pub struct StagedState {
+    monitor: Monitor,
+    logical: LogicalRect,
+    mode: Option<Mode>,
+    scale: f64,
+    transform: SmithayTransform,
+    blanked: bool,
+    signal: SignalFormat,
+    mirror: Option<String>,
+    adjustments: AdjustmentConfig,
+    icc: Option<PathBuf>,
+    fullscreen_vrr: Option<bool>,
+    warnings: Vec<String>,
+    modes: Vec<Mode>,
+}
+
+/// One output.
+pub struct Output {
+    pub id: OutputId,
+    pub name: String,
+    pub lifecycle: Lifecycle,
+    /// What is plugged in, or was last.
+    pub monitor: Monitor,
+    /// How often its monitor was lost.
+    pub disconnects: u32,
+    /// How often a monitor was lost at its connector, whichever.
+    pub port_disconnects: u32,
+    pub logical: LogicalRect,
+    pub mode: Option<Mode>,
+    /// Framebuffer pixels per logical pixel.
+    pub scale: f64,
+    pub transform: SmithayTransform,
+    /// Its light is off for now, and all else as it was.
+    pub blanked: bool,
+    pub signal: SignalFormat,
+    /// The display whose picture it shows instead of one of its own.
+    pub mirror: Option<String>,
+    /// OutputConfigs for its light, and the profile of its color.
+    pub adjustments: AdjustmentConfig,
+    pub icc: Option<PathBuf>,
+    /// Surfaces on it of programs that describe their color.
+    pub described: Vec<(Id, Described)>,
+    /// Where its refresh is to vary while a window has it for itself: whether one had when it was planned.
+    pub fullscreen_vrr: Option<bool>,
+    /// OutputConfigs for it that could not be honoured, in words.
+    pub warnings: Vec<String>,
+    /// What its monitor offers, best first.
+    pub modes: Vec<Mode>,
+    pub wl_output: WlOutput,
+    /// The monitor that `wl_output` describes.
+    advertised: Monitor,
+    /// There while it is lit.
+    pub global: Option<GlobalId>,
+    pub scanout: Option<Scanout>,
+    pub frame_stats: FrameStats,
+    pub diagnostic: diagnostic::DiagnosticScreen,
+    pub backdrop: SolidColorBuffer,
+    pub unresponsive_overlay: UnresponsiveOverlay,
+    /// Its name is shown large until then.
+    pub identified_until: Option<std::time::Duration>,
+    pub label: Label,
+    /// What it showed before we had it: there until a window is.
+    pub inherited_picture: Option<InheritedPicture>,
+}
+
+pub fn smithay_transform(transform: Transform) -> SmithayTransform {
+    match transform {
+        Transform::Normal => SmithayTransform::Normal,
+        Transform::Rotated90 => SmithayTransform::_90,
+        Transform::Rotated180 => SmithayTransform::_180,
+        Transform::Rotated270 => SmithayTransform::_270,
+        Transform::Flipped => SmithayTransform::Flipped,
+        Transform::Flipped90 => SmithayTransform::Flipped90,
+        Transform::Flipped180 => SmithayTransform::Flipped180,
+        Transform::Flipped270 => SmithayTransform::Flipped270,
+    }
+}
+
+/// What clients are told of a monitor.
+fn wl_output(name: &str, monitor: &Monitor) -> WlOutput {
+    let known = monitor.identity.as_ref();
+    let properties = PhysicalProperties {
+        size: (monitor.size.0 as i32, monitor.size.1 as i32).into(),
+        subpixel: Subpixel::Unknown,
+        make: known.map_or_else(|| "Unknown".to_owned(), |known| known.make.clone()),
+        model: known.map_or_else(|| name.to_owned(), |known| known.model.clone()),
+    };
+    WlOutput::new(name.to_owned(), properties)
+}
+
+impl Output {
+    fn new(id: OutputId, name: &str) -> Self {
+        let wl_output = wl_output(name, &Monitor::default());
+        Self {
+            id,
+            name: name.to_owned(),
+            lifecycle: Lifecycle::default(),
+            monitor: Monitor::default(),
+            disconnects: 0,
+            port_disconnects: 0,
+            logical: LogicalRect { x: 0, y: 0, width: 0, height: 0 },
+            mode: None,
+            scale: 1.0,
+            transform: SmithayTransform::Normal,
+            blanked: false,
+            signal: SignalFormat::default(),
+            mirror: None,
+            adjustments: AdjustmentConfig::default(),
+            icc: None,
+            described: Vec::new(),
+            fullscreen_vrr: None,
+            warnings: Vec::new(),
+            modes: Vec::new(),
+            wl_output,
+            advertised: Monitor::default(),
+            global: None,
+            scanout: None,
+            frame_stats: FrameStats::default(),
+            diagnostic: diagnostic::DiagnosticScreen::default(),
+            backdrop: SolidColorBuffer::default(),
+            unresponsive_overlay: UnresponsiveOverlay::default(),
+            identified_until: None,
+            label: Label::default(),
+            inherited_picture: None,
+        }
+    }
+
+    pub fn is_enabled(&self) -> bool {
+        self.lifecycle.is_enabled()
+    }
+
+    /// Notes a wish that can't be.
+    pub fn complain(&mut self, what: &str) {
+        if !self.warnings.iter().any(|known| known == what) {
+            self.warnings.push(what.to_owned());
+        }
+    }
+
+    /// Whether it shows a part of the layout.
+    pub fn is_in_layout(&self) -> bool {
+        self.is_enabled() && self.mirror.is_none()
+    }
+
+    /// Returns the state that [`Self::stage`] changes.
+    pub fn staged_state(&self) -> StagedState {
+        StagedState {
+            monitor: self.monitor.clone(),
+            logical: self.logical,
+            mode: self.mode,
+            scale: self.scale,
+            transform: self.transform,
+            blanked: self.blanked,
+            signal: self.signal,
+            mirror: self.mirror.clone(),
+            adjustments: self.adjustments,
+            icc: self.icc.clone(),
+            fullscreen_vrr: self.fullscreen_vrr,
+            warnings: self.warnings.clone(),
+            modes: self.modes.clone(),
+        }
+    }
+
+    /// Goes back to an earlier state, which clients never saw replaced.
+    pub fn restore(&mut self, before: StagedState) {
+        self.monitor = before.monitor;
+        self.logical = before.logical;
+        self.mode = before.mode;
+        self.scale = before.scale;
+        self.transform = before.transform;
+        self.blanked = before.blanked;
+        self.signal = before.signal;
+        self.mirror = before.mirror;
+        self.adjustments = before.adjustments;
+        self.icc = before.icc;
+        self.fullscreen_vrr = before.fullscreen_vrr;
+        self.warnings = before.warnings;
+        self.modes = before.modes;
+    }
+
+    /// Takes over a resolved plan. Clients do not see it until [`Self::publish`].
+    pub fn stage(
+        &mut self,
+        planned: &PlannedOutput,
+        monitor: &Monitor,
+        mode: Mode,
+        signal: SignalFormat,
+        warnings: &[String],
+        modes: &[Mode],
+    ) {
+        self.monitor = monitor.clone();
+        self.logical = planned.logical;
+        self.mode = Some(mode);
+        self.scale = planned.scale;
+        self.transform = smithay_transform(planned.transform);
+        self.signal = signal;
+        self.mirror.clone_from(&planned.mirror);
+        self.adjustments = planned.adjustments;
+        self.icc.clone_from(&planned.icc);
+        self.fullscreen_vrr = planned.fullscreen_vrr;
+        self.warnings = warnings.to_vec();
+        self.modes = modes.to_vec();
+    }
+
+    /// Makes another `wl_output` if the present one describes another monitor. Layer surfaces move to the new one.
+    fn update_wl_output(&mut self) {
+        if self.advertised == self.monitor {
+            return;
+        }
+        self.advertised = self.monitor.clone();
+        let old = std::mem::replace(&mut self.wl_output, wl_output(&self.name, &self.monitor));
+        let layers: Vec<LayerSurface> = layer_map_for_output(&old).layers().cloned().collect();
+        for layer in layers {
+            layer_map_for_output(&old).unmap_layer(&layer);
+            if let Err(error) = layer_map_for_output(&self.wl_output).map_layer(&layer) {
+                debug!(display = self.name, %error, "layer surface is already gone");
+            }
+        }
+    }
+
+    /// Informs clients of the monitor, modes, scale, transform and position.
+    pub fn publish(&mut self) {
+        let Some(mode) = self.mode else { return };
+        self.update_wl_output();
+        let wl_mode = |mode: &Mode| WlMode {
+            size: (i32::from(mode.width), i32::from(mode.height)).into(),
+            refresh: mode.refresh as i32,
+        };
+        for stale in self.wl_output.modes() {
+            if !self.modes.iter().any(|mode| wl_mode(mode) == stale) {
+                self.wl_output.delete_mode(stale);
+            }
+        }
+        for mode in &self.modes {
+            self.wl_output.add_mode(wl_mode(mode));
+        }
+        if let Some(preferred) = self.modes.iter().find(|mode| mode.preferred) {
+            self.wl_output.set_preferred(wl_mode(preferred));
+        }
+        let scale = match self.scale.fract() == 0.0 {
+            true => Scale::Integer(self.scale as i32),
+            false => Scale::Fractional(self.scale),
+        };
+        let position = (self.logical.x, self.logical.y).into();
+        self.wl_output.change_current_state(
+            Some(wl_mode(&mode)),
+            Some(self.transform),
+            Some(scale),
+            Some(position),
+        );
+    }
+
+    /// Returns the geometry of its framebuffer. `None` if it never was enabled.
+    pub fn frame_geometry(&self) -> Option<FrameGeometry> {
+        let mode = self.mode?;
+        let size = (i32::from(mode.width), i32::from(mode.height)).into();
+        Some(FrameGeometry { size, scale: self.scale, transform: self.transform })
+    }
+
+    /// Its rectangle of the layout.
+    pub fn geometry(&self) -> Rectangle<i32, Logical> {
+        Rectangle::new((self.logical.x, self.logical.y).into(), (self.logical.width, self.logical.height).into())
+    }
+
+    /// A place of the layout as a place on this display.
+    pub fn local(&self, point: Point<f64, Logical>) -> Point<f64, Logical> {
+        point - self.geometry().loc.to_f64()
+    }
+}

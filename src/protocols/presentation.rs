@@ -1,7 +1,0 @@
-//! presentation-time: clients hear when their frames were shown (`frames` answers).
-
-use smithay::delegate_presentation;
-
-use crate::state::State;
-
-delegate_presentation!(State);

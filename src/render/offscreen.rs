@@ -1,0 +1,132 @@
+//! A display's scene drawn aside, for pictures of it.
+
+use std::io;
+
+use smithay::backend::allocator::Fourcc;
+use smithay::backend::renderer::gles::{GlesRenderer, GlesTexture};
+use smithay::backend::renderer::pixman::PixmanRenderer;
+use smithay::backend::renderer::sync::SyncPoint;
+use smithay::backend::renderer::{Bind, ExportMem, ImportAll, ImportMem, Offscreen, Texture};
+use smithay::reexports::pixman;
+use smithay::utils::Rectangle;
+use geom_color::target::ColorTarget;
+
+use crate::render::shadow_buffer::{pixels, MemoryShadow};
+use crate::render::drawing::{self, draw_converted};
+use crate::render::gles_shadow::GlesShadow;
+use crate::render::color_shader::Shader;
+use crate::gpu::buffer::Drawable;
+use crate::gpu::renderer::Renderer;
+use crate::render::scene::{Pass, Scene, BACKGROUND};
+
+/// Red, green, blue, a byte each, row by row as a person sees the display's framebuffer.
+pub struct Picture {
+    pub width: u32,
+    pub height: u32,
+    pub rgb: Vec<u8>,
+}
+
+/// With the renderer that draws for the Gpu.
+pub fn draw_on_gpu(renderer: &mut Renderer, scene: &Scene<'_>) -> io::Result<Picture> {
+    match renderer {
+        Renderer::Pixman(renderer) => draw_picture(renderer.as_mut(), scene),
+        Renderer::Gles { renderer, shader: Some(shader), .. } if !scene.described.is_empty() => {
+            draw_shaded(renderer.as_mut(), shader, scene)
+        }
+        Renderer::Gles { renderer, .. } => {
+            draw::<GlesRenderer, GlesTexture>(renderer.as_mut(), scene, Fourcc::Abgr8888, [0, 1, 2])
+        }
+    }
+}
+
+/// In software.
+pub fn draw_picture(
+    renderer: &mut PixmanRenderer, 
+    scene: &Scene<'_>,
+) -> io::Result<Picture> {
+    if !scene.described.is_empty() {
+        return draw_described(renderer, scene);
+    }
+    draw::<PixmanRenderer, pixman::Image<'static, 'static>>(
+        renderer,
+        scene,
+        Fourcc::Xrgb8888,
+        [2, 1, 0],
+    )
+}
+
+/// With pictures of other color among it, brought to sRGB.
+fn draw_described(renderer: &mut PixmanRenderer, scene: &Scene<'_>) -> io::Result<Picture> {
+    let size = scene.geometry.pixels();
+    let look = ColorTarget { has_color_layers: true, ..ColorTarget::default() };
+    let mut shadow = MemoryShadow::new(look, size)?.ok_or(io::ErrorKind::Unsupported)?;
+    let mut drawable = Drawable::memory(size)?;
+    let mut tracker = scene.geometry.damage_tracker();
+    draw_converted(renderer, &mut shadow, &mut drawable, &mut tracker, 0, scene)?;
+    let Drawable::Memory(image) = &drawable else { return Err(io::ErrorKind::Unsupported.into()) };
+    let rows = pixels(image).chunks(image.stride()).flat_map(|row| row.chunks_exact(4).take(size.0 as usize));
+    Ok(Picture {
+        width: size.0,
+        height: size.1,
+        rgb: rows.flat_map(|pixel| [pixel[2], pixel[1], pixel[0]]).collect(),
+    })
+}
+
+/// The same by the GPU.
+fn draw_shaded(
+    renderer: &mut GlesRenderer,
+    shader: &Shader, 
+    scene: &Scene<'_>,
+) -> io::Result<Picture> {
+    let size = scene.geometry.size;
+    let look = ColorTarget { has_color_layers: true, ..ColorTarget::default() };
+    let shadow = GlesShadow::new(look, scene.geometry.pixels());
+    let mut shadow = shadow.ok_or(io::ErrorKind::Unsupported)?;
+    let mut target: GlesTexture =
+        renderer.create_buffer(Fourcc::Abgr8888, (size.w, size.h).into()).map_err(io::Error::other)?;
+    let mut tracker = scene.geometry.damage_tracker();
+    let drawn = shadow.draw(renderer, shader, &mut target, &mut tracker, 0, scene)?;
+    read(renderer, &mut target, &drawn.sync, Fourcc::Abgr8888, [0, 1, 2])
+}
+
+/// `order` says which byte of a pixel is red, green and blue.
+fn draw<R, T>(
+    renderer: &mut R, 
+    scene: &Scene<'_>,
+    format: Fourcc,
+    order: [usize; 3],
+) -> io::Result<Picture>
+where
+    R: ImportAll + ImportMem + Offscreen<T> + Bind<T> + ExportMem,
+    R::TextureId: Texture + Clone + Send + 'static,
+    R::Error: Send + Sync + 'static,
+{
+    let size = scene.geometry.size;
+    let mut target = renderer.create_buffer(format, (size.w, size.h).into()).map_err(io::Error::other)?;
+    let mut tracker = scene.geometry.damage_tracker();
+    let drawn = drawing::draw(renderer, &mut target, &mut tracker, 0, scene, Pass::Whole, BACKGROUND)?;
+    read(renderer, &mut target, &drawn.sync, format, order)
+}
+
+/// What was drawn into a target.
+fn read<R, T>(
+    renderer: &mut R,
+    target: &mut T,
+    sync: &SyncPoint,
+    format: Fourcc,
+    order: [usize; 3],
+) -> io::Result<Picture>
+where
+    R: Bind<T> + ExportMem,
+    R::Error: Send + Sync + 'static,
+{
+    renderer.wait(sync).map_err(io::Error::other)?;
+    let framebuffer = renderer.bind(target).map_err(io::Error::other)?;
+    let size = framebuffer.size();
+    let region = Rectangle::from_size(size);
+    let mapping = renderer.copy_framebuffer(&framebuffer, region, format).map_err(io::Error::other)?;
+    let bytes = renderer.map_texture(&mapping).map_err(io::Error::other)?;
+    let pixels = bytes.chunks_exact(4).take(size.w as usize * size.h as usize);
+    let rgb = pixels.flat_map(|pixel| order.map(|byte| pixel.get(byte).copied().unwrap_or(0))).collect();
+    Ok(Picture { width: size.w.unsigned_abs(), height: size.h.unsigned_abs(), rgb })
+}

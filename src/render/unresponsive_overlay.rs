@@ -1,0 +1,119 @@
+//! Over a window whose client does not answer: a veil, a message, a choice.
+
+use smithay::backend::allocator::Fourcc;
+use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
+use smithay::backend::renderer::element::solid::SolidColorBuffer;
+use smithay::backend::renderer::Color32F;
+use smithay::utils::Transform;
+
+use super::text::{block, Line, Size};
+use super::SizedBuffer;
+
+/// What a person can choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    Wait,
+    Close,
+}
+
+const BRIGHT: [u8; 3] = [0xff, 0xff, 0xff];
+const PLAIN: [u8; 3] = [0xd0, 0xd8, 0xe0];
+/// Pre-multiplied black.
+const VEIL: Color32F = Color32F::new(0.0, 0.0, 0.0, 0.7);
+const CHOICES: &str = "  Wait    Close  ";
+
+/// A drawn unresponsive_overlay, drawn again when its words change.
+#[derive(Debug, Default)]
+pub struct UnresponsiveOverlay {
+    name: String,
+    magnification: u32,
+    picture: Option<SizedBuffer>,
+    pub veil: SolidColorBuffer,
+}
+
+impl UnresponsiveOverlay {
+    /// Makes it say that this program does not answer, for an area of so many pixels.
+    pub fn update(&mut self, name: &str, area: (i32, i32)) {
+        self.veil.update(area, VEIL);
+        let magnification = (area.1.max(0) as u32 / 720).max(1);
+        if self.picture.is_some() && self.name == name && self.magnification == magnification {
+            return;
+        }
+        let line = |text: String, size, color| Line { text, size, color };
+        let shown: String = name.chars().take(40).collect();
+        let lines = [
+            line(shown, Size::Large, BRIGHT),
+            line("does not answer".into(), Size::Medium, PLAIN),
+            line(String::new(), Size::Medium, PLAIN),
+            line(CHOICES.into(), Size::Large, BRIGHT),
+        ];
+        let mut block = block(&lines, magnification);
+        outline(&mut block.argb, block.width, block.height);
+        let size = (block.width as i32, block.height as i32);
+        let buffer =
+            MemoryRenderBuffer::from_slice(&block.argb, Fourcc::Argb8888, size, 1, Transform::Normal, None);
+        self.picture = Some(SizedBuffer(buffer, (block.width, block.height)));
+        (self.name, self.magnification) = (name.to_owned(), magnification);
+    }
+
+    /// The message, and where its top left corner is in an area of so many pixels.
+    pub fn message(&self, area: (i32, i32)) -> Option<(&SizedBuffer, (f64, f64))> {
+        let picture = self.picture.as_ref()?;
+        let place = |whole: i32, part: u32| f64::from((whole - part as i32) / 2);
+        Some((picture, (place(area.0, picture.1 .0), place(area.1, picture.1 .1))))
+    }
+
+    /// What stands under a pixel of the area.
+    pub fn choice(&self, area: (i32, i32), at: (f64, f64)) -> Option<Choice> {
+        let (picture, (left, top)) = self.message(area)?;
+        let (width, height) = (f64::from(picture.1 .0), f64::from(picture.1 .1));
+        let (x, y) = (at.0 - left, at.1 - top);
+        // The lower third, where the choices are, and some room for fingers below it.
+        if !(0.0..width).contains(&x) || !(height * 0.6..height * 1.2).contains(&y) {
+            return None;
+        }
+        Some(if x < width / 2.0 { Choice::Wait } else { Choice::Close })
+    }
+}
+
+/// Frames the two choices.
+fn outline(argb: &mut [u8], width: u32, height: u32) {
+    let top = height * 2 / 3;
+    let mut set = |x: u32, y: u32| {
+        let at = (y as usize * width as usize + x as usize) * 4;
+        if let Some(pixel) = argb.get_mut(at..at + 4) {
+            pixel.copy_from_slice(&[0xe0, 0xd8, 0xd0, 0xff]);
+        }
+    };
+    let half = width / 2;
+    for (left, right) in [(0, half.saturating_sub(4)), (half + 4, width.saturating_sub(1))] {
+        for x in left..=right {
+            set(x, top);
+            set(x, height.saturating_sub(1));
+        }
+        for y in top..height {
+            set(left, y);
+            set(right, y);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_choices_can_be_hit_and_nothing_else() {
+        let mut unresponsive_overlay = UnresponsiveOverlay::default();
+        let area = (1024, 768);
+        unresponsive_overlay.update("foot", area);
+        let (picture, (left, top)) = unresponsive_overlay.message(area).map(|(picture, place)| (picture.1, place)).unwrap();
+        let at = |x: f64, y: f64| {
+            unresponsive_overlay.choice(area, (left + f64::from(picture.0) * x, top + f64::from(picture.1) * y))
+        };
+        assert_eq!(at(0.25, 0.9), Some(Choice::Wait));
+        assert_eq!(at(0.75, 0.9), Some(Choice::Close));
+        assert_eq!(at(0.5, 0.2), None);
+        assert_eq!(at(1.5, 0.9), None);
+    }
+}

@@ -1,0 +1,74 @@
+//! Programs that the service starts (`--exec`).
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+use calloop::signals::Signals;
+use rustix::process::{waitpid, Pid, Rlimit, WaitOptions};
+use tracing::{info, warn};
+
+use super::rlimit::restore_limit;
+use super::signals::WATCHED;
+
+/// Starts a shell command as a client. `wayland` is the value of `WAYLAND_DISPLAY`, `control` the
+/// path of the control socket, `limit` the limit of open descriptors for the program.
+///
+/// # Errors
+/// If /bin/sh cannot be started.
+pub fn start(command: &str, wayland: &str, control: &Path, limit: Rlimit) -> Result<()> {
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", command])
+        .env("WAYLAND_DISPLAY", wayland)
+        .env(geom_ipc::SOCKET_VARIABLE, control)
+        .env_remove("DISPLAY")
+        // Sockets that systemd passed are for this process only (sd_listen_fds(3)).
+        .env_remove("LISTEN_FDS")
+        .env_remove("LISTEN_PID")
+        .env_remove("LISTEN_FDNAMES")
+        .env_remove(super::guard::VARIABLE)
+        .env_remove(super::fd_store::VARIABLE)
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("WATCHDOG_USEC")
+        .env_remove("WATCHDOG_PID")
+        .stdin(Stdio::null());
+    // SAFETY: the closure only sets the thread's signal mask and a limit, by system calls. It is
+    // needed because the signals of WATCHED are blocked in this process, and a child would inherit
+    // that.
+    unsafe {
+        shell.pre_exec(move || {
+            // Dropping Signals unblocks them.
+            Signals::new(&WATCHED).map(drop).map_err(std::io::Error::from)?;
+            restore_limit(limit)
+        });
+    }
+    let child = shell.spawn().with_context(|| format!("cannot start {command:?}"))?;
+    info!(command, pid = child.id(), "program started");
+    Ok(())
+}
+
+/// Returns the path of this program's executable, or of the file that was installed in its place.
+///
+/// # Errors
+/// If /proc is not mounted.
+pub fn own_executable() -> std::io::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    // The link of a file that was replaced ends with this (proc_pid_exe(5)).
+    let text = own.to_string_lossy();
+    Ok(text.strip_suffix(" (deleted)").map_or_else(|| own.clone(), PathBuf::from))
+}
+
+/// Reaps all child processes that ended, and logs how.
+pub(super) fn reap() {
+    while let Ok(Some((pid, status))) = waitpid(None::<Pid>, WaitOptions::NOHANG) {
+        let pid = pid.as_raw_nonzero();
+        match (status.exit_status(), status.terminating_signal()) {
+            (Some(0), _) => info!(%pid, "program ended"),
+            (Some(code), _) => warn!(%pid, code, "program failed; its own output says why"),
+            (_, Some(signal)) => warn!(%pid, signal, "program was killed by a signal"),
+            _ => {}
+        }
+    }
+}

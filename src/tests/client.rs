@@ -1,0 +1,373 @@
+//! A Wayland client that a test drives step by step, on top of `geom-test-client`.
+
+use std::os::unix::net::UnixStream;
+
+use geom_test_client::{now, Client, ClientState, Event, Handler, Output, Window};
+use wayland_client::protocol::wl_registry;
+use wayland_client::{delegate_noop, Connection, Dispatch, Proxy, QueueHandle};
+use wayland_protocols::wp::color_management::v1::client::wp_color_management_output_v1::WpColorManagementOutputV1;
+use wayland_protocols::wp::color_management::v1::client::wp_color_management_surface_v1::WpColorManagementSurfaceV1;
+use wayland_protocols::wp::color_management::v1::client::wp_color_manager_v1::{
+    Primaries, TransferFunction, WpColorManagerV1,
+};
+use wayland_protocols::wp::color_management::v1::client::wp_image_description_creator_params_v1::WpImageDescriptionCreatorParamsV1;
+use wayland_protocols::wp::color_management::v1::client::wp_image_description_info_v1::{
+    self, WpImageDescriptionInfoV1,
+};
+use wayland_protocols::wp::color_management::v1::client::wp_image_description_v1::{
+    self, WpImageDescriptionV1,
+};
+use wayland_protocols::wp::color_representation::v1::client::wp_color_representation_manager_v1::{
+    self, WpColorRepresentationManagerV1,
+};
+use wayland_protocols::wp::color_representation::v1::client::wp_color_representation_surface_v1::{
+    AlphaMode, Coefficients, Range, WpColorRepresentationSurfaceV1,
+};
+use wayland_protocols::xdg::shell::client::{xdg_popup, xdg_positioner};
+use wayland_protocols_wlr::output_power_management::v1::client::zwlr_output_power_manager_v1::ZwlrOutputPowerManagerV1;
+use wayland_protocols_wlr::output_power_management::v1::client::zwlr_output_power_v1::{
+    self, ZwlrOutputPowerV1,
+};
+
+/// An event of zwlr_output_power_v1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PowerEvent {
+    On,
+    Off,
+    Failed,
+}
+
+/// What the client has bound, and what the compositor sent.
+#[derive(Default)]
+pub struct TestState {
+    client: ClientState,
+    power: Option<ZwlrOutputPowerManagerV1>,
+    color: Option<WpColorManagerV1>,
+    representation: Option<WpColorRepresentationManagerV1>,
+    /// The supported alpha modes.
+    pub alpha_modes: Vec<AlphaMode>,
+    /// The supported coefficients and ranges.
+    pub coefficients: Vec<(Coefficients, Range)>,
+    /// Identities of the image descriptions that are ready.
+    pub ready: Vec<u32>,
+    /// Events about image descriptions.
+    pub information: Vec<wp_image_description_info_v1::Event>,
+    pub power_events: Vec<PowerEvent>,
+    /// Position and size of the configured popups.
+    pub popups: Vec<(i32, i32, i32, i32)>,
+    /// Number of frame callbacks.
+    pub frames: usize,
+    /// Number of presented frames.
+    pub presented: usize,
+    pub idle: super::idle::Globals,
+}
+
+impl AsMut<ClientState> for TestState {
+    fn as_mut(&mut self) -> &mut ClientState {
+        &mut self.client
+    }
+}
+
+/// A client and its connection.
+pub struct TestClient {
+    client: Client<TestState>,
+    /// Whether the compositor has disconnected it.
+    pub disconnected: bool,
+}
+
+impl std::ops::Deref for TestClient {
+    type Target = TestState;
+
+    fn deref(&self) -> &TestState {
+        &self.client.state
+    }
+}
+
+impl std::ops::DerefMut for TestClient {
+    fn deref_mut(&mut self) -> &mut TestState {
+        &mut self.client.state
+    }
+}
+
+impl TestState {
+    pub fn windows(&self) -> &[Window] {
+        &self.client.windows
+    }
+
+    pub fn outputs(&self) -> &[Output] {
+        &self.client.outputs
+    }
+
+    /// Whether the compositor has sent the names of this number of outputs.
+    pub fn has_outputs(&self, count: usize) -> bool {
+        self.client.outputs.iter().filter(|output| !output.name.is_empty()).count() == count
+    }
+
+    pub fn has_color(&self) -> bool {
+        self.color.is_some()
+    }
+}
+
+impl TestClient {
+    pub fn new(stream: UnixStream) -> Self {
+        let client = Client::from_socket(stream, TestState::default()).expect("a connection");
+        Self { client, disconnected: false }
+    }
+
+    /// Sends requests and handles events without waiting; returns whether it is still connected.
+    pub fn turn(&mut self) -> bool {
+        self.disconnected |= self.client.poll().is_err();
+        !self.disconnected
+    }
+
+    pub fn handle(&self) -> QueueHandle<TestState> {
+        self.client.handle()
+    }
+
+    /// Sends requests without an effect.
+    pub fn send_requests(&mut self) {
+        self.state().create_surface(&self.handle()).expect("wl_compositor").destroy();
+        self.client.flush().expect("a request");
+    }
+
+    fn state(&self) -> &ClientState {
+        &self.client.state.client
+    }
+
+    pub fn has_globals(&self) -> bool {
+        let state = self.state();
+        state.wm_base.is_some() && state.shm.is_some() && state.compositor.is_some()
+    }
+
+    /// Opens a window of a color, which draws at each configure event; returns its index.
+    pub fn open(&mut self, app_id: &str, color: u32, fullscreen_on: Option<&str>) -> usize {
+        let queue = self.handle();
+        let state = &mut self.client.state.client;
+        let index =
+            state.create_toplevel(&queue, app_id, color, (100, 100), fullscreen_on).expect("a window");
+        state.windows[index].surface.commit();
+        index
+    }
+
+    pub fn close(&mut self, index: usize) {
+        let window = &self.windows()[index];
+        let toplevel = window.toplevel.as_ref().expect("a toplevel");
+        toplevel.toplevel.destroy();
+        toplevel.xdg_surface.destroy();
+        window.surface.destroy();
+    }
+
+    /// Opens a popup of 200 by 100 at a position in a window.
+    pub fn popup(&mut self, index: usize, at: (i32, i32)) {
+        let queue = self.handle();
+        let wm_base = self.state().wm_base.as_ref().expect("xdg_wm_base");
+        let positioner = wm_base.create_positioner(&queue, ());
+        positioner.set_size(200, 100);
+        positioner.set_anchor_rect(at.0, at.1, 1, 1);
+        positioner.set_gravity(xdg_positioner::Gravity::BottomRight);
+        positioner.set_constraint_adjustment(
+            xdg_positioner::ConstraintAdjustment::SlideX | xdg_positioner::ConstraintAdjustment::SlideY,
+        );
+        let surface = self.state().create_surface(&queue).expect("wl_compositor");
+        let xdg_surface = wm_base.get_xdg_surface(&surface, &queue, None);
+        let parent = self.windows()[index].toplevel.as_ref().expect("a toplevel");
+        xdg_surface.get_popup(Some(&parent.xdg_surface), &positioner, &queue, ());
+        surface.commit();
+    }
+
+    /// Creates the object that controls a display's power.
+    pub fn output_power(&mut self, display: &str) -> ZwlrOutputPowerV1 {
+        let output = self.state().output(display).expect("the display");
+        let manager = self.power.as_ref().expect("zwlr_output_power_manager_v1");
+        manager.get_output_power(output, &self.handle(), ())
+    }
+
+    /// Creates an image description of named primaries and a named transfer function.
+    pub fn description(&mut self, primaries: Primaries, transfer: TransferFunction) -> WpImageDescriptionV1 {
+        let queue = self.handle();
+        let manager = self.color.as_ref().expect("wp_color_manager_v1");
+        let creator = manager.create_parametric_creator(&queue, ());
+        creator.set_primaries_named(primaries);
+        creator.set_tf_named(transfer);
+        creator.create(&queue, ())
+    }
+
+    /// Breaks the protocol: creates an image description without primaries and transfer function.
+    pub fn incomplete_description(&mut self) {
+        let queue = self.handle();
+        let manager = self.color.as_ref().expect("wp_color_manager_v1");
+        manager.create_parametric_creator(&queue, ()).create(&queue, ());
+    }
+
+    /// Creates the object that sets a window's image description.
+    pub fn color_surface(&mut self, index: usize) -> WpColorManagementSurfaceV1 {
+        let manager = self.color.as_ref().expect("wp_color_manager_v1");
+        manager.get_surface(&self.windows()[index].surface, &self.handle(), ())
+    }
+
+    /// Creates the object that sets a window's color representation.
+    pub fn representation_surface(&mut self, index: usize) -> WpColorRepresentationSurfaceV1 {
+        let manager = self.representation.as_ref().expect("wp_color_representation_manager_v1");
+        manager.get_surface(&self.windows()[index].surface, &self.handle(), ())
+    }
+
+    /// Requests the information about a display's image description.
+    pub fn request_output_description(&mut self, display: &str) {
+        let queue = self.handle();
+        let output = self.state().output(display).expect("the display");
+        let manager = self.color.as_ref().expect("wp_color_manager_v1");
+        let description = manager.get_output(output, &queue, ()).get_image_description(&queue, ());
+        description.get_information(&queue, ());
+    }
+
+    pub fn commit(&mut self, index: usize) {
+        self.windows()[index].surface.commit();
+    }
+
+    /// Breaks the protocol: commits a buffer before the first configure event.
+    pub fn commit_before_configure(&mut self) {
+        let queue = self.handle();
+        let index = self.open("broken", 0, None);
+        let buffer = self.state().create_buffer(&queue, (10, 10), 0).expect("a buffer");
+        let surface = &self.windows()[index].surface;
+        surface.attach(Some(&buffer.wl), 0, 0);
+        surface.commit();
+    }
+}
+
+geom_test_client::delegate_test_client!(TestState);
+delegate_noop!(TestState: ignore xdg_positioner::XdgPositioner);
+delegate_noop!(TestState: ignore ZwlrOutputPowerManagerV1);
+delegate_noop!(TestState: ignore WpColorManagerV1);
+delegate_noop!(TestState: ignore WpColorManagementSurfaceV1);
+delegate_noop!(TestState: ignore WpColorRepresentationSurfaceV1);
+delegate_noop!(TestState: ignore WpColorManagementOutputV1);
+delegate_noop!(TestState: ignore WpImageDescriptionCreatorParamsV1);
+
+impl Handler for TestState {
+    fn on_global(
+        &mut self,
+        registry: &wl_registry::WlRegistry,
+        name: u32,
+        interface: &str,
+        _: u32,
+        queue: &QueueHandle<Self>,
+    ) {
+        match interface {
+            "zwlr_output_power_manager_v1" => self.power = Some(registry.bind(name, 1, queue, ())),
+            "wp_color_representation_manager_v1" => {
+                self.representation = Some(registry.bind(name, 1, queue, ()));
+            }
+            "wp_color_manager_v1" => self.color = Some(registry.bind(name, 1, queue, ())),
+            other => self.idle.bind(registry, name, other, queue),
+        }
+    }
+
+    fn on_event(&mut self, event: Event, queue: &QueueHandle<Self>) {
+        match event {
+            Event::Configured(index) => self.draw(index, queue),
+            Event::FrameDone => self.frames += 1,
+            Event::Presented { .. } => self.presented += 1,
+            _ => {}
+        }
+    }
+}
+
+impl TestState {
+    fn draw(&mut self, index: usize, queue: &QueueHandle<Self>) {
+        let Window { surface, size, color, .. } = &self.client.windows[index];
+        if !surface.is_alive() {
+            return;
+        }
+        let buffer = self.client.create_buffer(queue, *size, *color).expect("a buffer");
+        surface.attach(Some(&buffer.wl), 0, 0);
+        surface.damage(0, 0, i32::MAX, i32::MAX);
+        surface.frame(queue, ());
+        if let Some(presentation) = &self.client.presentation {
+            presentation.feedback(surface, queue, now());
+        }
+        surface.commit();
+    }
+}
+
+impl Dispatch<xdg_popup::XdgPopup, ()> for TestState {
+    fn event(
+        state: &mut Self,
+        _: &xdg_popup::XdgPopup,
+        event: xdg_popup::Event,
+        (): &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        if let xdg_popup::Event::Configure { x, y, width, height } = event {
+            state.popups.push((x, y, width, height));
+        }
+    }
+}
+
+impl Dispatch<WpImageDescriptionV1, ()> for TestState {
+    fn event(
+        state: &mut Self,
+        _: &WpImageDescriptionV1,
+        event: wp_image_description_v1::Event,
+        (): &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        if let wp_image_description_v1::Event::Ready { identity } = event {
+            state.ready.push(identity);
+        }
+    }
+}
+
+impl Dispatch<WpImageDescriptionInfoV1, ()> for TestState {
+    fn event(
+        state: &mut Self,
+        _: &WpImageDescriptionInfoV1,
+        event: wp_image_description_info_v1::Event,
+        (): &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        state.information.push(event);
+    }
+}
+
+impl Dispatch<WpColorRepresentationManagerV1, ()> for TestState {
+    fn event(
+        state: &mut Self,
+        _: &WpColorRepresentationManagerV1,
+        event: wp_color_representation_manager_v1::Event,
+        (): &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        use wp_color_representation_manager_v1::Event;
+        match event {
+            Event::SupportedAlphaMode { alpha_mode } => state.alpha_modes.extend(alpha_mode.into_result()),
+            Event::SupportedCoefficientsAndRanges { coefficients, range } => {
+                state.coefficients.extend(coefficients.into_result().ok().zip(range.into_result().ok()));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Dispatch<ZwlrOutputPowerV1, ()> for TestState {
+    fn event(
+        state: &mut Self,
+        _: &ZwlrOutputPowerV1,
+        event: zwlr_output_power_v1::Event,
+        (): &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        state.power_events.push(match event {
+            zwlr_output_power_v1::Event::Mode { mode } => match mode.into_result() {
+                Ok(zwlr_output_power_v1::Mode::Off) => PowerEvent::Off,
+                _ => PowerEvent::On,
+            },
+            _ => PowerEvent::Failed,
+        });
+    }
+}
