@@ -3,6 +3,7 @@
 pub mod frame_clock;
 pub mod frame_stats;
 pub mod outputs;
+pub mod pacing;
 pub mod planes;
 pub mod redraw;
 pub mod scanout;
