@@ -191,7 +191,7 @@ impl State {
     fn plan(&mut self, present: &[ProbedGpu], notices: &mut Vec<String>) -> Plan {
         let connectors = present.iter().flat_map(|gpu| &gpu.connectors);
         let ports = connectors.filter_map(|connector| Some((connector.name.clone(), connector.port.clone()?)));
-        self.ports.extend(ports);
+        self.outputs.ports.extend(ports);
         let mut system = self.config.outputs.clone();
         system.only.clone_from(&self.options.display);
         let known = self.known_outputs(present);
@@ -209,7 +209,7 @@ impl State {
             }
         }
         // Requests override the configuration, whichever name it uses for the display.
-        for (name, requested) in &self.overrides {
+        for (name, requested) in self.requests.iter() {
             let config = configs.outputs.entry(name.clone()).or_default();
             *config = config.overridden_by(requested);
         }
@@ -232,7 +232,7 @@ impl State {
             // A monitor that came back at another connector must not count twice.
             let last = output.monitor.identity.clone();
             let is_elsewhere = connectors().any(|connector| connector.monitor == last);
-            let port = self.ports.get(&output.name).cloned();
+            let port = self.outputs.ports.get(&output.name).cloned();
             let edid = output.monitor.edid.clone().filter(|_| !is_elsewhere);
             known.add(&output.name, MonitorIds { monitor: last.filter(|_| !is_elsewhere), edid, port });
         }

@@ -2,10 +2,12 @@
 
 pub mod frame_clock;
 pub mod frame_stats;
+pub mod lifecycle;
 pub mod outputs;
 pub mod pacing;
 pub mod planes;
 pub mod redraw;
+pub mod requests;
 pub mod scanout;
 pub mod swapchain;
 
