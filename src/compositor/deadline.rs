@@ -87,10 +87,7 @@ impl State {
             Deadline::VirtualVblank(id, at) => self.virtual_vblank(id, at),
             Deadline::CheckPageflips => self.check_pageflips(),
             Deadline::Reconfigure(cause) => self.reconfigure(cause),
-            Deadline::FullscreenChanged => {
-                self.color.due = false;
-                self.reconfigure("fullscreen");
-            }
+            Deadline::FullscreenChanged => self.fullscreen_changed(),
             Deadline::NightLight => self.night_light_changed(),
             Deadline::ReplaceRenderer { gpu, failures } => self.replace_renderer(gpu, failures),
             Deadline::GlobalDisabled { global, at } => {

@@ -59,7 +59,7 @@ use crate::session::user_profile::ActiveProfile;
 use crate::session::fd_store::FdStore;
 use crate::shell::Shell;
 use crate::event_loop::timers::{Timer, Timers};
-use crate::compositor::output_color::OutputColor;
+use crate::output::color::OutputColor;
 
 /// The state that the event loop passes to its callbacks.
 pub struct State {
@@ -98,6 +98,10 @@ pub struct State {
     /// Requests of control clients and tools for displays.
     pub requests: OutputRequests,
     pub color: OutputColor,
+    /// The timer of the night light's next step.
+    pub night_light_timer: Option<Timer>,
+    /// A reconfiguration is queued because a fullscreen window came or went.
+    pub fullscreen_change_queued: bool,
     pub profile: ActiveProfile,
     pub profile_watch: Option<user_profile::ProfileWatch>,
     pub power: Power,
@@ -173,6 +177,8 @@ impl State {
             master_retries: 0,
             requests: OutputRequests::default(),
             color: OutputColor::default(),
+            night_light_timer: None,
+            fullscreen_change_queued: false,
             profile: ActiveProfile::default(),
             profile_watch: None,
             power: Power::default(),
@@ -236,7 +242,7 @@ impl State {
             info!(file = %path.display(), "configuration applied");
             self.options.override_config(&mut config);
             self.config = config;
-            self.forget_profiles();
+            self.color.forget_profiles();
             self.requests.discard();
             self.publish_event(&IpcEvent::ConfigApplied);
             if let Backend::Headless(headless) = &mut self.backend {

@@ -164,6 +164,7 @@ impl State {
             output.scanout.iter_mut().for_each(Scanout::forget);
             defer_drop(&mut self.timers, refused, deferred);
         }
+        self.update_color_conversion(staged.id);
     }
 
     /// The kernel accepted an output's state: informs clients.

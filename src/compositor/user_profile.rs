@@ -62,7 +62,7 @@ impl State {
         for effect in effects {
             match effect {
                 Effect::Watch(file) => self.watch_profile(file),
-                Effect::DropIccProfiles => self.forget_profiles(),
+                Effect::DropIccProfiles => self.color.forget_profiles(),
                 Effect::Report { file, problems } => {
                     let prefix = file.display().to_string();
                     self.notices.dismiss(|text| text.starts_with(&prefix));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use geom_display::identity::{KnownOutputs, MonitorIds};
 use geom_display::lifecycle::{Action, Event};
 use geom_display::output_config::OutputConfig;
 use geom_display::plan::{LogicalRect, ProbedGpu};
@@ -72,6 +73,34 @@ impl Outputs {
             effects.removed_global = output.global.take();
         }
         effects
+    }
+
+    /// Remembers the port path of each connector.
+    pub fn note_ports(&mut self, present: &[ProbedGpu]) {
+        let connectors = present.iter().flat_map(|gpu| &gpu.connectors);
+        let ports = connectors.filter_map(|connector| Some((connector.name.clone(), connector.port.clone()?)));
+        self.ports.extend(ports);
+    }
+
+    /// Returns all outputs and what identifies their monitors, disconnected outputs included.
+    pub fn known(&self, present: &[ProbedGpu], aliases: &BTreeMap<String, String>) -> KnownOutputs {
+        let mut known = KnownOutputs::with_aliases(aliases);
+        let connectors =
+            || present.iter().flat_map(|gpu| &gpu.connectors).filter(|connector| connector.connected);
+        for output in self.iter() {
+            // A monitor that came back at another connector must not count twice.
+            let last = output.monitor.identity.clone();
+            let is_elsewhere = connectors().any(|connector| connector.monitor == last);
+            let port = self.ports.get(&output.name).cloned();
+            let edid = output.monitor.edid.clone().filter(|_| !is_elsewhere);
+            known.add(&output.name, MonitorIds { monitor: last.filter(|_| !is_elsewhere), edid, port });
+        }
+        for connector in connectors() {
+            let (monitor, edid, port) =
+                (connector.monitor.clone(), connector.edid.clone(), connector.port.clone());
+            known.add(&connector.name, MonitorIds { monitor, edid, port });
+        }
+        known
     }
 
     /// Compares the monitors that outputs had last with those that are present: which ones are at another connector now.
