@@ -17,7 +17,10 @@ use tracing::{debug, info, warn};
 
 use super::deadline::Deadline;
 use super::{notify_user, State};
+use crate::backend::Backend;
+use crate::config::Config;
 use crate::gpu::objects::Connector;
+use crate::output::outputs::Outputs;
 use crate::output::scanout::Target;
 use crate::session::sd_notify;
 
@@ -134,7 +137,8 @@ impl State {
     }
 
     fn keep_pointer_on_outputs(&mut self) {
-        self.pointer.location = self.outputs.move_pointer(self.pointer.location, self.pointer.location);
+        let pointer = &mut self.input.pointer;
+        pointer.location = self.outputs.move_pointer(pointer.location, pointer.location);
     }
 
     /// Plans and tests without applying anything.
@@ -225,32 +229,12 @@ impl State {
 
     /// Returns all outputs and what identifies their monitors, disconnected outputs included.
     fn known_outputs(&self, present: &[ProbedGpu]) -> KnownOutputs {
-        let mut known = KnownOutputs::with_aliases(&self.config.aliases);
-        let connectors =
-            || present.iter().flat_map(|gpu| &gpu.connectors).filter(|connector| connector.connected);
-        for output in self.outputs.iter() {
-            // A monitor that came back at another connector must not count twice.
-            let last = output.monitor.identity.clone();
-            let is_elsewhere = connectors().any(|connector| connector.monitor == last);
-            let port = self.ports.get(&output.name).cloned();
-            let edid = output.monitor.edid.clone().filter(|_| !is_elsewhere);
-            known.add(&output.name, MonitorIds { monitor: last.filter(|_| !is_elsewhere), edid, port });
-        }
-        for connector in connectors() {
-            let (monitor, edid, port) =
-                (connector.monitor.clone(), connector.edid.clone(), connector.port.clone());
-            known.add(&connector.name, MonitorIds { monitor, edid, port });
-        }
-        known
+        known_outputs(&self.config, &self.outputs, &self.ports, present)
     }
 
     /// Returns the outputs that a name stands for: a connector, a monitor (`make model serial`), or a pattern of either.
     pub fn displays_named(&self, name: &str) -> Vec<String> {
-        // The usual case, without asking the GPUs.
-        if self.outputs.named(name).is_some() {
-            return vec![name.to_owned()];
-        }
-        self.known_outputs(&self.backend.present()).connectors_of(name)
+        connectors_named(&self.config, &self.outputs, &self.ports, &self.backend, name)
     }
 
     fn resolve_gpu(&mut self, id: u64, planned: &[&PlannedOutput], resolution: &mut Resolution) {
@@ -293,6 +277,46 @@ impl State {
             resolution.disabled.push((planned.name.clone(), LifecycleEvent::Rejected(failure.to_string())));
         }
     }
+}
+
+/// See [`State::displays_named`]. For callers that borrow other parts of the state.
+pub fn connectors_named(
+    config: &Config,
+    outputs: &Outputs,
+    ports: &BTreeMap<String, String>,
+    backend: &Backend,
+    name: &str,
+) -> Vec<String> {
+    // The usual case, without asking the GPUs.
+    if outputs.named(name).is_some() {
+        return vec![name.to_owned()];
+    }
+    known_outputs(config, outputs, ports, &backend.present()).connectors_of(name)
+}
+
+fn known_outputs(
+    config: &Config,
+    outputs: &Outputs,
+    ports: &BTreeMap<String, String>,
+    present: &[ProbedGpu],
+) -> KnownOutputs {
+    let mut known = KnownOutputs::with_aliases(&config.aliases);
+    let connectors =
+        || present.iter().flat_map(|gpu| &gpu.connectors).filter(|connector| connector.connected);
+    for output in outputs.iter() {
+        // A monitor that came back at another connector must not count twice.
+        let last = output.monitor.identity.clone();
+        let is_elsewhere = connectors().any(|connector| connector.monitor == last);
+        let port = ports.get(&output.name).cloned();
+        let edid = output.monitor.edid.clone().filter(|_| !is_elsewhere);
+        known.add(&output.name, MonitorIds { monitor: last.filter(|_| !is_elsewhere), edid, port });
+    }
+    for connector in connectors() {
+        let (monitor, edid, port) =
+            (connector.monitor.clone(), connector.edid.clone(), connector.port.clone());
+        known.add(&connector.name, MonitorIds { monitor, edid, port });
+    }
+    known
 }
 
 fn wanted(planned: &PlannedOutput) -> (Vec<Mode>, SignalFormat) {

@@ -72,7 +72,7 @@ impl State {
     fn arm_render_deadline(&mut self, id: OutputId) {
         let now = self.iteration_start();
         // A moving pointer will move again before the vblank.
-        let pointer_moves = now.saturating_sub(self.pointer.moved_at) < POINTER_IDLE_AFTER;
+        let pointer_moves = now.saturating_sub(self.input.pointer.moved_at) < POINTER_IDLE_AFTER;
         let Some(scanout) = self.outputs.scanout_mut(id) else { return };
         let draw_late = !scanout.awaited.is_empty() || pointer_moves;
         let at = if draw_late { scanout.clock.deadline(now) } else { now };

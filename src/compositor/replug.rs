@@ -11,6 +11,7 @@ use geom_display::plan::{ProbedGpu, LogicalRect};
 use crate::compositor::output_commit::defer_drop;
 use crate::output::scanout::Scanout;
 use crate::compositor::State;
+use crate::output::outputs::Outputs;
 use crate::output::OutputId;
 
 /// So many monitors are remembered that are away.
@@ -90,17 +91,22 @@ impl State {
 
     /// Windows, and applications that are to come back, wait for another name from now on.
     fn rename_assigned_output(&mut self, from: &str, to: &str) {
-        let windows = self.shell.windows.iter_mut().chain(&mut self.shell.unmapped);
-        let homes = windows.filter_map(|managed| managed.assigned_output.as_mut());
-        let homes = homes.chain(self.clients.places.values_mut());
-        homes.filter(|assigned_output| *assigned_output == from).for_each(|assigned_output| to.clone_into(assigned_output));
+        self.shell.rename_assigned_output(from, to);
+        let saved = self.clients.places.values_mut();
+        saved.filter(|name| *name == from).for_each(|name| to.clone_into(name));
         self.keep();
     }
 
-    /// Where windows of a monitor that is away show meanwhile: its connector's other monitor, or its neighbour.
-    pub fn fallback_output_for(&self, name: &str) -> Option<OutputId> {
-        let (_, memory) = self.away.iter().find(|(monitor, _)| monitor.to_string() == name)?;
-        let port = self.outputs.named(&memory.connector).filter(|output| output.is_in_layout());
-        port.or_else(|| self.outputs.nearest(memory.logical)).map(|output| output.id)
-    }
+}
+
+/// Returns the output that shows the windows of a monitor whose connector has another monitor now: that
+/// connector's output, or the nearest one.
+pub fn fallback_of(
+    away: &BTreeMap<MonitorKey, AwayMonitor>,
+    outputs: &Outputs,
+    monitor: &str,
+) -> Option<OutputId> {
+    let (_, memory) = away.iter().find(|(known, _)| known.to_string() == monitor)?;
+    let port = outputs.named(&memory.connector).filter(|output| output.is_in_layout());
+    port.or_else(|| outputs.nearest(memory.logical)).map(|output| output.id)
 }

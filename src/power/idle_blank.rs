@@ -77,7 +77,7 @@ impl State {
     pub fn check_idle(&mut self) {
         self.power.timer = None;
         let now = self.iteration_start();
-        let unable = matches!(self.backend, Backend::Kms(_)) && self.devices.is_empty();
+        let unable = matches!(self.backend, Backend::Kms(_)) && !self.input.has_devices();
         if self.backend.is_paused() || unable {
             // Whoever has the seat now is somebody. And without an input device nothing would end it.
             self.power.idle.input(now);

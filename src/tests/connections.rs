@@ -184,7 +184,7 @@ fn a_hung_client_is_closed_by_policy_and_its_neighbour_is_not() {
     assert!(!bad.turn() || !bad.turn());
     assert!(good.turn());
     assert_eq!(fixture.middle(SECOND), RED);
-    assert_eq!(fixture.compositor.state.shell.windows.len(), 1);
+    assert_eq!(fixture.compositor.state.shell.windows().len(), 1);
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn nothing_of_a_gone_client_stays() {
     drop(client);
     fixture.until("its end", |fixture| fixture.compositor.state.clients.connections.is_empty());
     let state = &fixture.compositor.state;
-    assert!(state.shell.windows.is_empty() && state.shell.unmapped.is_empty());
+    assert!(state.shell.is_empty());
     assert!(state.clients.is_quiet());
     // Its place is kept for an application of that name.
     assert_eq!(state.clients.places.get("app").map(String::as_str), Some(FIRST));

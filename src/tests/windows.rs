@@ -202,15 +202,15 @@ fn operation() -> impl Strategy<Value = Operation> {
 /// What must hold whatever happened.
 fn check(fixture: &Fixture) {
     let state = &fixture.compositor.state;
-    let lit = state.outputs.enabled_names();
+    let enabled = state.outputs.enabled_names();
     let name = |id| state.outputs.name(id).map(str::to_owned);
-    for managed in &state.shell.windows {
+    for managed in state.shell.windows() {
         let shown_on = managed.shown_on.and_then(name);
         match &shown_on {
-            Some(display) => assert!(lit.contains(display), "a window on {display}, lit are {lit:?}"),
-            None => assert!(lit.is_empty(), "a window nowhere, lit are {lit:?}"),
+            Some(display) => assert!(enabled.contains(display), "a window on {display}, enabled: {enabled:?}"),
+            None => assert!(enabled.is_empty(), "a window nowhere, enabled: {enabled:?}"),
         }
-        let assigned_output = managed.assigned_output.as_ref().filter(|assigned_output| lit.contains(assigned_output));
+        let assigned_output = managed.assigned_output.as_ref().filter(|assigned_output| enabled.contains(assigned_output));
         assert!(assigned_output.is_none() || assigned_output == shown_on.as_ref(), "a window away from assigned_output: {managed:?}");
     }
     for output in state.outputs.iter() {
@@ -218,7 +218,8 @@ fn check(fixture: &Fixture) {
         assert_eq!(output.scanout.is_some(), output.is_enabled());
     }
     if let Some(focus) = state.seat.get_keyboard().and_then(|keyboard| keyboard.current_focus()) {
-        assert!(state.window_of(&focus).is_some(), "the keyboard is with a window that is gone");
+        assert!(state.shell.window_of(&focus).is_some(), "a destroyed window has the keyboard");
+        assert!(enabled.is_empty() || state.shell.is_visible(&focus), "a hidden window has the keyboard");
     }
 }
 
@@ -242,10 +243,9 @@ proptest! {
                 }
                 Operation::Plug(display, plugged) => fixture.plug(&format!("HEADLESS-{display}"), plugged),
                 Operation::Focus(which) => {
-                    let windows = &fixture.compositor.state.shell.windows;
-                    let surface = windows.get(which).and_then(|managed| managed.toplevel()).map(|toplevel| toplevel.wl_surface().clone());
-                    if let Some(surface) = surface {
-                        fixture.compositor.state.focus_window(&surface);
+                    let windows = fixture.compositor.state.shell.windows();
+                    if let Some(id) = windows.get(which).map(|window| window.id) {
+                        fixture.compositor.state.focus_window(id);
                     }
                 }
                 _ => {}

@@ -71,7 +71,7 @@ impl State {
     pub fn is_held_off(&self) -> bool {
         self.protocols.idle.inhibitors.iter().any(|(_, surface)| {
             surface.is_alive()
-                && self.output_of(surface).is_some_and(|id| self.is_visible(id, surface))
+                && self.output_of(surface).is_some() && self.shell.is_visible(surface)
         })
     }
 
