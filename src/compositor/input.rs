@@ -202,8 +202,8 @@ impl State {
         let mut frame = AxisFrame::new(event.time_msec()).source(event.source());
         for axis in [Axis::Horizontal, Axis::Vertical] {
             let steps = event.amount_v120(axis);
-            // A wheel's click is 120 steps, and 15 degrees in libinput's terms; clients expect 15 as
-            // well.
+            // A wheel's click is 120 steps, and 15 degrees in libinput's terms; clients expect 15
+            // as well.
             let amount = event.amount(axis).unwrap_or_else(|| steps.unwrap_or(0.0) * 15.0 / 120.0);
             if amount != 0.0 {
                 frame = frame.relative_direction(axis, event.relative_direction(axis)).value(axis, amount);
@@ -224,9 +224,8 @@ impl State {
         device: &Device,
         event: &impl AbsolutePositionEvent<LibinputInputBackend>,
     ) -> Option<Point<f64, Logical>> {
-        let connectors_of = |name: &str| {
-            connectors_named(&self.config, &self.outputs, &self.ports, &self.backend, name)
-        };
+        let connectors_of =
+            |name: &str| connectors_named(&self.config, &self.outputs, &self.ports, &self.backend, name);
         let device = TouchDevice::new(device);
         let output = touch_output(&device, &self.config.touch, connectors_of, &self.outputs)?;
         layout_location(output, &self.outputs, |size| event.position_transformed(size))

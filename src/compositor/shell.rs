@@ -113,7 +113,7 @@ impl State {
     }
 
     /// Passes a click or touch to the overlay for unresponsive clients. Returns whether the overlay
-    /// is there, and so whether the input is for nobody else.
+    /// is there, so that no surface gets the input.
     pub fn press_unresponsive_overlay(&mut self, point: Point<f64, Logical>) -> bool {
         let clients = &self.clients;
         let unresponsive = |client| unresponsive_client(clients, client);

@@ -42,9 +42,7 @@ impl Chord {
                 "shift" => chord.shift = true,
                 "super" | "logo" | "meta" => chord.logo = true,
                 _ => {
-                    return Err(format!(
-                        "exit_keys: {name:?} is no modifier; use Ctrl, Alt, Shift or Super"
-                    ))
+                    return Err(format!("exit_keys: {name:?} is no modifier; use Ctrl, Alt, Shift or Super"))
                 }
             }
         }

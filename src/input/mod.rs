@@ -1,4 +1,5 @@
-//! Input: devices and their configuration, the pointer and its image, and what keys and touches mean.
+//! Input: devices and their configuration, the pointer and its image, and what keys and touches
+//! mean.
 //!
 //! The seat of the Wayland protocol, which sends events to clients, belongs to the compositor.
 
@@ -7,14 +8,14 @@ mod keys;
 pub mod pointer;
 mod touch;
 
-use smithay::reexports::input::{Device, DeviceCapability};
 use smithay::input::keyboard::{Keysym, ModifiersState};
+use smithay::reexports::input::{Device, DeviceCapability};
 use tracing::info;
 
-pub use self::devices::xkb_config;
-pub use self::keys::Command;
 use self::devices::configure;
+pub use self::devices::xkb_config;
 use self::keys::Chord;
+pub use self::keys::Command;
 use self::pointer::PointerState;
 pub use self::touch::{layout_location, touch_output, TouchDevice};
 use crate::config::Config;

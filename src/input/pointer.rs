@@ -166,7 +166,9 @@ fn copy_shm(surface: &WlSurface, scale: f64, serial: u64) -> Option<Picture> {
         }
         with_buffer_contents(state.buffer()?, |pointer, length, data| {
             let (width, height) = (data.width, data.height);
-            if !(1..=MAX_PICTURE_SIZE).contains(&width) || !(1..=MAX_PICTURE_SIZE).contains(&height) || data.stride < width * 4
+            if !(1..=MAX_PICTURE_SIZE).contains(&width)
+                || !(1..=MAX_PICTURE_SIZE).contains(&height)
+                || data.stride < width * 4
             {
                 return None;
             }
@@ -181,8 +183,8 @@ fn copy_shm(surface: &WlSurface, scale: f64, serial: u64) -> Option<Picture> {
                 if start + width as usize * 4 > length {
                     return None;
                 }
-                // SAFETY: the row is within the pool's `length` bytes. If the client shrank the file
-                // meanwhile, Smithay's SIGBUS handler maps zeros there.
+                // SAFETY: the row is within the pool's `length` bytes. If the client shrank the
+                // file meanwhile, Smithay's SIGBUS handler maps zeros there.
                 let pixels = unsafe { std::slice::from_raw_parts(pointer.add(start), width as usize * 4) };
                 argb.extend_from_slice(pixels);
             }
@@ -194,4 +196,46 @@ fn copy_shm(surface: &WlSurface, scale: f64, serial: u64) -> Option<Picture> {
         .ok()?
     })
     .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use geom_display::lifecycle::Lifecycle;
+    use geom_display::plan::LogicalRect;
+
+    use super::*;
+
+    /// Outputs of 100 by 100 next to each other.
+    fn outputs(enabled: [bool; 3]) -> Outputs {
+        let mut outputs = Outputs::default();
+        for (index, (name, enabled)) in ["DP-1", "DP-2", "DP-3"].into_iter().zip(enabled).enumerate() {
+            let output = outputs.entry(name);
+            output.logical = LogicalRect { x: 100 * index as i32, y: 0, width: 100, height: 100 };
+            output.lifecycle = if enabled { Lifecycle::Enabled } else { Lifecycle::Disconnected };
+        }
+        outputs
+    }
+
+    #[test]
+    fn pointer_appears_in_the_middle_of_the_leftmost_output() {
+        let mut pointer = PointerState::new("default", 24);
+        pointer.appear(&outputs([false, true, true]));
+        assert!(pointer.present);
+        assert_eq!(pointer.location, (150.0, 50.0).into());
+        // Without an output it stays where it is.
+        pointer.appear(&outputs([false; 3]));
+        assert_eq!(pointer.location, (150.0, 50.0).into());
+    }
+
+    #[test]
+    fn absolute_positions_cover_the_layout_and_land_on_an_output() {
+        let moved = |enabled, x: f64| {
+            let position = |size: Size<i32, Logical>| (x * f64::from(size.w), 0.5 * f64::from(size.h)).into();
+            absolute_location((0.0, 0.0).into(), &outputs(enabled), position)
+        };
+        assert_eq!(moved([true; 3], 0.5), (150.0, 50.0).into());
+        assert_eq!(moved([true, true, false], 0.5), (100.0, 50.0).into());
+        // On the disconnected output between them: on the next one behind it.
+        assert_eq!(moved([true, false, true], 0.5), (200.0, 50.0).into());
+    }
 }

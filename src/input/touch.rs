@@ -30,15 +30,16 @@ impl<'a> TouchDevice<'a> {
         let is_near =
             |own: f64, other: u32| other > 0 && (own - f64::from(other)).abs() <= SIZE_TOLERANCE * own;
         let (width, height) = output.monitor.size;
-        self.size.is_some_and(|(own_width, own_height)| is_near(own_width, width) && is_near(own_height, height))
+        self.size
+            .is_some_and(|(own_width, own_height)| is_near(own_width, width) && is_near(own_height, height))
     }
 }
 
 /// Returns the enabled output that a touch device belongs to. In falling precedence: the configured
 /// one, the one that udev names, the only one of the device's physical size, the leftmost one.
 ///
-/// `configured` has the names of devices and displays; `connectors_of` returns the connectors that a
-/// display's name stands for.
+/// `configured` has the names of devices and displays; `connectors_of` returns the connectors that
+/// a display's name stands for.
 pub fn touch_output<'a>(
     device: &TouchDevice<'_>,
     configured: &[(String, String)],
@@ -59,8 +60,8 @@ pub fn touch_output<'a>(
         .or_else(|| outputs.in_layout().first().copied())
 }
 
-/// Returns the position in the layout of a touch on an output's screen. `None` if the output mirrors
-/// another one and the touch is on the border around the picture.
+/// Returns the position in the layout of a touch on an output's screen. `None` if the output
+/// mirrors another one and the touch is on the border around the picture.
 ///
 /// `position` returns the touch's position in a space of a size that has the touch device's
 /// orientation, which turns with the output.
@@ -83,4 +84,109 @@ pub fn layout_location(
     let on_screen = upright((own.w, own.h).into());
     let on_picture = View::new(picture, own).seen_at((on_screen.x, on_screen.y).into())?;
     Some(source.geometry().loc.to_f64() + on_picture.to_logical(source.scale))
+}
+
+#[cfg(test)]
+mod tests {
+    use geom_display::lifecycle::Lifecycle;
+    use geom_display::mode::Mode;
+    use geom_display::plan::LogicalRect;
+    use smithay::utils::Transform;
+
+    use super::*;
+
+    /// Outputs of 200 by 100 next to each other, whose monitors have these sizes in millimeters.
+    fn outputs(sizes: &[(&str, (u32, u32))]) -> Outputs {
+        let mut outputs = Outputs::default();
+        for (index, (name, size)) in sizes.iter().enumerate() {
+            let output = outputs.entry(name);
+            output.lifecycle = Lifecycle::Enabled;
+            output.mode = Some(Mode::new(200, 100, 60_000));
+            output.logical = LogicalRect { x: 200 * index as i32, y: 0, width: 200, height: 100 };
+            output.monitor.size = *size;
+        }
+        outputs
+    }
+
+    fn change(outputs: &mut Outputs, name: &str, change: impl FnOnce(&mut Output)) {
+        change(outputs.named_mut(name).expect("an output"));
+    }
+
+    const ALL: [(&str, (u32, u32)); 3] = [("DP-1", (520, 290)), ("DP-2", (520, 290)), ("DP-3", (160, 90))];
+
+    fn touched<'a>(device: &TouchDevice<'_>, configured: &str, outputs: &'a Outputs) -> Option<&'a str> {
+        let configured = [("panel".to_owned(), configured.to_owned())];
+        let connectors_of = |name: &str| match name {
+            "" => Vec::new(),
+            "any" => ALL.map(|(name, _)| name.to_owned()).to_vec(),
+            name => vec![name.to_owned()],
+        };
+        touch_output(device, &configured, connectors_of, outputs).map(|output| output.name.as_str())
+    }
+
+    #[test]
+    fn touch_device_finds_its_output_by_configuration_udev_and_size() {
+        let mut all = outputs(&ALL);
+        // Within five percent of DP-3's size.
+        let device = TouchDevice { name: "panel", output_name: Some("DP-2"), size: Some((165.0, 92.0)) };
+        assert_eq!(touched(&device, "DP-1", &all), Some("DP-1"));
+        assert_eq!(touched(&device, "", &all), Some("DP-2"));
+        let unnamed = TouchDevice { output_name: None, ..device };
+        assert_eq!(touched(&unnamed, "", &all), Some("DP-3"));
+        // Two monitors of that size.
+        let ambiguous = TouchDevice { size: Some((520.0, 290.0)), ..unnamed };
+        assert_eq!(touched(&ambiguous, "", &all), Some("DP-1"));
+        let unknown = TouchDevice { size: None, ..unnamed };
+        assert_eq!(touched(&unknown, "", &all), Some("DP-1"));
+        assert_eq!(touched(&TouchDevice { name: "other", ..device }, "DP-1", &all), Some("DP-2"));
+
+        // Disabled outputs do not count.
+        change(&mut all, "DP-1", |output| output.lifecycle = Lifecycle::Disconnected);
+        assert_eq!(touched(&device, "DP-1", &all), Some("DP-2"));
+        assert_eq!(touched(&device, "any", &all), Some("DP-2"));
+        assert_eq!(touched(&ambiguous, "", &all), Some("DP-2"), "the only one of that size by now");
+        change(&mut all, "DP-2", |output| output.lifecycle = Lifecycle::Disconnected);
+        change(&mut all, "DP-3", |output| output.lifecycle = Lifecycle::Disconnected);
+        assert_eq!(touched(&device, "DP-1", &all), None);
+    }
+
+    /// Where a touch is in the layout, by its position as fractions of the touch device.
+    fn located(outputs: &Outputs, name: &str, fractions: (f64, f64)) -> Option<(f64, f64)> {
+        let position = |size: Size<i32, Logical>| {
+            (fractions.0 * f64::from(size.w), fractions.1 * f64::from(size.h)).into()
+        };
+        let location = layout_location(outputs.named(name)?, outputs, position)?;
+        Some((location.x, location.y))
+    }
+
+    #[test]
+    fn touch_device_turns_with_its_output() {
+        let mut all = outputs(&ALL);
+        assert_eq!(located(&all, "DP-2", (0.25, 0.5)), Some((250.0, 50.0)));
+        change(&mut all, "DP-2", |output| {
+            output.transform = Transform::_180;
+        });
+        assert_eq!(located(&all, "DP-2", (0.25, 0.5)), Some((350.0, 50.0)));
+        change(&mut all, "DP-2", |output| {
+            output.transform = Transform::_90;
+            (output.logical.width, output.logical.height) = (100, 200);
+        });
+        assert_eq!(located(&all, "DP-2", (0.0, 0.0)), Some((300.0, 0.0)));
+        assert_eq!(located(&all, "DP-2", (0.25, 0.0)), Some((300.0, 50.0)));
+        assert_eq!(located(&all, "DP-2", (1.0, 1.0)), Some((200.0, 200.0)));
+    }
+
+    #[test]
+    fn touch_on_a_mirror_is_where_its_picture_shows_the_source() {
+        let mut all = outputs(&ALL);
+        change(&mut all, "DP-2", |output| {
+            output.mirror = Some("DP-3".into());
+            // As wide as the source, with borders of 50 above and below the picture.
+            output.mode = Some(Mode::new(200, 200, 60_000));
+        });
+        change(&mut all, "DP-3", |output| output.scale = 2.0);
+        assert_eq!(located(&all, "DP-2", (0.5, 0.5)), Some((450.0, 25.0)));
+        assert_eq!(located(&all, "DP-2", (0.0, 0.25)), Some((400.0, 0.0)));
+        assert_eq!(located(&all, "DP-2", (0.5, 0.2)), None, "on the border");
+    }
 }

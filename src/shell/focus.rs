@@ -20,7 +20,8 @@ impl Shell {
     /// Gives the keyboard to a mapped window, and moves it to the front.
     pub fn focus_window(&mut self, id: u64, cx: &Cx<'_>) -> Effects {
         let Some(target) = self.stack.focus(id) else { return Effects::new() };
-        let (surface, shown_on) = (target.surface(), self.mapped_window(id).and_then(|window| window.shown_on));
+        let (surface, shown_on) =
+            (target.surface(), self.mapped_window(id).and_then(|window| window.shown_on));
         let mut effects: Effects = shown_on.map(Effect::Redraw).into_iter().collect();
         effects.push(self.focus_surface(surface, cx.outputs));
         effects
@@ -86,8 +87,8 @@ impl Shell {
     }
 }
 
-/// Returns the layer surface that takes the keyboard from all other surfaces, such as a launcher or a
-/// screen lock.
+/// Returns the layer surface that takes the keyboard from all other surfaces, such as a launcher or
+/// a screen lock.
 pub(super) fn exclusive_layer(outputs: &Outputs) -> Option<WlSurface> {
     outputs.in_layout().into_iter().find_map(|output| {
         let layers = layer_map_for_output(&output.wl_output);

@@ -12,8 +12,8 @@ use crate::output::outputs::Outputs;
 use crate::output::{Output, OutputId};
 
 impl Shell {
-    /// Returns the output for something new: the requested one, or else the focused one, or else the
-    /// leftmost one.
+    /// Returns the output for something new: the requested one, or else the focused one, or else
+    /// the leftmost one.
     pub fn preferred_output<'a>(
         &self,
         requested: Option<&'a Output>,
@@ -45,11 +45,7 @@ impl Shell {
     }
 
     /// Removes a layer surface that its client destroyed.
-    pub fn remove_layer_surface(
-        &self,
-        surface: &WlrLayerSurface,
-        outputs: &Outputs,
-    ) -> Effects {
+    pub fn remove_layer_surface(&self, surface: &WlrLayerSurface, outputs: &Outputs) -> Effects {
         let mut owner = None;
         for output in outputs.iter() {
             let mut layers = layer_map_for_output(&output.wl_output);
@@ -63,11 +59,7 @@ impl Shell {
     }
 
     /// Handles a commit of a layer surface: arranges the layer surfaces of its output again.
-    pub fn commit_layer_surface(
-        &self,
-        surface: &WlSurface,
-        outputs: &Outputs,
-    ) -> Effects {
+    pub fn commit_layer_surface(&self, surface: &WlSurface, outputs: &Outputs) -> Effects {
         let mut owner = None;
         for output in outputs.iter() {
             let mut layers = layer_map_for_output(&output.wl_output);

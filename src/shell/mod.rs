@@ -7,8 +7,8 @@
 //! returns. Of the windows on an output the topmost is visible, with its dialogs above it
 //! ([`stack`]).
 //!
-//! Methods of [`Shell`] send configure, enter and leave events themselves. What they want from other
-//! components they return as [`Effect`]s, which the compositor applies in order.
+//! Methods of [`Shell`] send configure, enter and leave events themselves. What they want from
+//! other components they return as [`Effect`]s, which the compositor applies in order.
 
 mod focus;
 mod hit_test;
@@ -28,9 +28,9 @@ use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 
 pub use self::hit_test::SurfaceAt;
 pub use self::stack::ShellWindow;
+use self::stack::Stack;
 pub use self::unresponsive::{UnresponsiveClient, UnresponsiveWindow};
 pub use self::windows::{root_surface, send_preferred_scale};
-use self::stack::Stack;
 use crate::config::Rule;
 use crate::output::outputs::Outputs;
 use crate::output::OutputId;

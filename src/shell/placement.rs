@@ -32,8 +32,7 @@ impl<W> Stack<W> {
         }
         let rule = cx.rules.iter().find(|rule| rule.matches(traits));
         // The window waits by name for a display that is not connected yet.
-        let rule =
-            rule.map(|rule| (cx.connector_of)(&rule.display).unwrap_or_else(|| rule.display.clone()));
+        let rule = rule.map(|rule| (cx.connector_of)(&rule.display).unwrap_or_else(|| rule.display.clone()));
         let parent = || self.get(window.parent?)?.assigned_output.clone();
         let saved = || {
             let output = cx.outputs.named(cx.saved_placements.get(traits.app_id?)?)?;

@@ -1,8 +1,7 @@
 //! Popups of windows and layer surfaces: menus and tooltips.
 
 use smithay::desktop::{
-    find_popup_root_surface, get_popup_toplevel_coords, layer_map_for_output, PopupKind,
-    WindowSurfaceType,
+    find_popup_root_surface, get_popup_toplevel_coords, layer_map_for_output, PopupKind, WindowSurfaceType,
 };
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{Logical, Rectangle};
@@ -60,7 +59,8 @@ impl Shell {
         self.output_of(surface, outputs).map(Effect::Redraw).into_iter().collect()
     }
 
-    /// Moves a popup within what its positioner allows, so that all of it is on its parent's output.
+    /// Moves a popup within what its positioner allows, so that all of it is on its parent's
+    /// output.
     fn unconstrain_popup(&self, popup: &PopupSurface, outputs: &Outputs) {
         let kind = PopupKind::from(popup.clone());
         let Ok(root) = find_popup_root_surface(&kind) else { return };

@@ -54,7 +54,7 @@ impl Shell {
     }
 
     /// Handles a click or touch at a point of the layout. Returns `None` if no overlay is there:
-    /// then the input is for the surface at that point. Otherwise it is for nobody else, and the
+    /// then the input is for the surface at that point. Otherwise no surface gets it, and the
     /// effects are the user's choice, if the overlay offers one at that point.
     pub fn press_unresponsive_overlay(
         &self,

@@ -203,8 +203,8 @@ impl Shell {
     }
 
     fn map_window(&mut self, id: u64, cx: &Cx<'_>) -> Effects {
-        // xdg_surface: a buffer before the first configure event was acknowledged is an error, which
-        // Smithay raises here.
+        // xdg_surface: a buffer before the first configure event was acknowledged is an error,
+        // which Smithay raises here.
         let toplevel = self.stack.get(id).and_then(ShellWindow::toplevel);
         if !toplevel.is_some_and(ToplevelSurface::ensure_configured) {
             return Effects::new();
@@ -286,8 +286,8 @@ impl Shell {
         effects
     }
 
-    /// Assigns a window to an output for a control client, and focuses it. Rules do not move it from
-    /// there.
+    /// Assigns a window to an output for a control client, and focuses it. Rules do not move it
+    /// from there.
     pub fn pin_window(&mut self, id: u64, output: &str, cx: &Cx<'_>) -> Effects {
         let Some(window) = self.stack.get_mut(id) else { return Effects::new() };
         window.assigned_output = Some(output.to_owned());
@@ -337,8 +337,8 @@ impl Shell {
         }
     }
 
-    /// Handles another parent of a toplevel: a dialog chooses its own size, and stays in front of its
-    /// parent.
+    /// Handles another parent of a toplevel: a dialog chooses its own size, and stays in front of
+    /// its parent.
     pub fn parent_changed(&mut self, toplevel: &ToplevelSurface, cx: &Cx<'_>) -> Effects {
         let parent = toplevel.parent().and_then(|parent| self.window_of(&parent)).map(|parent| parent.id);
         let Some(id) = self.window_of(toplevel.wl_surface()).map(|window| window.id) else {
@@ -368,7 +368,8 @@ impl Shell {
         }
     }
 
-    /// Sends a window its size and state. Dialogs choose their own size, unless they are fullscreen.
+    /// Sends a window its size and state. Dialogs choose their own size, unless they are
+    /// fullscreen.
     fn configure(&self, window: &ShellWindow, outputs: &Outputs) {
         let Some(toplevel) = window.toplevel() else { return };
         let area = window.shown_on.and_then(|id| area(outputs, id, window.fullscreen));
@@ -400,8 +401,9 @@ impl Shell {
         window.handle.with_surfaces(|surface, states| send_preferred_scale(wl_output, surface, states));
     }
 
-    /// Returns the position of a window on its output, in the output's logical pixels. It is centered
-    /// over its parent if that is on the same output, or else in the area that windows fill.
+    /// Returns the position of a window on its output, in the output's logical pixels. It is
+    /// centered over its parent if that is on the same output, or else in the area that windows
+    /// fill.
     pub fn window_location(&self, window: &ShellWindow, outputs: &Outputs) -> Option<Point<i32, Logical>> {
         // From the window to the one that all are dialogs of.
         let mut chain = vec![window];

@@ -115,7 +115,7 @@ impl TestClient {
     }
 
     /// Sends requests and handles events without waiting; returns whether it is still connected.
-    pub fn turn(&mut self) -> bool {
+    pub fn poll(&mut self) -> bool {
         self.disconnected |= self.client.poll().is_err();
         !self.disconnected
     }

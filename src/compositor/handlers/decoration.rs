@@ -1,4 +1,5 @@
-//! xdg-decoration: windows fill their output, so neither clients nor the compositor draw decorations.
+//! xdg-decoration: windows fill their output, so neither clients nor the compositor draw
+//! decorations.
 
 use smithay::delegate_xdg_decoration;
 use smithay::reexports::wayland_protocols::xdg::decoration::zv1::server::zxdg_toplevel_decoration_v1::Mode;
