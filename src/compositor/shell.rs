@@ -6,7 +6,6 @@ use smithay::utils::{Logical, Point, SERIAL_COUNTER};
 use tracing::info;
 
 use super::output_config::connectors_named;
-use super::replug::fallback_of;
 use super::State;
 use crate::clients::Clients;
 use crate::output::OutputId;
@@ -21,13 +20,12 @@ fn unresponsive_client(clients: &Clients, id: u64) -> Option<UnresponsiveClient>
 impl State {
     /// Calls the shell, and applies the effects that it returns.
     pub fn with_shell(&mut self, call: impl FnOnce(&mut Shell, &Cx<'_>) -> Effects) {
-        let Self { shell, outputs, config, clients, away, ports, backend, .. } = self;
+        let Self { shell, outputs, config, clients, backend, .. } = self;
         let cx = Cx {
             outputs,
             rules: &config.rules,
             saved_placements: &clients.places,
-            connector_of: &|name| connectors_named(config, outputs, ports, backend, name).into_iter().next(),
-            fallback_of: &|monitor| fallback_of(away, outputs, monitor),
+            connector_of: &|name| connectors_named(outputs, backend, config, name).into_iter().next(),
         };
         let effects = call(shell, &cx);
         self.apply_shell_effects(effects);

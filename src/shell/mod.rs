@@ -52,9 +52,6 @@ pub struct Cx<'a> {
     /// Returns the connector that a display's name in the configuration stands for: the name of a
     /// connector or monitor, a pattern or an alias.
     pub connector_of: &'a dyn Fn(&str) -> Option<String>,
-    /// Returns the output that shows the windows of a monitor whose connector has another monitor
-    /// now.
-    pub fallback_of: &'a dyn Fn(&str) -> Option<OutputId>,
 }
 
 /// What the shell wants from other components.

@@ -54,7 +54,7 @@ impl<W> Stack<W> {
     /// another output shows the window.
     pub fn place(&mut self, id: u64, traits: WindowTraits<'_>, cx: &Cx<'_>) -> Option<Moved> {
         let assigned = self.choose_output(self.get(id)?, traits, cx);
-        let to = output_for(assigned.as_deref(), cx);
+        let to = output_for(assigned.as_deref(), cx.outputs);
         let window = self.get_mut(id)?;
         window.assigned_output = assigned;
         let from = std::mem::replace(&mut window.shown_on, to);
@@ -63,15 +63,15 @@ impl<W> Stack<W> {
 }
 
 /// Returns the enabled output that shows the windows assigned to an output: that output itself, or
-/// the nearest one while it is disabled or disconnected. For a monitor whose connector has another
-/// monitor now, `Cx::fallback_of` decides.
-pub fn output_for(assigned: Option<&str>, cx: &Cx<'_>) -> Option<OutputId> {
-    match assigned.and_then(|name| cx.outputs.named(name)) {
+/// the nearest one while it is disabled or disconnected.
+pub fn output_for(assigned: Option<&str>, outputs: &Outputs) -> Option<OutputId> {
+    match assigned.and_then(|name| outputs.named(name)) {
         Some(output) if output.is_in_layout() => Some(output.id),
-        Some(output) => cx.outputs.nearest(output.logical).map(|output| output.id),
+        Some(output) => outputs.nearest(output.logical).map(|output| output.id),
+        // The monitor's connector has another monitor now, or it never was connected.
         None => {
-            let first = || cx.outputs.in_layout().first().map(|output| output.id);
-            assigned.and_then(|name| (cx.fallback_of)(name)).or_else(first)
+            let first = || outputs.in_layout().first().map(|output| output.id);
+            assigned.and_then(|name| outputs.fallback_for_away(name)).or_else(first)
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use geom_display::lifecycle::Lifecycle;
 use geom_display::plan::LogicalRect;
+use geom_display::relocation::MonitorKey;
 use proptest::prelude::*;
 
 use super::placement::Moved;
@@ -21,8 +22,6 @@ struct Fixture {
     outputs: Outputs,
     rules: Vec<Rule>,
     saved: HashMap<String, String>,
-    /// The output of the connector of a monitor that is away.
-    fallback: Option<OutputId>,
     /// The window that has the keyboard.
     focus: Option<u64>,
 }
@@ -36,7 +35,7 @@ impl Fixture {
             output.lifecycle = if enabled { Lifecycle::Enabled } else { Lifecycle::Disconnected };
         }
         let (stack, rules, saved) = (Stack::default(), Vec::new(), HashMap::new());
-        Self { stack, outputs, rules, saved, fallback: None, focus: None }
+        Self { stack, outputs, rules, saved, focus: None }
     }
 
     fn rule(mut self, app_id: &str, display: &str) -> Self {
@@ -45,14 +44,12 @@ impl Fixture {
     }
 
     fn place(&mut self, id: u64, app_id: &str) -> Option<Moved> {
-        let fallback = self.fallback;
         let cx = Cx {
             outputs: &self.outputs,
             rules: &self.rules,
             saved_placements: &self.saved,
             // One alias; connectors stand for themselves.
             connector_of: &|name| (name == "left").then(|| "DP-1".to_owned()),
-            fallback_of: &|_| fallback,
         };
         self.stack.place(id, WindowTraits { app_id: Some(app_id), title: None }, &cx)
     }
@@ -171,11 +168,24 @@ fn window_waits_for_a_display_that_never_was_connected() {
     let mut all = Fixture::new([true, true, false]).rule("app", "HDMI-A-1");
     let window = all.open("app", None);
     assert_eq!((all.assigned(window), all.shown_on(window)), (Some("HDMI-A-1"), Some("DP-1")));
-    // Its connector has another monitor now.
-    all.fallback = all.outputs.id("DP-2");
+    all.outputs.entry("HDMI-A-1").lifecycle = Lifecycle::Enabled;
     let moved = all.place(window, "app");
-    assert_eq!(moved, Some(Moved { from: all.outputs.id("DP-1"), to: all.outputs.id("DP-2") }));
+    assert_eq!(moved, Some(Moved { from: all.outputs.id("DP-1"), to: all.outputs.id("HDMI-A-1") }));
     assert_eq!(all.place(window, "app"), None, "a second placement changes nothing");
+}
+
+#[test]
+fn successor_at_the_connector_shows_the_windows_of_a_monitor_that_is_away() {
+    let mut all = Fixture::new([true; 3]);
+    all.stack.focus_output(all.outputs.id("DP-2").expect("an output"));
+    let window = all.open("app", None);
+    let monitor = MonitorKey::Port("pci/DP-2".into());
+    for window in all.stack.iter_mut() {
+        window.assigned_output = Some(monitor.to_string());
+    }
+    all.outputs.monitor_left("DP-2", monitor, true, None);
+    assert_eq!(all.place(window, "app"), None);
+    assert_eq!(all.shown_on(window), Some("DP-2"));
 }
 
 #[test]

@@ -386,6 +386,7 @@ impl Shell {
                 state.states.set(set);
                 state.states.unset(unset);
             } else {
+                state.size = None;
                 state.bounds = area.map(|area| area.size);
                 state.states.unset(ToplevelFlag::Maximized);
                 state.states.unset(ToplevelFlag::Fullscreen);

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel::State as ToplevelFlag;
+
 use super::{until, Fixture};
 
 const RED: u32 = 0x00ff_0000;
@@ -146,6 +148,52 @@ fn windows_return_with_their_disconnected_display() {
         fixture.middle(SECOND) == RED && client.windows()[0].size == (640, 480)
     });
     assert!(!client.disconnected);
+}
+
+#[test]
+fn dialog_is_centered_over_its_parent_and_keeps_its_size() {
+    let mut fixture = Fixture::pair();
+    let mut client = fixture.client();
+    client.open("app", RED, None);
+    until(&mut fixture, &mut client, "the window", |fixture, _| fixture.middle(FIRST) == RED);
+    let dialog = client.open_dialog(0, GREEN);
+    until(&mut fixture, &mut client, "the dialog", |fixture, _| fixture.middle(FIRST) == GREEN);
+    let state = &mut fixture.compositor.state;
+    let [parent, front] = state.shell.windows() else { panic!("two windows") };
+    let location = |window| state.shell.window_location(window, &state.outputs);
+    assert_eq!((location(parent), location(front)), (Some((0, 0).into()), Some((350, 250).into())));
+    let surface_at = |x: f64, y: f64| state.shell.surface_at((x, y).into(), &state.outputs);
+    assert_eq!(surface_at(355.0, 255.0).map(|(surface, _)| surface), front.surface());
+    assert_eq!(surface_at(345.0, 255.0).map(|(surface, _)| surface), parent.surface());
+    // The parent is focused: the keyboard stays with its dialog.
+    let (parent, front) = (parent.id, front.surface());
+    state.focus_window(parent);
+    assert_eq!(state.keyboard_focus(), front);
+    client.close(dialog);
+    until(&mut fixture, &mut client, "the window again", |fixture, _| fixture.middle(FIRST) == RED);
+    let state = &fixture.compositor.state;
+    assert_eq!(state.keyboard_focus(), state.shell.window(parent).and_then(|window| window.surface()));
+}
+
+/// A window that becomes a dialog after it was configured may choose its size.
+#[test]
+fn window_that_becomes_a_dialog_is_configured_without_size() {
+    let mut fixture = Fixture::pair();
+    let mut client = fixture.client();
+    client.open("app", RED, None);
+    let window = client.open("app", GREEN, None);
+    until(&mut fixture, &mut client, "the window", |fixture, _| fixture.middle(FIRST) == GREEN);
+    let configured = client.windows()[window].configured;
+    client.set_parent(window, 0);
+    until(&mut fixture, &mut client, "a configure event", |_, client| {
+        client.windows()[window].configured > configured
+    });
+    let state = &fixture.compositor.state;
+    let toplevel = state.shell.windows().last().and_then(|window| window.toplevel()).expect("a toplevel");
+    toplevel.with_pending_state(|state| {
+        assert_eq!(state.size, None);
+        assert!(!state.states.contains(ToplevelFlag::Maximized));
+    });
 }
 
 #[test]
