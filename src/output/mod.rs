@@ -43,6 +43,7 @@ use crate::output::scanout::Scanout;
 pub struct OutputId(u32);
 
 /// The part of an output's state that a commit decides about.
+#[derive(Debug, Clone, PartialEq)]
 pub struct StagedState {
     monitor: Monitor,
     logical: LogicalRect,
