@@ -15,7 +15,7 @@ use tracing::info;
 
 use super::keys::{command, Command};
 use crate::output::Output;
-use crate::power::HeldInput;
+use crate::power::{takes_power_button, HeldInput};
 use crate::render::scene::View;
 use crate::compositor::State;
 
@@ -132,10 +132,10 @@ impl State {
         let serial = SERIAL_COUNTER.next_serial();
         let (code, state, time) = (event.key_code(), event.state(), event.time_msec());
         let press = HeldInput::Key(code.raw());
-        let withheld = !pressed && self.power.let_go(press);
+        let withheld = !pressed && self.power.release(press);
         // Asked before: the keyboard is locked while it filters.
         let takes = !pressed || self.accepts_key();
-        let power_button = self.takes_power_button();
+        let power_button = takes_power_button(&self.config.power);
         // The end of the press that darkened displays is no wish for light.
         let woke = pressed && self.activity();
         let ours = keyboard.input(self, code, state, serial, time, |state, modifiers, handle| {

@@ -1,4 +1,5 @@
-//! ext-idle-notify tells programs that nobody is there; zwp_idle_inhibit has them hold off that displays go dark.
+//! ext-idle-notify: notifies clients when the user is idle. idle-inhibit: a visible surface keeps
+//! displays from being blanked, and the user from counting as idle.
 //!
 //! Source: ext-idle-notify-v1.xml, idle-inhibit-unstable-v1.xml.
 
@@ -22,67 +23,49 @@ use smithay::reexports::wayland_server::{
     Client, DataInit, Dispatch, DisplayHandle, GlobalDispatch, New, Resource,
 };
 
-use crate::power::IdleTimer;
 use crate::compositor::State;
+use crate::power::{IdleTimerId, Power};
 
+/// Version 2 adds notifications that ignore inhibitors.
 pub const NOTIFIER_VERSION: u32 = 2;
 
-/// Both globals.
+/// The user data of both globals.
 pub struct Global;
 
-struct Notification {
-    object: ExtIdleNotificationV1,
-    watch: IdleTimer,
-    /// What the client was told last.
-    told: bool,
-}
-
-/// Programs that want to know, and programs that hold it off.
+/// The clients' notifications and inhibitors. [`Power`](crate::power::Power) has the timers.
 #[derive(Default)]
 pub struct IdleProtocols {
-    notifications: Vec<Notification>,
+    notifications: Vec<(IdleTimerId, ExtIdleNotificationV1)>,
     inhibitors: Vec<(ZwpIdleInhibitorV1, WlSurface)>,
 }
 
 impl IdleProtocols {
-    pub fn watches(&self) -> impl Iterator<Item = &IdleTimer> {
-        self.notifications.iter().map(|notification| &notification.watch)
-    }
-
-    pub fn watches_mut(&mut self) -> impl Iterator<Item = &mut IdleTimer> {
-        self.notifications.iter_mut().map(|notification| &mut notification.watch)
-    }
-
-    /// Tells each program what it has not heard yet.
-    pub fn tell(&mut self) {
-        for Notification { object, watch, told } in &mut self.notifications {
-            if std::mem::replace(told, watch.idle) != watch.idle {
-                match watch.idle {
-                    true => object.idled(),
-                    false => object.resumed(),
-                }
-            }
+    /// Notifies a client that its timer ran out, or that there is input again.
+    pub fn notify(&self, timer: IdleTimerId, is_idle: bool) {
+        let found = self.notifications.iter().find(|(known, _)| *known == timer);
+        let Some((_, notification)) = found else { return };
+        match is_idle {
+            true => notification.idled(),
+            false => notification.resumed(),
         }
     }
 }
 
 impl State {
-    /// A program that can be seen does not want displays to go dark.
-    pub fn is_held_off(&self) -> bool {
+    /// Returns whether a visible surface inhibits idleness.
+    pub fn is_idle_inhibited(&self) -> bool {
         self.protocols.idle.inhibitors.iter().any(|(_, surface)| {
             surface.is_alive()
                 && self.output_of(surface).is_some_and(|id| self.is_visible(id, surface))
         })
     }
 
-    fn cease(&mut self, inhibitor: &ZwpIdleInhibitorV1) {
-        let held = self.is_held_off();
+    fn remove_inhibitor(&mut self, inhibitor: &ZwpIdleInhibitorV1) {
+        let was_inhibited = self.is_idle_inhibited();
         self.protocols.idle.inhibitors.retain(|(known, _)| known != inhibitor);
-        if held {
-            // The time counts from here.
-            let now = self.iteration_start();
-            self.power.hold_idleness(now);
-            self.watch_idle();
+        if was_inhibited {
+            let effects = self.with_power(Power::inhibitor_ended);
+            self.apply_power(effects);
         }
     }
 }
@@ -110,7 +93,7 @@ impl Dispatch<ExtIdleNotifierV1, ()> for State {
         _: &DisplayHandle,
         init: &mut DataInit<'_, Self>,
     ) {
-        let (id, timeout, yields) = match request {
+        let (id, timeout, is_inhibitable) = match request {
             ext_idle_notifier_v1::Request::GetIdleNotification { id, timeout, .. } => (id, timeout, true),
             ext_idle_notifier_v1::Request::GetInputIdleNotification { id, timeout, .. } => {
                 (id, timeout, false)
@@ -118,9 +101,11 @@ impl Dispatch<ExtIdleNotifierV1, ()> for State {
             _ => return,
         };
         let object = init.init(id, ());
-        let watch = IdleTimer::new(Duration::from_millis(timeout.into()), yields);
-        state.protocols.idle.notifications.push(Notification { object, watch, told: false });
-        state.watch_idle();
+        let timeout = Duration::from_millis(timeout.into());
+        let (timer, effects) =
+            state.with_power(|power, _| power.add_idle_timer(timeout, is_inhibitable));
+        state.protocols.idle.notifications.push((timer, object));
+        state.apply_power(effects);
     }
 }
 
@@ -136,8 +121,13 @@ impl Dispatch<ExtIdleNotificationV1, ()> for State {
     ) {
     }
 
-    fn destroyed(state: &mut Self, _: ClientId, gone: &ExtIdleNotificationV1, (): &()) {
-        state.protocols.idle.notifications.retain(|notification| notification.object != *gone);
+    fn destroyed(state: &mut Self, _: ClientId, destroyed: &ExtIdleNotificationV1, (): &()) {
+        let notifications = &mut state.protocols.idle.notifications;
+        let found = notifications.iter().position(|(_, object)| object == destroyed);
+        if let Some(found) = found {
+            let (timer, _) = notifications.swap_remove(found);
+            state.power.remove_idle_timer(timer);
+        }
     }
 }
 
@@ -182,7 +172,7 @@ impl Dispatch<ZwpIdleInhibitorV1, ()> for State {
     ) {
     }
 
-    fn destroyed(state: &mut Self, _: ClientId, gone: &ZwpIdleInhibitorV1, (): &()) {
-        state.cease(gone);
+    fn destroyed(state: &mut Self, _: ClientId, destroyed: &ZwpIdleInhibitorV1, (): &()) {
+        state.remove_inhibitor(destroyed);
     }
 }
