@@ -32,7 +32,7 @@ fn a_slow_client_may_bind_what_is_gone() {
     // Once it has read everything, what was withdrawn goes.
     fixture.until("the end of what was withdrawn", |fixture| {
         assert!(slow.turn());
-        fixture.compositor.state.protocols.withdrawn.is_empty()
+        fixture.compositor.state.protocols.disabled_globals.is_empty()
     });
 }
 
