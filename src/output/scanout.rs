@@ -439,6 +439,7 @@ impl Scanout {
 
     /// Returns the frame that a virtual output shows: width, height and XRGB8888 pixels without
     /// padding.
+    #[cfg(test)]
     pub fn memory_picture(&mut self) -> Option<(u32, u32, Vec<u8>)> {
         let size = self.swapchain.size();
         let Some(Drawable::Memory(image)) = self.swapchain.shown() else { return None };

@@ -97,6 +97,7 @@ impl Swapchain {
     }
 
     /// Returns the buffer that a virtual output shows.
+    #[cfg(test)]
     pub fn shown(&mut self) -> Option<&mut Drawable> {
         let slot = self.shown?;
         self.drawable(slot)

@@ -55,8 +55,7 @@ impl State {
     /// Returns whether a visible surface inhibits idleness.
     pub fn is_idle_inhibited(&self) -> bool {
         self.protocols.idle.inhibitors.iter().any(|(_, surface)| {
-            surface.is_alive()
-                && self.output_of(surface).is_some_and(|id| self.is_visible(id, surface))
+            surface.is_alive() && self.output_of(surface).is_some() && self.shell.is_visible(surface)
         })
     }
 
