@@ -1,5 +1,5 @@
-//! Applies color settings: conversions, gamma LUTs and the night light's schedule. Also watches which outputs have a fullscreen
-//! window, which VRR may depend on.
+//! Applies color settings: conversions, gamma LUTs and the night light's schedule. Also watches
+//! which outputs have a fullscreen window, which VRR may depend on.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,8 @@ impl State {
         self.shell.fullscreen_outputs(&self.outputs)
     }
 
-    /// A window may have become or ceased to be fullscreen: queues a reconfiguration if the VRR of its output depends on that.
+    /// A window may have become or ceased to be fullscreen: queues a reconfiguration if the VRR of
+    /// its output depends on that.
     pub fn check_fullscreen(&mut self) {
         let fullscreen = self.fullscreen_displays();
         let differs = self.outputs.iter().any(|output| {

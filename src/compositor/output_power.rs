@@ -1,4 +1,5 @@
-//! Blanking of outputs (DPMS): a blanked output keeps its mode, its place in the layout, its `wl_output` and its windows.
+//! Blanking of outputs (DPMS): a blanked output keeps its mode, its place in the layout, its
+//! `wl_output` and its windows.
 
 use std::io;
 
@@ -10,7 +11,8 @@ use crate::output::scanout::{Scanout, Target};
 use super::State;
 
 impl State {
-    /// Blanks or unblanks an enabled output on request. A request to unblank counts as user activity, which ends idle blanking.
+    /// Blanks or unblanks an enabled output on request. A request to unblank counts as user
+    /// activity, which ends idle blanking.
     ///
     /// # Errors
     /// As [`State::set_blanked`].

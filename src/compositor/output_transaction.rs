@@ -1,5 +1,6 @@
-//! Changes of displays that a person or a tool asks for: tested by TEST_ONLY commits, committed, and rolled back if they are not
-//! confirmed. The control socket and wlr-output-management both end here.
+//! Changes of displays that a person or a tool asks for: tested by TEST_ONLY commits, committed,
+//! and rolled back if they are not confirmed. The control socket and wlr-output-management both end
+//! here.
 
 use geom_display::output_config::OutputConfig;
 use tracing::{debug, info, warn};

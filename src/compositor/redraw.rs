@@ -54,7 +54,8 @@ impl State {
         }
     }
 
-    /// A surface on an output committed. Once all clients that got a frame callback have committed, the frame waits for nothing.
+    /// A surface on an output committed. Once all clients that got a frame callback have committed,
+    /// the frame waits for nothing.
     pub fn committed_on(&mut self, id: OutputId, surface: &WlSurface) {
         self.redraw_event(id, Event::Damage);
         self.redraw_mirrors(id);
@@ -79,7 +80,8 @@ impl State {
             let State { outputs, backend, .. } = state;
             let scanout = outputs.scanout_mut(id);
             let scanout = scanout.ok_or_else(|| std::io::Error::other("the display is disabled"))?;
-            // Clients get frame callbacks and feedback from the output itself, not from its mirrors.
+            // Clients get frame callbacks and feedback from the output itself, not from its
+            // mirrors.
             scanout.surfaces = if is_mirror { Vec::new() } else { scene.surfaces() };
             match scanout.target {
                 Target::Memory => match backend.memory_renderer() {
