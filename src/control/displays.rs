@@ -10,7 +10,7 @@ use geom_color::adjustments::AdjustmentConfig;
 
 use super::requests::{bad_value, not_found, Outcome};
 use crate::config::color_space;
-use crate::compositor::output_transaction::OutputTransaction;
+use crate::output::requests::OutputTransaction;
 use crate::compositor::State;
 
 /// Reads what is wished of a display; what is left out is none.

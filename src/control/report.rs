@@ -79,7 +79,7 @@ impl State {
                     edid: output.monitor.edid.clone(),
                 })
             }),
-            port: self.ports.get(&output.name).cloned(),
+            port: self.outputs.ports.get(&output.name).cloned(),
             signal: lit.then(|| Box::new(signal(output))),
             blanked: output.blanked,
             mirror: output.mirror.clone(),
