@@ -7,6 +7,7 @@ pub mod deadline;
 pub mod gpu_reset;
 pub mod handlers;
 pub mod handoff;
+pub mod kms;
 pub mod metrics;
 pub mod named_displays;
 pub mod notices;

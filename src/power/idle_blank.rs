@@ -133,7 +133,7 @@ impl State {
             if self.outputs.named(&name).is_some_and(|output| output.is_enabled()) {
                 let _ = self.set_blanked(&name, false);
             } else {
-                self.backend.gpus_mut().for_each(|gpu| gpu.set_pending_active(&name, true));
+                self.backend.gpus_mut().for_each(|gpu| gpu.device.set_pending_active(&name, true));
                 if let Some(output) = self.outputs.named_mut(&name) {
                     output.blanked = false;
                 }
@@ -148,7 +148,7 @@ impl State {
         // A monitor that sleeps may not tell who it is.
         let never_committed = monitor.is_some() && !names.values().any(|known| known.as_ref() == monitor);
         names.entry(name.to_owned()).or_insert_with(|| monitor.cloned());
-        self.backend.gpus_mut().for_each(|gpu| gpu.set_pending_active(name, false));
+        self.backend.gpus_mut().for_each(|gpu| gpu.device.set_pending_active(name, false));
         if let Some(output) = self.outputs.named_mut(name) {
             output.blanked = true;
         }

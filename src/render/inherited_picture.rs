@@ -8,26 +8,26 @@ use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
 use smithay::utils::{Physical, Rectangle, Size, Transform};
 
 use super::SizedBuffer;
-use crate::gpu::handoff::Inherited;
+use geom_kms::handoff::InheritedFramebuffer;
 
 /// A display's picture of another.
 #[derive(Debug)]
 pub struct InheritedPicture {
-    pub shown: Inherited,
+    pub shown: InheritedFramebuffer,
     /// How the display was turned when it was taken over.
     pub transform: Transform,
     drawn: OnceCell<SizedBuffer>,
 }
 
 impl InheritedPicture {
-    pub fn new(shown: Inherited, transform: Transform) -> Self {
+    pub fn new(shown: InheritedFramebuffer, transform: Transform) -> Self {
         Self { shown, transform, drawn: OnceCell::new() }
     }
 
     /// A copy that renderers take. It is as the monitor shows it: a display that is turned turns it back.
     pub fn picture(&self) -> &SizedBuffer {
         self.drawn.get_or_init(|| {
-            let size = (self.shown.size.0 as i32, self.shown.size.1 as i32);
+            let size = (self.shown.size().0 as i32, self.shown.size().1 as i32);
             let whole = Rectangle::from_size(size.into());
             let format = Fourcc::Xrgb8888;
             let mut buffer = MemoryRenderBuffer::new(format, size, 1, self.transform, Some(vec![whole]));

@@ -28,7 +28,7 @@ use super::geometry::FrameGeometry;
 use super::hole::Hole;
 use super::inherited_picture::InheritedPicture;
 use super::SizedBuffer;
-use crate::gpu::drm_fd::Framebuffer;
+use geom_kms::Framebuffer;
 
 /// Behind everything.
 pub const BACKGROUND: Color32F = Color32F::new(16.0 / 255.0, 20.0 / 255.0, 26.0 / 255.0, 1.0);
@@ -267,7 +267,7 @@ impl Scene<'_> {
     /// What the display showed before it was ours, where nothing is to be drawn over it but a cursor.
     pub fn as_before(&self) -> Option<&Arc<Framebuffer>> {
         match self.items.as_slice() {
-            [Item::InheritedPicture(before)] if self.view.is_none() => Some(&before.shown.framebuffer),
+            [Item::InheritedPicture(before)] if self.view.is_none() => Some(before.shown.framebuffer()),
             _ => None,
         }
     }

@@ -296,6 +296,6 @@ pub trait DrmCalls: AsFd + std::fmt::Debug + Send + Sync {
     /// Revokes a lease.
     fn revoke_lease(&self, lessee: LeaseId) -> io::Result<()>;
 
-    /// Reads pending page flip events and appends them to `flips`.
-    fn read_page_flips(&self, flips: &mut Vec<PageFlip>) -> io::Result<()>;
+    /// Reads pending page flip events.
+    fn read_page_flips(&self, on_flip: &mut dyn FnMut(PageFlip)) -> io::Result<()>;
 }

@@ -519,9 +519,8 @@ impl Device {
     ///
     /// Returns the kernel's error; ENODEV if the device was unplugged.
     pub fn read_page_flips(&self, flips: &mut Vec<(usize, PageFlip)>) -> io::Result<()> {
-        let mut events = Vec::new();
-        self.fd.read_page_flips(&mut events)?;
-        flips.extend(events.into_iter().filter_map(|flip| Some((self.objects.crtc_index(flip.crtc)?, flip))));
-        Ok(())
+        self.fd.read_page_flips(&mut |flip| {
+            flips.extend(self.objects.crtc_index(flip.crtc).map(|crtc| (crtc, flip)));
+        })
     }
 }

@@ -244,13 +244,12 @@ impl DrmCalls for Kernel {
         drm::control::Device::revoke_lease(self, lessee)
     }
 
-    fn read_page_flips(&self, flips: &mut Vec<PageFlip>) -> io::Result<()> {
-        flips.extend(self.receive_events()?.filter_map(|event| match event {
-            Event::PageFlip(flip) => {
-                Some(PageFlip { crtc: flip.crtc, time: flip.duration, sequence: flip.frame })
+    fn read_page_flips(&self, on_flip: &mut dyn FnMut(PageFlip)) -> io::Result<()> {
+        for event in self.receive_events()? {
+            if let Event::PageFlip(flip) = event {
+                on_flip(PageFlip { crtc: flip.crtc, time: flip.duration, sequence: flip.frame });
             }
-            _ => None,
-        }));
+        }
         Ok(())
     }
 }

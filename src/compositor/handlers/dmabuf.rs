@@ -8,7 +8,7 @@ use smithay::wayland::dmabuf::{
 };
 use tracing::{debug, warn};
 
-use crate::gpu::renderer::Renderer;
+use crate::render::renderer::Renderer;
 use crate::compositor::State;
 
 impl State {
@@ -18,7 +18,7 @@ impl State {
             return;
         }
         let Some(gpu) = self.backend.gpus().next() else { return };
-        let feedback = DmabufFeedbackBuilder::new(gpu.id, gpu.renderer.dmabuf_formats()).build();
+        let feedback = DmabufFeedbackBuilder::new(gpu.device.id(), gpu.renderer.dmabuf_formats()).build();
         match feedback {
             Ok(feedback) => {
                 let display = self.display_handle.clone();

@@ -324,14 +324,14 @@ impl DrmCalls for FakeDevice {
         not_found(self.as_master()?.leases.remove(&lessee.get())).map(drop)
     }
 
-    fn read_page_flips(&self, flips: &mut Vec<PageFlip>) -> io::Result<()> {
+    fn read_page_flips(&self, on_flip: &mut dyn FnMut(PageFlip)) -> io::Result<()> {
         let mut state = self.plugged()?;
         let mut count = [0; 8];
         let _ = rustix::io::read(&self.0.events, &mut count);
         if state.events.is_empty() {
             return Err(Errno::AGAIN.into());
         }
-        flips.extend(state.events.drain(..));
+        state.events.drain(..).for_each(on_flip);
         Ok(())
     }
 }
