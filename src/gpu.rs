@@ -54,12 +54,7 @@ impl Gpu {
     /// # Errors
     ///
     /// If the device cannot enable outputs, or there is no renderer. Nothing holds `fd` then.
-    pub fn open(
-        fd: DrmFd,
-        path: &Path,
-        id: u64,
-        preference: RendererPreference,
-    ) -> Result<Self, OpenError> {
+    pub fn open(fd: DrmFd, path: &Path, id: u64, preference: RendererPreference) -> Result<Self, OpenError> {
         let allow_atomic = std::env::var_os(NO_ATOMIC_VARIABLE).is_none();
         let device = Device::open(fd, path, id, allow_atomic)?;
         let renderer = Renderer::choose(device.fd(), device.driver(), preference)

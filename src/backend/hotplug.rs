@@ -8,8 +8,8 @@ use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction};
 use tracing::debug;
 use udev::{EventType, MonitorBuilder};
 
-/// Listens to the kernel's uevents (netlink(7), NETLINK_KOBJECT_UEVENT). `on_uevents` gets the device
-/// numbers of GPUs with a hotplug event, one per event.
+/// Listens to the kernel's uevents (netlink(7), NETLINK_KOBJECT_UEVENT). `on_uevents` gets the
+/// device numbers of GPUs with a hotplug event, one per event.
 ///
 /// # Errors
 ///

@@ -19,8 +19,9 @@ use crate::gpu::Gpu;
 /// When to ask again for a GPU that the kernel or the seat does not give: 100 ms after the first
 /// failure, 3.2 s after the sixth and last.
 ///
-/// The kernel reports a device before it can be opened (drm_minor_register() enters its number after
-/// device_add()), and a VT switch or another display server that ends may hold DRM master for a moment.
+/// The kernel reports a device before it can be opened (drm_minor_register() enters its number
+/// after device_add()), and a VT switch or another display server that ends may hold DRM master for
+/// a moment.
 pub const GPU_RETRY: Backoff =
     Backoff::new(Duration::from_millis(100), Duration::from_millis(3200)).with_max_retries(6);
 
@@ -37,8 +38,8 @@ pub enum Event {
     GpuChanged { id: u64 },
     /// udev: a GPU was removed.
     GpuRemoved { id: u64 },
-    /// The kernel: the connectors of these GPUs may have changed. One entry per uevent, and udev will
-    /// report each of them as [`Event::GpuChanged`].
+    /// The kernel: the connectors of these GPUs may have changed. One entry per uevent, and udev
+    /// will report each of them as [`Event::GpuChanged`].
     Uevents(Vec<u64>),
 }
 
@@ -301,7 +302,9 @@ impl Kms {
                     debug!(gpu = %path, %error, "the seat has closed the GPU already");
                 }
             }
-            Err(_) => error!(gpu = %path, "GPU closed while a part of the program uses it; please report this bug"),
+            Err(_) => {
+                error!(gpu = %path, "GPU closed while a part of the program uses it; please report this bug")
+            }
         }
         info!(gpu = %path, "GPU closed");
     }
@@ -315,8 +318,8 @@ impl Kms {
         is_known.then_some(Effect::Reconfigure("hotplug")).into_iter().collect()
     }
 
-    /// Probes everything again: another program may have changed anything, and monitors may have been
-    /// connected and disconnected. Does nothing while paused, as what ends the pause rescans.
+    /// Probes everything again: another program may have changed anything, and monitors may have
+    /// been connected and disconnected. Does nothing while paused, as what ends the pause rescans.
     pub fn rescan(&mut self, cause: &'static str, cx: &Cx<'_>) -> Effects {
         if self.is_paused() {
             return Effects::new();

@@ -59,7 +59,8 @@ impl Renderer {
             .map_err(|error| error.to_string())
     }
 
-    /// Creates a GLES renderer. With `allow_software` it may be Mesa's llvmpipe, which runs on the CPU.
+    /// Creates a GLES renderer. With `allow_software` it may be Mesa's llvmpipe, which runs on the
+    /// CPU.
     ///
     /// # Errors
     ///
@@ -119,7 +120,8 @@ impl Renderer {
         }
     }
 
-    /// Returns whether it can render a format into a buffer that a plane with these formats scans out.
+    /// Returns whether it can render a format into a buffer that a plane with these formats scans
+    /// out.
     pub fn can_render(&self, code: DrmFourcc, formats: &PlaneFormats) -> bool {
         match self {
             Self::Pixman(_) => formats.supports(code, DrmModifier::Linear),

@@ -1,7 +1,7 @@
 //! A GLES context that reports resets of its GPU, if EGL supports that.
 //!
-//! Sources: EGL_EXT_create_context_robustness and GL_EXT_robustness (also in KHR_robustness). Without
-//! them some drivers end the program whose context is lost.
+//! Sources: EGL_EXT_create_context_robustness and GL_EXT_robustness (also in KHR_robustness).
+//! Without them some drivers end the program whose context is lost.
 
 use std::ffi::c_void;
 
@@ -17,8 +17,8 @@ const EXTENSION: &str = "EGL_EXT_create_context_robustness";
 type Status = unsafe extern "system" fn() -> u32;
 const NO_ERROR: u32 = 0;
 
-/// Asks whether a context was lost. It also destroys the context: Smithay destroys only those that it
-/// created.
+/// Asks whether a context was lost. It also destroys the context: Smithay destroys only those that
+/// it created.
 pub struct ResetWatch {
     display: EGLDisplay,
     context: *const c_void,
@@ -31,7 +31,8 @@ impl ResetWatch {
         self.status.is_some()
     }
 
-    /// Returns whether the GPU was reset since the context was created. The context must be current.
+    /// Returns whether the GPU was reset since the context was created. The context must be
+    /// current.
     pub fn is_lost(&self) -> bool {
         #[cfg(debug_assertions)]
         if fault::is_injected() {
@@ -88,7 +89,8 @@ pub fn robust_context(display: &EGLDisplay) -> Result<(EGLContext, ResetWatch), 
     // SAFETY: EGL_EXT_create_context_robustness requires GL_EXT_robustness, whose function has this
     // type.
     let status = unsafe {
-        let address = if reports_resets { get_proc_address("glGetGraphicsResetStatusEXT") } else { std::ptr::null() };
+        let address =
+            if reports_resets { get_proc_address("glGetGraphicsResetStatusEXT") } else { std::ptr::null() };
         (!address.is_null()).then(|| std::mem::transmute::<*const c_void, Status>(address))
     };
     let watch = ResetWatch { display: display.clone(), context, status };

@@ -238,7 +238,8 @@ pub trait DrmCalls: AsFd + std::fmt::Debug + Send + Sync {
     /// Returns the content of a blob.
     fn blob(&self, id: u64) -> io::Result<Vec<u8>>;
 
-    /// Creates a blob. `data` is only read; it is mutable because drm-ffi passes it to the ioctl so.
+    /// Creates a blob. `data` is only read; it is mutable because drm-ffi passes it to the ioctl
+    /// so.
     fn create_blob(&self, data: &mut [u8]) -> io::Result<u64>;
 
     /// Destroys a blob; the kernel keeps it while a committed state refers to it.
@@ -250,7 +251,8 @@ pub trait DrmCalls: AsFd + std::fmt::Debug + Send + Sync {
     /// Creates an XRGB8888 framebuffer of one plane (ADDFB), for drivers without ADDFB2.
     fn add_framebuffer_legacy(&self, layout: &FramebufferLayout) -> io::Result<framebuffer::Handle>;
 
-    /// Returns a framebuffer with new GEM handles, which the caller closes (GETFB2). DRM master only.
+    /// Returns a framebuffer with new GEM handles, which the caller closes (GETFB2). DRM master
+    /// only.
     fn framebuffer(&self, handle: framebuffer::Handle) -> io::Result<FramebufferLayout>;
 
     /// Removes a framebuffer. The kernel disables planes that scan it out.
@@ -262,7 +264,8 @@ pub trait DrmCalls: AsFd + std::fmt::Debug + Send + Sync {
     /// Maps the first `length` bytes of a dumb buffer.
     fn map_dumb(&self, handle: buffer::Handle, length: usize, writable: bool) -> io::Result<Mapping>;
 
-    /// Destroys a dumb buffer; the kernel keeps the memory while a framebuffer or a mapping uses it.
+    /// Destroys a dumb buffer; the kernel keeps the memory while a framebuffer or a mapping uses
+    /// it.
     fn destroy_dumb(&self, handle: buffer::Handle) -> io::Result<()>;
 
     /// Returns a GEM handle for a dma-buf; the same handle for the same memory.

@@ -70,8 +70,8 @@ fn concatenate(first: &[[u16; 3]], second: &[[u16; 3]]) -> Lut1d {
 }
 
 impl Device {
-    /// Returns the entries of a CRTC's LUTs before and after its matrix; `None` if it lacks a LUT or
-    /// the matrix.
+    /// Returns the entries of a CRTC's LUTs before and after its matrix; `None` if it lacks a LUT
+    /// or the matrix.
     pub fn crtc_lut_sizes(&self, crtc: usize) -> Option<(usize, usize)> {
         self.objects.crtcs.get(crtc)?.ids?.lut_sizes()
     }
@@ -84,9 +84,9 @@ impl Device {
     /// Returns whether any of the device's CRTCs or their primary planes can convert color.
     pub(crate) fn can_convert(&self) -> bool {
         let crtcs = 0..self.objects.crtcs.len();
-        crtcs.into_iter().any(|crtc| {
-            self.crtc_lut_sizes(crtc).is_some() || !self.plane_pipelines(crtc).is_empty()
-        })
+        crtcs
+            .into_iter()
+            .any(|crtc| self.crtc_lut_sizes(crtc).is_some() || !self.plane_pipelines(crtc).is_empty())
     }
 
     fn plane_pipelines(&self, crtc: usize) -> &[PlanePipeline] {
@@ -94,8 +94,8 @@ impl Device {
         plane.map_or(&[], |plane| &plane.pipelines)
     }
 
-    /// Returns whether the color of a CRTC's primary plane is converted by the plane, so that of its
-    /// other planes is not.
+    /// Returns whether the color of a CRTC's primary plane is converted by the plane, so that of
+    /// its other planes is not.
     pub fn converts_by_plane(&self, crtc: usize) -> bool {
         let state = self.crtc_states.get(&crtc);
         let color = state.and_then(|state| self.color.get(&state.output));
@@ -107,13 +107,14 @@ impl Device {
         self.objects.crtcs.get(crtc).and_then(|crtc| crtc.ids).is_some_and(|ids| ids.gamma_size > 0)
     }
 
-    /// Returns the entries of the gamma LUT of an output's CRTC; 0 without one. `None` if the output
-    /// is not enabled on this device.
+    /// Returns the entries of the gamma LUT of an output's CRTC; 0 without one. `None` if the
+    /// output is not enabled on this device.
     pub fn gamma_size(&self, output: &str) -> Option<usize> {
         Some(self.objects.crtcs.get(self.crtc_of(output)?)?.ids?.gamma_size)
     }
 
-    /// Sets an output's gamma LUT, which has [`Device::gamma_size`] entries. The next frame brings it.
+    /// Sets an output's gamma LUT, which has [`Device::gamma_size`] entries. The next frame brings
+    /// it.
     ///
     /// # Errors
     ///

@@ -50,7 +50,11 @@ pub struct PlanePipeline {
 }
 
 /// Reads the pipelines that a plane offers. One that cannot be read is left out.
-pub(crate) fn read(calls: &dyn DrmCalls, reader: &mut PropertyReader, plane: &Properties) -> Vec<PlanePipeline> {
+pub(crate) fn read(
+    calls: &dyn DrmCalls,
+    reader: &mut PropertyReader,
+    plane: &Properties,
+) -> Vec<PlanePipeline> {
     // 0 bypasses all of them.
     let numbers = plane.choices("COLOR_PIPELINE").iter().map(|(_, number)| *number);
     numbers.filter(|number| *number != 0).filter_map(|number| pipeline(calls, reader, number).ok()).collect()

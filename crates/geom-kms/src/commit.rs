@@ -17,7 +17,7 @@ use crate::framebuffer::Framebuffer;
 use crate::modes;
 use crate::objects::{Objects, Plane, PlanePropIds};
 
-/// Objects and properties for which a frame's request has room without another allocation: a CRTC
+/// Objects and properties that fit into a frame's request without another allocation: a CRTC
 /// and two planes, with 13 properties for the primary plane, 10 for the cursor and 3 for color.
 const FRAME_OBJECTS: usize = 4;
 const FRAME_PROPERTIES: usize = 26;
@@ -220,7 +220,8 @@ fn modeset_request(
         if owner.is_some_and(|crtc| untouched.contains(&crtc)) {
             continue;
         }
-        let is_primary = |crtc: usize| objects.crtcs.get(crtc).is_some_and(|crtc| crtc.primary == Some(number));
+        let is_primary =
+            |crtc: usize| objects.crtcs.get(crtc).is_some_and(|crtc| crtc.primary == Some(number));
         let setup = setups.iter().find(|setup| Some(setup.crtc) == owner && is_primary(setup.crtc));
         match setup {
             Some(setup) => {
@@ -276,13 +277,15 @@ pub(crate) fn modeset_legacy(
     for (index, crtc) in objects.crtcs.iter().enumerate().filter(|(index, _)| !untouched.contains(index)) {
         let setup = setups.iter().find(|setup| setup.crtc == index);
         fd.set_crtc(crtc.handle, setup.map(|setup| (setup.framebuffer, setup.connector, &setup.mode)))?;
-        // Another program's. Drivers without a hardware cursor reject the call and have none to hide.
+        // Another program's. Drivers without a hardware cursor reject the call and have none to
+        // hide.
         let _ = fd.hide_cursor(crtc.handle);
     }
     Ok(())
 }
 
-/// Sets `ACTIVE` of a CRTC and nothing else: a CRTC that is not active keeps its mode (drm-kms.rst).
+/// Sets `ACTIVE` of a CRTC and nothing else: a CRTC that is not active keeps its mode
+/// (drm-kms.rst).
 ///
 /// # Errors
 ///
@@ -356,13 +359,17 @@ pub(crate) fn flip(fd: &DrmFd, objects: &Objects, crtc: usize, frame: &Frame) ->
 /// # Errors
 ///
 /// As [`flip`].
-pub(crate) fn flip_legacy(fd: &DrmFd, crtc: crtc::Handle, framebuffer: framebuffer::Handle) -> io::Result<()> {
+pub(crate) fn flip_legacy(
+    fd: &DrmFd,
+    crtc: crtc::Handle,
+    framebuffer: framebuffer::Handle,
+) -> io::Result<()> {
     fd.page_flip(crtc, framebuffer)
 }
 
 /// Creates the `FB_DAMAGE_CLIPS` blob of rectangles (left, top, right, bottom in the framebuffer's
-/// pixels; `struct drm_mode_rect`). `None` if there are none, or more than [`MAX_DAMAGE_CLIPS`]: the
-/// whole framebuffer counts as damaged then.
+/// pixels; `struct drm_mode_rect`). `None` if there are none, or more than [`MAX_DAMAGE_CLIPS`]:
+/// the whole framebuffer counts as damaged then.
 pub(crate) fn damage_clips(fd: &DrmFd, clips: impl ExactSizeIterator<Item = [i32; 4]>) -> Option<Blob> {
     let length = clips.len();
     if length == 0 || length > MAX_DAMAGE_CLIPS {

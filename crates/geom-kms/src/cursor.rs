@@ -36,8 +36,8 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Returns whether an image can be on the plane: there is one, the image fits, and the kernel has
-    /// not rejected it before.
+    /// Returns whether an image can be on the plane: there is one, the image fits, and the kernel
+    /// has not rejected it before.
     pub fn fits(&self, device: &Device, crtc: usize, image: &CursorImage<'_>) -> bool {
         let (width, height) = device.cursor_size();
         !self.is_rejected

@@ -53,7 +53,8 @@ pub struct Device {
     /// By index of the CRTC.
     pub(crate) crtc_states: BTreeMap<usize, CrtcState>,
     /// The kernel's state is `crtc_states`. False at first, and after another program may have been
-    /// DRM master: the next commit sets everything then, and disables what that program left enabled.
+    /// DRM master: the next commit sets everything then, and disables what that program left
+    /// enabled.
     pub(crate) state_is_ours: bool,
     never_committed: bool,
     /// `max bpc` of connectors that were enabled when the device was opened, while their monitor
@@ -90,8 +91,7 @@ impl Device {
     ///
     /// If the device is no KMS device, or has no CRTC.
     pub fn open(fd: DrmFd, path: &Path, id: u64, allow_atomic: bool) -> Result<Self, OpenError> {
-        Self::read(fd, path, id, allow_atomic)
-            .map_err(|source| OpenError { path: path.to_owned(), source })
+        Self::read(fd, path, id, allow_atomic).map_err(|source| OpenError { path: path.to_owned(), source })
     }
 
     fn read(fd: DrmFd, path: &Path, id: u64, allow_atomic: bool) -> io::Result<Self> {
@@ -314,8 +314,8 @@ impl Device {
         Some(CrtcState { output: output.to_owned(), setup, mode, framebuffer })
     }
 
-    /// Returns the state to commit for an output that its CRTC shows with this mode and signal format
-    /// already; `None` if it needs a modeset.
+    /// Returns the state to commit for an output that its CRTC shows with this mode and signal
+    /// format already; `None` if it needs a modeset.
     pub fn unchanged_state(
         &self,
         output: &str,
@@ -323,7 +323,8 @@ impl Device {
         mode: Mode,
         signal: &SignalFormat,
     ) -> Option<CrtcState> {
-        let state = self.crtc_states.get(&crtc).filter(|state| self.state_is_ours && state.output == output)?;
+        let state =
+            self.crtc_states.get(&crtc).filter(|state| self.state_is_ours && state.output == output)?;
         let timing = self.kms_mode(output, &mode)?;
         let is_same = same_timing(&timing, &state.setup.mode) && state.setup.signal == *signal;
         is_same.then(|| CrtcState { mode, ..state.clone() })
@@ -353,8 +354,8 @@ impl Device {
         (0..self.objects.crtcs.len()).filter(is_unchanged).collect()
     }
 
-    /// Enables `states` and disables everything else. CRTCs that have what is asked for are left out
-    /// of the commit, and keep the framebuffer of their last frame.
+    /// Enables `states` and disables everything else. CRTCs that have what is asked for are left
+    /// out of the commit, and keep the framebuffer of their last frame.
     ///
     /// Buffers of CRTCs that this disables are kept until [`Device::drop_unused`].
     ///
@@ -424,7 +425,8 @@ impl Device {
     }
 
     /// Resets color and signal properties, which the next DRM master's image would have otherwise.
-    /// Called while we still are DRM master. `max bpc` is kept, as changing it forces a full modeset.
+    /// Called while we still are DRM master. `max bpc` is kept, as changing it forces a full
+    /// modeset.
     pub fn reset_color_state(&mut self) {
         let default =
             |signal: &SignalFormat| SignalFormat { bit_depth: signal.bit_depth, ..SignalFormat::default() };
@@ -458,7 +460,8 @@ impl Device {
         }
     }
 
-    /// Drops the states of all CRTCs but these, which a commit has disabled; their buffers are freed.
+    /// Drops the states of all CRTCs but these, which a commit has disabled; their buffers are
+    /// freed.
     pub fn drop_unused(&mut self, crtcs: &[usize]) {
         self.crtc_states.retain(|crtc, _| crtcs.contains(crtc));
     }
@@ -477,8 +480,8 @@ impl Device {
         commit::test_frame(&self.fd, &self.objects, crtc, frame)
     }
 
-    /// Commits a frame. A page flip event follows when it is scanned out. Returns false if there was
-    /// nothing to commit: on devices that are not atomic, frames without a new framebuffer.
+    /// Commits a frame. A page flip event follows when it is scanned out. Returns false if there
+    /// was nothing to commit: on devices that are not atomic, frames without a new framebuffer.
     ///
     /// # Errors
     ///
@@ -504,8 +507,9 @@ impl Device {
         Ok(true)
     }
 
-    /// Returns the damage of a frame: rectangles as left, top, right and bottom in the framebuffer's
-    /// pixels. `None` if the driver makes no use of it, and if there are none or too many.
+    /// Returns the damage of a frame: rectangles as left, top, right and bottom in the
+    /// framebuffer's pixels. `None` if the driver makes no use of it, and if there are none or too
+    /// many.
     pub fn damage_clips(&self, clips: impl ExactSizeIterator<Item = [i32; 4]>) -> Option<Blob> {
         if !self.quirks.uses_damage {
             return None;

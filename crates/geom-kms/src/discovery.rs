@@ -21,8 +21,8 @@ pub struct Candidate {
     pub is_firmware: bool,
 }
 
-/// Parts of the modalias of the firmware's framebuffers (drivers/firmware/sysfb.c; of-display is Open
-/// Firmware's).
+/// Parts of the modalias of the firmware's framebuffers (drivers/firmware/sysfb.c; of-display is
+/// Open Firmware's).
 const FIRMWARE_MODALIASES: [&str; 4] =
     ["simple-framebuffer", "efi-framebuffer", "vesa-framebuffer", "of-display"];
 
@@ -58,8 +58,8 @@ pub fn bus_path(id: Dev) -> String {
     }
 }
 
-/// Sorts devices, the primary one first: by `boot_vga`, then by the number of monitors, then by name
-/// (`card2` before `card10`). The firmware's framebuffers come last.
+/// Sorts devices, the primary one first: by `boot_vga`, then by the number of monitors, then by
+/// name (`card2` before `card10`). The firmware's framebuffers come last.
 pub fn sort(candidates: &mut [Candidate]) {
     candidates.sort_by_cached_key(order);
 }

@@ -37,8 +37,8 @@ impl Mapping {
         self.start
     }
 
-    /// Maps all pages with one system call. Fails on kernels before 5.14, which map each page with a
-    /// page fault when it is first read.
+    /// Maps all pages with one system call. Fails on kernels before 5.14, which map each page with
+    /// a page fault when it is first read.
     pub(crate) fn populate(&self) {
         // SAFETY: the range is exactly this mapping.
         let _ = unsafe { madvise(self.start.cast(), self.length, Advice::LinuxPopulateRead) };

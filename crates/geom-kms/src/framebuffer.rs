@@ -71,7 +71,13 @@ pub struct FramebufferLayout {
 
 impl FramebufferLayout {
     /// Returns the layout of a buffer with one plane and an implicit modifier.
-    pub fn single_plane(size: (u32, u32), format: DrmFourcc, handle: Handle, pitch: u32, offset: u32) -> Self {
+    pub fn single_plane(
+        size: (u32, u32),
+        format: DrmFourcc,
+        handle: Handle,
+        pitch: u32,
+        offset: u32,
+    ) -> Self {
         Self {
             size,
             format,
@@ -107,7 +113,8 @@ pub fn opaque(format: DrmFourcc) -> DrmFourcc {
 
 /// Creates an opaque framebuffer on a client's dma-buf, for direct scanout.
 ///
-/// `planes` are the descriptor, the pitch and the offset of each plane, in bytes; at most four count.
+/// `planes` are the descriptor, the pitch and the offset of each plane, in bytes; at most four
+/// count.
 ///
 /// # Errors
 ///

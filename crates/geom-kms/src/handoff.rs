@@ -1,8 +1,8 @@
 //! Handoff: the image that the previous DRM master left on a CRTC, a boot splash or that of the
 //! previous run.
 //!
-//! Source: include/uapi/drm/drm_mode.h. GETFB2 returns handles to the DRM master only; MAP_DUMB maps
-//! what a driver without a GPU, or a boot splash, renders into.
+//! Source: include/uapi/drm/drm_mode.h. GETFB2 returns handles to the DRM master only; MAP_DUMB
+//! maps what a driver without a GPU, or a boot splash, renders into.
 
 use std::io;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use crate::dumb::Mapping;
 use crate::framebuffer::{Framebuffer, FramebufferLayout};
 use crate::modes::same_timing;
 
-/// The image on a CRTC: a framebuffer of ours on its owner's memory, with opaque pixels of four bytes
-/// as in XRGB8888.
+/// The image on a CRTC: a framebuffer of ours on its owner's memory, with opaque pixels of four
+/// bytes as in XRGB8888.
 #[derive(Debug)]
 pub struct InheritedFramebuffer {
     size: (u32, u32),
@@ -29,8 +29,8 @@ pub struct InheritedFramebuffer {
 }
 
 impl Device {
-    /// Returns the image of a CRTC if it drives this output with this mode. `None` if it does not, or
-    /// the image cannot be read: another pixel format, or tiled memory.
+    /// Returns the image of a CRTC if it drives this output with this mode. `None` if it does not,
+    /// or the image cannot be read: another pixel format, or tiled memory.
     ///
     /// # Errors
     ///
@@ -73,7 +73,8 @@ fn share(
         Some(handle) if is_readable && fits => {
             let pitch = layout.pitches[0];
             let offset = top.checked_mul(pitch).zip(left.checked_mul(4));
-            let offset = offset.and_then(|(rows, pixels)| layout.offsets[0].checked_add(rows)?.checked_add(pixels));
+            let offset =
+                offset.and_then(|(rows, pixels)| layout.offsets[0].checked_add(rows)?.checked_add(pixels));
             let offset = offset.ok_or(io::ErrorKind::InvalidData)?;
             InheritedFramebuffer::new(fd, handle, size, pitch, offset).map(Some)
         }
@@ -86,7 +87,8 @@ impl InheritedFramebuffer {
         let layout = FramebufferLayout::single_plane(size, DrmFourcc::Xrgb8888, handle, pitch, offset);
         let framebuffer = Arc::new(Framebuffer::new(fd, &layout)?);
         let (first, pitch) = (offset as usize, pitch as usize);
-        // The kernel has checked that the framebuffer lies in the buffer (drm_gem_fb_init_with_funcs()).
+        // The kernel has checked that the framebuffer lies in the buffer
+        // (drm_gem_fb_init_with_funcs()).
         let length = first + pitch * (size.1 as usize).saturating_sub(1) + size.0 as usize * 4;
         let mapping = fd.map_dumb(handle, length, false)?;
         Ok(Self { size, framebuffer, mapping, first, pitch })
@@ -108,8 +110,8 @@ impl InheritedFramebuffer {
         self.mapping.populate();
         let row = self.size.0 as usize * 4;
         for (index, to) in pixels.chunks_exact_mut(row.max(1)).take(self.size.1 as usize).enumerate() {
-            // SAFETY: the mapping covers the end of the last row. Its owner may render meanwhile, so
-            // it is read by raw pointers and never borrowed.
+            // SAFETY: the mapping covers the end of the last row. Its owner may render meanwhile,
+            // so it is read by raw pointers and never borrowed.
             unsafe {
                 let from = self.mapping.start().add(self.first + index * self.pitch);
                 std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), row);

@@ -51,7 +51,8 @@ impl Device {
         self.objects.connectors.iter().filter(is_free)
     }
 
-    /// Leases connectors, each with a CRTC that is not in use. The descriptor is the lessee's device.
+    /// Leases connectors, each with a CRTC that is not in use. The descriptor is the lessee's
+    /// device.
     ///
     /// # Errors
     ///

@@ -16,8 +16,8 @@
 //!   does, records them, and fails on demand.
 //! - [`objects`] reads CRTCs, planes, connectors and their properties; [`connector_props`] and
 //!   [`colorop`] know the properties that have to be set or reset.
-//! - [`commit`] builds atomic requests and their legacy counterparts; [`device`] and [`search`] decide
-//!   what to commit.
+//! - [`commit`] builds atomic requests and their legacy counterparts; [`device`] and [`search`]
+//!   decide what to commit.
 //! - [`framebuffer`], [`dumb`], [`cursor`] and [`handoff`] are buffers; [`lease`] gives connectors
 //!   to other programs; [`discovery`] finds devices; [`quirks`] lists what drivers differ in.
 //!

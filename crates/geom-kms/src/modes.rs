@@ -7,7 +7,8 @@ use geom_display::modeline::Modeline;
 /// Size of `struct drm_mode_modeinfo` in bytes.
 pub const MODE_BYTES: usize = 68;
 
-/// Returns the vertical refresh rate in millihertz, computed as by the kernel's drm_mode_vrefresh().
+/// Returns the vertical refresh rate in millihertz, computed as by the kernel's
+/// drm_mode_vrefresh().
 fn refresh(mode: &KmsMode) -> u32 {
     let (_, _, htotal) = mode.hsync();
     let (_, _, vtotal) = mode.vsync();

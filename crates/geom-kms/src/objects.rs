@@ -344,7 +344,7 @@ fn edid(fd: &dyn DrmCalls, connected: bool, properties: &Properties) -> Option<(
     });
     parsed
         .inspect_err(|error| {
-            warn!(%error, "monitor has an invalid EDID; identifying it by its connector. Try another cable")
+            warn!(%error, "monitor has an invalid EDID; identifying it by its connector. Check the connection")
         })
         .ok()
 }

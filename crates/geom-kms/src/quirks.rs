@@ -41,7 +41,11 @@ const QUIRKS: [(&str, Quirks, &str); 20] = [
     ("gud", NO_GPU_COPIES, "USB display; sends the damage (gud/gud_pipe.c)"),
     ("evdi", NO_GPU_COPIES, "DisplayLink USB 3, not in the kernel; its daemon reads and sends the damage"),
     ("hyperv_drm", NO_GPU_COPIES, "copies to video memory and tells the host (hyperv/hyperv_drm_modeset.c)"),
-    ("vboxvideo", NO_GPU_COPIES, "tells the host which rectangles changed, and nothing without (vbox_mode.c)"),
+    (
+        "vboxvideo",
+        NO_GPU_COPIES,
+        "tells the host which rectangles changed, and nothing without (vbox_mode.c)",
+    ),
 ];
 
 /// Returns the quirks of a driver.

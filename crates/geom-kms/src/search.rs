@@ -74,9 +74,8 @@ impl Device {
             .filter(|crtc| !self.is_leased(*crtc))
             .collect();
         if !self.state_is_ours {
-            let is_used = |crtc: usize| {
-                self.connectors().iter().any(|connector| connector.current_crtc == Some(crtc))
-            };
+            let is_used =
+                |crtc: usize| self.connectors().iter().any(|connector| connector.current_crtc == Some(crtc));
             crtcs.sort_by_key(|crtc| (connector.current_crtc != Some(*crtc), is_used(*crtc)));
         }
         crtcs

@@ -74,7 +74,8 @@ fn id(path: &str) -> u64 {
 }
 
 impl Rig {
-    /// Returns a backend whose seat has these GPUs, each with this number of monitors. None is open.
+    /// Returns a backend whose seat has these GPUs, each with this number of monitors. None is
+    /// open.
     fn new(gpus: &[(&str, usize)]) -> Self {
         let seat = Rc::new(RefCell::new(SeatState { has_input: true, ..SeatState::default() }));
         for (path, monitors) in gpus {
@@ -161,7 +162,10 @@ fn gpu_that_the_seat_refuses_is_tried_again_with_growing_delays() {
     let delays = ["100ms", "200ms", "400ms", "800ms", "1.6s", "3.2s"];
     for (failures, delay) in (0..).zip(delays) {
         let effects = rig.with(|kms, cx| kms.add(id(CARD0), CARD0.into(), failures, cx));
-        assert_eq!(names(&effects), ["notice: /dev/null".into(), format!("retry {} in {delay}", failures + 1)]);
+        assert_eq!(
+            names(&effects),
+            ["notice: /dev/null".into(), format!("retry {} in {delay}", failures + 1)]
+        );
     }
     let effects = rig.with(|kms, cx| kms.add(id(CARD0), CARD0.into(), 6, cx));
     assert_eq!(names(&effects), ["notice: /dev/null"], "given up");
@@ -292,7 +296,8 @@ fn vt_is_switched_by_the_seat() {
 /// Enables the output of the first GPU. Returns its mode.
 fn enable(rig: &mut Rig) -> geom_display::mode::Mode {
     let gpu = rig.kms.gpus_mut().next().expect("a GPU");
-    let wanted = [("DP-1".to_owned(), gpu.device.connectors()[0].state.modes.clone(), SignalFormat::default())];
+    let wanted =
+        [("DP-1".to_owned(), gpu.device.connectors()[0].state.modes.clone(), SignalFormat::default())];
     let found = gpu.search(&wanted).assignments.remove(0);
     let drawable = gpu.drawable((1920, 1080), 8).expect("a buffer");
     let framebuffer = drawable.framebuffer().expect("a framebuffer").clone();

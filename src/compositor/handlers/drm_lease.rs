@@ -79,7 +79,8 @@ impl State {
 
     /// Sends clients which connectors can be leased now, and ends leases that clients have closed.
     pub fn check_leases(&mut self) {
-        let gpus: Vec<(u64, PathBuf)> = self.backend.gpus().map(|gpu| (gpu.device.id(), gpu.device.path().to_owned())).collect();
+        let gpus: Vec<(u64, PathBuf)> =
+            self.backend.gpus().map(|gpu| (gpu.device.id(), gpu.device.path().to_owned())).collect();
         for (id, path) in &gpus {
             let ended = self.backend.gpu(*id).map(|gpu| gpu.device.ended_leases()).unwrap_or_default();
             ended.into_iter().for_each(|lessee| self.end_lease(*id, lessee));
@@ -282,7 +283,10 @@ impl Dispatch<WpDrmLeaseRequestV1, Wanted> for State {
             wp_drm_lease_request_v1::Request::Submit { id } => {
                 let lease = init.init(id, ());
                 if wanted.names.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
-                    request.post_error(wp_drm_lease_request_v1::Error::EmptyLease, "the request has no connector");
+                    request.post_error(
+                        wp_drm_lease_request_v1::Error::EmptyLease,
+                        "the request has no connector",
+                    );
                     return;
                 }
                 state.lease(lease, wanted);

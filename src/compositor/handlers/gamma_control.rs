@@ -1,11 +1,12 @@
 //! wlr-gamma-control: tools such as gammastep set an output's gamma LUT, in hardware.
 //!
-//! Source: wlr-gamma-control-unstable-v1.xml. One tool per output; its LUT is removed when its object
-//! is destroyed.
+//! Source: wlr-gamma-control-unstable-v1.xml. One tool per output; its LUT is removed when its
+//! object is destroyed.
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
 
+use geom_kms::Device;
 use smithay::output::Output;
 use smithay::reexports::wayland_protocols_wlr::gamma_control::v1::server::zwlr_gamma_control_manager_v1::{
     self, ZwlrGammaControlManagerV1,
@@ -17,7 +18,6 @@ use smithay::reexports::wayland_server::backend::ClientId;
 use smithay::reexports::wayland_server::{
     Client, DataInit, Dispatch, DisplayHandle, GlobalDispatch, New, Resource,
 };
-use geom_kms::Device;
 use tracing::{debug, info, warn};
 
 use super::security_context::is_trusted;
@@ -32,14 +32,14 @@ pub type Controls = HashMap<String, ZwlrGammaControlV1>;
 /// The name of the output that an object belongs to.
 pub struct Of(String);
 
-/// Reads a gamma LUT: `size` values of 16 bits for red, then for green, then for blue. `None` if the
-/// file is too short.
+/// Reads a gamma LUT: `size` values of 16 bits for red, then for green, then for blue. `None` if
+/// the file is too short.
 fn read_lut(fd: impl AsFd, size: usize) -> Option<Vec<[u16; 3]>> {
     let mut bytes = vec![0; size * 6];
     let mut read = 0;
     while read < bytes.len() {
-        // From the beginning, wherever the client left the offset. pread fails on pipes, which could
-        // block us.
+        // From the beginning, wherever the client left the offset. pread fails on pipes, which
+        // could block us.
         match rustix::io::pread(&fd, &mut bytes[read..], read as u64) {
             Ok(0) | Err(_) => return None,
             Ok(more) => read += more,

@@ -56,7 +56,8 @@ impl State {
         let crtcs = self.affected_crtcs(&values, &changed);
         require(!wants_event || !crtcs.is_empty(), Errno::INVAL)?;
         for plane in self.planes() {
-            let is_affected = self.value_in(&values, plane, "CRTC_ID").is_some_and(|crtc| crtcs.contains(&(crtc as u32)));
+            let is_affected =
+                self.value_in(&values, plane, "CRTC_ID").is_some_and(|crtc| crtcs.contains(&(crtc as u32)));
             if changed.contains(&plane) || is_affected {
                 self.check_plane(&values, plane)?;
             }
@@ -101,7 +102,9 @@ impl State {
                 value == 0 || self.blob(value).is_some_and(|data| !data.is_empty() && data.len() % unit == 0)
             }
             Kind::Framebuffer => value == 0 || id.is_some_and(|id| self.framebuffers.contains_key(&id)),
-            Kind::Crtc => value == 0 || id.is_some_and(|id| matches!(self.objects.get(&id), Some(Object::Crtc))),
+            Kind::Crtc => {
+                value == 0 || id.is_some_and(|id| matches!(self.objects.get(&id), Some(Object::Crtc)))
+            }
             Kind::Fence => true,
         };
         require(is_valid && !property.is_immutable, Errno::INVAL)?;
@@ -127,7 +130,9 @@ impl State {
     }
 
     fn check_plane(&self, values: &Values, plane: u32) -> Checked {
-        let Some(Object::Plane { kind, possible_crtcs, formats }) = self.objects.get(&plane) else { return Ok(()) };
+        let Some(Object::Plane { kind, possible_crtcs, formats }) = self.objects.get(&plane) else {
+            return Ok(());
+        };
         let value = |name: &str| self.value_in(values, plane, name).unwrap_or(0);
         let (crtc, id) = (value("CRTC_ID") as u32, value("FB_ID") as u32);
         require((crtc == 0) == (id == 0), Errno::INVAL)?;
@@ -135,12 +140,15 @@ impl State {
         require(self.can_drive(*possible_crtcs, crtc), Errno::INVAL)?;
         require(formats.contains(&(framebuffer.layout.format as u32)), Errno::INVAL)?;
         let (width, height) = framebuffer.layout.size;
-        let outside = |from: &str, length: &str, whole: u32| value(from) + value(length) > u64::from(whole) << 16;
+        let outside =
+            |from: &str, length: &str, whole: u32| value(from) + value(length) > u64::from(whole) << 16;
         require(!outside("SRC_X", "SRC_W", width) && !outside("SRC_Y", "SRC_H", height), Errno::NOSPC)?;
         let clips = self.blob(value("FB_DAMAGE_CLIPS")).unwrap_or_default();
         for clip in clips.chunks_exact(16) {
-            let edges: Vec<i32> =
-                clip.chunks_exact(4).filter_map(|edge| Some(i32::from_ne_bytes(edge.try_into().ok()?))).collect();
+            let edges: Vec<i32> = clip
+                .chunks_exact(4)
+                .filter_map(|edge| Some(i32::from_ne_bytes(edge.try_into().ok()?)))
+                .collect();
             let is_valid = matches!(edges[..], [left, top, right, bottom]
                 if 0 <= left && left < right && right as u32 <= width
                     && 0 <= top && top < bottom && bottom as u32 <= height);
@@ -191,9 +199,9 @@ impl State {
     }
 
     fn pixel_rate(&self, values: &Values, crtc: u32) -> u64 {
-        let rate = self.mode_in(values, crtc).map(|mode| {
-            u64::from(mode.size().0) * u64::from(mode.size().1) * u64::from(mode.vrefresh())
-        });
+        let rate = self
+            .mode_in(values, crtc)
+            .map(|mode| u64::from(mode.size().0) * u64::from(mode.size().1) * u64::from(mode.vrefresh()));
         rate.unwrap_or(0)
     }
 

@@ -307,7 +307,10 @@ impl DrmCalls for FakeDevice {
             }
         }
         // validate_lease(): at least one of each.
-        if ![ObjectKind::Crtc, ObjectKind::Connector, ObjectKind::Plane].iter().all(|kind| kinds.contains(kind)) {
+        if ![ObjectKind::Crtc, ObjectKind::Connector, ObjectKind::Plane]
+            .iter()
+            .all(|kind| kinds.contains(kind))
+        {
             return Err(Errno::INVAL.into());
         }
         let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;

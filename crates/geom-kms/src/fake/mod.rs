@@ -1,8 +1,8 @@
 //! A device in memory, in place of the kernel, for tests.
 //!
-//! It has objects with properties, checks atomic requests as drm_atomic_uapi.c, drm_atomic.c and the
-//! helpers of most drivers do, records what is committed, and fails on demand. Tests build a device,
-//! [open](FakeDevice::open) it, and compare commits and values:
+//! It has objects with properties, checks atomic requests as drm_atomic_uapi.c, drm_atomic.c and
+//! the helpers of most drivers do, records what is committed, and fails on demand. Tests build a
+//! device, [open](FakeDevice::open) it, and compare commits and values:
 //!
 //! ```
 //! use geom_kms::fake::FakeDevice;
@@ -95,8 +95,7 @@ impl Commit {
     /// Returns the value that it sets; `None` if it leaves the property out.
     pub fn value(&self, object: u32, property: &str) -> Option<u64> {
         let changes = self.changes.iter().rev();
-        let mut matching =
-            changes.filter(|change| change.object == object && change.property == property);
+        let mut matching = changes.filter(|change| change.object == object && change.property == property);
         matching.next().map(|change| change.value)
     }
 
@@ -169,8 +168,8 @@ pub fn mode(width: u16, height: u16, refresh: u32) -> KmsMode {
     })
 }
 
-/// Returns an `IN_FORMATS` blob: format codes, and modifiers as mask of formats, index of the format
-/// that bit 0 stands for, and modifier (`struct drm_format_modifier_blob`).
+/// Returns an `IN_FORMATS` blob: format codes, and modifiers as mask of formats, index of the
+/// format that bit 0 stands for, and modifier (`struct drm_format_modifier_blob`).
 pub fn in_formats_blob(formats: &[u32], modifiers: &[(u64, u32, u64)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let (count, at) = (formats.len() as u32, 24 + formats.len() as u32 * 4);
@@ -385,8 +384,8 @@ impl FakeDevice {
         std::mem::take(&mut self.state().calls)
     }
 
-    /// Returns the atomic commits and test commits since the last [`FakeDevice::take_calls`] or this
-    /// function. Other calls are dropped.
+    /// Returns the atomic commits and test commits since the last [`FakeDevice::take_calls`] or
+    /// this function. Other calls are dropped.
     pub fn take_commits(&self) -> Vec<Commit> {
         let commits = self.take_calls().into_iter().filter_map(|call| match call {
             Call::Atomic(commit) => Some(commit),
@@ -418,8 +417,8 @@ impl FakeDevice {
         (state.framebuffers.len(), state.handles.len(), blobs)
     }
 
-    /// Returns how many framebuffers were removed while a plane scanned them out, which disables the
-    /// plane.
+    /// Returns how many framebuffers were removed while a plane scanned them out, which disables
+    /// the plane.
     pub fn removed_while_shown(&self) -> usize {
         self.state().removed_while_shown
     }

@@ -10,7 +10,7 @@ use drm::control::connector::Interface;
 use drm::control::{from_u32, Mode as KmsMode, ModeTypeFlags};
 use rustix::io::Errno;
 
-use super::{in_formats_blob, Call, FakeColorop, Failure, PageFlip, LUT_SIZE};
+use super::{in_formats_blob, Call, Failure, FakeColorop, PageFlip, LUT_SIZE};
 use crate::calls::{ClientCapability, ObjectKind};
 use crate::framebuffer::FramebufferLayout;
 use crate::modes;
@@ -165,9 +165,10 @@ impl State {
         let shared = self.properties.iter().find(|(_, known)| known.name == name);
         let shared = shared.filter(|_| !matches!(kind, Kind::Enum(_))).map(|(id, _)| *id);
         let id = shared.unwrap_or_else(|| self.new_id());
-        let is_immutable = ["type", "IN_FORMATS", "EDID", "PATH", "non-desktop", "vrr_capable", "TYPE", "NEXT", "SIZE"]
-            .contains(&name)
-            || name.ends_with("LUT_SIZE");
+        let is_immutable =
+            ["type", "IN_FORMATS", "EDID", "PATH", "non-desktop", "vrr_capable", "TYPE", "NEXT", "SIZE"]
+                .contains(&name)
+                || name.ends_with("LUT_SIZE");
         let is_atomic = ["ACTIVE", "MODE_ID", "IN_FENCE_FD", "FB_ID"].contains(&name)
             || name.starts_with("SRC_")
             || name.starts_with("CRTC_");
@@ -224,10 +225,12 @@ impl State {
 
     pub fn add_connector(&mut self, interface: Interface, crtcs: &[u32]) -> u32 {
         let possible_crtcs = self.mask(crtcs);
-        let same = |object: &&Object| matches!(object, Object::Connector(known) if known.interface == interface);
+        let same =
+            |object: &&Object| matches!(object, Object::Connector(known) if known.interface == interface);
         let interface_id = self.objects.values().filter(same).count() as u32 + 1;
         let encoder = self.new_id();
-        let id = self.add_object(Object::Connector(Connector { interface, interface_id, encoder, modes: None }));
+        let id =
+            self.add_object(Object::Connector(Connector { interface, interface_id, encoder, modes: None }));
         self.objects.insert(encoder, Object::Encoder { connector: id, possible_crtcs });
         self.add_property(id, "CRTC_ID", Kind::Crtc, 0);
         self.add_property(id, "EDID", Kind::Blob(128), 0);
@@ -391,7 +394,8 @@ impl State {
 
     pub fn add_framebuffer(&mut self, layout: &FramebufferLayout) -> Result<u32, Errno> {
         let handles = layout.handles.iter().flatten();
-        let memory: Vec<u32> = handles.filter_map(|handle| self.handles.get(&u32::from(*handle)).copied()).collect();
+        let memory: Vec<u32> =
+            handles.filter_map(|handle| self.handles.get(&u32::from(*handle)).copied()).collect();
         if memory.len() != layout.handles.iter().flatten().count() || memory.is_empty() {
             return Err(Errno::NOENT);
         }
@@ -426,7 +430,9 @@ impl State {
     pub fn primary_plane(&self, crtc: u32) -> Option<u32> {
         let bit = self.mask(&[crtc]);
         let is_primary = |object: &Object| match object {
-            Object::Plane { kind, possible_crtcs, .. } => *kind == PlaneKind::Primary && possible_crtcs & bit != 0,
+            Object::Plane { kind, possible_crtcs, .. } => {
+                *kind == PlaneKind::Primary && possible_crtcs & bit != 0
+            }
             _ => false,
         };
         self.objects.iter().find(|(_, object)| is_primary(object)).map(|(id, _)| *id)
@@ -456,7 +462,8 @@ impl State {
         }
         self.sequence += 1;
         let (sequence, pending) = (self.sequence, std::mem::take(&mut self.pending));
-        let flips = pending.into_iter().filter_map(|crtc| Some(PageFlip { crtc: from_u32(crtc)?, time, sequence }));
+        let flips =
+            pending.into_iter().filter_map(|crtc| Some(PageFlip { crtc: from_u32(crtc)?, time, sequence }));
         self.events.extend(flips);
     }
 
@@ -464,8 +471,10 @@ impl State {
     pub fn record(&mut self, mut call: Call) -> Result<(), Errno> {
         let mut failures = std::mem::take(&mut self.failures);
         // All of them see the call, as some count.
-        let errors: Vec<Errno> =
-            failures.iter_mut().filter_map(|failure| (failure.when)(&call).then_some(failure.errno)).collect();
+        let errors: Vec<Errno> = failures
+            .iter_mut()
+            .filter_map(|failure| (failure.when)(&call).then_some(failure.errno))
+            .collect();
         self.failures = failures;
         let error = errors.first().copied();
         if let (Call::Atomic(commit), Some(error)) = (&mut call, error) {

@@ -91,7 +91,8 @@ fn crtc_conversion_sets_both_luts_and_the_matrix() {
 fn plane_pipeline_is_read_set_and_reset() {
     let fake = FakeDevice::with_outputs(1);
     let plane = fake.planes()[0];
-    let colorops = [FakeColorop::Curves(vec!["sRGB EOTF", "PQ 125 EOTF"]), FakeColorop::Matrix, FakeColorop::Lut1d(16)];
+    let colorops =
+        [FakeColorop::Curves(vec!["sRGB EOTF", "PQ 125 EOTF"]), FakeColorop::Matrix, FakeColorop::Lut1d(16)];
     let number = fake.add_pipeline(plane, &colorops);
     let [curve, matrix, table] = [0, 1, 2].map(|index| number as u32 + index);
     let mut rig = Rig::new(fake);
@@ -99,8 +100,11 @@ fn plane_pipeline_is_read_set_and_reset() {
     let pipelines = rig.device.plane_colorops(0);
     assert_eq!(pipelines.len(), 1);
     let kinds: Vec<_> = pipelines[0].iter().map(|colorop| colorop.kind.clone()).collect();
-    assert!(matches!(&kinds[..], [ColoropKind::Curves(curves), ColoropKind::Matrix, ColoropKind::Lut1d(16)]
-        if !curves.is_empty()), "{kinds:?}");
+    assert!(
+        matches!(&kinds[..], [ColoropKind::Curves(curves), ColoropKind::Matrix, ColoropKind::Lut1d(16)]
+        if !curves.is_empty()),
+        "{kinds:?}"
+    );
     assert!(rig.device.probed(false).connectors[0].capabilities.converts);
 
     let settings = vec![

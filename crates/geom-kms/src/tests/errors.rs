@@ -179,6 +179,7 @@ fn connector_that_vanishes_during_a_probe_is_left_out() {
     let gone = rig.fake.connectors()[1];
     rig.fake.remove_property(gone, "CRTC_ID");
     rig.device.probe().expect("the other connector is probed");
-    let names: Vec<_> = rig.device.connectors().iter().map(|connector| connector.state.name.clone()).collect();
+    let names: Vec<_> =
+        rig.device.connectors().iter().map(|connector| connector.state.name.clone()).collect();
     assert_eq!(names, ["DP-1"]);
 }

@@ -83,7 +83,10 @@ fn modesets_have_to_be_allowed() {
         assert_eq!(commit(&rig.fake, Flags::empty(), &[change]), Some(Errno::INVAL), "{change:?}");
         assert_eq!(commit(&rig.fake, Flags::TEST_ONLY | Flags::ALLOW_MODESET, &[change]), None);
     }
-    assert_eq!(commit(&rig.fake, Flags::ALLOW_MODESET, &[(CRTC, crtc, "MODE_ID", other)]), Some(Errno::INVAL));
+    assert_eq!(
+        commit(&rig.fake, Flags::ALLOW_MODESET, &[(CRTC, crtc, "MODE_ID", other)]),
+        Some(Errno::INVAL)
+    );
     assert!(rig.fake.value(crtc, "MODE_ID") != Some(other), "the plane would not cover it");
 }
 
@@ -167,7 +170,8 @@ fn atomic_properties_are_hidden_from_legacy_clients() {
 #[test]
 fn dumb_buffers_are_memory() {
     let rig = Rig::with_outputs(1);
-    let mut buffer = crate::dumb::DumbBuffer::new(rig.device.fd(), SIZE, DrmFourcc::Xrgb8888).expect("a buffer");
+    let mut buffer =
+        crate::dumb::DumbBuffer::new(rig.device.fd(), SIZE, DrmFourcc::Xrgb8888).expect("a buffer");
     buffer.pixels().fill(7);
     assert_eq!(buffer.pixels().len(), buffer.pitch() * SIZE.1 as usize);
     assert!(buffer.pixels().iter().all(|byte| *byte == 7));

@@ -39,7 +39,8 @@ fn page_flips_are_reported_with_their_crtc() {
     rig.fake.complete_flips(time);
     let mut flips = Vec::new();
     rig.device.read_page_flips(&mut flips).expect("two events");
-    let found: Vec<_> = flips.iter().map(|(crtc, PageFlip { time, sequence, .. })| (*crtc, *time, *sequence)).collect();
+    let found: Vec<_> =
+        flips.iter().map(|(crtc, PageFlip { time, sequence, .. })| (*crtc, *time, *sequence)).collect();
     assert_eq!(found, [(0, time, 1), (1, time, 1)]);
     assert!(rig.device.read_page_flips(&mut flips).is_err(), "no more events");
 }

@@ -57,15 +57,16 @@ fn nothing_is_inherited_from_a_disabled_crtc() {
 #[test]
 fn image_that_cannot_be_read_is_not_inherited() {
     let current = mode(1280, 720, 60);
-    for (format, modifier) in [
-        (DrmFourcc::Rgb565, None),
-        (DrmFourcc::Xrgb8888, Some(DrmModifier::from(0x0100_0000_0000_0002))),
-    ] {
+    for (format, modifier) in
+        [(DrmFourcc::Rgb565, None), (DrmFourcc::Xrgb8888, Some(DrmModifier::from(0x0100_0000_0000_0002)))]
+    {
         let rig = shown(&current);
         let plane = rig.fake.planes()[0];
-        let old = rig.fake.value(plane, "FB_ID").and_then(|id| drm::control::from_u32(id as u32)).expect("one");
+        let old =
+            rig.fake.value(plane, "FB_ID").and_then(|id| drm::control::from_u32(id as u32)).expect("one");
         let layout = DrmCalls::framebuffer(&rig.fake, old).expect("the layout");
-        let other = Framebuffer::new(rig.device.fd(), &FramebufferLayout { format, modifier, ..layout.clone() });
+        let other =
+            Framebuffer::new(rig.device.fd(), &FramebufferLayout { format, modifier, ..layout.clone() });
         let other = other.expect("a framebuffer");
         layout.close_handles(&rig.fake);
         rig.fake.set_value(plane, "FB_ID", u32::from(other.handle()).into());

@@ -51,7 +51,10 @@ fn frames_flip_the_framebuffer_and_nothing_else() {
     assert!(rig.device.submit(0, &frame).expect("the kernel accepts it"));
     assert!(matches!(rig.fake.take_calls()[..], [Call::PageFlip { .. }]));
     let second = rig.frame(SIZE);
-    assert_eq!(rig.device.submit(0, &second).err().and_then(|error| error.raw_os_error()), Some(Errno::BUSY.raw_os_error()));
+    assert_eq!(
+        rig.device.submit(0, &second).err().and_then(|error| error.raw_os_error()),
+        Some(Errno::BUSY.raw_os_error())
+    );
     let hidden = Frame { cursor: Some(CursorPlane::Hidden), ..Frame::default() };
     assert!(!rig.device.submit(0, &hidden).expect("nothing to commit"));
     assert_eq!(rig.fake.removed_while_shown(), 0);
@@ -61,9 +64,10 @@ fn frames_flip_the_framebuffer_and_nothing_else() {
 fn every_test_passes_and_a_failed_mode_is_skipped() {
     let mut rig = legacy(1);
     let modes = rig.modes("DP-1");
-    rig.fake.fail_calls(Errno::INVAL, |call| {
-        matches!(call, Call::SetCrtc { shown: Some((_, _, mode)), .. } if mode.size().0 == 1920)
-    });
+    rig.fake.fail_calls(
+        Errno::INVAL,
+        |call| matches!(call, Call::SetCrtc { shown: Some((_, _, mode)), .. } if mode.size().0 == 1920),
+    );
     let error = rig.commit_with(&[("DP-1", SignalFormat::default())]).expect_err("the mode fails");
     assert_eq!(error.raw_os_error(), Some(Errno::INVAL.raw_os_error()));
     rig.device.reject_mode("DP-1", modes[0], SignalFormat::default());
@@ -93,6 +97,7 @@ fn atomic_driver_can_be_driven_by_legacy_calls() {
     assert!(!device.is_atomic());
     let mut rig = Rig { device, fake, buffers: Default::default(), shown: Vec::new() };
     rig.enable(&["DP-1"]);
-    let is_atomic = |call: &Call| matches!(call, Call::Atomic(commit) if commit.flags != AtomicCommitFlags::TEST_ONLY);
+    let is_atomic =
+        |call: &Call| matches!(call, Call::Atomic(commit) if commit.flags != AtomicCommitFlags::TEST_ONLY);
     assert!(!rig.fake.take_calls().iter().any(is_atomic));
 }

@@ -7,7 +7,7 @@ use geom_display::modeline::{Blanking, Modeline};
 use geom_display::signal_format::{Colorimetry, HdrMetadata, SignalFormat};
 
 use super::{Rig, SIZE};
-use crate::fake::{mode, FakeDevice};
+use crate::fake::{mode, FakeColorop, FakeDevice};
 use crate::modes::from_bytes;
 use crate::objects::PlaneKind;
 
@@ -57,6 +57,10 @@ fn first_commit_resets_what_another_master_left() {
         fake.set_value(crtcs[0], property, fake.add_blob(&vec![0; length]));
     }
     fake.set_value(crtcs[0], "VRR_ENABLED", 1);
+    for plane in [fake.planes()[0], fake.planes()[2]] {
+        let pipeline = fake.add_pipeline(plane, &[FakeColorop::Matrix]);
+        fake.set_value(plane, "COLOR_PIPELINE", pipeline);
+    }
     let signal = [("Colorspace", 1), ("Broadcast RGB", 2), ("content type", 3), ("scaling mode", 1)];
     for connector in &connectors {
         for (property, value) in signal {
@@ -77,6 +81,9 @@ fn first_commit_resets_what_another_master_left() {
     assert_eq!(value(connectors[1], "CRTC_ID"), Some(0));
     for property in ["DEGAMMA_LUT", "CTM", "GAMMA_LUT", "VRR_ENABLED"] {
         assert_eq!(value(crtcs[0], property), Some(0), "{property}");
+    }
+    for plane in [rig.fake.planes()[0], rig.fake.planes()[2]] {
+        assert_eq!(value(plane, "COLOR_PIPELINE"), Some(0));
     }
     for connector in &connectors {
         for (property, _) in signal {
@@ -220,7 +227,9 @@ fn signal_format_is_written_to_the_connector() {
 fn properties_that_the_driver_lacks_are_left_out() {
     let fake = FakeDevice::with_outputs(1);
     let (crtc, connector) = (fake.crtcs()[0], fake.connectors()[0]);
-    for property in ["Colorspace", "HDR_OUTPUT_METADATA", "max bpc", "Broadcast RGB", "content type", "scaling mode"] {
+    for property in
+        ["Colorspace", "HDR_OUTPUT_METADATA", "max bpc", "Broadcast RGB", "content type", "scaling mode"]
+    {
         fake.remove_property(connector, property);
     }
     for property in ["VRR_ENABLED", "GAMMA_LUT", "CTM", "DEGAMMA_LUT"] {
