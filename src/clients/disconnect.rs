@@ -9,7 +9,6 @@ use super::heartbeat::Event;
 use super::connection::{Transport, Connection};
 use super::{ClientData, MAX_PLACEMENTS};
 use crate::config::UnresponsivePolicy;
-use crate::shell::windows::{traits, ManagedWindow};
 use crate::compositor::deadline::Deadline;
 use crate::compositor::State;
 
@@ -24,9 +23,7 @@ impl State {
 
     /// The app id of a Wayland client's newest window.
     pub fn app_id_of(&self, id: u64) -> Option<String> {
-        let windows = self.shell.windows.iter().rev().chain(self.shell.unmapped.iter().rev());
-        let mut own = windows.filter(|managed| managed.client == id);
-        own.next().and_then(|managed| traits(managed.toplevel()?).0)
+        self.shell.app_id_of(id)
     }
 
     /// Given up: by the policy of its application, or kept for resuming.
@@ -54,14 +51,7 @@ impl State {
         match &connection.transport {
             Transport::Control(_) => self.disconnect(id, reason),
             Transport::Wayland(_) => {
-                let mut asked = false;
-                for managed in self.shell.windows.iter().filter(|managed| managed.client == id) {
-                    if let Some(toplevel) = managed.toplevel() {
-                        toplevel.send_close();
-                        asked = true;
-                    }
-                }
-                if asked {
+                if self.shell.request_close(id) {
                     self.set_deadline(id);
                 } else {
                     // It has nothing to close.
@@ -124,17 +114,16 @@ impl State {
 
     /// A window that is destroyed because its connection ended, and not by order: its display is kept for when an
     /// application of its name is back.
-    pub fn save_placement(&mut self, managed: &ManagedWindow) {
+    pub fn save_placement(&mut self, client: u64, app_id: Option<String>, assigned_output: Option<String>) {
         let keeps = self.connect_type().contains(geom_ipc::ConnectType::KEEP_CONNECTION_OPEN);
-        let reason = self.close_reason(managed.client, CloseReason::ClientClosed);
+        let reason = self.close_reason(client, CloseReason::ClientClosed);
         let ordered = matches!(reason, CloseReason::Requested | CloseReason::Shutdown);
-        if !keeps || ordered || !self.clients.has_ended(managed.client) {
+        if !keeps || ordered || !self.clients.has_ended(client) {
             return;
         }
-        let app_id = managed.toplevel().and_then(|toplevel| traits(toplevel).0);
-        let (Some(app_id), Some(assigned_output)) = (app_id, managed.assigned_output.clone()) else { return };
+        let Some((app_id, assigned_output)) = app_id.zip(assigned_output) else { return };
         if self.clients.places.len() < MAX_PLACEMENTS || self.clients.places.contains_key(&app_id) {
-            debug!(client = managed.client, app_id, assigned_output, "its place is kept");
+            debug!(client, app_id, assigned_output, "its place is kept");
             self.clients.places.insert(app_id, assigned_output);
             self.keep();
         }

@@ -17,7 +17,6 @@ use super::connection::{Transport, Connection};
 use crate::clients::heartbeat::Liveness;
 use crate::control::connection::ControlConnection;
 use crate::session::fd_store::FdStore;
-use crate::shell::windows::traits;
 use crate::compositor::{notify_user, State};
 
 /// So many ends without leave within [`LOOP`] milliseconds are a loop.
@@ -200,10 +199,7 @@ impl State {
         }
         let mut places: BTreeMap<String, String> =
             self.clients.places.iter().map(|(app_id, assigned_output)| (app_id.clone(), assigned_output.clone())).collect();
-        for managed in &self.shell.windows {
-            let app_id = managed.toplevel().and_then(|toplevel| traits(toplevel).0);
-            places.extend(app_id.zip(managed.assigned_output.clone()));
-        }
+        places.extend(self.shell.placements());
         let sessions = self.clients.connections.values().filter_map(|connection| {
             let Transport::Control(control) = &connection.transport else { return None };
             Some(Session {

@@ -91,7 +91,7 @@ impl State {
         let Some(pointer) = self.seat.get_pointer() else { return };
         let on_it = pointer.current_focus().is_some_and(|surface| Self::client_of(&surface) == Some(id));
         if on_it {
-            let (location, time) = (self.pointer.location, self.now().as_millis() as u32);
+            let (location, time) = (self.input.pointer.location, self.now().as_millis() as u32);
             let serial = SERIAL_COUNTER.next_serial();
             pointer.motion(self, None, &smithay::input::pointer::MotionEvent { location, serial, time });
             pointer.frame(self);
@@ -117,10 +117,6 @@ impl State {
 
     /// The outputs that a client's windows are shown on.
     pub fn outputs_of(&self, id: u64) -> Vec<OutputId> {
-        let mut ids: Vec<OutputId> = Vec::new();
-        for managed in self.shell.windows.iter().filter(|managed| managed.client == id) {
-            ids.extend(managed.shown_on.filter(|id| !ids.contains(id)));
-        }
-        ids
+        self.shell.outputs_of(id)
     }
 }

@@ -4,9 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{bail, Result};
-use smithay::backend::input::KeyState;
-use smithay::input::keyboard::FilterResult;
-use smithay::utils::SERIAL_COUNTER;
 use tracing::{info, warn};
 
 use super::deadline::Deadline;
@@ -14,7 +11,6 @@ use super::State;
 use crate::backend::kms::{Cx, Effect, Effects, Event, Kms};
 use crate::backend::seat::{LibSeat, TakenSeat};
 use crate::backend::Backend;
-use crate::power::HeldInput;
 
 /// A VT switch that libseat has not reported after this time has failed.
 const VT_SWITCH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -118,19 +114,5 @@ impl State {
         // Restores color if nothing comes of it.
         let at = self.now() + VT_SWITCH_TIMEOUT;
         self.timers.at(at, Deadline::Reconfigure("no VT switch"));
-    }
-
-    /// Releases held keys, which would stay pressed for clients while the session is paused.
-    pub fn release_keys(&mut self) {
-        let Some(keyboard) = self.seat.get_keyboard() else { return };
-        let time = self.now().as_millis() as u32;
-        for code in keyboard.pressed_keys() {
-            let serial = SERIAL_COUNTER.next_serial();
-            let withheld = self.power.let_go(HeldInput::Key(code.raw()));
-            keyboard.input::<(), _>(self, code, KeyState::Released, serial, time, |_, _, _| match withheld {
-                true => FilterResult::Intercept(()),
-                false => FilterResult::Forward,
-            });
-        }
     }
 }

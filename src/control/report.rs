@@ -9,7 +9,7 @@ use geom_display::output_config::Transform;
 use crate::backend::Backend;
 use crate::clients::connection::{Connection, Transport};
 use crate::output::Output;
-use crate::shell::windows::{traits, ManagedWindow};
+use crate::shell::ShellWindow;
 use crate::compositor::State;
 
 fn mode(mode: &geom_display::mode::Mode) -> Mode {
@@ -70,7 +70,7 @@ impl State {
             scale: output.scale,
             transform: name.to_owned(),
             disconnects: output.disconnects,
-            focused: self.shell.focused_output == Some(output.id),
+            focused: self.shell.focused_output() == Some(output.id),
             monitor: output.monitor.identity.as_ref().map(|known| {
                 Box::new(Monitor {
                     make: known.make.clone(),
@@ -113,27 +113,26 @@ impl State {
             rtt_us: connection.rtt,
             unread_bytes: connection.unread_bytes(),
             displays: self.outputs_of(id).into_iter().filter_map(|id| self.outputs.name(id)).map(str::to_owned).collect(),
-            windows: self.shell.windows.iter().filter(|managed| managed.client == id).count(),
+            windows: self.shell.windows_of(id).count(),
         })
     }
 
     pub fn ipc_windows(&self) -> Vec<Window> {
-        self.shell.windows.iter().filter_map(|managed| self.ipc_window(managed)).collect()
+        self.shell.windows().iter().filter_map(|window| self.ipc_window(window)).collect()
     }
 
-    pub fn ipc_window(&self, managed: &ManagedWindow) -> Option<Window> {
-        let toplevel = managed.toplevel()?;
-        let (app_id, title) = traits(toplevel);
-        let focus = self.seat.get_keyboard().and_then(|keyboard| keyboard.current_focus());
+    pub fn ipc_window(&self, window: &ShellWindow) -> Option<Window> {
+        let toplevel = window.toplevel()?;
+        let (app_id, title) = window.app_id_and_title();
         Some(Window {
-            id: managed.id,
-            client: managed.client,
+            id: window.id,
+            client: window.client,
             app_id,
             title,
-            assigned_output: managed.assigned_output.clone(),
-            display: managed.shown_on.and_then(|id| self.outputs.name(id)).map(str::to_owned),
-            fullscreen: managed.fullscreen,
-            focused: focus.as_ref() == Some(toplevel.wl_surface()),
+            assigned_output: window.assigned_output.clone(),
+            display: window.shown_on.and_then(|id| self.outputs.name(id)).map(str::to_owned),
+            fullscreen: window.fullscreen,
+            focused: self.keyboard_focus().as_ref() == Some(toplevel.wl_surface()),
         })
     }
 

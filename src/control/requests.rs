@@ -1,13 +1,10 @@
 //! What each request does.
 
 use geom_ipc::{Response, CloseReason, Error, ErrorKind, Request};
-use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
-use smithay::wayland::seat::WaylandFocus;
 use tracing::info;
 
 use crate::clients::heartbeat::Event;
 use crate::clients::connection::Connection;
-use crate::shell::windows::ManagedWindow;
 use crate::compositor::deadline::Deadline;
 use crate::compositor::State;
 
@@ -50,15 +47,11 @@ impl State {
                     false => Err(not_found(format!("no change of {name} waits to be confirmed"))),
                 })
             }
-            Request::FocusWindow { window } => {
-                self.with_window(window, |state, surface, _| state.focus_window(&surface))
-            }
+            Request::FocusWindow { window } => self.with_window(window, |state| state.focus_window(window)),
             Request::PlaceWindow { window, display } => self.place_on(window, &display),
-            Request::CloseWindow { window } => self.with_window(window, |_, _, managed| {
-                if let Some(toplevel) = managed.toplevel() {
-                    toplevel.send_close();
-                }
-            }),
+            Request::CloseWindow { window } => {
+                self.with_window(window, |state| state.shell.close_window(window))
+            }
             Request::Ping { client } => return self.ask(id, number, client),
             Request::Disconnect { client } => self.with_client(client, |state| {
                 state.request_close(client, CloseReason::Requested);
@@ -173,20 +166,19 @@ impl State {
         }
     }
 
-    fn with_window(&mut self, id: u64, act: impl FnOnce(&mut Self, WlSurface, &ManagedWindow)) -> Outcome {
-        let found = self.shell.windows.iter().find(|managed| managed.id == id).cloned();
-        let surface =
-            found.as_ref().and_then(|managed| managed.window.wl_surface().map(|own| own.into_owned()));
-        let (Some(managed), Some(surface)) = (found, surface) else {
+    fn with_window(&mut self, id: u64, act: impl FnOnce(&mut Self)) -> Outcome {
+        if self.shell.mapped_window(id).is_none() {
             return Err(not_found(format!("there is no window {id}")));
-        };
-        act(self, surface, &managed);
+        }
+        act(self);
         Ok(Response::Done)
     }
 
     fn place_on(&mut self, window: u64, display: &str) -> Outcome {
         let display = self.display_named(display)?;
-        self.with_window(window, |state, surface, _| state.send_home(&surface, &display))
+        self.with_window(window, |state| {
+            state.with_shell(|shell, cx| shell.pin_window(window, &display, cx));
+        })
     }
 
     fn with_client(&mut self, client: u64, act: impl FnOnce(&mut Self)) -> Outcome {
