@@ -101,7 +101,7 @@ impl State {
                 self.reopen(&never_ours);
                 self.reconfigure("not master before");
             }
-            Deadline::OpenGpu { id, path, failures } => self.gpu_added(id, path, failures),
+            Deadline::OpenGpu { id, path, failures } => self.open_gpu(id, path, failures),
             Deadline::DropInheritedPicture(id) => {
                 let picture = self.outputs.get_mut(id).and_then(|output| output.inherited_picture.take());
                 if picture.is_some() {

@@ -128,6 +128,20 @@ impl State {
         }
     }
 
+    /// Releases held keys, which would stay pressed for clients while the session is paused.
+    pub fn release_keys(&mut self) {
+        let Some(keyboard) = self.seat.get_keyboard() else { return };
+        let time = self.now().as_millis() as u32;
+        for code in keyboard.pressed_keys() {
+            let serial = SERIAL_COUNTER.next_serial();
+            let withheld = self.power.release(HeldInput::Key(code.raw()));
+            keyboard.input::<(), _>(self, code, KeyState::Released, serial, time, |_, _, _| match withheld {
+                true => FilterResult::Intercept(()),
+                false => FilterResult::Forward,
+            });
+        }
+    }
+
     fn key(&mut self, event: &impl KeyboardKeyEvent<LibinputInputBackend>) {
         let Some(keyboard) = self.seat.get_keyboard() else { return };
         let pressed = event.state() == KeyState::Pressed;

@@ -8,6 +8,7 @@ pub mod gpu_reset;
 pub mod handlers;
 pub mod handoff;
 mod input;
+pub mod kms;
 pub mod metrics;
 pub mod named_displays;
 pub mod notices;

@@ -37,10 +37,10 @@ impl State {
         let target = output.scanout.as_ref().map(|scanout| scanout.target);
         let done = match target {
             Some(Target::Crtc { gpu, .. }) if !self.backend.is_paused() => match self.backend.gpu_mut(gpu) {
-                Some(gpu) => gpu.set_active(name, !blank),
+                Some(gpu) => gpu.device.set_active(name, !blank),
                 None => Err(io::ErrorKind::NotFound.into()),
             },
-            Some(Target::Crtc { .. }) => Err(io::Error::other(self.backend.pause())),
+            Some(Target::Crtc { .. }) => Err(io::Error::other(self.backend.pause_reason())),
             Some(Target::Memory) | None => Ok(()),
         };
         if let Err(error) = done {

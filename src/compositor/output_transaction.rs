@@ -95,7 +95,7 @@ impl State {
         &self,
         transaction: &'a OutputTransaction,
     ) -> impl Iterator<Item = (&'a String, &'a OutputConfig)> {
-        let present = self.backend.present();
+        let present = self.backend.probed();
         let connectors = present.iter().flat_map(|gpu| &gpu.connectors);
         let connected: Vec<String> =
             connectors.filter(|connector| connector.connected).map(|connector| connector.name.clone()).collect();

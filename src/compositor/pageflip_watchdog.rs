@@ -54,7 +54,7 @@ impl State {
             FailedCommit::ForceModeset { gpu, crtc } => {
                 warn!(display = name, %error, "no commit succeeded for 11 s; forcing a modeset");
                 if let Some(gpu) = self.backend.gpu_mut(gpu) {
-                    gpu.force_modeset(crtc);
+                    gpu.device.force_modeset(crtc);
                 }
                 // Not from within a frame.
                 self.timers.at(now, Deadline::Reconfigure("no frames"));

@@ -54,7 +54,7 @@ impl State {
                 }
             }
             Effect::SetPendingActive { display, active } => {
-                self.backend.gpus_mut().for_each(|gpu| gpu.set_pending_active(&display, active));
+                self.backend.gpus_mut().for_each(|gpu| gpu.device.set_pending_active(&display, active));
                 if let Some(output) = self.outputs.named_mut(&display) {
                     output.blanked = !active;
                 }

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use smithay::reexports::wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::Kind;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
-use tracing::warn;
 
 use super::deadline::Deadline;
 use super::State;
 use crate::output::redraw::Event;
-use crate::output::scanout::{page_flips, Outcome, Target};
+use crate::output::scanout::{Outcome, Target};
 use crate::output::OutputId;
 
 impl State {
@@ -132,24 +131,14 @@ impl State {
 
     /// Reads the page flip events of a GPU.
     pub fn read_page_flips(&mut self, gpu: u64) {
-        let Some(device) = self.backend.gpu(gpu) else { return };
-        let flips = match page_flips(device) {
-            Ok(flips) => flips,
-            Err(error) => {
-                warn!(gpu = %device.path.display(), %error, "cannot read page flip events");
-                // The descriptor of an unplugged GPU stays readable until udev reports the removal.
-                if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) {
-                    if let Err(error) = self.reactor.remove(&device.card) {
-                        warn!(gpu = %device.path.display(), %error, "cannot stop watching the GPU");
-                    }
-                }
-                return;
-            }
-        };
-        for (crtc, time, sequence) in flips {
+        let mut flips = Vec::new();
+        if let Some(kms) = self.backend.kms_mut() {
+            kms.read_page_flips(gpu, &self.reactor, &mut flips);
+        }
+        for (crtc, flip) in flips {
             if let Some(id) = self.outputs.on_target(Target::Crtc { gpu, index: crtc }) {
                 let hardware = Kind::Vsync | Kind::HwClock | Kind::HwCompletion;
-                self.frame_shown(id, time, sequence.into(), hardware);
+                self.frame_shown(id, flip.time, flip.sequence.into(), hardware);
             }
         }
     }

@@ -32,7 +32,7 @@ impl State {
             return Err(Error::new(ErrorKind::NotFound, format!("no display {name} is lit; lit are: {lit}")));
         }
         if self.backend.is_paused() {
-            return Err(failed(format!("{}; nothing is shown now", self.backend.pause())));
+            return Err(failed(format!("{}; nothing is shown now", self.backend.pause_reason())));
         }
         let picture =
             self.picture_of(name).map_err(|error| failed(format!("{name} can't be drawn: {error}")))?;

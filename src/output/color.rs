@@ -13,13 +13,13 @@ use geom_color::night_light::NightLight;
 use geom_color::pipeline::CrtcPipeline;
 use geom_color::target::ColorTarget;
 use geom_display::output_config::OutputConfigs;
+use geom_kms::HardwareConversion;
 use tracing::{debug, warn};
 
 use super::scanout::Target;
 use super::Output;
 use crate::config::HardwareColor;
-use crate::gpu::color_luts::Hardware;
-use crate::gpu::device::Gpu;
+use crate::gpu::Gpu;
 
 /// ICC profiles that are in use, and what was computed from them.
 #[derive(Default)]
@@ -28,7 +28,7 @@ pub struct OutputColor {
     /// What the CRTC's gamma LUT does, by display.
     gamma: HashMap<String, Adjustments>,
     /// Conversions in hardware, and what they were computed for, by display.
-    conversions: HashMap<String, (ConversionKey, Option<Hardware>)>,
+    conversions: HashMap<String, (ConversionKey, Option<HardwareConversion>)>,
 }
 
 /// What a hardware conversion depends on: the target, the sizes of the CRTC's degamma and gamma
@@ -37,13 +37,13 @@ type ConversionKey = (ColorTarget, Option<(usize, usize)>, Vec<Vec<Colorop>>);
 
 /// Returns hardware that converts exactly enough: the CRTC's LUTs, which convert all planes, or
 /// else the plane's colorops.
-fn hardware_conversion((target, sizes, pipelines): &ConversionKey) -> Option<Hardware> {
+fn hardware_conversion((target, sizes, pipelines): &ConversionKey) -> Option<HardwareConversion> {
     let by_crtc = sizes.and_then(|(degamma, gamma)| CrtcPipeline::for_target(target, degamma, gamma));
     let by_plane = || {
         let mut pipelines = pipelines.iter().enumerate();
-        pipelines.find_map(|(index, colorops)| Some(Hardware::Plane(index, solve(target, colorops)?)))
+        pipelines.find_map(|(index, colorops)| Some(HardwareConversion::Plane(index, solve(target, colorops)?)))
     };
-    by_crtc.map(Hardware::Crtc).or_else(by_plane)
+    by_crtc.map(HardwareConversion::Crtc).or_else(by_plane)
 }
 
 impl OutputColor {
@@ -119,7 +119,7 @@ impl OutputColor {
         };
         let has_color_layers = !output.described_surfaces.is_empty() && gpu.renderer.converts();
         let space = output.signal.color_space;
-        let by_gamma_lut = space == ColorSpace::Srgb && gpu.has_gamma(index);
+        let by_gamma_lut = space == ColorSpace::Srgb && gpu.device.has_gamma(index);
         let deep = output.signal.bit_depth.is_some_and(|depth| depth >= 10) && space != ColorSpace::Srgb;
         let target = ColorTarget {
             space,
@@ -134,8 +134,8 @@ impl OutputColor {
         // twice.
         let by_crtc = hardware_color == HardwareColor::Any && !has_color_layers;
         let by_plane = hardware_color != HardwareColor::Never && !has_color_layers;
-        let sizes = gpu.pipeline_sizes(index).filter(|_| by_crtc);
-        let pipelines = if by_plane { gpu.plane_steps(index) } else { Vec::new() };
+        let sizes = gpu.device.crtc_lut_sizes(index).filter(|_| by_crtc);
+        let pipelines = if by_plane { gpu.device.plane_colorops(index) } else { Vec::new() };
         let key = (target, sizes, pipelines);
         let hardware = match self.conversions.get(name).filter(|(known, _)| *known == key) {
             Some((_, hardware)) => hardware.clone(),
@@ -147,7 +147,7 @@ impl OutputColor {
         };
         let mut target = key.0;
         let has_hardware = hardware.is_some();
-        match gpu.set_hardware(name, hardware) {
+        match gpu.device.set_conversion(name, hardware) {
             Ok(()) if has_hardware => target = ColorTarget::default(),
             Ok(()) => {}
             Err(error) => {

@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drm::control::Device as ControlDevice;
 use smithay::backend::allocator::Buffer as _;
 use smithay::backend::renderer::damage::OutputDamageTracker;
 use smithay::backend::renderer::pixman::PixmanRenderer;
@@ -12,19 +11,21 @@ use smithay::backend::renderer::utils::{Buffer, CommitCounter};
 use smithay::desktop::utils::OutputPresentationFeedback;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{Physical, Rectangle};
+use geom_kms::commit::CursorPlane;
+use geom_kms::cursor::{Cursor, CursorImage};
+use geom_kms::{Device, Frame, Framebuffer};
 use tracing::{debug, warn};
 use geom_color::target::ColorTarget;
 
 use crate::render::shadow_buffer::ShadowBuffer;
 use crate::output::frame_clock::FrameClock;
 use crate::render::drawing::{changed_on_gpu, draw, draw_converted, draw_on_gpu};
-use crate::output::planes::{CursorState, ImportedBuffers};
+use crate::output::planes::ImportedBuffers;
 use crate::output::redraw::Redraw;
 use crate::output::swapchain::Swapchain;
-use crate::gpu::buffer::Drawable;
-use crate::gpu::drm_fd::{Blob, Framebuffer};
-use crate::gpu::commit::{self, CursorPlane, Frame};
-use crate::gpu::device::Gpu;
+use crate::gpu::Gpu;
+use crate::render::cursor::Picture;
+use crate::render::drawable::Drawable;
 use crate::render::geometry::FrameGeometry;
 use crate::render::scene::{ScanoutCandidate, Pass, Scene, BACKGROUND};
 use crate::event_loop::timers::Timer;
@@ -79,7 +80,7 @@ pub struct Scanout {
     geometry: FrameGeometry,
     tracker: OutputDamageTracker,
     swapchain: Swapchain,
-    cursor: CursorState,
+    cursor: Cursor,
     imported: ImportedBuffers,
     /// The shadow buffer, if frames are converted to the monitor's color space while rendering.
     shadow: Option<ShadowBuffer>,
@@ -111,7 +112,7 @@ impl Scanout {
             geometry,
             tracker: geometry.damage_tracker(),
             swapchain: Swapchain::new(geometry.pixels()),
-            cursor: CursorState::default(),
+            cursor: Cursor::default(),
             imported: ImportedBuffers::default(),
             shadow: None,
             direct: None,
@@ -162,7 +163,7 @@ impl Scanout {
     /// CRTC.
     pub fn forget(&mut self) {
         self.forget_pictures();
-        self.cursor.shown = None;
+        self.cursor.set_committed(None);
         self.direct = None;
         self.clock.reset();
     }
@@ -194,7 +195,7 @@ impl Scanout {
         self.set_geometry(scene.geometry);
         self.forget_pictures();
         if let Some(framebuffer) = scene.inherited_framebuffer() {
-            self.cursor.shown = Some(CursorPlane::Hidden);
+            self.cursor.set_committed(Some(CursorPlane::Hidden));
             return Ok(framebuffer.clone());
         }
         let bits = self.bits();
@@ -212,7 +213,7 @@ impl Scanout {
         let framebuffer = drawable.framebuffer().cloned().ok_or(io::ErrorKind::Unsupported)?;
         self.swapchain.submitted(slot);
         // The commit that sets the mode switches every other plane off.
-        self.cursor.shown = Some(CursorPlane::Hidden);
+        self.cursor.set_committed(Some(CursorPlane::Hidden));
         Ok(framebuffer)
     }
 
@@ -227,25 +228,22 @@ impl Scanout {
             scene.direct = None;
             scene.cursor_plane_allowed = false;
         }
-        if gpu.converts_by_plane(crtc) {
+        if gpu.device.converts_by_plane(crtc) {
             scene.cursor_plane_allowed = false;
         }
-        let cursor = self.cursor_plane(gpu, crtc, scene);
+        let cursor = self.cursor_plane(&gpu.device, crtc, scene);
         scene.draws_cursor = cursor.is_none();
         let cursor = cursor.unwrap_or(CursorPlane::Hidden);
-        let cursor_changed = match self.cursor.shown {
-            Some(shown) => shown != cursor,
-            None => gpu.objects.crtcs[crtc].cursor.is_some(),
-        };
-        let color = gpu.color_changes(crtc);
+        let cursor_changed = self.cursor.is_changed(&gpu.device, crtc, cursor);
+        let color = gpu.device.pending_color(crtc);
         let mut frame = Frame { cursor: cursor_changed.then_some(cursor), color, ..Frame::default() };
 
         let direct = scene.direct.take();
-        let outcome = if direct.is_some_and(|direct| self.show_directly(gpu, crtc, direct, &mut frame)) {
+        let outcome = if direct.is_some_and(|direct| self.show_directly(&gpu.device, crtc, direct, &mut frame)) {
             if frame.primary.is_none() && frame.cursor.is_none() && frame.color.is_none() {
                 return Ok(Outcome::Unchanged);
             }
-            let outcome = self.submit(gpu, crtc, &frame);
+            let outcome = submit(gpu, crtc, &frame);
             if outcome.is_ok() && frame.primary.is_some() {
                 self.swapchain.bypassed();
             }
@@ -254,53 +252,43 @@ impl Scanout {
             self.draw_and_submit(gpu, crtc, scene, &mut frame)
         };
         match &outcome {
-            Ok(Outcome::Submitted) => {
-                self.cursor.shown = Some(cursor);
-                if let Some((color, lit)) = frame.color.take().zip(gpu.crtc_states.get_mut(&crtc)) {
-                    lit.setup.color = color;
-                }
-            }
+            Ok(Outcome::Submitted) => self.cursor.set_committed(Some(cursor)),
             Ok(Outcome::Unchanged) => {}
-            // Busy or without master is no word about the plane.
-            Err(error)
-                if error.kind() == io::ErrorKind::InvalidInput
-                    && frame.cursor.is_some_and(|cursor| cursor != CursorPlane::Hidden) =>
-            {
-                warn!(%error, "the kernel refuses the frame with its cursor plane; the cursor is drawn from now on");
-                self.cursor.refuse();
+            Err(error) if self.cursor.reject_for(error, frame.cursor) => {
+                warn!(%error, "the kernel rejects the frame with its cursor plane; rendering the cursor from now on");
             }
             Err(_) => {}
         }
         outcome
     }
 
-    fn cursor_plane(&mut self, gpu: &Gpu, crtc: usize, scene: &Scene<'_>) -> Option<CursorPlane> {
+    fn cursor_plane(&mut self, device: &Device, crtc: usize, scene: &Scene<'_>) -> Option<CursorPlane> {
         let cursor = scene.cursor.as_ref()?;
-        let picture = cursor.picture.as_ref()?;
-        if !scene.cursor_plane_allowed || !self.cursor.fits(gpu, crtc, picture) {
+        let image = cursor_image(cursor.picture.as_ref()?);
+        if !scene.cursor_plane_allowed || !self.cursor.fits(device, crtc, &image) {
             return None;
         }
-        match self.cursor.place(gpu, picture, cursor.position) {
+        match self.cursor.place(device, &image, cursor.position) {
             Ok(plane) => Some(plane),
             Err(error) => {
                 warn!(%error, "no cursor plane; the cursor is drawn");
-                self.cursor.refuse();
+                self.cursor.reject();
                 None
             }
         }
     }
 
     /// Puts a client's buffer on the primary plane, where the kernel agrees.
-    fn show_directly(&mut self, gpu: &Gpu, crtc: usize, direct: ScanoutCandidate, frame: &mut Frame) -> bool {
-        let Some(framebuffer) = self.imported.framebuffer(gpu, crtc, &direct.dmabuf) else { return false };
+    fn show_directly(&mut self, device: &Device, crtc: usize, direct: ScanoutCandidate, frame: &mut Frame) -> bool {
+        let Some(framebuffer) = self.imported.framebuffer(device, crtc, &direct.dmabuf) else { return false };
         let shown = self.direct.as_ref();
         if shown.is_none() {
             debug!("a client's buffer is scanned out directly");
         }
         if shown.is_none_or(|shown| {
-            shown.framebuffer.handle != framebuffer.handle || shown.commit != direct.commit
+            shown.framebuffer.handle() != framebuffer.handle() || shown.commit != direct.commit
         }) {
-            frame.primary = Some((framebuffer.handle, (direct.dmabuf.width(), direct.dmabuf.height())));
+            frame.primary = Some((framebuffer.clone(), (direct.dmabuf.width(), direct.dmabuf.height())));
             let next = Shown { framebuffer, commit: direct.commit, _buffer: direct.buffer };
             self.deferred = self.direct.replace(next);
         }
@@ -316,13 +304,14 @@ impl Scanout {
     ) -> io::Result<Outcome> {
         let only = frame.cursor.is_none() && frame.color.is_none();
         // What was there before us is not drawn, only left.
-        let shown = gpu.crtc_states.get(&crtc).map(|lit| lit.framebuffer.handle);
+        let shown = gpu.device.framebuffer(crtc).map(|framebuffer| framebuffer.handle());
         let draws_cursor = scene.draws_cursor && scene.cursor.is_some();
-        let before = scene.inherited_framebuffer().map(|framebuffer| framebuffer.handle).filter(|_| !draws_cursor);
-        if before.is_some() && before == shown {
+        let inherited =
+            scene.inherited_framebuffer().map(|framebuffer| framebuffer.handle()).filter(|_| !draws_cursor);
+        if inherited.is_some() && inherited == shown {
             return match only {
                 true => Ok(Outcome::Unchanged),
-                false => self.submit(gpu, crtc, frame),
+                false => submit(gpu, crtc, frame),
             };
         }
         // An empty buffer is drawn whole, and costs memory from then on: not for an unchanged
@@ -357,21 +346,19 @@ impl Scanout {
         // After a client's buffer even an unchanged picture has to come back.
         let returns = self.direct.is_some();
         if drawn.damage.is_some() || returns {
-            frame.primary = Some((framebuffer.handle, self.swapchain.size()));
-            let fences = gpu.objects.crtcs[crtc]
-                .primary
-                .and_then(|plane| gpu.objects.planes.get(plane)?.ids?.in_fence_fd);
-            frame.fence = fences.and_then(|_| drawn.sync.export());
+            frame.primary = Some((framebuffer, self.swapchain.size()));
+            frame.fence = gpu.device.takes_fences(crtc).then(|| drawn.sync.export()).flatten();
             if frame.fence.is_none() {
                 drawn.sync.wait().map_err(io::Error::other)?;
             }
-            if gpu.needs_damage && !returns {
-                frame.damage = damage_clips(gpu, drawn.damage.as_deref().unwrap_or_default());
+            if !returns {
+                let damage = drawn.damage.as_deref().unwrap_or_default();
+                frame.damage = gpu.device.damage_clips(damage.iter().map(edges));
             }
         } else if only {
             return Ok(Outcome::Unchanged);
         }
-        let outcome = match self.submit(gpu, crtc, frame) {
+        let outcome = match submit(gpu, crtc, frame) {
             Ok(outcome) => outcome,
             Err(error) => {
                 self.lose_count();
@@ -386,9 +373,6 @@ impl Scanout {
                 self.swapchain.forget_others(slot);
             }
             self.deferred = self.direct.take();
-            if let Some(lit) = gpu.crtc_states.get_mut(&crtc) {
-                lit.framebuffer = framebuffer;
-            }
         }
         Ok(outcome)
     }
@@ -397,20 +381,6 @@ impl Scanout {
     fn lose_count(&mut self) {
         self.tracker = self.geometry.damage_tracker();
         self.forget_pictures();
-    }
-
-    fn submit(&mut self, gpu: &Gpu, crtc: usize, frame: &Frame) -> io::Result<Outcome> {
-        if gpu.atomic {
-            commit::flip(&gpu.card, &gpu.objects, crtc, frame)?;
-            return Ok(Outcome::Submitted);
-        }
-        match frame.primary {
-            Some((framebuffer, _)) => {
-                commit::flip_legacy(&gpu.card, &gpu.objects, crtc, framebuffer)?;
-                Ok(Outcome::Submitted)
-            }
-            None => Ok(Outcome::Unchanged),
-        }
     }
 
     /// Renders a frame of a virtual output.
@@ -459,33 +429,20 @@ impl Scanout {
     }
 }
 
-/// `FB_DAMAGE_CLIPS`: rectangles in framebuffer pixels (struct drm_mode_rect).
-fn damage_clips(gpu: &Gpu, damage: &[Rectangle<i32, Physical>]) -> Option<Blob> {
-    // The kernel takes any number; past these the whole is as cheap.
-    const MOST: usize = 16;
-    if damage.is_empty() || damage.len() > MOST {
-        return None;
+fn submit(gpu: &mut Gpu, crtc: usize, frame: &Frame) -> io::Result<Outcome> {
+    match gpu.device.submit(crtc, frame)? {
+        true => Ok(Outcome::Submitted),
+        false => Ok(Outcome::Unchanged),
     }
-    let mut clips = [[0i32; 4]; MOST];
-    for (clip, rectangle) in clips.iter_mut().zip(damage) {
-        let (from, size) = (rectangle.loc, rectangle.size);
-        *clip = [from.x, from.y, from.x + size.w, from.y + size.h];
-    }
-    // Repeating the last fills the fixed size without changing the union.
-    let last = clips[damage.len() - 1];
-    clips[damage.len()..].fill(last);
-    Blob::new(&gpu.card, &clips).ok()
 }
 
-/// Reads page flips from a Gpu: CRTC, time of the first scanned out pixel, sequence number.
-pub fn page_flips(gpu: &Gpu) -> io::Result<Vec<(usize, Duration, u32)>> {
-    let events = gpu.card.receive_events()?;
-    Ok(events
-        .filter_map(|event| match event {
-            drm::control::Event::PageFlip(flip) => {
-                Some((gpu.objects.crtc_index(flip.crtc)?, flip.duration, flip.frame))
-            }
-            _ => None,
-        })
-        .collect())
+/// Returns left, top, right and bottom of a rectangle.
+fn edges(rectangle: &Rectangle<i32, Physical>) -> [i32; 4] {
+    let (from, size) = (rectangle.loc, rectangle.size);
+    [from.x, from.y, from.x + size.w, from.y + size.h]
+}
+
+fn cursor_image(picture: &Picture) -> CursorImage<'_> {
+    let Picture { serial, width, height, argb, .. } = picture;
+    CursorImage { serial: *serial, width: *width, height: *height, argb }
 }

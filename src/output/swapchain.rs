@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::gpu::buffer::Drawable;
+use crate::render::drawable::Drawable;
 
 struct Slot {
     drawable: Drawable,

@@ -10,8 +10,8 @@ use smithay::backend::renderer::{
 };
 
 use crate::render::shadow_buffer::{ShadowBuffer, Damage, MemoryShadow};
-use crate::gpu::buffer::Drawable;
-use crate::gpu::renderer::Renderer;
+use crate::render::drawable::Drawable;
+use crate::render::renderer::Renderer;
 use crate::render::scene::{Pass, Scene, SurfaceImageDescription, BACKGROUND};
 
 /// The result of drawing a frame into a buffer.

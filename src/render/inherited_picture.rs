@@ -9,19 +9,19 @@ use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
 use smithay::utils::{Physical, Rectangle, Size, Transform};
 
 use super::SizedBuffer;
-use crate::gpu::handoff::Inherited;
+use geom_kms::handoff::InheritedFramebuffer;
 
 /// An output's inherited picture.
 #[derive(Debug)]
 pub struct InheritedPicture {
-    pub shown: Inherited,
+    pub shown: InheritedFramebuffer,
     /// The transform of the output when it was taken over.
     pub transform: Transform,
     drawn: OnceCell<SizedBuffer>,
 }
 
 impl InheritedPicture {
-    pub fn new(shown: Inherited, transform: Transform) -> Self {
+    pub fn new(shown: InheritedFramebuffer, transform: Transform) -> Self {
         Self { shown, transform, drawn: OnceCell::new() }
     }
 
@@ -29,7 +29,7 @@ impl InheritedPicture {
     /// them, so its transform undoes that of the output.
     pub fn picture(&self) -> &SizedBuffer {
         self.drawn.get_or_init(|| {
-            let size = (self.shown.size.0 as i32, self.shown.size.1 as i32);
+            let size = (self.shown.size().0 as i32, self.shown.size().1 as i32);
             let whole = Rectangle::from_size(size.into());
             let format = Fourcc::Xrgb8888;
             let mut buffer = MemoryRenderBuffer::new(format, size, 1, self.transform, Some(vec![whole]));

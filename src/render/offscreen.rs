@@ -15,8 +15,8 @@ use crate::render::shadow_buffer::{pixels, MemoryShadow};
 use crate::render::drawing::{self, draw_converted};
 use crate::render::gles_shadow::GlesShadow;
 use crate::render::color_shader::Shader;
-use crate::gpu::buffer::Drawable;
-use crate::gpu::renderer::Renderer;
+use crate::render::drawable::Drawable;
+use crate::render::renderer::Renderer;
 use crate::render::scene::{Pass, Scene, BACKGROUND};
 
 /// A picture: red, green and blue, a byte each, row by row as the framebuffer has them.

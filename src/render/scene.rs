@@ -28,7 +28,7 @@ use super::geometry::FrameGeometry;
 use super::hole::Hole;
 use super::inherited_picture::InheritedPicture;
 use super::SizedBuffer;
-use crate::gpu::drm_fd::Framebuffer;
+use geom_kms::Framebuffer;
 
 /// The color behind everything.
 pub const BACKGROUND: Color32F = Color32F::new(16.0 / 255.0, 20.0 / 255.0, 26.0 / 255.0, 1.0);
@@ -269,7 +269,7 @@ impl Scene<'_> {
     /// Returns the framebuffer of the previous DRM master if nothing but a cursor is drawn over it.
     pub fn inherited_framebuffer(&self) -> Option<&Arc<Framebuffer>> {
         match self.items.as_slice() {
-            [Item::InheritedPicture(inherited)] if self.view.is_none() => Some(&inherited.shown.framebuffer),
+            [Item::InheritedPicture(inherited)] if self.view.is_none() => Some(inherited.shown.framebuffer()),
             _ => None,
         }
     }

@@ -12,7 +12,7 @@ use geom_color::target::ColorTarget;
 use crate::render::drawing::LayerTarget;
 use crate::render::gles_shadow::GlesShadow;
 use crate::render::color_layers::Layer;
-use crate::gpu::buffer::Drawable;
+use crate::render::drawable::Drawable;
 use crate::render::geometry::FrameGeometry;
 use crate::render::scene::SurfaceImageDescription;
 

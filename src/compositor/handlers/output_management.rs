@@ -229,7 +229,7 @@ impl State {
         if management.managers.is_empty() {
             return;
         }
-        let present = self.backend.present();
+        let present = self.backend.probed();
         let connectors = present.iter().flat_map(|gpu| &gpu.connectors);
         let now =
             connectors.filter(|connector| connector.connected && !connector.non_desktop).map(|connector| {
