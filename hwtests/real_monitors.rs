@@ -178,7 +178,8 @@ fn set_mode_is_rolled_back_when_not_confirmed() -> Result<()> {
     let start = Instant::now();
     let asking = service.machine.spawn(&unique("set"), &["sh", "-c", &line], &[])?;
     service.wait_for_display(&before.name, "the mode is set", |display| display.mode == Some(mode))?;
-    service.wait_for_display(&before.name, "the mode is rolled back", |display| display.mode == before.mode)?;
+    service
+        .wait_for_display(&before.name, "the mode is rolled back", |display| display.mode == before.mode)?;
     ensure!(start.elapsed() >= CONFIRM_WITHIN, "rolled back after {:?}", start.elapsed());
     // The command fails without a confirmation.
     let status = service.machine.wait_for_exit(&asking, EXIT_TIMEOUT)?;

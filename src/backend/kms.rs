@@ -258,7 +258,7 @@ impl State {
     /// The seat is taken away: nothing may be drawn until it is given back.
     fn pause(&mut self) {
         info!("session paused");
-        self.still();
+        self.pause_all();
         if let Backend::Kms(kms) = &mut self.backend {
             kms.away = true;
             kms.libinput.suspend();
@@ -317,7 +317,7 @@ impl State {
         let time = self.now().as_millis() as u32;
         for code in keyboard.pressed_keys() {
             let serial = smithay::utils::SERIAL_COUNTER.next_serial();
-            let withheld = self.power.let_go(HeldInput::Key(code.raw()));
+            let withheld = self.power.release(HeldInput::Key(code.raw()));
             keyboard.input::<(), _>(self, code, KeyState::Released, serial, time, |_, _, _| match withheld {
                 true => FilterResult::Intercept(()),
                 false => FilterResult::Forward,

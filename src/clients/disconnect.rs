@@ -150,7 +150,7 @@ impl State {
         }
         info!(client = id, ?reason, "client disconnected");
         self.publish_event(&IpcEvent::ClientDisconnected { client: id, reason });
-        self.destroy_withdrawn();
+        self.destroy_disabled_globals();
         self.schedule_trim();
         self.stop_if_clients_gone();
     }

@@ -36,7 +36,7 @@ impl State {
         if dropped {
             self.refresh_keyboard(id);
         }
-        self.destroy_withdrawn();
+        self.destroy_disabled_globals();
         self.redraw_client(id);
         self.publish_client(id, |client| IpcEvent::ClientState { client });
     }

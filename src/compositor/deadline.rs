@@ -10,6 +10,7 @@ use smithay::reexports::wayland_server::backend::GlobalId;
 use super::State;
 use crate::output::redraw::Event as RedrawEvent;
 use crate::output::OutputId;
+use crate::power::PowerDeadline;
 
 /// A timed action.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub enum Deadline {
     Redraw(OutputId, RedrawEvent),
     /// A virtual output has no hardware that reports when its frame is shown: it is shown at this time.
     VirtualVblank(OutputId, Duration),
-    /// ColorTarget for page flips that did not come.
+    /// Look for page flips that did not arrive in time.
     CheckPageflips,
     /// Run the output configuration again; the text is the cause, for the log.
     Reconfigure(&'static str),
@@ -30,7 +31,7 @@ pub enum Deadline {
     ReplaceRenderer { gpu: u64, failures: u32 },
     /// A `wl_output` global was disabled at this time and may be destroyed once all clients know.
     GlobalDisabled { global: GlobalId, at: Duration },
-    /// ColorTarget again whether all clients know of disabled globals.
+    /// Check again whether all clients know of disabled globals.
     DestroyDisabledGlobals,
     /// Send an image description's information, whose last event destroys its object.
     SendImageDescription { information: WpImageDescriptionInfoV1, description: Box<ImageDescription> },
@@ -56,14 +57,8 @@ pub enum Deadline {
     ClientDeadlines,
     /// Return freed memory to the system after many clients disconnected.
     TrimMemory,
-    /// An idle timer ran out.
-    CheckIdle,
-    /// Somebody plugged in a monitor: that counts as input.
-    Activity,
-    /// Connect to logind again.
-    ConnectLogind,
-    /// Ask logind again to leave lid and power button to us.
-    HoldSwitches,
+    /// A timed action of the power component.
+    Power(PowerDeadline),
 }
 
 impl State {
@@ -91,12 +86,12 @@ impl State {
             Deadline::NightLight => self.night_light_changed(),
             Deadline::ReplaceRenderer { gpu, failures } => self.replace_renderer(gpu, failures),
             Deadline::GlobalDisabled { global, at } => {
-                self.protocols.withdrawn.globals.push((global, at));
-                self.destroy_withdrawn();
+                self.protocols.disabled_globals.globals.push((global, at));
+                self.destroy_disabled_globals();
             }
             Deadline::DestroyDisabledGlobals => {
-                self.protocols.withdrawn.awaited = false;
-                self.destroy_withdrawn();
+                self.protocols.disabled_globals.is_check_armed = false;
+                self.destroy_disabled_globals();
             }
             Deadline::SendImageDescription { information, description } => {
                 super::handlers::send_image_description(&information, &description);
@@ -127,12 +122,7 @@ impl State {
                 self.deadlines_due();
             }
             Deadline::TrimMemory => self.clients.trim_memory(),
-            Deadline::CheckIdle => self.check_idle(),
-            Deadline::Activity => {
-                self.activity();
-            }
-            Deadline::ConnectLogind => self.connect_logind(),
-            Deadline::HoldSwitches => self.hold_switches(),
+            Deadline::Power(deadline) => self.on_power_deadline(deadline),
         }
     }
 }

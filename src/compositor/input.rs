@@ -17,7 +17,7 @@ use super::output_config::connectors_named;
 use super::{notify_user, State};
 use crate::input::pointer::absolute_location;
 use crate::input::{layout_location, touch_output, xkb_config, Capabilities, Command, TouchDevice};
-use crate::power::HeldInput;
+use crate::power::{takes_power_button, HeldInput};
 use crate::shell::SurfaceAt;
 
 impl State {
@@ -134,10 +134,10 @@ impl State {
         let serial = SERIAL_COUNTER.next_serial();
         let (code, state, time) = (event.key_code(), event.state(), event.time_msec());
         let press = HeldInput::Key(code.raw());
-        let was_withheld = !pressed && self.power.let_go(press);
+        let was_withheld = !pressed && self.power.release(press);
         // Before `keyboard.input`, which locks the keyboard while it calls the filter.
         let client_accepts = !pressed || self.accepts_key();
-        let takes_power_button = self.takes_power_button();
+        let takes_power_button = takes_power_button(&self.config.power);
         // Only a press wakes displays: the release of the key that blanked them does not.
         let woke = pressed && self.activity();
         let intercepted = keyboard.input(self, code, state, serial, time, |state, modifiers, key| {

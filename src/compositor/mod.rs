@@ -17,6 +17,7 @@ pub mod output_config;
 pub mod output_power;
 pub mod output_transaction;
 pub mod pageflip_watchdog;
+pub mod power;
 pub mod redraw;
 pub mod replug;
 pub mod run;

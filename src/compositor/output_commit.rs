@@ -177,27 +177,37 @@ impl State {
             output.publish();
             layer_map_for_output(&output.wl_output).arrange();
         }
-        self.apply_lifecycle(staged.id, staged.event);
+        let is_changed = output.staged_state() != staged.before;
+        let is_reported = self.apply_lifecycle(staged.id, staged.event);
         self.update_global(staged.id);
+        if is_changed && !is_reported {
+            self.publish_display(staged.id);
+        }
     }
 
-    /// Passes an event to an output's lifecycle, and informs clients.
-    pub fn apply_lifecycle(&mut self, id: OutputId, event: LifecycleEvent) {
+    fn publish_display(&mut self, id: OutputId) {
+        if let Some(display) = self.outputs.get(id).map(|output| self.ipc_display(output)) {
+            self.publish_event(&IpcEvent::Display { display });
+        }
+    }
+
+    /// Passes an event to an output's lifecycle, and informs clients. Returns whether a `display` event was published.
+    pub fn apply_lifecycle(&mut self, id: OutputId, event: LifecycleEvent) -> bool {
         let effects = self.outputs.on_lifecycle(id, event, self.power.is_idle_blanked());
-        let Some(output) = self.outputs.get(id) else { return };
+        let Some(output) = self.outputs.get(id) else { return false };
         if effects.unblanked {
             self.backend.gpus_mut().for_each(|gpu| gpu.set_pending_active(&output.name, true));
         }
         if effects.disconnected {
             info!(display = output.name, disconnects = output.disconnects, "monitor disconnected; its windows are kept");
         }
-        let report = effects.changed.then(|| self.ipc_display(output));
         if let Some(global) = effects.removed_global {
             self.disable_global(global);
         }
-        if let Some(display) = report {
-            self.publish_event(&IpcEvent::Display { display });
+        if effects.changed {
+            self.publish_display(id);
         }
+        effects.changed
     }
 
     /// Enabled outputs of the layout have a `wl_output` global; mirrors have none.

@@ -200,7 +200,7 @@ impl State {
         let (connected, usable) = plan::desktop_connectors(present);
         let mut configs = self.profile.settings.over(system, &known, &connected);
         configs.fullscreen = self.fullscreen_displays();
-        for name in self.under_lid(present) {
+        for name in self.power.disabled_by_lid(&self.config.power, present) {
             configs.outputs.entry(name).or_default().power = Some(false);
         }
         if !self.options.headless_ok {

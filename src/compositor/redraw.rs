@@ -74,7 +74,7 @@ impl State {
         let Some(content) = self.content_of(id) else { return };
         let is_mirror = content.id != id;
         let visible = self.visible_surfaces(content);
-        self.update_described(id, &visible);
+        self.update_described_surfaces(id, &visible);
         let outcome = self.with_scene(id, visible, |state, scene| {
             let State { outputs, backend, .. } = state;
             let scanout = outputs.scanout_mut(id);

@@ -106,7 +106,7 @@ impl State {
             let offered = self.outputs.named(name).map(|output| output.modes.clone()).unwrap_or_default();
             if mode.modeline.is_none() && !offered.iter().any(|known| mode.matches(known)) {
                 let offered: Vec<String> = offered.iter().map(ToString::to_string).collect();
-                return Err(bad_value(format!("{name} has no such mode; it offers {}", offered.join(", "))));
+                return Err(bad_value(format!("{name} has no mode {mode}; it offers {}", offered.join(", "))));
             }
         }
         let transaction = OutputTransaction {

@@ -1,4 +1,5 @@
-//! Color of outputs: ICC profiles, white point and night light, and how frames are converted to what the monitor expects.
+//! Color of outputs: ICC profiles, white point and night light, and how frames are converted to
+//! what the monitor expects.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -30,11 +31,12 @@ pub struct OutputColor {
     conversions: HashMap<String, (ConversionKey, Option<Hardware>)>,
 }
 
-/// What a hardware conversion depends on: the target, the sizes of the CRTC's degamma and gamma LUTs, and the colorops of each
-/// pipeline of the primary plane.
+/// What a hardware conversion depends on: the target, the sizes of the CRTC's degamma and gamma
+/// LUTs, and the colorops of each pipeline of the primary plane.
 type ConversionKey = (ColorTarget, Option<(usize, usize)>, Vec<Vec<Colorop>>);
 
-/// Returns hardware that converts exactly enough: the CRTC's LUTs, which convert all planes, or else the plane's colorops.
+/// Returns hardware that converts exactly enough: the CRTC's LUTs, which convert all planes, or
+/// else the plane's colorops.
 fn hardware_conversion((target, sizes, pipelines): &ConversionKey) -> Option<Hardware> {
     let by_crtc = sizes.and_then(|(degamma, gamma)| CrtcPipeline::for_target(target, degamma, gamma));
     let by_plane = || {
@@ -45,8 +47,8 @@ fn hardware_conversion((target, sizes, pipelines): &ConversionKey) -> Option<Har
 }
 
 impl OutputColor {
-    /// Reads the ICC profiles that outputs are configured with. A profile that cannot be used is removed from its output's
-    /// configuration. Returns the reasons, by display.
+    /// Reads the ICC profiles that outputs are configured with. A profile that cannot be used is
+    /// removed from its output's configuration. Returns the reasons, by display.
     pub fn read_icc(&mut self, configs: &mut OutputConfigs) -> BTreeMap<String, String> {
         let mut warnings = BTreeMap::new();
         let mut used = HashMap::new();
@@ -79,7 +81,8 @@ impl OutputColor {
         self.profiles.get(path)?.as_ref().ok().cloned()
     }
 
-    /// Returns white point, brightness and calibration of an output at a time. `minute` is the minute of the local day.
+    /// Returns white point, brightness and calibration of an output at a time. `minute` is the
+    /// minute of the local day.
     pub fn adjustments(&self, output: &Output, night_light: Option<NightLight>, minute: f64) -> Adjustments {
         let config = output.adjustments;
         let day = config.white_point.unwrap_or(NEUTRAL_WHITE_POINT);
@@ -91,9 +94,9 @@ impl OutputColor {
         }
     }
 
-    /// Chooses how an output's frames are converted: by the hardware if that is exact enough, or else while rendering. In sRGB,
-    /// adjustments are left to the gamma LUT. `gpu` is `None` for a virtual output. What cannot be applied is added to the
-    /// output's warnings.
+    /// Chooses how an output's frames are converted: by the hardware if that is exact enough, or
+    /// else while rendering. In sRGB, adjustments are left to the gamma LUT. `gpu` is `None` for a
+    /// virtual output. What cannot be applied is added to the output's warnings.
     pub fn update_conversion(
         &mut self,
         output: &mut Output,
@@ -105,15 +108,16 @@ impl OutputColor {
         let name = output.name.as_str();
         let Some(scanout) = &mut output.scanout else { return };
         let (Target::Crtc { index, .. }, Some(gpu)) = (scanout.target, gpu) else {
-            // A virtual output shows sRGB; surfaces with other image descriptions are converted to it.
-            let has_color_layers = !output.described.is_empty();
+            // A virtual output shows sRGB; surfaces with other image descriptions are converted to
+            // it.
+            let has_color_layers = !output.described_surfaces.is_empty();
             let target = ColorTarget { has_color_layers, ..ColorTarget::default() };
             if let Err(error) = scanout.set_color_conversion(target, false) {
                 warn!(display = name, %error, "cannot convert surfaces with image descriptions");
             }
             return;
         };
-        let has_color_layers = !output.described.is_empty() && gpu.renderer.converts();
+        let has_color_layers = !output.described_surfaces.is_empty() && gpu.renderer.converts();
         let space = output.signal.color_space;
         let by_gamma_lut = space == ColorSpace::Srgb && gpu.has_gamma(index);
         let deep = output.signal.bit_depth.is_some_and(|depth| depth >= 10) && space != ColorSpace::Srgb;
@@ -126,7 +130,8 @@ impl OutputColor {
             has_color_layers,
             max_luminance: output.monitor.max_luminance.map(f64::from),
         };
-        // Frames with color layers are converted while rendering; the hardware would convert them twice.
+        // Frames with color layers are converted while rendering; the hardware would convert them
+        // twice.
         let by_crtc = hardware_color == HardwareColor::Any && !has_color_layers;
         let by_plane = hardware_color != HardwareColor::Never && !has_color_layers;
         let sizes = gpu.pipeline_sizes(index).filter(|_| by_crtc);
@@ -173,7 +178,8 @@ impl OutputColor {
         }
     }
 
-    /// Returns what an output's gamma LUT has to do if that differs from what it does. Outside sRGB it does nothing.
+    /// Returns what an output's gamma LUT has to do if that differs from what it does. Outside sRGB
+    /// it does nothing.
     pub fn pending_gamma(&self, output: &Output, adjustments: Adjustments) -> Option<Adjustments> {
         let is_srgb = output.signal.color_space == ColorSpace::Srgb;
         let wanted = if is_srgb { adjustments } else { Adjustments::default() };

@@ -1,4 +1,4 @@
-//! One display's scanout: draws its scene into a buffer and hands it to the kernel.
+//! The scanout of an enabled output: draws its scene into a buffer and commits it.
 
 use std::io;
 use std::sync::Arc;
@@ -29,14 +29,14 @@ use crate::render::geometry::FrameGeometry;
 use crate::render::scene::{ScanoutCandidate, Pass, Scene, BACKGROUND};
 use crate::event_loop::timers::Timer;
 
-/// Where the picture goes.
+/// Where the frames of an output go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     Crtc {
         gpu: u64,
         index: usize,
     },
-    /// A virtual display: the picture stays in memory.
+    /// A virtual output: frames stay in memory.
     Memory,
 }
 
@@ -50,38 +50,38 @@ impl Target {
     }
 }
 
-/// What became of a frame.
+/// The result of rendering a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Submitted,
     Unchanged,
 }
 
-/// One lit display's buffers, planes and pace.
+/// The buffers, planes and pacing of one enabled output.
 pub struct Scanout {
     pub target: Target,
     pub redraw: Redraw,
     pub clock: FrameClock,
     /// The timer that the redraw state waits for.
     pub timer: Option<Timer>,
-    /// Surfaces that were told to draw at the last frame's end and have not committed since.
+    /// Surfaces that got a frame callback for the last frame and have not committed since.
     pub awaited: Vec<WlSurface>,
-    /// Clients waiting to hear when the submitted frame was shown.
+    /// Presentation feedback to send when the submitted frame is shown.
     pub feedback: Option<OutputPresentationFeedback>,
     /// Roots of the surface trees in the last rendered frame.
     pub surfaces: Vec<WlSurface>,
-    /// When the frame was handed over that has not been shown yet.
+    /// When the frame was committed whose page flip is pending.
     pub submitted: Option<Duration>,
-    /// Since when no frame could be handed over.
+    /// Since when commits fail.
     pub failing: Option<Duration>,
-    /// Frames shown, for virtual displays; the kernel counts its own.
+    /// Frames shown by a virtual output; the kernel counts the others.
     pub sequence: u64,
     geometry: FrameGeometry,
     tracker: OutputDamageTracker,
     swapchain: Swapchain,
     cursor: CursorState,
     imported: ImportedBuffers,
-    /// Between the picture and the buffers, where the monitor's color space is not sRGB.
+    /// The shadow buffer, if frames are converted to the monitor's color space while rendering.
     shadow: Option<ShadowBuffer>,
     /// A client's buffer that the kernel shows, and the one it showed before until the flip.
     direct: Option<Shown>,
@@ -123,25 +123,26 @@ impl Scanout {
         self.swapchain.size()
     }
 
-    /// How the monitor wants its pictures from now on, converted by the GPU or in memory. Whether that is another way than before.
+    /// Converts frames to a target from now on, by the GPU or in memory. Returns whether the
+    /// conversion changed.
     ///
     /// # Errors
-    /// Without memory for another picture.
-    pub fn set_color_conversion(&mut self, look: ColorTarget, by_gpu: bool) -> io::Result<bool> {
-        let fits = self.shadow.as_ref().map_or(look == ColorTarget::default(), |shadow| shadow.is_for(&look));
+    /// If there is no memory for a shadow buffer.
+    pub fn set_color_conversion(&mut self, target: ColorTarget, by_gpu: bool) -> io::Result<bool> {
+        let fits = self.shadow.as_ref().map_or(target == ColorTarget::default(), |shadow| shadow.is_for(&target));
         if fits {
             return Ok(false);
         }
-        let (before, bits) = (self.shadow.is_some(), self.bits());
-        self.shadow = ShadowBuffer::new(look, self.size(), by_gpu)?;
+        let (converted, bits) = (self.shadow.is_some(), self.bits());
+        self.shadow = ShadowBuffer::new(target, self.size(), by_gpu)?;
         if self.bits() != bits {
             self.swapchain = Swapchain::new(self.size());
         }
         self.forget();
-        Ok(before || self.shadow.is_some())
+        Ok(converted || self.shadow.is_some())
     }
 
-    /// Renders for another scale or orientation from now on. Another size needs another scanout.
+    /// Renders with another scale or transform from now on. Another size needs another scanout.
     fn set_geometry(&mut self, geometry: FrameGeometry) {
         if self.geometry == geometry {
             return;
@@ -152,12 +153,13 @@ impl Scanout {
         self.shadow.iter_mut().for_each(ShadowBuffer::drop_layers);
     }
 
-    /// Bits of a color in its buffers.
+    /// Returns the bits per channel of its buffers.
     fn bits(&self) -> u32 {
         self.shadow.as_ref().map_or(8, ShadowBuffer::bits)
     }
 
-    /// Someone else may have changed what the CRTC shows: draw and set everything anew.
+    /// Renders and commits everything with the next frame: another DRM master may have changed the
+    /// CRTC.
     pub fn forget(&mut self) {
         self.forget_pictures();
         self.cursor.shown = None;
@@ -171,7 +173,7 @@ impl Scanout {
         self.shadow.iter_mut().for_each(ShadowBuffer::forget);
     }
 
-    /// Its renderer is gone, with all that it has drawn; what is on the output stays there.
+    /// The renderer is lost with all its buffers; what is scanned out stays.
     pub fn lose_renderer(&mut self) {
         self.swapchain = Swapchain::new(self.size());
         self.tracker = self.geometry.damage_tracker();
@@ -179,16 +181,19 @@ impl Scanout {
         self.forget();
     }
 
-    /// Its pictures are converted in software, or by the renderer.
+    /// Returns whether frames are converted while rendering.
     pub fn converts(&self) -> bool {
         self.shadow.is_some()
     }
 
-    /// Draws the first frame, for the commit that sets the mode.
+    /// Renders the first frame, for the modeset.
+    ///
+    /// # Errors
+    /// If there is no memory for a buffer, or the renderer fails.
     pub fn first_frame(&mut self, gpu: &mut Gpu, scene: &Scene<'_>) -> io::Result<Arc<Framebuffer>> {
         self.set_geometry(scene.geometry);
         self.forget_pictures();
-        if let Some(framebuffer) = scene.as_before() {
+        if let Some(framebuffer) = scene.inherited_framebuffer() {
             self.cursor.shown = Some(CursorPlane::Hidden);
             return Ok(framebuffer.clone());
         }
@@ -211,7 +216,10 @@ impl Scanout {
         Ok(framebuffer)
     }
 
-    /// Draws what changed and hands it to the kernel.
+    /// Renders what changed and commits it.
+    ///
+    /// # Errors
+    /// If the renderer or the commit fails.
     pub fn frame(&mut self, gpu: &mut Gpu, crtc: usize, scene: &mut Scene<'_>) -> io::Result<Outcome> {
         self.set_geometry(scene.geometry);
         if self.shadow.is_some() {
@@ -310,14 +318,15 @@ impl Scanout {
         // What was there before us is not drawn, only left.
         let shown = gpu.crtc_states.get(&crtc).map(|lit| lit.framebuffer.handle);
         let draws_cursor = scene.draws_cursor && scene.cursor.is_some();
-        let before = scene.as_before().map(|framebuffer| framebuffer.handle).filter(|_| !draws_cursor);
+        let before = scene.inherited_framebuffer().map(|framebuffer| framebuffer.handle).filter(|_| !draws_cursor);
         if before.is_some() && before == shown {
             return match only {
                 true => Ok(Outcome::Unchanged),
                 false => self.submit(gpu, crtc, frame),
             };
         }
-        // An empty buffer is drawn whole, and costs memory from then on: not for an unchanged picture.
+        // An empty buffer is drawn whole, and costs memory from then on: not for an unchanged
+        // picture.
         let asks = self.direct.is_none() && only && self.swapchain.next_is_empty();
         if asks && !changed_on_gpu(&mut gpu.renderer, &mut self.tracker, scene) {
             return Ok(Outcome::Unchanged);
@@ -372,7 +381,8 @@ impl Scanout {
         if frame.primary.is_some() && outcome == Outcome::Submitted {
             self.swapchain.submitted(slot);
             if asks {
-                // Asking counted as a frame of the tracker's: an age in frames of ours would leave damage out.
+                // Asking counted as a frame of the tracker's: an age in frames of ours would leave
+                // damage out.
                 self.swapchain.forget_others(slot);
             }
             self.deferred = self.direct.take();
@@ -403,7 +413,10 @@ impl Scanout {
         }
     }
 
-    /// Draws a virtual display's frame.
+    /// Renders a frame of a virtual output.
+    ///
+    /// # Errors
+    /// If there is no memory for a buffer, or the renderer fails.
     pub fn memory_frame(&mut self, renderer: &mut PixmanRenderer, scene: &Scene<'_>) -> io::Result<Outcome> {
         self.set_geometry(scene.geometry);
         let (slot, age) = self.swapchain.acquire(Drawable::memory)?;
@@ -424,18 +437,21 @@ impl Scanout {
         Ok(Outcome::Submitted)
     }
 
-    /// A virtual display's picture: width, height and XRGB8888 pixels without padding.
+    /// Returns the frame that a virtual output shows: width, height and XRGB8888 pixels without
+    /// padding.
+    #[cfg(test)]
     pub fn memory_picture(&mut self) -> Option<(u32, u32, Vec<u8>)> {
         let size = self.swapchain.size();
         let Some(Drawable::Memory(image)) = self.swapchain.shown() else { return None };
         let length = image.stride() * image.height();
-        // SAFETY: pixman allocated stride * height bytes, and nothing draws meanwhile.
+        // SAFETY: pixman allocated stride * height bytes, and nothing draws during the borrow.
         let bytes = unsafe { std::slice::from_raw_parts(image.data().cast::<u8>(), length) };
         let rows = bytes.chunks(image.stride()).flat_map(|row| row.iter().take(size.0 as usize * 4));
         Some((size.0, size.1, rows.copied().collect()))
     }
 
-    /// The submitted frame is on the output: so many vblanks late, and so long after it was handed over.
+    /// The submitted frame is shown since `time`. Returns how many vblanks late that is, and the
+    /// time since its commit.
     pub fn presented(&mut self, time: Duration) -> (u64, Duration) {
         self.deferred = None;
         let submitted = self.submitted.take().unwrap_or(time);
