@@ -245,13 +245,10 @@ fn dialog_on_another_output_is_visible_alone() {
 fn closing_a_window_focuses_the_topmost_of_its_output() {
     let mut all = Fixture::new([true; 3]).rule("elsewhere", "DP-2");
     let below = all.open("app", None);
+    let closed = all.open("app", None);
     let elsewhere = all.open("elsewhere", None);
-    let closed = all.open("app", None);
-    assert_eq!(all.shown_on(closed), Some("DP-2"), "DP-2 was focused");
-    all.focus(below);
-    let closed = all.open("app", None);
-    all.focus(elsewhere);
     all.focus(closed);
+    assert_eq!(all.order(), [below, elsewhere, closed]);
     all.stack.remove(closed);
     all.focus_topmost();
     assert_eq!(all.focus, Some(below), "not the window of the other output, which is in front");

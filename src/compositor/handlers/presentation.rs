@@ -1,5 +1,5 @@
 //! presentation-time: reports to clients when their frames were shown. The events are sent by
-//! `compositor/redraw.rs`.
+//! `output/pacing.rs`.
 
 use smithay::delegate_presentation;
 
