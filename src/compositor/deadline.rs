@@ -9,6 +9,7 @@ use smithay::reexports::wayland_server::backend::GlobalId;
 use tracing::warn;
 
 use super::State;
+use crate::clients::{ClientId, Clients};
 use crate::output::redraw::Event as RedrawEvent;
 use crate::output::OutputId;
 
@@ -55,6 +56,8 @@ pub enum Deadline {
     AnnounceClients,
     /// The earliest heartbeat or disconnect deadline of all clients.
     ClientDeadlines,
+    /// Read more requests of a control client that sent many.
+    ReadControl(ClientId),
     /// Return freed memory to the system after many clients disconnected.
     TrimMemory,
     /// An idle timer ran out.
@@ -125,13 +128,10 @@ impl State {
                 self.roll_back(&name);
             }
             Deadline::ExecNewVersion { program } => self.exec_new_version(&program),
-            Deadline::AnnounceClients => {
-                self.clients.introducing = false;
-                self.announce_clients();
-            }
-            Deadline::ClientDeadlines => {
-                self.clients.timer = None;
-                self.deadlines_due();
+            Deadline::AnnounceClients => self.run_clients(Clients::announcement_due),
+            Deadline::ClientDeadlines => self.client_deadlines_due(),
+            Deadline::ReadControl(id) => {
+                self.read_control(id);
             }
             Deadline::TrimMemory => self.clients.trim_memory(),
             Deadline::CheckIdle => self.check_idle(),

@@ -91,10 +91,9 @@ impl State {
     /// Windows, and applications that are to come back, wait for another name from now on.
     fn rename_assigned_output(&mut self, from: &str, to: &str) {
         let windows = self.shell.windows.iter_mut().chain(&mut self.shell.unmapped);
-        let homes = windows.filter_map(|managed| managed.assigned_output.as_mut());
-        let homes = homes.chain(self.clients.places.values_mut());
-        homes.filter(|assigned_output| *assigned_output == from).for_each(|assigned_output| to.clone_into(assigned_output));
-        self.keep();
+        let assigned = windows.filter_map(|managed| managed.assigned_output.as_mut());
+        assigned.filter(|display| *display == from).for_each(|display| to.clone_into(display));
+        self.clients.rename_placements(from, to);
     }
 
     /// Where windows of a monitor that is away show meanwhile: its connector's other monitor, or its neighbour.

@@ -4,12 +4,13 @@ use smithay::utils::{Logical, Point, Rectangle};
 
 use super::windows::traits;
 use crate::render::unresponsive_overlay::Choice;
+use crate::clients::ClientId;
 use crate::compositor::State;
 use crate::output::OutputId;
 
 /// A window under its unresponsive_overlay.
 pub struct UnresponsiveWindow {
-    pub client: u64,
+    pub client: ClientId,
     /// Its title, or else its app id.
     pub name: String,
     /// In the display's logical pixels.
@@ -24,7 +25,7 @@ impl State {
         let seen = self.visible_windows(id);
         seen.into_iter().find_map(|managed| {
             let client = managed.client;
-            let record = self.clients.connections.get(&client).filter(|record| record.is_unresponsive())?;
+            let record = self.clients.get(client).filter(|record| record.is_unresponsive())?;
             let (app_id, title) = traits(managed.toplevel()?);
             let named = title.filter(|title| !title.is_empty()).or(app_id);
             let area = Rectangle::new(self.window_location(managed)?, managed.window.geometry().size);

@@ -15,6 +15,7 @@ use smithay::wayland::seat::WaylandFocus;
 use smithay::wayland::shell::xdg::{ToplevelSurface, XdgToplevelSurfaceData};
 use tracing::{debug, info};
 
+use crate::clients::ClientId;
 use crate::config::WindowTraits;
 use crate::compositor::State;
 use crate::output::OutputId;
@@ -25,7 +26,7 @@ pub struct ManagedWindow {
     /// Its number for the control protocol; never used again.
     pub id: u64,
     /// Of its connection.
-    pub client: u64,
+    pub client: ClientId,
     pub window: Window,
     /// The display that it belongs to, by name. None until its first commit.
     pub assigned_output: Option<String>,
@@ -77,7 +78,7 @@ pub fn traits(toplevel: &ToplevelSurface) -> (Option<String>, Option<String>) {
 
 impl State {
     pub fn new_window(&mut self, toplevel: ToplevelSurface) {
-        let client = Self::client_of(toplevel.wl_surface()).unwrap_or(0);
+        let client = Self::client_of(toplevel.wl_surface()).unwrap_or_default();
         let window = Window::new_wayland_window(toplevel);
         self.shell.last_window += 1;
         let id = self.shell.last_window;
@@ -122,7 +123,7 @@ impl State {
         };
         // Where an application of this name was when it went without being told to.
         let kept = || {
-            let place = self.clients.places.get(app_id.as_deref()?)?;
+            let place = self.clients.placement(app_id.as_deref()?)?;
             self.outputs.named(place).map(|output| output.name.clone())
         };
         let first = || self.outputs.in_layout().first().map(|output| output.name.clone());
@@ -233,7 +234,7 @@ impl State {
         let surface = managed.window.wl_surface().map(|surface| surface.into_owned());
         let reported = self.ipc_window(&managed);
         self.shell.windows.push(managed);
-        self.keep();
+        self.clients.mark_unsaved();
         if let Some(window) = reported {
             self.publish_event(&IpcEvent::Window { window });
         }
@@ -280,7 +281,7 @@ impl State {
         managed.fullscreen = fullscreen;
         managed.assigned_output = wished.or(managed.assigned_output.take());
         let known = managed.clone();
-        self.keep();
+        self.clients.mark_unsaved();
         if !toplevel.is_initial_configure_sent() {
             // Answered with the first configure.
             return;
@@ -297,7 +298,7 @@ impl State {
         managed.assigned_output = Some(display.to_owned());
         managed.ordered = true;
         let managed = managed.clone();
-        self.keep();
+        self.clients.mark_unsaved();
         self.place_window(&managed);
         self.focus_window(surface);
     }

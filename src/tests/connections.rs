@@ -1,14 +1,14 @@
 //! Connections end to end: heartbeats, limits, the control protocol.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 
 use geom_ipc::{
-    Response, ClientKind, ConnectionState, CloseReason, ErrorKind, Event, LineBuffer, ServerMessage, ReplyResult, Reply,
-    Request, MAX_LINE,
+    ClientKind, CloseReason, ConnectionState, ErrorKind, Event, ReplyResult, Request, Response, MAX_LINE,
 };
 use serde_json::json;
 
+use super::control_client::Control;
 use super::{Fixture, TestClient};
 use crate::clients::saved_state::StateFile;
 use crate::session::fd_store::FdStore;
@@ -19,109 +19,6 @@ const SECOND: &str = "HEADLESS-2";
 /// Heartbeats fast enough for tests; nothing in them waits longer than for events.
 const FAST: &str = "[headless]\ndisplays = [\"800x600\", \"640x480\"]\n\
      [clients]\ninterval = 0.2\nunresponsive = 0.2\nlost = 0.6\nclose_time = 0.2\n";
-
-/// A control client that speaks lines, so that it can speak wrong ones.
-struct Control {
-    stream: UnixStream,
-    frames: LineBuffer,
-    replies: Vec<Reply>,
-    events: Vec<Event>,
-    /// Answers pings.
-    polite: bool,
-    broken: bool,
-    next: u64,
-}
-
-impl Control {
-    fn raw(fixture: &mut Fixture) -> Self {
-        let (ours, theirs) = UnixStream::pair().expect("a socket pair");
-        for stream in [&ours, &theirs] {
-            stream.set_nonblocking(true).expect("a socket option");
-        }
-        fixture.compositor.state.new_client(ours, ClientKind::Control, None);
-        let frames = LineBuffer::default();
-        Self { stream: theirs, frames, replies: vec![], events: vec![], polite: true, broken: false, next: 0 }
-    }
-
-    fn greeted(fixture: &mut Fixture, hello: serde_json::Value) -> Self {
-        let mut control = Self::raw(fixture);
-        let mut line = json!({"request": "hello", "versions": [1], "name": "test"});
-        for (key, value) in hello.as_object().expect("an object") {
-            line[key] = value.clone();
-        }
-        let answer = control.ask_json(fixture, line);
-        assert!(matches!(answer, Ok(Response::Welcome(_))), "{answer:?}");
-        control
-    }
-
-    fn say(&mut self, bytes: &[u8]) -> bool {
-        self.stream.write_all(bytes).is_ok()
-    }
-
-    fn turn(&mut self) {
-        let mut buffer = [0; 4096];
-        loop {
-            match self.stream.read(&mut buffer) {
-                Ok(0) => break self.broken = true,
-                Ok(count) => self.frames.extend(&buffer[..count]),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                Err(_) => break self.broken = true,
-            }
-        }
-        while let Ok(Some(line)) = self.frames.next_line() {
-            match ServerMessage::parse(&line).expect("the protocol") {
-                ServerMessage::Event(Event::Ping { serial }) if self.polite => {
-                    self.say(
-                        format!("{}\n", json!({"id": 0, "request": "pong", "serial": serial})).as_bytes(),
-                    );
-                }
-                ServerMessage::Event(event) => self.events.push(event),
-                ServerMessage::Reply(reply) => self.replies.push(reply),
-            }
-        }
-    }
-
-    fn ask_json(
-        &mut self,
-        fixture: &mut Fixture,
-        mut line: serde_json::Value,
-    ) -> Result<Response, geom_ipc::Error> {
-        self.next += 1;
-        line["id"] = self.next.into();
-        assert!(self.say(format!("{line}\n").as_bytes()));
-        self.answer(fixture)
-    }
-
-    fn answer(&mut self, fixture: &mut Fixture) -> Result<Response, geom_ipc::Error> {
-        let wanted = Some(self.next);
-        let mut found = None;
-        fixture.until("an answer", |_| {
-            self.turn();
-            let place = self.replies.iter().position(|reply| reply.id == wanted);
-            found = place.map(|place| self.replies.swap_remove(place));
-            found.is_some()
-        });
-        found.expect("an answer").into_result()
-    }
-
-    fn ask(&mut self, fixture: &mut Fixture, request: Request) -> Result<Response, geom_ipc::Error> {
-        self.ask_json(fixture, serde_json::to_value(request).expect("JSON"))
-    }
-
-    fn clients(&mut self, fixture: &mut Fixture) -> Vec<geom_ipc::Client> {
-        match self.ask(fixture, Request::Clients) {
-            Ok(Response::Clients(clients)) => clients,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn until_event(&mut self, fixture: &mut Fixture, what: &str, wanted: impl Fn(&Event) -> bool) {
-        fixture.until(what, |_| {
-            self.turn();
-            self.events.iter().any(&wanted)
-        });
-    }
-}
 
 /// Opens a window and waits for its picture.
 fn window(fixture: &mut Fixture, app_id: &str, color: u32, on: Option<&str>) -> TestClient {
@@ -179,7 +76,7 @@ fn a_hung_client_is_closed_by_policy_and_its_neighbour_is_not() {
     let mut bad = window(&mut fixture, "bad-app", RED, Some(FIRST));
     fixture.until("the end of the hung one", |fixture| {
         good.turn();
-        fixture.middle(FIRST) != RED && fixture.compositor.state.clients.connections.len() == 1
+        fixture.middle(FIRST) != RED && fixture.compositor.state.clients.len() == 1
     });
     assert!(!bad.turn() || !bad.turn());
     assert!(good.turn());
@@ -201,7 +98,7 @@ fn a_person_chooses() {
         fixture.compositor.state.unresponsive_on_display(FIRST).is_some_and(|hung| hung.asks)
     });
     assert!(fixture.compositor.state.press_unresponsive_overlay((440.0, 345.0).into()));
-    fixture.until("its end", |fixture| fixture.compositor.state.clients.connections.is_empty());
+    fixture.until("its end", |fixture| fixture.compositor.state.clients.is_empty());
     assert!(!client.turn() || !client.turn());
 }
 
@@ -221,7 +118,7 @@ fn limits_refuse_the_newcomer_with_a_reason() {
     assert_eq!(error.kind, ErrorKind::OverLimit);
     assert!(error.message.contains("per_process"), "{error}");
     assert!(first.turn());
-    assert_eq!(fixture.compositor.state.clients.refused, 1);
+    assert_eq!(fixture.compositor.state.clients.refused(), 1);
 }
 
 #[test]
@@ -229,12 +126,12 @@ fn nothing_of_a_gone_client_stays() {
     let mut fixture = Fixture::new(FAST);
     let client = window(&mut fixture, "app", RED, None);
     drop(client);
-    fixture.until("its end", |fixture| fixture.compositor.state.clients.connections.is_empty());
+    fixture.until("its end", |fixture| fixture.compositor.state.clients.is_empty());
     let state = &fixture.compositor.state;
     assert!(state.shell.windows.is_empty() && state.shell.unmapped.is_empty());
     assert!(state.clients.is_quiet());
     // Its place is kept for an application of that name.
-    assert_eq!(state.clients.places.get("app").map(String::as_str), Some(FIRST));
+    assert_eq!(state.clients.placement("app"), Some(FIRST));
 }
 
 /// Many that are ready at once are read at once: each is known, asked and believed all the same.
@@ -243,7 +140,7 @@ fn a_crowd_is_known_one_by_one() {
     let mut fixture = Fixture::new(FAST);
     let mut crowd: Vec<TestClient> = (0..40).map(|_| fixture.client()).collect();
     let is_everyone_known = |fixture: &Fixture| {
-        fixture.compositor.state.clients.connections.values().all(|record| !record.needs_polling())
+        fixture.compositor.state.clients.iter().all(|record| !record.needs_polling())
     };
     fixture.until("everyone's shell", |fixture| is_everyone_known(fixture));
     // A new_client binds its globals while everyone else says something.
@@ -263,8 +160,9 @@ fn a_crowd_is_known_one_by_one() {
     let since = fixture.compositor.state.now();
     fixture.until("the deaf one", |fixture| {
         assert!(crowd.iter_mut().skip(1).all(|client| client.turn()), "one of the crowd was cut");
-        let connections = &fixture.compositor.state.clients.connections;
-        let hung: Vec<u64> = connections.values().filter(|one| one.is_unresponsive()).map(|one| one.id).collect();
+        let connections = fixture.compositor.state.clients.iter();
+        let hung: Vec<u64> =
+            connections.filter(|one| one.is_unresponsive()).map(|one| one.id.into()).collect();
         assert!(hung.is_empty() || hung == [1], "{hung:?} do not answer");
         hung == [1] && fixture.compositor.state.now() > since + std::time::Duration::from_secs(1)
     });
@@ -280,10 +178,10 @@ fn a_cut_client_s_picture_goes_at_once() {
         fixture.compositor.state.now() > since + std::time::Duration::from_millis(100)
     });
     let state = &mut fixture.compositor.state;
-    let id = *state.clients.connections.keys().next().expect("a connection");
+    let id = state.clients.iter().next().expect("a connection").id;
     state.disconnect(id, CloseReason::Requested);
     state.after_dispatch();
-    assert!(state.clients.connections.is_empty() && state.pending_redraws.is_empty());
+    assert!(state.clients.is_empty() && state.pending_redraws.is_empty());
     assert_ne!(fixture.middle(FIRST), RED, "it is drawn only when something else happens");
 }
 
@@ -355,18 +253,23 @@ fn a_screenshot_shows_the_display() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("shot.png");
     let path = path.to_str().expect("UTF-8");
-    let (answer, fd) = fixture.compositor.state.screenshot(FIRST, Some(path)).expect("a picture");
-    assert!(fd.is_none() && answer == Response::Screenshot { width: 800, height: 600 });
+    let mut control = Control::greeted(&mut fixture, json!({}));
+    let shot = |display: &str, path: Option<&str>| Request::Screenshot {
+        display: display.into(),
+        path: path.map(str::to_owned),
+    };
+    let answer = control.ask(&mut fixture, shot(FIRST, Some(path))).expect("a picture");
+    assert!(control.fds.is_empty() && answer == Response::Screenshot { width: 800, height: 600 });
     let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(path).expect("the file")));
     let mut reader = decoder.read_info().expect("PNG");
     let mut pixels = vec![0; reader.output_buffer_size().expect("a size")];
     reader.next_frame(&mut pixels).expect("pixels");
     assert_eq!(pixels[(300 * 800 + 400) * 3..][..3], [0xff, 0, 0]);
     // Nothing is overwritten, and what is no display is said to be none.
-    assert!(fixture.compositor.state.screenshot(FIRST, Some(path)).is_err());
-    assert!(fixture.compositor.state.screenshot("HDMI-A-9", None).is_err());
-    let (_, fd) = fixture.compositor.state.screenshot(FIRST, None).expect("a picture");
-    assert!(fd.is_some());
+    assert!(control.ask(&mut fixture, shot(FIRST, Some(path))).is_err());
+    assert!(control.ask(&mut fixture, shot("HDMI-A-9", None)).is_err());
+    control.ask(&mut fixture, shot(FIRST, None)).expect("a picture");
+    assert_eq!(control.fds.len(), 1);
 }
 
 #[test]
@@ -390,8 +293,7 @@ fn sessions_are_kept_and_resumed_as_their_type_says() {
                     .compositor
                     .state
                     .clients
-                    .connections
-                    .values()
+                    .iter()
                     .all(|record| record.ipc_state() != ConnectionState::Alive)
             });
             control = Control::raw(&mut fixture);
@@ -407,7 +309,7 @@ fn sessions_are_kept_and_resumed_as_their_type_says() {
                         matches!(event, Event::ClientConnected { .. })
                     });
                     drop(new_client);
-                    fixture.until("its end", |fixture| fixture.compositor.state.clients.connections.len() == 1);
+                    fixture.until("its end", |fixture| fixture.compositor.state.clients.len() == 1);
                 }
                 Err(error) => assert!(!survived && error.kind == ErrorKind::NotFound, "{kind}: {error}"),
                 other => panic!("{other:?}"),
@@ -453,7 +355,7 @@ fn sessions_and_places_outlive_a_run() {
     app.open("app", RED, None);
     fixture.until("the application where it was", |fixture| app.turn() && fixture.middle(SECOND) == RED);
     // An end that is meant leaves nothing.
-    fixture.compositor.state.let_go();
+    fixture.compositor.state.discard_saved_state();
     assert_eq!(fixture.compositor.state.store.inherited().stored().count(), 0);
 }
 
@@ -467,7 +369,7 @@ fn a_silent_control_client_loses_its_session() {
         control.broken
     });
     assert!(control.events.iter().any(|event| matches!(event, Event::Ping { .. })));
-    assert!(fixture.compositor.state.clients.connections.is_empty());
+    assert!(fixture.compositor.state.clients.is_empty());
 }
 
 #[test]
@@ -545,7 +447,7 @@ fn who_reads_no_replies_is_asked_to_wait() {
         }
     }
     assert!(stuck > 5, "a million requests were read without one reply being taken");
-    let held: u64 = fixture.compositor.state.clients.connections.values().map(|record| record.unread_bytes()).sum();
+    let held: u64 = fixture.compositor.state.clients.iter().map(|record| record.unread_bytes()).sum();
     assert!(held < 2 << 20, "{held} bytes are held");
     // It reads, and is served again.
     control.say(rest);

@@ -7,6 +7,8 @@
 mod client;
 mod color;
 mod connections;
+mod control_client;
+mod control_requests;
 mod idle;
 mod security_context;
 mod windows;

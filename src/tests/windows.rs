@@ -104,7 +104,7 @@ fn a_display_forgets_windows_that_are_gone() {
             client.windows()[0].outputs == [FIRST]
         });
         drop(client);
-        fixture.until("its end", |fixture| fixture.compositor.state.clients.connections.is_empty());
+        fixture.until("its end", |fixture| fixture.compositor.state.clients.is_empty());
     }
     let outputs = fixture.compositor.state.outputs.iter().map(|output| format!("{:?}", output.wl_output));
     for output in outputs {

@@ -10,7 +10,8 @@ use smithay::wayland::output::OutputHandler;
 use smithay::wayland::seat::WaylandFocus;
 
 use crate::clients::heartbeat::Event;
-use crate::clients::connection::{Connection, Transport};
+use crate::clients::connection::Connection;
+use crate::clients::ClientId;
 use crate::compositor::deadline::Deadline;
 use crate::compositor::State;
 
@@ -47,13 +48,12 @@ impl State {
         if self.protocols.withdrawn.globals.is_empty() || self.protocols.withdrawn.awaited {
             return;
         }
-        let wayland = |connection: &&Connection| matches!(connection.transport, Transport::Wayland(_));
-        let clients = || self.clients.connections.values().filter(wayland);
+        let clients = || self.clients.wayland();
         if clients().any(Connection::is_unresponsive) {
             return;
         }
         let newest = self.protocols.withdrawn.globals.iter().map(|(_, at)| *at).max().unwrap_or_default();
-        let behind: Vec<u64> =
+        let behind: Vec<ClientId> =
             clients().filter(|connection| !connection.has_acked(newest)).map(|connection| connection.id).collect();
         let known = |at: Duration| clients().all(|connection| connection.has_acked(at));
         let gone: Vec<bool> = self.protocols.withdrawn.globals.iter().map(|(_, at)| known(*at)).collect();
@@ -72,7 +72,7 @@ impl State {
         let at = self.now() + GRACE;
         self.timers.at(at, Deadline::DestroyDisabledGlobals);
         for id in behind {
-            self.on_connection_event(id, Event::Ask);
+            self.on_connection_event(id, Event::PingRequested);
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::compositor::State;
 
 /// Who sees globals that are not for sandboxed programs.
 pub fn is_trusted(client: &Client) -> bool {
-    !ClientData::of(client).sandboxed
+    !ClientData::of(client).is_sandboxed
 }
 
 /// The sandbox's socket, whose mistakes are not the event loop's: it is the client's, who may do anything to it.
@@ -58,7 +58,7 @@ impl SecurityContextHandler for State {
     fn context_created(&mut self, source: SecurityContextListenerSource, context: SecurityContext) {
         let parts = [context.sandbox_engine, context.app_id, context.instance_id];
         let name = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
-        info!(client = self.clients.current, context = name, "a sandbox listens for clients");
+        info!(client = self.clients.current.map(u64::from), context = name, "a sandbox listens for clients");
         let inserted = self.handle.insert_source(Listener(source), move |stream, (), state: &mut State| {
             // What accept(2) makes does not inherit this.
             if let Err(error) = stream.set_nonblocking(true) {

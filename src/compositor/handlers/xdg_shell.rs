@@ -24,11 +24,11 @@ impl XdgShellHandler for State {
     }
 
     fn new_client(&mut self, client: ShellClient) {
-        self.has_shell(client);
+        self.shell_bound(client);
     }
 
     fn client_pong(&mut self, client: ShellClient) {
-        self.shell_answered(&client);
+        self.shell_pong(&client);
     }
 
     fn new_toplevel(&mut self, toplevel: ToplevelSurface) {
