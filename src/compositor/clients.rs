@@ -38,12 +38,19 @@ impl Windows for Shell {
 impl State {
     /// Calls the component with what it may read of the others.
     pub fn with_clients<T>(&mut self, call: impl FnOnce(&mut Clients, &Cx<'_>) -> T) -> T {
+        self.with_clients_and_host(|clients, _, cx| call(clients, cx))
+    }
+
+    fn with_clients_and_host<T>(
+        &mut self,
+        call: impl FnOnce(&mut Clients, &mut Host<'_>, &Cx<'_>) -> T,
+    ) -> T {
         let now = self.iteration_start();
         let connect_type = self.connect_type();
-        let Self { clients, clock, config, shell, .. } = self;
+        let Self { clients, clock, config, shell, display_handle, reactor, .. } = self;
         let clock = || clock.now().into();
         let cx = Cx { now, clock: &clock, config: &config.clients, connect_type, windows: shell };
-        call(clients, &cx)
+        call(clients, &mut Host { display: display_handle, reactor }, &cx)
     }
 
     /// Calls the component and applies the effects that it returns.
@@ -114,7 +121,10 @@ impl State {
     /// Accepts the clients that wait at a listening socket.
     pub fn accept(&mut self, listener: u64) {
         let iteration = self.iteration;
-        self.with_host(|clients, host, cx| ((), clients.accept_waiting(listener, iteration, host, cx)));
+        let effects = self.with_clients_and_host(|clients, host, cx| {
+            clients.accept_waiting(listener, iteration, host, cx)
+        });
+        self.apply_client_effects(effects);
     }
 
     /// Takes a connected socket, or refuses the client. Returns the connection's id. `context`
@@ -125,20 +135,11 @@ impl State {
         kind: ClientKind,
         context: Option<&str>,
     ) -> Option<ClientId> {
-        self.with_host(|clients, host, cx| clients.accept(stream, kind, context, host, cx))
-    }
-
-    fn with_host<T>(&mut self, call: impl FnOnce(&mut Clients, &mut Host<'_>, &Cx<'_>) -> (T, Effects)) -> T {
-        let mut display = self.display_handle.clone();
-        let now = self.iteration_start();
-        let connect_type = self.connect_type();
-        let Self { clients, clock, config, shell, reactor, .. } = self;
-        let clock = || clock.now().into();
-        let cx = Cx { now, clock: &clock, config: &config.clients, connect_type, windows: shell };
-        let mut host = Host { display: &mut display, reactor };
-        let (result, effects) = call(clients, &mut host, &cx);
+        let (id, effects) = self.with_clients_and_host(|clients, host, cx| {
+            clients.accept(stream, kind, context, host, cx)
+        });
         self.apply_client_effects(effects);
-        result
+        id
     }
 
     /// Dispatches the requests of many ready clients in one call.

@@ -100,8 +100,8 @@ impl State {
                 self.timers.at(now, Deadline::ExecNewVersion { program });
             }
         }
-        // The thread's own child processes are reaped by now.
-        spawn::reap();
+        // The thread has reaped its own child process.
+        spawn::reap_missed();
         self.watch_control(id);
         self.start_jobs();
     }

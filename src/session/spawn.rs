@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 use calloop::signals::Signals;
@@ -64,8 +64,12 @@ pub fn own_executable() -> std::io::Result<PathBuf> {
 /// The number of [`ReapPause`]s.
 static REAP_PAUSES: AtomicUsize = AtomicUsize::new(0);
 
+/// A child process ended during a [`ReapPause`].
+static REAP_MISSED: AtomicBool = AtomicBool::new(false);
+
 /// While one exists, [`reap`] does nothing: another thread waits for its own child process, whose
-/// exit status is lost once another waitpid(2) has returned it. Call [`reap`] after dropping it.
+/// exit status is lost once another waitpid(2) has returned it. Call [`reap_missed`] after dropping
+/// it.
 #[derive(Debug)]
 pub struct ReapPause(());
 
@@ -83,9 +87,17 @@ impl Drop for ReapPause {
     }
 }
 
+/// Reaps the child processes that ended during a [`ReapPause`].
+pub fn reap_missed() {
+    if REAP_MISSED.swap(false, Ordering::SeqCst) {
+        reap();
+    }
+}
+
 /// Reaps all child processes that ended, and logs how.
-pub fn reap() {
+pub(super) fn reap() {
     if REAP_PAUSES.load(Ordering::SeqCst) > 0 {
+        REAP_MISSED.store(true, Ordering::SeqCst);
         return;
     }
     while let Ok(Some((pid, status))) = waitpid(None::<Pid>, WaitOptions::NOHANG) {
