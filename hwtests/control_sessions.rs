@@ -6,7 +6,7 @@ use geom_ipc::ConnectionState;
 use geom_lab::protocol::{ExitStatus, RUNTIME_DIR};
 use geom_lab::Program;
 
-use crate::support::harness::{lab_program, unique, Service, Setup, EXIT_TIMEOUT};
+use crate::support::harness::{built_program, unique, Service, Setup, EXIT_TIMEOUT};
 use crate::support::{CONFIG, SIGCONT, SIGKILL, SIGSTOP};
 
 const SESSION: &str = "/run/bin/geom-lab-session";
@@ -37,7 +37,7 @@ fn wait_for_session(service: &Service, program: &Program) -> Result<(u64, String
 
 fn start(config: &str) -> Result<Service> {
     let setup = Setup::with_monitors(1)?;
-    setup.machine.install(&lab_program("geom-lab-session")?, SESSION)?;
+    setup.machine.install(&built_program("geom-lab-session")?, SESSION)?;
     setup.start(config, &[])
 }
 

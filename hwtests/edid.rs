@@ -10,6 +10,7 @@ use anyhow::{ensure, Context, Result};
 use geom_edid::{Edid, Size, Source, Timing};
 
 use crate::support::edids::corpus;
+use crate::support::harness::built_program;
 
 fn edid_decode(bytes: &[u8]) -> Result<String> {
     let mut child = Command::new("edid-decode")
@@ -256,9 +257,8 @@ fn edid_command_decodes_files() -> Result<()> {
     std::fs::write(&binary, &bytes)?;
     std::fs::write(&text, bytes.iter().map(|byte| format!("{byte:02x} ")).collect::<String>())?;
     std::fs::write(&none, "no EDID")?;
-    let run = |arguments: &[&Path]| {
-        Command::new(env!("CARGO_BIN_EXE_geom_compositor")).arg("edid").args(arguments).output()
-    };
+    let compositor = built_program("geom_compositor")?;
+    let run = |arguments: &[&Path]| Command::new(&compositor).arg("edid").args(arguments).output();
     let output = run(&[&binary])?;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     let make: Vec<&str> = stdout.lines().next().unwrap_or_default().split_whitespace().collect();

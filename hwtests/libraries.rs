@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use anyhow::{ensure, Context, Result};
 use geom_lab::protocol::ExitStatus;
 
-use crate::support::harness::{wait_for_pixels, Setup, EXIT_TIMEOUT};
+use crate::support::harness::{built_program, wait_for_pixels, Setup, EXIT_TIMEOUT};
 use crate::support::{is_diagnostic_screen, COMPOSITOR};
 
 /// What the C and the C++ program print, for a display D.
@@ -46,8 +46,7 @@ fn built() -> Result<&'static Built> {
 fn build() -> Result<Built> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("libraries");
     std::fs::create_dir_all(&folder)?;
-    let library = Path::new(env!("CARGO_BIN_EXE_geom_compositor")).with_file_name("libgeom_client.so");
-    ensure!(library.is_file(), "no {}; build it: cargo build -p geom-client", library.display());
+    let library = built_program("libgeom_client.so")?;
     for name in ["libgeom_client.so", "libgeom_client.so.0"] {
         std::fs::copy(&library, folder.join(name))?;
     }
@@ -91,7 +90,7 @@ impl Headless {
             command
                 .args(arguments)
                 .env("XDG_RUNTIME_DIR", self.0.path())
-                .env("GEOM_COMPOSITOR_EXECUTABLE", env!("CARGO_BIN_EXE_geom_compositor"))
+                .env("GEOM_COMPOSITOR_EXECUTABLE", built_program("geom_compositor")?)
                 .env("GEOM_COMPOSITOR_BACKEND", "headless")
                 .env("LD_LIBRARY_PATH", &built()?.folder)
                 .env_remove("GEOM_COMPOSITOR_SOCKET"),

@@ -8,7 +8,7 @@ use anyhow::{ensure, Context, Result};
 use geom_lab::protocol::{ExitStatus, GpuSpec};
 use geom_lab::{BootOptions, Machine};
 
-use crate::support::harness::{unique, wait_for_pixels, EXIT_TIMEOUT};
+use crate::support::harness::{programs, unique, wait_for_pixels, EXIT_TIMEOUT};
 use crate::support::BACKGROUND;
 
 /// Where the guest has the Debian root.
@@ -19,9 +19,9 @@ const APT_TIMEOUT: Duration = Duration::from_secs(240);
 /// Builds the packages from the programs that this test was built with, without compression.
 fn packages(out: &Path) -> Result<()> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let built = Path::new(env!("CARGO_BIN_EXE_geom_compositor")).parent().context("its folder")?;
+    let built = programs();
     let output = Command::new(here.join("tools/deb.sh"))
-        .envs([("FROM", built), ("LIBRARY", built), ("OUT", out)])
+        .envs([("FROM", built.as_path()), ("LIBRARY", built.as_path()), ("OUT", out)])
         .env("DPKG_DEB_COMPRESSOR_TYPE", "none")
         .output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

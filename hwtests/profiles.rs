@@ -4,7 +4,7 @@ use anyhow::{ensure, Result};
 use geom_ipc::DisplayState;
 
 use crate::support::edids::{edid, AOC, HDR, LG};
-use crate::support::harness::{Service, Setup};
+use crate::support::harness::{built_program, wait_until_listening, Service, Setup};
 use crate::support::kms::{self, atomic_state, ensure_properties};
 use crate::support::RED;
 
@@ -57,6 +57,9 @@ fn each_user_has_their_own_resolution_and_color_space() -> Result<()> {
 /// The profile of the user who has the seat's active session applies.
 #[test]
 fn profile_follows_the_active_session_of_the_seat() -> Result<()> {
+    const LOGIND: &str = "/run/bin/geom-lab-logind";
+    const ACTIVE_USER: &str = "/tmp/active-user";
+    const BUS: (&str, &str) = ("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/tmp/system-bus");
     let setup = kms::setup(1, &[HDR])?;
     write_profile(
         &setup,
@@ -64,19 +67,25 @@ fn profile_follows_the_active_session_of_the_seat() -> Result<()> {
         "[displays.\"PHL *\"]\nmode = \"1920x1080\"\ncolor_space = \"bt2020-pq\"\n",
     )?;
     write_profile(&setup, "games", "[displays.\"PHL *\"]\nmode = \"1280x720\"\n")?;
-    setup.machine.run_as_root("seats", &["mkdir", "-p", "/run/systemd/seats"])?;
-    let seat = |uid: &str| format!("IS_SEAT0=1\nACTIVE=c1\nACTIVE_UID={uid}\n");
-    setup.machine.write("/run/systemd/seats/seat0", &seat("1"))?;
-    let service = setup.start("", &["--userdata", USERDATA])?;
+    // A session bus, because the system bus's policy lets no one but root be logind.
+    let bus = ["dbus-daemon", "--session", "--nofork", "--nopidfile", "--address", BUS.1];
+    setup.machine.spawn_as_user("bus", &bus, &[])?;
+    wait_until_listening(&setup.machine, "/tmp/system-bus")?;
+    setup.machine.install(&built_program("geom-lab-logind")?, LOGIND)?;
+    setup.machine.write(ACTIVE_USER, "daemon")?;
+    let argv = [LOGIND, "--users=daemon,games", ACTIVE_USER];
+    let logind = setup.machine.spawn_as_user("logind", &argv, &[BUS])?;
+    setup.machine.wait_for_log(&logind, "serving")?;
+    let service = setup.start_with("", &["--userdata", USERDATA], &[BUS])?;
     ensure_committed(&service, "1920x1080", &WIDE)?;
-    service.machine.write("/run/systemd/seats/seat0", &seat("5"))?;
+    service.machine.write(ACTIVE_USER, "games")?;
     service.wait_for_status("the second user", |status| status.user == "games")?;
     service.machine.wait_until("the second user's settings", |_| {
         ensure_committed(&service, "1280x720", &NARROW).map(|()| true)
     })?;
     // Without an active session the last user's settings stay.
-    service.machine.write("/run/systemd/seats/seat0", "IS_SEAT0=1\n")?;
-    service.machine.write("/run/systemd/seats/seat0", &seat("1"))?;
+    service.machine.write(ACTIVE_USER, "")?;
+    service.machine.write(ACTIVE_USER, "daemon")?;
     service.machine.wait_until("the first user's settings", |_| {
         ensure_committed(&service, "1920x1080", &WIDE).map(|()| true)
     })?;

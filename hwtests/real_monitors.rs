@@ -27,8 +27,8 @@ use geom_ipc::{Display, DisplayState, Mode};
 use geom_lab::protocol::{ExitStatus, GpuSpec};
 use geom_lab::Program;
 
-use crate::support::harness::{lab_program, unique, Service, Setup, EXIT_TIMEOUT};
-use crate::support::host::{Host, ThisMachine};
+use crate::support::harness::{built_program, unique, Service, Setup, EXIT_TIMEOUT};
+use crate::support::host::{ensure_monitor, Host, ThisMachine};
 use crate::support::{GREEN, SIGTERM};
 
 type AnyService = Service<Box<dyn Host>>;
@@ -39,28 +39,33 @@ fn start() -> Result<AnyService> {
 }
 
 fn start_with(arguments: &[&str]) -> Result<AnyService> {
-    let (host, folder): (Box<dyn Host>, PathBuf) = match std::env::var("HWTESTS").as_deref() {
-        Ok("real") => {
-            let machine = ThisMachine::new()?;
-            let folder = machine.folder().to_owned();
-            (Box::new(machine), folder)
-        }
-        _ => (Box::new(Setup::with_monitors(2)?.machine), PathBuf::from("/tmp")),
+    let is_real = std::env::var("HWTESTS").is_ok_and(|value| value == "real");
+    let (host, folder): (Box<dyn Host>, PathBuf) = if is_real {
+        let machine = ThisMachine::new()?;
+        let folder = machine.folder().to_owned();
+        (Box::new(machine), folder)
+    } else {
+        (Box::new(Setup::with_monitors(2)?.machine), PathBuf::from("/tmp"))
     };
     let program = host.program("geom_compositor")?;
     let folder = folder.display().to_string();
     // Neither the system's configuration nor a user's profile.
-    let config = format!("{folder}/none.toml");
     let mut argv =
-        vec![program.as_str(), "--backend=kms", "--config", config.as_str(), "--userdata", folder.as_str()];
+        vec![program.as_str(), "--backend=kms", "--config", "/dev/null", "--userdata", folder.as_str()];
     argv.extend(arguments);
     let compositor = host.spawn("compositor", &argv, &[("NO_COLOR", "1")])?;
     let service = Service { machine: host, gpus: Vec::new(), compositor };
-    let started = service.wait_until_answering().and_then(|()| service.wait_for_enabled_displays());
-    started.with_context(|| {
+    let help = || {
         let log = std::fs::read_to_string(&service.compositor.log).unwrap_or_default();
-        format!("no display was enabled; run this from a VT (Ctrl+Alt+F3), with other display servers stopped. The service's log:\n{log}")
-    })?;
+        format!(
+            "run this from a VT (Ctrl+Alt+F3), with other display servers stopped. The service's log:\n{log}"
+        )
+    };
+    service.wait_until_answering().with_context(help)?;
+    if is_real {
+        ensure_monitor()?;
+    }
+    service.wait_for_enabled_displays().with_context(help)?;
     Ok(service)
 }
 
@@ -167,7 +172,6 @@ fn set_mode_is_rolled_back_when_not_confirmed() -> Result<()> {
     let service = start()?;
     let before = enabled_displays(&service)?.into_iter().next().context("no display")?;
     let (mode, text) = other_mode(&before)?;
-    let events = service.subscribe()?;
     // `sleep` keeps standard input open without an answer.
     let program = service.machine.program("geom_compositor")?;
     let line = format!("sleep 5 | {program} set {} --mode {text} --confirm=2", before.name);
@@ -268,7 +272,7 @@ fn run_for_real(setup: &Setup, test: &str) -> Result<(Option<ExitStatus>, String
     let machine = &setup.machine;
     machine.install(&std::env::current_exe()?, "/run/bin/hwtests")?;
     for program in ["geom-lab-client", "geom_compositor"] {
-        machine.install(&lab_program(program)?, &format!("/run/bin/{program}"))?;
+        machine.install(&built_program(program)?, &format!("/run/bin/{program}"))?;
     }
     let argv = ["/run/bin/hwtests", "--exact", test, "--test-threads=1"];
     let env = [("HWTESTS", "real"), ("HWTESTS_PROGRAMS", "/run/bin")];

@@ -7,7 +7,7 @@ use anyhow::{ensure, Context, Result};
 use geom_ipc::Status;
 use geom_lab::{BootOptions, Machine, SystemdOptions};
 
-use super::harness::{lab_program, unique, EXIT_TIMEOUT};
+use super::harness::{built_program, programs, unique, EXIT_TIMEOUT};
 use super::RED;
 
 pub const SERVICE: &str = "geom-compositor.service";
@@ -19,12 +19,12 @@ pub const PERSON: u32 = 1234;
 /// Runs tools/install.sh with the programs that this test was built with; its output.
 pub fn install(action: &str, root: &Path) -> Result<String> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let built = Path::new(env!("CARGO_BIN_EXE_geom_compositor")).parent().context("the target folder")?;
+    let built = programs();
     let output = Command::new(here.join("tools/install.sh"))
         .arg(action)
         .env("DESTDIR", root)
-        .env("FROM", built)
-        .env("LIBRARY", built)
+        .env("FROM", &built)
+        .env("LIBRARY", &built)
         .env_remove("PREFIX")
         .output()?;
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
@@ -59,7 +59,7 @@ impl Device {
             Ok(to)
         };
         for program in ["geom-lab-client", "geom-lab-session"] {
-            let from = lab_program(program)?;
+            let from = built_program(program)?;
             std::fs::copy(&from, destination(&format!("usr/local/bin/{program}"))?)
                 .with_context(|| from.display().to_string())?;
         }

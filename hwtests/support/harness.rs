@@ -25,10 +25,16 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A program of the workspace, built next to the compositor.
-pub fn lab_program(name: &str) -> Result<PathBuf> {
-    let path = Path::new(env!("CARGO_BIN_EXE_geom_compositor")).with_file_name(name);
-    ensure!(path.is_file(), "no {}; build it: cargo build -p geom-lab", path.display());
+/// The folder of the programs that are tested: `HWTESTS_PROGRAMS`, or where cargo has built them.
+pub fn programs() -> PathBuf {
+    let built = || Path::new(env!("CARGO_BIN_EXE_geom_compositor")).parent().map(Path::to_owned);
+    std::env::var_os("HWTESTS_PROGRAMS").map(PathBuf::from).or_else(built).unwrap_or_default()
+}
+
+/// A program, or library, of the workspace.
+pub fn built_program(name: &str) -> Result<PathBuf> {
+    let path = programs().join(name);
+    ensure!(path.is_file(), "no {}; build it: cargo build --workspace", path.display());
     Ok(path)
 }
 
@@ -73,8 +79,8 @@ impl Setup {
     pub fn without_seat(gpus: &[GpuSpec]) -> Result<Self> {
         let machine = Machine::boot(&BootOptions::default())?;
         let gpus = gpus.iter().map(|gpu| machine.create_gpu(gpu)).collect::<Result<Vec<_>>>()?;
-        machine.install(Path::new(env!("CARGO_BIN_EXE_geom_compositor")), COMPOSITOR)?;
-        machine.install(&lab_program("geom-lab-client")?, TEST_CLIENT)?;
+        machine.install(&built_program("geom_compositor")?, COMPOSITOR)?;
+        machine.install(&built_program("geom-lab-client")?, TEST_CLIENT)?;
         Ok(Self { machine, gpus })
     }
 

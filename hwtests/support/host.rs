@@ -12,7 +12,7 @@ use geom_lab::protocol::{ExitStatus, RUNTIME_DIR};
 use geom_lab::{Machine, Program};
 use rustix::process::{kill_process, Pid, Signal};
 
-use super::harness::lab_program;
+use super::harness::built_program;
 use super::{SIGKILL, SIGTERM};
 
 /// How long a single step may take; the same as in the lab.
@@ -126,15 +126,10 @@ impl ThisMachine {
     /// Checks that a test can run here.
     ///
     /// # Errors
-    /// Without a GPU, or without a monitor. The message says what was found.
+    /// Without a GPU.
     pub fn new() -> Result<Self> {
-        let connectors = connectors()?;
-        if connectors.is_empty() {
+        if connectors()?.is_empty() {
             bail!("HWTESTS=real needs a GPU with KMS, and /sys/class/drm has no connector; run `make hwtests` for the lab");
-        }
-        if !connectors.iter().any(|(_, status)| status == "connected") {
-            let found: Vec<_> = connectors.iter().map(|(name, status)| format!("{name} {status}")).collect();
-            bail!("HWTESTS=real needs a monitor, and none is connected: {}", found.join(", "));
         }
         let folder = tempfile::Builder::new().prefix("geom-hwtests-").tempdir()?;
         Ok(Self { folder, children: Mutex::default() })
@@ -145,9 +140,22 @@ impl ThisMachine {
     }
 }
 
+/// Checks that a monitor is connected, once a DRM master has probed the connectors.
+///
+/// # Errors
+/// Without a monitor. The message has the connectors.
+pub fn ensure_monitor() -> Result<()> {
+    let connectors = connectors()?;
+    if !connectors.iter().any(|(_, status)| status == "connected") {
+        let found: Vec<_> = connectors.iter().map(|(name, status)| format!("{name} {status}")).collect();
+        bail!("HWTESTS=real needs a monitor, and none is connected: {}", found.join(", "));
+    }
+    Ok(())
+}
+
 /// Connectors of this machine, such as `card0-HDMI-A-1`, each with its status in sysfs. Writeback
 /// connectors are none.
-pub fn connectors() -> Result<Vec<(String, String)>> {
+fn connectors() -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/sys/class/drm").into_iter().flatten() {
         let entry = entry?;
@@ -170,11 +178,7 @@ fn exit_status(status: std::process::ExitStatus) -> ExitStatus {
 
 impl Host for ThisMachine {
     fn program(&self, name: &str) -> Result<String> {
-        let path = match std::env::var_os("HWTESTS_PROGRAMS") {
-            Some(folder) => Path::new(&folder).join(name),
-            None => lab_program(name)?,
-        };
-        Ok(path.display().to_string())
+        Ok(built_program(name)?.display().to_string())
     }
 
     fn runtime_dir(&self) -> String {

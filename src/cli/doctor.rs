@@ -85,8 +85,9 @@ fn report(findings: &str, files: &Files) -> String {
     if let Some(profile) = crate::config::profile::file_of(&files.userdata, &files.user) {
         part("profile", &read(&profile));
     }
-    let journal =
-        Command::new("journalctl").args(["-b", "--no-pager", "-t", "geom_compositor", "-n", JOURNAL_LINES]).output();
+    let journal = Command::new("journalctl")
+        .args(["-b", "--no-pager", "-t", "geom_compositor", "-n", JOURNAL_LINES])
+        .output();
     let journal = journal.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     part("journal", &journal.unwrap_or_else(|error| error.to_string()));
     for crash_report in crash::folders().flat_map(|folder| crash::reports(&folder)) {

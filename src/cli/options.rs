@@ -190,9 +190,8 @@ mod tests {
 
     #[test]
     fn settings_of_the_documentation_are_valid() {
-        let blocks = |page: &'static str| {
-            page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next())
-        };
+        let blocks =
+            |page: &'static str| page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
         let configurations: Vec<&str> = CONFIGURATION_PAGES.into_iter().flat_map(blocks).collect();
         let profiles: Vec<&str> = PROFILE_PAGES.into_iter().flat_map(blocks).collect();
         assert!(configurations.len() >= 4 && profiles.len() >= 2);

@@ -234,11 +234,7 @@ fn put_display(table: &mut Table, display: &Display) {
 }
 
 /// Returns the text of the profile with the current settings of the displays.
-fn with_current_settings(
-    text: &str,
-    displays: &[Display],
-    layout: Option<&str>,
-) -> Result<String, Error> {
+fn with_current_settings(text: &str, displays: &[Display], layout: Option<&str>) -> Result<String, Error> {
     let mut document: DocumentMut = text.parse().map_err(Error::ProfileNotToml)?;
     // Without a table, comments would be moved behind the new ones.
     let comments = if document.is_empty() { text.trim_end() } else { "" };
@@ -419,7 +415,8 @@ mod tests {
 
     #[test]
     fn layout_names_its_monitors() -> Result<(), Error> {
-        let text = with_current_settings("", &[display("DP-1", "Wide"), display("DP-2", "Tall")], Some("desk"))?;
+        let text =
+            with_current_settings("", &[display("DP-1", "Wide"), display("DP-2", "Tall")], Some("desk"))?;
         let (profile, problems) = parse(Path::new("displays.toml"), &text);
         assert_eq!(problems, []);
         let layouts = profile.unwrap_or_default().layouts;

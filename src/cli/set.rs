@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use geom_client::Client;
-use geom_ipc::{DisplayChange, Request, Response, Vrr, VrrCondition};
 use geom_display::output_config::Position;
+use geom_ipc::{DisplayChange, Request, Response, Vrr, VrrCondition};
 
 use super::error::Error;
 use super::{connect, tables};

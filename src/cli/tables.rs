@@ -130,7 +130,9 @@ pub fn event(event: &Event) -> String {
             format!("client {} connected: {} of process {}", client.id, json_name(client.kind), client.pid)
         }
         Event::ClientState { client } => format!("client {} is {}", client.id, json_name(client.state)),
-        Event::ClientDisconnected { client, reason } => format!("client {client} disconnected: {}", json_name(reason)),
+        Event::ClientDisconnected { client, reason } => {
+            format!("client {client} disconnected: {}", json_name(reason))
+        }
         Event::Window { window } => format!(
             "window {} of client {} is on {}: {}",
             window.id,

@@ -11,13 +11,13 @@ use smithay::wayland::seat::WaylandFocus;
 use tracing::{info, warn};
 
 use super::deadline::Deadline;
-use super::output_transaction::OutputTransaction;
 use super::State;
 use crate::backend::Backend;
 use crate::clients::ClientId;
 use crate::control::command::{bad_value, failed, not_found, Command, DisplayCommand};
 use crate::control::report::{self, Service};
 use crate::control::session::{self, Input};
+use crate::output::requests::OutputTransaction;
 use crate::output::Output;
 use crate::shell::windows::ManagedWindow;
 
@@ -371,7 +371,7 @@ impl State {
 
     pub fn ipc_display(&self, output: &Output) -> geom_ipc::Display {
         let is_focused = self.shell.focused_output == Some(output.id);
-        report::display(output, is_focused, self.ports.get(&output.name))
+        report::display(output, is_focused, self.outputs.ports.get(&output.name))
     }
 
     pub fn ipc_clients(&self) -> Vec<geom_ipc::Client> {

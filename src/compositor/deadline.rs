@@ -6,7 +6,6 @@ use std::time::Duration;
 use geom_color::image_description::ImageDescription;
 use smithay::reexports::wayland_protocols::wp::color_management::v1::server::wp_image_description_info_v1::WpImageDescriptionInfoV1;
 use smithay::reexports::wayland_server::backend::GlobalId;
-use tracing::warn;
 
 use super::State;
 use crate::clients::{ClientId, Clients};
@@ -91,10 +90,7 @@ impl State {
             Deadline::VirtualVblank(id, at) => self.virtual_vblank(id, at),
             Deadline::CheckPageflips => self.check_pageflips(),
             Deadline::Reconfigure(cause) => self.reconfigure(cause),
-            Deadline::FullscreenChanged => {
-                self.color.due = false;
-                self.reconfigure("fullscreen");
-            }
+            Deadline::FullscreenChanged => self.fullscreen_changed(),
             Deadline::NightLight => self.night_light_changed(),
             Deadline::ReplaceRenderer { gpu, failures } => self.replace_renderer(gpu, failures),
             Deadline::GlobalDisabled { global, at } => {
@@ -123,10 +119,7 @@ impl State {
             Deadline::FeedWatchdog { interval } => self.feed_watchdog(interval),
             Deadline::WriteMetrics => self.write_metrics(),
             Deadline::EndIdentification => self.end_identification(),
-            Deadline::ConfirmationExpired { display: name } => {
-                warn!(display = name, "change not confirmed in time: rolling back");
-                self.roll_back(&name);
-            }
+            Deadline::ConfirmationExpired { display } => self.confirmation_expired(&display),
             Deadline::ExecNewVersion { program } => self.exec_new_version(&program),
             Deadline::AnnounceClients => self.run_clients(Clients::announcement_due),
             Deadline::ClientDeadlines => self.client_deadlines_due(),

@@ -26,7 +26,7 @@ pub mod user_profile;
 pub mod scene;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -39,12 +39,9 @@ use smithay::reexports::input::Device;
 use smithay::reexports::wayland_server::{Display, DisplayHandle};
 use smithay::utils::{Clock, Monotonic};
 use tracing::{info, warn};
-use geom_display::relocation::MonitorKey;
-use geom_display::output_config::OutputConfig;
 
 use self::deadline::Deadline;
 use self::notices::Notices;
-use self::output_transaction::Unconfirmed;
 pub(crate) use self::notices::notify_user;
 use crate::backend::Backend;
 use crate::clients::saved_state::StateFile;
@@ -52,11 +49,11 @@ use crate::clients::Clients;
 use crate::control::Control;
 use crate::config::{Config, Problem};
 use crate::output::outputs::Outputs;
-use crate::compositor::replug::AwayMonitor;
 use crate::input::devices::xkb;
 use crate::input::keys::Chord;
 use crate::input::pointer::PointerState;
 use crate::cli::options::Options;
+use crate::output::requests::OutputRequests;
 use crate::output::OutputId;
 use crate::power::Power;
 use crate::compositor::handlers::Protocols;
@@ -66,7 +63,7 @@ use crate::session::user_profile::ActiveProfile;
 use crate::session::fd_store::FdStore;
 use crate::shell::Shell;
 use crate::event_loop::timers::{Timer, Timers};
-use crate::compositor::output_color::OutputColor;
+use crate::output::color::OutputColor;
 
 /// The state that the event loop passes to its callbacks.
 pub struct State {
@@ -103,15 +100,13 @@ pub struct State {
     pub notices: Notices,
     /// Consecutive reconfigurations that failed because we are not DRM master.
     pub master_retries: u32,
-    /// Changes requested by control clients, by display. They override the configuration until it is read again.
-    pub overrides: BTreeMap<String, OutputConfig>,
-    /// Changes that wait for confirmation, by display.
-    pub unconfirmed: BTreeMap<String, Unconfirmed>,
-    /// Monitors whose connector has another monitor now.
-    pub away: BTreeMap<MonitorKey, AwayMonitor>,
-    /// The port path of each connector by name, also of connectors that are gone.
-    pub ports: BTreeMap<String, String>,
+    /// Requests of control clients and tools for displays.
+    pub requests: OutputRequests,
     pub color: OutputColor,
+    /// The timer of the night light's next step.
+    pub night_light_timer: Option<Timer>,
+    /// A reconfiguration is queued because a fullscreen window came or went.
+    pub fullscreen_change_queued: bool,
     pub profile: ActiveProfile,
     pub profile_watch: Option<user_profile::ProfileWatch>,
     pub power: Power,
@@ -182,11 +177,10 @@ impl State {
             backend: Backend::None,
             notices,
             master_retries: 0,
-            overrides: BTreeMap::new(),
-            unconfirmed: BTreeMap::new(),
-            away: BTreeMap::new(),
-            ports: BTreeMap::new(),
+            requests: OutputRequests::default(),
             color: OutputColor::default(),
+            night_light_timer: None,
+            fullscreen_change_queued: false,
             profile: ActiveProfile::default(),
             profile_watch: None,
             power: Power::default(),
@@ -248,8 +242,8 @@ impl State {
             info!(file = %path.display(), "configuration applied");
             self.options.override_config(&mut config);
             self.config = config;
-            self.forget_profiles();
-            self.discard_overrides();
+            self.color.forget_profiles();
+            self.requests.discard();
             self.publish_event(&IpcEvent::ConfigApplied);
             if let Backend::Headless(headless) = &mut self.backend {
                 headless.set_modes(&self.config.headless);

@@ -5,7 +5,7 @@ use geom_ipc::ConnectType;
 use tracing::info;
 
 use super::State;
-use crate::output::Output;
+use crate::output::lifecycle::NamedDisplay;
 
 impl State {
     /// Ends the service if a named display is lost for good, or missing and not waited for.
@@ -13,28 +13,20 @@ impl State {
         let connect_type = self.connect_type();
         for name in self.options.display.clone() {
             let connectors = self.displays_named(&name);
-            let outputs = || connectors.iter().filter_map(|connector| self.outputs.named(connector));
-            // Of several outputs that a pattern matches, one is enough.
-            if outputs().any(Output::is_enabled) {
-                continue;
-            }
-            // A connector's name stands for any monitor at it, a monitor's name for that monitor at any connector.
-            let disconnects = |output: &Output| match output.name == name {
-                true => output.port_disconnects,
-                false => output.disconnects,
-            };
-            let disconnects = outputs().map(disconnects).max().unwrap_or(0);
-            if disconnects > 0 && connect_type.is_final(disconnects) {
-                info!(display = name, disconnects, ?connect_type, "the disconnect of the named display is final");
-                self.shut_down();
-            } else if disconnects == 0 && !connect_type.contains(ConnectType::KEEP_CONNECTION_OPEN) {
-                let present = self.backend.connector_names().join(", ");
-                self.fail(format!(
-                    "there is no display {name}; there are: {present}. Plug it in, name another one by --display, or wait for \
-                     it with --connect-type=KEEP_CONNECTION_OPEN"
-                ));
-            } else {
-                info!(display = name, "waiting for the named display");
+            match self.outputs.named_display(&name, &connectors, connect_type) {
+                NamedDisplay::Enabled => {}
+                NamedDisplay::FinalDisconnect(disconnects) => {
+                    info!(display = name, disconnects, ?connect_type, "the disconnect of the named display is final");
+                    self.shut_down();
+                }
+                NamedDisplay::Missing => {
+                    let present = self.backend.connector_names().join(", ");
+                    self.fail(format!(
+                        "there is no display {name}; there are: {present}. Plug it in, name another one by --display, or wait \
+                         for it with --connect-type=KEEP_CONNECTION_OPEN"
+                    ));
+                }
+                NamedDisplay::Awaited => info!(display = name, "waiting for the named display"),
             }
         }
     }

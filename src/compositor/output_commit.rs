@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use geom_display::lifecycle::{Action, Event as LifecycleEvent};
+use geom_display::lifecycle::Event as LifecycleEvent;
 use geom_display::mode::Mode;
 use geom_display::plan;
 use geom_display::signal_format::SignalFormat;
@@ -164,6 +164,7 @@ impl State {
             output.scanout.iter_mut().for_each(Scanout::forget);
             defer_drop(&mut self.timers, refused, deferred);
         }
+        self.update_color_conversion(staged.id);
     }
 
     /// The kernel accepted an output's state: informs clients.
@@ -182,31 +183,20 @@ impl State {
 
     /// Passes an event to an output's lifecycle, and informs clients.
     pub fn apply_lifecycle(&mut self, id: OutputId, event: LifecycleEvent) {
-        let Some(output) = self.outputs.get_mut(id) else { return };
-        let disconnected = event == LifecycleEvent::Disconnected && output.is_enabled();
-        let before = output.lifecycle.clone();
-        let (lifecycle, action) = std::mem::take(&mut output.lifecycle).on(event);
-        output.lifecycle = lifecycle;
-        let changed = output.lifecycle != before;
-        // An output that idleness blanked stays blanked when it comes back; any other one is wanted then.
-        if !output.is_enabled() && !self.power.is_idle_blanked() && std::mem::take(&mut output.blanked) {
-            let name = output.name.clone();
-            self.backend.gpus_mut().for_each(|gpu| gpu.set_pending_active(&name, true));
+        let effects = self.outputs.on_lifecycle(id, event, self.power.is_idle_blanked());
+        let Some(output) = self.outputs.get(id) else { return };
+        if effects.unblanked {
+            self.backend.gpus_mut().for_each(|gpu| gpu.set_pending_active(&output.name, true));
         }
-        if disconnected {
-            output.disconnects += 1;
-            output.port_disconnects += 1;
+        if effects.disconnected {
             info!(display = output.name, disconnects = output.disconnects, "monitor disconnected; its windows are kept");
         }
-        if action == Action::RemoveGlobal {
-            if let Some(global) = output.global.take() {
-                self.disable_global(global);
-            }
+        let report = effects.changed.then(|| self.ipc_display(output));
+        if let Some(global) = effects.removed_global {
+            self.disable_global(global);
         }
-        if changed {
-            if let Some(display) = self.outputs.get(id).map(|output| self.ipc_display(output)) {
-                self.publish_event(&IpcEvent::Display { display });
-            }
+        if let Some(display) = report {
+            self.publish_event(&IpcEvent::Display { display });
         }
     }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use geom_display::identity::{KnownOutputs, Monitor, MonitorIds};
+use geom_display::identity::Monitor;
 use geom_display::lifecycle::Event as LifecycleEvent;
 use geom_display::mode::Mode;
 use geom_display::plan::{self, logical_size, Plan, PlanTarget, PlannedOutput, ProbedGpu};
@@ -189,12 +189,10 @@ impl State {
     }
 
     fn plan(&mut self, present: &[ProbedGpu], notices: &mut Vec<String>) -> Plan {
-        let connectors = present.iter().flat_map(|gpu| &gpu.connectors);
-        let ports = connectors.filter_map(|connector| Some((connector.name.clone(), connector.port.clone()?)));
-        self.ports.extend(ports);
+        self.outputs.note_ports(present);
         let mut system = self.config.outputs.clone();
         system.only.clone_from(&self.options.display);
-        let known = self.known_outputs(present);
+        let known = self.outputs.known(present, &self.config.aliases);
         let (connected, usable) = plan::desktop_connectors(present);
         let mut configs = self.profile.settings.over(system, &known, &connected);
         configs.fullscreen = self.fullscreen_displays();
@@ -209,11 +207,11 @@ impl State {
             }
         }
         // Requests override the configuration, whichever name it uses for the display.
-        for (name, requested) in &self.overrides {
+        for (name, requested) in self.requests.iter() {
             let config = configs.outputs.entry(name.clone()).or_default();
             *config = config.overridden_by(requested);
         }
-        let icc_warnings = self.read_icc(&mut configs);
+        let icc_warnings = self.color.read_icc(&mut configs);
         let mut plan = plan::plan(present, &configs, &self.outputs.layout());
         for planned in &mut plan.outputs {
             planned.warnings.extend(icc_warnings.get(&planned.name).cloned());
@@ -223,34 +221,13 @@ impl State {
         plan
     }
 
-    /// Returns all outputs and what identifies their monitors, disconnected outputs included.
-    fn known_outputs(&self, present: &[ProbedGpu]) -> KnownOutputs {
-        let mut known = KnownOutputs::with_aliases(&self.config.aliases);
-        let connectors =
-            || present.iter().flat_map(|gpu| &gpu.connectors).filter(|connector| connector.connected);
-        for output in self.outputs.iter() {
-            // A monitor that came back at another connector must not count twice.
-            let last = output.monitor.identity.clone();
-            let is_elsewhere = connectors().any(|connector| connector.monitor == last);
-            let port = self.ports.get(&output.name).cloned();
-            let edid = output.monitor.edid.clone().filter(|_| !is_elsewhere);
-            known.add(&output.name, MonitorIds { monitor: last.filter(|_| !is_elsewhere), edid, port });
-        }
-        for connector in connectors() {
-            let (monitor, edid, port) =
-                (connector.monitor.clone(), connector.edid.clone(), connector.port.clone());
-            known.add(&connector.name, MonitorIds { monitor, edid, port });
-        }
-        known
-    }
-
     /// Returns the outputs that a name stands for: a connector, a monitor (`make model serial`), or a pattern of either.
     pub fn displays_named(&self, name: &str) -> Vec<String> {
         // The usual case, without asking the GPUs.
         if self.outputs.named(name).is_some() {
             return vec![name.to_owned()];
         }
-        self.known_outputs(&self.backend.present()).connectors_of(name)
+        self.outputs.known(&self.backend.present(), &self.config.aliases).connectors_of(name)
     }
 
     fn resolve_gpu(&mut self, id: u64, planned: &[&PlannedOutput], resolution: &mut Resolution) {

@@ -2,24 +2,15 @@
 
 use std::time::Duration;
 
-use smithay::desktop::utils::{
-    send_frames_surface_tree, take_presentation_feedback_surface_tree, OutputPresentationFeedback,
-};
 use smithay::reexports::wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::Kind;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
-use smithay::utils::{IsAlive, Monotonic, Time};
-use smithay::wayland::compositor::SurfaceAttributes;
-use smithay::wayland::presentation::Refresh;
-use tracing::{trace, warn};
+use tracing::warn;
 
 use super::deadline::Deadline;
 use super::State;
-use crate::output::redraw::{Action, Event};
+use crate::output::redraw::Event;
 use crate::output::scanout::{page_flips, Outcome, Target};
 use crate::output::OutputId;
-
-/// The pointer counts as moving for this long after its last motion.
-const POINTER_IDLE_AFTER: Duration = Duration::from_millis(100);
 
 impl State {
     /// Queues a redraw of an output whose content changed, and of its mirrors.
@@ -40,71 +31,35 @@ impl State {
         }
     }
 
-    /// Passes an event to an output's redraw state machine and performs the action that it returns.
+    /// Passes an event to an output's redraw state machine and performs what it asks for.
     pub fn redraw_event(&mut self, id: OutputId, event: Event) {
-        let Some(scanout) = self.outputs.scanout_mut(id) else { return };
-        let (next, action) = scanout.redraw.on(event);
-        trace!(output = ?id, ?event, ?next, ?action, "redraw");
-        scanout.redraw = next;
-        match action {
-            Action::None => {}
-            Action::ArmDeadline => self.arm_render_deadline(id),
-            Action::ArmEstimate => {
-                let now = self.iteration_start();
-                if let Some(at) = self.outputs.scanout(id).map(|scanout| scanout.clock.estimate(now)) {
-                    self.arm_redraw(id, now, at, Event::Estimate);
+        let now = self.iteration_start();
+        let effects = self.outputs.on_redraw(id, event, now, self.pointer.moved_at);
+        if let Some(timer) = effects.cancel {
+            self.timers.cancel(timer);
+        }
+        match effects.arm {
+            // In this iteration, after everything that has arrived is dispatched.
+            Some((at, event)) if at <= now => self.pending_redraws.push_back((id, event)),
+            Some((at, event)) => {
+                let timer = self.timers.at(at, Deadline::Redraw(id, event));
+                if let Some(scanout) = self.outputs.scanout_mut(id) {
+                    scanout.timer = Some(timer);
                 }
             }
-            Action::Render => self.render(id),
-            Action::EndFrame => self.send_frame_callbacks(id),
-            Action::EndFrameAndArmDeadline => {
-                self.send_frame_callbacks(id);
-                self.arm_render_deadline(id);
-            }
-            Action::Disarm => {
-                if let Some(timer) = scanout.timer.take() {
-                    self.timers.cancel(timer);
-                }
-            }
+            None => {}
+        }
+        if effects.render {
+            self.render(id);
         }
     }
 
-    fn arm_render_deadline(&mut self, id: OutputId) {
-        let now = self.iteration_start();
-        // A moving pointer will move again before the vblank.
-        let pointer_moves = now.saturating_sub(self.pointer.moved_at) < POINTER_IDLE_AFTER;
-        let Some(scanout) = self.outputs.scanout_mut(id) else { return };
-        let draw_late = !scanout.awaited.is_empty() || pointer_moves;
-        let at = if draw_late { scanout.clock.deadline(now) } else { now };
-        self.arm_redraw(id, now, at, Event::Deadline);
-    }
-
-    /// A surface on an output committed. Once all clients that got a frame callback have committed, the frame waits for
-    /// nobody.
+    /// A surface on an output committed. Once all clients that got a frame callback have committed, the frame waits for nothing.
     pub fn committed_on(&mut self, id: OutputId, surface: &WlSurface) {
         self.redraw_event(id, Event::Damage);
         self.redraw_mirrors(id);
-        let scanout = self.outputs.scanout_mut(id).filter(|scanout| !scanout.awaited.is_empty());
-        let Some(scanout) = scanout else { return };
-        scanout.awaited.retain(|awaited| awaited != surface && awaited.alive());
-        if scanout.awaited.is_empty() {
+        if self.outputs.committed(id, surface) {
             self.redraw_event(id, Event::Complete);
-        }
-    }
-
-    /// Arms an output's redraw timer.
-    fn arm_redraw(&mut self, id: OutputId, now: Duration, at: Duration, event: Event) {
-        if let Some(stale) = self.outputs.scanout_mut(id).and_then(|scanout| scanout.timer.take()) {
-            self.timers.cancel(stale);
-        }
-        if at <= now {
-            // In this iteration, after everything that has arrived is dispatched.
-            self.pending_redraws.push_back((id, event));
-            return;
-        }
-        let timer = self.timers.at(at, Deadline::Redraw(id, event));
-        if let Some(scanout) = self.outputs.scanout_mut(id) {
-            scanout.timer = Some(timer);
         }
     }
 
@@ -140,7 +95,7 @@ impl State {
         let end = self.now();
         match outcome {
             Some(Ok(Outcome::Submitted)) => {
-                self.collect_feedback(id);
+                self.outputs.collect_feedback(id);
                 if let Some(scanout) = self.outputs.scanout_mut(id) {
                     scanout.clock.drawn(end.saturating_sub(start));
                 }
@@ -168,28 +123,9 @@ impl State {
 
     /// A virtual output's frame is shown now.
     pub fn virtual_vblank(&mut self, id: OutputId, at: Duration) {
-        let scanout = self.outputs.scanout_mut(id).filter(|scanout| scanout.redraw.awaits_vblank());
-        let Some(scanout) = scanout else { return };
-        scanout.sequence += 1;
-        let sequence = scanout.sequence;
-        self.frame_shown(id, at, sequence, Kind::empty());
-    }
-
-    /// Collects presentation feedback of the visible surfaces, to be sent when the submitted frame is shown.
-    fn collect_feedback(&mut self, id: OutputId) {
-        let Some(output) = self.outputs.get_mut(id) else { return };
-        let wl_output = &output.wl_output;
-        let Some(scanout) = output.scanout.as_mut() else { return };
-        let mut feedback = OutputPresentationFeedback::new(wl_output);
-        for surface in scanout.surfaces.iter().filter(|surface| surface.alive()) {
-            take_presentation_feedback_surface_tree(
-                surface,
-                &mut feedback,
-                |_, _| Some(wl_output.clone()),
-                |_, _| Kind::empty(),
-            );
+        if let Some(sequence) = self.outputs.virtual_vblank(id) {
+            self.frame_shown(id, at, sequence, Kind::empty());
         }
-        scanout.feedback = Some(feedback);
     }
 
     /// Reads the page flip events of a GPU.
@@ -216,41 +152,12 @@ impl State {
         }
     }
 
-    /// A frame is on the screen since `time`.
     fn frame_shown(&mut self, id: OutputId, time: Duration, sequence: u64, flags: Kind) {
-        let Some(output) = self.outputs.get_mut(id) else { return };
-        let Some(scanout) = output.scanout.as_mut() else { return };
-        let (missed, latency) = scanout.presented(time);
-        output.frame_stats.count(missed, latency);
-        self.frames += 1;
-        let interval = scanout.clock.interval();
-        if let Some(mut feedback) = scanout.feedback.take() {
-            feedback.presented::<_, Monotonic>(
-                Time::<Monotonic>::from(time),
-                Refresh::fixed(interval),
-                sequence,
-                flags,
-            );
+        if !self.outputs.frame_shown(id, time, sequence, flags) {
+            return;
         }
+        self.frames += 1;
         self.redraw_event(id, Event::Vblank);
         self.answer_frame();
-    }
-
-    /// Sends frame callbacks to the surfaces of the last frame: their clients may draw the next one.
-    fn send_frame_callbacks(&mut self, id: OutputId) {
-        let now = self.iteration_start();
-        let Some(output) = self.outputs.get_mut(id) else { return };
-        let wl_output = &output.wl_output;
-        let Some(scanout) = output.scanout.as_mut() else { return };
-        scanout.awaited.clear();
-        for surface in scanout.surfaces.iter().filter(|surface| surface.alive()) {
-            let awaited = &mut scanout.awaited;
-            send_frames_surface_tree(surface, wl_output, now, None, |surface, states| {
-                let has_callback =
-                    !states.cached_state.get::<SurfaceAttributes>().current().frame_callbacks.is_empty();
-                awaited.extend(has_callback.then(|| surface.clone()));
-                Some(wl_output.clone())
-            });
-        }
     }
 }

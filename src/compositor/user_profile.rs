@@ -62,14 +62,14 @@ impl State {
         for effect in effects {
             match effect {
                 Effect::Watch(file) => self.watch_profile(file),
-                Effect::DropIccProfiles => self.forget_profiles(),
+                Effect::DropIccProfiles => self.color.forget_profiles(),
                 Effect::Report { file, problems } => {
                     let prefix = file.display().to_string();
                     self.notices.dismiss(|text| text.starts_with(&prefix));
                     self.report(&problems);
                 }
                 Effect::PublishApplied => self.publish_event(&IpcEvent::ConfigApplied),
-                Effect::DiscardOverrides => self.discard_overrides(),
+                Effect::DiscardOverrides => self.requests.discard(),
                 Effect::Reconfigure(cause) => {
                     self.reconfigure(cause);
                     self.place_windows();

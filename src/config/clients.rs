@@ -169,12 +169,10 @@ pub fn read(clients: &mut ClientsConfig, section: &mut Section<'_>, reader: &mut
     set(&mut limits.accept_rate, rate.and_then(|rate| u32::try_from(rate).ok()));
     set(&mut limits.users, ids(section, reader, "users", user));
     set(&mut limits.groups, ids(section, reader, "groups", group));
-    clients.control_group = section.value(
-        reader,
-        "control_group",
-        "the name of an existing group, or a number",
-        |value| id(value, group),
-    );
+    clients.control_group =
+        section.value(reader, "control_group", "the name of an existing group, or a number", |value| {
+            id(value, group)
+        });
     for mut rules in section.sections(reader, "rules") {
         let rule = HeartbeatRule {
             app_id: rules.string(reader, "app_id").unwrap_or_default(),

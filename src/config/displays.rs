@@ -71,7 +71,9 @@ pub fn color_space(text: &str) -> Result<(ColorSpace, Option<PathBuf>), String> 
         return Ok((ColorSpace::Icc, Some(path.to_owned())));
     }
     let names = ColorSpace::NAMES.map(|(name, _)| name).join(", ");
-    Err(format!("{text:?} is not a color space; write one of {names}, or the absolute path of an ICC profile"))
+    Err(format!(
+        "{text:?} is not a color space; write one of {names}, or the absolute path of an ICC profile"
+    ))
 }
 
 /// Reads `[night_light]`.

@@ -96,8 +96,8 @@ mod tests {
 
     use geom_color::color_space::ColorSpace;
     use geom_display::identity::{Identity, KnownOutputs};
-    use geom_display::output_config::{OutputConfig, OutputConfigs, Position};
     use geom_display::output_config::keep_one_enabled;
+    use geom_display::output_config::{OutputConfig, OutputConfigs, Position};
     use geom_display::signal_format::{SignalConfig, Vrr};
 
     use super::*;
@@ -157,8 +157,10 @@ mod tests {
     fn layout_overrides_profile_and_profile_overrides_system() {
         let (profile, _) = read(LAYOUTS);
         let system = |text: &str| read(text).0.outputs;
-        let system =
-            OutputConfigs { outputs: system("[displays.\"*\"]\nscale = 3\nvrr = true\n"), ..OutputConfigs::default() };
+        let system = OutputConfigs {
+            outputs: system("[displays.\"*\"]\nscale = 3\nvrr = true\n"),
+            ..OutputConfigs::default()
+        };
         let configs = profile.over(system, &known(), &set(&["DP-1", "eDP-1"]));
         let wide = &configs.outputs["DP-1"];
         assert_eq!(
@@ -193,7 +195,10 @@ mod tests {
         let config = &profile.outputs["DP-1"];
         assert!(config.mode.and_then(|mode| mode.modeline).is_some_and(|line| line.horizontal[0] == 2560));
         assert_eq!(config.position.as_ref().map(ToString::to_string).as_deref(), Some("left-of GSM Tall"));
-        assert_eq!((config.signal.vrr, config.signal.color_space), (Some(Vrr::Fullscreen), Some(ColorSpace::Icc)));
+        assert_eq!(
+            (config.signal.vrr, config.signal.color_space),
+            (Some(Vrr::Fullscreen), Some(ColorSpace::Icc))
+        );
         assert_eq!(config.icc.as_deref(), Some(Path::new("/etc/dell.icc")));
         assert_eq!(
             (config.adjustments.white_point, config.adjustments.brightness, config.adjustments.night_light),
@@ -206,10 +211,7 @@ mod tests {
         assert_eq!(night_light, Some((1290, 360, 3400, 30)));
         // A named color space overrides the ICC profile.
         let over = OutputConfig {
-            signal: SignalConfig {
-                color_space: Some(ColorSpace::Srgb),
-                ..Default::default()
-            },
+            signal: SignalConfig { color_space: Some(ColorSpace::Srgb), ..Default::default() },
             ..OutputConfig::default()
         };
         assert_eq!(config.overridden_by(&over).icc, None);

@@ -159,13 +159,7 @@ impl<'t> Section<'t> {
     }
 
     /// Reads a decimal or whole number between two bounds, both included.
-    pub fn number(
-        &mut self,
-        reader: &mut Reader<'_>,
-        key: &'static str,
-        min: f64,
-        max: f64,
-    ) -> Option<f64> {
+    pub fn number(&mut self, reader: &mut Reader<'_>, key: &'static str, min: f64, max: f64) -> Option<f64> {
         self.value(reader, key, &format!("a number from {min} to {max}"), |value| {
             let number = value.as_float().or_else(|| value.as_integer().map(|number| number as f64))?;
             (min..=max).contains(&number).then_some(number)
@@ -195,9 +189,7 @@ impl<'t> Section<'t> {
                 Some(text) => {
                     strings.insert(name.to_owned(), text.to_owned());
                 }
-                None => {
-                    reader.report(item.span(), format!("{}{name} is not a quoted string", self.prefix()))
-                }
+                None => reader.report(item.span(), format!("{}{name} is not a quoted string", self.prefix())),
             }
         }
         strings

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use geom_color::night_light::NightLight;
 use geom_display::mode::{ConfiguredMode, Mode};
-use geom_display::pattern::matches_pattern;
 use geom_display::output_config::OutputConfigs;
+use geom_display::pattern::matches_pattern;
 use geom_ipc::ConnectType;
 use toml_edit::Value;
 

@@ -75,7 +75,9 @@ fn monitor(machine: &Machine, folder: &str, name: &str) -> Finding {
         return Finding::bad(
             &what,
             "it offers no mode",
-            format!("unplug it and plug it in again, or set one: geom_compositor set {name} --mode 1920x1080@60"),
+            format!(
+                "unplug it and plug it in again, or set one: geom_compositor set {name} --mode 1920x1080@60"
+            ),
         );
     }
     if bytes.is_empty() {

@@ -38,12 +38,7 @@ impl Machine {
     #[cfg(test)]
     pub fn at(root: &Path, variables: &[(&str, &str)]) -> Self {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Self {
-            root: root.into(),
-            variables: variables.collect(),
-            user: 1000,
-            sessions: BTreeMap::new(),
-        }
+        Self { root: root.into(), variables: variables.collect(), user: 1000, sessions: BTreeMap::new() }
     }
 
     /// Adds a login session.

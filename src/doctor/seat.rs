@@ -12,6 +12,7 @@ pub fn check(machine: &Machine) -> Vec<Finding> {
 fn seat(machine: &Machine) -> Finding {
     const WHAT: &str = "seat";
     let seatd = machine.variable("SEATD_SOCK").unwrap_or(SEATD_SOCKET);
+    // How systemd's own libraries see that logind runs (login-util.h, logind_running()).
     let logind = machine.exists("/run/systemd/seats");
     let session = machine.variable("XDG_SESSION_ID").and_then(|id| machine.login_session(id));
     let seat_of_session = session.and_then(|session| Some((session.seat?, session.is_active)));
@@ -93,7 +94,8 @@ mod tests {
     #[test]
     fn seat_needs_seatd_or_an_active_session() -> std::io::Result<()> {
         let root = tempfile::tempdir()?;
-        let session = |seat: Option<&str>, is_active| LoginSession { seat: seat.map(str::to_owned), is_active };
+        let session =
+            |seat: Option<&str>, is_active| LoginSession { seat: seat.map(str::to_owned), is_active };
         let found = |variables: &[(&str, &str)], session: LoginSession| {
             seat(&Machine::at(root.path(), variables).with_session("c1", session))
         };

@@ -1,10 +1,14 @@
 //! Outputs: the monitors that the service drives, and how each gets its frames.
 
+pub mod color;
 pub mod frame_clock;
 pub mod frame_stats;
+pub mod lifecycle;
 pub mod outputs;
+pub mod pacing;
 pub mod planes;
 pub mod redraw;
+pub mod requests;
 pub mod scanout;
 pub mod swapchain;
 
@@ -170,10 +174,10 @@ impl Output {
         self.lifecycle.is_enabled()
     }
 
-    /// Notes a wish that can't be.
-    pub fn complain(&mut self, what: &str) {
-        if !self.warnings.iter().any(|known| known == what) {
-            self.warnings.push(what.to_owned());
+    /// Adds a warning about a setting that cannot be applied.
+    pub fn add_warning(&mut self, warning: &str) {
+        if !self.warnings.iter().any(|known| known == warning) {
+            self.warnings.push(warning.to_owned());
         }
     }
 

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use geom_display::plan::LogicalRect;
+use geom_display::relocation::MonitorKey;
 use smithay::output::Output as WlOutput;
 use smithay::utils::{Logical, Point};
 
+use super::lifecycle::AwayMonitor;
 use super::scanout::{Scanout, Target};
 use super::{Output, OutputId};
 
@@ -14,6 +16,10 @@ use super::{Output, OutputId};
 pub struct Outputs {
     all: Vec<Output>,
     last_id: u32,
+    /// The port path of each connector by name, also of connectors that are gone.
+    pub ports: BTreeMap<String, String>,
+    /// Monitors whose connector has another monitor now.
+    pub(super) away: BTreeMap<MonitorKey, AwayMonitor>,
 }
 
 impl Outputs {

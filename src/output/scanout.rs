@@ -141,6 +141,17 @@ impl Scanout {
         Ok(before || self.shadow.is_some())
     }
 
+    /// Renders for another scale or orientation from now on. Another size needs another scanout.
+    fn set_geometry(&mut self, geometry: FrameGeometry) {
+        if self.geometry == geometry {
+            return;
+        }
+        self.geometry = geometry;
+        self.tracker = geometry.damage_tracker();
+        self.forget_pictures();
+        self.shadow.iter_mut().for_each(ShadowBuffer::drop_layers);
+    }
+
     /// Bits of a color in its buffers.
     fn bits(&self) -> u32 {
         self.shadow.as_ref().map_or(8, ShadowBuffer::bits)
@@ -175,6 +186,7 @@ impl Scanout {
 
     /// Draws the first frame, for the commit that sets the mode.
     pub fn first_frame(&mut self, gpu: &mut Gpu, scene: &Scene<'_>) -> io::Result<Arc<Framebuffer>> {
+        self.set_geometry(scene.geometry);
         self.forget_pictures();
         if let Some(framebuffer) = scene.as_before() {
             self.cursor.shown = Some(CursorPlane::Hidden);
@@ -201,6 +213,7 @@ impl Scanout {
 
     /// Draws what changed and hands it to the kernel.
     pub fn frame(&mut self, gpu: &mut Gpu, crtc: usize, scene: &mut Scene<'_>) -> io::Result<Outcome> {
+        self.set_geometry(scene.geometry);
         if self.shadow.is_some() {
             // What goes to the kernel past us is not converted.
             scene.direct = None;
@@ -392,6 +405,7 @@ impl Scanout {
 
     /// Draws a virtual display's frame.
     pub fn memory_frame(&mut self, renderer: &mut PixmanRenderer, scene: &Scene<'_>) -> io::Result<Outcome> {
+        self.set_geometry(scene.geometry);
         let (slot, age) = self.swapchain.acquire(Drawable::memory)?;
         let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
         let drawn = match (&mut self.shadow, drawable) {

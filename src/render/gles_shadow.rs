@@ -71,6 +71,11 @@ impl GlesShadow {
         self.history.clear();
     }
 
+    /// Drops the images of surfaces with image descriptions.
+    pub fn drop_layers(&mut self) {
+        self.layers.clear();
+    }
+
     /// Pictures for these kinds of color and no others.
     fn layers(
         &mut self,

@@ -85,6 +85,14 @@ impl ShadowBuffer {
             Self::Gles(shadow) => shadow.forget(),
         }
     }
+
+    /// Drops the images of surfaces with image descriptions: their damage trackers belong to another geometry.
+    pub fn drop_layers(&mut self) {
+        match self {
+            Self::Memory(shadow) => shadow.layers.clear(),
+            Self::Gles(shadow) => shadow.drop_layers(),
+        }
+    }
 }
 
 /// One in memory, for the software renderer.

@@ -20,8 +20,7 @@ const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// At boot the system bus may start after this service. If it is not there after two minutes, the
 /// system has none.
-const RECONNECT: Backoff =
-    Backoff::new(Duration::from_secs(2), Duration::from_secs(64)).with_max_retries(6);
+const RECONNECT: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(64)).with_max_retries(6);
 
 /// The result of a future.
 enum Update {

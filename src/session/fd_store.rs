@@ -148,7 +148,8 @@ impl FdStore {
         // They are closed if exec(2) fails.
         let mut copies = Vec::new();
         for (name, fd) in all {
-            let copy = fd.try_clone().and_then(|copy| Ok(fcntl_setfd(&copy, FdFlags::empty()).map(|()| copy)?));
+            let copy =
+                fd.try_clone().and_then(|copy| Ok(fcntl_setfd(&copy, FdFlags::empty()).map(|()| copy)?));
             let copy = match copy {
                 Ok(copy) => copy,
                 Err(error) => return error,
@@ -173,9 +174,9 @@ impl FdStore {
 
     /// Returns what the next process would inherit.
     pub fn inherited(&self) -> Self {
-        let passed = self
-            .stored()
-            .map(|(name, fd)| (format!("{STORED_PREFIX}{name}"), fd.try_clone_to_owned().expect("a descriptor")));
+        let passed = self.stored().map(|(name, fd)| {
+            (format!("{STORED_PREFIX}{name}"), fd.try_clone_to_owned().expect("a descriptor"))
+        });
         Self { passed: passed.collect(), ..Self::default() }
     }
 }

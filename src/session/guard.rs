@@ -238,7 +238,8 @@ pub fn run() -> Result<ExitCode> {
     let path = SocketPath(folder.join(format!("{SOCKET_PREFIX}{}", std::process::id())));
     let _ = std::fs::remove_file(&path.0);
     let socket = UnixDatagram::bind(&path.0).with_context(|| path.0.display().to_string())?;
-    let mut event_loop: EventLoop<'_, Guard> = EventLoop::try_new().context("create an event loop (epoll)")?;
+    let mut event_loop: EventLoop<'_, Guard> =
+        EventLoop::try_new().context("create an event loop (epoll)")?;
     let handle = event_loop.handle();
     let stop = event_loop.get_signal();
     // What the service manager held while no guard was running.

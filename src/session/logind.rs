@@ -134,6 +134,10 @@ pub fn block_on<T: Send + 'static>(
 ) -> Option<T> {
     let (sender, receiver) = mpsc::sync_channel(1);
     let run = move || {
+        // The library starts threads of its own, which inherit the mask. At the start, the event
+        // loop may not have blocked these signals yet; one of those threads would then get SIGTERM,
+        // and the process would end at once.
+        super::signals::block_in_thread();
         // Fails if the receiver has given up.
         let _ = sender.try_send(futures_lite::future::block_on(future));
     };
@@ -165,7 +169,9 @@ pub(super) mod fake {
     impl FakeManager {
         fn get_seat(&self, id: &str) -> zbus::fdo::Result<OwnedObjectPath> {
             let path = OwnedObjectPath::try_from(SEAT).map_err(zbus::Error::from)?;
-            Some(path).filter(|_| id == "seat0").ok_or_else(|| zbus::fdo::Error::Failed("no such seat".into()))
+            Some(path)
+                .filter(|_| id == "seat0")
+                .ok_or_else(|| zbus::fdo::Error::Failed("no such seat".into()))
         }
     }
 
@@ -244,7 +250,9 @@ mod tests {
         let (logind, mut seat) = fake::Logind::start("c-ann")?;
         let user = |seat: &WatchedSeat| future::block_on(seat.active_user());
         assert_eq!(user(&seat)?.as_deref(), Some("ann"));
-        for (session, expected) in [("c-bob", Some("bob")), ("", None), ("c-gone", None), ("c-ann", Some("ann"))] {
+        for (session, expected) in
+            [("c-bob", Some("bob")), ("", None), ("c-gone", None), ("c-ann", Some("ann"))]
+        {
             logind.activate(session)?;
             assert!(future::block_on(seat.changed()));
             assert_eq!(user(&seat)?.as_deref(), expected, "{session}");

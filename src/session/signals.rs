@@ -2,12 +2,23 @@
 
 use anyhow::{Context, Result};
 use calloop::signals::{Signal, Signals};
+use nix::sys::signal as sys;
 use smithay::reexports::calloop::LoopHandle;
+use tracing::debug;
 
 /// Signals that the event loop reads. They are blocked in this process and must not be blocked in
 /// its children.
 pub const WATCHED: [Signal; 5] =
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGCHLD];
+
+/// Blocks the watched signals in the calling thread, so that the kernel delivers them to the event
+/// loop's signalfd(2).
+pub(super) fn block_in_thread() {
+    let watched = WATCHED.iter().filter_map(|signal| sys::Signal::try_from(*signal as i32).ok());
+    if let Err(error) = watched.collect::<sys::SigSet>().thread_block() {
+        debug!(%error, "cannot block signals in a thread");
+    }
+}
 
 /// Calls `on_terminate` for each signal that asks the process to end, and reaps child processes on
 /// SIGCHLD.

@@ -11,7 +11,7 @@ use tracing::info;
 use crate::config::profile::{file_of, load};
 use crate::config::Problem;
 
-/// What a change of the profile requires of others, in this order.
+/// What a change of the profile requires of other components.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Watch this file, and no longer the previous one.

@@ -138,7 +138,7 @@ impl State {
             Some(output) => self.outputs.nearest(output.logical).map(|output| output.id),
             None => {
                 let first = || self.outputs.in_layout().first().map(|output| output.id);
-                assigned_output.and_then(|name| self.fallback_output_for(name)).or_else(first)
+                assigned_output.and_then(|name| self.outputs.fallback_for_away(name)).or_else(first)
             }
         }
     }

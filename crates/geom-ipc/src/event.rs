@@ -19,7 +19,7 @@ pub enum Event {
         /// Why.
         reason: CloseReason,
     },
-    /// A display was added, or its state, mode, position or another property changed.
+    /// A display was added, its state changed, or it was blanked or unblanked.
     Display {
         /// The display after the change.
         display: Display,
@@ -48,7 +48,7 @@ pub enum Event {
         /// Why.
         reason: CloseReason,
     },
-    /// A window was opened or moved to another display, or its title or state changed.
+    /// A window was opened or moved to another display, or its title changed.
     Window {
         /// The window after the change.
         window: Window,

@@ -156,7 +156,7 @@ impl Dispatch<ZwlrGammaControlV1, Of> for State {
         if state.protocols.gamma.get(name) == Some(control) {
             state.protocols.gamma.remove(name);
             state.set_gamma(control, name, None);
-            state.schedule_gamma_update(name);
+            state.restore_gamma(name);
         }
     }
 }

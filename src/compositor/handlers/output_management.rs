@@ -35,7 +35,7 @@ use geom_display::plan::mode_candidates;
 
 use super::security_context::is_trusted;
 use crate::output::{smithay_transform, Output};
-use crate::compositor::output_transaction::OutputTransaction;
+use crate::output::requests::OutputTransaction;
 use crate::compositor::State;
 
 /// The version that we speak: adaptive sync is its last addition.

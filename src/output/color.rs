@@ -1,0 +1,244 @@
+//! Color of outputs: ICC profiles, white point and night light, and how frames are converted to what the monitor expects.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use geom_color::adjustments::{Adjustments, NEUTRAL_WHITE_POINT};
+use geom_color::color_space::ColorSpace;
+use geom_color::colorop_solver::{solve, Colorop};
+use geom_color::icc::IccProfile;
+use geom_color::night_light::NightLight;
+use geom_color::pipeline::CrtcPipeline;
+use geom_color::target::ColorTarget;
+use geom_display::output_config::OutputConfigs;
+use tracing::{debug, warn};
+
+use super::scanout::Target;
+use super::Output;
+use crate::config::HardwareColor;
+use crate::gpu::color_luts::Hardware;
+use crate::gpu::device::Gpu;
+
+/// ICC profiles that are in use, and what was computed from them.
+#[derive(Default)]
+pub struct OutputColor {
+    profiles: HashMap<PathBuf, Result<Arc<IccProfile>, String>>,
+    /// What the CRTC's gamma LUT does, by display.
+    gamma: HashMap<String, Adjustments>,
+    /// Conversions in hardware, and what they were computed for, by display.
+    conversions: HashMap<String, (ConversionKey, Option<Hardware>)>,
+}
+
+/// What a hardware conversion depends on: the target, the sizes of the CRTC's degamma and gamma LUTs, and the colorops of each
+/// pipeline of the primary plane.
+type ConversionKey = (ColorTarget, Option<(usize, usize)>, Vec<Vec<Colorop>>);
+
+/// Returns hardware that converts exactly enough: the CRTC's LUTs, which convert all planes, or else the plane's colorops.
+fn hardware_conversion((target, sizes, pipelines): &ConversionKey) -> Option<Hardware> {
+    let by_crtc = sizes.and_then(|(degamma, gamma)| CrtcPipeline::for_target(target, degamma, gamma));
+    let by_plane = || {
+        let mut pipelines = pipelines.iter().enumerate();
+        pipelines.find_map(|(index, colorops)| Some(Hardware::Plane(index, solve(target, colorops)?)))
+    };
+    by_crtc.map(Hardware::Crtc).or_else(by_plane)
+}
+
+impl OutputColor {
+    /// Reads the ICC profiles that outputs are configured with. A profile that cannot be used is removed from its output's
+    /// configuration. Returns the reasons, by display.
+    pub fn read_icc(&mut self, configs: &mut OutputConfigs) -> BTreeMap<String, String> {
+        let mut warnings = BTreeMap::new();
+        let mut used = HashMap::new();
+        for (name, config) in &mut configs.outputs {
+            let wants_icc = config.signal.color_space == Some(ColorSpace::Icc);
+            let Some(path) = config.icc.clone().filter(|_| wants_icc) else { continue };
+            let known = self.profiles.remove(&path).or_else(|| used.remove(&path));
+            let profile = known.unwrap_or_else(|| IccProfile::load(&path).map(Arc::new));
+            if let Err(error) = &profile {
+                let path = path.display();
+                warnings.insert(name.clone(), format!("color_space {path} cannot be used: {error}; using srgb"));
+                (config.icc, config.signal.color_space) = (None, None);
+            }
+            used.insert(path, profile);
+        }
+        // Files that could not be read are read again next time, as they may be repaired then.
+        used.retain(|_, profile| profile.is_ok());
+        self.profiles = used;
+        warnings
+    }
+
+    /// Reads all ICC profiles again next time: the files may have changed.
+    pub fn forget_profiles(&mut self) {
+        self.profiles.clear();
+    }
+
+    /// Returns the ICC profile of an output whose color space is one.
+    fn icc(&self, output: &Output) -> Option<Arc<IccProfile>> {
+        let path = output.icc.as_ref().filter(|_| output.signal.color_space == ColorSpace::Icc)?;
+        self.profiles.get(path)?.as_ref().ok().cloned()
+    }
+
+    /// Returns white point, brightness and calibration of an output at a time. `minute` is the minute of the local day.
+    pub fn adjustments(&self, output: &Output, night_light: Option<NightLight>, minute: f64) -> Adjustments {
+        let config = output.adjustments;
+        let day = config.white_point.unwrap_or(NEUTRAL_WHITE_POINT);
+        let night_light = night_light.filter(|_| config.night_light != Some(false));
+        Adjustments {
+            white_point: night_light.map_or(day, |night| night.white_point_at(minute, day)),
+            brightness: config.brightness.unwrap_or(1.0),
+            calibration: self.icc(output).and_then(|icc| icc.calibration.clone()),
+        }
+    }
+
+    /// Chooses how an output's frames are converted: by the hardware if that is exact enough, or else while rendering. In sRGB,
+    /// adjustments are left to the gamma LUT. `gpu` is `None` for a virtual output. What cannot be applied is added to the
+    /// output's warnings.
+    pub fn update_conversion(
+        &mut self,
+        output: &mut Output,
+        gpu: Option<&mut Gpu>,
+        hardware_color: HardwareColor,
+        adjustments: Adjustments,
+    ) {
+        let icc = self.icc(output);
+        let name = output.name.as_str();
+        let Some(scanout) = &mut output.scanout else { return };
+        let (Target::Crtc { index, .. }, Some(gpu)) = (scanout.target, gpu) else {
+            // A virtual output shows sRGB; surfaces with other image descriptions are converted to it.
+            let has_color_layers = !output.described.is_empty();
+            let target = ColorTarget { has_color_layers, ..ColorTarget::default() };
+            if let Err(error) = scanout.set_color_conversion(target, false) {
+                warn!(display = name, %error, "cannot convert surfaces with image descriptions");
+            }
+            return;
+        };
+        let has_color_layers = !output.described.is_empty() && gpu.renderer.converts();
+        let space = output.signal.color_space;
+        let by_gamma_lut = space == ColorSpace::Srgb && gpu.has_gamma(index);
+        let deep = output.signal.bit_depth.is_some_and(|depth| depth >= 10) && space != ColorSpace::Srgb;
+        let target = ColorTarget {
+            space,
+            native: output.monitor.primaries.filter(|_| space == ColorSpace::Native),
+            icc,
+            adjustments: if by_gamma_lut { Adjustments::default() } else { adjustments },
+            bits: if deep { gpu.max_bits(index) } else { 8 },
+            has_color_layers,
+            max_luminance: output.monitor.max_luminance.map(f64::from),
+        };
+        // Frames with color layers are converted while rendering; the hardware would convert them twice.
+        let by_crtc = hardware_color == HardwareColor::Any && !has_color_layers;
+        let by_plane = hardware_color != HardwareColor::Never && !has_color_layers;
+        let sizes = gpu.pipeline_sizes(index).filter(|_| by_crtc);
+        let pipelines = if by_plane { gpu.plane_steps(index) } else { Vec::new() };
+        let key = (target, sizes, pipelines);
+        let hardware = match self.conversions.get(name).filter(|(known, _)| *known == key) {
+            Some((_, hardware)) => hardware.clone(),
+            None => {
+                let hardware = hardware_conversion(&key);
+                self.conversions.insert(name.to_owned(), (key.clone(), hardware.clone()));
+                hardware
+            }
+        };
+        let mut target = key.0;
+        let has_hardware = hardware.is_some();
+        match gpu.set_hardware(name, hardware) {
+            Ok(()) if has_hardware => target = ColorTarget::default(),
+            Ok(()) => {}
+            Err(error) => {
+                warn!(display = name, %error, "the kernel refuses a color conversion; converting while rendering");
+            }
+        }
+        if !has_color_layers && space == ColorSpace::Srgb && target.adjustments.is_neutral() {
+            target = ColorTarget::default();
+        }
+        if target != ColorTarget::default() && !gpu.renderer.converts() {
+            output.add_warning(match space {
+                ColorSpace::Srgb => {
+                    "white_point, brightness and night_light cannot be applied: the CRTC has no gamma LUT"
+                }
+                _ => {
+                    "color_space cannot be applied: the hardware's LUTs are too coarse, and the GPU's GLES is too old to convert"
+                }
+            });
+            return;
+        }
+        match scanout.set_color_conversion(target, gpu.renderer.is_gles()) {
+            Ok(true) => debug!(display = name, space = space.name(), "color conversion changed"),
+            Ok(false) => {}
+            Err(error) => {
+                warn!(display = name, %error, "cannot convert colors");
+                output.add_warning(&format!("colors are not converted: {error}"));
+            }
+        }
+    }
+
+    /// Returns what an output's gamma LUT has to do if that differs from what it does. Outside sRGB it does nothing.
+    pub fn pending_gamma(&self, output: &Output, adjustments: Adjustments) -> Option<Adjustments> {
+        let is_srgb = output.signal.color_space == ColorSpace::Srgb;
+        let wanted = if is_srgb { adjustments } else { Adjustments::default() };
+        let applied = self.gamma.get(&output.name);
+        let is_applied = applied.map_or(wanted.is_neutral(), |applied| *applied == wanted);
+        (!is_applied).then_some(wanted)
+    }
+
+    /// An output's gamma LUT does this now.
+    pub fn gamma_applied(&mut self, display: &str, adjustments: Adjustments) {
+        self.gamma.insert(display.to_owned(), adjustments);
+    }
+
+    /// What an output's gamma LUT does is not ours: a tool has set it.
+    pub fn gamma_lost(&mut self, display: &str) {
+        self.gamma.remove(display);
+    }
+
+    /// Forgets outputs that are not enabled any more. Returns their names.
+    pub fn retain(&mut self, is_enabled: impl Fn(&str) -> bool) -> Vec<String> {
+        let gone: Vec<String> = self.conversions.keys().filter(|name| !is_enabled(name)).cloned().collect();
+        for name in &gone {
+            self.conversions.remove(name);
+            self.gamma.remove(name);
+        }
+        gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use geom_display::output_config::OutputConfig;
+
+    use super::*;
+    use crate::output::outputs::Outputs;
+
+    #[test]
+    fn unusable_icc_profile_falls_back_to_srgb_with_a_warning() {
+        let mut color = OutputColor::default();
+        let mut configs = OutputConfigs::default();
+        let mut config = OutputConfig { icc: Some("/no/such.icc".into()), ..OutputConfig::default() };
+        config.signal.color_space = Some(ColorSpace::Icc);
+        configs.outputs.insert("A".into(), config);
+        let warnings = color.read_icc(&mut configs);
+        assert!(warnings["A"].contains("/no/such.icc"), "{warnings:?}");
+        assert_eq!(configs.outputs["A"].signal.color_space, None);
+        assert!(color.profiles.is_empty(), "it is read again next time");
+    }
+
+    #[test]
+    fn gamma_lut_is_set_once_per_change() {
+        let mut color = OutputColor::default();
+        let mut outputs = Outputs::default();
+        let output = outputs.entry("A");
+        let neutral = color.adjustments(output, None, 0.0);
+        assert_eq!(color.pending_gamma(output, neutral), None, "nothing to do at the start");
+        output.adjustments.white_point = Some(4000);
+        let warm = color.adjustments(output, None, 0.0);
+        assert_eq!(color.pending_gamma(output, warm.clone()), Some(warm.clone()));
+        color.gamma_applied("A", warm.clone());
+        assert_eq!(color.pending_gamma(output, warm.clone()), None);
+        // In another color space frames are converted instead.
+        output.signal.color_space = ColorSpace::DisplayP3;
+        assert_eq!(color.pending_gamma(output, warm.clone()), Some(Adjustments::default()));
+        color.gamma_lost("A");
+        assert_eq!(color.pending_gamma(output, warm), None);
+    }
+}

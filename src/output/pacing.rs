@@ -1,0 +1,304 @@
+//! Pacing of outputs: when each one renders, when clients get frame callbacks, and what happens if the kernel reports no page flip.
+
+use std::time::Duration;
+
+use smithay::desktop::utils::{
+    send_frames_surface_tree, take_presentation_feedback_surface_tree, OutputPresentationFeedback,
+};
+use smithay::reexports::wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::Kind;
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::utils::{IsAlive, Monotonic, Time};
+use smithay::wayland::compositor::SurfaceAttributes;
+use smithay::wayland::presentation::Refresh;
+use tracing::trace;
+
+use super::outputs::Outputs;
+use super::redraw::{Action, Event};
+use super::scanout::Target;
+use super::OutputId;
+use crate::event_loop::timers::Timer;
+
+/// The pointer counts as moving for this long after its last motion.
+const POINTER_IDLE_AFTER: Duration = Duration::from_millis(100);
+
+/// A page flip that takes longer is lost: the slowest display shows a frame in a fifth of that.
+pub const PAGEFLIP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// After this time without a successful commit an output gets a new modeset. The kernel itself waits 10 s for a frame
+/// (drm_atomic_helper.c), and a modeset during that wait would block the event loop.
+pub const MODESET_RETRY_AFTER: Duration = Duration::from_secs(11);
+
+/// What the compositor does for a redraw event, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RedrawEffects {
+    /// Cancel this timer.
+    pub cancel: Option<Timer>,
+    /// Bring this event at this time; a time that is not in the future means at the end of the iteration.
+    pub arm: Option<(Duration, Event)>,
+    /// Render the output and bring the result as an event.
+    pub render: bool,
+}
+
+/// What follows from a failed commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailedCommit {
+    /// The first one of a series.
+    First,
+    Repeated,
+    /// No commit succeeded for [`MODESET_RETRY_AFTER`]: this CRTC needs a modeset.
+    ForceModeset { gpu: u64, crtc: usize },
+}
+
+/// Page flips that the kernel did not report.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct PageFlips {
+    pub overdue: Vec<OutputId>,
+    /// When the earliest pending page flip is overdue.
+    pub next_check: Option<Duration>,
+}
+
+impl Outputs {
+    /// Passes an event to an output's redraw state machine. `pointer_moved_at` is the time of the pointer's last motion.
+    pub fn on_redraw(
+        &mut self,
+        id: OutputId,
+        event: Event,
+        now: Duration,
+        pointer_moved_at: Duration,
+    ) -> RedrawEffects {
+        let mut effects = RedrawEffects::default();
+        let Some(scanout) = self.scanout_mut(id) else { return effects };
+        let (next, action) = scanout.redraw.on(event);
+        trace!(output = ?id, ?event, ?next, ?action, "redraw");
+        scanout.redraw = next;
+        match action {
+            Action::None => {}
+            Action::Render => effects.render = true,
+            Action::ArmEstimate => {
+                effects.arm = Some((scanout.clock.estimate(now), Event::Estimate));
+                effects.cancel = scanout.timer.take();
+            }
+            Action::ArmDeadline => self.arm_render(id, now, pointer_moved_at, &mut effects),
+            Action::EndFrame => self.send_frame_callbacks(id, now),
+            Action::EndFrameAndArmDeadline => {
+                self.send_frame_callbacks(id, now);
+                self.arm_render(id, now, pointer_moved_at, &mut effects);
+            }
+            Action::Disarm => effects.cancel = scanout.timer.take(),
+        }
+        effects
+    }
+
+    fn arm_render(
+        &mut self,
+        id: OutputId,
+        now: Duration,
+        pointer_moved_at: Duration,
+        effects: &mut RedrawEffects,
+    ) {
+        let Some(scanout) = self.scanout_mut(id) else { return };
+        // A moving pointer will move again before the vblank.
+        let pointer_moves = now.saturating_sub(pointer_moved_at) < POINTER_IDLE_AFTER;
+        let draw_late = !scanout.awaited.is_empty() || pointer_moves;
+        let late = scanout.clock.deadline(now);
+        effects.arm = Some((if draw_late { late } else { now }, Event::Deadline));
+        effects.cancel = scanout.timer.take();
+    }
+
+    /// A surface on an output committed. Returns whether the frame has waited for it alone, so that it can be rendered now.
+    pub fn committed(&mut self, id: OutputId, surface: &WlSurface) -> bool {
+        let scanout = self.scanout_mut(id).filter(|scanout| !scanout.awaited.is_empty());
+        let Some(scanout) = scanout else { return false };
+        scanout.awaited.retain(|awaited| awaited != surface && awaited.alive());
+        scanout.awaited.is_empty()
+    }
+
+    /// Collects presentation feedback of the surfaces in the last frame, to be sent when it is shown.
+    pub fn collect_feedback(&mut self, id: OutputId) {
+        let Some(output) = self.get_mut(id) else { return };
+        let wl_output = &output.wl_output;
+        let Some(scanout) = output.scanout.as_mut() else { return };
+        let mut feedback = OutputPresentationFeedback::new(wl_output);
+        for surface in scanout.surfaces.iter().filter(|surface| surface.alive()) {
+            take_presentation_feedback_surface_tree(
+                surface,
+                &mut feedback,
+                |_, _| Some(wl_output.clone()),
+                |_, _| Kind::empty(),
+            );
+        }
+        scanout.feedback = Some(feedback);
+    }
+
+    /// A frame is on the screen since `time`: counts it, and sends presentation feedback. Returns whether the output is enabled.
+    pub fn frame_shown(&mut self, id: OutputId, time: Duration, sequence: u64, flags: Kind) -> bool {
+        let Some(output) = self.get_mut(id) else { return false };
+        let Some(scanout) = output.scanout.as_mut() else { return false };
+        let (missed, latency) = scanout.presented(time);
+        output.frame_stats.count(missed, latency);
+        if let Some(mut feedback) = scanout.feedback.take() {
+            let refresh = Refresh::fixed(scanout.clock.interval());
+            feedback.presented::<_, Monotonic>(Time::<Monotonic>::from(time), refresh, sequence, flags);
+        }
+        true
+    }
+
+    /// Sends frame callbacks to the surfaces of the last frame: their clients may draw the next one.
+    fn send_frame_callbacks(&mut self, id: OutputId, now: Duration) {
+        let Some(output) = self.get_mut(id) else { return };
+        let wl_output = &output.wl_output;
+        let Some(scanout) = output.scanout.as_mut() else { return };
+        scanout.awaited.clear();
+        let awaited = &mut scanout.awaited;
+        for surface in scanout.surfaces.iter().filter(|surface| surface.alive()) {
+            send_frames_surface_tree(surface, wl_output, now, None, |surface, states| {
+                let has_callback =
+                    !states.cached_state.get::<SurfaceAttributes>().current().frame_callbacks.is_empty();
+                awaited.extend(has_callback.then(|| surface.clone()));
+                Some(wl_output.clone())
+            });
+        }
+    }
+
+    /// Counts a virtual output's frame whose vblank timer ended. Returns its sequence number if a frame was pending.
+    pub fn virtual_vblank(&mut self, id: OutputId) -> Option<u64> {
+        let scanout = self.scanout_mut(id).filter(|scanout| scanout.redraw.awaits_vblank())?;
+        scanout.sequence += 1;
+        Some(scanout.sequence)
+    }
+
+    /// Returns which page flips are overdue, and when to look again.
+    pub fn check_pageflips(&self, now: Duration) -> PageFlips {
+        let mut flips = PageFlips::default();
+        for output in self.iter() {
+            let waiting = output.scanout.as_ref().filter(|scanout| scanout.redraw.awaits_vblank());
+            let Some(since) = waiting.and_then(|scanout| scanout.submitted) else { continue };
+            let overdue_at = since + PAGEFLIP_TIMEOUT;
+            if overdue_at <= now {
+                flips.overdue.push(output.id);
+            } else {
+                flips.next_check = Some(flips.next_check.map_or(overdue_at, |next| next.min(overdue_at)));
+            }
+        }
+        flips
+    }
+
+    /// Goes on without a page flip that is overdue. Its presentation feedback is sent with the next frame.
+    pub fn give_up_pageflip(&mut self, id: OutputId, now: Duration) {
+        if let Some(scanout) = self.scanout_mut(id) {
+            let _ = scanout.presented(now);
+            scanout.forget();
+        }
+    }
+
+    /// A commit of an output's frame failed.
+    pub fn commit_failed(&mut self, id: OutputId, now: Duration) -> FailedCommit {
+        let Some(scanout) = self.scanout_mut(id) else { return FailedCommit::Repeated };
+        let Some(since) = scanout.failing else {
+            scanout.failing = Some(now);
+            return FailedCommit::First;
+        };
+        match scanout.target {
+            Target::Crtc { gpu, index: crtc } if now.saturating_sub(since) >= MODESET_RETRY_AFTER => {
+                scanout.failing = None;
+                FailedCommit::ForceModeset { gpu, crtc }
+            }
+            _ => FailedCommit::Repeated,
+        }
+    }
+
+    /// A commit of an output's frame succeeded. Returns whether it ended a series of failures.
+    pub fn commit_succeeded(&mut self, id: OutputId, now: Duration) -> bool {
+        let Some(scanout) = self.scanout_mut(id) else { return false };
+        scanout.submitted = Some(now);
+        scanout.failing.take().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use smithay::utils::Transform;
+
+    use super::*;
+    use crate::output::scanout::Scanout;
+    use crate::render::geometry::FrameGeometry;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn one(target: Target) -> (Outputs, OutputId) {
+        let mut outputs = Outputs::default();
+        let output = outputs.entry("A");
+        let geometry = FrameGeometry { size: (64, 64).into(), scale: 1.0, transform: Transform::Normal };
+        output.scanout = Some(Scanout::new(target, geometry, 60_000));
+        let id = output.id;
+        (outputs, id)
+    }
+
+    fn event(outputs: &mut Outputs, id: OutputId, event: Event, now: Duration) -> RedrawEffects {
+        outputs.on_redraw(id, event, now, Duration::ZERO)
+    }
+
+    #[test]
+    fn a_frame_is_armed_rendered_and_ended() {
+        let (mut outputs, id) = one(Target::Memory);
+        let now = MS * 1000;
+        let armed = event(&mut outputs, id, Event::Damage, now);
+        assert_eq!(armed.arm, Some((now, Event::Deadline)), "an idle output renders at once");
+        assert!(event(&mut outputs, id, Event::Deadline, now).render);
+        assert!(outputs.commit_succeeded(id, now) == false);
+        assert_eq!(event(&mut outputs, id, Event::Submitted, now), RedrawEffects::default());
+        // Damage meanwhile arms the next frame with the vblank.
+        assert_eq!(event(&mut outputs, id, Event::Damage, now), RedrawEffects::default());
+        assert!(outputs.frame_shown(id, now + MS * 16, 1, Kind::empty()));
+        let next = event(&mut outputs, id, Event::Vblank, now + MS * 16);
+        assert!(matches!(next.arm, Some((_, Event::Deadline))));
+        assert_eq!(outputs.get(id).map(|output| output.frame_stats.frames), Some(1));
+    }
+
+    #[test]
+    fn a_moving_pointer_makes_frames_late() {
+        let (mut outputs, id) = one(Target::Memory);
+        outputs.frame_shown(id, MS * 1000, 1, Kind::empty());
+        let moving = outputs.on_redraw(id, Event::Damage, MS * 1001, MS * 1000);
+        assert!(matches!(moving.arm, Some((at, Event::Deadline)) if at > MS * 1001));
+    }
+
+    #[test]
+    fn paused_outputs_cancel_their_timer() {
+        let (mut outputs, id) = one(Target::Memory);
+        let mut timers = crate::event_loop::timers::Timers::default();
+        event(&mut outputs, id, Event::Damage, MS);
+        let timer = timers.at(MS, ());
+        outputs.scanout_mut(id).expect("a scanout").timer = Some(timer);
+        assert_eq!(event(&mut outputs, id, Event::Paused, MS).cancel, Some(timer));
+        assert_eq!(event(&mut outputs, id, Event::Damage, MS), RedrawEffects::default());
+    }
+
+    #[test]
+    fn an_overdue_page_flip_is_found_and_given_up() {
+        let (mut outputs, id) = one(Target::Crtc { gpu: 1, index: 0 });
+        event(&mut outputs, id, Event::Damage, MS);
+        event(&mut outputs, id, Event::Deadline, MS);
+        outputs.commit_succeeded(id, MS);
+        event(&mut outputs, id, Event::Submitted, MS);
+        let due = MS + PAGEFLIP_TIMEOUT;
+        let early = outputs.check_pageflips(due - MS);
+        assert_eq!(early, PageFlips { overdue: Vec::new(), next_check: Some(due) });
+        assert_eq!(outputs.check_pageflips(due), PageFlips { overdue: vec![id], next_check: None });
+        outputs.give_up_pageflip(id, due);
+        event(&mut outputs, id, Event::Vblank, due);
+        assert_eq!(outputs.check_pageflips(due), PageFlips::default());
+    }
+
+    #[test]
+    fn failing_commits_force_a_modeset_in_the_end() {
+        let (mut outputs, id) = one(Target::Crtc { gpu: 1, index: 2 });
+        assert_eq!(outputs.commit_failed(id, MS), FailedCommit::First);
+        assert_eq!(outputs.commit_failed(id, MS * 2), FailedCommit::Repeated);
+        let late = MS + MODESET_RETRY_AFTER;
+        assert_eq!(outputs.commit_failed(id, late), FailedCommit::ForceModeset { gpu: 1, crtc: 2 });
+        assert_eq!(outputs.commit_failed(id, late), FailedCommit::First, "the time counts from there");
+        assert!(outputs.commit_succeeded(id, late));
+        assert!(!outputs.commit_succeeded(id, late));
+    }
+}
