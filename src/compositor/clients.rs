@@ -6,7 +6,6 @@ use anyhow::Result;
 use geom_ipc::{ClientKind, CloseReason, Event as IpcEvent};
 use smithay::reexports::wayland_server::backend::{ClientId as WaylandClientId, DisconnectReason};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
-use smithay::reexports::wayland_server::Resource;
 use smithay::utils::SERIAL_COUNTER;
 use smithay::wayland::shell::xdg::ShellClient;
 use tracing::{debug, warn};
@@ -18,20 +17,15 @@ use crate::clients::heartbeat::Event;
 use crate::clients::saved_state::StateFile;
 use crate::clients::{client_of, ClientId, Clients, Cx, Effect, Effects, Windows};
 use crate::event_loop::reactor::Source;
-use crate::output::OutputId;
-use crate::shell::windows::{traits, ManagedWindow};
 use crate::shell::Shell;
 
 impl Windows for Shell {
     fn app_id(&self, id: ClientId) -> Option<String> {
-        let windows = self.windows.iter().rev().chain(self.unmapped.iter().rev());
-        let mut own = windows.filter(|managed| managed.client == id);
-        own.next().and_then(|managed| traits(managed.toplevel()?).0)
+        self.app_id_of(id)
     }
 
     fn has_toplevel(&self, id: ClientId) -> bool {
-        let mut own = self.windows.iter().filter(|managed| managed.client == id);
-        own.any(|managed| managed.toplevel().is_some())
+        self.windows_of(id).any(|window| window.toplevel().is_some())
     }
 }
 
@@ -98,7 +92,9 @@ impl State {
             Effect::WithholdPointer(id) => self.clear_pointer_focus(id),
             Effect::ResendKeyboard(id) => self.refresh_keyboard(id),
             Effect::Redraw(id) => self.redraw_client(id),
-            Effect::CloseWindows(id) => self.close_windows(id),
+            Effect::CloseWindows(id) => {
+                self.shell.request_close(id);
+            }
             Effect::KillProcess(id) => self.clients.kill_process(id),
             Effect::CloseWayland(client) => {
                 let backend = self.display_handle.backend_handle();
@@ -121,9 +117,8 @@ impl State {
     /// Accepts the clients that wait at a listening socket.
     pub fn accept(&mut self, listener: u64) {
         let iteration = self.iteration;
-        let effects = self.with_clients_and_host(|clients, host, cx| {
-            clients.accept_waiting(listener, iteration, host, cx)
-        });
+        let effects = self
+            .with_clients_and_host(|clients, host, cx| clients.accept_waiting(listener, iteration, host, cx));
         self.apply_client_effects(effects);
     }
 
@@ -135,9 +130,8 @@ impl State {
         kind: ClientKind,
         context: Option<&str>,
     ) -> Option<ClientId> {
-        let (id, effects) = self.with_clients_and_host(|clients, host, cx| {
-            clients.accept(stream, kind, context, host, cx)
-        });
+        let (id, effects) =
+            self.with_clients_and_host(|clients, host, cx| clients.accept(stream, kind, context, host, cx));
         self.apply_client_effects(effects);
         id
     }
@@ -203,11 +197,6 @@ impl State {
         self.run_clients(|clients, cx| clients.objects_destroyed(id, cx));
     }
 
-    /// Returns the connection that a Wayland object belongs to.
-    pub fn client_of(resource: &impl Resource) -> Option<ClientId> {
-        client_of(resource)
-    }
-
     /// Disconnects a client now.
     pub fn disconnect(&mut self, id: ClientId, reason: CloseReason) {
         self.run_clients(|clients, cx| clients.disconnect(id, reason, cx));
@@ -216,14 +205,6 @@ impl State {
     /// Ends the service when all Wayland clients have closed, which they are asked to.
     pub fn shut_down(&mut self) {
         self.run_clients(Clients::shut_down);
-    }
-
-    fn close_windows(&self, id: ClientId) {
-        for managed in self.shell.windows.iter().filter(|managed| managed.client == id) {
-            if let Some(toplevel) = managed.toplevel() {
-                toplevel.send_close();
-            }
-        }
     }
 
     /// Publishes new clients: an event about one of them may follow.
@@ -269,7 +250,7 @@ impl State {
         let Some(pointer) = self.seat.get_pointer() else { return };
         let has_pointer = pointer.current_focus().is_some_and(|surface| client_of(&surface) == Some(id));
         if has_pointer {
-            let (location, time) = (self.pointer.location, self.now().as_millis() as u32);
+            let (location, time) = (self.input.pointer.location, self.now().as_millis() as u32);
             let serial = SERIAL_COUNTER.next_serial();
             let motion = smithay::input::pointer::MotionEvent { location, serial, time };
             pointer.motion(self, None, &motion);
@@ -288,27 +269,17 @@ impl State {
     }
 
     /// Redraws the outputs that show a client's windows.
-    pub fn redraw_client(&mut self, id: ClientId) {
-        for output in self.outputs_of(id) {
+    fn redraw_client(&mut self, id: ClientId) {
+        for output in self.shell.outputs_of(id) {
             self.queue_redraw(output);
         }
     }
 
-    /// Returns the outputs that show a client's windows.
-    pub fn outputs_of(&self, id: ClientId) -> Vec<OutputId> {
-        let mut ids: Vec<OutputId> = Vec::new();
-        for managed in self.shell.windows.iter().filter(|managed| managed.client == id) {
-            ids.extend(managed.shown_on.filter(|id| !ids.contains(id)));
-        }
-        ids
-    }
-
     /// Saves the display of a window that is destroyed, if its client's connection has ended.
-    pub fn save_placement(&mut self, managed: &ManagedWindow) {
+    pub fn save_placement(&mut self, id: ClientId, app_id: Option<String>, display: Option<String>) {
         let connect_type = self.connect_type();
-        let app_id = managed.toplevel().and_then(|toplevel| traits(toplevel).0);
-        if let Some((app_id, display)) = app_id.zip(managed.assigned_output.clone()) {
-            self.clients.save_placement(managed.client, app_id, display, connect_type);
+        if let Some((app_id, display)) = app_id.zip(display) {
+            self.clients.save_placement(id, app_id, display, connect_type);
         }
     }
 
@@ -336,11 +307,7 @@ impl State {
             return;
         }
         let Self { state_file: Some(state_file), clients, shell, .. } = self else { return };
-        let windows = shell.windows.iter().filter_map(|managed| {
-            let app_id = managed.toplevel().and_then(|toplevel| traits(toplevel).0);
-            app_id.zip(managed.assigned_output.clone())
-        });
-        state_file.save(clients.to_saved(windows));
+        state_file.save(clients.to_saved(shell.placements()));
     }
 
     /// Drops the saved state at an orderly shutdown, so that the next start does not treat it as a

@@ -6,8 +6,6 @@ use geom_display::output_config::Position;
 use geom_ipc::{CloseReason, Error, Response};
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::{Interest, Mode, PostAction, RegistrationToken};
-use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
-use smithay::wayland::seat::WaylandFocus;
 use tracing::{info, warn};
 
 use super::deadline::Deadline;
@@ -19,7 +17,7 @@ use crate::control::report::{self, Service};
 use crate::control::session::{self, Input};
 use crate::output::requests::OutputTransaction;
 use crate::output::Output;
-use crate::shell::windows::ManagedWindow;
+use crate::shell::ShellWindow;
 
 /// The maximum number of messages of one control client that are handled in one iteration, so that
 /// other clients are served as well.
@@ -145,15 +143,11 @@ impl State {
                 let job = self.screenshot_job(&display, path);
                 return self.submit_job(id, number, job).err().map(Err);
             }
-            Command::FocusWindow(window) => {
-                self.with_window(window, |state, surface, _| state.focus_window(&surface))
-            }
+            Command::FocusWindow(window) => self.with_window(window, |state| state.focus_window(window)),
             Command::PlaceWindow { window, display } => self.place_on(window, &display),
-            Command::CloseWindow(window) => self.with_window(window, |_, _, managed| {
-                if let Some(toplevel) = managed.toplevel() {
-                    toplevel.send_close();
-                }
-            }),
+            Command::CloseWindow(window) => {
+                self.with_window(window, |state| state.shell.close_window(window))
+            }
             Command::Ping(client) => return self.ping_client(id, number, client),
             Command::Disconnect(client) => self.with_client(client, |state| {
                 let reason = CloseReason::Requested;
@@ -321,24 +315,19 @@ impl State {
         }
     }
 
-    fn with_window(
-        &mut self,
-        id: u64,
-        act: impl FnOnce(&mut Self, WlSurface, &ManagedWindow),
-    ) -> CommandResult {
-        let found = self.shell.windows.iter().find(|managed| managed.id == id).cloned();
-        let surface = found.as_ref().and_then(|managed| managed.window.wl_surface());
-        let surface = surface.map(|surface| surface.into_owned());
-        let Some((managed, surface)) = found.as_ref().zip(surface) else {
+    fn with_window(&mut self, id: u64, act: impl FnOnce(&mut Self)) -> CommandResult {
+        if self.shell.mapped_window(id).is_none() {
             return Err(not_found(format!("there is no window {id}")));
-        };
-        act(self, surface, managed);
+        }
+        act(self);
         Ok(Response::Done)
     }
 
     fn place_on(&mut self, window: u64, display: &str) -> CommandResult {
         let display = self.display_named(display)?;
-        self.with_window(window, |state, surface, _| state.send_home(&surface, &display))
+        self.with_window(window, |state| {
+            state.with_shell(|shell, cx| shell.pin_window(window, &display, cx));
+        })
     }
 
     fn with_client(&mut self, client: ClientId, act: impl FnOnce(&mut Self)) -> CommandResult {
@@ -370,7 +359,7 @@ impl State {
     }
 
     pub fn ipc_display(&self, output: &Output) -> geom_ipc::Display {
-        let is_focused = self.shell.focused_output == Some(output.id);
+        let is_focused = self.shell.focused_output() == Some(output.id);
         report::display(output, is_focused, self.outputs.ports.get(&output.name))
     }
 
@@ -386,19 +375,15 @@ impl State {
 
     /// Adds to a client's description what the shell knows.
     pub(super) fn complete_client(&self, client: &mut geom_ipc::Client) {
-        let id = ClientId::from(client.id);
-        let windows = self.shell.windows.iter().filter(|managed| managed.client == id);
-        let app_id = crate::clients::Windows::app_id(&self.shell, id);
-        report::add_windows(client, app_id, windows, &self.outputs);
+        report::add_windows(client, &self.shell, &self.outputs);
     }
 
     pub fn ipc_windows(&self) -> Vec<geom_ipc::Window> {
-        self.shell.windows.iter().filter_map(|managed| self.ipc_window(managed)).collect()
+        self.shell.windows().iter().filter_map(|window| self.ipc_window(window)).collect()
     }
 
-    pub fn ipc_window(&self, managed: &ManagedWindow) -> Option<geom_ipc::Window> {
-        let focus = self.seat.get_keyboard().and_then(|keyboard| keyboard.current_focus());
-        report::window(managed, &self.outputs, focus.as_ref())
+    pub fn ipc_window(&self, window: &ShellWindow) -> Option<geom_ipc::Window> {
+        report::window(window, &self.outputs, self.keyboard_focus().as_ref())
     }
 
     pub fn ipc_status(&self) -> geom_ipc::Status {

@@ -10,6 +10,7 @@ pub mod deadline;
 pub mod gpu_reset;
 pub mod handlers;
 pub mod handoff;
+mod input;
 pub mod metrics;
 pub mod named_displays;
 pub mod notices;
@@ -24,6 +25,7 @@ pub mod replug;
 pub mod run;
 pub mod user_profile;
 pub mod scene;
+mod shell;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -35,7 +37,6 @@ use anyhow::{Context, Result};
 use geom_ipc::Event as IpcEvent;
 use smithay::input::{Seat, SeatState};
 use smithay::reexports::calloop::LoopHandle;
-use smithay::reexports::input::Device;
 use smithay::reexports::wayland_server::{Display, DisplayHandle};
 use smithay::utils::{Clock, Monotonic};
 use tracing::{info, warn};
@@ -49,9 +50,7 @@ use crate::clients::Clients;
 use crate::control::Control;
 use crate::config::{Config, Problem};
 use crate::output::outputs::Outputs;
-use crate::input::devices::xkb;
-use crate::input::keys::Chord;
-use crate::input::pointer::PointerState;
+use crate::input::{xkb_config, Input};
 use crate::cli::options::Options;
 use crate::output::requests::OutputRequests;
 use crate::output::OutputId;
@@ -88,9 +87,7 @@ pub struct State {
     pub seat: Seat<State>,
     pub outputs: Outputs,
     pub shell: Shell,
-    pub pointer: PointerState,
-    pub devices: Vec<Device>,
-    pub exit_chord: Option<Chord>,
+    pub input: Input,
     pub clients: Clients,
     pub control: Control,
     pub store: FdStore,
@@ -137,7 +134,7 @@ impl State {
         let mut seat = seat_state.new_wl_seat(&display_handle, "seat0");
         let keyboard = &config.keyboard;
         let mut notices = Notices::default();
-        let added = seat.add_keyboard(xkb(keyboard), keyboard.repeat_delay, keyboard.repeat_rate);
+        let added = seat.add_keyboard(xkb_config(keyboard), keyboard.repeat_delay, keyboard.repeat_rate);
         if let Err(error) = added {
             warn!(%error, layout = keyboard.layout, "unknown keyboard layout; using the default (us). See [keyboard] in the configuration");
             notices.add(format!(
@@ -145,10 +142,10 @@ impl State {
                 keyboard.layout
             ));
             let standard = Config::default().keyboard;
-            seat.add_keyboard(xkb(&standard), keyboard.repeat_delay, keyboard.repeat_rate)
+            seat.add_keyboard(xkb_config(&standard), keyboard.repeat_delay, keyboard.repeat_rate)
                 .context("xkb has no keyboard layouts; install the package xkb-data")?;
         }
-        let pointer = PointerState::new(&config.cursor_theme, config.cursor_size);
+        let input = Input::new(&config);
         let mut state = Self {
             protocols: Protocols::new(&display_handle),
             display: Rc::new(RefCell::new(display)),
@@ -167,9 +164,7 @@ impl State {
             seat,
             outputs: Outputs::default(),
             shell: Shell::default(),
-            pointer,
-            devices: Vec::new(),
-            exit_chord: None,
+            input,
             clients: Clients::default(),
             control: Control::default(),
             store: FdStore::default(),
@@ -210,15 +205,6 @@ impl State {
                 let now = self.now();
                 self.iteration_began = Some(now);
                 now
-            }
-        }
-    }
-
-    fn read_exit_chord(&mut self) {
-        match Chord::new(&self.config.exit_keys) {
-            Ok(chord) => self.exit_chord = chord,
-            Err(error) => {
-                notify_user!(self, "{error}");
             }
         }
     }

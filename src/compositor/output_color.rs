@@ -20,10 +20,7 @@ fn minute_of_day() -> f64 {
 impl State {
     /// Returns the names of outputs whose front window is fullscreen.
     pub fn fullscreen_displays(&self) -> BTreeSet<String> {
-        let is_fullscreen =
-            |id: &OutputId| self.visible_windows(*id).last().is_some_and(|managed| managed.fullscreen);
-        let ids = self.outputs.enabled().into_iter().filter(is_fullscreen);
-        ids.filter_map(|id| self.outputs.name(id)).map(str::to_owned).collect()
+        self.shell.fullscreen_outputs(&self.outputs)
     }
 
     /// A window may have become or ceased to be fullscreen: queues a reconfiguration if the VRR of its output depends on that.

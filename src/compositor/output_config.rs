@@ -17,7 +17,10 @@ use tracing::{debug, info, warn};
 
 use super::deadline::Deadline;
 use super::{notify_user, State};
+use crate::backend::Backend;
+use crate::config::Config;
 use crate::gpu::objects::Connector;
+use crate::output::outputs::Outputs;
 use crate::output::scanout::Target;
 use crate::session::sd_notify;
 
@@ -134,7 +137,8 @@ impl State {
     }
 
     fn keep_pointer_on_outputs(&mut self) {
-        self.pointer.location = self.outputs.move_pointer(self.pointer.location, self.pointer.location);
+        let pointer = &mut self.input.pointer;
+        pointer.location = self.outputs.move_pointer(pointer.location, pointer.location);
     }
 
     /// Plans and tests without applying anything.
@@ -223,11 +227,7 @@ impl State {
 
     /// Returns the outputs that a name stands for: a connector, a monitor (`make model serial`), or a pattern of either.
     pub fn displays_named(&self, name: &str) -> Vec<String> {
-        // The usual case, without asking the GPUs.
-        if self.outputs.named(name).is_some() {
-            return vec![name.to_owned()];
-        }
-        self.outputs.known(&self.backend.present(), &self.config.aliases).connectors_of(name)
+        connectors_named(&self.outputs, &self.backend, &self.config, name)
     }
 
     fn resolve_gpu(&mut self, id: u64, planned: &[&PlannedOutput], resolution: &mut Resolution) {
@@ -270,6 +270,15 @@ impl State {
             resolution.disabled.push((planned.name.clone(), LifecycleEvent::Rejected(failure.to_string())));
         }
     }
+}
+
+/// See [`State::displays_named`]. For callers that borrow other parts of the state.
+pub fn connectors_named(outputs: &Outputs, backend: &Backend, config: &Config, name: &str) -> Vec<String> {
+    // The usual case, without asking the GPUs.
+    if outputs.named(name).is_some() {
+        return vec![name.to_owned()];
+    }
+    outputs.known(&backend.present(), &config.aliases).connectors_of(name)
 }
 
 fn wanted(planned: &PlannedOutput) -> (Vec<Mode>, SignalFormat) {

@@ -46,9 +46,7 @@ impl State {
 
     /// Windows, and placements of programs that may come back, are assigned to another name from now on.
     fn rename_assigned_output(&mut self, from: &str, to: &str) {
-        let windows = self.shell.windows.iter_mut().chain(&mut self.shell.unmapped);
-        let assigned = windows.filter_map(|managed| managed.assigned_output.as_mut());
-        assigned.filter(|name| *name == from).for_each(|name| to.clone_into(name));
+        self.shell.rename_assigned_output(from, to);
         self.clients.rename_placements(from, to);
     }
 }

@@ -1,10 +1,10 @@
 //! What an output shows now: its windows, layer surfaces and cursor, or the diagnostic screen.
 
 use smithay::backend::renderer::utils::with_renderer_surface_state;
-use smithay::desktop::{layer_map_for_output, LayerSurface, PopupManager, WindowSurfaceType};
+use smithay::desktop::{layer_map_for_output, LayerSurface, PopupManager};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{IsAlive, Logical, Physical, Point, Rectangle, Transform};
-use smithay::wayland::compositor::{get_children, with_states};
+use smithay::wayland::compositor::get_children;
 use smithay::wayland::dmabuf::get_dmabuf;
 use smithay::wayland::seat::WaylandFocus;
 use smithay::wayland::shell::wlr_layer::Layer;
@@ -14,7 +14,7 @@ use crate::input::pointer::CursorImage;
 use crate::output::{Output, OutputId};
 use crate::render::diagnostic::DiagnosticInfo;
 use crate::render::scene::{Cursor, Item, ScanoutCandidate, Scene, View, BACKDROP};
-use crate::shell::windows::{root, ManagedWindow};
+use crate::shell::{root_surface, ShellWindow};
 
 /// The root of a surface tree and its location on the output, in logical pixels.
 pub struct PlacedSurface {
@@ -61,20 +61,21 @@ impl State {
         if output.mirror.is_some() {
             return visible;
         }
-        if let Some(icon) = self.pointer.drag_icon.as_ref().filter(|icon| icon.alive()) {
-            if self.outputs.at(self.pointer.location).is_some_and(|under| under.id == output.id) {
-                let location = output.local(self.pointer.location).to_i32_round();
+        let pointer = &self.input.pointer;
+        if let Some(icon) = pointer.drag_icon.as_ref().filter(|icon| icon.alive()) {
+            if self.outputs.at(pointer.location).is_some_and(|under| under.id == output.id) {
+                let location = output.local(pointer.location).to_i32_round();
                 visible.placed.push(PlacedSurface { surface: icon.clone(), location });
             }
         }
-        let windows = self.visible_windows(output.id);
-        let fullscreen = windows.last().is_some_and(|managed| managed.fullscreen);
+        let windows = self.shell.visible_windows(output.id);
+        let fullscreen = windows.last().is_some_and(|window| window.fullscreen);
         visible.add_layers(output, Layer::Overlay);
         if !fullscreen {
             visible.add_layers(output, Layer::Top);
         }
-        for managed in &windows {
-            self.add_window(&mut visible, managed);
+        for window in &windows {
+            self.add_window(&mut visible, window);
         }
         visible.has_window = !windows.is_empty();
         visible.before_backdrop = visible.placed.len();
@@ -87,10 +88,10 @@ impl State {
         visible
     }
 
-    fn add_window(&self, visible: &mut VisibleSurfaces, managed: &ManagedWindow) {
-        if let (Some(location), Some(surface)) = (self.window_location(managed), managed.window.wl_surface())
-        {
-            visible.add(&surface, location, location - managed.window.geometry().loc);
+    fn add_window(&self, visible: &mut VisibleSurfaces, window: &ShellWindow) {
+        let location = self.shell.window_location(window, &self.outputs);
+        if let (Some(location), Some(surface)) = (location, window.handle.wl_surface()) {
+            visible.add(&surface, location, location - window.handle.geometry().loc);
         }
     }
 
@@ -107,13 +108,14 @@ impl State {
     }
 
     fn cursor_on(&mut self, id: OutputId) -> Option<Cursor> {
-        if !self.pointer.present {
+        let pointer = &mut self.input.pointer;
+        if !pointer.present {
             return None;
         }
-        let output = self.outputs.at(self.pointer.location).filter(|under| under.id == id)?;
+        let output = self.outputs.at(pointer.location).filter(|under| under.id == id)?;
         let scale = output.scale;
-        let location = output.local(self.pointer.location).to_physical(scale);
-        let CursorImage { picture, surface, hotspot } = self.pointer.image(scale)?;
+        let location = output.local(pointer.location).to_physical(scale);
+        let CursorImage { picture, surface, hotspot } = pointer.image(scale)?;
         let position = ((location.x - hotspot.0).floor() as i32, (location.y - hotspot.1).floor() as i32);
         Some(Cursor { picture, surface, position })
     }
@@ -251,33 +253,12 @@ impl State {
         .flatten()
     }
 
-    /// Returns the output that a surface is shown on.
+    /// Returns the output that shows a surface.
     pub fn output_of(&self, surface: &WlSurface) -> Option<OutputId> {
-        let mut root = root(surface);
-        if let Some(popup) = self.shell.popups.find_popup(&root) {
-            root = smithay::desktop::find_popup_root_surface(&popup).ok()?;
-        }
-        if let Some(managed) = self.window_of(&root) {
-            return managed.shown_on;
-        }
-        if self.pointer.surface() == Some(&root) || self.pointer.drag_icon.as_ref() == Some(&root) {
-            return self.outputs.at(self.pointer.location).map(|output| output.id);
-        }
-        let mut outputs = self.outputs.iter();
-        let owner = outputs.find(|output| {
-            layer_map_for_output(&output.wl_output)
-                .layer_for_surface(&root, WindowSurfaceType::TOPLEVEL)
-                .is_some()
-        });
-        owner.map(|output| output.id)
-    }
-
-    /// Returns whether a surface on an output can be visible at all.
-    pub fn is_visible(&self, id: OutputId, surface: &WlSurface) -> bool {
-        let root = root(surface);
-        match self.window_of(&root) {
-            Some(_) => self.visible_windows(id).iter().any(|managed| managed.is(&root)),
-            None => with_states(&root, |_| true),
-        }
+        self.shell.output_of(surface, &self.outputs).or_else(|| {
+            let (root, pointer) = (root_surface(surface), &self.input.pointer);
+            let is_cursor = pointer.surface() == Some(&root) || pointer.drag_icon.as_ref() == Some(&root);
+            is_cursor.then(|| self.outputs.at(pointer.location).map(|output| output.id)).flatten()
+        })
     }
 }

@@ -14,7 +14,9 @@ pub use displays::color_space;
 pub use geom_ipc::ConnectType;
 pub use power::{Policy, PowerConfig};
 pub use reader::Problem;
-pub use system::{parse, Config, HardwareColor, Keyboard, RendererPreference, WindowTraits, DEFAULT_PATH};
+pub use system::{
+    parse, Config, HardwareColor, Keyboard, Pointer, RendererPreference, Rule, WindowTraits, DEFAULT_PATH,
+};
 
 use std::path::Path;
 

@@ -14,12 +14,12 @@ use geom_ipc::{
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 
 use crate::clients::connection::{micros, Connection};
-use crate::clients::Clients;
+use crate::clients::{ClientId, Clients};
 use crate::output::frame_stats::FrameStats;
 use crate::output::outputs::Outputs;
 use crate::output::{smithay_transform, Output};
 use crate::session::user_profile::ActiveProfile;
-use crate::shell::windows::{traits, ManagedWindow};
+use crate::shell::{Shell, ShellWindow};
 
 fn mode(mode: &geom_display::mode::Mode) -> Mode {
     Mode { width: mode.width.into(), height: mode.height.into(), refresh: mode.refresh }
@@ -91,36 +91,28 @@ pub fn display(output: &Output, is_focused: bool, port: Option<&String>) -> Disp
     }
 }
 
-/// Adds to a Wayland client's description what the shell knows: its app id, and its windows and
-/// their displays.
-pub fn add_windows<'a>(
-    client: &mut geom_ipc::Client,
-    app_id: Option<String>,
-    windows: impl Iterator<Item = &'a ManagedWindow>,
-    outputs: &Outputs,
-) {
-    client.app_id = client.app_id.take().or(app_id);
-    for managed in windows {
-        client.windows += 1;
-        let display = managed.shown_on.and_then(|id| outputs.name(id));
-        if let Some(display) = display.filter(|name| !client.displays.iter().any(|known| known == name)) {
-            client.displays.push(display.to_owned());
-        }
-    }
+/// Adds to a Wayland client's description what the shell knows: its app id, its windows, and the
+/// displays that show them.
+pub fn add_windows(client: &mut geom_ipc::Client, shell: &Shell, outputs: &Outputs) {
+    let id = ClientId::from(client.id);
+    client.app_id = client.app_id.take().or_else(|| shell.app_id_of(id));
+    client.windows = shell.windows_of(id).count();
+    let displays = shell.outputs_of(id).into_iter().filter_map(|output| outputs.name(output));
+    client.displays = displays.map(str::to_owned).collect();
 }
 
 /// Describes a window. `focus` is the surface with the keyboard focus.
-pub fn window(managed: &ManagedWindow, outputs: &Outputs, focus: Option<&WlSurface>) -> Option<Window> {
-    let toplevel = managed.toplevel()?;
-    let (app_id, title) = traits(toplevel);
+pub fn window(window: &ShellWindow, outputs: &Outputs, focus: Option<&WlSurface>) -> Option<Window> {
+    let toplevel = window.toplevel()?;
+    let (app_id, title) = window.app_id_and_title();
     Some(Window {
-        id: managed.id,
-        client: managed.client.into(),
+        id: window.id,
+        client: window.client.into(),
         app_id,
         title,
-        assigned_output: managed.assigned_output.clone(),
-        display: managed.shown_on.and_then(|id| outputs.name(id)).map(str::to_owned),
-        fullscreen: managed.fullscreen,
+        assigned_output: window.assigned_output.clone(),
+        display: window.shown_on.and_then(|id| outputs.name(id)).map(str::to_owned),
+        fullscreen: window.fullscreen,
         focused: focus == Some(toplevel.wl_surface()),
     })
 }

@@ -1,16 +1,18 @@
-//! Keys that are ours: VT switching and the end.
+//! Keys that the compositor takes: VT switching, the exit chord and the power button.
 
 use smithay::input::keyboard::{keysyms, xkb, Keysym, ModifiersState};
 
-/// What a key means to the compositor.
+/// What a key commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
+    /// Switch to this VT.
     SwitchVt(i32),
+    /// End the service.
     Exit,
     PowerButton,
 }
 
-/// The exit chord, ready to be compared.
+/// The keys that end the service, pressed together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chord {
     ctrl: bool,
@@ -21,15 +23,16 @@ pub struct Chord {
 }
 
 impl Chord {
-    /// From names: modifiers, and last a keysym's name (xkbcommon-keysyms.h without `XKB_KEY_`).
+    /// Reads the names of modifiers and last of a keysym (xkbcommon-keysyms.h, without `XKB_KEY_`).
+    /// Without names there is no chord.
     ///
     /// # Errors
-    /// Says which name is unknown.
+    /// Returns which name is unknown.
     pub fn new(names: &[String]) -> Result<Option<Self>, String> {
         let Some((key, modifiers)) = names.split_last() else { return Ok(None) };
         let keysym = xkb::keysym_from_name(key, xkb::KEYSYM_CASE_INSENSITIVE);
         if keysym.raw() == keysyms::KEY_NoSymbol {
-            return Err(format!("exit_keys: {key:?} is no key; write a keysym's name such as \"BackSpace\""));
+            return Err(format!("exit_keys: {key:?} is no key; use a keysym's name such as \"BackSpace\""));
         }
         let mut chord = Self { ctrl: false, alt: false, shift: false, logo: false, key: keysym };
         for name in modifiers {
@@ -39,23 +42,22 @@ impl Chord {
                 "shift" => chord.shift = true,
                 "super" | "logo" | "meta" => chord.logo = true,
                 _ => {
-                    return Err(format!(
-                        "exit_keys: {name:?} is no modifier; write Ctrl, Alt, Shift or Super"
-                    ))
+                    return Err(format!("exit_keys: {name:?} is no modifier; use Ctrl, Alt, Shift or Super"))
                 }
             }
         }
         Ok(Some(chord))
     }
 
-    fn is(&self, modifiers: &ModifiersState, keysym: Keysym) -> bool {
+    fn matches(&self, modifiers: &ModifiersState, keysym: Keysym) -> bool {
         (self.ctrl, self.alt, self.shift, self.logo)
             == (modifiers.ctrl, modifiers.alt, modifiers.shift, modifiers.logo)
             && self.key == keysym
     }
 }
 
-/// Whether a pressed key is ours, and the power button if it is to be. `raw` are the key's symbols without modifiers.
+/// Returns what a pressed key commands; the power button only if the configuration gives it to the
+/// compositor. `raw` are the key's keysyms without modifiers.
 pub fn command(
     chord: Option<&Chord>,
     power_button: bool,
@@ -70,7 +72,7 @@ pub fn command(
     if (keysyms::KEY_XF86Switch_VT_1..=keysyms::KEY_XF86Switch_VT_12).contains(&number) {
         return Some(Command::SwitchVt((number - keysyms::KEY_XF86Switch_VT_1 + 1) as i32));
     }
-    // Layouts without those symbols have plain function keys.
+    // Some layouts have plain function keys instead of those keysyms.
     if modifiers.ctrl && modifiers.alt {
         let function = raw.iter().find(|key| (keysyms::KEY_F1..=keysyms::KEY_F12).contains(&key.raw()));
         if let Some(key) = function {
@@ -78,7 +80,7 @@ pub fn command(
         }
     }
     let chord = chord?;
-    std::iter::once(&modified).chain(raw).any(|key| chord.is(modifiers, *key)).then_some(Command::Exit)
+    std::iter::once(&modified).chain(raw).any(|key| chord.matches(modifiers, *key)).then_some(Command::Exit)
 }
 
 #[cfg(test)]
@@ -91,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn chords_are_read() {
+    fn exit_chord_needs_known_names() {
         assert_eq!(chord(""), Ok(None));
         assert!(matches!(chord("Ctrl+Alt+BackSpace"), Ok(Some(_))));
         assert!(chord("Ctrl+Alt+Backspaces").is_err_and(|error| error.contains("Backspaces")));
@@ -99,18 +101,18 @@ mod tests {
     }
 
     #[test]
-    fn commands() {
+    fn chord_function_keys_and_power_button_are_commands() {
         let exit = chord("Ctrl+Alt+BackSpace").unwrap_or_default();
         let ctrl_alt = ModifiersState { ctrl: true, alt: true, ..ModifiersState::default() };
         let none = ModifiersState::default();
-        let ask = |modifiers: &ModifiersState, key: u32| {
+        let command_of = |modifiers: &ModifiersState, key: u32| {
             command(exit.as_ref(), false, modifiers, Keysym::new(key), &[Keysym::new(key)])
         };
-        assert_eq!(ask(&ctrl_alt, keysyms::KEY_BackSpace), Some(Command::Exit));
-        assert_eq!(ask(&none, keysyms::KEY_BackSpace), None);
-        assert_eq!(ask(&ctrl_alt, keysyms::KEY_F3), Some(Command::SwitchVt(3)));
-        assert_eq!(ask(&none, keysyms::KEY_F3), None);
-        assert_eq!(ask(&none, keysyms::KEY_XF86Switch_VT_12), Some(Command::SwitchVt(12)));
+        assert_eq!(command_of(&ctrl_alt, keysyms::KEY_BackSpace), Some(Command::Exit));
+        assert_eq!(command_of(&none, keysyms::KEY_BackSpace), None);
+        assert_eq!(command_of(&ctrl_alt, keysyms::KEY_F3), Some(Command::SwitchVt(3)));
+        assert_eq!(command_of(&none, keysyms::KEY_F3), None);
+        assert_eq!(command_of(&none, keysyms::KEY_XF86Switch_VT_12), Some(Command::SwitchVt(12)));
         assert_eq!(command(None, true, &ctrl_alt, Keysym::BackSpace, &[]), None);
         let button = Keysym::XF86_PowerOff;
         assert_eq!(command(None, false, &none, button, &[button]), None);

@@ -1,6 +1,106 @@
-//! Input: libinput's devices become events of the seat.
+//! Input: devices and their configuration, the pointer and its image, and what keys and touches
+//! mean.
+//!
+//! The seat of the Wayland protocol, which sends events to clients, belongs to the compositor.
 
-pub mod devices;
-pub mod events;
-pub mod keys;
+mod devices;
+mod keys;
 pub mod pointer;
+mod touch;
+
+use smithay::input::keyboard::{Keysym, ModifiersState};
+use smithay::reexports::input::{Device, DeviceCapability};
+use tracing::info;
+
+use self::devices::configure;
+pub use self::devices::xkb_config;
+use self::keys::Chord;
+pub use self::keys::Command;
+use self::pointer::PointerState;
+pub use self::touch::{layout_location, touch_output, TouchDevice};
+use crate::config::Config;
+use crate::output::outputs::Outputs;
+
+/// All input devices, the pointer, and the keys that are ours.
+pub struct Input {
+    pub pointer: PointerState,
+    devices: Vec<Device>,
+    exit_chord: Option<Chord>,
+}
+
+/// What at least one device can do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    pub pointer: bool,
+    pub touch: bool,
+}
+
+impl Input {
+    /// Makes the state before the first device, with the configuration's cursor theme.
+    pub fn new(config: &Config) -> Self {
+        let pointer = PointerState::new(&config.cursor_theme, config.cursor_size);
+        Self { pointer, devices: Vec::new(), exit_chord: None }
+    }
+
+    /// Reads the exit chord from the configuration. An invalid one leaves the present one.
+    ///
+    /// # Errors
+    /// Returns which name is unknown.
+    pub fn set_exit_chord(&mut self, config: &Config) -> Result<(), String> {
+        self.exit_chord = Chord::new(&config.exit_keys)?;
+        Ok(())
+    }
+
+    /// Applies a changed configuration to the cursor and to all devices.
+    pub fn reconfigure(&mut self, config: &Config) {
+        for device in &mut self.devices {
+            configure(device, &config.pointer);
+        }
+        self.pointer.set_theme(&config.cursor_theme, config.cursor_size);
+    }
+
+    /// Adds a device. Returns whether the cursor appears: it is shown while there is a pointing
+    /// device.
+    pub fn add_device(&mut self, mut device: Device, config: &Config, outputs: &Outputs) -> bool {
+        info!(device = device.name(), "input device added");
+        configure(&mut device, &config.pointer);
+        self.devices.push(device);
+        let appears = self.capabilities().pointer && !self.pointer.present;
+        if appears {
+            self.pointer.appear(outputs);
+        }
+        appears
+    }
+
+    /// Removes a device. Returns whether the cursor disappears.
+    pub fn remove_device(&mut self, device: &Device) -> bool {
+        info!(device = device.name(), "input device removed");
+        self.devices.retain(|known| known != device);
+        let disappears = self.pointer.present && !self.capabilities().pointer;
+        self.pointer.present &= !disappears;
+        disappears
+    }
+
+    /// Returns what a pressed key commands; the power button only if the configuration gives it to
+    /// the compositor. `raw` are the key's keysyms without modifiers.
+    pub fn command(
+        &self,
+        takes_power_button: bool,
+        modifiers: &ModifiersState,
+        keysym: Keysym,
+        raw: &[Keysym],
+    ) -> Option<Command> {
+        keys::command(self.exit_chord.as_ref(), takes_power_button, modifiers, keysym, raw)
+    }
+
+    /// Returns whether there is any device.
+    pub fn has_devices(&self) -> bool {
+        !self.devices.is_empty()
+    }
+
+    /// Returns what at least one device can do.
+    pub fn capabilities(&self) -> Capabilities {
+        let has = |capability| self.devices.iter().any(|device| device.has_capability(capability));
+        Capabilities { pointer: has(DeviceCapability::Pointer), touch: has(DeviceCapability::Touch) }
+    }
+}

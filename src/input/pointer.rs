@@ -1,4 +1,4 @@
-//! The pointer's place and picture.
+//! The pointer: its location and image.
 
 use std::rc::Rc;
 use std::sync::Mutex;
@@ -7,43 +7,51 @@ use std::time::Duration;
 use smithay::backend::renderer::utils::with_renderer_surface_state;
 use smithay::input::pointer::{CursorIcon, CursorImageAttributes, CursorImageStatus};
 use smithay::reexports::wayland_server::protocol::{wl_shm, wl_surface::WlSurface};
-use smithay::utils::{IsAlive, Logical, Point, Transform};
+use smithay::utils::{IsAlive, Logical, Point, Size, Transform};
 use smithay::wayland::compositor::{get_children, with_states};
 use smithay::wayland::shm::with_buffer_contents;
 
+use crate::output::outputs::Outputs;
 use crate::render::cursor::{Picture, Theme};
 
 /// The seat's pointer as the compositor draws it.
 pub struct PointerState {
     /// In the layout.
     pub location: Point<f64, Logical>,
-    /// When it last moved, on the monotonic clock.
+    /// Time of the last motion, on the monotonic clock.
     pub moved_at: Duration,
-    /// There is a pointing device; without one no cursor is shown.
+    /// There is a pointing device. Without one, no cursor is shown.
     pub present: bool,
+    /// The cursor that a client set.
     pub status: CursorImageStatus,
+    /// The icon of a drag and drop, next to the cursor.
     pub drag_icon: Option<WlSurface>,
     theme: Theme,
-    /// The picture made of a client's cursor surface at a scale.
-    client: Option<(WlSurface, f64, Rc<Picture>)>,
+    /// The picture made of a client's cursor surface for an output's scale.
+    client_picture: Option<(WlSurface, f64, Rc<Picture>)>,
+    /// The serial of the latest picture of a client's cursor surface.
     serial: u64,
 }
 
 /// What the pointer shows.
 pub struct CursorImage {
-    /// None for a client's surface that only a renderer can show.
+    /// `None` for a client's surface that only a renderer can draw.
     pub picture: Option<Rc<Picture>>,
     pub surface: Option<WlSurface>,
-    /// From the top left corner, in pixels.
+    /// From the top left corner, in framebuffer pixels.
     pub hotspot: (f64, f64),
 }
 
-/// Serials of clients' pictures are told from the theme's by this bit.
-const CLIENT: u64 = 1 << 63;
-/// Larger ones go to no cursor plane and are drawn.
-const LARGEST: i32 = 512;
+/// Set in the serials of pictures of clients' surfaces, so that they differ from the theme's.
+const CLIENT_PICTURE: u64 = 1 << 63;
+
+/// The largest width and height of a picture for a cursor plane, in pixels. Larger surfaces are
+/// drawn.
+const MAX_PICTURE_SIZE: i32 = 512;
 
 impl PointerState {
+    /// Makes a pointer without a device, with a cursor theme and the size of its cursors in logical
+    /// pixels.
     pub fn new(theme: &str, size: u8) -> Self {
         Self {
             location: Point::default(),
@@ -52,16 +60,26 @@ impl PointerState {
             status: CursorImageStatus::default_named(),
             drag_icon: None,
             theme: Theme::new(theme, size),
-            client: None,
+            client_picture: None,
             serial: 0,
         }
     }
 
+    /// Shows the cursor, in the middle of the leftmost output.
+    pub fn appear(&mut self, outputs: &Outputs) {
+        self.present = true;
+        if let Some(output) = outputs.in_layout().first() {
+            let area = output.geometry();
+            self.location = area.loc.to_f64() + area.size.to_f64().to_point().downscale(2.0);
+        }
+    }
+
+    /// Replaces the cursor theme.
     pub fn set_theme(&mut self, theme: &str, size: u8) {
         self.theme = Theme::new(theme, size);
     }
 
-    /// The client's cursor surface, where one is set.
+    /// Returns the cursor surface that a client set.
     pub fn surface(&self) -> Option<&WlSurface> {
         match &self.status {
             CursorImageStatus::Surface(surface) => Some(surface),
@@ -69,14 +87,14 @@ impl PointerState {
         }
     }
 
-    /// A commit of this surface: its picture is made anew.
-    pub fn committed(&mut self, surface: &WlSurface) {
-        if self.client.as_ref().is_some_and(|(known, _, _)| known == surface) {
-            self.client = None;
+    /// Drops the picture of a surface that its client committed.
+    pub fn invalidate(&mut self, surface: &WlSurface) {
+        if self.client_picture.as_ref().is_some_and(|(known, _, _)| known == surface) {
+            self.client_picture = None;
         }
     }
 
-    /// The cursor for a display's scale. None where the client hides it.
+    /// Returns the cursor for an output's scale. `None` if the client hides it.
     pub fn image(&mut self, scale: f64) -> Option<CursorImage> {
         if self.surface().is_some_and(|surface| !surface.alive()) {
             self.status = CursorImageStatus::default_named();
@@ -92,7 +110,7 @@ impl PointerState {
                     attributes.map(|attributes| attributes.hotspot).unwrap_or_default()
                 });
                 let hotspot = hotspot.to_f64().to_physical(scale);
-                let picture = self.client_picture(&surface, scale);
+                let picture = self.picture_of(&surface, scale);
                 let surface = picture.is_none().then_some(surface);
                 Some(CursorImage { picture, surface, hotspot: (hotspot.x, hotspot.y) })
             }
@@ -105,20 +123,34 @@ impl PointerState {
         CursorImage { picture: Some(picture), surface: None, hotspot }
     }
 
-    fn client_picture(&mut self, surface: &WlSurface, scale: f64) -> Option<Rc<Picture>> {
-        if let Some((known, known_scale, picture)) = &self.client {
+    fn picture_of(&mut self, surface: &WlSurface, scale: f64) -> Option<Rc<Picture>> {
+        if let Some((known, known_scale, picture)) = &self.client_picture {
             if known == surface && *known_scale == scale {
                 return Some(picture.clone());
             }
         }
         self.serial += 1;
-        let picture = Rc::new(copy_shm(surface, scale, self.serial | CLIENT)?);
-        self.client = Some((surface.clone(), scale, picture.clone()));
+        let picture = Rc::new(copy_shm(surface, scale, self.serial | CLIENT_PICTURE)?);
+        self.client_picture = Some((surface.clone(), scale, picture.clone()));
         Some(picture)
     }
 }
 
-/// A surface's shm buffer as a picture, where its pixels are the display's pixels.
+/// Returns where a device that reports absolute positions, such as the tablet of a virtual machine,
+/// moves the pointer to: it covers the whole layout. `position` returns the device's position in a
+/// space of a size.
+pub fn absolute_location(
+    from: Point<f64, Logical>,
+    outputs: &Outputs,
+    position: impl Fn(Size<i32, Logical>) -> Point<f64, Logical>,
+) -> Point<f64, Logical> {
+    let layout = outputs.in_layout();
+    let right = layout.iter().map(|output| output.logical.x + output.logical.width).max().unwrap_or(0);
+    let bottom = layout.iter().map(|output| output.logical.y + output.logical.height).max().unwrap_or(0);
+    outputs.move_pointer(from, position((right, bottom).into()))
+}
+
+/// Copies a surface's shm buffer, if its pixels are the output's pixels.
 fn copy_shm(surface: &WlSurface, scale: f64, serial: u64) -> Option<Picture> {
     if !get_children(surface).is_empty() {
         return None;
@@ -134,7 +166,9 @@ fn copy_shm(surface: &WlSurface, scale: f64, serial: u64) -> Option<Picture> {
         }
         with_buffer_contents(state.buffer()?, |pointer, length, data| {
             let (width, height) = (data.width, data.height);
-            if !(1..=LARGEST).contains(&width) || !(1..=LARGEST).contains(&height) || data.stride < width * 4
+            if !(1..=MAX_PICTURE_SIZE).contains(&width)
+                || !(1..=MAX_PICTURE_SIZE).contains(&height)
+                || data.stride < width * 4
             {
                 return None;
             }
@@ -149,8 +183,8 @@ fn copy_shm(surface: &WlSurface, scale: f64, serial: u64) -> Option<Picture> {
                 if start + width as usize * 4 > length {
                     return None;
                 }
-                // SAFETY: inside the pool's `length` bytes; smithay catches a pool that its client
-                // shrank meanwhile.
+                // SAFETY: the row is within the pool's `length` bytes. If the client shrank the
+                // file meanwhile, Smithay's SIGBUS handler maps zeros there.
                 let pixels = unsafe { std::slice::from_raw_parts(pointer.add(start), width as usize * 4) };
                 argb.extend_from_slice(pixels);
             }
@@ -162,4 +196,46 @@ fn copy_shm(surface: &WlSurface, scale: f64, serial: u64) -> Option<Picture> {
         .ok()?
     })
     .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use geom_display::lifecycle::Lifecycle;
+    use geom_display::plan::LogicalRect;
+
+    use super::*;
+
+    /// Outputs of 100 by 100 next to each other.
+    fn outputs(enabled: [bool; 3]) -> Outputs {
+        let mut outputs = Outputs::default();
+        for (index, (name, enabled)) in ["DP-1", "DP-2", "DP-3"].into_iter().zip(enabled).enumerate() {
+            let output = outputs.entry(name);
+            output.logical = LogicalRect { x: 100 * index as i32, y: 0, width: 100, height: 100 };
+            output.lifecycle = if enabled { Lifecycle::Enabled } else { Lifecycle::Disconnected };
+        }
+        outputs
+    }
+
+    #[test]
+    fn pointer_appears_in_the_middle_of_the_leftmost_output() {
+        let mut pointer = PointerState::new("default", 24);
+        pointer.appear(&outputs([false, true, true]));
+        assert!(pointer.present);
+        assert_eq!(pointer.location, (150.0, 50.0).into());
+        // Without an output it stays where it is.
+        pointer.appear(&outputs([false; 3]));
+        assert_eq!(pointer.location, (150.0, 50.0).into());
+    }
+
+    #[test]
+    fn absolute_positions_cover_the_layout_and_land_on_an_output() {
+        let moved = |enabled, x: f64| {
+            let position = |size: Size<i32, Logical>| (x * f64::from(size.w), 0.5 * f64::from(size.h)).into();
+            absolute_location((0.0, 0.0).into(), &outputs(enabled), position)
+        };
+        assert_eq!(moved([true; 3], 0.5), (150.0, 50.0).into());
+        assert_eq!(moved([true, true, false], 0.5), (100.0, 50.0).into());
+        // On the disconnected output between them: on the next one behind it.
+        assert_eq!(moved([true, false, true], 0.5), (200.0, 50.0).into());
+    }
 }

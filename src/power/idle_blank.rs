@@ -30,11 +30,11 @@ impl State {
         let now = self.iteration_start();
         self.power.idle.input(now);
         let mut returned = false;
-        for watch in self.protocols.idle.watches_mut().chain(&mut self.power.blanking) {
+        for watch in self.protocols.idle.timers_mut().chain(&mut self.power.blanking) {
             returned |= std::mem::take(&mut watch.idle);
         }
         if returned {
-            self.protocols.idle.tell();
+            self.protocols.idle.send_events();
             self.watch_idle();
         }
         // Keys that a closing lid presses.
@@ -59,7 +59,7 @@ impl State {
 
     /// Looks again at the time at which somebody waits for idleness.
     pub fn watch_idle(&mut self) {
-        let watches = self.protocols.idle.watches().chain(&self.power.blanking);
+        let watches = self.protocols.idle.timers().chain(&self.power.blanking);
         let next = self.power.idle.next(watches);
         // One that ends too early looks again; most input only puts the end off.
         let early_enough = |known: std::time::Duration| next.is_none_or(|next| known <= next);
@@ -77,12 +77,12 @@ impl State {
     pub fn check_idle(&mut self) {
         self.power.timer = None;
         let now = self.iteration_start();
-        let unable = matches!(self.backend, Backend::Kms(_)) && self.devices.is_empty();
+        let unable = matches!(self.backend, Backend::Kms(_)) && !self.input.has_devices();
         if self.backend.is_paused() || unable {
             // Whoever has the seat now is somebody. And without an input device nothing would end it.
             self.power.idle.input(now);
         }
-        if self.is_held_off() {
+        if self.is_idle_inhibited() {
             self.power.idle.hold(now);
         }
         let idle = self.power.idle;
@@ -90,11 +90,11 @@ impl State {
             watch.idle |= idle.is_due(watch, now);
             watch.idle
         };
-        self.protocols.idle.watches_mut().for_each(|watch| {
+        self.protocols.idle.timers_mut().for_each(|watch| {
             came(watch);
         });
         let blanking = self.power.blanking.as_mut().is_some_and(came);
-        self.protocols.idle.tell();
+        self.protocols.idle.send_events();
         if blanking {
             self.blank_all("nobody is there");
         }

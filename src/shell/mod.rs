@@ -1,25 +1,92 @@
-//! Where windows go: each fills a display.
+//! The shell: windows, popups and layer surfaces; which output shows each of them, and which one
+//! has the keyboard.
 //!
-//! A window's assigned_output is the display that a rule names, or that the client asks for, or else the
-//! focused one. While its assigned_output is dark it is shown on the nearest lit display, and goes assigned_output when
-//! the monitor is back. Of the windows on a display the latest is seen, with its dialogs above it.
+//! A window fills one output. It belongs to its *assigned output*: the one that a rule names, or
+//! that the client requested, or the focused one ([`placement`]). While that output is disabled or
+//! disconnected, the nearest enabled one shows the window, which moves back when the monitor
+//! returns. Of the windows on an output the topmost is visible, with its dialogs above it
+//! ([`stack`]).
+//!
+//! Methods of [`Shell`] send configure, enter and leave events themselves. What they want from
+//! other components they return as [`Effect`]s, which the compositor applies in order.
 
-pub mod focus;
-pub mod unresponsive;
-pub mod windows;
+mod focus;
+mod hit_test;
+mod layers;
+mod placement;
+mod popups;
+mod stack;
+#[cfg(test)]
+mod tests;
+mod unresponsive;
+mod windows;
 
 use smithay::desktop::PopupManager;
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 
-/// The shell's state.
+pub use self::hit_test::SurfaceAt;
+pub use self::stack::ShellWindow;
+use self::stack::Stack;
+pub use self::unresponsive::{UnresponsiveClient, UnresponsiveWindow};
+pub use self::windows::{root_surface, send_preferred_scale};
+use crate::clients::placements::Placements;
+use crate::clients::ClientId;
+use crate::config::Rule;
+use crate::output::outputs::Outputs;
+use crate::output::OutputId;
+
+/// Windows and popups. Layer surfaces are in the layer maps of their `wl_output`s.
 #[derive(Default)]
 pub struct Shell {
-    /// Back to front.
-    pub windows: Vec<windows::ManagedWindow>,
-    /// Windows without a picture yet.
-    pub unmapped: Vec<windows::ManagedWindow>,
-    /// The number of the newest window.
-    pub last_window: u64,
+    stack: Stack,
     pub popups: PopupManager,
-    /// The display that has the focus, by name; it may have gone dark since.
-    pub focused_output: Option<crate::output::OutputId>,
+}
+
+/// What the shell reads of other components.
+pub struct Cx<'a> {
+    pub outputs: &'a Outputs,
+    /// The rules of the configuration, of which the first match counts.
+    pub rules: &'a [Rule],
+    /// Output names that were saved for applications, by app id.
+    pub saved_placements: &'a Placements,
+    /// Returns the connector that a display's name in the configuration stands for: the name of a
+    /// connector or monitor, a pattern or an alias.
+    pub connector_of: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// What the shell wants from other components.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Give the keyboard to a surface, or to none, and report it if another one had it before.
+    FocusKeyboard(Option<WlSurface>),
+    /// Call [`Shell::refresh_focus`]: windows or layer surfaces appeared, moved or are gone.
+    RefreshFocus,
+    /// Draw an output again.
+    Redraw(OutputId),
+    /// Report a window that was mapped.
+    WindowMapped(u64),
+    /// Report a mapped window that another output shows now.
+    WindowMoved(u64),
+    /// Report that a mapped window is gone.
+    WindowClosed(ClosedWindow),
+    /// Placements of windows changed: save them with the next state file.
+    SavePlacements,
+    /// A fullscreen window may have appeared on an output or left it.
+    CheckFullscreen,
+    /// The user waits for an unresponsive client.
+    Wait(ClientId),
+    /// The user closes an unresponsive client.
+    Close(ClientId),
+}
+
+/// See [`Effect`].
+pub type Effects = Vec<Effect>;
+
+/// A window that was destroyed while it was mapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedWindow {
+    pub id: u64,
+    pub client: ClientId,
+    pub app_id: Option<String>,
+    pub assigned_output: Option<String>,
 }

@@ -1,61 +1,81 @@
-//! The window on a display whose client does not answer, and what a person does about it.
+//! The window of an unresponsive client, and the choice that the user has there: wait or close.
 
 use smithay::utils::{Logical, Point, Rectangle};
 
-use super::windows::traits;
-use crate::render::unresponsive_overlay::Choice;
+use super::stack::ShellWindow;
+use super::{Effect, Effects, Shell};
 use crate::clients::ClientId;
-use crate::compositor::State;
+use crate::output::outputs::Outputs;
 use crate::output::OutputId;
+use crate::render::unresponsive_overlay::Choice;
 
-/// A window under its unresponsive_overlay.
+/// What the shell needs to know of an unresponsive client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnresponsiveClient {
+    pub pid: i32,
+    /// The user chose to wait, and that time is not over.
+    pub is_waited_for: bool,
+}
+
+/// A window that the overlay for unresponsive clients covers.
+#[derive(Debug, Clone, PartialEq)]
 pub struct UnresponsiveWindow {
     pub client: ClientId,
-    /// Its title, or else its app id.
+    /// The window's title, or else its app id, or else the client's process id.
     pub name: String,
-    /// In the display's logical pixels.
+    /// In the output's logical pixels.
     pub area: Rectangle<i32, Logical>,
-    /// The choice is offered; hidden for a while where a person chose to wait.
+    /// The overlay offers the choice. It does not while the user waits.
     pub asks: bool,
 }
 
-impl State {
-    /// The frontmost window on a display whose client does not answer.
-    pub fn unresponsive_on(&self, id: OutputId) -> Option<UnresponsiveWindow> {
-        let seen = self.visible_windows(id);
-        seen.into_iter().find_map(|managed| {
-            let client = managed.client;
-            let record = self.clients.get(client).filter(|record| record.is_unresponsive())?;
-            let (app_id, title) = traits(managed.toplevel()?);
-            let named = title.filter(|title| !title.is_empty()).or(app_id);
-            let area = Rectangle::new(self.window_location(managed)?, managed.window.geometry().size);
-            let name = named.unwrap_or_else(|| format!("process {}", record.peer.pid));
-            Some(UnresponsiveWindow { client, name, area, asks: record.wait_until.is_none() })
+impl Shell {
+    /// Returns the frontmost visible window of an output whose client is unresponsive.
+    /// `unresponsive` returns what there is to know of a client, if it is unresponsive.
+    pub fn unresponsive_window(
+        &self,
+        output: OutputId,
+        outputs: &Outputs,
+        unresponsive: impl Fn(ClientId) -> Option<UnresponsiveClient>,
+    ) -> Option<UnresponsiveWindow> {
+        let is_unresponsive =
+            |window: &ShellWindow| window.shown_on == Some(output) && unresponsive(window.client).is_some();
+        // The usual case.
+        if !self.windows().iter().any(is_unresponsive) {
+            return None;
+        }
+        self.visible_windows(output).into_iter().find_map(|window| {
+            let client = unresponsive(window.client)?;
+            let area = Rectangle::new(self.window_location(window, outputs)?, window.handle.geometry().size);
+            let (app_id, title) = window.app_id_and_title();
+            let name = title.filter(|title| !title.is_empty()).or(app_id);
+            let name = name.unwrap_or_else(|| format!("process {}", client.pid));
+            Some(UnresponsiveWindow { client: window.client, name, area, asks: !client.is_waited_for })
         })
     }
 
-    #[cfg(test)]
-    pub fn unresponsive_on_display(&self, name: &str) -> Option<UnresponsiveWindow> {
-        self.unresponsive_on(self.outputs.id(name)?)
-    }
-
-    /// A press at a place of the layout; whether it was for a unresponsive_overlay, and so for nobody else.
-    pub fn press_unresponsive_overlay(&mut self, point: Point<f64, Logical>) -> bool {
-        let Some(output) = self.outputs.at(point) else { return false };
-        let Some(hung) = self.unresponsive_on(output.id) else { return false };
-        let scale = output.scale;
-        let local = output.local(point) - hung.area.loc.to_f64();
-        if !hung.area.to_f64().contains(output.local(point)) {
-            return false;
+    /// Handles a click or touch at a point of the layout. Returns `None` if no overlay is there:
+    /// then the input is for the surface at that point. Otherwise no surface gets it, and the
+    /// effects are the user's choice, if the overlay offers one at that point.
+    pub fn press_unresponsive_overlay(
+        &self,
+        point: Point<f64, Logical>,
+        outputs: &Outputs,
+        unresponsive: impl Fn(ClientId) -> Option<UnresponsiveClient>,
+    ) -> Option<Effects> {
+        let output = outputs.at(point)?;
+        let window = self.unresponsive_window(output.id, outputs, unresponsive)?;
+        let local = output.local(point);
+        if !window.area.to_f64().contains(local) {
+            return None;
         }
-        let size = hung.area.size.to_f64().to_physical(scale).to_i32_round::<i32>();
-        let at = local.to_physical(scale);
-        let choice = output.unresponsive_overlay.choice((size.w, size.h), (at.x, at.y)).filter(|_| hung.asks);
-        match choice {
-            Some(Choice::Wait) => self.extend_wait(hung.client),
-            Some(Choice::Close) => self.close_unresponsive(hung.client),
-            None => {}
-        }
-        true
+        let size = window.area.size.to_f64().to_physical(output.scale).to_i32_round::<i32>();
+        let at = (local - window.area.loc.to_f64()).to_physical(output.scale);
+        let choice = output.unresponsive_overlay.choice((size.w, size.h), (at.x, at.y));
+        let effect = choice.filter(|_| window.asks).map(|choice| match choice {
+            Choice::Wait => Effect::Wait(window.client),
+            Choice::Close => Effect::Close(window.client),
+        });
+        Some(effect.into_iter().collect())
     }
 }

@@ -1,60 +1,52 @@
-//! Windows from their first commit to their end.
+//! Windows from their first commit until they are destroyed.
 
-use geom_ipc::Event as IpcEvent;
+use std::collections::BTreeSet;
+
 use smithay::backend::renderer::utils::with_renderer_surface_state;
-use smithay::desktop::layer_map_for_output;
 use smithay::desktop::Window;
-use smithay::output::Output;
-use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel::State as ToplevelStateFlag;
-use smithay::reexports::wayland_server::protocol::wl_output::WlOutput;
+use smithay::output::Output as WlOutput;
+use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel::State as ToplevelFlag;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
-use smithay::utils::{Logical, Point, Rectangle, Size};
-use smithay::wayland::compositor::{get_parent, send_surface_state, with_states};
+use smithay::utils::{Logical, Point, Rectangle};
+use smithay::wayland::compositor::{get_parent, send_surface_state, with_states, SurfaceData};
 use smithay::wayland::fractional_scale::with_fractional_scale;
 use smithay::wayland::seat::WaylandFocus;
 use smithay::wayland::shell::xdg::{ToplevelSurface, XdgToplevelSurfaceData};
 use tracing::{debug, info};
 
+use super::focus::exclusive_layer;
+use super::placement::{area, centered, Moved};
+use super::stack::ShellWindow;
+use super::{ClosedWindow, Cx, Effect, Effects, Shell};
 use crate::clients::ClientId;
 use crate::config::WindowTraits;
-use crate::compositor::State;
+use crate::output::outputs::Outputs;
 use crate::output::OutputId;
 
-/// A window and its place.
-#[derive(Debug, Clone)]
-pub struct ManagedWindow {
-    /// Its number for the control protocol; never used again.
-    pub id: u64,
-    /// Of its connection.
-    pub client: ClientId,
-    pub window: Window,
-    /// The display that it belongs to, by name. None until its first commit.
-    pub assigned_output: Option<String>,
-    /// The lit display that it is shown on now.
-    pub shown_on: Option<OutputId>,
-    /// The client asked for the whole display.
-    pub fullscreen: bool,
-    /// Somebody ordered its assigned_output, which goes before rules.
-    pub ordered: bool,
-}
-
-impl ManagedWindow {
+impl ShellWindow {
+    /// Returns the window's toplevel.
     pub fn toplevel(&self) -> Option<&ToplevelSurface> {
-        self.window.toplevel()
+        self.handle.toplevel()
     }
 
+    /// Returns whether a surface is the window's own one, not a subsurface.
     pub fn is(&self, surface: &WlSurface) -> bool {
-        self.window.wl_surface().is_some_and(|own| *own == *surface)
+        self.handle.wl_surface().is_some_and(|own| *own == *surface)
     }
 
-    /// The window that this one is a dialog of.
-    pub fn parent(&self) -> Option<WlSurface> {
-        self.toplevel()?.parent()
+    /// Returns the window's surface.
+    pub fn surface(&self) -> Option<WlSurface> {
+        self.handle.wl_surface().map(|own| own.into_owned())
+    }
+
+    /// Returns the app id and title that the client set.
+    pub fn app_id_and_title(&self) -> (Option<String>, Option<String>) {
+        self.toplevel().map(app_id_and_title).unwrap_or_default()
     }
 }
 
-/// The root of a surface's tree of subsurfaces.
-pub fn root(surface: &WlSurface) -> WlSurface {
+/// Returns the root of a surface's tree of subsurfaces.
+pub fn root_surface(surface: &WlSurface) -> WlSurface {
     let mut root = surface.clone();
     while let Some(parent) = get_parent(&root) {
         root = parent;
@@ -62,13 +54,12 @@ pub fn root(surface: &WlSurface) -> WlSurface {
     root
 }
 
-/// Whether a surface shows anything.
-fn has_picture(surface: &WlSurface) -> bool {
+fn has_buffer(surface: &WlSurface) -> bool {
     with_renderer_surface_state(surface, |state| state.buffer().is_some()).unwrap_or(false)
 }
 
-/// App id and title as the client set them.
-pub fn traits(toplevel: &ToplevelSurface) -> (Option<String>, Option<String>) {
+/// Returns the app id and title that the client set.
+pub fn app_id_and_title(toplevel: &ToplevelSurface) -> (Option<String>, Option<String>) {
     with_states(toplevel.wl_surface(), |states| {
         let data = states.data_map.get::<XdgToplevelSurfaceData>();
         let data = data.map(|data| data.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
@@ -76,102 +67,330 @@ pub fn traits(toplevel: &ToplevelSurface) -> (Option<String>, Option<String>) {
     })
 }
 
-impl State {
-    pub fn new_window(&mut self, toplevel: ToplevelSurface) {
-        let client = Self::client_of(toplevel.wl_surface()).unwrap_or_default();
-        let window = Window::new_wayland_window(toplevel);
-        self.shell.last_window += 1;
-        let id = self.shell.last_window;
-        self.shell.unmapped.push(ManagedWindow {
-            id,
-            client,
-            window,
-            assigned_output: None,
-            shown_on: None,
-            fullscreen: false,
-            ordered: false,
-        });
+/// Sends a surface the scale and transform of the output that shows it.
+pub fn send_preferred_scale(output: &WlOutput, surface: &WlSurface, states: &SurfaceData) {
+    let scale = output.current_scale();
+    send_surface_state(surface, states, scale.integer_scale(), output.current_transform());
+    with_fractional_scale(states, |fractional| fractional.set_preferred_scale(scale.fractional_scale()));
+}
+
+impl Shell {
+    /// Adds a toplevel that a client created.
+    pub fn add_window(&mut self, client: ClientId, toplevel: ToplevelSurface) {
+        self.stack.add(client, Window::new_wayland_window(toplevel));
     }
 
-    pub fn window_of(&self, surface: &WlSurface) -> Option<&ManagedWindow> {
-        self.shell.windows.iter().chain(&self.shell.unmapped).find(|managed| managed.is(surface))
+    /// Returns the mapped windows, back to front.
+    pub fn windows(&self) -> &[ShellWindow] {
+        self.stack.mapped()
     }
 
-    fn window_of_mut(&mut self, surface: &WlSurface) -> Option<&mut ManagedWindow> {
-        let shell = &mut self.shell;
-        shell.windows.iter_mut().chain(&mut shell.unmapped).find(|managed| managed.is(surface))
+    /// Returns a window, mapped or not, by its surface.
+    pub fn window_of(&self, surface: &WlSurface) -> Option<&ShellWindow> {
+        self.stack.iter().find(|window| window.is(surface))
     }
 
-    /// The display that a window should belong to: its rule's, its parent's, the one it asked
-    /// for, the focused one, the first.
-    fn choose_output(&self, managed: &ManagedWindow) -> Option<String> {
-        if managed.ordered {
-            return managed.assigned_output.clone();
+    /// Returns a window, mapped or not, by its id.
+    pub fn window(&self, id: u64) -> Option<&ShellWindow> {
+        self.stack.get(id)
+    }
+
+    /// Returns a mapped window by its id.
+    pub fn mapped_window(&self, id: u64) -> Option<&ShellWindow> {
+        self.stack.mapped().iter().find(|window| window.id == id)
+    }
+
+    /// Returns whether there are no windows, mapped or not.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.stack.iter().next().is_none()
+    }
+
+    /// Iterates over the mapped windows of a client.
+    pub fn windows_of(&self, client: ClientId) -> impl Iterator<Item = &ShellWindow> {
+        self.stack.mapped().iter().filter(move |window| window.client == client)
+    }
+
+    /// Returns the app id of a client's frontmost window, or of its newest unmapped one.
+    pub fn app_id_of(&self, client: ClientId) -> Option<String> {
+        let mut windows = self.stack.mapped().iter().rev().chain(self.stack.unmapped().iter().rev());
+        windows.find(|window| window.client == client)?.app_id_and_title().0
+    }
+
+    /// Returns the outputs that show windows of a client.
+    pub fn outputs_of(&self, client: ClientId) -> Vec<OutputId> {
+        let mut ids: Vec<OutputId> = Vec::new();
+        for window in self.windows_of(client) {
+            ids.extend(window.shown_on.filter(|id| !ids.contains(id)));
         }
-        let toplevel = managed.toplevel()?;
-        let (app_id, title) = traits(toplevel);
-        let window = WindowTraits { app_id: app_id.as_deref(), title: title.as_deref() };
-        let rule = self.config.rules.iter().find(|rule| rule.matches(window));
-        // One that is not there yet is waited for by its name.
-        let named =
-            |name: &str| self.displays_named(name).into_iter().next().unwrap_or_else(|| name.to_owned());
-        let rule = rule.map(|rule| named(&rule.display));
-        let parent = || self.window_of(&managed.parent()?)?.assigned_output.clone();
-        let focused = || {
-            let output = self.outputs.get(self.shell.focused_output?)?;
-            Some(output).filter(|output| output.is_in_layout()).map(|output| output.name.clone())
-        };
-        // Where an application of this name was when it went without being told to.
-        let kept = || {
-            let place = self.clients.placement(app_id.as_deref()?)?;
-            self.outputs.named(place).map(|output| output.name.clone())
-        };
-        let first = || self.outputs.in_layout().first().map(|output| output.name.clone());
-        rule.or_else(parent).or_else(|| managed.assigned_output.clone()).or_else(kept).or_else(focused).or_else(first)
+        ids
     }
 
-    /// The lit display that stands for a window's assigned_output.
-    fn stand_in(&self, assigned_output: Option<&str>) -> Option<OutputId> {
-        let output = assigned_output.and_then(|name| self.outputs.named(name));
-        match output {
-            Some(output) if output.is_in_layout() => Some(output.id),
-            Some(output) => self.outputs.nearest(output.logical).map(|output| output.id),
+    /// Requests a client to close its mapped windows. Returns whether it has any.
+    pub fn request_close(&self, client: ClientId) -> bool {
+        let mut any = false;
+        for toplevel in self.windows_of(client).filter_map(ShellWindow::toplevel) {
+            toplevel.send_close();
+            any = true;
+        }
+        any
+    }
+
+    /// Requests a client to close a mapped window.
+    pub fn close_window(&self, id: u64) {
+        if let Some(toplevel) = self.mapped_window(id).and_then(ShellWindow::toplevel) {
+            toplevel.send_close();
+        }
+    }
+
+    /// Returns the names of the assigned outputs of mapped windows, by app id.
+    pub fn placements(&self) -> impl Iterator<Item = (String, String)> + '_ {
+        let windows = self.stack.mapped().iter();
+        windows.filter_map(|window| window.app_id_and_title().0.zip(window.assigned_output.clone()))
+    }
+
+    /// Assigns the windows of one output to another one, by name.
+    pub fn rename_assigned_output(&mut self, from: &str, to: &str) {
+        let assigned = self.stack.iter_mut().filter_map(|window| window.assigned_output.as_mut());
+        assigned.filter(|name| *name == from).for_each(|name| to.clone_into(name));
+    }
+
+    /// Returns the names of the outputs whose visible window is fullscreen.
+    pub fn fullscreen_outputs(&self, outputs: &Outputs) -> BTreeSet<String> {
+        let ids = outputs.enabled().into_iter().filter(|id| self.is_fullscreen(*id));
+        ids.filter_map(|id| outputs.name(id)).map(str::to_owned).collect()
+    }
+
+    /// Returns whether the visible window of an output, not its dialogs, is fullscreen.
+    pub fn is_fullscreen(&self, output: OutputId) -> bool {
+        self.visible_windows(output).last().is_some_and(|window| window.fullscreen)
+    }
+
+    /// Returns the visible windows of an output, front to back: dialogs, and last the window below
+    /// them.
+    pub fn visible_windows(&self, output: OutputId) -> Vec<&ShellWindow> {
+        self.stack.visible_on(output)
+    }
+
+    /// Handles a commit of a toplevel's own surface.
+    pub fn commit_window(&mut self, surface: &WlSurface, cx: &Cx<'_>) -> Effects {
+        let has_buffer = has_buffer(surface);
+        let unmapped = self.stack.unmapped().iter().find(|window| window.is(surface));
+        match unmapped.map(|window| window.id) {
+            Some(id) if has_buffer => self.map_window(id, cx),
+            Some(id) => {
+                self.send_initial_configure(id, cx);
+                Effects::new()
+            }
+            None if has_buffer => Effects::new(),
             None => {
-                let first = || self.outputs.in_layout().first().map(|output| output.id);
-                assigned_output.and_then(|name| self.outputs.fallback_for_away(name)).or_else(first)
+                let window = self.stack.mapped().iter().find(|window| window.is(surface));
+                window.map(|window| window.id).map(|id| self.unmap_window(id, cx)).unwrap_or_default()
             }
         }
     }
 
-    /// The area that a window fills on a display, in the display's logical pixels.
-    fn area(&self, id: OutputId, fullscreen: bool) -> Option<Rectangle<i32, Logical>> {
-        let output = self.outputs.get(id)?;
-        if fullscreen {
-            return Some(Rectangle::from_size(output.geometry().size));
+    fn send_initial_configure(&mut self, id: u64, cx: &Cx<'_>) {
+        let toplevel = self.stack.get(id).and_then(ShellWindow::toplevel);
+        if toplevel.is_none_or(ToplevelSurface::is_initial_configure_sent) {
+            return;
         }
-        Some(layer_map_for_output(&output.wl_output).non_exclusive_zone())
+        self.place(id, cx);
+        let Some(window) = self.stack.get(id) else { return };
+        // A new window gets the keyboard. Activated from the start, it does not draw its first
+        // frame twice.
+        window.handle.set_activated(exclusive_layer(cx.outputs).is_none());
+        self.configure(window, cx.outputs);
     }
 
-    /// Tells a window its size and state; dialogs choose their own.
-    pub fn configure_window(&self, managed: &ManagedWindow) {
-        let Some(toplevel) = managed.toplevel() else { return };
-        let area = managed.shown_on.and_then(|id| self.area(id, managed.fullscreen));
-        let fills = managed.parent().is_none() || managed.fullscreen;
+    fn map_window(&mut self, id: u64, cx: &Cx<'_>) -> Effects {
+        // xdg_surface: a buffer before the first configure event was acknowledged is an error,
+        // which Smithay raises here.
+        let toplevel = self.stack.get(id).and_then(ShellWindow::toplevel);
+        if !toplevel.is_some_and(ToplevelSurface::ensure_configured) {
+            return Effects::new();
+        }
+        let moved = self.place(id, cx);
+        self.stack.map(id);
+        let mut effects = Effects::new();
+        let Some(window) = self.stack.get(id) else { return effects };
+        self.configure(window, cx.outputs);
+        // It entered an output with its first commit, if another one shows it by now.
+        if let Some(from) = moved.and_then(|moved| moved.from) {
+            leave(window, from, cx.outputs, &mut effects);
+        }
+        enter(window, cx.outputs, &mut effects);
+        effects.extend([Effect::SavePlacements, Effect::WindowMapped(id)]);
+        effects.extend(self.focus_window(id, cx));
+        effects.push(Effect::CheckFullscreen);
+        effects
+    }
+
+    fn unmap_window(&mut self, id: u64, cx: &Cx<'_>) -> Effects {
+        let mut effects = Effects::new();
+        if let Some((window, output)) = self.stack.get(id).and_then(|window| Some((window, window.shown_on?)))
+        {
+            leave(window, output, cx.outputs, &mut effects);
+        }
+        self.stack.unmap(id);
+        effects.extend(self.focus_topmost(cx));
+        effects.push(Effect::CheckFullscreen);
+        effects
+    }
+
+    /// Removes a toplevel that its client destroyed.
+    pub fn remove_window(&mut self, toplevel: &ToplevelSurface, cx: &Cx<'_>) -> Effects {
+        let id = self.window_of(toplevel.wl_surface()).map(|window| window.id);
+        let removed = id.and_then(|id| self.stack.remove(id));
+        let Some((window, true)) = removed else { return Effects::new() };
+        let shown_on = window.shown_on.and_then(|id| cx.outputs.name(id));
+        debug!(window = window.id, display = shown_on, "window closed");
+        let mut effects = vec![Effect::WindowClosed(ClosedWindow {
+            id: window.id,
+            client: window.client,
+            app_id: app_id_and_title(toplevel).0,
+            assigned_output: window.assigned_output,
+        })];
+        effects.extend(window.shown_on.map(Effect::Redraw));
+        effects.extend(self.focus_topmost(cx));
+        effects.push(Effect::CheckFullscreen);
+        effects
+    }
+
+    /// Handles a request to enter fullscreen, on an output if the client names one, or to leave it.
+    pub fn set_fullscreen(
+        &mut self,
+        toplevel: &ToplevelSurface,
+        fullscreen: bool,
+        requested: Option<&WlOutput>,
+        cx: &Cx<'_>,
+    ) -> Effects {
+        let requested = requested.and_then(|output| cx.outputs.of_wl_output(output));
+        let surface = toplevel.wl_surface();
+        let Some(window) = self.stack.iter_mut().find(|window| window.is(surface)) else {
+            return Effects::new();
+        };
+        window.fullscreen = fullscreen;
+        if let Some(output) = requested {
+            window.assigned_output = Some(output.name.clone());
+        }
+        let id = window.id;
+        let mut effects = vec![Effect::SavePlacements];
+        if !toplevel.is_initial_configure_sent() {
+            // The initial configure event answers the request.
+            return effects;
+        }
+        self.update_placement(id, cx, &mut effects);
+        effects.push(Effect::CheckFullscreen);
+        // The protocol requires an answer, even if nothing changed.
+        toplevel.send_configure();
+        effects
+    }
+
+    /// Assigns a window to an output for a control client, and focuses it. Rules do not move it
+    /// from there.
+    pub fn pin_window(&mut self, id: u64, output: &str, cx: &Cx<'_>) -> Effects {
+        let Some(window) = self.stack.get_mut(id) else { return Effects::new() };
+        window.assigned_output = Some(output.to_owned());
+        window.pinned = true;
+        let mut effects = vec![Effect::SavePlacements];
+        self.update_placement(id, cx, &mut effects);
+        effects.extend(self.focus_window(id, cx));
+        effects
+    }
+
+    /// Places all windows again after outputs were enabled, disabled, moved or resized, or rules
+    /// changed. A window whose monitor is disconnected keeps its assigned output.
+    pub fn place_windows(&mut self, cx: &Cx<'_>) -> Effects {
+        let mut effects = Effects::new();
+        // Other unmapped windows are placed with their first commit.
+        let is_configured =
+            |window: &&ShellWindow| window.toplevel().is_some_and(ToplevelSurface::is_initial_configure_sent);
+        let unmapped = self.stack.unmapped().iter().filter(|window| window.assigned_output.is_some());
+        let placed = self.stack.mapped().iter().chain(unmapped.filter(is_configured));
+        for id in placed.map(|window| window.id).collect::<Vec<_>>() {
+            self.update_placement(id, cx, &mut effects);
+        }
+        effects
+    }
+
+    fn place(&mut self, id: u64, cx: &Cx<'_>) -> Option<Moved> {
+        let (app_id, title) = self.stack.get(id)?.app_id_and_title();
+        self.stack.place(id, WindowTraits { app_id: app_id.as_deref(), title: title.as_deref() }, cx)
+    }
+
+    /// Shows a window where it belongs now.
+    fn update_placement(&mut self, id: u64, cx: &Cx<'_>, effects: &mut Effects) {
+        let moved = self.place(id, cx);
+        let Some(window) = self.stack.get(id) else { return };
+        self.configure(window, cx.outputs);
+        let Some(Moved { from, to }) = moved else { return };
+        if let Some(from) = from {
+            leave(window, from, cx.outputs, effects);
+        }
+        enter(window, cx.outputs, effects);
+        let name = |id: Option<OutputId>| id.and_then(|id| cx.outputs.name(id));
+        let assigned_output = &window.assigned_output;
+        info!(window = id, from = name(from), to = name(to), assigned_output, "window moved");
+        if self.stack.is_mapped(id) {
+            // It may hide the window that has the keyboard.
+            effects.extend([Effect::WindowMoved(id), Effect::RefreshFocus]);
+        }
+    }
+
+    /// Handles another parent of a toplevel: a dialog chooses its own size, and stays in front of
+    /// its parent.
+    pub fn parent_changed(&mut self, toplevel: &ToplevelSurface, cx: &Cx<'_>) -> Effects {
+        let parent = toplevel.parent().and_then(|parent| self.window_of(&parent)).map(|parent| parent.id);
+        let Some(id) = self.window_of(toplevel.wl_surface()).map(|window| window.id) else {
+            return Effects::new();
+        };
+        self.stack.set_parent(id, parent);
+        let window = self.stack.get(id).filter(|window| window.shown_on.is_some());
+        let Some(window) = window else { return Effects::new() };
+        self.configure(window, cx.outputs);
+        // Other windows may be visible now.
+        let output = window.shown_on.filter(|_| self.stack.is_mapped(id));
+        output.map_or_else(Effects::new, |output| vec![Effect::Redraw(output), Effect::RefreshFocus])
+    }
+
+    /// Sends the windows of an output their size again, after panels took or released space.
+    pub fn resize_windows(&self, output: OutputId, outputs: &Outputs) {
+        for window in self.stack.mapped().iter().filter(|window| window.shown_on == Some(output)) {
+            self.configure(window, outputs);
+        }
+    }
+
+    /// Sends `wl_surface.enter` for a client's windows on an output. For clients that bind the
+    /// `wl_output` after their windows were shown on it.
+    pub fn enter_windows_of(&self, client: ClientId, output: OutputId, wl_output: &WlOutput) {
+        for window in self.windows_of(client).filter(|window| window.shown_on == Some(output)) {
+            window.handle.with_surfaces(|surface, _| wl_output.enter(surface));
+        }
+    }
+
+    /// Sends a window its size and state. Dialogs choose their own size, unless they are
+    /// fullscreen.
+    fn configure(&self, window: &ShellWindow, outputs: &Outputs) {
+        let Some(toplevel) = window.toplevel() else { return };
+        let area = window.shown_on.and_then(|id| area(outputs, id, window.fullscreen));
+        let fills = window.parent.is_none() || window.fullscreen;
         toplevel.with_pending_state(|state| {
             if fills {
-                // Without any display the window keeps the size it had.
+                // Without an enabled output the window keeps its size.
                 state.size = area.map(|area| area.size).or(state.size);
                 state.bounds = state.size;
-                let (on, off) = match managed.fullscreen {
-                    true => (ToplevelStateFlag::Fullscreen, ToplevelStateFlag::Maximized),
-                    false => (ToplevelStateFlag::Maximized, ToplevelStateFlag::Fullscreen),
+                let (set, unset) = match window.fullscreen {
+                    true => (ToplevelFlag::Fullscreen, ToplevelFlag::Maximized),
+                    false => (ToplevelFlag::Maximized, ToplevelFlag::Fullscreen),
                 };
-                state.states.set(on);
-                state.states.unset(off);
+                state.states.set(set);
+                state.states.unset(unset);
             } else {
+                state.size = None;
                 state.bounds = area.map(|area| area.size);
-                state.states.unset(ToplevelStateFlag::Maximized);
-                state.states.unset(ToplevelStateFlag::Fullscreen);
+                state.states.unset(ToplevelFlag::Maximized);
+                state.states.unset(ToplevelFlag::Fullscreen);
             }
         });
         if toplevel.is_initial_configure_sent() {
@@ -179,195 +398,48 @@ impl State {
         } else {
             toplevel.send_configure();
         }
-        self.send_preferred_scale(managed);
+        let Some(output) = window.shown_on.and_then(|id| outputs.get(id)) else { return };
+        let wl_output = &output.wl_output;
+        window.handle.with_surfaces(|surface, states| send_preferred_scale(wl_output, surface, states));
     }
 
-    /// Tells a window's surfaces the scale of their display.
-    fn send_preferred_scale(&self, managed: &ManagedWindow) {
-        let Some(output) = managed.shown_on.and_then(|id| self.outputs.get(id)) else {
-            return;
-        };
-        managed.window.with_surfaces(|surface, states| send_preferred_scale(&output.wl_output, surface, states));
-    }
-
-    /// A commit of a toplevel's own surface.
-    pub fn window_committed(&mut self, surface: &WlSurface) {
-        if let Some(place) = self.shell.unmapped.iter().position(|managed| managed.is(surface)) {
-            let mut managed = self.shell.unmapped[place].clone();
-            if has_picture(surface) {
-                // xdg_surface: a buffer before the first configure was acknowledged is an error.
-                if !managed.toplevel().is_some_and(ToplevelSurface::ensure_configured) {
-                    return;
-                }
-                self.shell.unmapped.remove(place);
-                self.map_window(managed);
-            } else if managed.toplevel().is_some_and(|toplevel| !toplevel.is_initial_configure_sent()) {
-                managed.assigned_output = self.choose_output(&managed);
-                managed.shown_on = self.stand_in(managed.assigned_output.as_deref());
-                // The newest window gets the keyboard: told at once, it need not draw its first picture twice.
-                managed.window.set_activated(self.exclusive_layer().is_none());
-                self.configure_window(&managed);
-                self.shell.unmapped[place] = managed;
+    /// Returns the position of a window on its output, in the output's logical pixels. It is
+    /// centered over its parent if that is on the same output, or else in the area that windows
+    /// fill.
+    pub fn window_location(&self, window: &ShellWindow, outputs: &Outputs) -> Option<Point<i32, Logical>> {
+        // From the window to the one that all are dialogs of.
+        let mut chain = vec![window];
+        let mut next = window.parent;
+        while let Some(parent) = next.and_then(|id| self.mapped_window(id)) {
+            if parent.shown_on != window.shown_on {
+                break;
             }
-            return;
+            chain.push(parent);
+            next = parent.parent;
         }
-        let Some(place) = self.shell.windows.iter().position(|managed| managed.is(surface)) else { return };
-        if !has_picture(surface) {
-            let managed = self.shell.windows.remove(place);
-            self.hide_window(&managed);
-            self.shell.unmapped.push(ManagedWindow { shown_on: None, ..managed });
-            self.focus_top();
-            self.check_fullscreen();
+        let output = window.shown_on?;
+        let base = chain.last().copied().unwrap_or(window);
+        let mut below = area(outputs, output, base.fullscreen)?;
+        for window in chain.into_iter().rev() {
+            let size = window.handle.geometry().size;
+            below = Rectangle::new(centered(below, size), size);
         }
-    }
-
-    fn map_window(&mut self, mut managed: ManagedWindow) {
-        self.announce_clients();
-        managed.assigned_output = self.choose_output(&managed);
-        managed.shown_on = self.stand_in(managed.assigned_output.as_deref());
-        self.configure_window(&managed);
-        self.enter_output(&managed);
-        if let Some(toplevel) = managed.toplevel() {
-            let (app_id, title) = traits(toplevel);
-            info!(app_id, title, assigned_output = managed.assigned_output, display = managed.shown_on.and_then(|id| self.outputs.name(id)), "window shown");
-        }
-        let surface = managed.window.wl_surface().map(|surface| surface.into_owned());
-        let reported = self.ipc_window(&managed);
-        self.shell.windows.push(managed);
-        self.clients.mark_unsaved();
-        if let Some(window) = reported {
-            self.publish_event(&IpcEvent::Window { window });
-        }
-        if let Some(surface) = surface {
-            self.focus_window(&surface);
-        }
-        self.check_fullscreen();
-    }
-
-    fn enter_output(&mut self, managed: &ManagedWindow) {
-        let Some(output) = managed.shown_on.and_then(|id| self.outputs.get(id)) else { return };
-        managed.window.with_surfaces(|surface, _| output.wl_output.enter(surface));
-        self.queue_redraw(output.id);
-    }
-
-    fn hide_window(&mut self, managed: &ManagedWindow) {
-        let Some(output) = managed.shown_on.and_then(|id| self.outputs.get(id)) else { return };
-        managed.window.with_surfaces(|surface, _| output.wl_output.leave(surface));
-        self.queue_redraw(output.id);
-    }
-
-    pub fn window_destroyed(&mut self, toplevel: &ToplevelSurface) {
-        let surface = toplevel.wl_surface();
-        self.shell.unmapped.retain(|managed| !managed.is(surface));
-        if let Some(place) = self.shell.windows.iter().position(|managed| managed.is(surface)) {
-            let managed = self.shell.windows.remove(place);
-            self.save_placement(&managed);
-            debug!(display = managed.shown_on.and_then(|id| self.outputs.name(id)), "window closed");
-            self.publish_event(&IpcEvent::WindowClosed { window: managed.id });
-            if let Some(id) = managed.shown_on {
-                self.queue_redraw(id);
-            }
-            self.focus_top();
-            self.check_fullscreen();
-        }
-    }
-
-    /// A client asks for the whole of a display, or gives it back.
-    pub fn set_fullscreen(&mut self, toplevel: &ToplevelSurface, fullscreen: bool, output: Option<WlOutput>) {
-        let wished = output.as_ref().and_then(Output::from_resource);
-        let wished =
-            wished.and_then(|output| self.outputs.of_wl_output(&output)).map(|output| output.name.clone());
-        let Some(managed) = self.window_of_mut(toplevel.wl_surface()) else { return };
-        managed.fullscreen = fullscreen;
-        managed.assigned_output = wished.or(managed.assigned_output.take());
-        let known = managed.clone();
-        self.clients.mark_unsaved();
-        if !toplevel.is_initial_configure_sent() {
-            // Answered with the first configure.
-            return;
-        }
-        self.place_window(&known);
-        self.check_fullscreen();
-        // The protocol wants an answer even where nothing changed.
-        toplevel.send_configure();
-    }
-
-    /// Gives a window another assigned_output.
-    pub fn send_home(&mut self, surface: &WlSurface, display: &str) {
-        let Some(managed) = self.window_of_mut(surface) else { return };
-        managed.assigned_output = Some(display.to_owned());
-        managed.ordered = true;
-        let managed = managed.clone();
-        self.clients.mark_unsaved();
-        self.place_window(&managed);
-        self.focus_window(surface);
-    }
-
-    /// Puts a window on the display that it belongs to now.
-    fn place_window(&mut self, managed: &ManagedWindow) {
-        let mut next = managed.clone();
-        next.assigned_output = self.choose_output(managed);
-        next.shown_on = self.stand_in(next.assigned_output.as_deref());
-        if next.shown_on != managed.shown_on {
-            self.hide_window(managed);
-        }
-        if let Some(surface) = next.window.wl_surface() {
-            if let Some(entry) = self.window_of_mut(&surface) {
-                *entry = next.clone();
-            }
-        }
-        self.configure_window(&next);
-        if next.shown_on != managed.shown_on {
-            let name = |id: Option<OutputId>| id.and_then(|id| self.outputs.name(id));
-            info!(from = name(managed.shown_on), to = name(next.shown_on), assigned_output = next.assigned_output, "window moved");
-            self.enter_output(&next);
-            if let Some(window) = self.ipc_window(&next) {
-                self.publish_event(&IpcEvent::Window { window });
-            }
-        }
-    }
-
-    /// Displays came, went or changed size: every window finds its place again.
-    pub fn place_windows(&mut self) {
-        for managed in self.shell.windows.clone() {
-            // A assigned_output that a rule does not name stays: the window returns when its monitor does.
-            self.place_window(&managed);
-        }
-        for managed in self.shell.unmapped.clone().iter().filter(|managed| managed.assigned_output.is_some()) {
-            self.place_window(managed);
-        }
-    }
-
-    /// Sends every window on a display its size again: a panel took or gave back room.
-    pub fn refit_windows(&self, id: OutputId) {
-        for managed in
-            self.shell.windows.iter().filter(|managed| managed.shown_on == Some(id))
-        {
-            self.configure_window(managed);
-        }
-    }
-
-    /// Where a window stands on its display, and how large it is there, in logical pixels.
-    pub fn window_location(&self, managed: &ManagedWindow) -> Option<Point<i32, Logical>> {
-        let area = self.area(managed.shown_on?, managed.fullscreen)?;
-        let geometry = managed.window.geometry();
-        let centre = |area: Rectangle<i32, Logical>, size: Size<i32, Logical>| {
-            area.loc + Point::from(((area.size.w - size.w).max(0) / 2, (area.size.h - size.h).max(0) / 2))
-        };
-        let over = managed
-            .parent()
-            .and_then(|parent| self.shell.windows.iter().find(|managed| managed.is(&parent)))
-            .filter(|parent| parent.shown_on == managed.shown_on)
-            .and_then(|parent| {
-                Some(Rectangle::new(self.window_location(parent)?, parent.window.geometry().size))
-            });
-        Some(centre(over.unwrap_or(area), geometry.size))
+        Some(below.loc)
     }
 }
 
-/// Tells a surface the scale and transform of the display that it is on.
-pub fn send_preferred_scale(output: &Output, surface: &WlSurface, states: &smithay::wayland::compositor::SurfaceData) {
-    let scale = output.current_scale();
-    send_surface_state(surface, states, scale.integer_scale(), output.current_transform());
-    with_fractional_scale(states, |fractional| fractional.set_preferred_scale(scale.fractional_scale()));
+/// The window leaves an output.
+fn leave(window: &ShellWindow, output: OutputId, outputs: &Outputs, effects: &mut Effects) {
+    if let Some(output) = outputs.get(output) {
+        window.handle.with_surfaces(|surface, _| output.wl_output.leave(surface));
+        effects.push(Effect::Redraw(output.id));
+    }
+}
+
+/// The window enters the output that shows it.
+fn enter(window: &ShellWindow, outputs: &Outputs, effects: &mut Effects) {
+    if let Some(output) = window.shown_on.and_then(|id| outputs.get(id)) {
+        window.handle.with_surfaces(|surface, _| output.wl_output.enter(surface));
+        effects.push(Effect::Redraw(output.id));
+    }
 }

@@ -115,7 +115,7 @@ impl TestClient {
     }
 
     /// Sends requests and handles events without waiting; returns whether it is still connected.
-    pub fn turn(&mut self) -> bool {
+    pub fn poll(&mut self) -> bool {
         self.disconnected |= self.client.poll().is_err();
         !self.disconnected
     }
@@ -141,12 +141,29 @@ impl TestClient {
 
     /// Opens a window of a color, which draws at each configure event; returns its index.
     pub fn open(&mut self, app_id: &str, color: u32, fullscreen_on: Option<&str>) -> usize {
+        let index = self.create(app_id, color, fullscreen_on);
+        self.commit(index);
+        index
+    }
+
+    /// Opens a dialog of 100 by 100 of a window; returns its index.
+    pub fn open_dialog(&mut self, parent: usize, color: u32) -> usize {
+        let index = self.create("dialog", color, None);
+        self.set_parent(index, parent);
+        self.commit(index);
+        index
+    }
+
+    /// Makes a window a dialog of another one.
+    pub fn set_parent(&self, index: usize, parent: usize) {
+        let toplevel = |index: usize| &self.windows()[index].toplevel.as_ref().expect("a toplevel").toplevel;
+        toplevel(index).set_parent(Some(toplevel(parent)));
+    }
+
+    fn create(&mut self, app_id: &str, color: u32, fullscreen_on: Option<&str>) -> usize {
         let queue = self.handle();
         let state = &mut self.client.state.client;
-        let index =
-            state.create_toplevel(&queue, app_id, color, (100, 100), fullscreen_on).expect("a window");
-        state.windows[index].surface.commit();
-        index
+        state.create_toplevel(&queue, app_id, color, (100, 100), fullscreen_on).expect("a window")
     }
 
     pub fn close(&mut self, index: usize) {

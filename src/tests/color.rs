@@ -1,4 +1,5 @@
-//! color-management, end to end: what programs describe comes to the display's color.
+//! color-management, end to end: surfaces are converted from the colors that clients describe to
+//! the display's.
 
 use wayland_protocols::wp::color_management::v1::client::wp_color_manager_v1::{
     Primaries, RenderIntent, TransferFunction,
@@ -18,13 +19,15 @@ fn is_near(color: u32, wanted: [u8; 3], by: u8) -> bool {
 }
 
 #[test]
-fn pictures_come_to_the_display_s_colours() {
+fn described_surfaces_are_converted_to_the_display_s_colors() {
     let mut fixture = Fixture::pair();
     let mut client = fixture.client();
-    // sRGB's red, as Display P3 has it.
+    // sRGB's red in Display P3's code values.
     let red = 0x00ea_3323;
     client.open("film", red, None);
-    until(&mut fixture, &mut client, "its codes as they are", |fixture, _| fixture.middle(FIRST) == red);
+    until(&mut fixture, &mut client, "the code values as they are", |fixture, _| {
+        fixture.middle(FIRST) == red
+    });
     until(&mut fixture, &mut client, "the protocol", |_, client| client.has_color());
     let color = client.color_surface(0);
     let p3 = client.description(Primaries::DisplayP3, TransferFunction::Srgb);
@@ -32,37 +35,40 @@ fn pictures_come_to_the_display_s_colours() {
     color.set_image_description(&p3, RenderIntent::Perceptual);
     client.commit(0);
     until(&mut fixture, &mut client, "red", |fixture, _| is_near(fixture.middle(FIRST), [255, 0, 0], 2));
-    // Pictures of pictures are sRGB as well.
-    let picture = fixture.compositor.state.picture_of(FIRST).expect("a picture");
-    let middle = 3 * (picture.height / 2 * picture.width + picture.width / 2) as usize;
+    // Screenshots are sRGB as well.
+    let screenshot = fixture.compositor.state.picture_of(FIRST).expect("a screenshot");
+    let middle = 3 * (screenshot.height / 2 * screenshot.width + screenshot.width / 2) as usize;
     assert!(
-        picture.rgb[middle] > 252 && picture.rgb[middle + 1] < 3,
+        screenshot.rgb[middle] > 252 && screenshot.rgb[middle + 1] < 3,
         "{:?}",
-        &picture.rgb[middle..middle + 3]
+        &screenshot.rgb[middle..middle + 3]
     );
-    // A window over it, of usual color; and gone again.
+    // A window without a description in front of it, and its end.
     let green = client.open("over", 0x0000_ff00, None);
     until(&mut fixture, &mut client, "green", |fixture, _| fixture.middle(FIRST) == 0x0000_ff00);
     client.close(green);
     until(&mut fixture, &mut client, "red", |fixture, _| is_near(fixture.middle(FIRST), [255, 0, 0], 2));
-    // The same numbers in other color, and in none.
+    // The same code values with another description, and without one.
     let same = client.description(Primaries::DisplayP3, TransferFunction::Srgb);
     until(&mut fixture, &mut client, "the same identity", |_, client| client.ready == [1, 1]);
     same.destroy();
     let wide = client.description(Primaries::Bt2020, TransferFunction::St2084Pq);
     color.set_image_description(&wide, RenderIntent::Relative);
     client.commit(0);
-    until(&mut fixture, &mut client, "other color", |fixture, _| {
+    until(&mut fixture, &mut client, "the other color", |fixture, _| {
         !is_near(fixture.middle(FIRST), [255, 0, 0], 9) || fixture.middle(FIRST) == 0x00ff_0000
     });
     color.unset_image_description();
     client.commit(0);
-    until(&mut fixture, &mut client, "its codes as they are", |fixture, _| fixture.middle(FIRST) == red);
+    until(&mut fixture, &mut client, "the code values as they are", |fixture, _| {
+        fixture.middle(FIRST) == red
+    });
 }
 
-/// 58 % of PQ's signal is white; highlights beyond it are kept apart from it by intent.
+/// PQ's code value of 58 % is white. The perceptual intent reserves code values for brighter
+/// highlights; the relative intent does not.
 #[test]
-fn hdr_is_brought_to_sdr() {
+fn hdr_is_tone_mapped_to_sdr_by_intent() {
     let mut fixture = Fixture::pair();
     let mut client = fixture.client();
     let white = 0x0094_9494;
@@ -83,21 +89,21 @@ fn hdr_is_brought_to_sdr() {
 }
 
 #[test]
-fn displays_tell_their_colours() {
+fn output_description_has_primaries_transfer_function_and_luminances() {
     let mut fixture = Fixture::pair();
     let mut client = fixture.client();
     until(&mut fixture, &mut client, "the protocol and the displays", |_, client| {
         client.has_color() && client.has_outputs(2)
     });
     client.request_output_description(FIRST);
-    until(&mut fixture, &mut client, "all of it", |_, client| {
+    until(&mut fixture, &mut client, "the end of the information", |_, client| {
         client.information.iter().any(|event| matches!(event, Information::Done))
     });
-    let told = &client.information;
-    let is = |wanted: &dyn Fn(&Information) -> bool| told.iter().any(wanted);
+    let information = &client.information;
+    let is = |wanted: &dyn Fn(&Information) -> bool| information.iter().any(wanted);
     assert!(
         is(&|event| matches!(event, Information::Primaries { r_x: 640_000, w_y: 329_000, .. })),
-        "{told:?}"
+        "{information:?}"
     );
     assert!(is(
         &|event| matches!(event, Information::TfNamed { tf } if tf.into_result().ok() == Some(TransferFunction::Srgb))
@@ -106,25 +112,25 @@ fn displays_tell_their_colours() {
 }
 
 #[test]
-fn half_a_description_is_an_error() {
+fn incomplete_description_and_second_color_surface_are_protocol_errors() {
     let mut fixture = Fixture::pair();
     let mut client = fixture.client();
     let mut twice = fixture.client();
     until(&mut fixture, &mut client, "the protocol", |_, client| {
-        twice.turn();
+        twice.poll();
         client.has_color() && twice.has_color()
     });
     client.incomplete_description();
-    until(&mut fixture, &mut client, "the end", |_, client| client.disconnected);
+    until(&mut fixture, &mut client, "the disconnect", |_, client| client.disconnected);
     twice.open("app", 0, None);
     twice.color_surface(0);
     twice.color_surface(0);
-    until(&mut fixture, &mut twice, "the end", |_, client| client.disconnected);
+    until(&mut fixture, &mut twice, "the disconnect", |_, client| client.disconnected);
 }
 
-/// Color-representation: what is offered is taken, what is not ends the program.
+/// color-representation: offered values are accepted, others are protocol errors.
 #[test]
-fn what_buffers_hold() {
+fn only_offered_color_representations_are_accepted() {
     let mut fixture = Fixture::pair();
     let red = 0x00ff_0000;
     let mut client = fixture.client();
@@ -132,33 +138,33 @@ fn what_buffers_hold() {
     until(&mut fixture, &mut client, "red", |fixture, _| fixture.middle(FIRST) == red);
     assert_eq!(client.alpha_modes, [AlphaMode::PremultipliedElectrical]);
     assert_eq!(client.coefficients, [(Coefficients::Identity, Range::Full)]);
-    let held = client.representation_surface(0);
-    held.set_alpha_mode(AlphaMode::PremultipliedElectrical);
-    held.set_coefficients_and_range(Coefficients::Identity, Range::Full);
+    let representation = client.representation_surface(0);
+    representation.set_alpha_mode(AlphaMode::PremultipliedElectrical);
+    representation.set_coefficients_and_range(Coefficients::Identity, Range::Full);
     client.commit(0);
-    held.destroy();
+    representation.destroy();
     client.commit(0);
-    // Another one, after the first was given back.
+    // A second object, after the first was destroyed.
     client.representation_surface(0);
     client.commit(0);
     for _ in 0..4 {
-        fixture.turn();
-        assert!(client.turn());
+        fixture.iterate();
+        assert!(client.poll());
     }
     client.representation_surface(0);
-    until(&mut fixture, &mut client, "the end for two of them", |_, client| client.disconnected);
+    until(&mut fixture, &mut client, "the disconnect for two objects", |_, client| client.disconnected);
     for wrong in 0..3 {
         let mut client = fixture.client();
         client.open("app", red, None);
-        let held = client.representation_surface(0);
+        let representation = client.representation_surface(0);
         match wrong {
-            0 => held.set_alpha_mode(AlphaMode::Straight),
-            1 => held.set_coefficients_and_range(Coefficients::Bt709, Range::Limited),
+            0 => representation.set_alpha_mode(AlphaMode::Straight),
+            1 => representation.set_coefficients_and_range(Coefficients::Bt709, Range::Limited),
             _ => {
                 client.close(0);
-                held.set_alpha_mode(AlphaMode::PremultipliedElectrical);
+                representation.set_alpha_mode(AlphaMode::PremultipliedElectrical);
             }
         }
-        until(&mut fixture, &mut client, "the end", |_, client| client.disconnected);
+        until(&mut fixture, &mut client, "the disconnect", |_, client| client.disconnected);
     }
 }

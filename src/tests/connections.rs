@@ -1,14 +1,11 @@
 //! Connections end to end: heartbeats, limits, the control protocol.
 
 use std::io::Write;
-use std::os::unix::net::UnixStream;
 
-use geom_ipc::{
-    ClientKind, CloseReason, ConnectionState, ErrorKind, Event, ReplyResult, Request, Response, MAX_LINE,
-};
+use geom_ipc::{CloseReason, ConnectionState, ErrorKind, Event, ReplyResult, Request, Response, MAX_LINE};
 use serde_json::json;
 
-use super::control_client::Control;
+use super::control::Control;
 use super::{Fixture, TestClient};
 use crate::clients::saved_state::StateFile;
 use crate::session::fd_store::FdStore;
@@ -16,21 +13,21 @@ use crate::session::fd_store::FdStore;
 const RED: u32 = 0x00ff_0000;
 const FIRST: &str = "HEADLESS-1";
 const SECOND: &str = "HEADLESS-2";
-/// Heartbeats fast enough for tests; nothing in them waits longer than for events.
+/// Heartbeats that are fast enough for tests.
 const FAST: &str = "[headless]\ndisplays = [\"800x600\", \"640x480\"]\n\
      [clients]\ninterval = 0.2\nunresponsive = 0.2\nlost = 0.6\nclose_time = 0.2\n";
 
-/// Opens a window and waits for its picture.
+/// Connects a client, opens a window and waits until it is shown.
 fn window(fixture: &mut Fixture, app_id: &str, color: u32, on: Option<&str>) -> TestClient {
     let mut client = fixture.client();
     fixture.until("outputs", |_| {
-        client.turn();
+        client.poll();
         client.has_outputs(client.outputs().len())
     });
     client.open(app_id, color, on);
     let display = on.unwrap_or(FIRST).to_owned();
-    fixture.until("the picture", |fixture| {
-        client.turn();
+    fixture.until("the window", |fixture| {
+        client.poll();
         fixture.middle(&display) == color
     });
     client
@@ -41,27 +38,27 @@ fn state_is(wanted: ConnectionState) -> impl Fn(&Event) -> bool {
 }
 
 #[test]
-fn a_hung_client_is_shown_and_forgiven() {
+fn unresponsive_client_is_covered_until_it_answers() {
     let mut fixture = Fixture::new(FAST);
     let mut control = Control::greeted(&mut fixture, json!({}));
-    control.ask(&mut fixture, Request::Subscribe).expect("subscribed");
+    control.request(&mut fixture, Request::Subscribe).expect("subscribed");
     let mut client = window(&mut fixture, "app", RED, None);
-    // It reads nothing from here on.
+    // It reads nothing from here on, and so answers no ping.
     control.until_event(&mut fixture, "unresponsive", state_is(ConnectionState::Unresponsive));
-    fixture.until("the veil", |fixture| fixture.middle(FIRST) != RED);
-    let hung = fixture.compositor.state.unresponsive_on_display(FIRST).expect("a notice");
-    assert_eq!((hung.name.as_str(), hung.asks), ("app", true));
-    // The policy waits: well past `lost` it is there still.
+    fixture.until("the overlay", |fixture| fixture.middle(FIRST) != RED);
+    let window = fixture.compositor.state.unresponsive_on_display(FIRST).expect("the overlay");
+    assert_eq!((window.name.as_str(), window.asks), ("app", true));
+    // The default policy is to wait: it is still there well past `lost`.
     let since = fixture.compositor.state.now();
-    fixture.until("its time", |fixture| {
-        control.turn();
+    fixture.until("a second", |fixture| {
+        control.poll();
         fixture.compositor.state.now() > since + std::time::Duration::from_secs(1)
     });
     assert_eq!(fixture.compositor.state.ipc_status().unresponsive_clients, 1);
     control.events.clear();
-    fixture.until("forgiveness", |fixture| {
-        client.turn();
-        control.turn();
+    fixture.until("the window without overlay", |fixture| {
+        client.poll();
+        control.poll();
         fixture.middle(FIRST) == RED
     });
     control.until_event(&mut fixture, "alive", state_is(ConnectionState::Alive));
@@ -69,142 +66,143 @@ fn a_hung_client_is_shown_and_forgiven() {
 }
 
 #[test]
-fn a_hung_client_is_closed_by_policy_and_its_neighbour_is_not() {
+fn policy_close_disconnects_only_the_unresponsive_client() {
     let mut fixture =
         Fixture::new(&format!("{FAST}[[clients.rules]]\napp_id = \"bad*\"\non_lost = \"close\"\n"));
     let mut good = window(&mut fixture, "good", RED, Some(SECOND));
     let mut bad = window(&mut fixture, "bad-app", RED, Some(FIRST));
-    fixture.until("the end of the hung one", |fixture| {
-        good.turn();
+    fixture.until("the disconnect of the unresponsive client", |fixture| {
+        good.poll();
         fixture.middle(FIRST) != RED && fixture.compositor.state.clients.len() == 1
     });
-    assert!(!bad.turn() || !bad.turn());
-    assert!(good.turn());
+    assert!(!bad.poll() || !bad.poll());
+    assert!(good.poll());
     assert_eq!(fixture.middle(SECOND), RED);
-    assert_eq!(fixture.compositor.state.shell.windows.len(), 1);
+    assert_eq!(fixture.compositor.state.shell.windows().len(), 1);
 }
 
 #[test]
-fn a_person_chooses() {
+fn user_waits_for_an_unresponsive_client_and_then_closes_it() {
     let mut fixture = Fixture::new(FAST);
     let mut client = window(&mut fixture, "app", RED, None);
-    fixture.until("the notice", |fixture| fixture.compositor.state.unresponsive_on_display(FIRST).is_some());
-    // The notice's words were drawn with the last frame; its choices are below the middle.
-    fixture.until("the veil", |fixture| fixture.middle(FIRST) != RED);
+    fixture.until("the overlay", |fixture| fixture.compositor.state.unresponsive_on_display(FIRST).is_some());
+    // The choices, which are below the middle, exist once the overlay was drawn.
+    fixture.until("the drawn overlay", |fixture| fixture.middle(FIRST) != RED);
     let state = &mut fixture.compositor.state;
     assert!(state.press_unresponsive_overlay((370.0, 345.0).into()));
-    assert!(!state.unresponsive_on_display(FIRST).expect("hung still").asks, "a person waits, and is asked still");
-    fixture.until("the question again", |fixture| {
-        fixture.compositor.state.unresponsive_on_display(FIRST).is_some_and(|hung| hung.asks)
+    assert!(
+        !state.unresponsive_on_display(FIRST).expect("the overlay").asks,
+        "the user waits, and is still asked"
+    );
+    fixture.until("the choice again", |fixture| {
+        fixture.compositor.state.unresponsive_on_display(FIRST).is_some_and(|window| window.asks)
     });
     assert!(fixture.compositor.state.press_unresponsive_overlay((440.0, 345.0).into()));
-    fixture.until("its end", |fixture| fixture.compositor.state.clients.is_empty());
-    assert!(!client.turn() || !client.turn());
+    fixture.until("its disconnect", |fixture| fixture.compositor.state.clients.is_empty());
+    assert!(!client.poll() || !client.poll());
 }
 
 #[test]
-fn limits_refuse_the_newcomer_with_a_reason() {
+fn client_over_a_limit_is_refused_with_the_reason() {
     let mut fixture = Fixture::new("[clients]\nper_process = 2\n");
     let mut first = fixture.client();
     let _second = Control::greeted(&mut fixture, json!({}));
     let mut third = Control::raw(&mut fixture);
     fixture.until("a refusal", |_| {
-        third.turn();
-        third.broken
+        third.poll();
+        third.closed
     });
     let Some(ReplyResult::Error(error)) = third.replies.pop().map(|reply| reply.result) else {
-        panic!("no reason")
+        panic!("no error")
     };
     assert_eq!(error.kind, ErrorKind::OverLimit);
     assert!(error.message.contains("per_process"), "{error}");
-    assert!(first.turn());
+    assert!(first.poll());
     assert_eq!(fixture.compositor.state.clients.refused(), 1);
 }
 
 #[test]
-fn nothing_of_a_gone_client_stays() {
+fn disconnected_client_leaves_only_its_placement() {
     let mut fixture = Fixture::new(FAST);
     let client = window(&mut fixture, "app", RED, None);
     drop(client);
-    fixture.until("its end", |fixture| fixture.compositor.state.clients.is_empty());
+    fixture.until("its disconnect", |fixture| fixture.compositor.state.clients.is_empty());
     let state = &fixture.compositor.state;
-    assert!(state.shell.windows.is_empty() && state.shell.unmapped.is_empty());
+    assert!(state.shell.is_empty());
     assert!(state.clients.is_quiet());
-    // Its place is kept for an application of that name.
+    // Its placement is saved for the next client with that app id.
     assert_eq!(state.clients.placement("app"), Some(FIRST));
 }
 
-/// Many that are ready at once are read at once: each is known, asked and believed all the same.
+/// Clients that are ready at the same time are dispatched in one batch; each one's xdg_wm_base and
+/// pongs are noticed all the same.
 #[test]
-fn a_crowd_is_known_one_by_one() {
+fn clients_of_one_batch_are_distinguished() {
     let mut fixture = Fixture::new(FAST);
-    let mut crowd: Vec<TestClient> = (0..40).map(|_| fixture.client()).collect();
-    let is_everyone_known = |fixture: &Fixture| {
-        fixture.compositor.state.clients.iter().all(|record| !record.needs_polling())
+    let mut clients: Vec<TestClient> = (0..40).map(|_| fixture.client()).collect();
+    let have_all_shells = |fixture: &Fixture| {
+        let mut connections = fixture.compositor.state.clients.iter();
+        connections.all(|connection| !connection.needs_polling())
     };
-    fixture.until("everyone's shell", |fixture| is_everyone_known(fixture));
-    // A new_client binds its globals while everyone else says something.
-    let (ours, theirs) = UnixStream::pair().expect("a socket pair");
-    ours.set_nonblocking(true).expect("a socket option");
-    fixture.compositor.state.new_client(ours, ClientKind::Wayland, None).expect("accepted");
-    let mut late = TestClient::new(theirs);
-    fixture.until("the new_client's globals", |_| {
-        crowd.iter_mut().for_each(TestClient::send_requests);
-        late.turn() && late.has_globals()
+    fixture.until("xdg_wm_base of all clients", |fixture| have_all_shells(fixture));
+    // Another client binds its globals while all others send requests.
+    let mut late = TestClient::new(fixture.connect());
+    fixture.until("the new client's globals", |_| {
+        clients.iter_mut().for_each(TestClient::send_requests);
+        late.poll() && late.has_globals()
     });
-    crowd.iter_mut().for_each(TestClient::send_requests);
-    fixture.turn();
-    assert!(is_everyone_known(&fixture), "a new_client's shell went unnoticed in the crowd");
-    crowd.push(late);
-    // All but one answer, for some rounds.
+    clients.iter_mut().for_each(TestClient::send_requests);
+    fixture.iterate();
+    assert!(have_all_shells(&fixture), "the new client's xdg_wm_base was not noticed in the batch");
+    clients.push(late);
+    // All but the first one answer several pings.
     let since = fixture.compositor.state.now();
-    fixture.until("the deaf one", |fixture| {
-        assert!(crowd.iter_mut().skip(1).all(|client| client.turn()), "one of the crowd was cut");
+    fixture.until("only the first one unresponsive", |fixture| {
+        assert!(clients.iter_mut().skip(1).all(|client| client.poll()), "a client was disconnected");
         let connections = fixture.compositor.state.clients.iter();
-        let hung: Vec<u64> =
-            connections.filter(|one| one.is_unresponsive()).map(|one| one.id.into()).collect();
-        assert!(hung.is_empty() || hung == [1], "{hung:?} do not answer");
-        hung == [1] && fixture.compositor.state.now() > since + std::time::Duration::from_secs(1)
+        let unresponsive = connections.filter(|connection| connection.is_unresponsive());
+        let unresponsive: Vec<u64> = unresponsive.map(|connection| connection.id.into()).collect();
+        assert!(unresponsive.is_empty() || unresponsive == [1], "{unresponsive:?} are unresponsive");
+        unresponsive == [1] && fixture.compositor.state.now() > since + std::time::Duration::from_secs(1)
     });
 }
 
 #[test]
-fn a_cut_client_s_picture_goes_at_once() {
+fn window_of_a_disconnected_client_is_gone_in_the_same_iteration() {
     let mut fixture = Fixture::new("");
     let _client = window(&mut fixture, "app", RED, None);
-    // Well after its last frame: what there is to draw then is drawn in the same turn.
-    let since = fixture.compositor.state.now();
-    fixture.until("a still display", |fixture| {
-        fixture.compositor.state.now() > since + std::time::Duration::from_millis(100)
-    });
+    // Well after its last frame, so that nothing delays the next one.
+    fixture.run_for(std::time::Duration::from_millis(100));
     let state = &mut fixture.compositor.state;
     let id = state.clients.iter().next().expect("a connection").id;
     state.disconnect(id, CloseReason::Requested);
     state.after_dispatch();
     assert!(state.clients.is_empty() && state.pending_redraws.is_empty());
-    assert_ne!(fixture.middle(FIRST), RED, "it is drawn only when something else happens");
+    assert_ne!(fixture.middle(FIRST), RED, "the display was not drawn again");
 }
 
 #[test]
-fn requests_of_every_kind() {
+fn requests_take_effect_and_invalid_ones_are_rejected() {
     let mut fixture = Fixture::new(FAST);
     let mut control = Control::greeted(&mut fixture, json!({}));
     let mut client = window(&mut fixture, "app", RED, Some(FIRST));
-    let Ok(Response::Windows(windows)) = control.ask(&mut fixture, Request::Windows) else {
+    let Ok(Response::Windows(windows)) = control.request(&mut fixture, Request::Windows) else {
         panic!("no windows")
     };
     assert_eq!((windows.len(), windows[0].display.as_deref()), (1, Some(FIRST)));
     let (window, id) = (windows[0].id, windows[0].client);
 
-    control.ask(&mut fixture, Request::PlaceWindow { window, display: SECOND.into() }).expect("placed");
+    control.request(&mut fixture, Request::PlaceWindow { window, display: SECOND.into() }).expect("placed");
     fixture.until("the other display", |fixture| {
-        client.turn();
-        control.turn();
+        client.poll();
+        control.poll();
         fixture.middle(SECOND) == RED
     });
     let line = json!({"request": "set_display", "display": SECOND, "scale": 2.0, "transform": "90", "position": [2000, 5]});
-    let Ok(Response::Displays(displays)) = control.ask_json(&mut fixture, line) else { panic!("no displays") };
-    let second = displays.iter().find(|display| display.name == SECOND).expect("it");
+    let Ok(Response::Displays(displays)) = control.request_json(&mut fixture, line) else {
+        panic!("no displays")
+    };
+    let second = displays.iter().find(|display| display.name == SECOND).expect("the display");
     assert_eq!((second.scale, second.transform.as_str(), second.logical.x), (2.0, "90", 2000));
     assert_eq!((second.logical.width, second.logical.height), (240, 320));
     for (wrong, kind) in [
@@ -219,61 +217,61 @@ fn requests_of_every_kind() {
         (json!({"request": "screenshot", "display": FIRST, "path": "relative"}), ErrorKind::BadValue),
         (json!({"request": "hello", "versions": [1]}), ErrorKind::Handshake),
     ] {
-        let error = control.ask_json(&mut fixture, wrong.clone()).expect_err("it is wrong");
+        let error = control.request_json(&mut fixture, wrong.clone()).expect_err("an error");
         assert_eq!(error.kind, kind, "{wrong}: {error}");
     }
-    control.ask(&mut fixture, Request::Identify { seconds: 1 }).expect("identified");
+    control.request(&mut fixture, Request::Identify { seconds: 1 }).expect("identified");
     assert!(
-        matches!(control.ask(&mut fixture, Request::Status), Ok(Response::Status(status)) if status.enabled_displays == 2)
+        matches!(control.request(&mut fixture, Request::Status), Ok(Response::Status(status)) if status.enabled_displays == 2)
     );
 
-    // A heartbeat by order is answered when the client answers.
-    control.next += 1;
-    let number = control.next;
-    control.say(format!("{}\n", json!({"id": number, "request": "ping", "client": id})).as_bytes());
+    // A requested heartbeat is replied to when the client answers the ping.
+    control.last_id += 1;
+    let number = control.last_id;
+    control.write(format!("{}\n", json!({"id": number, "request": "ping", "client": id})).as_bytes());
     fixture.until("the round trip", |_| {
-        client.turn();
-        control.turn();
+        client.poll();
+        control.poll();
         control.replies.iter().any(|reply| reply.id == Some(number))
     });
     assert!(control.clients(&mut fixture).iter().any(|client| client.id == id && client.rtt_us.is_some()));
 
-    control.ask(&mut fixture, Request::Disconnect { client: id }).expect("asked to leave");
-    // The test's client does not obey: it is cut at the deadline.
-    fixture.until("its end", |_| {
-        control.turn();
-        !client.turn()
+    control.request(&mut fixture, Request::Disconnect { client: id }).expect("requested to close");
+    // The test client ignores the request: it is disconnected at the deadline.
+    fixture.until("its disconnect", |_| {
+        control.poll();
+        !client.poll()
     });
 }
 
 #[test]
-fn a_screenshot_shows_the_display() {
+fn screenshot_shows_the_display() {
     let mut fixture = Fixture::new(FAST);
     let _client = window(&mut fixture, "app", RED, None);
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("shot.png");
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("shot.png");
     let path = path.to_str().expect("UTF-8");
     let mut control = Control::greeted(&mut fixture, json!({}));
     let shot = |display: &str, path: Option<&str>| Request::Screenshot {
         display: display.into(),
         path: path.map(str::to_owned),
     };
-    let answer = control.ask(&mut fixture, shot(FIRST, Some(path))).expect("a picture");
-    assert!(control.fds.is_empty() && answer == Response::Screenshot { width: 800, height: 600 });
+    let response = control.request(&mut fixture, shot(FIRST, Some(path))).expect("a screenshot");
+    assert!(control.fds.is_empty() && response == Response::Screenshot { width: 800, height: 600 });
     let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(path).expect("the file")));
     let mut reader = decoder.read_info().expect("PNG");
     let mut pixels = vec![0; reader.output_buffer_size().expect("a size")];
     reader.next_frame(&mut pixels).expect("pixels");
     assert_eq!(pixels[(300 * 800 + 400) * 3..][..3], [0xff, 0, 0]);
-    // Nothing is overwritten, and what is no display is said to be none.
-    assert!(control.ask(&mut fixture, shot(FIRST, Some(path))).is_err());
-    assert!(control.ask(&mut fixture, shot("HDMI-A-9", None)).is_err());
-    control.ask(&mut fixture, shot(FIRST, None)).expect("a picture");
+    // An existing file is not overwritten, and an unknown display is an error.
+    assert!(control.request(&mut fixture, shot(FIRST, Some(path))).is_err());
+    assert!(control.request(&mut fixture, shot("HDMI-A-9", None)).is_err());
+    control.request(&mut fixture, shot(FIRST, None)).expect("a screenshot");
     assert_eq!(control.fds.len(), 1);
 }
 
 #[test]
-fn sessions_are_kept_and_resumed_as_their_type_says() {
+fn connect_type_decides_whether_a_session_is_resumed() {
     for (kind, survives) in [
         ("DISCONNECT_ONCE", vec![false]),
         ("KEEP_CONNECTION_OPEN", vec![true, true, true]),
@@ -282,34 +280,30 @@ fn sessions_are_kept_and_resumed_as_their_type_says() {
         let mut fixture = Fixture::new("[clients]\naccept_rate = 1000\n");
         let mut control = Control::raw(&mut fixture);
         let hello = json!({"request": "hello", "versions": [1], "connect_type": kind});
-        let Ok(Response::Welcome(welcome)) = control.ask_json(&mut fixture, hello) else {
+        let Ok(Response::Welcome(welcome)) = control.request_json(&mut fixture, hello) else {
             panic!("no welcome")
         };
-        control.ask(&mut fixture, Request::Subscribe).expect("subscribed");
+        control.request(&mut fixture, Request::Subscribe).expect("subscribed");
         for survived in survives {
             drop(control);
-            fixture.until("the loss", |fixture| {
-                fixture
-                    .compositor
-                    .state
-                    .clients
-                    .iter()
-                    .all(|record| record.ipc_state() != ConnectionState::Alive)
+            fixture.until("the lost connection", |fixture| {
+                let mut connections = fixture.compositor.state.clients.iter();
+                connections.all(|connection| connection.ipc_state() != ConnectionState::Alive)
             });
             control = Control::raw(&mut fixture);
             let hello = json!({"request": "hello", "versions": [1], "token": welcome.token});
-            match control.ask_json(&mut fixture, hello) {
+            match control.request_json(&mut fixture, hello) {
                 Ok(Response::Welcome(again)) => {
                     assert!(survived && again.resumed, "{kind}");
                     assert_eq!((again.connection, &again.token), (welcome.connection, &welcome.token));
-                    // The subscription holds.
+                    // It is still subscribed.
                     control.events.clear();
                     let new_client = fixture.client();
                     control.until_event(&mut fixture, "an event", |event| {
                         matches!(event, Event::ClientConnected { .. })
                     });
                     drop(new_client);
-                    fixture.until("its end", |fixture| fixture.compositor.state.clients.len() == 1);
+                    fixture.until("its disconnect", |fixture| fixture.compositor.state.clients.len() == 1);
                 }
                 Err(error) => assert!(!survived && error.kind == ErrorKind::NotFound, "{kind}: {error}"),
                 other => panic!("{other:?}"),
@@ -318,9 +312,10 @@ fn sessions_are_kept_and_resumed_as_their_type_says() {
     }
 }
 
-/// A run that ends without leave: the next one knows its sessions, by token and user, and where its applications were.
+/// After a crash the service resumes sessions by token and user, and shows applications where they
+/// were.
 #[test]
-fn sessions_and_places_outlive_a_run() {
+fn sessions_and_placements_survive_a_crash() {
     let start = |mut store: FdStore| {
         let mut fixture = Fixture::new(FAST);
         let state_file = StateFile::open(&mut store).expect("memory");
@@ -331,137 +326,140 @@ fn sessions_and_places_outlive_a_run() {
     let mut fixture = start(FdStore::default());
     let mut control = Control::raw(&mut fixture);
     let hello = |token: Option<String>, connect_type: &str| json!({"request": "hello", "versions": [1], "name": "test", "token": token, "connect_type": connect_type});
-    let welcome = control.ask_json(&mut fixture, hello(None, "KEEP_CONNECTION_OPEN"));
+    let welcome = control.request_json(&mut fixture, hello(None, "KEEP_CONNECTION_OPEN"));
     let Ok(Response::Welcome(kept)) = welcome else { panic!("{welcome:?}") };
     let mut once = Control::raw(&mut fixture);
-    let Ok(Response::Welcome(once)) = once.ask_json(&mut fixture, hello(None, "DISCONNECT_ONCE")) else {
+    let Ok(Response::Welcome(once)) = once.request_json(&mut fixture, hello(None, "DISCONNECT_ONCE")) else {
         panic!("no welcome")
     };
     let _app = window(&mut fixture, "app", RED, Some(SECOND));
-    fixture.turn();
+    fixture.iterate();
     let left = fixture.compositor.state.store.inherited();
     drop(fixture);
 
     let mut fixture = start(left);
     let mut control = Control::raw(&mut fixture);
-    let refused = control.ask_json(&mut fixture, hello(Some(once.token), "DISCONNECT_ONCE"));
+    let refused = control.request_json(&mut fixture, hello(Some(once.token), "DISCONNECT_ONCE"));
     assert!(refused.is_err_and(|error| error.kind == ErrorKind::NotFound));
-    let welcome = control.ask_json(&mut fixture, hello(Some(kept.token), "KEEP_CONNECTION_OPEN"));
+    let welcome = control.request_json(&mut fixture, hello(Some(kept.token), "KEEP_CONNECTION_OPEN"));
     let Ok(Response::Welcome(welcome)) = welcome else { panic!("{welcome:?}") };
     assert!(welcome.resumed && welcome.connection == kept.connection);
     let known = control.clients(&mut fixture);
     assert!(known.iter().any(|client| client.id == kept.connection && client.pid > 0), "{known:?}");
     let mut app = fixture.client();
     app.open("app", RED, None);
-    fixture.until("the application where it was", |fixture| app.turn() && fixture.middle(SECOND) == RED);
-    // An end that is meant leaves nothing.
+    fixture.until("the application on its display", |fixture| app.poll() && fixture.middle(SECOND) == RED);
+    // An orderly shutdown leaves nothing.
     fixture.compositor.state.discard_saved_state();
     assert_eq!(fixture.compositor.state.store.inherited().stored().count(), 0);
 }
 
 #[test]
-fn a_silent_control_client_loses_its_session() {
+fn control_client_that_answers_no_pings_loses_its_session() {
     let mut fixture = Fixture::new(FAST);
     let mut control = Control::greeted(&mut fixture, json!({"connect_type": "DISCONNECT_ONCE"}));
-    control.polite = false;
-    fixture.until("the loss", |_| {
-        control.turn();
-        control.broken
+    control.answers_pings = false;
+    fixture.until("the disconnect", |_| {
+        control.poll();
+        control.closed
     });
     assert!(control.events.iter().any(|event| matches!(event, Event::Ping { .. })));
     assert!(fixture.compositor.state.clients.is_empty());
 }
 
 #[test]
-fn bad_peers_get_a_word_and_cost_nobody_else() {
+fn misbehaving_control_clients_get_an_error_and_affect_no_other() {
     let mut fixture = Fixture::new(FAST);
     let mut good = Control::greeted(&mut fixture, json!({}));
 
-    // Who does not say hello first.
-    let mut rude = Control::raw(&mut fixture);
-    rude.say(b"{\"id\":1,\"request\":\"status\"}\n");
-    fixture.until("its end", |_| {
-        rude.turn();
-        rude.broken
+    // One that does not say hello first.
+    let mut early = Control::raw(&mut fixture);
+    early.write(b"{\"id\":1,\"request\":\"status\"}\n");
+    fixture.until("its disconnect", |_| {
+        early.poll();
+        early.closed
     });
-    assert!(matches!(&rude.replies[0].result, ReplyResult::Error(error) if error.kind == ErrorKind::Handshake));
+    assert!(
+        matches!(&early.replies[0].result, ReplyResult::Error(error) if error.kind == ErrorKind::Handshake)
+    );
 
-    // Who stops in the middle of it.
+    // One that stops in the middle of a line.
     let mut slow = Control::raw(&mut fixture);
-    slow.say(b"{\"id\":1,\"requ");
-    fixture.until("its end", |_| {
-        good.turn();
-        slow.turn();
-        slow.broken
+    slow.write(b"{\"id\":1,\"requ");
+    fixture.until("its disconnect", |_| {
+        good.poll();
+        slow.poll();
+        slow.closed
     });
     let goodbye = Event::Goodbye { reason: CloseReason::HeartbeatTimeout };
     assert_eq!(slow.events, [goodbye]);
 
-    // Who sends a line without an end.
+    // One that sends a line without an end.
     let mut endless = Control::greeted(&mut fixture, json!({}));
     let chunk = vec![b'x'; 8192];
     let mut sent = 0;
-    fixture.until("its end", |_| {
-        good.turn();
-        while sent < 4 * MAX_LINE && endless.say(&chunk) {
+    fixture.until("its disconnect", |_| {
+        good.poll();
+        while sent < 4 * MAX_LINE && endless.write(&chunk) {
             sent += chunk.len();
         }
-        endless.turn();
-        endless.broken
+        endless.poll();
+        endless.closed
     });
     assert!(sent < 4 * MAX_LINE);
 
-    // Who sends no text at all, and goes on.
+    // One that sends no JSON objects, and then valid requests.
     let mut confused = Control::greeted(&mut fixture, json!({}));
-    confused.say(b"\xff\xfe\x00\n[1,2\nnull\n");
+    confused.write(b"\xff\xfe\x00\n[1,2\nnull\n");
     fixture.until("three errors", |_| {
-        good.turn();
-        confused.turn();
+        good.poll();
+        confused.poll();
         confused.replies.len() == 3
     });
-    assert!(matches!(confused.ask(&mut fixture, Request::Heartbeat), Ok(Response::Done)));
-    assert!(matches!(good.ask(&mut fixture, Request::Heartbeat), Ok(Response::Done)));
+    assert!(matches!(confused.request(&mut fixture, Request::Heartbeat), Ok(Response::Done)));
+    assert!(matches!(good.request(&mut fixture, Request::Heartbeat), Ok(Response::Done)));
 }
 
 #[test]
-fn who_reads_no_replies_is_asked_to_wait() {
+fn requests_are_not_read_while_replies_are_not() {
     let mut fixture = Fixture::new("");
     let mut control = Control::greeted(&mut fixture, json!({}));
     let line = b"{\"id\":7,\"request\":\"status\"}\n".repeat(64);
     let mut rest: &[u8] = &[];
-    let mut stuck = 0;
-    // Asks without reading until the service takes no more for a while.
+    let mut refused_writes = 0;
+    // It writes requests without reading, until the service reads none for a while.
     for _ in 0..20_000 {
         if rest.is_empty() {
             rest = &line;
         }
         match control.stream.write(rest) {
-            Ok(count) => (rest, stuck) = (&rest[count..], 0),
+            Ok(count) => (rest, refused_writes) = (&rest[count..], 0),
             Err(_) => {
-                stuck += 1;
-                if stuck > 5 {
+                refused_writes += 1;
+                if refused_writes > 5 {
                     break;
                 }
-                fixture.turn();
+                fixture.iterate();
             }
         }
     }
-    assert!(stuck > 5, "a million requests were read without one reply being taken");
-    let held: u64 = fixture.compositor.state.clients.iter().map(|record| record.unread_bytes()).sum();
-    assert!(held < 2 << 20, "{held} bytes are held");
-    // It reads, and is served again.
-    control.say(rest);
+    assert!(refused_writes > 5, "a million requests were read although no reply was");
+    let connections = fixture.compositor.state.clients.iter();
+    let queued: u64 = connections.map(|connection| connection.unread_bytes()).sum();
+    assert!(queued < 2 << 20, "{queued} bytes are queued");
+    // It reads, and the service goes on.
+    control.write(rest);
     fixture.until("every reply", |_| {
-        control.turn();
+        control.poll();
         control.replies.len() > 100
     });
     let mut other = Control::greeted(&mut fixture, json!({}));
-    assert!(matches!(other.ask(&mut fixture, Request::Heartbeat), Ok(Response::Done)));
+    assert!(matches!(other.request(&mut fixture, Request::Heartbeat), Ok(Response::Done)));
 }
 
-/// A change that nobody confirms is taken back, to what was confirmed last; one that somebody does stays.
+/// A change that is not confirmed is rolled back to the last confirmed state.
 #[test]
-fn changes_that_have_to_be_confirmed() {
+fn set_display_is_rolled_back_when_not_confirmed() {
     let mut fixture = Fixture::pair();
     let mut control = Control::greeted(&mut fixture, json!({}));
     let scale = |fixture: &Fixture| fixture.compositor.state.outputs.named(FIRST).map(|output| output.scale);
@@ -469,24 +467,24 @@ fn changes_that_have_to_be_confirmed() {
         let change = geom_ipc::DisplayChange { scale: Some(factor), ..Default::default() };
         let request =
             Request::SetDisplay { display: FIRST.into(), change: Box::new(change), confirm_within: within };
-        control.ask(fixture, request).map(|_| ())
+        control.request(fixture, request).map(|_| ())
     };
     set(&mut fixture, &mut control, 1.5, None).expect("set");
     set(&mut fixture, &mut control, 2.0, Some(600)).expect("set");
     set(&mut fixture, &mut control, 3.0, Some(1)).expect("set");
     assert_eq!(scale(&fixture), Some(3.0));
-    fixture.until("what was before both", |fixture| {
+    fixture.until("the state before both changes", |fixture| {
         fixture.compositor.state.outputs.named(FIRST).map(|output| output.scale) == Some(1.5)
     });
     let confirm = |keep: bool| Request::ConfirmDisplay { display: FIRST.into(), keep };
-    let nothing = control.ask(&mut fixture, confirm(true)).expect_err("there is nothing to confirm");
-    assert_eq!(nothing.kind, ErrorKind::NotFound);
+    let error = control.request(&mut fixture, confirm(true)).expect_err("nothing to confirm");
+    assert_eq!(error.kind, ErrorKind::NotFound);
     set(&mut fixture, &mut control, 2.0, Some(600)).expect("set");
-    control.ask(&mut fixture, confirm(false)).expect("taken back");
+    control.request(&mut fixture, confirm(false)).expect("rolled back");
     assert_eq!(scale(&fixture), Some(1.5));
     set(&mut fixture, &mut control, 2.0, Some(600)).expect("set");
-    control.ask(&mut fixture, confirm(true)).expect("kept");
+    control.request(&mut fixture, confirm(true)).expect("kept");
     assert_eq!(scale(&fixture), Some(2.0));
-    let wrong = set(&mut fixture, &mut control, 2.0, Some(0)).expect_err("no time at all");
-    assert_eq!(wrong.kind, ErrorKind::BadValue);
+    let error = set(&mut fixture, &mut control, 2.0, Some(0)).expect_err("no time to confirm");
+    assert_eq!(error.kind, ErrorKind::BadValue);
 }

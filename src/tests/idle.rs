@@ -1,4 +1,4 @@
-//! Nobody is there: programs that are told so, programs that hold it off, displays that go dark.
+//! Idleness: notifications, inhibitors, and blanked displays.
 
 use wayland_client::protocol::{wl_registry, wl_seat};
 use wayland_client::{delegate_noop, Connection, Dispatch, QueueHandle};
@@ -12,13 +12,14 @@ use wayland_protocols::wp::idle_inhibit::zv1::client::zwp_idle_inhibitor_v1::Zwp
 use super::client::TestState;
 use super::{until, Fixture, TestClient};
 
-/// What a client has of it, and what it was told: by notification, whether it is idle.
+/// The client's globals, and the events that it received: the notification, and whether the user is
+/// idle.
 #[derive(Default)]
 pub struct Globals {
     seat: Option<wl_seat::WlSeat>,
     notifier: Option<ExtIdleNotifierV1>,
     manager: Option<ZwpIdleInhibitManagerV1>,
-    told: Vec<(&'static str, bool)>,
+    events: Vec<(&'static str, bool)>,
 }
 
 impl Globals {
@@ -52,14 +53,14 @@ impl Dispatch<ExtIdleNotificationV1, &'static str> for TestState {
         _: &Connection,
         _: &QueueHandle<Self>,
     ) {
-        state.idle.told.push((which, matches!(event, ext_idle_notification_v1::Event::Idled)));
+        state.idle.events.push((which, matches!(event, ext_idle_notification_v1::Event::Idled)));
     }
 }
 
 const FIRST: &str = "HEADLESS-1";
 const RED: u32 = 0x00ff_0000;
-/// Milliseconds.
-const SHORT: u32 = 100;
+/// Timeout of the notifications, in milliseconds.
+const TIMEOUT: u32 = 100;
 
 fn inhibitor(client: &TestClient, window: usize) -> ZwpIdleInhibitorV1 {
     let manager = client.idle.manager.as_ref().expect("the manager");
@@ -69,76 +70,78 @@ fn inhibitor(client: &TestClient, window: usize) -> ZwpIdleInhibitorV1 {
 fn notifications(client: &TestClient) {
     let (globals, queue) = (&client.idle, client.handle());
     let (notifier, seat) = (globals.notifier.as_ref().expect("the notifier"), globals.seat.as_ref());
-    notifier.get_idle_notification(SHORT, seat.expect("the seat"), &queue, "any");
-    notifier.get_input_idle_notification(SHORT, seat.expect("the seat"), &queue, "input");
+    notifier.get_idle_notification(TIMEOUT, seat.expect("the seat"), &queue, "any");
+    notifier.get_input_idle_notification(TIMEOUT, seat.expect("the seat"), &queue, "input");
 }
 
 #[test]
-fn programs_hear_that_nobody_is_there() {
+fn clients_are_notified_unless_a_visible_surface_inhibits() {
     let mut fixture = Fixture::pair();
     let mut client = fixture.client();
     until(&mut fixture, &mut client, "globals", |_, client| client.idle.manager.is_some());
     fixture.compositor.state.activity();
     notifications(&client);
-    until(&mut fixture, &mut client, "idled", |_, client| client.idle.told.len() == 2);
-    assert_eq!(client.idle.told, [("any", true), ("input", true)]);
+    until(&mut fixture, &mut client, "idled", |_, client| client.idle.events.len() == 2);
+    assert_eq!(client.idle.events, [("any", true), ("input", true)]);
     fixture.compositor.state.activity();
-    until(&mut fixture, &mut client, "resumed", |_, client| client.idle.told.len() >= 4);
-    assert_eq!(client.idle.told[2..4], [("any", false), ("input", false)]);
+    until(&mut fixture, &mut client, "resumed", |_, client| client.idle.events.len() >= 4);
+    assert_eq!(client.idle.events[2..4], [("any", false), ("input", false)]);
 
-    // A window that is seen holds the one off, and not the other.
-    client.idle.told.clear();
+    // The inhibitor of a visible window delays one notification, and not the other.
+    client.idle.events.clear();
     client.open("film", RED, None);
-    until(&mut fixture, &mut client, "the picture", |fixture, _| fixture.middle(FIRST) == RED);
-    let held = inhibitor(&client, 0);
+    until(&mut fixture, &mut client, "the window", |fixture, _| fixture.middle(FIRST) == RED);
+    let visible = inhibitor(&client, 0);
     fixture.compositor.state.activity();
-    client.idle.told.clear();
+    client.idle.events.clear();
     let since = fixture.compositor.state.now();
-    until(&mut fixture, &mut client, "the other", |fixture, client| {
+    until(&mut fixture, &mut client, "the notification of input", |fixture, client| {
         let passed = fixture.compositor.state.now() - since;
-        passed > 4 * std::time::Duration::from_millis(SHORT.into())
-            && client.idle.told.contains(&("input", true))
+        passed > 4 * std::time::Duration::from_millis(TIMEOUT.into())
+            && client.idle.events.contains(&("input", true))
     });
-    assert!(!client.idle.told.contains(&("any", true)), "{:?}", client.idle.told);
-    held.destroy();
-    until(&mut fixture, &mut client, "the one", |_, client| client.idle.told.contains(&("any", true)));
+    assert!(!client.idle.events.contains(&("any", true)), "{:?}", client.idle.events);
+    visible.destroy();
+    until(&mut fixture, &mut client, "the notification that respects inhibitors", |_, client| {
+        client.idle.events.contains(&("any", true))
+    });
 
-    // One that is not seen holds nothing off.
+    // The inhibitor of a hidden window has no effect.
     client.open("over", 0x0000_ff00, None);
     until(&mut fixture, &mut client, "green", |fixture, _| fixture.middle(FIRST) == 0x0000_ff00);
     let _hidden = inhibitor(&client, 0);
     fixture.compositor.state.activity();
-    client.idle.told.clear();
-    until(&mut fixture, &mut client, "idled", |_, client| client.idle.told.contains(&("any", true)));
+    client.idle.events.clear();
+    until(&mut fixture, &mut client, "idled", |_, client| client.idle.events.contains(&("any", true)));
 }
 
 #[test]
-fn displays_go_dark_and_stay_so_until_somebody_comes() {
+fn displays_are_blanked_until_input() {
     let mut fixture =
         Fixture::new("[headless]\ndisplays = [\"800x600\", \"640x480\"]\n[power]\nblank_after = 0.1\n");
     let mut client = fixture.client();
     client.open("app", RED, None);
-    until(&mut fixture, &mut client, "the picture", |fixture, _| fixture.middle(FIRST) == RED);
+    until(&mut fixture, &mut client, "the window", |fixture, _| fixture.middle(FIRST) == RED);
     fixture.compositor.state.read_power();
-    let dark = |fixture: &Fixture| {
+    let are_blanked = |fixture: &Fixture| {
         let outputs = &fixture.compositor.state.outputs;
-        let dark: Vec<bool> = outputs.iter().map(|output| output.is_enabled() && output.blanked).collect();
-        dark == [true, true]
+        let blanked: Vec<bool> = outputs.iter().map(|output| output.is_enabled() && output.blanked).collect();
+        blanked == [true, true]
     };
-    until(&mut fixture, &mut client, "darkness", |fixture, _| dark(fixture));
-    // A monitor that drops its link and comes back.
+    until(&mut fixture, &mut client, "blanked displays", |fixture, _| are_blanked(fixture));
+    // Sleeping monitors may disconnect and reconnect.
     for _ in 0..3 {
         fixture.plug(FIRST, false);
-        fixture.turn();
+        fixture.iterate();
         fixture.plug(FIRST, true);
-        fixture.turn();
-        assert!(dark(&fixture), "it woke itself");
+        fixture.iterate();
+        assert!(are_blanked(&fixture), "a reconnected monitor ended the blanking");
     }
-    assert!(fixture.compositor.state.activity(), "what wakes does nothing else");
+    assert!(fixture.compositor.state.activity(), "the input that ends the blanking is for no client");
     assert!(fixture.compositor.state.outputs.iter().all(|output| output.is_enabled() && !output.blanked));
     assert!(!fixture.compositor.state.activity());
-    until(&mut fixture, &mut client, "darkness again", |fixture, _| dark(fixture));
-    // Light by a person's wish is a sign of life.
-    fixture.compositor.state.blank(FIRST, false).expect("light");
+    until(&mut fixture, &mut client, "blanked displays again", |fixture, _| are_blanked(fixture));
+    // A request to unblank one display counts as input.
+    fixture.compositor.state.blank(FIRST, false).expect("unblanked");
     assert!(fixture.compositor.state.outputs.iter().all(|output| output.is_enabled() && !output.blanked));
 }

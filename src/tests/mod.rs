@@ -1,13 +1,13 @@
 //! The whole compositor in the test's process, on virtual displays, with real clients on socket
 //! pairs.
 //!
-//! Client and server take turns in one thread: nothing sleeps, and a test that waits in vain ends
-//! by a bound on turns.
+//! Clients and compositor alternate in one thread: nothing sleeps, and a test whose condition never
+//! holds ends after a number of iterations.
 
 mod client;
 mod color;
 mod connections;
-mod control_client;
+mod control;
 mod control_requests;
 mod idle;
 mod security_context;
@@ -29,12 +29,13 @@ pub struct Fixture {
     _config: tempfile::NamedTempFile,
 }
 
-/// Each turn waits at most so long for something to happen.
-const TURN: Duration = Duration::from_millis(20);
-const TURNS: usize = 500;
+/// How long one iteration of the event loop waits for an event.
+const ITERATION_TIMEOUT: Duration = Duration::from_millis(20);
+/// How many iterations a condition may take.
+const MAX_ITERATIONS: usize = 500;
 
 impl Fixture {
-    /// `config` is the configuration's text; its `[headless]` table says which displays there are.
+    /// Starts a compositor with a configuration, whose `[headless]` table lists the displays.
     pub fn new(config: &str) -> Self {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
         std::fs::write(file.path(), config).expect("write the configuration");
@@ -45,38 +46,49 @@ impl Fixture {
         Self { compositor, _config: file }
     }
 
-    /// Two displays side by side.
+    /// Starts a compositor with two displays next to each other.
     pub fn pair() -> Self {
         Self::new("[headless]\ndisplays = [\"800x600\", \"640x480\"]\n")
     }
 
-    /// Connects a client by a socket pair.
+    /// Connects a client and waits until it has bound its globals.
     pub fn client(&mut self) -> TestClient {
-        let (ours, theirs) = UnixStream::pair().expect("a socket pair");
-        ours.set_nonblocking(true).expect("a socket option");
-        self.compositor.state.new_client(ours, ClientKind::Wayland, None).expect("accepted");
-        let mut client = TestClient::new(theirs);
-        self.until("globals", |_| client.turn() && client.has_globals());
+        let mut client = TestClient::new(self.connect());
+        self.until("globals", |_| client.poll() && client.has_globals());
         client
     }
 
-    /// One turn of the server's loop.
-    pub fn turn(&mut self) {
-        self.compositor.iterate(Some(TURN)).expect("a turn");
+    /// Connects a Wayland client and returns its end of the socket pair.
+    pub fn connect(&mut self) -> UnixStream {
+        let (ours, theirs) = UnixStream::pair().expect("a socket pair");
+        ours.set_nonblocking(true).expect("a socket option");
+        self.compositor.state.new_client(ours, ClientKind::Wayland, None).expect("accepted");
+        theirs
     }
 
-    /// Takes turns until something holds.
+    /// Runs one iteration of the event loop.
+    pub fn iterate(&mut self) {
+        self.compositor.iterate(Some(ITERATION_TIMEOUT)).expect("an iteration");
+    }
+
+    /// Runs iterations until a condition holds; `what` names it if it never does.
     pub fn until(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> bool) {
-        for _ in 0..TURNS {
+        for _ in 0..MAX_ITERATIONS {
             if holds(self) {
                 return;
             }
-            self.turn();
+            self.iterate();
         }
-        panic!("waited {TURNS} turns in vain for: {what}");
+        panic!("after {MAX_ITERATIONS} iterations still no: {what}");
     }
 
-    /// The middle pixel of a virtual display, as 0x00rrggbb.
+    /// Runs iterations for a time.
+    pub fn run_for(&mut self, time: Duration) {
+        let since = self.compositor.state.now();
+        self.until("the end of the time", |fixture| fixture.compositor.state.now() > since + time);
+    }
+
+    /// Returns the middle pixel of a virtual display, as 0x00rrggbb.
     pub fn middle(&mut self, display: &str) -> u32 {
         let scanout =
             self.compositor.state.outputs.named_mut(display).and_then(|output| output.scanout.as_mut());
@@ -87,12 +99,14 @@ impl Fixture {
         u32::from_le_bytes(pixels[at..at + 4].try_into().expect("four bytes")) & 0x00ff_ffff
     }
 
+    /// Connects or disconnects a virtual display.
     pub fn plug(&mut self, display: &str, connected: bool) {
         self.compositor.state.set_headless_connected(display, connected);
     }
 }
 
-/// Takes turns on both sides until something holds.
+/// Alternates between the compositor and a client until a condition holds; `what` names it if it
+/// never does.
 pub fn until(
     fixture: &mut Fixture,
     client: &mut TestClient,
@@ -100,7 +114,7 @@ pub fn until(
     mut holds: impl FnMut(&mut Fixture, &TestClient) -> bool,
 ) {
     fixture.until(what, |fixture| {
-        client.turn();
+        client.poll();
         holds(fixture, client)
     });
 }

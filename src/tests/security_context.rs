@@ -1,10 +1,10 @@
-//! Clients of other kinds: without windows, and from a sandbox.
+//! Clients without windows, and sandboxed clients.
 
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
-use geom_ipc::{ClientKind, ConnectionState};
+use geom_ipc::ConnectionState;
 use wayland_client::backend::{ReadEventsGuard, WaylandError};
 use wayland_client::protocol::wl_registry;
 use wayland_client::{delegate_noop, Connection, Dispatch, EventQueue, Proxy, QueueHandle};
@@ -13,7 +13,7 @@ use wayland_protocols::wp::security_context::v1::client::wp_security_context_v1:
 
 use super::Fixture;
 
-/// What the registry told.
+/// The globals that the registry announced.
 #[derive(Default)]
 struct Globals {
     names: Vec<String>,
@@ -41,14 +41,14 @@ impl Dispatch<wl_registry::WlRegistry, ()> for Globals {
 delegate_noop!(Globals: WpSecurityContextManagerV1);
 delegate_noop!(Globals: WpSecurityContextV1);
 
-/// A client that asks for globals and shows nothing.
-struct Stranger {
+/// A client that binds no globals but the security context manager.
+struct BareClient {
     connection: Connection,
     queue: EventQueue<Globals>,
     globals: Globals,
 }
 
-impl Stranger {
+impl BareClient {
     fn new(stream: UnixStream) -> Self {
         let connection = Connection::from_socket(stream).expect("a connection");
         let queue = connection.new_event_queue();
@@ -57,7 +57,8 @@ impl Stranger {
         Self { connection, queue, globals: Globals::default() }
     }
 
-    fn turn(&mut self) {
+    /// Sends requests and handles events without waiting.
+    fn poll(&mut self) {
         match self.connection.prepare_read().map(ReadEventsGuard::read) {
             Some(Err(WaylandError::Io(error))) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Some(Err(error)) => panic!("{error}"),
@@ -72,46 +73,42 @@ impl Stranger {
     }
 }
 
-fn connect(fixture: &mut Fixture) -> Stranger {
-    let (ours, theirs) = UnixStream::pair().expect("a socket pair");
-    ours.set_nonblocking(true).expect("a socket option");
-    fixture.compositor.state.new_client(ours, ClientKind::Wayland, None).expect("accepted");
-    Stranger::new(theirs)
+fn connect(fixture: &mut Fixture) -> BareClient {
+    BareClient::new(fixture.connect())
 }
 
 #[test]
-fn a_client_without_windows_is_known_by_what_it_reads() {
+fn client_without_xdg_shell_is_responsive_while_it_reads() {
     let mut fixture = Fixture::new("[clients]\ninterval = 0.2\nunresponsive = 0.2\n");
-    let mut stranger = connect(&mut fixture);
-    let state =
-        |fixture: &Fixture| fixture.compositor.state.ipc_clients().first().map(|client| client.state);
-    // The globals wait, and it reads nothing.
+    let mut client = connect(&mut fixture);
+    let state = |fixture: &Fixture| fixture.compositor.state.ipc_clients().first().map(|client| client.state);
+    // Globals are in its socket, and it does not read them.
     fixture.until("unresponsive", |fixture| state(fixture) == Some(ConnectionState::Unresponsive));
     fixture.until("alive", |fixture| {
-        stranger.turn();
+        client.poll();
         state(fixture) == Some(ConnectionState::Alive)
     });
-    // Nothing waits for it: it stays so, however long it says nothing.
+    // Its socket is empty: it stays responsive although it sends nothing.
     let since = fixture.compositor.state.now();
-    fixture.until("its time", |fixture| {
+    fixture.until("a second", |fixture| {
         assert_eq!(state(fixture), Some(ConnectionState::Alive));
         fixture.compositor.state.now() > since + Duration::from_secs(1)
     });
-    let client = fixture.compositor.state.ipc_clients().remove(0);
-    assert!(client.idle_s < 0.5, "it was not looked at for {} s", client.idle_s);
+    let idle_s = fixture.compositor.state.ipc_clients().remove(0).idle_s;
+    assert!(idle_s < 0.5, "it was not checked for {idle_s} s");
 }
 
 #[test]
-fn a_sandbox_s_client_is_known_and_gets_less() {
+fn sandboxed_client_is_marked_and_sees_no_privileged_globals() {
     let mut fixture = Fixture::pair();
     let mut engine = connect(&mut fixture);
     fixture.until("the manager", |_| {
-        engine.turn();
+        engine.poll();
         engine.globals.manager.is_some()
     });
     assert!(engine.sees("zwlr_layer_shell_v1"));
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("sandbox");
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("sandbox");
     let listener = UnixListener::bind(&path).expect("a socket");
     let (close, closed) = UnixStream::pair().expect("a socket pair");
     let manager = engine.globals.manager.clone().expect("the manager");
@@ -121,36 +118,36 @@ fn a_sandbox_s_client_is_known_and_gets_less() {
     context.commit();
     context.destroy();
     drop((listener, closed));
-    engine.turn();
+    engine.poll();
 
-    let mut inside = Stranger::new(UnixStream::connect(&path).expect("the sandbox's socket"));
-    fixture.until("its globals", |_| {
-        engine.turn();
-        inside.turn();
+    let mut inside = BareClient::new(UnixStream::connect(&path).expect("the sandbox's socket"));
+    fixture.until("the sandboxed client's globals", |_| {
+        engine.poll();
+        inside.poll();
         inside.sees("wl_compositor")
     });
-    assert!(inside.globals.manager.is_none(), "a sandbox in a sandbox");
+    assert!(inside.globals.manager.is_none(), "a sandboxed client can create a sandbox");
     assert!(!inside.sees("zwlr_layer_shell_v1"));
     let contexts: Vec<_> = fixture.compositor.state.ipc_clients();
     let contexts: Vec<_> = contexts.iter().map(|client| client.security_context.as_deref()).collect();
     assert_eq!(contexts, [None, Some("org.example.engine org.example.App")]);
 
-    // The sandbox's end is that of its socket.
+    // The listening socket is closed when the sandbox engine closes its end.
     drop(close);
-    fixture.until("the socket's end", |_| UnixStream::connect(&path).is_err());
-    inside.turn();
+    fixture.until("a closed socket", |_| UnixStream::connect(&path).is_err());
+    inside.poll();
 }
 
 #[test]
-fn a_socket_that_can_t_accept_ends_nothing_but_itself() {
+fn broken_sandbox_socket_affects_only_itself() {
     let mut fixture = Fixture::pair();
     let mut engine = connect(&mut fixture);
     fixture.until("the manager", |_| {
-        engine.turn();
+        engine.poll();
         engine.globals.manager.is_some()
     });
     let manager = engine.globals.manager.clone().expect("the manager");
-    // A socket that is readable and does not listen; a descriptor that can't be waited for.
+    // A socket that is readable but not listening, and a file, which epoll does not support.
     let (broken, other) = UnixStream::pair().expect("a socket pair");
     drop(other);
     let file = tempfile::tempfile().expect("a file");
@@ -160,11 +157,11 @@ fn a_socket_that_can_t_accept_ends_nothing_but_itself() {
     }
     let _ = engine.connection.flush();
     for _ in 0..20 {
-        fixture.turn();
+        fixture.iterate();
     }
     let mut next = connect(&mut fixture);
     fixture.until("another client's globals", |_| {
-        next.turn();
+        next.poll();
         next.sees("wl_compositor")
     });
 }

@@ -5,13 +5,14 @@ use smithay::delegate_compositor;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::reexports::wayland_server::Client;
 use smithay::wayland::compositor::{
-    get_role, is_sync_subsurface, CompositorClientState, CompositorHandler, CompositorState,
+    get_role, is_sync_subsurface, with_states, CompositorClientState, CompositorHandler, CompositorState,
 };
+use smithay::wayland::shell::wlr_layer::LAYER_SURFACE_ROLE;
 use smithay::wayland::shell::xdg::{XDG_POPUP_ROLE, XDG_TOPLEVEL_ROLE};
 
 use crate::clients::ClientData;
-use crate::shell::windows::{root, send_preferred_scale};
 use crate::compositor::State;
+use crate::shell::{root_surface, send_preferred_scale};
 
 impl CompositorHandler for State {
     fn compositor_state(&mut self) -> &mut CompositorState {
@@ -27,31 +28,32 @@ impl CompositorHandler for State {
         if is_sync_subsurface(surface) {
             return;
         }
-        let root = root(surface);
-        if let Some(managed) = self.window_of(&root) {
-            managed.window.on_commit();
+        let root = root_surface(surface);
+        if let Some(window) = self.shell.window_of(&root) {
+            window.handle.on_commit();
         }
         match get_role(surface) {
-            Some(XDG_TOPLEVEL_ROLE) => self.window_committed(surface),
-            Some(XDG_POPUP_ROLE) => self.popup_committed(surface),
-            Some("zwlr_layer_surface_v1") => self.layer_committed(surface),
+            Some(XDG_TOPLEVEL_ROLE) => self.with_shell(|shell, cx| shell.commit_window(surface, cx)),
+            Some(XDG_POPUP_ROLE) => self.with_shell(|shell, cx| shell.commit_popup(surface, cx.outputs)),
+            Some(LAYER_SURFACE_ROLE) => {
+                self.with_shell(|shell, cx| shell.commit_layer_surface(surface, cx.outputs));
+            }
             _ => {}
         }
-        self.pointer.committed(&root);
+        self.input.pointer.invalidate(&root);
         let Some(id) = self.output_of(&root) else { return };
         if let Some(output) = self.outputs.get(id) {
             output.wl_output.enter(surface);
-            smithay::wayland::compositor::with_states(surface, |states| {
-                send_preferred_scale(&output.wl_output, surface, states)
-            });
+            with_states(surface, |states| send_preferred_scale(&output.wl_output, surface, states));
         }
-        if self.is_visible(id, &root) {
+        if self.shell.is_visible(&root) {
             self.committed_on(id, surface);
         }
     }
 
     fn destroyed(&mut self, surface: &WlSurface) {
-        // The library keeps the surfaces that entered an output until they leave it, and looks at all of them for each new wl_output.
+        // Smithay keeps the surfaces that entered an output until they leave it, and walks all of
+        // them for each new wl_output.
         for output in self.outputs.iter() {
             output.wl_output.leave(surface);
         }

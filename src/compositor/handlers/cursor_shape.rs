@@ -1,11 +1,11 @@
-//! cursor-shape: cursors by name.
+//! cursor-shape: clients set a cursor of the theme by its name.
 
 use smithay::delegate_cursor_shape;
 use smithay::wayland::tablet_manager::TabletSeatHandler;
 
 use crate::compositor::State;
 
-// The protocol's delegate asks for it: shapes may be set for tablet tools as well.
+// Required by the delegate: the protocol also has cursors for tablet tools.
 impl TabletSeatHandler for State {}
 
 delegate_cursor_shape!(State);

@@ -1,4 +1,4 @@
-//! wl_data_device: the clipboard, drag and drop.
+//! wl_data_device: clipboard, and drag and drop.
 
 use smithay::delegate_data_device;
 use smithay::input::Seat;
@@ -22,12 +22,12 @@ impl DataDeviceHandler for State {
 
 impl ClientDndGrabHandler for State {
     fn started(&mut self, _source: Option<WlDataSource>, icon: Option<WlSurface>, _seat: Seat<Self>) {
-        self.pointer.drag_icon = icon;
+        self.input.pointer.drag_icon = icon;
         self.redraw_under_pointer();
     }
 
     fn dropped(&mut self, _target: Option<WlSurface>, _validated: bool, _seat: Seat<Self>) {
-        self.pointer.drag_icon = None;
+        self.input.pointer.drag_icon = None;
         self.redraw_under_pointer();
     }
 }

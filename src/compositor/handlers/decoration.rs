@@ -1,4 +1,5 @@
-//! xdg-decoration: windows fill their display, so none draws a frame around itself.
+//! xdg-decoration: windows fill their output, so neither clients nor the compositor draw
+//! decorations.
 
 use smithay::delegate_xdg_decoration;
 use smithay::reexports::wayland_protocols::xdg::decoration::zv1::server::zxdg_toplevel_decoration_v1::Mode;
@@ -7,7 +8,7 @@ use smithay::wayland::shell::xdg::ToplevelSurface;
 
 use crate::compositor::State;
 
-fn answer(toplevel: &ToplevelSurface) {
+fn configure(toplevel: &ToplevelSurface) {
     toplevel.with_pending_state(|state| state.decoration_mode = Some(Mode::ServerSide));
     if toplevel.is_initial_configure_sent() {
         toplevel.send_configure();
@@ -16,15 +17,15 @@ fn answer(toplevel: &ToplevelSurface) {
 
 impl XdgDecorationHandler for State {
     fn new_decoration(&mut self, toplevel: ToplevelSurface) {
-        answer(&toplevel);
+        configure(&toplevel);
     }
 
     fn request_mode(&mut self, toplevel: ToplevelSurface, _mode: Mode) {
-        answer(&toplevel);
+        configure(&toplevel);
     }
 
     fn unset_mode(&mut self, toplevel: ToplevelSurface) {
-        answer(&toplevel);
+        configure(&toplevel);
     }
 }
 

@@ -8,11 +8,11 @@ use smithay::wayland::dmabuf::{
 };
 use tracing::{debug, warn};
 
-use crate::gpu::renderer::Renderer;
 use crate::compositor::State;
+use crate::gpu::renderer::Renderer;
 
 impl State {
-    /// Announces the primary Gpu's formats, once it is known.
+    /// Creates the global with the formats of the primary GPU, once there is one.
     pub fn announce_dmabuf(&mut self) {
         if self.protocols.dmabuf_global.is_some() {
             return;
@@ -26,7 +26,7 @@ impl State {
                     self.protocols.dmabuf.create_global_with_default_feedback::<Self>(&display, &feedback);
                 self.protocols.dmabuf_global = Some(global);
             }
-            Err(error) => warn!(%error, "linux-dmabuf is not offered: no memory for its format table"),
+            Err(error) => warn!(%error, "cannot offer linux-dmabuf: no memory for its format table"),
         }
     }
 }
@@ -37,7 +37,7 @@ impl DmabufHandler for State {
     }
 
     fn dmabuf_imported(&mut self, _global: &DmabufGlobal, dmabuf: Dmabuf, notifier: ImportNotifier) {
-        let mut result = Err("there is no GPU".to_owned());
+        let mut result = Err("no GPU".to_owned());
         if let Some(gpu) = self.backend.gpus_mut().next() {
             result = match &mut gpu.renderer {
                 Renderer::Pixman(renderer) => {
@@ -49,10 +49,10 @@ impl DmabufHandler for State {
             };
         }
         match result {
-            // The client may be gone meanwhile.
+            // Fails if the client is disconnected already.
             Ok(()) => drop(notifier.successful::<Self>()),
             Err(error) => {
-                debug!(error, "a client's dma-buf is refused");
+                debug!(error, "cannot import a client's dma-buf");
                 notifier.failed();
             }
         }

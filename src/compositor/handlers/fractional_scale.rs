@@ -1,20 +1,19 @@
-//! fractional-scale: a surface hears its display's exact scale.
+//! fractional-scale: sends surfaces the exact scale of their output.
 
 use smithay::delegate_fractional_scale;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::wayland::compositor::with_states;
 use smithay::wayland::fractional_scale::FractionalScaleHandler;
 
-use crate::shell::windows::{root, send_preferred_scale};
 use crate::compositor::State;
+use crate::shell::send_preferred_scale;
 
 impl FractionalScaleHandler for State {
     fn new_fractional_scale(&mut self, surface: WlSurface) {
-        // InheritedPicture it is shown anywhere: the scale of the display that it will come to most likely.
-        let id = self.output_of(&root(&surface)).or(self.shell.focused_output);
-        let output =
-            id.and_then(|id| self.outputs.get(id)).or_else(|| self.outputs.in_layout().first().copied());
-        if let Some(output) = output {
+        // A surface that is not shown yet gets the scale of the output where it is likely to
+        // appear.
+        let output = self.output_of(&surface).and_then(|id| self.outputs.get(id));
+        if let Some(output) = self.shell.preferred_output(output, &self.outputs) {
             with_states(&surface, |states| send_preferred_scale(&output.wl_output, &surface, states));
         }
     }

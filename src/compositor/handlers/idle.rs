@@ -1,4 +1,5 @@
-//! ext-idle-notify tells programs that nobody is there; zwp_idle_inhibit has them hold off that displays go dark.
+//! ext-idle-notify: notifies clients when the user is idle. idle-inhibit: a visible surface keeps
+//! displays from being blanked, and the user from counting as idle.
 //!
 //! Source: ext-idle-notify-v1.xml, idle-inhibit-unstable-v1.xml.
 
@@ -22,22 +23,23 @@ use smithay::reexports::wayland_server::{
     Client, DataInit, Dispatch, DisplayHandle, GlobalDispatch, New, Resource,
 };
 
-use crate::power::IdleTimer;
 use crate::compositor::State;
+use crate::power::IdleTimer;
 
+/// Version 2 adds notifications that ignore inhibitors.
 pub const NOTIFIER_VERSION: u32 = 2;
 
-/// Both globals.
+/// The user data of both globals.
 pub struct Global;
 
 struct Notification {
     object: ExtIdleNotificationV1,
-    watch: IdleTimer,
-    /// What the client was told last.
-    told: bool,
+    timer: IdleTimer,
+    /// The client's last event was `idled`.
+    sent_idled: bool,
 }
 
-/// Programs that want to know, and programs that hold it off.
+/// The clients' notifications and inhibitors.
 #[derive(Default)]
 pub struct IdleProtocols {
     notifications: Vec<Notification>,
@@ -45,19 +47,21 @@ pub struct IdleProtocols {
 }
 
 impl IdleProtocols {
-    pub fn watches(&self) -> impl Iterator<Item = &IdleTimer> {
-        self.notifications.iter().map(|notification| &notification.watch)
+    /// Iterates over the timers of all notifications.
+    pub fn timers(&self) -> impl Iterator<Item = &IdleTimer> {
+        self.notifications.iter().map(|notification| &notification.timer)
     }
 
-    pub fn watches_mut(&mut self) -> impl Iterator<Item = &mut IdleTimer> {
-        self.notifications.iter_mut().map(|notification| &mut notification.watch)
+    /// Iterates over the timers of all notifications, for changing them.
+    pub fn timers_mut(&mut self) -> impl Iterator<Item = &mut IdleTimer> {
+        self.notifications.iter_mut().map(|notification| &mut notification.timer)
     }
 
-    /// Tells each program what it has not heard yet.
-    pub fn tell(&mut self) {
-        for Notification { object, watch, told } in &mut self.notifications {
-            if std::mem::replace(told, watch.idle) != watch.idle {
-                match watch.idle {
+    /// Sends `idled` or `resumed` for each timer that changed.
+    pub fn send_events(&mut self) {
+        for Notification { object, timer, sent_idled } in &mut self.notifications {
+            if std::mem::replace(sent_idled, timer.idle) != timer.idle {
+                match timer.idle {
                     true => object.idled(),
                     false => object.resumed(),
                 }
@@ -67,19 +71,18 @@ impl IdleProtocols {
 }
 
 impl State {
-    /// A program that can be seen does not want displays to go dark.
-    pub fn is_held_off(&self) -> bool {
+    /// Returns whether a visible surface inhibits idleness.
+    pub fn is_idle_inhibited(&self) -> bool {
         self.protocols.idle.inhibitors.iter().any(|(_, surface)| {
-            surface.is_alive()
-                && self.output_of(surface).is_some_and(|id| self.is_visible(id, surface))
+            surface.is_alive() && self.output_of(surface).is_some() && self.shell.is_visible(surface)
         })
     }
 
-    fn cease(&mut self, inhibitor: &ZwpIdleInhibitorV1) {
-        let held = self.is_held_off();
+    fn remove_inhibitor(&mut self, inhibitor: &ZwpIdleInhibitorV1) {
+        let was_inhibited = self.is_idle_inhibited();
         self.protocols.idle.inhibitors.retain(|(known, _)| known != inhibitor);
-        if held {
-            // The time counts from here.
+        if was_inhibited {
+            // Timeouts start again now.
             let now = self.iteration_start();
             self.power.hold_idleness(now);
             self.watch_idle();
@@ -110,7 +113,7 @@ impl Dispatch<ExtIdleNotifierV1, ()> for State {
         _: &DisplayHandle,
         init: &mut DataInit<'_, Self>,
     ) {
-        let (id, timeout, yields) = match request {
+        let (id, timeout, respects_inhibitors) = match request {
             ext_idle_notifier_v1::Request::GetIdleNotification { id, timeout, .. } => (id, timeout, true),
             ext_idle_notifier_v1::Request::GetInputIdleNotification { id, timeout, .. } => {
                 (id, timeout, false)
@@ -118,8 +121,8 @@ impl Dispatch<ExtIdleNotifierV1, ()> for State {
             _ => return,
         };
         let object = init.init(id, ());
-        let watch = IdleTimer::new(Duration::from_millis(timeout.into()), yields);
-        state.protocols.idle.notifications.push(Notification { object, watch, told: false });
+        let timer = IdleTimer::new(Duration::from_millis(timeout.into()), respects_inhibitors);
+        state.protocols.idle.notifications.push(Notification { object, timer, sent_idled: false });
         state.watch_idle();
     }
 }
@@ -136,8 +139,8 @@ impl Dispatch<ExtIdleNotificationV1, ()> for State {
     ) {
     }
 
-    fn destroyed(state: &mut Self, _: ClientId, gone: &ExtIdleNotificationV1, (): &()) {
-        state.protocols.idle.notifications.retain(|notification| notification.object != *gone);
+    fn destroyed(state: &mut Self, _: ClientId, destroyed: &ExtIdleNotificationV1, (): &()) {
+        state.protocols.idle.notifications.retain(|notification| notification.object != *destroyed);
     }
 }
 
@@ -182,7 +185,7 @@ impl Dispatch<ZwpIdleInhibitorV1, ()> for State {
     ) {
     }
 
-    fn destroyed(state: &mut Self, _: ClientId, gone: &ZwpIdleInhibitorV1, (): &()) {
-        state.cease(gone);
+    fn destroyed(state: &mut Self, _: ClientId, destroyed: &ZwpIdleInhibitorV1, (): &()) {
+        state.remove_inhibitor(destroyed);
     }
 }

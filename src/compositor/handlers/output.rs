@@ -7,11 +7,10 @@ use smithay::output::Output;
 use smithay::reexports::wayland_server::backend::GlobalId;
 use smithay::reexports::wayland_server::protocol::wl_output::WlOutput;
 use smithay::wayland::output::OutputHandler;
-use smithay::wayland::seat::WaylandFocus;
 
 use crate::clients::heartbeat::Event;
 use crate::clients::connection::Connection;
-use crate::clients::ClientId;
+use crate::clients::{ClientData, ClientId};
 use crate::compositor::deadline::Deadline;
 use crate::compositor::State;
 
@@ -83,13 +82,7 @@ impl OutputHandler for State {
         use smithay::reexports::wayland_server::Resource;
         let Some(id) = self.outputs.of_wl_output(&output).map(|output| output.id) else { return };
         let Some(client) = wl_output.client() else { return };
-        for managed in self.shell.windows.iter().filter(|managed| managed.shown_on == Some(id)) {
-            let own =
-                managed.window.wl_surface().is_some_and(|surface| surface.client().as_ref() == Some(&client));
-            if own {
-                managed.window.with_surfaces(|surface, _| output.enter(surface));
-            }
-        }
+        self.shell.enter_windows_of(ClientData::of(&client).id, id, &output);
     }
 }
 

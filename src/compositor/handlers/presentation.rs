@@ -1,4 +1,5 @@
-//! presentation-time: clients hear when their frames were shown (`frames` answers).
+//! presentation-time: reports to clients when their frames were shown. The events are sent by
+//! `compositor/redraw.rs`.
 
 use smithay::delegate_presentation;
 

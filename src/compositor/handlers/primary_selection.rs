@@ -1,4 +1,4 @@
-//! primary-selection: what is selected is pasted by the middle button.
+//! primary-selection: the middle button pastes selected text.
 
 use smithay::delegate_primary_selection;
 use smithay::wayland::selection::primary_selection::{PrimarySelectionHandler, PrimarySelectionState};

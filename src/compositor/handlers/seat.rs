@@ -1,4 +1,4 @@
-//! wl_seat: keyboard, pointer, touch.
+//! wl_seat: keyboard, pointer and touch; who has the selection; the cursor's image.
 
 use smithay::delegate_seat;
 use smithay::input::pointer::CursorImageStatus;
@@ -26,7 +26,7 @@ impl SeatHandler for State {
     }
 
     fn cursor_image(&mut self, _seat: &Seat<Self>, image: CursorImageStatus) {
-        self.pointer.status = image;
+        self.input.pointer.status = image;
         self.redraw_under_pointer();
     }
 }

@@ -1,4 +1,5 @@
-//! security-context: a sandbox's listening socket, whose clients are known as its and get no privileged globals.
+//! security-context: a sandbox engine hands over a listening socket. The clients that connect there
+//! are marked as sandboxed and do not see privileged globals.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -15,12 +16,13 @@ use tracing::{info, warn};
 use crate::clients::ClientData;
 use crate::compositor::State;
 
-/// Who sees globals that are not for sandboxed programs.
+/// Returns whether a client sees privileged globals.
 pub fn is_trusted(client: &Client) -> bool {
     !ClientData::of(client).is_sandboxed
 }
 
-/// The sandbox's socket, whose mistakes are not the event loop's: it is the client's, who may do anything to it.
+/// The listening socket of a sandbox engine, a client that can do anything to it: an error of this
+/// source must not end the event loop.
 struct Listener(SecurityContextListenerSource);
 
 impl EventSource for Listener {
@@ -36,7 +38,7 @@ impl EventSource for Listener {
         callback: F,
     ) -> io::Result<PostAction> {
         Ok(self.0.process_events(readiness, token, callback).unwrap_or_else(|error| {
-            warn!(%error, "a sandbox's socket accepts no more clients");
+            warn!(%error, "sandbox socket failed; it accepts no more clients");
             PostAction::Remove
         }))
     }
@@ -58,17 +60,17 @@ impl SecurityContextHandler for State {
     fn context_created(&mut self, source: SecurityContextListenerSource, context: SecurityContext) {
         let parts = [context.sandbox_engine, context.app_id, context.instance_id];
         let name = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
-        info!(client = self.clients.current.map(u64::from), context = name, "a sandbox listens for clients");
+        info!(client = self.clients.current.map(u64::from), context = name, "sandbox socket added");
         let inserted = self.handle.insert_source(Listener(source), move |stream, (), state: &mut State| {
-            // What accept(2) makes does not inherit this.
+            // accept(2) does not inherit O_NONBLOCK.
             if let Err(error) = stream.set_nonblocking(true) {
-                warn!(%error, "a sandbox's client can't be accepted");
+                warn!(%error, "cannot accept a sandboxed client");
                 return;
             }
             state.new_client(stream, ClientKind::Wayland, Some(&name));
         });
         if let Err(error) = inserted {
-            warn!(error = %error.error, "a sandbox's socket can't be listened to");
+            warn!(error = %error.error, "cannot watch a sandbox socket");
         }
     }
 }

@@ -7,7 +7,8 @@ use smithay::wayland::shm::{ShmHandler, ShmState};
 
 use crate::compositor::State;
 
-/// Beside ARGB8888 and XRGB8888, which are always there: what both renderers read.
+/// The formats that both renderers read, in addition to ARGB8888 and XRGB8888, which all
+/// compositors support.
 pub const FORMATS: [wl_shm::Format; 2] = [wl_shm::Format::Abgr8888, wl_shm::Format::Xbgr8888];
 
 impl BufferHandler for State {

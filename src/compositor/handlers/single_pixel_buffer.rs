@@ -1,4 +1,4 @@
-//! single-pixel-buffer: plain color without memory. Smithay applies it.
+//! single-pixel-buffer: buffers of one color without memory. Smithay implements all of it.
 
 use smithay::delegate_single_pixel_buffer;
 

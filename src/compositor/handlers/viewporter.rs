@@ -1,4 +1,4 @@
-//! viewporter: surfaces cropped and scaled. Smithay applies it; nothing is decided here.
+//! viewporter: clients crop and scale surfaces. Smithay implements all of it.
 
 use smithay::delegate_viewporter;
 

@@ -1,4 +1,4 @@
-//! Events of input devices, brought to the seat.
+//! Input devices and their events: passes them to the seat, which sends them to clients.
 
 use smithay::backend::input::{
     AbsolutePositionEvent, Axis, AxisSource, ButtonState, Event, InputEvent, KeyState, KeyboardKeyEvent,
@@ -10,16 +10,18 @@ use smithay::input::keyboard::FilterResult;
 use smithay::input::pointer::{AxisFrame, ButtonEvent, MotionEvent, RelativeMotionEvent};
 use smithay::input::touch::{DownEvent, MotionEvent as TouchMotion, UpEvent};
 use smithay::reexports::input::Device;
-use smithay::utils::{Logical, Point, Size, SERIAL_COUNTER};
-use tracing::info;
+use smithay::utils::{Logical, Point, SERIAL_COUNTER};
+use tracing::{info, warn};
 
-use super::keys::{command, Command};
-use crate::output::Output;
+use super::output_config::connectors_named;
+use super::{notify_user, State};
+use crate::input::pointer::absolute_location;
+use crate::input::{layout_location, touch_output, xkb_config, Capabilities, Command, TouchDevice};
 use crate::power::HeldInput;
-use crate::render::scene::View;
-use crate::compositor::State;
+use crate::shell::SurfaceAt;
 
 impl State {
+    /// Handles an event of libinput.
     pub fn input(&mut self, event: InputEvent<LibinputInputBackend>) {
         match event {
             InputEvent::DeviceAdded { device } => self.device_added(device),
@@ -33,7 +35,8 @@ impl State {
             }
             InputEvent::PointerMotion { event } => {
                 self.activity();
-                let to = self.outputs.move_pointer(self.pointer.location, self.pointer.location + event.delta());
+                let from = self.input.pointer.location;
+                let to = self.outputs.move_pointer(from, from + event.delta());
                 let relative = RelativeMotionEvent {
                     delta: event.delta(),
                     delta_unaccel: event.delta_unaccel(),
@@ -43,12 +46,8 @@ impl State {
             }
             InputEvent::PointerMotionAbsolute { event } => {
                 self.activity();
-                // A tablet of a virtual machine: over the whole layout.
-                let lit = self.outputs.in_layout();
-                let right = lit.iter().map(|output| output.logical.x + output.logical.width).max().unwrap_or(0);
-                let bottom = lit.iter().map(|output| output.logical.y + output.logical.height).max().unwrap_or(0);
-                let wished = event.position_transformed((right, bottom).into());
-                let to = self.outputs.move_pointer(self.pointer.location, wished);
+                let position = |size| event.position_transformed(size);
+                let to = absolute_location(self.input.pointer.location, &self.outputs, position);
                 self.pointer_moved(to, event.time_msec(), None);
             }
             InputEvent::PointerButton { event } => {
@@ -56,11 +55,14 @@ impl State {
                     return;
                 }
                 let Some(pointer) = self.seat.get_pointer() else { return };
-                if event.state() == ButtonState::Pressed && self.press_unresponsive_overlay(self.pointer.location) {
-                    return;
-                }
-                if event.state() == ButtonState::Pressed && !pointer.is_grabbed() {
-                    self.focus_at(self.pointer.location);
+                let location = self.input.pointer.location;
+                if event.state() == ButtonState::Pressed {
+                    if self.press_unresponsive_overlay(location) {
+                        return;
+                    }
+                    if !pointer.is_grabbed() {
+                        self.focus_at(location);
+                    }
                 }
                 let button = ButtonEvent {
                     button: event.button_code(),
@@ -87,7 +89,7 @@ impl State {
                 if !touch.is_grabbed() {
                     self.focus_at(location);
                 }
-                let under = self.surface_under(location);
+                let under = self.surface_at(location);
                 let (slot, time) = (event.slot(), event.time_msec());
                 touch.down(
                     self,
@@ -102,7 +104,7 @@ impl State {
                 }
                 let Some(location) = self.touch_location(&event.device(), &event) else { return };
                 let Some(touch) = self.seat.get_touch() else { return };
-                let under = self.surface_under(location);
+                let under = self.surface_at(location);
                 let (slot, time) = (event.slot(), event.time_msec());
                 touch.motion(self, under, &TouchMotion { slot, location, time });
             }
@@ -132,37 +134,30 @@ impl State {
         let serial = SERIAL_COUNTER.next_serial();
         let (code, state, time) = (event.key_code(), event.state(), event.time_msec());
         let press = HeldInput::Key(code.raw());
-        let withheld = !pressed && self.power.let_go(press);
-        // Asked before: the keyboard is locked while it filters.
-        let takes = !pressed || self.accepts_key();
-        let power_button = self.takes_power_button();
-        // The end of the press that darkened displays is no wish for light.
+        let was_withheld = !pressed && self.power.let_go(press);
+        // Before `keyboard.input`, which locks the keyboard while it calls the filter.
+        let client_accepts = !pressed || self.accepts_key();
+        let takes_power_button = self.takes_power_button();
+        // Only a press wakes displays: the release of the key that blanked them does not.
         let woke = pressed && self.activity();
-        let ours = keyboard.input(self, code, state, serial, time, |state, modifiers, handle| {
-            let found = pressed
-                .then(|| {
-                    command(
-                        state.exit_chord.as_ref(),
-                        power_button,
-                        modifiers,
-                        handle.modified_sym(),
-                        &handle.raw_syms(),
-                    )
-                })
-                .flatten();
-            match found {
+        let intercepted = keyboard.input(self, code, state, serial, time, |state, modifiers, key| {
+            let command = pressed.then(|| {
+                let (keysym, raw) = (key.modified_sym(), key.raw_syms());
+                state.input.command(takes_power_button, modifiers, keysym, &raw)
+            });
+            match command.flatten() {
                 Some(command) => FilterResult::Intercept(Some(command)),
-                None if !takes || woke || withheld => FilterResult::Intercept(None),
+                None if !client_accepts || woke || was_withheld => FilterResult::Intercept(None),
                 None => FilterResult::Forward,
             }
         });
-        if pressed && ours.is_some() {
+        if pressed && intercepted.is_some() {
             self.power.withhold(press);
         }
-        match ours.flatten() {
+        match intercepted.flatten() {
             Some(Command::SwitchVt(vt)) => self.switch_vt(vt),
             Some(Command::Exit) => {
-                info!("ended by the keyboard");
+                info!("exit chord pressed");
                 self.stop();
             }
             Some(Command::PowerButton) if woke => {}
@@ -173,11 +168,11 @@ impl State {
 
     fn pointer_moved(&mut self, to: Point<f64, Logical>, time: u32, relative: Option<RelativeMotionEvent>) {
         self.redraw_under_pointer();
-        self.pointer.location = to;
-        self.pointer.moved_at = self.iteration_start();
+        self.input.pointer.location = to;
+        self.input.pointer.moved_at = self.iteration_start();
         self.redraw_under_pointer();
         let Some(pointer) = self.seat.get_pointer() else { return };
-        let under = self.surface_under(to).filter(|(surface, _)| !self.is_unresponsive(surface));
+        let under = self.surface_at(to).filter(|(surface, _)| !self.is_unresponsive(surface));
         if let Some(relative) = relative {
             pointer.relative_motion(self, under.clone(), &relative);
         }
@@ -186,11 +181,20 @@ impl State {
         pointer.frame(self);
     }
 
-    /// The cursor is on a display that has to be drawn again.
+    /// Redraws the output that shows the cursor.
     pub fn redraw_under_pointer(&mut self) {
-        if let Some(id) = self.outputs.at(self.pointer.location).map(|output| output.id) {
+        if let Some(id) = self.outputs.at(self.input.pointer.location).map(|output| output.id) {
             self.queue_redraw(id);
         }
+    }
+
+    fn surface_at(&self, point: Point<f64, Logical>) -> Option<SurfaceAt> {
+        self.shell.surface_at(point, &self.outputs)
+    }
+
+    fn focus_at(&mut self, point: Point<f64, Logical>) {
+        let focused = self.keyboard_focus();
+        self.with_shell(|shell, cx| shell.focus_at(point, focused.as_ref(), cx));
     }
 
     fn scroll(&mut self, event: &impl PointerAxisEvent<LibinputInputBackend>) {
@@ -198,7 +202,8 @@ impl State {
         let mut frame = AxisFrame::new(event.time_msec()).source(event.source());
         for axis in [Axis::Horizontal, Axis::Vertical] {
             let steps = event.amount_v120(axis);
-            // A wheel's click is 15 degrees in libinput's timeouts; clients expect 15 as well.
+            // A wheel's click is 120 steps, and 15 degrees in libinput's terms; clients expect 15
+            // as well.
             let amount = event.amount(axis).unwrap_or_else(|| steps.unwrap_or(0.0) * 15.0 / 120.0);
             if amount != 0.0 {
                 frame = frame.relative_direction(axis, event.relative_direction(axis)).value(axis, amount);
@@ -213,31 +218,68 @@ impl State {
         pointer.frame(self);
     }
 
-    /// A touch's place in the layout.
+    /// Returns the position of a touch in the layout.
     fn touch_location(
         &self,
         device: &Device,
         event: &impl AbsolutePositionEvent<LibinputInputBackend>,
     ) -> Option<Point<f64, Logical>> {
-        let output = self.outputs.named(&self.touch_display(device)?)?;
-        // The panel is turned with its display.
-        let transform = output.wl_output.current_transform();
-        let turned = |whole: Size<i32, Logical>| {
-            let panel = transform.invert().transform_size(whole);
-            transform.transform_point_in(event.position_transformed(panel), &panel.to_f64())
-        };
-        if let Some(source) = output.mirror.as_deref().and_then(|source| self.outputs.named(source)) {
-            let pixels = |output: &Output| {
-                let size = output.wl_output.current_mode()?.size;
-                Some(output.wl_output.current_transform().transform_size(size))
-            };
-            let own = pixels(output)?;
-            let place = turned((own.w, own.h).into());
-            let seen = View::new(pixels(source)?, own).seen_at((place.x, place.y).into())?;
-            return Some(source.geometry().loc.to_f64() + seen.to_logical(source.scale));
+        let connectors_of =
+            |name: &str| connectors_named(&self.outputs, &self.backend, &self.config, name);
+        let device = TouchDevice::new(device);
+        let output = touch_output(&device, &self.config.touch, connectors_of, &self.outputs)?;
+        layout_location(output, &self.outputs, |size| event.position_transformed(size))
+    }
+
+    fn device_added(&mut self, device: Device) {
+        if self.input.add_device(device, &self.config, &self.outputs) {
+            self.redraw_under_pointer();
         }
-        let area = output.geometry();
-        let turned = turned(area.size);
-        Some(turned + area.loc.to_f64())
+        self.update_capabilities();
+    }
+
+    fn device_removed(&mut self, device: &Device) {
+        if self.input.remove_device(device) {
+            self.redraw_under_pointer();
+        }
+        self.update_capabilities();
+    }
+
+    /// Gives the seat a pointer and a touch device while there are such devices. It always has a
+    /// keyboard, because keyboard focus also tells clients which window is active.
+    fn update_capabilities(&mut self) {
+        let Capabilities { pointer, touch } = self.input.capabilities();
+        match (pointer, self.seat.get_pointer()) {
+            (true, None) => drop(self.seat.add_pointer()),
+            (false, Some(_)) => self.seat.remove_pointer(),
+            _ => {}
+        }
+        match (touch, self.seat.get_touch()) {
+            (true, None) => drop(self.seat.add_touch()),
+            (false, Some(_)) => self.seat.remove_touch(),
+            _ => {}
+        }
+    }
+
+    /// Reads the exit chord from the configuration.
+    pub fn read_exit_chord(&mut self) {
+        if let Err(error) = self.input.set_exit_chord(&self.config) {
+            notify_user!(self, "{error}");
+        }
+    }
+
+    /// Applies a changed configuration to the devices, the cursor and the keyboard.
+    pub fn reconfigure_input(&mut self) {
+        self.input.reconfigure(&self.config);
+        let Some(keyboard) = self.seat.get_keyboard() else { return };
+        let config = self.config.keyboard.clone();
+        keyboard.change_repeat_info(config.repeat_rate, config.repeat_delay);
+        if let Err(error) = keyboard.set_xkb_config(self, xkb_config(&config)) {
+            warn!(%error, layout = config.layout, "unknown keyboard layout; keeping the present one. See [keyboard] in the configuration");
+            self.notices.add(format!(
+                "keyboard layout {:?} is unknown to xkb; see [keyboard] in the configuration",
+                config.layout
+            ));
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! A control client of the in-process tests.
+//! A control client that a test drives step by step.
 
 use std::io::{IoSliceMut, Write};
 use std::mem::MaybeUninit;
@@ -11,6 +11,21 @@ use rustix::net::{recvmsg, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags}
 use serde_json::json;
 
 use super::Fixture;
+
+/// A control client that writes lines of text, so that it can also write invalid ones.
+pub struct Control {
+    pub stream: UnixStream,
+    lines: LineBuffer,
+    pub replies: Vec<Reply>,
+    pub events: Vec<Event>,
+    pub answers_pings: bool,
+    /// The service closed the connection.
+    pub closed: bool,
+    /// The id of the last request.
+    pub last_id: u64,
+    /// Descriptors that came with replies.
+    pub fds: Vec<OwnedFd>,
+}
 
 /// Receives bytes and descriptors (SCM_RIGHTS).
 fn receive(stream: &UnixStream, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> Result<usize, Errno> {
@@ -26,69 +41,58 @@ fn receive(stream: &UnixStream, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> Re
     Ok(received.bytes)
 }
 
-/// A control client that sends lines, so that it can send invalid ones.
-pub struct Control {
-    pub stream: UnixStream,
-    pub frames: LineBuffer,
-    pub replies: Vec<Reply>,
-    pub events: Vec<Event>,
-    /// Answers pings.
-    pub polite: bool,
-    pub broken: bool,
-    pub next: u64,
-    /// Descriptors that came with replies.
-    pub fds: Vec<OwnedFd>,
-}
-
 impl Control {
+    /// Connects without `hello`.
     pub fn raw(fixture: &mut Fixture) -> Self {
         let (ours, theirs) = UnixStream::pair().expect("a socket pair");
         for stream in [&ours, &theirs] {
             stream.set_nonblocking(true).expect("a socket option");
         }
         fixture.compositor.state.new_client(ours, ClientKind::Control, None);
-        let frames = LineBuffer::default();
         Self {
             stream: theirs,
-            frames,
+            lines: LineBuffer::default(),
             replies: vec![],
             events: vec![],
-            polite: true,
-            broken: false,
-            next: 0,
+            answers_pings: true,
+            closed: false,
+            last_id: 0,
             fds: vec![],
         }
     }
 
+    /// Connects and says `hello`, with these members in addition.
     pub fn greeted(fixture: &mut Fixture, hello: serde_json::Value) -> Self {
         let mut control = Self::raw(fixture);
         let mut line = json!({"request": "hello", "versions": [1], "name": "test"});
         for (key, value) in hello.as_object().expect("an object") {
             line[key] = value.clone();
         }
-        let answer = control.ask_json(fixture, line);
-        assert!(matches!(answer, Ok(Response::Welcome(_))), "{answer:?}");
+        let reply = control.request_json(fixture, line);
+        assert!(matches!(reply, Ok(Response::Welcome(_))), "{reply:?}");
         control
     }
 
-    pub fn say(&mut self, bytes: &[u8]) -> bool {
+    /// Writes bytes. Returns whether the socket took them.
+    pub fn write(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()
     }
 
-    pub fn turn(&mut self) {
+    /// Reads what is there, and answers pings.
+    pub fn poll(&mut self) {
         let mut buffer = [0; 4096];
         loop {
             match receive(&self.stream, &mut buffer, &mut self.fds) {
-                Ok(0) => break self.broken = true,
-                Ok(count) => self.frames.extend(&buffer[..count]),
+                Ok(0) => break self.closed = true,
+                Ok(count) => self.lines.extend(&buffer[..count]),
                 Err(Errno::AGAIN) => break,
-                Err(_) => break self.broken = true,
+                Err(_) => break self.closed = true,
             }
         }
-        while let Ok(Some(line)) = self.frames.next_line() {
+        while let Ok(Some(line)) = self.lines.next_line() {
             match ServerMessage::parse(&line).expect("the protocol") {
-                ServerMessage::Event(Event::Ping { serial }) if self.polite => {
-                    self.say(
+                ServerMessage::Event(Event::Ping { serial }) if self.answers_pings => {
+                    self.write(
                         format!("{}\n", json!({"id": 0, "request": "pong", "serial": serial})).as_bytes(),
                     );
                 }
@@ -98,43 +102,48 @@ impl Control {
         }
     }
 
-    pub fn ask_json(
+    /// Sends a request that may be invalid, and waits for its reply.
+    pub fn request_json(
         &mut self,
         fixture: &mut Fixture,
         mut line: serde_json::Value,
     ) -> Result<Response, geom_ipc::Error> {
-        self.next += 1;
-        line["id"] = self.next.into();
-        assert!(self.say(format!("{line}\n").as_bytes()));
-        self.answer(fixture)
+        self.last_id += 1;
+        line["id"] = self.last_id.into();
+        assert!(self.write(format!("{line}\n").as_bytes()));
+        self.reply(fixture)
     }
 
-    pub fn answer(&mut self, fixture: &mut Fixture) -> Result<Response, geom_ipc::Error> {
-        let wanted = Some(self.next);
+    /// Waits for the reply to the last request.
+    fn reply(&mut self, fixture: &mut Fixture) -> Result<Response, geom_ipc::Error> {
+        let wanted = Some(self.last_id);
         let mut found = None;
-        fixture.until("an answer", |_| {
-            self.turn();
-            let place = self.replies.iter().position(|reply| reply.id == wanted);
-            found = place.map(|place| self.replies.swap_remove(place));
+        fixture.until("a reply", |_| {
+            self.poll();
+            let position = self.replies.iter().position(|reply| reply.id == wanted);
+            found = position.map(|position| self.replies.swap_remove(position));
             found.is_some()
         });
-        found.expect("an answer").into_result()
+        found.expect("a reply").into_result()
     }
 
-    pub fn ask(&mut self, fixture: &mut Fixture, request: Request) -> Result<Response, geom_ipc::Error> {
-        self.ask_json(fixture, serde_json::to_value(request).expect("JSON"))
+    /// Sends a request and waits for its reply.
+    pub fn request(&mut self, fixture: &mut Fixture, request: Request) -> Result<Response, geom_ipc::Error> {
+        self.request_json(fixture, serde_json::to_value(request).expect("JSON"))
     }
 
+    /// Requests the list of clients.
     pub fn clients(&mut self, fixture: &mut Fixture) -> Vec<geom_ipc::Client> {
-        match self.ask(fixture, Request::Clients) {
+        match self.request(fixture, Request::Clients) {
             Ok(Response::Clients(clients)) => clients,
             other => panic!("{other:?}"),
         }
     }
 
+    /// Runs iterations until an event is received; `what` names it if it never is.
     pub fn until_event(&mut self, fixture: &mut Fixture, what: &str, wanted: impl Fn(&Event) -> bool) {
         fixture.until(what, |_| {
-            self.turn();
+            self.poll();
             self.events.iter().any(&wanted)
         });
     }
