@@ -5,7 +5,7 @@ CARGO ?= cargo
 export RUST_BACKTRACE ?= 0
 export DESTDIR PREFIX
 
-.PHONY: help run test hwtests lint bench fuzz soak build install uninstall deb clean
+.PHONY: help run test check hwtests lint bench fuzz soak build install uninstall deb clean
 
 help:
 	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -37,6 +37,12 @@ test: ## lint, and all tests, those in the lab included
 	$(CARGO) build --workspace
 	$(CARGO) test --workspace
 
+check: ## formatting, clippy, unit tests and in-process tests: what to run before each commit
+	@tools/packages.sh build
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- --deny warnings
+	$(CARGO) test --workspace --lib --quiet
+
 hwtests: ## tests of the whole service in the lab; HWTESTS=real runs the safe ones on this machine's monitors
 ifeq ($(HWTESTS),real)
 	@tools/packages.sh build
@@ -58,6 +64,7 @@ lint: ## rustfmt, clippy without warnings, file lengths, terms and columns, impo
 	@tools/lengths.sh
 	@tools/terms.sh
 	@tools/imports
+	@tools/flows
 	@tools/notices.py --lint
 
 bench: ## measure, and compare with sway and cage; target/bench/results.json and table.md

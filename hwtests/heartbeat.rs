@@ -2,6 +2,7 @@
 //! are closed if the configuration says so.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{ensure, Result};
 use geom_ipc::{CloseReason, ConnectionState, Event};
@@ -14,9 +15,11 @@ use crate::support::{GREEN, RED, SIGCONT, SIGKILL, SIGSTOP};
 /// Heartbeat times that are short enough for a test.
 pub const FAST: &str = "[clients]\ninterval = 1\nunresponsive = 1\nlost = 3\n";
 
-/// More than fits into all buffers to a client: 28 bytes each, 4 KiB of libwayland's and 208 KiB of
-/// the socket's (net.core.wmem_default).
-const MOTIONS: usize = 20_000;
+/// Several times what fits into the buffers to a client, 4 KiB of libwayland's and some 280 messages
+/// in the socket: the kernel accounts at least 768 bytes for each (`net.core.wmem_default` is 208 KiB).
+const MOTIONS: usize = 2000;
+/// The heartbeat time `lost` of [`FAST`], three times.
+const LONG: Duration = Duration::from_secs(9);
 
 /// Starts foot with a green background.
 fn start_foot(service: &Service) -> Result<Program> {
@@ -52,6 +55,12 @@ fn stopped_client_is_marked_unresponsive_and_survives_pointer_motion() -> Result
     for motion in 0..MOTIONS {
         pointer.motion(if motion % 2 == 0 { 3 } else { -3 }, 1)?;
     }
+    let pid = foot.pid as i32;
+    service.wait_for_answer(
+        "a long time without an answer",
+        || service.clients(),
+        |clients| clients.iter().any(|client| client.pid == pid && client.idle_s > LONG.as_secs_f64()),
+    )?;
     ensure!(service.is_running(&foot)?, "pointer motion ended it");
     ensure!(events.count(unresponsive)? == 1, "it was reported again");
     service.machine.signal(&foot, SIGCONT)?;

@@ -177,8 +177,8 @@ fn set_mode_is_rolled_back_when_not_confirmed() -> Result<()> {
     let line = format!("sleep 5 | {program} set {} --mode {text} --confirm=2", before.name);
     let start = Instant::now();
     let asking = service.machine.spawn(&unique("set"), &["sh", "-c", &line], &[])?;
-    events.wait_for_display(&before.name, "the mode is set", |display| display.mode == Some(mode))?;
-    events
+    service.wait_for_display(&before.name, "the mode is set", |display| display.mode == Some(mode))?;
+    service
         .wait_for_display(&before.name, "the mode is rolled back", |display| display.mode == before.mode)?;
     ensure!(start.elapsed() >= CONFIRM_WITHIN, "rolled back after {:?}", start.elapsed());
     // The command fails without a confirmation.

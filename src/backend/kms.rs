@@ -1,347 +1,367 @@
-//! The machine's own monitors: Gpus and input devices of the seat, as they come and go.
+//! The KMS backend: the GPUs of the seat, as they come and go.
+//!
+//! [`Kms::on`] takes the [`Event`]s of libseat, udev and the kernel, and returns [`Effect`]s.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::{bail, Context, Result};
-use smithay::backend::libinput::{LibinputInputBackend, LibinputSessionInterface};
-use smithay::backend::session::libseat::LibSeatSession;
-use smithay::backend::session::{Event as SessionEvent, Session};
-use smithay::backend::udev::{UdevBackend, UdevEvent};
-use smithay::reexports::calloop::LoopHandle;
-use smithay::reexports::input::Libinput;
-use smithay::reexports::rustix::fs::OFlags;
+use anyhow::{Context, Result};
+use geom_kms::calls::PageFlip;
+use geom_kms::discovery::{self, Candidate};
 use tracing::{debug, error, info, warn};
 
-use crate::backend::{hotplug, Backend};
-use crate::gpu::device::Gpu;
-use crate::gpu::discovery::{sort, Candidate};
-use crate::power::HeldInput;
+use super::seat::Seat;
+use crate::config::RendererPreference;
+use crate::event_loop::backoff::Backoff;
 use crate::event_loop::reactor::{Reactor, Source};
-use crate::compositor::deadline::Deadline;
-use crate::compositor::output_config::{MASTER_RETRY_DELAY, MAX_MASTER_RETRIES};
-use crate::session;
-use crate::compositor::State;
+use crate::gpu::Gpu;
 
-/// A Gpu and its place in the event loop.
-pub struct GpuEntry {
-    pub gpu: Gpu,
+/// When to ask again for a GPU that the kernel or the seat does not give: 100 ms after the first
+/// failure, 3.2 s after the sixth and last.
+///
+/// The kernel reports a device before it can be opened (drm_minor_register() enters its number
+/// after device_add()), and a VT switch or another display server that ends may hold DRM master for
+/// a moment.
+pub const GPU_RETRY: Backoff =
+    Backoff::new(Duration::from_millis(100), Duration::from_millis(3200)).with_max_retries(6);
+
+/// An event of libseat, udev or the kernel.
+#[derive(Debug)]
+pub enum Event {
+    /// libseat has disabled the session: nothing may be rendered until it is enabled again.
+    SessionPaused,
+    /// libseat has enabled the session.
+    SessionResumed,
+    /// udev: a GPU was added.
+    GpuAdded { id: u64, path: PathBuf },
+    /// udev: a GPU's connectors may have changed.
+    GpuChanged { id: u64 },
+    /// udev: a GPU was removed.
+    GpuRemoved { id: u64 },
+    /// The kernel: the connectors of these GPUs may have changed. One entry per uevent, and udev
+    /// will report each of them as [`Event::GpuChanged`].
+    Uevents(Vec<u64>),
+}
+
+/// What the caller has to do.
+pub enum Effect {
+    /// Stop rendering, and release held keys.
+    PauseOutputs,
+    /// The session is back: input devices and logind may have news.
+    SessionResumed,
+    /// What is connected may have changed. The text is the cause, for the log.
+    Reconfigure(&'static str),
+    /// Drop everything that belongs to this GPU, and then call [`Kms::close`].
+    CloseGpu(ClosingGpu),
+    /// A GPU was opened: notices that begin with its path are outdated.
+    GpuOpened { path: PathBuf },
+    /// A GPU cannot be used: a notice for the user.
+    Notice(String),
+    /// Call [`Kms::add`] after this delay.
+    RetryOpen { id: u64, path: PathBuf, failures: u32, delay: Duration },
+}
+
+/// Effects in the order in which they have to be applied.
+pub type Effects = Vec<Effect>;
+
+/// What the backend reads.
+pub struct Cx<'a> {
+    /// Watches GPUs for page flip events.
+    pub reactor: &'a Reactor,
+    /// The configured renderer.
+    pub renderer: RendererPreference,
+}
+
+/// An open GPU and its place in the event loop.
+struct GpuEntry {
+    gpu: Gpu,
     candidate: Candidate,
-    /// Changes that the kernel told of itself, and udev has not yet.
+    /// Hotplug events of the kernel that udev has not reported yet.
     pending_udev_echoes: u32,
 }
 
-/// The seat and what it gives.
+/// A GPU that is about to be closed.
+pub struct ClosingGpu(GpuEntry);
+
+impl ClosingGpu {
+    /// Returns its device number.
+    pub fn id(&self) -> u64 {
+        self.0.gpu.device.id()
+    }
+}
+
+/// The seat and its GPUs.
 pub struct Kms {
-    pub session: LibSeatSession,
-    pub gpus: Vec<GpuEntry>,
-    /// The seat is somebody else's.
-    pub away: bool,
-    pub asleep: bool,
-    libinput: Libinput,
+    seat: Box<dyn Seat>,
+    /// The primary one first.
+    gpus: Vec<GpuEntry>,
+    is_session_paused: bool,
+    is_asleep: bool,
 }
 
 impl Kms {
-    /// Takes the seat and watches for its devices. Gpus are opened by [`State::start_kms`].
-    ///
-    /// # Errors
-    /// Where no seat can be had; the message says what to do.
-    pub fn new(handle: &LoopHandle<'static, State>) -> Result<(Self, Vec<(u64, PathBuf)>)> {
-        let (session, notifier) = session::open()?;
-        let away = !session.is_active();
-        if away {
-            info!("the seat is not active yet; waiting for its VT");
-        }
-        let seat = session.seat();
-        let mut libinput = Libinput::new_with_udev(LibinputSessionInterface::from(session.clone()));
-        if libinput.udev_assign_seat(&seat).is_err() {
-            bail!("libinput can't watch seat {seat}: is udev running?");
-        }
-        let registered = "the event loop takes no more sources";
-        handle
-            .insert_source(LibinputInputBackend::new(libinput.clone()), |event, (), state| state.input(event))
-            .map_err(|error| error.error)
-            .context(registered)?;
-        let udev = UdevBackend::new(&seat)
-            .with_context(|| format!("watch the devices of seat {seat} through udev"))?;
-        let present = udev.device_list().map(|(id, path)| (id, path.to_owned())).collect();
-        handle
-            .insert_source(udev, |event, (), state| state.udev(event))
-            .map_err(|error| error.error)
-            .context(registered)?;
-        handle
-            .insert_source(notifier, |event, &mut (), state| match event {
-                SessionEvent::PauseSession => state.pause(),
-                SessionEvent::ActivateSession => state.resume(),
-            })
-            .map_err(|error| error.error)
-            .context(registered)?;
-        if let Err(error) = hotplug::listen(handle) {
-            warn!(%error, "the kernel does not tell of cables; udev does, later");
-        }
-        Ok((Self { session, gpus: Vec::new(), away, asleep: false, libinput }, present))
+    /// Wraps a seat. `is_active` is false if its VT is not active yet.
+    pub fn new(seat: Box<dyn Seat>, is_active: bool) -> Self {
+        Self { seat, gpus: Vec::new(), is_session_paused: !is_active, is_asleep: false }
     }
 
-    fn open(&mut self, reactor: &Reactor, candidate: Candidate, state: &crate::config::Config) -> Result<()> {
+    /// Returns whether GPUs may not be used.
+    pub fn is_paused(&self) -> bool {
+        self.is_session_paused || self.is_asleep
+    }
+
+    /// Returns whether the system sleeps, or is about to.
+    pub fn is_asleep(&self) -> bool {
+        self.is_asleep
+    }
+
+    /// Sets whether the system sleeps, or is about to.
+    pub fn set_asleep(&mut self, asleep: bool) {
+        self.is_asleep = asleep;
+    }
+
+    /// Returns the open GPUs, the primary one first.
+    pub fn gpus(&self) -> impl Iterator<Item = &Gpu> {
+        self.gpus.iter().map(|entry| &entry.gpu)
+    }
+
+    /// As [`Kms::gpus`].
+    pub fn gpus_mut(&mut self) -> impl Iterator<Item = &mut Gpu> {
+        self.gpus.iter_mut().map(|entry| &mut entry.gpu)
+    }
+
+    fn entry_mut(&mut self, id: u64) -> Option<&mut GpuEntry> {
+        self.gpus.iter_mut().find(|entry| entry.gpu.device.id() == id)
+    }
+
+    fn is_open(&self, id: u64) -> bool {
+        self.gpus().any(|gpu| gpu.device.id() == id)
+    }
+
+    /// Handles an event.
+    pub fn on(&mut self, event: Event, cx: &Cx<'_>) -> Effects {
+        match event {
+            Event::SessionPaused => {
+                info!("session paused");
+                self.is_session_paused = true;
+                self.seat.suspend_input();
+                vec![Effect::PauseOutputs]
+            }
+            Event::SessionResumed => {
+                info!("session resumed");
+                self.is_session_paused = false;
+                if !self.seat.resume_input() {
+                    warn!("libinput could not reopen all input devices; see its messages above");
+                }
+                let mut effects = self.rescan("session resumed", cx);
+                effects.push(Effect::SessionResumed);
+                effects
+            }
+            Event::GpuAdded { id, path } => self.add(id, path, 0, cx),
+            Event::GpuChanged { id } => match self.entry_mut(id) {
+                // Handled when the kernel reported it. What the kernel could not report comes here.
+                Some(entry) if entry.pending_udev_echoes > 0 => {
+                    entry.pending_udev_echoes -= 1;
+                    Effects::new()
+                }
+                _ => self.probe(&[id]),
+            },
+            Event::GpuRemoved { id } => self.remove(&[id], cx),
+            Event::Uevents(mut ids) => {
+                for id in &ids {
+                    if let Some(entry) = self.entry_mut(*id) {
+                        entry.pending_udev_echoes += 1;
+                    }
+                }
+                // Several connectors that change at once are one change of the GPU.
+                ids.sort_unstable();
+                ids.dedup();
+                self.probe(&ids)
+            }
+        }
+    }
+
+    /// Opens the GPUs of a seat that was just taken. Returns why GPUs could not be opened, too.
+    pub fn open_all(&mut self, present: Vec<(u64, PathBuf)>, cx: &Cx<'_>) -> (Effects, Vec<String>) {
+        let mut candidates: Vec<Candidate> =
+            present.into_iter().map(|(id, path)| Candidate::read(id, &path)).collect();
+        discovery::sort(&mut candidates);
+        if candidates.is_empty() {
+            warn!("no GPU yet; waiting for udev to report one");
+        }
+        let (mut effects, mut failures) = (Effects::new(), Vec::new());
+        for candidate in candidates {
+            if let Err(error) = self.open(candidate, cx, &mut effects) {
+                failures.push(format!("{error:#}"));
+            }
+        }
+        (effects, failures)
+    }
+
+    /// Opens a GPU that udev has reported. `failures` counts earlier attempts.
+    pub fn add(&mut self, id: u64, path: PathBuf, failures: u32, cx: &Cx<'_>) -> Effects {
+        // libseat gives no devices to a paused session: `rescan` opens them when it is resumed.
+        if self.is_open(id) || self.is_paused() || !path.exists() {
+            return Effects::new();
+        }
+        let mut effects = Effects::new();
+        if self.open(Candidate::read(id, &path), cx, &mut effects).is_ok() {
+            effects.push(Effect::GpuOpened { path });
+            effects.push(Effect::Reconfigure("GPU added"));
+        } else if let Some(delay) = GPU_RETRY.delay_after(failures + 1) {
+            effects.push(Effect::RetryOpen { id, path, failures: failures + 1, delay });
+        }
+        effects
+    }
+
+    /// Opens the GPUs of the seat that are not open.
+    pub fn open_missing(&mut self, cx: &Cx<'_>) -> Effects {
+        let mut effects = Effects::new();
+        for path in self.seat.gpu_paths() {
+            let Ok(status) = rustix::fs::stat(&path) else { continue };
+            if !self.is_open(status.st_rdev) {
+                // A failure is logged, and a notice.
+                let _ = self.open(Candidate::read(status.st_rdev, &path), cx, &mut effects);
+            }
+        }
+        effects
+    }
+
+    fn open(&mut self, candidate: Candidate, cx: &Cx<'_>, effects: &mut Effects) -> Result<()> {
         let path = candidate.path.clone();
-        let id = candidate.id;
-        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-        let fd = self.session.open(&path, flags).with_context(|| {
+        let is_firmware = candidate.is_firmware;
+        if let Err(error) = self.open_candidate(candidate, cx) {
+            warn!(gpu = %path.display(), "cannot open GPU: {error:#}");
+            effects.push(Effect::Notice(format!("{}: {error}", path.display())));
+            return Err(error);
+        }
+        if !is_firmware {
+            let firmware = self.gpus.iter().filter(|entry| entry.candidate.is_firmware);
+            let replaced: Vec<u64> = firmware.map(|entry| entry.gpu.device.id()).collect();
+            if !replaced.is_empty() {
+                info!("firmware framebuffer replaced by the GPU's driver");
+                effects.extend(self.remove(&replaced, cx));
+            }
+        }
+        Ok(())
+    }
+
+    fn open_candidate(&mut self, candidate: Candidate, cx: &Cx<'_>) -> Result<()> {
+        let path = candidate.path.clone();
+        let fd = self.seat.open_gpu(&path).with_context(|| {
             format!(
                 "{}: the seat does not give it (another display server may hold it, or this user has no \
                  active session on the seat)",
                 path.display()
             )
         })?;
-        let gpu = match Gpu::open(&path, id, fd, state.renderer) {
+        let opened = Gpu::open(fd.clone(), &path, candidate.id, cx.renderer);
+        let gpu = match opened {
             Ok(gpu) => gpu,
-            Err((error, fd)) => {
-                if let Some(fd) = fd {
-                    let _ = self.session.close(fd);
+            Err(error) => {
+                if let Ok(fd) = fd.into_fd() {
+                    let _ = self.seat.close_gpu(fd);
                 }
                 return Err(error.into());
             }
         };
-        reactor.add(&gpu.card, Source::Gpu(id)).context("watch the GPU for page flips")?;
-        let connected = gpu.objects.connectors.iter().filter(|connector| connector.state.connected).count();
-        self.gpus.push(GpuEntry { gpu, candidate: Candidate { connected, ..candidate }, pending_udev_echoes: 0 });
-        self.sort();
+        drop(fd);
+        cx.reactor.add(gpu.device.fd(), Source::Gpu(candidate.id)).context("watch the GPU for page flips")?;
+        let connectors = gpu.device.connectors().iter();
+        let monitors = connectors.filter(|connector| connector.state.connected).count();
+        let candidate = Candidate { monitors, ..candidate };
+        self.gpus.push(GpuEntry { gpu, candidate, pending_udev_echoes: 0 });
+        self.gpus.sort_by_cached_key(|entry| discovery::order(&entry.candidate));
         Ok(())
     }
 
-    /// The primary one first.
-    fn sort(&mut self) {
-        let mut order: Vec<Candidate> = self.gpus.iter().map(|entry| entry.candidate.clone()).collect();
-        sort(&mut order);
-        self.gpus.sort_by_key(|entry| order.iter().position(|candidate| *candidate == entry.candidate));
+    /// Takes GPUs out of use.
+    pub fn remove(&mut self, ids: &[u64], cx: &Cx<'_>) -> Effects {
+        let mut effects = Effects::new();
+        for id in ids {
+            let index = self.gpus.iter().position(|entry| entry.gpu.device.id() == *id);
+            let Some(entry) = index.map(|index| self.gpus.remove(index)) else { continue };
+            if let Err(error) = cx.reactor.remove(entry.gpu.device.fd()) {
+                debug!(%error, "the GPU was not watched");
+            }
+            effects.push(Effect::CloseGpu(ClosingGpu(entry)));
+        }
+        effects
     }
-}
 
-/// A switch of VTs takes less.
-const SWITCH: std::time::Duration = std::time::Duration::from_secs(1);
+    /// Closes a GPU. The caller has dropped everything that belongs to it: scanouts and buffers.
+    pub fn close(&mut self, closing: ClosingGpu) {
+        let gpu = closing.0.gpu;
+        let path = gpu.device.path().to_owned();
+        let path = path.display();
+        let fd = gpu.device.fd().clone();
+        drop(gpu);
+        match fd.into_fd() {
+            Ok(fd) => {
+                if let Err(error) = self.seat.close_gpu(fd) {
+                    debug!(gpu = %path, %error, "the seat has closed the GPU already");
+                }
+            }
+            Err(_) => {
+                error!(gpu = %path, "GPU closed while a part of the program uses it; please report this bug")
+            }
+        }
+        info!(gpu = %path, "GPU closed");
+    }
 
-impl State {
-    /// Takes the seat, opens its Gpus and lights its monitors.
+    fn probe(&mut self, ids: &[u64]) -> Effects {
+        let mut is_known = false;
+        for entry in self.gpus.iter_mut().filter(|entry| ids.contains(&entry.gpu.device.id())) {
+            is_known = true;
+            probe_connectors(&mut entry.gpu);
+        }
+        is_known.then_some(Effect::Reconfigure("hotplug")).into_iter().collect()
+    }
+
+    /// Probes everything again: another program may have changed anything, and monitors may have
+    /// been connected and disconnected. Does nothing while paused, as what ends the pause rescans.
+    pub fn rescan(&mut self, cause: &'static str, cx: &Cx<'_>) -> Effects {
+        if self.is_paused() {
+            return Effects::new();
+        }
+        for entry in &mut self.gpus {
+            entry.gpu.device.invalidate_state();
+            probe_connectors(&mut entry.gpu);
+        }
+        let mut effects = self.open_missing(cx);
+        effects.push(Effect::Reconfigure(cause));
+        effects
+    }
+
+    /// Reads the page flip events of a GPU and appends them to `flips`, with the index of the CRTC.
+    pub fn read_page_flips(&self, id: u64, reactor: &Reactor, flips: &mut Vec<(usize, PageFlip)>) {
+        let Some(gpu) = self.gpus().find(|gpu| gpu.device.id() == id) else { return };
+        let Err(error) = gpu.device.read_page_flips(flips) else { return };
+        let path = gpu.device.path().display();
+        warn!(gpu = %path, %error, "cannot read page flip events");
+        // The descriptor of an unplugged GPU stays readable until udev reports the removal.
+        if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) {
+            if let Err(error) = reactor.remove(gpu.device.fd()) {
+                warn!(gpu = %path, %error, "cannot stop watching the GPU");
+            }
+        }
+    }
+
+    /// Asks for another VT. libseat pauses the session when it has taken the devices.
     ///
     /// # Errors
-    /// Without a seat, or where every Gpu is there and none may be used.
-    pub fn start_kms(&mut self) -> Result<()> {
-        let (kms, present) = Kms::new(&self.handle)?;
-        self.backend = Backend::Kms(Box::new(kms));
-        let mut candidates: Vec<Candidate> =
-            present.iter().map(|(id, path)| Candidate::read(*id, path)).collect();
-        sort(&mut candidates);
-        if candidates.is_empty() {
-            warn!("no GPU yet; waiting for udev to show one");
-        }
-        let mut failures = Vec::new();
-        for candidate in candidates {
-            if let Err(error) = self.open_gpu(candidate) {
-                failures.push(format!("{error:#}"));
-            }
-        }
-        self.release_gone_gpus();
-        if !failures.is_empty() && self.backend.gpus().next().is_none() {
-            bail!("no GPU can be used:\n  {}", failures.join("\n  "));
-        }
-        self.reconfigure("start");
-        Ok(())
-    }
-
-    fn open_gpu(&mut self, candidate: Candidate) -> Result<()> {
-        let path = candidate.path.clone();
-        let firmware = candidate.firmware;
-        let Backend::Kms(kms) = &mut self.backend else { return Ok(()) };
-        if let Err(error) = kms.open(&self.reactor, candidate, &self.config) {
-            warn!(gpu = %path.display(), "GPU left out: {error:#}");
-            self.notices.add(format!("{}: {error}", path.display()));
-            return Err(error);
-        }
-        if !firmware {
-            // simpledrm gives way to the real driver.
-            let Backend::Kms(kms) = &self.backend else { return Ok(()) };
-            let replaced: Vec<u64> =
-                kms.gpus.iter().filter(|entry| entry.candidate.firmware).map(|entry| entry.gpu.id).collect();
-            for id in replaced {
-                info!("the firmware's framebuffer gives way");
-                self.close_gpu(id);
-            }
-        }
-        Ok(())
-    }
-
-    fn close_gpu(&mut self, id: u64) {
-        let Backend::Kms(kms) = &mut self.backend else { return };
-        let Some(place) = kms.gpus.iter().position(|entry| entry.gpu.id == id) else { return };
-        let entry = kms.gpus.remove(place);
-        if let Err(error) = self.reactor.remove(&entry.gpu.card) {
-            debug!(%error, "the GPU was not watched any more");
-        }
-        // Everything that holds the device goes first: scanouts, buffers, the renderer.
-        self.reconfigure("GPU gone");
-        self.release_gpu(id);
-        let GpuEntry { gpu, .. } = entry;
-        let path = gpu.path.clone();
-        let card = gpu.card.clone();
-        drop(gpu);
-        let Backend::Kms(kms) = &mut self.backend else { return };
-        match card.into_fd() {
-            Ok(fd) => {
-                if let Err(error) = kms.session.close(fd) {
-                    debug!(gpu = %path.display(), %error, "the seat had taken the GPU already");
-                }
-            }
-            Err(_) => error!(gpu = %path.display(), "a part of the program still holds the GPU's descriptor"),
-        }
-        info!(gpu = %path.display(), "GPU closed");
-    }
-
-    fn udev(&mut self, event: UdevEvent) {
-        match event {
-            UdevEvent::Added { device_id, path } => self.gpu_added(device_id, path, 0),
-            UdevEvent::Changed { device_id } => {
-                // What the kernel told was seen to; what of it was lost, or could not be heard, comes here.
-                match self.pending_udev_echoes(device_id) {
-                    Some(pending_udev_echoes) if *pending_udev_echoes > 0 => *pending_udev_echoes -= 1,
-                    _ => self.gpu_changed(device_id),
-                }
-            }
-            UdevEvent::Removed { device_id } => self.close_gpu(device_id),
-        }
-    }
-
-    fn pending_udev_echoes(&mut self, id: u64) -> Option<&mut u32> {
-        let Backend::Kms(kms) = &mut self.backend else { return None };
-        kms.gpus.iter_mut().find(|entry| entry.gpu.id == id).map(|entry| &mut entry.pending_udev_echoes)
-    }
-
-    /// The kernel told of a change that udev will tell of.
-    pub fn note_kernel_uevent(&mut self, id: u64) {
-        if let Some(pending_udev_echoes) = self.pending_udev_echoes(id) {
-            *pending_udev_echoes += 1;
-        }
-    }
-
-    /// A Gpu's connectors may have changed.
-    pub fn gpu_changed(&mut self, id: u64) {
-        let Some(gpu) = self.backend.gpu_mut(id) else { return };
-        if let Err(error) = gpu.probe() {
-            warn!(gpu = %gpu.path.display(), %error, "connectors can't be probed");
-        }
-        self.reconfigure("hotplug");
-    }
-
-    pub fn gpu_added(&mut self, id: u64, path: PathBuf, failures: u32) {
-        // A paused session is not given devices: `resume` looks again.
-        if self.backend.gpu(id).is_some() || self.backend.is_paused() || !path.exists() {
-            return;
-        }
-        if self.open_gpu(Candidate::read(id, &path)).is_ok() {
-            let prefix = path.display().to_string();
-            self.notices.dismiss(|text| text.starts_with(&prefix));
-            self.reconfigure("GPU added");
-        } else if failures < MAX_MASTER_RETRIES {
-            // The kernel tells of a device before it can be opened (drm_minor_register(): its number is entered after device_add()).
-            let at = self.now() + MASTER_RETRY_DELAY * 2u32.pow(failures);
-            self.timers.at(at, Deadline::OpenGpu { id, path, failures: failures + 1 });
-        }
-    }
-
-    /// Has the seat open Gpus again.
-    pub fn reopen(&mut self, ids: &[u64]) {
-        if ids.is_empty() || self.backend.is_paused() {
-            return;
-        }
-        ids.iter().for_each(|id| self.close_gpu(*id));
-        self.find_gpus();
-    }
-
-    /// The seat is taken away: nothing may be drawn until it is given back.
-    fn pause(&mut self) {
-        info!("session paused");
-        self.still();
-        if let Backend::Kms(kms) = &mut self.backend {
-            kms.away = true;
-            kms.libinput.suspend();
-        }
-    }
-
-    /// The seat is given back: everything may have changed meanwhile.
-    fn resume(&mut self) {
-        info!("session resumed");
-        let Backend::Kms(kms) = &mut self.backend else { return };
-        kms.away = false;
-        if kms.libinput.resume().is_err() {
-            warn!("libinput could not open every input device again");
-        }
-        self.rescan("session resumed");
-        self.ask_logind_again();
-        self.activity();
-    }
-
-    /// Looks at everything again: others may have set anything, and monitors may have been changed.
-    pub fn rescan(&mut self, cause: &'static str) {
-        if let Backend::Kms(kms) = &mut self.backend {
-            if kms.away || kms.asleep {
-                // Whoever ends that looks.
-                return;
-            }
-            for entry in &mut kms.gpus {
-                entry.gpu.state_is_ours = false;
-                if let Err(error) = entry.gpu.probe() {
-                    warn!(gpu = %entry.gpu.path.display(), %error, "connectors can't be probed");
-                }
-            }
-            self.find_gpus();
-        }
-        self.reconfigure(cause);
-    }
-
-    /// Opens Gpus that came while the session was paused.
-    fn find_gpus(&mut self) {
-        let Backend::Kms(kms) = &self.backend else { return };
-        let all = smithay::backend::udev::all_gpus(kms.session.seat()).unwrap_or_default();
-        for path in all {
-            let Ok(status) = rustix::fs::stat(&path) else { continue };
-            if self.backend.gpu(status.st_rdev).is_none() {
-                // Reported where it fails.
-                let _ = self.open_gpu(Candidate::read(status.st_rdev, &path));
-            }
-        }
-    }
-
-    /// Keys held while the session goes away would stay pressed for clients.
-    pub fn release_keys(&mut self) {
-        use smithay::backend::input::KeyState;
-        use smithay::input::keyboard::FilterResult;
-        let Some(keyboard) = self.seat.get_keyboard() else { return };
-        let time = self.now().as_millis() as u32;
-        for code in keyboard.pressed_keys() {
-            let serial = smithay::utils::SERIAL_COUNTER.next_serial();
-            let withheld = self.power.let_go(HeldInput::Key(code.raw()));
-            keyboard.input::<(), _>(self, code, KeyState::Released, serial, time, |_, _, _| match withheld {
-                true => FilterResult::Intercept(()),
-                false => FilterResult::Forward,
-            });
-        }
-    }
-
-    pub fn switch_vt(&mut self, vt: i32) {
-        // Once the seat tells us, it has taken the devices.
-        self.reset_color_state();
-        let Backend::Kms(kms) = &mut self.backend else { return };
-        info!(vt, "switching VT");
-        if let Err(error) = kms.session.change_vt(vt) {
-            warn!(vt, %error, "the seat does not switch VTs");
-        }
-        // Where nothing comes of it, color come back.
-        let at = self.now() + SWITCH;
-        self.timers.at(at, Deadline::Reconfigure("no switch of VTs"));
-    }
-
-    /// Leaves Gpus to whoever comes next without color of ours.
-    pub fn reset_color_state(&mut self) {
-        if !self.backend.is_paused() {
-            self.backend.gpus_mut().for_each(|gpu| gpu.reset_color_state());
-        }
+    ///
+    /// If the seat has no VTs, or refuses.
+    pub fn switch_vt(&mut self, vt: i32) -> std::io::Result<()> {
+        self.seat.switch_vt(vt)
     }
 }
+
+fn probe_connectors(gpu: &mut Gpu) {
+    if let Err(error) = gpu.device.probe() {
+        warn!(gpu = %gpu.device.path().display(), %error, "cannot probe connectors; using the last state");
+    }
+}
+
+#[cfg(test)]
+mod tests;

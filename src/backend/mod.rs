@@ -1,89 +1,106 @@
-//! What displays are made of: a machine's monitors, or memory.
+//! Where outputs come from: the machine's GPUs, or memory. Backends report events and never see the
+//! compositor's state.
 
 pub mod headless;
 mod hotplug;
 pub mod kms;
+pub mod seat;
 
-use smithay::backend::renderer::pixman::PixmanRenderer;
 use geom_display::plan;
+use smithay::backend::renderer::pixman::PixmanRenderer;
 
-use crate::gpu::device::Gpu;
+use crate::gpu::Gpu;
 
 /// The backend in use.
 pub enum Backend {
-    /// Before one is chosen.
+    /// None is chosen yet.
     None,
+    /// The GPUs of the seat.
     Kms(Box<kms::Kms>),
+    /// Virtual outputs.
     Headless(headless::Headless),
 }
 
 impl Backend {
-    /// Displays may not be touched now: the session is elsewhere.
+    fn kms(&self) -> Option<&kms::Kms> {
+        match self {
+            Self::Kms(kms) => Some(kms),
+            _ => None,
+        }
+    }
+
+    /// Returns the KMS backend, if that is in use.
+    pub fn kms_mut(&mut self) -> Option<&mut kms::Kms> {
+        match self {
+            Self::Kms(kms) => Some(kms),
+            _ => None,
+        }
+    }
+
+    /// Returns whether outputs may not be changed: the session is disabled, or the system sleeps.
     pub fn is_paused(&self) -> bool {
         match self {
             Self::None => true,
-            Self::Kms(kms) => kms.away || kms.asleep,
+            Self::Kms(kms) => kms.is_paused(),
             Self::Headless(_) => false,
         }
     }
 
-    /// Why displays may not be touched, in words.
-    pub fn pause(&self) -> &'static str {
+    /// Returns why outputs may not be changed, as text.
+    pub fn pause_reason(&self) -> &'static str {
         match self.is_asleep() {
             true => "the system is about to sleep",
             false => "the session is on another VT",
         }
     }
 
-    /// The system sleeps, or is about to: virtual displays do not mind.
+    /// Returns whether the system sleeps, or is about to. Virtual outputs are not affected.
     pub fn is_asleep(&self) -> bool {
-        matches!(self, Self::Kms(kms) if kms.asleep)
+        self.kms().is_some_and(kms::Kms::is_asleep)
     }
 
+    /// Sets whether the system sleeps, or is about to.
     pub fn set_asleep(&mut self, asleep: bool) {
-        if let Self::Kms(kms) = self {
-            kms.asleep = asleep;
+        if let Some(kms) = self.kms_mut() {
+            kms.set_asleep(asleep);
         }
     }
 
-    /// What is plugged in, the primary Gpu's first.
-    pub fn present(&self) -> Vec<plan::ProbedGpu> {
+    /// Returns what is connected, the primary GPU's first.
+    pub fn probed(&self) -> Vec<plan::ProbedGpu> {
         match self {
             Self::None => Vec::new(),
-            Self::Kms(_) => self.gpus().map(Gpu::present).collect(),
-            Self::Headless(headless) => vec![headless.present()],
+            Self::Kms(_) => self.gpus().map(Gpu::probed).collect(),
+            Self::Headless(headless) => vec![headless.probed()],
         }
     }
 
+    /// Returns the names of all connectors.
     pub fn connector_names(&self) -> Vec<String> {
-        self.present().into_iter().flat_map(|gpu| gpu.connectors).map(|connector| connector.name).collect()
+        self.probed().into_iter().flat_map(|gpu| gpu.connectors).map(|connector| connector.name).collect()
     }
 
-    /// The primary Gpu first.
+    /// Returns the open GPUs, the primary one first.
     pub fn gpus(&self) -> impl Iterator<Item = &Gpu> {
-        let kms = match self {
-            Self::Kms(kms) => Some(kms),
-            _ => None,
-        };
-        kms.into_iter().flat_map(|kms| kms.gpus.iter().map(|entry| &entry.gpu))
+        self.kms().into_iter().flat_map(kms::Kms::gpus)
     }
 
+    /// As [`Backend::gpus`].
     pub fn gpus_mut(&mut self) -> impl Iterator<Item = &mut Gpu> {
-        let kms = match self {
-            Self::Kms(kms) => Some(kms),
-            _ => None,
-        };
-        kms.into_iter().flat_map(|kms| kms.gpus.iter_mut().map(|entry| &mut entry.gpu))
+        self.kms_mut().into_iter().flat_map(kms::Kms::gpus_mut)
     }
 
+    /// Returns the open GPU with this device number.
     pub fn gpu(&self, id: u64) -> Option<&Gpu> {
-        self.gpus().find(|gpu| gpu.id == id)
+        self.gpus().find(|gpu| gpu.device.id() == id)
     }
 
+    /// As [`Backend::gpu`].
     pub fn gpu_mut(&mut self, id: u64) -> Option<&mut Gpu> {
-        self.gpus_mut().find(|gpu| gpu.id == id)
+        self.gpus_mut().find(|gpu| gpu.device.id() == id)
     }
 
+    /// Returns the renderer of virtual outputs.
     pub fn memory_renderer(&mut self) -> Option<&mut PixmanRenderer> {
         match self {
             Self::Headless(headless) => Some(&mut headless.renderer),
@@ -91,11 +108,16 @@ impl Backend {
         }
     }
 
-    /// Lets go of buffers that were made for tests only.
+    /// Frees the buffers that were allocated for test commits.
     pub fn release_spare_buffers(&mut self) {
-        for gpu in self.gpus_mut() {
-            let lit: Vec<usize> = gpu.crtc_states.keys().copied().collect();
-            gpu.drop_unused(&lit);
+        self.gpus_mut().for_each(Gpu::release_spare_buffers);
+    }
+
+    /// Resets color properties for the next DRM master; see
+    /// [`Device::reset_color_state`](geom_kms::Device::reset_color_state).
+    pub fn reset_color_state(&mut self) {
+        if !self.is_paused() {
+            self.gpus_mut().for_each(|gpu| gpu.device.reset_color_state());
         }
     }
 }

@@ -101,7 +101,7 @@ impl State {
                 backend.kill_client(client, DisconnectReason::ConnectionClosed);
             }
             Effect::DestroyObjects { id, client } => self.destroy_objects(id, client),
-            Effect::CheckDisabledGlobals => self.destroy_withdrawn(),
+            Effect::CheckDisabledGlobals => self.destroy_disabled_globals(),
             Effect::StopService => self.stop(),
         }
     }

@@ -256,7 +256,7 @@ impl State {
             if mode.modeline.is_none() && !offered.iter().any(|known| mode.matches(known)) {
                 let offered: Vec<String> = offered.iter().map(ToString::to_string).collect();
                 let offered = offered.join(", ");
-                return Err(bad_value(format!("{name} has no such mode; it has {offered}")));
+                return Err(bad_value(format!("{name} has no mode {mode}; it offers {offered}")));
             }
         }
         let transaction = OutputTransaction {

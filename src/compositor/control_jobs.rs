@@ -125,7 +125,7 @@ impl State {
             return Err(not_found(format!("no display {name} is enabled; enabled are: {enabled}")));
         }
         if self.backend.is_paused() {
-            let cause = self.backend.pause();
+            let cause = self.backend.pause_reason();
             return Err(failed(format!("{cause}; displays show nothing of this service now")));
         }
         self.picture_of(name).map_err(|error| failed(format!("cannot render {name}: {error}")))

@@ -11,6 +11,7 @@ use super::State;
 use crate::clients::{ClientId, Clients};
 use crate::output::redraw::Event as RedrawEvent;
 use crate::output::OutputId;
+use crate::power::PowerDeadline;
 
 /// A timed action.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub enum Deadline {
     Redraw(OutputId, RedrawEvent),
     /// A virtual output has no hardware that reports when its frame is shown: it is shown at this time.
     VirtualVblank(OutputId, Duration),
-    /// ColorTarget for page flips that did not come.
+    /// Look for page flips that did not arrive in time.
     CheckPageflips,
     /// Run the output configuration again; the text is the cause, for the log.
     Reconfigure(&'static str),
@@ -31,7 +32,7 @@ pub enum Deadline {
     ReplaceRenderer { gpu: u64, failures: u32 },
     /// A `wl_output` global was disabled at this time and may be destroyed once all clients know.
     GlobalDisabled { global: GlobalId, at: Duration },
-    /// ColorTarget again whether all clients know of disabled globals.
+    /// Check again whether all clients know of disabled globals.
     DestroyDisabledGlobals,
     /// Send an image description's information, whose last event destroys its object.
     SendImageDescription { information: WpImageDescriptionInfoV1, description: Box<ImageDescription> },
@@ -59,14 +60,8 @@ pub enum Deadline {
     ReadControl(ClientId),
     /// Return freed memory to the system after many clients disconnected.
     TrimMemory,
-    /// An idle timer ran out.
-    CheckIdle,
-    /// Somebody plugged in a monitor: that counts as input.
-    Activity,
-    /// Connect to logind again.
-    ConnectLogind,
-    /// Ask logind again to leave lid and power button to us.
-    HoldSwitches,
+    /// A timed action of the power component.
+    Power(PowerDeadline),
 }
 
 impl State {
@@ -94,12 +89,12 @@ impl State {
             Deadline::NightLight => self.night_light_changed(),
             Deadline::ReplaceRenderer { gpu, failures } => self.replace_renderer(gpu, failures),
             Deadline::GlobalDisabled { global, at } => {
-                self.protocols.withdrawn.globals.push((global, at));
-                self.destroy_withdrawn();
+                self.protocols.disabled_globals.globals.push((global, at));
+                self.destroy_disabled_globals();
             }
             Deadline::DestroyDisabledGlobals => {
-                self.protocols.withdrawn.awaited = false;
-                self.destroy_withdrawn();
+                self.protocols.disabled_globals.is_check_armed = false;
+                self.destroy_disabled_globals();
             }
             Deadline::SendImageDescription { information, description } => {
                 super::handlers::send_image_description(&information, &description);
@@ -109,7 +104,7 @@ impl State {
                 self.reopen(&never_ours);
                 self.reconfigure("not master before");
             }
-            Deadline::OpenGpu { id, path, failures } => self.gpu_added(id, path, failures),
+            Deadline::OpenGpu { id, path, failures } => self.open_gpu(id, path, failures),
             Deadline::DropInheritedPicture(id) => {
                 let picture = self.outputs.get_mut(id).and_then(|output| output.inherited_picture.take());
                 if picture.is_some() {
@@ -127,12 +122,7 @@ impl State {
                 self.read_control(id);
             }
             Deadline::TrimMemory => self.clients.trim_memory(),
-            Deadline::CheckIdle => self.check_idle(),
-            Deadline::Activity => {
-                self.activity();
-            }
-            Deadline::ConnectLogind => self.connect_logind(),
-            Deadline::HoldSwitches => self.hold_switches(),
+            Deadline::Power(deadline) => self.on_power_deadline(deadline),
         }
     }
 }

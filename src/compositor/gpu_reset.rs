@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use super::deadline::Deadline;
 use super::{notify_user, State};
 use crate::config::RendererPreference;
-use crate::gpu::renderer::Renderer;
+use crate::render::renderer::Renderer;
 use crate::output::scanout::Target;
 use crate::output::OutputId;
 
@@ -35,7 +35,7 @@ impl State {
         device.is_resetting = true;
         device.resets.retain(|reset| now.saturating_sub(*reset) < RESET_WINDOW);
         device.resets.push(now);
-        warn!(gpu = %device.path.display(), "GPU was reset; replacing its renderer");
+        warn!(gpu = %device.device.path().display(), "GPU was reset; replacing its renderer");
         // Not from within a frame.
         self.timers.at(now, Deadline::ReplaceRenderer { gpu, failures: 0 });
         false
@@ -50,19 +50,19 @@ impl State {
             _ => None,
         };
         let renderer = match given_up {
-            Some(_) => Renderer::choose(&gpu.card, &gpu.driver, RendererPreference::Pixman),
-            None => Renderer::gles(&gpu.card, preference == RendererPreference::Llvmpipe),
+            Some(_) => Renderer::choose(gpu.device.fd(), gpu.device.driver(), RendererPreference::Pixman),
+            None => Renderer::gles(gpu.device.fd(), preference == RendererPreference::Llvmpipe),
         };
         let renderer = match renderer {
             Ok(renderer) => renderer,
             Err(error) => {
-                warn!(gpu = %gpu.path.display(), failures, error, "no renderer yet after the GPU reset");
+                warn!(gpu = %gpu.device.path().display(), failures, error, "no renderer yet after the GPU reset");
                 let at = self.now() + RETRY_DELAY;
                 self.timers.at(at, Deadline::ReplaceRenderer { gpu: id, failures: failures + 1 });
                 return;
             }
         };
-        let path = gpu.path.clone();
+        let path = gpu.device.path().to_owned();
         // Buffers and textures of the old renderer are dropped before it.
         let scanouts = self.outputs.iter_mut().filter_map(|output| output.scanout.as_mut());
         for scanout in scanouts.filter(|scanout| scanout.target.crtc_on(id).is_some()) {

@@ -26,7 +26,7 @@ impl State {
     /// Closes descriptors of GPUs that the previous run left and that are gone.
     pub fn release_gone_gpus(&mut self) {
         for left in self.store.unrecovered(STORE_PREFIX) {
-            if !self.backend.gpus().any(|gpu| store_name(gpu.id) == left) {
+            if !self.backend.gpus().any(|gpu| store_name(gpu.device.id()) == left) {
                 self.store.release(&left);
             }
         }
@@ -38,8 +38,8 @@ impl State {
         let name = store_name(id);
         self.store.release(&name);
         let Some(gpu) = self.backend.gpu(id) else { return };
-        if let Err(error) = self.store.hold(&name, gpu.card.as_fd()) {
-            warn!(gpu = %gpu.path.display(), %error, "cannot store the descriptor: displays will go black if the service crashes");
+        if let Err(error) = self.store.hold(&name, gpu.device.fd().as_fd()) {
+            warn!(gpu = %gpu.device.path().display(), %error, "cannot store the descriptor: displays will go black if the service crashes");
         }
     }
 
@@ -62,9 +62,9 @@ impl State {
         if let Some(output) = self.outputs.named_mut(name) {
             output.inherited_picture = None;
         }
-        let Some(gpu) = self.backend.gpu(id).filter(|gpu| gpu.never_committed) else { return };
-        let Some(timing) = gpu.kms_mode(name, mode).filter(|_| self.keeps_inherited_pictures()) else { return };
-        let picture = match gpu.inherited(name, crtc, &timing) {
+        let Some(gpu) = self.backend.gpu(id).filter(|gpu| gpu.device.never_committed()) else { return };
+        let Some(timing) = gpu.device.kms_mode(name, mode).filter(|_| self.keeps_inherited_pictures()) else { return };
+        let picture = match gpu.device.inherited_framebuffer(name, crtc, &timing) {
             Ok(Some(picture)) => picture,
             Ok(None) => return,
             Err(error) => {

@@ -17,7 +17,7 @@ use super::output_config::connectors_named;
 use super::{notify_user, State};
 use crate::input::pointer::absolute_location;
 use crate::input::{layout_location, touch_output, xkb_config, Capabilities, Command, TouchDevice};
-use crate::power::HeldInput;
+use crate::power::{takes_power_button, HeldInput};
 use crate::shell::SurfaceAt;
 
 impl State {
@@ -128,16 +128,30 @@ impl State {
         }
     }
 
+    /// Releases held keys, which would stay pressed for clients while the session is paused.
+    pub fn release_keys(&mut self) {
+        let Some(keyboard) = self.seat.get_keyboard() else { return };
+        let time = self.now().as_millis() as u32;
+        for code in keyboard.pressed_keys() {
+            let serial = SERIAL_COUNTER.next_serial();
+            let withheld = self.power.release(HeldInput::Key(code.raw()));
+            keyboard.input::<(), _>(self, code, KeyState::Released, serial, time, |_, _, _| match withheld {
+                true => FilterResult::Intercept(()),
+                false => FilterResult::Forward,
+            });
+        }
+    }
+
     fn key(&mut self, event: &impl KeyboardKeyEvent<LibinputInputBackend>) {
         let Some(keyboard) = self.seat.get_keyboard() else { return };
         let pressed = event.state() == KeyState::Pressed;
         let serial = SERIAL_COUNTER.next_serial();
         let (code, state, time) = (event.key_code(), event.state(), event.time_msec());
         let press = HeldInput::Key(code.raw());
-        let was_withheld = !pressed && self.power.let_go(press);
+        let was_withheld = !pressed && self.power.release(press);
         // Before `keyboard.input`, which locks the keyboard while it calls the filter.
         let client_accepts = !pressed || self.accepts_key();
-        let takes_power_button = self.takes_power_button();
+        let takes_power_button = takes_power_button(&self.config.power);
         // Only a press wakes displays: the release of the key that blanked them does not.
         let woke = pressed && self.activity();
         let intercepted = keyboard.input(self, code, state, serial, time, |state, modifiers, key| {

@@ -1,5 +1,5 @@
-//! Applies color settings: conversions, gamma LUTs and the night light's schedule. Also watches which outputs have a fullscreen
-//! window, which VRR may depend on.
+//! Applies color settings: conversions, gamma LUTs and the night light's schedule. Also watches
+//! which outputs have a fullscreen window, which VRR may depend on.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,8 @@ impl State {
         self.shell.fullscreen_outputs(&self.outputs)
     }
 
-    /// A window may have become or ceased to be fullscreen: queues a reconfiguration if the VRR of its output depends on that.
+    /// A window may have become or ceased to be fullscreen: queues a reconfiguration if the VRR of
+    /// its output depends on that.
     pub fn check_fullscreen(&mut self) {
         let fullscreen = self.fullscreen_displays();
         let differs = self.outputs.iter().any(|output| {
@@ -81,7 +82,7 @@ impl State {
         let outputs = &self.outputs;
         let is_enabled = |name: &str| outputs.named(name).is_some_and(|output| output.is_enabled());
         for name in self.color.retain(is_enabled) {
-            self.backend.gpus_mut().for_each(|gpu| gpu.forget_tables(&name));
+            self.backend.gpus_mut().for_each(|gpu| gpu.device.remove_color(&name));
         }
         for name in self.outputs.enabled_names() {
             self.update_gamma(&name);
@@ -104,9 +105,9 @@ impl State {
         let Some(output) = self.outputs.named(name) else { return };
         let adjustments = self.color.adjustments(output, self.night_light(), minute_of_day());
         let (id, Some(wanted)) = (output.id, self.color.pending_gamma(output, adjustments)) else { return };
-        let Some((gpu, size)) = self.gamma_of(name) else { return };
+        let Some((device, size)) = self.gamma_of(name) else { return };
         let lut = (!wanted.is_neutral()).then(|| wanted.gamma_lut(size));
-        match gpu.set_gamma(name, lut.as_deref()) {
+        match device.set_gamma(name, lut.as_deref()) {
             Ok(()) => {
                 let (white_point, brightness) = (wanted.white_point, wanted.brightness);
                 info!(display = name, white_point, brightness, "gamma LUT set");

@@ -11,14 +11,13 @@ use geom_display::plan;
 use geom_display::signal_format::SignalFormat;
 use geom_ipc::Event as IpcEvent;
 use smithay::desktop::layer_map_for_output;
+use geom_kms::{CrtcState, Framebuffer};
 use tracing::{info, warn};
 
 use super::deadline::Deadline;
 use super::output_config::{monitor_at, Resolution, ResolvedOutput};
 use super::{notify_user, State};
 use crate::event_loop::timers::Timers;
-use crate::gpu::device::{same_timing, CrtcState};
-use crate::gpu::drm_fd::Framebuffer;
 use crate::output::redraw::Event;
 use crate::output::scanout::{Scanout, Target};
 use crate::output::{OutputId, StagedState};
@@ -67,7 +66,7 @@ impl State {
             resolution.disabled.iter().filter_map(|(name, event)| self.stage_disabled(name, event)).collect();
         let enabled: Vec<Staged> =
             resolution.enabled.iter().map(|resolved| self.stage_enabled(resolved)).collect();
-        let gpus: Vec<u64> = self.backend.gpus().map(|gpu| gpu.id).collect();
+        let gpus: Vec<u64> = self.backend.gpus().map(|gpu| gpu.device.id()).collect();
         // Each GPU gets its commit, whatever became of the one before.
         let results: Vec<(u64, Committed)> =
             gpus.into_iter().map(|gpu| (gpu, self.commit_gpu(gpu, &resolution))).collect();
@@ -99,7 +98,7 @@ impl State {
 
     /// A disabled or rejected monitor is listed as an output too: it can be named and enabled.
     fn ensure_listed(&mut self, name: &str) {
-        let connector = self.backend.gpus().find_map(|gpu| gpu.objects.connector(name));
+        let connector = self.backend.gpus().find_map(|gpu| gpu.device.connector(name));
         let Some(connector) = connector.filter(|connector| !connector.state.non_desktop) else { return };
         let (monitor, modes) = (monitor_at(connector), plan::mode_candidates(&connector.state.modes, None));
         let output = self.outputs.entry(name);
@@ -177,27 +176,37 @@ impl State {
             output.publish();
             layer_map_for_output(&output.wl_output).arrange();
         }
-        self.apply_lifecycle(staged.id, staged.event);
+        let is_changed = output.staged_state() != staged.before;
+        let is_reported = self.apply_lifecycle(staged.id, staged.event);
         self.update_global(staged.id);
+        if is_changed && !is_reported {
+            self.publish_display(staged.id);
+        }
     }
 
-    /// Passes an event to an output's lifecycle, and informs clients.
-    pub fn apply_lifecycle(&mut self, id: OutputId, event: LifecycleEvent) {
+    fn publish_display(&mut self, id: OutputId) {
+        if let Some(display) = self.outputs.get(id).map(|output| self.ipc_display(output)) {
+            self.publish_event(&IpcEvent::Display { display });
+        }
+    }
+
+    /// Passes an event to an output's lifecycle, and informs clients. Returns whether a `display` event was published.
+    pub fn apply_lifecycle(&mut self, id: OutputId, event: LifecycleEvent) -> bool {
         let effects = self.outputs.on_lifecycle(id, event, self.power.is_idle_blanked());
-        let Some(output) = self.outputs.get(id) else { return };
+        let Some(output) = self.outputs.get(id) else { return false };
         if effects.unblanked {
-            self.backend.gpus_mut().for_each(|gpu| gpu.set_pending_active(&output.name, true));
+            self.backend.gpus_mut().for_each(|gpu| gpu.device.set_pending_active(&output.name, true));
         }
         if effects.disconnected {
             info!(display = output.name, disconnects = output.disconnects, "monitor disconnected; its windows are kept");
         }
-        let report = effects.changed.then(|| self.ipc_display(output));
         if let Some(global) = effects.removed_global {
             self.disable_global(global);
         }
-        if let Some(display) = report {
-            self.publish_event(&IpcEvent::Display { display });
+        if effects.changed {
+            self.publish_display(id);
         }
+        effects.changed
     }
 
     /// Enabled outputs of the layout have a `wl_output` global; mirrors have none.
@@ -224,38 +233,38 @@ impl State {
             self.inherit_picture(gpu, index, &name, &mode);
             let framebuffer = self.first_frame(gpu, &name);
             modesets.push((name.clone(), mode, signal));
-            let Some(device) = self.backend.gpu_mut(gpu) else { return Committed::Refused };
+            let Some(gpu) = self.backend.gpu_mut(gpu) else { return Committed::Refused };
             match framebuffer {
                 Ok(framebuffer) => {
-                    states.extend(device.make_crtc_state(&name, index, mode, signal, framebuffer));
+                    states.extend(gpu.device.crtc_state(&name, index, mode, signal, framebuffer));
                 }
                 Err(error) => {
                     warn!(display = name, %error, "cannot render the first frame; trying another mode");
-                    device.reject_mode(&name, mode, signal);
+                    gpu.device.reject_mode(&name, mode, signal);
                     return Committed::Retry;
                 }
             }
         }
         let crtcs: Vec<usize> = states.iter().map(|state| state.setup.crtc).collect();
-        let Some(device) = self.backend.gpu_mut(gpu) else { return Committed::Refused };
-        let never_committed = device.never_committed;
+        let Some(committing) = self.backend.gpu_mut(gpu) else { return Committed::Refused };
+        let device = &mut committing.device;
+        let never_committed = device.never_committed();
         if let Err(error) = device.commit(states) {
-            device.state_is_ours = false;
-            if device.not_master {
+            if device.is_not_master() {
                 // Committed again once we are, by `retry_without_master`.
                 return Committed::Refused;
             }
             // Reject one modeset at a time, the last first, so that the others keep their state.
             let Some((name, mode, signal)) = modesets.pop() else {
                 // The kernel refuses even to disable outputs: nothing less can be asked for.
-                notify_user!(self, "{} refuses to change its displays: {error}", device.path.display());
+                notify_user!(self, "{} refuses to change its displays: {error}", device.path().display());
                 return Committed::Refused;
             };
-            warn!(gpu = %device.path.display(), display = name, %error, "modeset failed after its test commit passed; trying another mode");
+            warn!(gpu = %device.path().display(), display = name, %error, "modeset failed after its test commit passed; trying another mode");
             device.reject_mode(&name, mode, signal);
             return Committed::Retry;
         }
-        device.drop_unused(&crtcs);
+        committing.drop_unused(&crtcs);
         if never_committed {
             self.hold_gpu(gpu);
         }
@@ -290,13 +299,8 @@ impl State {
     }
 
     /// Returns the state of a CRTC that already shows an output with its mode and signal.
-    fn unchanged_crtc(&mut self, gpu: u64, crtc: usize, resolved: &ResolvedOutput) -> Option<CrtcState> {
-        let display = &resolved.planned.name;
-        let gpu = self.backend.gpu_mut(gpu)?;
-        let known =
-            gpu.crtc_states.get(&crtc).filter(|state| gpu.state_is_ours && state.display == *display)?.clone();
-        let timing = gpu.kms_mode(display, &resolved.mode)?;
-        let same = same_timing(&timing, &known.setup.mode) && known.setup.signal == resolved.signal;
-        same.then_some(CrtcState { mode: resolved.mode, ..known })
+    fn unchanged_crtc(&self, gpu: u64, crtc: usize, resolved: &ResolvedOutput) -> Option<CrtcState> {
+        let device = &self.backend.gpu(gpu)?.device;
+        device.unchanged_state(&resolved.planned.name, crtc, resolved.mode, &resolved.signal)
     }
 }

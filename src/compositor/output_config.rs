@@ -4,7 +4,6 @@
 //! nothing. Clients are informed only after the kernel has accepted the commit (`output_commit.rs`).
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use geom_display::identity::Monitor;
 use geom_display::lifecycle::Event as LifecycleEvent;
@@ -13,13 +12,14 @@ use geom_display::plan::{self, logical_size, Plan, PlanTarget, PlannedOutput, Pr
 use geom_display::output_config::keep_one_enabled;
 use geom_display::signal_format::SignalFormat;
 use geom_ipc::Event as IpcEvent;
+use geom_kms::objects::Connector;
 use tracing::{debug, info, warn};
 
 use super::deadline::Deadline;
 use super::{notify_user, State};
+use crate::backend::kms::GPU_RETRY;
 use crate::backend::Backend;
 use crate::config::Config;
-use crate::gpu::objects::Connector;
 use crate::output::outputs::Outputs;
 use crate::output::scanout::Target;
 use crate::session::sd_notify;
@@ -74,10 +74,6 @@ const LISTENERS: [fn(&mut State, &OutputsChanged); 13] = [
 /// How often a commit may fail after its test passed. Each failure rejects one mode of one output for the next search.
 const MAX_COMMIT_ATTEMPTS: usize = 8;
 
-/// How often a GPU of which we are not DRM master is asked again; the delay doubles each time.
-pub const MAX_MASTER_RETRIES: u32 = 6;
-pub const MASTER_RETRY_DELAY: Duration = Duration::from_millis(100);
-
 pub fn monitor_at(connector: &Connector) -> Monitor {
     Monitor {
         identity: connector.state.monitor.clone(),
@@ -97,7 +93,7 @@ impl State {
         let enabled_before = self.outputs.enabled_names();
         // Scanouts of monitors that moved to another connector; their buffers may be on the screen until the commit.
         let mut moved = Vec::new();
-        let present = self.backend.present();
+        let present = self.backend.probed();
         self.relocate_monitors(&present, &mut moved);
         for attempt in 1..=MAX_COMMIT_ATTEMPTS {
             let resolution = self.resolve(&present);
@@ -143,7 +139,7 @@ impl State {
 
     /// Plans and tests without applying anything.
     pub fn test_resolution(&mut self) -> Resolution {
-        let resolution = self.resolve(&self.backend.present());
+        let resolution = self.resolve(&self.backend.probed());
         self.backend.release_spare_buffers();
         resolution
     }
@@ -152,18 +148,15 @@ impl State {
     fn retry_without_master(&mut self) {
         let mut not_master = false;
         let mut never_ours = Vec::new();
-        for gpu in self.backend.gpus_mut().filter(|gpu| gpu.not_master) {
-            gpu.not_master = false;
-            not_master = true;
-            if gpu.crtc_states.is_empty() {
-                never_ours.push(gpu.id);
+        for gpu in self.backend.gpus_mut() {
+            if gpu.device.take_not_master() {
+                not_master = true;
+                never_ours.extend(gpu.device.crtc_states().next().is_none().then(|| gpu.device.id()));
             }
         }
         self.master_retries = if not_master { self.master_retries + 1 } else { 0 };
-        if !not_master || self.master_retries > MAX_MASTER_RETRIES {
-            return;
-        }
-        let delay = MASTER_RETRY_DELAY * 2u32.pow(self.master_retries - 1);
+        let delay = GPU_RETRY.delay_after(self.master_retries).filter(|_| not_master);
+        let Some(delay) = delay else { return };
         warn!(?delay, "not DRM master of a GPU; trying again");
         let at = self.now() + delay;
         self.timers.at(at, Deadline::RetryMaster { never_ours });
@@ -200,7 +193,7 @@ impl State {
         let (connected, usable) = plan::desktop_connectors(present);
         let mut configs = self.profile.settings.over(system, &known, &connected);
         configs.fullscreen = self.fullscreen_displays();
-        for name in self.under_lid(present) {
+        for name in self.power.disabled_by_lid(&self.config.power, present) {
             configs.outputs.entry(name).or_default().power = Some(false);
         }
         if !self.options.headless_ok {
@@ -247,11 +240,11 @@ impl State {
             (planned.name.clone(), modes, signal)
         }).collect();
         let result = gpu.search(&requests);
-        debug!(gpu = %gpu.path.display(), tests = result.tests, enabled = result.assignments.len(), "search finished");
+        debug!(gpu = %gpu.device.path().display(), tests = result.tests, enabled = result.assignments.len(), "search finished");
         for assignment in result.assignments {
             let Some(planned) = planned.get(assignment.request) else { continue };
             let (modes, signal) = wanted(planned);
-            let monitor = gpu.objects.connector(&planned.name).map(monitor_at).unwrap_or_default();
+            let monitor = gpu.device.connector(&planned.name).map(monitor_at).unwrap_or_default();
             let target = Target::Crtc { gpu: id, index: assignment.crtc };
             let mut resolved = resolved(planned, assignment.mode, assignment.signal, target, monitor);
             let mode = modes.first().filter(|first| **first != assignment.mode);
@@ -278,7 +271,7 @@ pub fn connectors_named(outputs: &Outputs, backend: &Backend, config: &Config, n
     if outputs.named(name).is_some() {
         return vec![name.to_owned()];
     }
-    outputs.known(&backend.present(), &config.aliases).connectors_of(name)
+    outputs.known(&backend.probed(), &config.aliases).connectors_of(name)
 }
 
 fn wanted(planned: &PlannedOutput) -> (Vec<Mode>, SignalFormat) {

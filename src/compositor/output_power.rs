@@ -1,4 +1,5 @@
-//! Blanking of outputs (DPMS): a blanked output keeps its mode, its place in the layout, its `wl_output` and its windows.
+//! Blanking of outputs (DPMS): a blanked output keeps its mode, its place in the layout, its
+//! `wl_output` and its windows.
 
 use std::io;
 
@@ -10,7 +11,8 @@ use crate::output::scanout::{Scanout, Target};
 use super::State;
 
 impl State {
-    /// Blanks or unblanks an enabled output on request. A request to unblank counts as user activity, which ends idle blanking.
+    /// Blanks or unblanks an enabled output on request. A request to unblank counts as user
+    /// activity, which ends idle blanking.
     ///
     /// # Errors
     /// As [`State::set_blanked`].
@@ -35,10 +37,10 @@ impl State {
         let target = output.scanout.as_ref().map(|scanout| scanout.target);
         let done = match target {
             Some(Target::Crtc { gpu, .. }) if !self.backend.is_paused() => match self.backend.gpu_mut(gpu) {
-                Some(gpu) => gpu.set_active(name, !blank),
+                Some(gpu) => gpu.device.set_active(name, !blank),
                 None => Err(io::ErrorKind::NotFound.into()),
             },
-            Some(Target::Crtc { .. }) => Err(io::Error::other(self.backend.pause())),
+            Some(Target::Crtc { .. }) => Err(io::Error::other(self.backend.pause_reason())),
             Some(Target::Memory) | None => Ok(()),
         };
         if let Err(error) = done {

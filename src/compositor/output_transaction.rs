@@ -1,5 +1,6 @@
-//! Changes of displays that a person or a tool asks for: tested by TEST_ONLY commits, committed, and rolled back if they are not
-//! confirmed. The control socket and wlr-output-management both end here.
+//! Changes of displays that a person or a tool asks for: tested by TEST_ONLY commits, committed,
+//! and rolled back if they are not confirmed. The control socket and wlr-output-management both end
+//! here.
 
 use geom_display::output_config::OutputConfig;
 use tracing::{debug, info, warn};
@@ -94,7 +95,7 @@ impl State {
         &self,
         transaction: &'a OutputTransaction,
     ) -> impl Iterator<Item = (&'a String, &'a OutputConfig)> {
-        let present = self.backend.present();
+        let present = self.backend.probed();
         let connectors = present.iter().flat_map(|gpu| &gpu.connectors);
         let connected: Vec<String> =
             connectors.filter(|connector| connector.connected).map(|connector| connector.name.clone()).collect();

@@ -1,4 +1,5 @@
-//! The page-flip watchdog: page flips that the kernel does not report, and commits that it keeps refusing.
+//! The page-flip watchdog: page flips that the kernel does not report, and commits that it keeps
+//! refusing.
 
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use crate::output::redraw::Event;
 use crate::output::OutputId;
 
 impl State {
-    /// Arms the page-flip watchdog after a commit. One timer serves all outputs and is left to expire: to cancel it per frame
-    /// would need one `timerfd_settime` per frame.
+    /// Arms the page-flip watchdog after a commit. One timer serves all outputs and is left to
+    /// expire: to cancel it per frame would need one `timerfd_settime` per frame.
     fn arm_pageflip_watchdog(&mut self, now: Duration) {
         if !std::mem::replace(&mut self.pageflip_watchdog_armed, true) {
             self.timers.at(now + PAGEFLIP_TIMEOUT, Deadline::CheckPageflips);
@@ -41,7 +42,8 @@ impl State {
         }
     }
 
-    /// A commit failed. Logged once per series of failures; in the end the output gets a new modeset.
+    /// A commit failed. Logged once per series of failures; in the end the output gets a new
+    /// modeset.
     pub fn frame_failed(&mut self, id: OutputId, error: &std::io::Error) {
         let now = self.iteration_start();
         let failed = self.outputs.commit_failed(id, now);
@@ -52,7 +54,7 @@ impl State {
             FailedCommit::ForceModeset { gpu, crtc } => {
                 warn!(display = name, %error, "no commit succeeded for 11 s; forcing a modeset");
                 if let Some(gpu) = self.backend.gpu_mut(gpu) {
-                    gpu.force_modeset(crtc);
+                    gpu.device.force_modeset(crtc);
                 }
                 // Not from within a frame.
                 self.timers.at(now, Deadline::Reconfigure("no frames"));

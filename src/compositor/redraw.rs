@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use smithay::reexports::wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::Kind;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
-use tracing::warn;
 
 use super::deadline::Deadline;
 use super::State;
 use crate::output::redraw::Event;
-use crate::output::scanout::{page_flips, Outcome, Target};
+use crate::output::scanout::{Outcome, Target};
 use crate::output::OutputId;
 
 impl State {
@@ -54,7 +53,8 @@ impl State {
         }
     }
 
-    /// A surface on an output committed. Once all clients that got a frame callback have committed, the frame waits for nothing.
+    /// A surface on an output committed. Once all clients that got a frame callback have committed,
+    /// the frame waits for nothing.
     pub fn committed_on(&mut self, id: OutputId, surface: &WlSurface) {
         self.redraw_event(id, Event::Damage);
         self.redraw_mirrors(id);
@@ -74,12 +74,13 @@ impl State {
         let Some(content) = self.content_of(id) else { return };
         let is_mirror = content.id != id;
         let visible = self.visible_surfaces(content);
-        self.update_described(id, &visible);
+        self.update_described_surfaces(id, &visible);
         let outcome = self.with_scene(id, visible, |state, scene| {
             let State { outputs, backend, .. } = state;
             let scanout = outputs.scanout_mut(id);
             let scanout = scanout.ok_or_else(|| std::io::Error::other("the display is disabled"))?;
-            // Clients get frame callbacks and feedback from the output itself, not from its mirrors.
+            // Clients get frame callbacks and feedback from the output itself, not from its
+            // mirrors.
             scanout.surfaces = if is_mirror { Vec::new() } else { scene.surfaces() };
             match scanout.target {
                 Target::Memory => match backend.memory_renderer() {
@@ -130,24 +131,14 @@ impl State {
 
     /// Reads the page flip events of a GPU.
     pub fn read_page_flips(&mut self, gpu: u64) {
-        let Some(device) = self.backend.gpu(gpu) else { return };
-        let flips = match page_flips(device) {
-            Ok(flips) => flips,
-            Err(error) => {
-                warn!(gpu = %device.path.display(), %error, "cannot read page flip events");
-                // The descriptor of an unplugged GPU stays readable until udev reports the removal.
-                if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) {
-                    if let Err(error) = self.reactor.remove(&device.card) {
-                        warn!(gpu = %device.path.display(), %error, "cannot stop watching the GPU");
-                    }
-                }
-                return;
-            }
-        };
-        for (crtc, time, sequence) in flips {
+        let mut flips = Vec::new();
+        if let Some(kms) = self.backend.kms_mut() {
+            kms.read_page_flips(gpu, &self.reactor, &mut flips);
+        }
+        for (crtc, flip) in flips {
             if let Some(id) = self.outputs.on_target(Target::Crtc { gpu, index: crtc }) {
                 let hardware = Kind::Vsync | Kind::HwClock | Kind::HwCompletion;
-                self.frame_shown(id, time, sequence.into(), hardware);
+                self.frame_shown(id, flip.time, flip.sequence.into(), hardware);
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Monitors that come back at another connector: their place, windows, count of disconnects and requests follow them.
+//! Monitors that come back at another connector: their place, windows, count of disconnects and
+//! requests follow them.
 
 use geom_display::lifecycle::Event as LifecycleEvent;
 use geom_display::plan::ProbedGpu;
@@ -10,7 +11,8 @@ use super::State;
 use crate::output::scanout::Scanout;
 
 impl State {
-    /// Moves what is remembered of monitors to where they are now. Scanouts that monitors left behind are kept in `deferred`.
+    /// Moves what is remembered of monitors to where they are now. Scanouts that monitors left
+    /// behind are kept in `deferred`.
     pub fn relocate_monitors(&mut self, present: &[ProbedGpu], deferred: &mut Vec<Scanout>) {
         let (moves, monitors) = self.outputs.relocations(present);
         for (connector, monitor) in moves.departures {
@@ -44,7 +46,8 @@ impl State {
         self.rename_assigned_output(connector, &name);
     }
 
-    /// Windows, and placements of programs that may come back, are assigned to another name from now on.
+    /// Windows, and placements of programs that may come back, are assigned to another name from
+    /// now on.
     fn rename_assigned_output(&mut self, from: &str, to: &str) {
         self.shell.rename_assigned_output(from, to);
         self.clients.rename_placements(from, to);

@@ -119,7 +119,7 @@ impl Compositor {
         while !self.state.is_stopping() {
             self.iterate(None)?;
         }
-        self.state.reset_color_state();
+        self.state.backend.reset_color_state();
         self.state.discard_saved_state();
         match self.state.failure.take() {
             Some(reason) => bail!(reason),
@@ -165,7 +165,7 @@ impl State {
     pub fn note_state(&self) {
         let mut text = self.status();
         for gpu in self.backend.gpus() {
-            text += &format!("\n{}: {}, atomic {}", gpu.path.display(), gpu.driver, gpu.atomic);
+            text += &format!("\n{}: {}, atomic {}", gpu.device.path().display(), gpu.device.driver(), gpu.device.is_atomic());
         }
         for output in self.outputs.iter() {
             let mode = output.mode.map(|mode| mode.to_string());

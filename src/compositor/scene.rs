@@ -150,9 +150,9 @@ impl State {
         let unresponsive = self.unresponsive_on(content);
         let identified = output.identified_until.is_some();
         let covered = unresponsive.is_some() || identified;
-        let described = self.described(&visible);
+        let described_surfaces = self.described_surfaces(&visible);
         let direct =
-            self.scanout_candidate(output, &visible).filter(|_| !covered && described.is_empty());
+            self.scanout_candidate(output, &visible).filter(|_| !covered && described_surfaces.is_empty());
         // Items borrow these parts, so they are taken out of the output while it is drawn.
         let output = self.outputs.get_mut(content)?;
         let name = output.name.clone();
@@ -204,7 +204,7 @@ impl State {
             cursor_plane_allowed: transform == Transform::Normal && !is_mirror,
             draws_cursor: true,
             direct: direct.filter(|_| !is_mirror),
-            described,
+            described_surfaces,
             view: is_mirror.then(|| View::new(pixels, geometry.upright_size())),
         };
         let result = draw(self, &mut scene);

@@ -1,4 +1,4 @@
-//! What the service waits for, and its timers.
+//! The event loop: what it waits for, timers, and delays between retries.
 
 pub mod backoff;
 pub mod reactor;

@@ -1,8 +1,9 @@
-//! What the service waits for.
+//! The reactor: one epoll for everything that the service waits for.
 //!
-//! One epoll has what happens in each frame: the clients' sockets, page flips, the timer; and calloop's loop as one descriptor
-//! more, in which everything rarer is (the seat, udev, input devices, control clients, signals). calloop's poller makes four
-//! system calls beside the wait in each turn; a frame that bypasses it costs one (docs/decisions/0006).
+//! It has the sources of every frame: clients' sockets, page flips and the timer. calloop's loop is
+//! one more descriptor in it, with everything rarer: the seat, udev, input devices, control
+//! clients, signals. calloop's poller makes four system calls in addition to the wait per
+//! iteration; an iteration that bypasses it makes one (docs/decisions/0006).
 
 use std::cell::Cell;
 use std::io;
@@ -14,26 +15,26 @@ use rustix::event::{epoll, Timespec};
 use rustix::time::{timerfd_create, timerfd_settime, Itimerspec};
 use rustix::time::{TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
 
-/// Who is ready.
+/// A source of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// A Wayland client, by its connection's number.
+    /// A Wayland client, by the number of its connection.
     Client(u64),
-    /// A Gpu, by its device number (stat(2), st_rdev).
+    /// A GPU, by its device number (stat(2), st_rdev).
     Gpu(u64),
-    /// A listening socket, by its place.
+    /// A listening socket, by its index.
     Listener(u64),
-    /// The first deadline has come.
+    /// The earliest deadline.
     Timers,
-    /// Something in calloop's loop.
+    /// calloop's loop.
     Calloop,
 }
 
-/// The bit from which on a packed source says what it is.
-const KIND: u32 = 61;
+/// The bits of a packed source below its kind.
+const NUMBER_BITS: u32 = 61;
 
 impl Source {
-    /// The Wayland client's connection, where it is one.
+    /// Returns the connection if the source is a Wayland client.
     pub fn client(self) -> Option<u64> {
         match self {
             Self::Client(id) => Some(id),
@@ -41,8 +42,8 @@ impl Source {
         }
     }
 
-    /// As the kernel keeps it: what it is in the three highest bits, and which of those in the rest. Numbers of connections count
-    /// from 1, and device numbers have 32 bits.
+    /// Packs the source for the kernel: its kind in the three highest bits, its number in the rest.
+    /// Connections are numbered from 1, and device numbers have 32 bits.
     fn pack(self) -> u64 {
         let (kind, number) = match self {
             Self::Client(number) => (0, number),
@@ -51,12 +52,12 @@ impl Source {
             Self::Timers => (3, 0),
             Self::Calloop => (4, 0),
         };
-        kind << KIND | number & ((1 << KIND) - 1)
+        kind << NUMBER_BITS | number & ((1 << NUMBER_BITS) - 1)
     }
 
     fn unpack(data: u64) -> Self {
-        let number = data & ((1 << KIND) - 1);
-        match data >> KIND {
+        let number = data & ((1 << NUMBER_BITS) - 1);
+        match data >> NUMBER_BITS {
             0 => Self::Client(number),
             1 => Self::Gpu(number),
             2 => Self::Listener(number),
@@ -66,21 +67,23 @@ impl Source {
     }
 }
 
-/// An epoll and a timer.
+/// See the [module](self).
 #[derive(Debug)]
 pub struct Reactor {
     epoll: OwnedFd,
     timer: OwnedFd,
-    /// What the timer is set to.
+    /// The time that the timer is set to.
     armed: Cell<Option<Duration>>,
 }
 
-/// So many sources a turn: what is written to clients goes out at its end.
+/// Sources per iteration: messages to clients are flushed at its end.
 const MAX_PER_DISPATCH: usize = 64;
 
 impl Reactor {
+    /// Creates the epoll and its timer.
+    ///
     /// # Errors
-    /// Without descriptors to spare.
+    /// If no file descriptor is left.
     pub fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let timer =
@@ -90,37 +93,39 @@ impl Reactor {
         Ok(reactor)
     }
 
-    /// Watches a descriptor for reading. The kernel takes it out when its last copy is closed (epoll(7)).
+    /// Watches a descriptor for reading. The kernel removes it when its last copy is closed
+    /// (epoll(7)).
     ///
     /// # Errors
-    /// The kernel's: no memory, or a descriptor that can't be waited for.
+    /// If there is no memory, or the descriptor cannot be polled.
     pub fn add(&self, fd: impl AsFd, source: Source) -> io::Result<()> {
         let data = epoll::EventData::new_u64(source.pack());
         Ok(epoll::add(&self.epoll, fd, data, epoll::EventFlags::IN)?)
     }
 
-    /// Watches it no more.
+    /// Stops watching a descriptor.
     ///
     /// # Errors
-    /// Where it was not watched.
+    /// If it is not watched.
     pub fn remove(&self, fd: impl AsFd) -> io::Result<()> {
         Ok(epoll::delete(&self.epoll, fd)?)
     }
 
-    /// Waits until something is ready, the time `next` of the monotonic clock comes, or `most` has passed.
+    /// Waits until a source is ready, until the time `next` of the monotonic clock, or for
+    /// `timeout`.
     ///
     /// # Errors
-    /// The kernel's.
+    /// If the kernel refuses to arm the timer or to wait.
     pub fn wait(
         &self,
         next: Option<Duration>,
-        most: Option<Duration>,
+        timeout: Option<Duration>,
         ready: &mut Vec<Source>,
     ) -> io::Result<()> {
         self.arm(next)?;
-        let most = most.map(timespec);
+        let timeout = timeout.map(timespec);
         let mut events = [const { MaybeUninit::uninit() }; MAX_PER_DISPATCH];
-        match epoll::wait(&self.epoll, &mut events, most.as_ref()) {
+        match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
             Ok((events, _)) => {
                 ready.extend(events.iter().map(|event| Source::unpack(event.data.u64())));
                 Ok(())
@@ -130,12 +135,12 @@ impl Reactor {
         }
     }
 
-    /// Sets the timer, where it is set to another time: most turns change nothing.
+    /// Sets the timer if it is set to another time: most iterations change nothing.
     fn arm(&self, next: Option<Duration>) -> io::Result<()> {
         if self.armed.get() == next {
             return Ok(());
         }
-        // Zero would disarm it, and the clock's first nanosecond is as past as its zeroth.
+        // Zero would disarm it; one nanosecond is in the past too.
         let value = next.map_or(Duration::ZERO, |time| time.max(Duration::from_nanos(1)));
         let value = Itimerspec { it_interval: timespec(Duration::ZERO), it_value: timespec(value) };
         timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &value)?;
@@ -143,7 +148,7 @@ impl Reactor {
         Ok(())
     }
 
-    /// The timer ended: setting it anew is what makes it quiet (timerfd_create(2)).
+    /// The timer ended: setting it again ends its readiness (timerfd_create(2)).
     pub fn timer_ended(&self) {
         self.armed.set(Some(Duration::MAX));
     }
@@ -167,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_told_apart() {
+    fn sources_survive_packing() {
         for source in [
             Source::Client(1),
             Source::Client(1 << 40),
@@ -181,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ready_is_told_until_it_is_read() -> io::Result<()> {
+    fn ready_source_is_returned_until_it_is_read() -> io::Result<()> {
         let reactor = Reactor::new()?;
         let (mut ours, theirs) = UnixStream::pair()?;
         reactor.add(&theirs, Source::Client(7))?;
@@ -201,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_timer_ends_once_and_not_early() -> io::Result<()> {
+    fn timer_ends_once_and_not_early() -> io::Result<()> {
         let reactor = Reactor::new()?;
         let mut ready = Vec::new();
         let at = now() + Duration::from_millis(20);
@@ -212,7 +217,7 @@ mod tests {
         ready.clear();
         reactor.wait(None, Some(Duration::from_millis(30)), &mut ready)?;
         assert_eq!(ready, [], "a timer that ended ends again");
-        // One that is past ends at once, the clock's beginning too.
+        // A time in the past ends at once, the epoch of the clock too.
         for past in [at, Duration::ZERO] {
             reactor.wait(Some(past), Some(Duration::from_secs(10)), &mut ready)?;
             reactor.timer_ended();

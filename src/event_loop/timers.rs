@@ -1,9 +1,10 @@
-//! Every deadline of the service in one queue. Pure: the [`reactor`](super::reactor) decides when to look at it.
+//! The queue of all deadlines. Pure: the [`reactor`](super::reactor) waits for them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A pending deadline: its time on the monotonic clock, and a number that orders deadlines of the same time.
+/// A pending deadline: its time on the monotonic clock, and a number that orders deadlines of the
+/// same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timer(Duration, u64);
 
@@ -53,8 +54,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Each deadline that was not cancelled is returned once, ordered by time and then by the order of
-        /// the calls, and none before its time.
+        /// Each deadline that was not cancelled is returned once, ordered by time and then by the
+        /// order of the calls, and none before its time.
         #[test]
         fn deadlines_are_returned_once_in_order(
             requests in prop::collection::vec((0u64..50, any::<bool>()), 0..60),

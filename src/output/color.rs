@@ -1,4 +1,5 @@
-//! Color of outputs: ICC profiles, white point and night light, and how frames are converted to what the monitor expects.
+//! Color of outputs: ICC profiles, white point and night light, and how frames are converted to
+//! what the monitor expects.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -12,13 +13,13 @@ use geom_color::night_light::NightLight;
 use geom_color::pipeline::CrtcPipeline;
 use geom_color::target::ColorTarget;
 use geom_display::output_config::OutputConfigs;
+use geom_kms::HardwareConversion;
 use tracing::{debug, warn};
 
 use super::scanout::Target;
 use super::Output;
 use crate::config::HardwareColor;
-use crate::gpu::color_luts::Hardware;
-use crate::gpu::device::Gpu;
+use crate::gpu::Gpu;
 
 /// ICC profiles that are in use, and what was computed from them.
 #[derive(Default)]
@@ -27,26 +28,27 @@ pub struct OutputColor {
     /// What the CRTC's gamma LUT does, by display.
     gamma: HashMap<String, Adjustments>,
     /// Conversions in hardware, and what they were computed for, by display.
-    conversions: HashMap<String, (ConversionKey, Option<Hardware>)>,
+    conversions: HashMap<String, (ConversionKey, Option<HardwareConversion>)>,
 }
 
-/// What a hardware conversion depends on: the target, the sizes of the CRTC's degamma and gamma LUTs, and the colorops of each
-/// pipeline of the primary plane.
+/// What a hardware conversion depends on: the target, the sizes of the CRTC's degamma and gamma
+/// LUTs, and the colorops of each pipeline of the primary plane.
 type ConversionKey = (ColorTarget, Option<(usize, usize)>, Vec<Vec<Colorop>>);
 
-/// Returns hardware that converts exactly enough: the CRTC's LUTs, which convert all planes, or else the plane's colorops.
-fn hardware_conversion((target, sizes, pipelines): &ConversionKey) -> Option<Hardware> {
+/// Returns hardware that converts exactly enough: the CRTC's LUTs, which convert all planes, or
+/// else the plane's colorops.
+fn hardware_conversion((target, sizes, pipelines): &ConversionKey) -> Option<HardwareConversion> {
     let by_crtc = sizes.and_then(|(degamma, gamma)| CrtcPipeline::for_target(target, degamma, gamma));
     let by_plane = || {
         let mut pipelines = pipelines.iter().enumerate();
-        pipelines.find_map(|(index, colorops)| Some(Hardware::Plane(index, solve(target, colorops)?)))
+        pipelines.find_map(|(index, colorops)| Some(HardwareConversion::Plane(index, solve(target, colorops)?)))
     };
-    by_crtc.map(Hardware::Crtc).or_else(by_plane)
+    by_crtc.map(HardwareConversion::Crtc).or_else(by_plane)
 }
 
 impl OutputColor {
-    /// Reads the ICC profiles that outputs are configured with. A profile that cannot be used is removed from its output's
-    /// configuration. Returns the reasons, by display.
+    /// Reads the ICC profiles that outputs are configured with. A profile that cannot be used is
+    /// removed from its output's configuration. Returns the reasons, by display.
     pub fn read_icc(&mut self, configs: &mut OutputConfigs) -> BTreeMap<String, String> {
         let mut warnings = BTreeMap::new();
         let mut used = HashMap::new();
@@ -79,7 +81,8 @@ impl OutputColor {
         self.profiles.get(path)?.as_ref().ok().cloned()
     }
 
-    /// Returns white point, brightness and calibration of an output at a time. `minute` is the minute of the local day.
+    /// Returns white point, brightness and calibration of an output at a time. `minute` is the
+    /// minute of the local day.
     pub fn adjustments(&self, output: &Output, night_light: Option<NightLight>, minute: f64) -> Adjustments {
         let config = output.adjustments;
         let day = config.white_point.unwrap_or(NEUTRAL_WHITE_POINT);
@@ -91,9 +94,9 @@ impl OutputColor {
         }
     }
 
-    /// Chooses how an output's frames are converted: by the hardware if that is exact enough, or else while rendering. In sRGB,
-    /// adjustments are left to the gamma LUT. `gpu` is `None` for a virtual output. What cannot be applied is added to the
-    /// output's warnings.
+    /// Chooses how an output's frames are converted: by the hardware if that is exact enough, or
+    /// else while rendering. In sRGB, adjustments are left to the gamma LUT. `gpu` is `None` for a
+    /// virtual output. What cannot be applied is added to the output's warnings.
     pub fn update_conversion(
         &mut self,
         output: &mut Output,
@@ -105,17 +108,18 @@ impl OutputColor {
         let name = output.name.as_str();
         let Some(scanout) = &mut output.scanout else { return };
         let (Target::Crtc { index, .. }, Some(gpu)) = (scanout.target, gpu) else {
-            // A virtual output shows sRGB; surfaces with other image descriptions are converted to it.
-            let has_color_layers = !output.described.is_empty();
+            // A virtual output shows sRGB; surfaces with other image descriptions are converted to
+            // it.
+            let has_color_layers = !output.described_surfaces.is_empty();
             let target = ColorTarget { has_color_layers, ..ColorTarget::default() };
             if let Err(error) = scanout.set_color_conversion(target, false) {
                 warn!(display = name, %error, "cannot convert surfaces with image descriptions");
             }
             return;
         };
-        let has_color_layers = !output.described.is_empty() && gpu.renderer.converts();
+        let has_color_layers = !output.described_surfaces.is_empty() && gpu.renderer.converts();
         let space = output.signal.color_space;
-        let by_gamma_lut = space == ColorSpace::Srgb && gpu.has_gamma(index);
+        let by_gamma_lut = space == ColorSpace::Srgb && gpu.device.has_gamma(index);
         let deep = output.signal.bit_depth.is_some_and(|depth| depth >= 10) && space != ColorSpace::Srgb;
         let target = ColorTarget {
             space,
@@ -126,11 +130,12 @@ impl OutputColor {
             has_color_layers,
             max_luminance: output.monitor.max_luminance.map(f64::from),
         };
-        // Frames with color layers are converted while rendering; the hardware would convert them twice.
+        // Frames with color layers are converted while rendering; the hardware would convert them
+        // twice.
         let by_crtc = hardware_color == HardwareColor::Any && !has_color_layers;
         let by_plane = hardware_color != HardwareColor::Never && !has_color_layers;
-        let sizes = gpu.pipeline_sizes(index).filter(|_| by_crtc);
-        let pipelines = if by_plane { gpu.plane_steps(index) } else { Vec::new() };
+        let sizes = gpu.device.crtc_lut_sizes(index).filter(|_| by_crtc);
+        let pipelines = if by_plane { gpu.device.plane_colorops(index) } else { Vec::new() };
         let key = (target, sizes, pipelines);
         let hardware = match self.conversions.get(name).filter(|(known, _)| *known == key) {
             Some((_, hardware)) => hardware.clone(),
@@ -142,7 +147,7 @@ impl OutputColor {
         };
         let mut target = key.0;
         let has_hardware = hardware.is_some();
-        match gpu.set_hardware(name, hardware) {
+        match gpu.device.set_conversion(name, hardware) {
             Ok(()) if has_hardware => target = ColorTarget::default(),
             Ok(()) => {}
             Err(error) => {
@@ -173,7 +178,8 @@ impl OutputColor {
         }
     }
 
-    /// Returns what an output's gamma LUT has to do if that differs from what it does. Outside sRGB it does nothing.
+    /// Returns what an output's gamma LUT has to do if that differs from what it does. Outside sRGB
+    /// it does nothing.
     pub fn pending_gamma(&self, output: &Output, adjustments: Adjustments) -> Option<Adjustments> {
         let is_srgb = output.signal.color_space == ColorSpace::Srgb;
         let wanted = if is_srgb { adjustments } else { Adjustments::default() };

@@ -1,26 +1,28 @@
-//! One display's frame clock: when to draw, so that what clients drew just before the vblank is
-//! still in the frame.
+//! The frame clock of an output: when to render, so that what clients commit shortly before the
+//! vblank is still in the frame.
 //!
 //! The kernel stamps each page flip; the next vblank is predicted from the last stamp and the
-//! mode's refresh interval. Drawing starts a budget pending_udev_echoes of it: what drawing lately took at most,
-//! and a margin that grows at once when a frame was late and shrinks slowly while none is.
+//! mode's refresh interval. Rendering starts a budget ahead of it: the longest of the latest
+//! rendering times, and a margin that grows at once when a frame was late and shrinks slowly while
+//! none is.
 
 use std::time::Duration;
 
 use crate::output::redraw::Time;
 
-/// So many measured frames make the budget.
+/// Frames whose rendering time the budget is computed from.
 const HISTORY: usize = 32;
 const MIN_MARGIN: Duration = Duration::from_micros(1500);
 const MARGIN_STEP: Duration = Duration::from_micros(1000);
-/// After so many punctual frames the margin shrinks by an eighth of a step.
-const PATIENCE: u32 = 60;
+/// Punctual frames after which the margin shrinks by an eighth of a step.
+const PUNCTUAL_BEFORE_SHRINK: u32 = 60;
 
+/// See the [module](self).
 #[derive(Debug, Clone)]
 pub struct FrameClock {
     interval: Duration,
     last: Option<Time>,
-    /// The vblank that the frame under way is meant for.
+    /// The vblank that the frame being rendered is meant for.
     target: Option<Time>,
     durations: [Duration; HISTORY],
     next_duration: usize,
@@ -29,7 +31,7 @@ pub struct FrameClock {
 }
 
 impl FrameClock {
-    /// `refresh` in millihertz; 60 Hz where the mode does not say.
+    /// Returns the clock of a mode with this refresh rate in millihertz; 0 counts as 60 Hz.
     pub fn new(refresh: u32) -> Self {
         let refresh = if refresh == 0 { 60_000 } else { refresh };
         Self {
@@ -43,28 +45,28 @@ impl FrameClock {
         }
     }
 
-    /// The time between two vblanks.
+    /// Returns the time between two vblanks.
     pub fn interval(&self) -> Duration {
         self.interval
     }
 
-    /// How long before a vblank drawing starts.
+    /// Returns how long before a vblank rendering starts.
     pub fn budget(&self) -> Duration {
         let longest = self.durations.iter().max().copied().unwrap_or_default();
         (longest + self.margin).min(self.interval)
     }
 
-    /// The first vblank after `now`, by the last page flip.
+    /// Returns the first vblank after `now`, predicted from the last page flip.
     pub fn next_vblank(&self, now: Time) -> Time {
         let Some(last) = self.last else { return now + self.interval };
         let past = now.saturating_sub(last).as_nanos() / self.interval.as_nanos().max(1);
         last + self.interval * u32::try_from(past + 1).unwrap_or(u32::MAX)
     }
 
-    /// When to draw the next frame: at once where waiting gains nothing.
+    /// Returns when to render the next frame: at once if waiting gains nothing.
     ///
-    /// A display that was idle may have stopped its vblank counter, and some drivers start it anew
-    /// with the next frame; the prediction is good only just after a flip.
+    /// An idle output may have stopped its vblank counter, and some drivers restart it with the
+    /// next frame. The prediction is good only shortly after a page flip.
     pub fn deadline(&mut self, now: Time) -> Time {
         let fresh = self.last.is_some_and(|last| now.saturating_sub(last) < self.interval * 3 / 2);
         if !fresh {
@@ -76,29 +78,29 @@ impl FrameClock {
         vblank.saturating_sub(self.budget()).max(now)
     }
 
-    /// When the vblank is that would have shown an unchanged frame.
+    /// Returns when the vblank is that would have shown an unchanged frame.
     pub fn estimate(&self, now: Time) -> Time {
         self.next_vblank(now)
     }
 
-    /// A frame was drawn and handed over in so much time.
+    /// Notes how long a frame took from the start of rendering to its commit.
     pub fn drawn(&mut self, duration: Duration) {
         self.durations[self.next_duration % HISTORY] = duration;
         self.next_duration = (self.next_duration + 1) % HISTORY;
     }
 
-    /// A frame came on the output at `time`: so many vblanks after the one that it was meant for.
+    /// A frame is shown since `time`. Returns how many vblanks after its target that is.
     pub fn presented(&mut self, time: Time) -> u64 {
         let mut late = 0;
         if let Some(target) = self.target.take() {
-            let by = time.saturating_sub(target) + self.interval / 2;
-            late = u64::try_from(by.as_nanos() / self.interval.as_nanos().max(1)).unwrap_or(0);
+            let delay = time.saturating_sub(target) + self.interval / 2;
+            late = u64::try_from(delay.as_nanos() / self.interval.as_nanos().max(1)).unwrap_or(0);
             if time > target + self.interval / 2 {
                 self.margin = (self.margin + MARGIN_STEP).min(self.interval / 2);
                 self.punctual = 0;
             } else {
                 self.punctual += 1;
-                if self.punctual >= PATIENCE {
+                if self.punctual >= PUNCTUAL_BEFORE_SHRINK {
                     self.punctual = 0;
                     self.margin = self.margin.saturating_sub(MARGIN_STEP / 8).max(MIN_MARGIN);
                 }
@@ -108,7 +110,7 @@ impl FrameClock {
         late
     }
 
-    /// The prediction is void: the mode changed, or the session was away.
+    /// Discards the prediction: the mode changed, or the session was paused.
     pub fn reset(&mut self) {
         (self.last, self.target) = (None, None);
     }
@@ -123,7 +125,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn idle_displays_draw_at_once() {
+    fn idle_output_renders_at_once() {
         let mut clock = FrameClock::new(60_000);
         assert_eq!(clock.deadline(MS * 5), MS * 5);
         clock.presented(MS * 100);
@@ -131,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn busy_displays_draw_late() {
+    fn busy_output_renders_shortly_before_the_vblank() {
         let mut clock = FrameClock::new(60_000);
         clock.presented(MS * 100);
         clock.drawn(MS * 2);
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_frame_widens_the_margin_at_once() {
+    fn late_frame_widens_the_margin_at_once() {
         let mut clock = FrameClock::new(60_000);
         clock.presented(MS * 100);
         let before = clock.budget();

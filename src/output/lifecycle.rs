@@ -1,4 +1,5 @@
-//! The lifecycle of outputs at work: connected, enabled, disabled, disconnected, and monitors that move to another connector.
+//! Lifecycle of outputs: connected, enabled, disabled, disconnected, and monitors that move to
+//! another connector.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,8 @@ use super::outputs::Outputs;
 use super::scanout::Scanout;
 use super::{Output, OutputId};
 
-/// This many monitors are remembered whose connector has another monitor now; the oldest key makes room.
+/// Monitors that are remembered while their connector has another one. The smallest key is dropped
+/// for a new one.
 const MAX_AWAY_MONITORS: usize = 64;
 
 /// What follows from a lifecycle event.
@@ -26,14 +28,14 @@ pub struct LifecycleEffects {
     pub disconnected: bool,
     /// This `wl_output` global has to be disabled.
     pub removed_global: Option<GlobalId>,
-    /// The output is no longer blanked, so that it is wanted when it is enabled again.
+    /// The output is no longer blanked, so that it is powered when it is enabled again.
     pub unblanked: bool,
 }
 
 /// What is remembered of a monitor whose connector has another monitor now.
 #[derive(Debug, Clone)]
 pub struct AwayMonitor {
-    /// Where it was last.
+    /// Its last connector.
     connector: String,
     logical: LogicalRect,
     disconnects: u32,
@@ -44,7 +46,8 @@ pub struct AwayMonitor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NamedDisplay {
     Enabled,
-    /// It was disconnected this many times, and the connect type says that this is the end.
+    /// It was disconnected this many times, and the connect type says that this disconnect is
+    /// final.
     FinalDisconnect(u32),
     /// It never was there, and is not waited for.
     Missing,
@@ -52,8 +55,8 @@ pub enum NamedDisplay {
 }
 
 impl Outputs {
-    /// Passes an event to an output's lifecycle. `is_idle_blanked` says that idleness blanks all outputs: one that is disconnected
-    /// meanwhile stays blanked when it comes back.
+    /// Passes an event to an output's lifecycle. `is_idle_blanked` says that idleness blanks all
+    /// outputs: one that is disconnected meanwhile stays blanked when it comes back.
     pub fn on_lifecycle(&mut self, id: OutputId, event: Event, is_idle_blanked: bool) -> LifecycleEffects {
         let mut effects = LifecycleEffects::default();
         let Some(output) = self.get_mut(id) else { return effects };
@@ -103,7 +106,8 @@ impl Outputs {
         known
     }
 
-    /// Compares the monitors that outputs had last with those that are present: which ones are at another connector now.
+    /// Returns which monitors are at another connector than before, and the key of the monitor at
+    /// each connector now.
     pub fn relocations(&self, present: &[ProbedGpu]) -> (Relocations, BTreeMap<String, Option<MonitorKey>>) {
         let last = self.iter().map(|output| {
             let port = self.ports.get(&output.name).cloned();
@@ -118,9 +122,10 @@ impl Outputs {
         (relocations(&last, &present), present)
     }
 
-    /// A monitor has left a connector for another one: remembers its place, its count of disconnects and its `request`. A monitor
-    /// that is `replaced` leaves its place to its successor, until that one gets another place. Returns the scanout, whose buffers
-    /// must live until the next commit.
+    /// A monitor has left a connector for another one: remembers its position, its count of
+    /// disconnects and its `request`. A monitor that is `replaced` leaves its position to its
+    /// successor, until that one gets another. Returns the scanout, whose buffers must live until
+    /// the next commit.
     pub fn monitor_left(
         &mut self,
         connector: &str,
@@ -146,7 +151,8 @@ impl Outputs {
         scanout
     }
 
-    /// A monitor that was remembered is back at a connector. Returns the connector that it had before, and its request.
+    /// A monitor that was remembered is back at a connector. Returns the connector that it had
+    /// before, and its request.
     pub fn monitor_arrived(
         &mut self,
         connector: &str,
@@ -159,15 +165,16 @@ impl Outputs {
         Some((away.connector, away.request))
     }
 
-    /// Removes outputs whose connector is gone and that have neither a place nor a picture: a hub's connectors are new ones each
-    /// time it is plugged in.
+    /// Removes outputs whose connector is gone and that are neither enabled nor in the layout: a
+    /// hub gets new connectors each time it is plugged in.
     pub fn remove_gone(&mut self, present: &[ProbedGpu]) {
         let exists =
             |name: &str| present.iter().flat_map(|gpu| &gpu.connectors).any(|connector| connector.name == name);
         self.retain(|output| exists(&output.name) || output.is_enabled() || output.logical.width > 0);
     }
 
-    /// Returns the output that shows the windows of a monitor that is away: the one that has its connector now, or the nearest one.
+    /// Returns the output that shows the windows of a monitor that is away: the one that has its
+    /// connector now, or the nearest one.
     pub fn fallback_for_away(&self, monitor: &str) -> Option<OutputId> {
         let (_, away) = self.away.iter().find(|(key, _)| key.to_string() == monitor)?;
         let successor = self.named(&away.connector).filter(|output| output.is_in_layout());
@@ -181,7 +188,8 @@ impl Outputs {
         if outputs().any(Output::is_enabled) {
             return NamedDisplay::Enabled;
         }
-        // A connector's name stands for any monitor at it, a monitor's name for that monitor at any connector.
+        // A connector's name stands for any monitor at it, a monitor's name for that monitor at any
+        // connector.
         let disconnects = |output: &Output| match output.name == name {
             true => output.port_disconnects,
             false => output.disconnects,
@@ -258,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn place_disconnects_and_request_follow_the_monitor() {
+    fn position_disconnects_and_request_follow_the_monitor() {
         let mut outputs = Outputs::default();
         let id = enabled(&mut outputs, "A", "one", 300);
         outputs.on_lifecycle(id, Event::Disconnected, false);

@@ -35,14 +35,16 @@ use crate::render::inherited_picture::InheritedPicture;
 use crate::render::geometry::FrameGeometry;
 use crate::render::label::Label;
 use crate::render::unresponsive_overlay::UnresponsiveOverlay;
-use crate::render::scene::Described;
+use crate::render::scene::SurfaceImageDescription;
 use crate::output::scanout::Scanout;
 
-/// Identifies an output while the service runs. Names are for people, files and the control protocol.
+/// Identifies an output while the service runs. Names are for people, files and the control
+/// protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OutputId(u32);
 
 /// The part of an output's state that a commit decides about.
+#[derive(Debug, Clone, PartialEq)]
 pub struct StagedState {
     monitor: Monitor,
     logical: LogicalRect,
@@ -64,50 +66,52 @@ pub struct Output {
     pub id: OutputId,
     pub name: String,
     pub lifecycle: Lifecycle,
-    /// What is plugged in, or was last.
+    /// The connected monitor, or the last one.
     pub monitor: Monitor,
-    /// How often its monitor was lost.
+    /// How often its monitor was disconnected.
     pub disconnects: u32,
-    /// How often a monitor was lost at its connector, whichever.
+    /// How often any monitor was disconnected from its connector.
     pub port_disconnects: u32,
     pub logical: LogicalRect,
     pub mode: Option<Mode>,
     /// Framebuffer pixels per logical pixel.
     pub scale: f64,
     pub transform: SmithayTransform,
-    /// Its light is off for now, and all else as it was.
+    /// Powered down (DPMS); everything else stays as it was.
     pub blanked: bool,
     pub signal: SignalFormat,
-    /// The display whose picture it shows instead of one of its own.
+    /// The display that it mirrors.
     pub mirror: Option<String>,
-    /// OutputConfigs for its light, and the profile of its color.
+    /// White point, brightness and night light as configured.
     pub adjustments: AdjustmentConfig,
+    /// The ICC profile that is configured as its color space.
     pub icc: Option<PathBuf>,
-    /// Surfaces on it of programs that describe their color.
-    pub described: Vec<(Id, Described)>,
-    /// Where its refresh is to vary while a window has it for itself: whether one had when it was planned.
+    /// Visible surfaces with an image description other than sRGB.
+    pub described_surfaces: Vec<(Id, SurfaceImageDescription)>,
+    /// If VRR is configured for fullscreen windows only: whether there was one when it was planned.
     pub fullscreen_vrr: Option<bool>,
-    /// OutputConfigs for it that could not be honoured, in words.
+    /// Settings that could not be applied, with the reasons.
     pub warnings: Vec<String>,
-    /// What its monitor offers, best first.
+    /// The modes of its monitor, best first.
     pub modes: Vec<Mode>,
     pub wl_output: WlOutput,
     /// The monitor that `wl_output` describes.
     advertised: Monitor,
-    /// There while it is lit.
+    /// The `wl_output` global; present while the output is in the layout.
     pub global: Option<GlobalId>,
     pub scanout: Option<Scanout>,
     pub frame_stats: FrameStats,
     pub diagnostic: diagnostic::DiagnosticScreen,
     pub backdrop: SolidColorBuffer,
     pub unresponsive_overlay: UnresponsiveOverlay,
-    /// Its name is shown large until then.
+    /// Until when its name is shown in large letters.
     pub identified_until: Option<std::time::Duration>,
     pub label: Label,
-    /// What it showed before we had it: there until a window is.
+    /// What the previous DRM master showed; present until there is a window.
     pub inherited_picture: Option<InheritedPicture>,
 }
 
+/// Returns Smithay's type for a transform.
 pub fn smithay_transform(transform: Transform) -> SmithayTransform {
     match transform {
         Transform::Normal => SmithayTransform::Normal,
@@ -121,14 +125,14 @@ pub fn smithay_transform(transform: Transform) -> SmithayTransform {
     }
 }
 
-/// What clients are told of a monitor.
+/// Returns the `wl_output` that describes a monitor to clients.
 fn wl_output(name: &str, monitor: &Monitor) -> WlOutput {
-    let known = monitor.identity.as_ref();
+    let identity = monitor.identity.as_ref();
     let properties = PhysicalProperties {
         size: (monitor.size.0 as i32, monitor.size.1 as i32).into(),
         subpixel: Subpixel::Unknown,
-        make: known.map_or_else(|| "Unknown".to_owned(), |known| known.make.clone()),
-        model: known.map_or_else(|| name.to_owned(), |known| known.model.clone()),
+        make: identity.map_or_else(|| "Unknown".to_owned(), |identity| identity.make.clone()),
+        model: identity.map_or_else(|| name.to_owned(), |identity| identity.model.clone()),
     };
     WlOutput::new(name.to_owned(), properties)
 }
@@ -152,7 +156,7 @@ impl Output {
             mirror: None,
             adjustments: AdjustmentConfig::default(),
             icc: None,
-            described: Vec::new(),
+            described_surfaces: Vec::new(),
             fullscreen_vrr: None,
             warnings: Vec::new(),
             modes: Vec::new(),
@@ -170,6 +174,7 @@ impl Output {
         }
     }
 
+    /// Returns whether it has a CRTC, or is an enabled virtual output.
     pub fn is_enabled(&self) -> bool {
         self.lifecycle.is_enabled()
     }
@@ -181,7 +186,7 @@ impl Output {
         }
     }
 
-    /// Whether it shows a part of the layout.
+    /// Returns whether it shows a part of the layout: it is enabled and mirrors no other output.
     pub fn is_in_layout(&self) -> bool {
         self.is_enabled() && self.mirror.is_none()
     }
@@ -246,7 +251,8 @@ impl Output {
         self.modes = modes.to_vec();
     }
 
-    /// Makes another `wl_output` if the present one describes another monitor. Layer surfaces move to the new one.
+    /// Makes another `wl_output` if the present one describes another monitor. Layer surfaces move
+    /// to the new one.
     fn update_wl_output(&mut self) {
         if self.advertised == self.monitor {
             return;
@@ -301,12 +307,12 @@ impl Output {
         Some(FrameGeometry { size, scale: self.scale, transform: self.transform })
     }
 
-    /// Its rectangle of the layout.
+    /// Returns its rectangle in the layout.
     pub fn geometry(&self) -> Rectangle<i32, Logical> {
         Rectangle::new((self.logical.x, self.logical.y).into(), (self.logical.width, self.logical.height).into())
     }
 
-    /// A place of the layout as a place on this display.
+    /// Converts a point of the layout to coordinates of this output.
     pub fn local(&self, point: Point<f64, Logical>) -> Point<f64, Logical> {
         point - self.geometry().loc.to_f64()
     }

@@ -11,7 +11,8 @@ use super::lifecycle::AwayMonitor;
 use super::scanout::{Scanout, Target};
 use super::{Output, OutputId};
 
-/// Outputs, ordered by name. A machine has a handful, so searching the list is cheaper than hashing.
+/// Outputs, ordered by name. A machine has a handful, so searching the list is cheaper than
+/// hashing.
 #[derive(Default)]
 pub struct Outputs {
     all: Vec<Output>,
@@ -96,7 +97,8 @@ impl Outputs {
         self.all.iter_mut()
     }
 
-    /// Returns the enabled outputs that have a place of their own in the layout, from left to right.
+    /// Returns the outputs of the layout from left to right: those enabled ones that mirror no
+    /// other.
     pub fn in_layout(&self) -> Vec<&Output> {
         let mut outputs: Vec<_> = self.iter().filter(|output| output.is_in_layout()).collect();
         outputs.sort_by_key(|output| (output.logical.x, output.logical.y));
@@ -149,18 +151,20 @@ impl Outputs {
         placed.map(|output| (output.name.clone(), output.logical)).collect()
     }
 
-    /// Returns the enabled output nearest to a rectangle: it shows the windows of a disconnected output there.
-    pub fn nearest(&self, place: LogicalRect) -> Option<&Output> {
-        let center = |place: &LogicalRect| (place.x + place.width / 2, place.y + place.height / 2);
-        let from = center(&place);
+    /// Returns the enabled output nearest to a rectangle: it shows the windows of a disconnected
+    /// output there.
+    pub fn nearest(&self, rectangle: LogicalRect) -> Option<&Output> {
+        let center = |rect: &LogicalRect| (rect.x + rect.width / 2, rect.y + rect.height / 2);
+        let from = center(&rectangle);
         self.in_layout().into_iter().min_by_key(|output| {
             let to = center(&output.logical);
             i64::from(to.0 - from.0).pow(2) + i64::from(to.1 - from.1).pow(2)
         })
     }
 
-    /// Returns where the pointer ends that moves from one point to another: it stays on enabled outputs, and crosses the
-    /// rectangle of a disabled or disconnected one to the next enabled output behind it.
+    /// Returns where a pointer ends that moves from one point to another: it stays on enabled
+    /// outputs, and crosses the rectangle of a disabled or disconnected one to the next enabled
+    /// output behind it.
     pub fn move_pointer(&self, from: Point<f64, Logical>, to: Point<f64, Logical>) -> Point<f64, Logical> {
         if self.at(to).is_some() {
             return to;
@@ -172,7 +176,8 @@ impl Outputs {
         };
         let here = self.at(from);
         let edge = here.map(|output| clamp(output, to));
-        // It left its output sideways: take the next enabled one in that direction at the same height.
+        // It left its output sideways: take the next enabled one in that direction at the same
+        // height.
         if let (Some(here), Some(edge)) = (here, edge) {
             let leaves = to.x - edge.x;
             let same_height = |output: &&Output| {
@@ -210,9 +215,9 @@ mod tests {
 
     use super::*;
 
-    fn outputs(places: &[(&str, i32, bool)]) -> Outputs {
+    fn outputs(entries: &[(&str, i32, bool)]) -> Outputs {
         let mut outputs = Outputs::default();
-        for (name, x, enabled) in places {
+        for (name, x, enabled) in entries {
             let output = outputs.entry(name);
             output.logical = LogicalRect { x: *x, y: 0, width: 100, height: 100 };
             output.lifecycle = if *enabled { Lifecycle::Enabled } else { Lifecycle::Disconnected };
@@ -242,8 +247,8 @@ mod tests {
     #[test]
     fn nearest_enabled_output_is_found() {
         let all = outputs(&[("A", 0, true), ("B", 100, false), ("C", 300, true)]);
-        let place = all.named("B").map(|output| output.logical);
-        assert_eq!(place.and_then(|place| all.nearest(place)).map(|output| output.name.as_str()), Some("A"));
+        let rectangle = all.named("B").map(|output| output.logical);
+        assert_eq!(rectangle.and_then(|rectangle| all.nearest(rectangle)).map(|output| output.name.as_str()), Some("A"));
         assert!(outputs(&[("A", 0, false)]).nearest(LogicalRect { x: 0, y: 0, width: 1, height: 1 }).is_none());
     }
 

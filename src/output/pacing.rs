@@ -1,4 +1,5 @@
-//! Pacing of outputs: when each one renders, when clients get frame callbacks, and what happens if the kernel reports no page flip.
+//! Pacing of outputs: when each one renders, when clients get frame callbacks, and what happens if
+//! the kernel reports no page flip.
 
 use std::time::Duration;
 
@@ -21,11 +22,12 @@ use crate::event_loop::timers::Timer;
 /// The pointer counts as moving for this long after its last motion.
 const POINTER_IDLE_AFTER: Duration = Duration::from_millis(100);
 
-/// A page flip that takes longer is lost: the slowest display shows a frame in a fifth of that.
+/// A page flip that takes longer is lost: the slowest display shows a frame within a fifth of this.
 pub const PAGEFLIP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// After this time without a successful commit an output gets a new modeset. The kernel itself waits 10 s for a frame
-/// (drm_atomic_helper.c), and a modeset during that wait would block the event loop.
+/// After this time without a successful commit an output gets a new modeset. The kernel itself
+/// waits 10 s for a frame (drm_atomic_helper.c), and a modeset during that wait would block the
+/// event loop.
 pub const MODESET_RETRY_AFTER: Duration = Duration::from_secs(11);
 
 /// What the compositor does for a redraw event, in this order.
@@ -33,9 +35,10 @@ pub const MODESET_RETRY_AFTER: Duration = Duration::from_secs(11);
 pub struct RedrawEffects {
     /// Cancel this timer.
     pub cancel: Option<Timer>,
-    /// Bring this event at this time; a time that is not in the future means at the end of the iteration.
+    /// Deliver this event at this time; a time that is not in the future means at the end of the
+    /// iteration.
     pub arm: Option<(Duration, Event)>,
-    /// Render the output and bring the result as an event.
+    /// Render the output and deliver the result as an event.
     pub render: bool,
 }
 
@@ -58,7 +61,8 @@ pub struct PageFlips {
 }
 
 impl Outputs {
-    /// Passes an event to an output's redraw state machine. `pointer_moved_at` is the time of the pointer's last motion.
+    /// Passes an event to an output's redraw state machine. `pointer_moved_at` is the time of the
+    /// pointer's last motion.
     pub fn on_redraw(
         &mut self,
         id: OutputId,
@@ -105,7 +109,8 @@ impl Outputs {
         effects.cancel = scanout.timer.take();
     }
 
-    /// A surface on an output committed. Returns whether the frame has waited for it alone, so that it can be rendered now.
+    /// A surface on an output committed. Returns whether the frame has waited for it alone, so that
+    /// it can be rendered now.
     pub fn committed(&mut self, id: OutputId, surface: &WlSurface) -> bool {
         let scanout = self.scanout_mut(id).filter(|scanout| !scanout.awaited.is_empty());
         let Some(scanout) = scanout else { return false };
@@ -113,7 +118,8 @@ impl Outputs {
         scanout.awaited.is_empty()
     }
 
-    /// Collects presentation feedback of the surfaces in the last frame, to be sent when it is shown.
+    /// Collects presentation feedback of the surfaces in the last frame, to be sent when it is
+    /// shown.
     pub fn collect_feedback(&mut self, id: OutputId) {
         let Some(output) = self.get_mut(id) else { return };
         let wl_output = &output.wl_output;
@@ -130,7 +136,8 @@ impl Outputs {
         scanout.feedback = Some(feedback);
     }
 
-    /// A frame is on the screen since `time`: counts it, and sends presentation feedback. Returns whether the output is enabled.
+    /// A frame is shown since `time`: counts it, and sends presentation feedback. Returns whether
+    /// the output is enabled.
     pub fn frame_shown(&mut self, id: OutputId, time: Duration, sequence: u64, flags: Kind) -> bool {
         let Some(output) = self.get_mut(id) else { return false };
         let Some(scanout) = output.scanout.as_mut() else { return false };
@@ -143,7 +150,8 @@ impl Outputs {
         true
     }
 
-    /// Sends frame callbacks to the surfaces of the last frame: their clients may draw the next one.
+    /// Sends frame callbacks to the surfaces of the last frame: their clients may draw the next
+    /// one.
     fn send_frame_callbacks(&mut self, id: OutputId, now: Duration) {
         let Some(output) = self.get_mut(id) else { return };
         let wl_output = &output.wl_output;
@@ -160,14 +168,15 @@ impl Outputs {
         }
     }
 
-    /// Counts a virtual output's frame whose vblank timer ended. Returns its sequence number if a frame was pending.
+    /// Counts a virtual output's frame whose vblank timer ended. Returns its sequence number if a
+    /// frame was pending.
     pub fn virtual_vblank(&mut self, id: OutputId) -> Option<u64> {
         let scanout = self.scanout_mut(id).filter(|scanout| scanout.redraw.awaits_vblank())?;
         scanout.sequence += 1;
         Some(scanout.sequence)
     }
 
-    /// Returns which page flips are overdue, and when to look again.
+    /// Returns which page flips are overdue, and when to check again.
     pub fn check_pageflips(&self, now: Duration) -> PageFlips {
         let mut flips = PageFlips::default();
         for output in self.iter() {
@@ -183,7 +192,8 @@ impl Outputs {
         flips
     }
 
-    /// Goes on without a page flip that is overdue. Its presentation feedback is sent with the next frame.
+    /// Continues without a page flip that is overdue. Its presentation feedback is sent with the
+    /// next frame.
     pub fn give_up_pageflip(&mut self, id: OutputId, now: Duration) {
         if let Some(scanout) = self.scanout_mut(id) {
             let _ = scanout.presented(now);
@@ -239,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_armed_rendered_and_ended() {
+    fn frame_is_armed_rendered_and_ended() {
         let (mut outputs, id) = one(Target::Memory);
         let now = MS * 1000;
         let armed = event(&mut outputs, id, Event::Damage, now);
@@ -256,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moving_pointer_makes_frames_late() {
+    fn moving_pointer_delays_rendering_to_the_deadline() {
         let (mut outputs, id) = one(Target::Memory);
         outputs.frame_shown(id, MS * 1000, 1, Kind::empty());
         let moving = outputs.on_redraw(id, Event::Damage, MS * 1001, MS * 1000);
@@ -275,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overdue_page_flip_is_found_and_given_up() {
+    fn overdue_page_flip_is_found_and_given_up() {
         let (mut outputs, id) = one(Target::Crtc { gpu: 1, index: 0 });
         event(&mut outputs, id, Event::Damage, MS);
         event(&mut outputs, id, Event::Deadline, MS);
@@ -291,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn failing_commits_force_a_modeset_in_the_end() {
+    fn failing_commits_force_a_modeset_after_a_time() {
         let (mut outputs, id) = one(Target::Crtc { gpu: 1, index: 2 });
         assert_eq!(outputs.commit_failed(id, MS), FailedCommit::First);
         assert_eq!(outputs.commit_failed(id, MS * 2), FailedCommit::Repeated);

@@ -1,4 +1,4 @@
-//! One display's redraw, as a state machine.
+//! The redraw state machine of an output.
 //!
 //! ```text
 //!            Damage                Deadline           Submitted
@@ -12,67 +12,68 @@
 //!    └───────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! `Damage` while a frame is under way sets `again`. Where rendering changed nothing there is no
-//! page flip to wait for; an estimated vblank stands in, so that clients who asked for frame
-//! callbacks are paced all the same. In `Idle` no timer runs: an idle display costs no wake-up.
-//! `Paused` (no DRM master) stops everything, and is left only by `Resumed`.
+//! `Damage` while a frame is in flight sets `again`. If rendering changed nothing, there is no page
+//! flip to wait for; a timer for the estimated vblank replaces it, so that clients with frame
+//! callbacks are still paced. In `Idle` no timer runs: an idle output causes no wake-up. `Paused`
+//! (no DRM master, or blanked) stops everything, and is left only by `Resumed`.
 
 use std::time::Duration;
 
 /// Time since the monotonic clock's epoch, as the kernel stamps page flips.
 pub type Time = Duration;
 
-/// Where a display's next frame stands.
+/// The state of an output's next frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Redraw {
     #[default]
     Idle,
-    /// Something changed; the frame is drawn at its deadline.
+    /// Something changed; the frame is rendered at its deadline.
     Queued,
-    /// Between the deadline and what became of it.
+    /// The frame is being rendered and committed.
     Rendering,
-    /// The kernel has the frame and will say when it is shown.
+    /// The frame is committed; the kernel will report its page flip.
     AwaitingVblank { again: bool },
-    /// Nothing was submitted; a timer stands in for the page flip.
+    /// Nothing was committed; a timer replaces the page flip.
     AwaitingEstimate { again: bool },
-    /// Not allowed to draw: the session is elsewhere, or the display is off.
+    /// Must not render: the session is paused, or the output is blanked.
     Paused,
 }
 
-/// What can happen.
+/// An input of the state machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// Something on the display changed, or a client wants a frame callback.
+    /// Something on the output changed, or a client wants a frame callback.
     Damage,
-    /// The frame clock's timer: draw now.
+    /// The timer of the frame clock's deadline ended.
     Deadline,
-    /// Everyone who was told to draw has committed: waiting for the deadline gains nothing.
+    /// All clients that got a frame callback have committed: waiting for the deadline gains
+    /// nothing.
     Complete,
-    /// The frame was handed to the kernel.
+    /// The frame was committed.
     Submitted,
-    /// There was nothing to hand over.
+    /// Nothing has changed, so there was no commit.
     Unchanged,
-    /// Rendering or the commit failed; tried again at the next estimated vblank.
+    /// Rendering or the commit failed; retried at the next estimated vblank.
     Failed,
-    /// The frame is on the output.
+    /// The kernel reported the page flip.
     Vblank,
-    /// The estimated vblank's timer.
+    /// The timer of the estimated vblank ended.
     Estimate,
     Paused,
     Resumed,
 }
 
-/// What to do about it.
+/// What the caller has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     None,
     /// Arm the timer whose end is [`Event::Deadline`].
     ArmDeadline,
-    /// Draw, then tell what became of it.
+    /// Render, and deliver the result as an event.
     Render,
     /// Arm the timer whose end is [`Event::Estimate`].
     ArmEstimate,
-    /// The frame's end: send frame callbacks.
+    /// The frame has ended: send frame callbacks.
     EndFrame,
     /// As `EndFrame`, and arm the next deadline.
     EndFrameAndArmDeadline,
@@ -81,11 +82,12 @@ pub enum Action {
 }
 
 impl Redraw {
-    /// Whether a frame is with the kernel.
+    /// Returns whether a commit waits for its page flip.
     pub fn awaits_vblank(self) -> bool {
         matches!(self, Self::AwaitingVblank { .. })
     }
 
+    /// Returns the next state, and what to do.
     pub fn on(self, event: Event) -> (Self, Action) {
         use Redraw::*;
         match (self, event) {
@@ -109,7 +111,7 @@ impl Redraw {
             (AwaitingEstimate { again: false }, Event::Estimate) => (Idle, Action::EndFrame),
             (AwaitingEstimate { again: true }, Event::Estimate) => (Queued, Action::EndFrameAndArmDeadline),
 
-            // Damage that is already queued, and what comes late from before a pause.
+            // Damage that is already queued, and late events from before a pause.
             (state, _) => (state, Action::None),
         }
     }
@@ -135,15 +137,14 @@ mod tests {
         ]
     }
 
-    /// The world around the machine: which timers run, whether a flip is under way.
+    /// The timers that the actions arm.
     #[derive(Default)]
-    struct World {
+    struct Timers {
         deadline: bool,
         estimate: bool,
-        rendering: bool,
     }
 
-    impl World {
+    impl Timers {
         fn apply(&mut self, event: Event, action: Action) {
             match event {
                 Event::Deadline => self.deadline = false,
@@ -156,34 +157,33 @@ mod tests {
                 Action::Disarm => (self.deadline, self.estimate) = (false, false),
                 _ => {}
             }
-            self.rendering = action == Action::Render;
         }
     }
 
     proptest! {
-        /// Whatever happens in whatever order: a timer runs exactly in the states that wait for
-        /// it, and so an idle or paused display has none.
+        /// For any sequence of events, a timer runs exactly in the states that wait for it: an idle
+        /// or paused output has none.
         #[test]
-        fn timers_match_states(events in prop::collection::vec(event(), 0..200)) {
+        fn timers_run_in_the_states_that_wait_for_them(events in prop::collection::vec(event(), 0..200)) {
             let mut state = Redraw::default();
-            let mut world = World::default();
+            let mut timers = Timers::default();
             for event in events {
-                // A timer that does not run can't end.
-                if (event == Event::Deadline && !world.deadline) || (event == Event::Estimate && !world.estimate) {
+                // A timer that does not run cannot end.
+                if (event == Event::Deadline && !timers.deadline) || (event == Event::Estimate && !timers.estimate) {
                     continue;
                 }
                 let action;
                 (state, action) = state.on(event);
-                world.apply(event, action);
-                prop_assert_eq!(world.deadline, state == Redraw::Queued);
-                prop_assert_eq!(world.estimate, matches!(state, Redraw::AwaitingEstimate { .. }));
+                timers.apply(event, action);
+                prop_assert_eq!(timers.deadline, state == Redraw::Queued);
+                prop_assert_eq!(timers.estimate, matches!(state, Redraw::AwaitingEstimate { .. }));
             }
         }
 
-        /// Damage is never lost: unless paused, each is followed by a rendering within three of
-        /// the events that end waiting.
+        /// Damage is never lost: unless the output is paused, one of the next three events that end
+        /// a wait renders it.
         #[test]
-        fn damage_is_drawn(events in prop::collection::vec(event(), 0..50)) {
+        fn damage_is_rendered(events in prop::collection::vec(event(), 0..50)) {
             let mut state = Redraw::default();
             for event in events {
                 (state, _) = state.on(event);
@@ -200,9 +200,9 @@ mod tests {
             prop_assert!(rendered);
         }
 
-        /// Nothing is rendered and no timer is armed without master.
+        /// Nothing is rendered and no timer is armed while the output is paused.
         #[test]
-        fn paused_is_still(events in prop::collection::vec(event(), 0..50)) {
+        fn paused_output_does_nothing(events in prop::collection::vec(event(), 0..50)) {
             let (mut state, _) = Redraw::default().on(Event::Paused);
             for event in events.into_iter().filter(|event| *event != Event::Resumed) {
                 let action;

@@ -1,5 +1,5 @@
-//! Requests of control clients and tools for displays, and those that wait for confirmation. They override the configuration until
-//! it is read again.
+//! Requests of control clients and tools for displays, and those that wait for confirmation. They
+//! override the configuration until it is read again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -76,7 +76,8 @@ impl OutputRequests {
         self.requested.iter()
     }
 
-    /// Adds a transaction's changes. Returns the requests as they were before, for [`Self::restore`].
+    /// Adds a transaction's changes. Returns the requests as they were before, for
+    /// [`Self::restore`].
     pub fn stage(&mut self, transaction: &OutputTransaction) -> BTreeMap<String, OutputConfig> {
         let before = self.requested.clone();
         for (name, change) in &transaction.changes {
@@ -94,8 +95,9 @@ impl OutputRequests {
         self.requested = before;
     }
 
-    /// A display's change has to be confirmed before `timer` ends; without that, `before` applies again. Returns the timer of an
-    /// unconfirmed change that this one replaces: a rollback goes to what was confirmed last.
+    /// A display's change has to be confirmed before `timer` ends; without that, `before` applies
+    /// again. Returns the timer of an unconfirmed change that this one replaces: a rollback goes to
+    /// what was confirmed last.
     pub fn await_confirmation(
         &mut self,
         display: &str,
@@ -116,7 +118,8 @@ impl OutputRequests {
         self.unconfirmed.remove(display).map(|change| change.timer)
     }
 
-    /// Restores the request that applied before an unconfirmed change. Returns the change's timer if one was waiting.
+    /// Restores the request that applied before an unconfirmed change. Returns the change's timer
+    /// if one was waiting.
     pub fn roll_back(&mut self, display: &str) -> Option<Timer> {
         let change = self.unconfirmed.remove(display)?;
         match change.before {
@@ -132,7 +135,8 @@ impl OutputRequests {
         self.unconfirmed.clear();
     }
 
-    /// Takes a display's request away, to be given back by [`Self::insert`]: its monitor is at another connector.
+    /// Takes a display's request away, to be given back by [`Self::insert`]: its monitor is at
+    /// another connector.
     pub fn take(&mut self, display: &str) -> Option<OutputConfig> {
         self.requested.remove(display)
     }

@@ -1,8 +1,8 @@
-//! The buffers of one display: one on the output, one to draw into.
+//! The buffers of an output: one is scanned out, one is drawn into.
 
 use std::io;
 
-use crate::gpu::buffer::Drawable;
+use crate::render::drawable::Drawable;
 
 struct Slot {
     drawable: Drawable,
@@ -10,17 +10,17 @@ struct Slot {
     frame: u64,
 }
 
-/// Buffers of one size, and how old their contents are.
+/// Buffers of one size, and the age of their contents.
 pub struct Swapchain {
     size: (u32, u32),
     slots: Vec<Slot>,
-    /// On the output, or with the kernel to become so.
+    /// The slot that is scanned out, or that a pending commit will scan out.
     shown: Option<usize>,
     frames: u64,
 }
 
-/// Two suffice: nothing is drawn between a commit and its page flip.
-const SLOTS: usize = 2;
+/// Two are enough: nothing is drawn between a commit and its page flip.
+const MAX_SLOTS: usize = 2;
 
 impl Swapchain {
     pub fn new(size: (u32, u32)) -> Self {
@@ -31,14 +31,18 @@ impl Swapchain {
         self.size
     }
 
-    /// A buffer of ours is shown, and the next to draw into has nothing in it yet.
+    /// Returns whether one of its buffers is shown, and the next one to draw into has no content
+    /// yet.
     pub fn next_is_empty(&self) -> bool {
         let drawn = |slot: usize| Some(slot) != self.shown && self.slots[slot].frame > 0;
         self.shown.is_some() && !(0..self.slots.len()).any(drawn)
     }
 
-    /// A buffer that is not shown, and its age: how many frames ago its contents were current, 0
-    /// where they never were (as in EGL_EXT_buffer_age).
+    /// Returns a slot that is not shown, and its age: how many frames ago its contents were
+    /// current; 0 if they are unknown (as in EGL_EXT_buffer_age).
+    ///
+    /// # Errors
+    /// If a buffer cannot be allocated.
     pub fn acquire(
         &mut self,
         allocate: impl FnOnce((u32, u32)) -> io::Result<Drawable>,
@@ -48,11 +52,11 @@ impl Swapchain {
             (0..self.slots.len()).filter(|slot| free(*slot)).max_by_key(|slot| self.slots[*slot].frame);
         let slot = match newest {
             Some(slot) => slot,
-            None if self.slots.len() < SLOTS => {
+            None if self.slots.len() < MAX_SLOTS => {
                 self.slots.push(Slot { drawable: allocate(self.size)?, frame: 0 });
                 self.slots.len() - 1
             }
-            None => return Err(io::Error::other("every buffer is shown")),
+            None => return Err(io::Error::other("every buffer is in use")),
         };
         let frame = self.slots[slot].frame;
         let age = if frame == 0 { 0 } else { (self.frames - frame + 1) as usize };
@@ -63,16 +67,16 @@ impl Swapchain {
         self.slots.get_mut(slot).map(|slot| &mut slot.drawable)
     }
 
-    /// What the other buffers hold is unknown from now on.
+    /// Marks the contents of the other buffers as unknown.
     pub fn forget_others(&mut self, slot: usize) {
-        for (place, other) in self.slots.iter_mut().enumerate() {
-            if place != slot {
+        for (index, other) in self.slots.iter_mut().enumerate() {
+            if index != slot {
                 other.frame = 0;
             }
         }
     }
 
-    /// A frame was drawn into the slot and will be shown.
+    /// A frame was drawn into a slot and committed.
     pub fn submitted(&mut self, slot: usize) {
         self.frames += 1;
         if let Some(entry) = self.slots.get_mut(slot) {
@@ -81,18 +85,19 @@ impl Swapchain {
         }
     }
 
-    /// Contents count for nothing any more.
+    /// Marks the contents of all buffers as unknown.
     pub fn forget(&mut self) {
         self.slots.iter_mut().for_each(|slot| slot.frame = 0);
     }
 
-    /// None of our buffers is on the output: a client's is.
+    /// A client's buffer is scanned out instead.
     pub fn bypassed(&mut self) {
         self.shown = None;
         self.forget();
     }
 
-    /// What a virtual display shows.
+    /// Returns the buffer that a virtual output shows.
+    #[cfg(test)]
     pub fn shown(&mut self) -> Option<&mut Drawable> {
         let slot = self.shown?;
         self.drawable(slot)
@@ -108,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_count_frames() {
+    fn age_is_the_number_of_frames_since() {
         let mut chain = Swapchain::new((4, 4));
         let mut next = || {
             let (slot, age) = chain.acquire(allocate).unwrap_or_default();
@@ -119,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_was_not_shown_leaves_its_age() {
+    fn frame_that_was_not_submitted_keeps_the_age() {
         let mut chain = Swapchain::new((4, 4));
         for _ in 0..2 {
             let (slot, _) = chain.acquire(allocate).unwrap_or_default();

@@ -1,161 +1,182 @@
-//! Displays without light while nobody is there.
+//! Idle blanking: outputs are powered down (DPMS) until the next input.
 //!
-//! What went dark stays so until somebody gives a sign of life, whatever its connector does: monitors that sleep drop their link and come back,
-//! and would wake themselves for ever.
+//! ```text
+//!              idle timer, power button, lid over all outputs
+//!   unblanked ───────────────────────────────────────────────> blanked ──┐ an output is enabled:
+//!       ^                                                         │  ^   │ it starts blanked
+//!       └───────────── input, a new monitor, lid opened ──────────┘  └───┘
+//! ```
+//!
+//! A blanked output stays blanked whatever its connector does: a monitor that sleeps may drop its
+//! link and come back, which would otherwise unblank it again and again.
 
 use std::collections::BTreeMap;
 
-use tracing::info;
 use geom_display::identity::Identity;
+use tracing::info;
 
 use super::idle::IdleTimer;
-use super::{Power, HeldInput};
-use crate::backend::Backend;
-use crate::compositor::deadline::Deadline;
-use crate::compositor::State;
+use super::logind::Request;
+use super::{Cx, Effect, Effects, IdleTimerId, Power, PowerDeadline};
 
-/// Displays that are dark until somebody comes, and whose monitors they are.
+/// The displays that are blanked until the next input, by connector, and the monitor of each.
+///
+/// Not by [`OutputId`](crate::output::OutputId): what is pending in the kernel belongs to the
+/// connector, and the connector of a hub may come back as another output.
 #[derive(Debug, Default)]
-pub(super) struct IdleBlank(BTreeMap<String, Option<Identity>>);
+pub struct Blanked(BTreeMap<String, Option<Identity>>);
 
 impl Power {
+    /// Returns whether outputs are blanked until the next input.
     pub fn is_idle_blanked(&self) -> bool {
-        self.dark.is_some()
-    }
-}
-
-impl State {
-    /// Something was moved, pressed or touched. Whether that woke displays, and is to do nothing else.
-    pub fn activity(&mut self) -> bool {
-        let now = self.iteration_start();
-        self.power.idle.input(now);
-        let mut returned = false;
-        for watch in self.protocols.idle.timers_mut().chain(&mut self.power.blanking) {
-            returned |= std::mem::take(&mut watch.idle);
-        }
-        if returned {
-            self.protocols.idle.send_events();
-            self.watch_idle();
-        }
-        // Keys that a closing lid presses.
-        let wakes = self.power.dark.is_some() && !self.is_shut();
-        if wakes {
-            self.unblank_all();
-        }
-        wakes
+        self.blanked.is_some()
     }
 
-    /// A button or a finger came down or up. Whether programs are not to hear of it.
-    pub fn press(&mut self, press: HeldInput, down: bool) -> bool {
-        if !down {
-            return self.power.let_go(press);
+    /// Notes input from the user: resets idle timers and unblanks outputs. Returns whether it
+    /// unblanks outputs; such input does nothing else.
+    pub fn activity(&mut self, cx: &Cx<'_>) -> (bool, Effects) {
+        self.idle.note_input(cx.now);
+        let mut effects = Effects::new();
+        for (id, timer) in &mut self.timers {
+            if std::mem::take(&mut timer.is_idle) {
+                effects.push(Effect::NotifyIdle { timer: *id, is_idle: false });
+            }
         }
-        let woke = self.activity();
-        if woke {
-            self.power.withhold(press);
+        let blank_timer = self.blank_timer.as_mut();
+        let was_idle = blank_timer.is_some_and(|timer| std::mem::take(&mut timer.is_idle));
+        if was_idle || !effects.is_empty() {
+            self.arm_idle_check(&mut effects);
         }
-        woke
+        // A closing lid may press keys.
+        let unblanks = self.is_idle_blanked() && !self.lid_covers_all(cx);
+        if unblanks {
+            self.unblank_all(cx, &mut effects);
+        }
+        (unblanks, effects)
     }
 
-    /// Looks again at the time at which somebody waits for idleness.
-    pub fn watch_idle(&mut self) {
-        let watches = self.protocols.idle.timers().chain(&self.power.blanking);
-        let next = self.power.idle.next(watches);
-        // One that ends too early looks again; most input only puts the end off.
-        let early_enough = |known: std::time::Duration| next.is_none_or(|next| known <= next);
-        if self.power.timer.is_some_and(|(known, _)| early_enough(known)) {
-            return;
-        }
-        if let Some((_, timer)) = self.power.timer.take() {
-            self.timers.cancel(timer);
-        }
-        if let Some(at) = next {
-            self.power.timer = Some((at, self.timers.at(at, Deadline::CheckIdle)));
+    /// Adds a client's idle timer.
+    pub fn add_idle_timer(
+        &mut self,
+        timeout: std::time::Duration,
+        is_inhibitable: bool,
+    ) -> (IdleTimerId, Effects) {
+        self.last_timer += 1;
+        let id = IdleTimerId(self.last_timer);
+        self.timers.push((id, IdleTimer::new(timeout, is_inhibitable)));
+        let mut effects = Effects::new();
+        self.arm_idle_check(&mut effects);
+        (id, effects)
+    }
+
+    /// Removes a client's idle timer.
+    pub fn remove_idle_timer(&mut self, id: IdleTimerId) {
+        self.timers.retain(|(known, _)| *known != id);
+    }
+
+    /// The last inhibitor ended: inhibitable timers count from now.
+    pub fn inhibitor_ended(&mut self, cx: &Cx<'_>) -> Effects {
+        self.idle.note_inhibited(cx.now);
+        let mut effects = Effects::new();
+        self.arm_idle_check(&mut effects);
+        effects
+    }
+
+    /// Arms the next idle check. One that is armed for an earlier time stays: it arms the next one,
+    /// and most input only makes timers run out later.
+    pub(super) fn arm_idle_check(&mut self, effects: &mut Effects) {
+        let timers = self.timers.iter().map(|(_, timer)| timer).chain(&self.blank_timer);
+        let Some(at) = self.idle.next(timers) else { return };
+        if self.idle_check_at.is_none_or(|armed| armed > at) {
+            self.idle_check_at = Some(at);
+            effects.push(Effect::ArmIdleCheck { at });
         }
     }
 
-    pub fn check_idle(&mut self) {
-        self.power.timer = None;
-        let now = self.iteration_start();
-        let unable = matches!(self.backend, Backend::Kms(_)) && !self.input.has_devices();
-        if self.backend.is_paused() || unable {
-            // Whoever has the seat now is somebody. And without an input device nothing would end it.
-            self.power.idle.input(now);
+    /// Runs the idle check: notifies clients whose timer has run out, and blanks outputs.
+    /// `is_inhibited` says that a visible surface inhibits idleness.
+    pub fn check_idle(&mut self, is_inhibited: bool, cx: &Cx<'_>) -> Effects {
+        self.idle_check_at = None;
+        if cx.is_paused || (cx.is_kms && !cx.has_input_devices) {
+            // The user is at the VT's other session. And without an input device, nothing would
+            // unblank displays.
+            self.idle.note_input(cx.now);
         }
-        if self.is_idle_inhibited() {
-            self.power.idle.hold(now);
+        if is_inhibited {
+            self.idle.note_inhibited(cx.now);
         }
-        let idle = self.power.idle;
-        let came = |watch: &mut IdleTimer| {
-            watch.idle |= idle.is_due(watch, now);
-            watch.idle
-        };
-        self.protocols.idle.timers_mut().for_each(|watch| {
-            came(watch);
+        let idle = self.idle;
+        let mut effects = Effects::new();
+        for (id, timer) in &mut self.timers {
+            if idle.is_due(timer, cx.now) {
+                timer.is_idle = true;
+                effects.push(Effect::NotifyIdle { timer: *id, is_idle: true });
+            }
+        }
+        let blanks = self.blank_timer.as_mut().is_some_and(|timer| {
+            timer.is_idle |= idle.is_due(timer, cx.now);
+            timer.is_idle
         });
-        let blanking = self.power.blanking.as_mut().is_some_and(came);
-        self.protocols.idle.send_events();
-        if blanking {
-            self.blank_all("nobody is there");
+        if blanks {
+            self.blank_all("idle", cx, &mut effects);
         }
-        self.watch_idle();
+        self.arm_idle_check(&mut effects);
+        effects
     }
 
-    /// Takes the light of every display that has some.
-    pub(super) fn blank_all(&mut self, why: &str) {
-        if self.power.dark.is_some() {
+    /// Blanks all enabled outputs until the next input.
+    pub(super) fn blank_all(&mut self, cause: &str, cx: &Cx<'_>, effects: &mut Effects) {
+        if self.is_idle_blanked() {
             return;
         }
-        let lit: Vec<String> = self
-            .outputs
-            .iter()
-            .filter(|output| output.is_enabled() && !output.blanked)
-            .map(|output| output.name.clone())
-            .collect();
-        info!(displays = lit.join(" "), why, "displays go dark");
-        let mut dark = IdleBlank::default();
-        for name in lit {
-            // Reported where it fails.
-            if self.set_blanked(&name, true).is_ok() {
-                let monitor = self.outputs.named(&name).and_then(|output| output.monitor.identity.clone());
-                dark.0.insert(name, monitor);
-            }
-        }
-        self.power.dark = Some(dark);
-        self.hint_idle(true);
+        let outputs: Vec<_> =
+            cx.outputs.iter().filter(|output| output.is_enabled() && !output.blanked).collect();
+        let names: Vec<String> = outputs.iter().map(|output| output.name.clone()).collect();
+        info!(displays = names.join(" "), cause, "blanking displays until the next input");
+        let monitors =
+            outputs.iter().map(|output| (output.name.clone(), output.monitor.identity.clone()));
+        self.blanked = Some(Blanked(monitors.collect()));
+        effects.push(Effect::Blank(names));
+        effects.extend(self.logind.ask(Request::IdleHint(true)));
     }
 
-    /// Gives it back.
-    pub(super) fn unblank_all(&mut self) {
-        let Some(IdleBlank(names)) = self.power.dark.take() else { return };
-        info!("displays have light again");
-        for name in names.into_keys() {
-            if self.outputs.named(&name).is_some_and(|output| output.is_enabled()) {
-                let _ = self.set_blanked(&name, false);
-            } else {
-                self.backend.gpus_mut().for_each(|gpu| gpu.set_pending_active(&name, true));
-                if let Some(output) = self.outputs.named_mut(&name) {
-                    output.blanked = false;
-                }
-            }
+    /// An output could not be blanked: it stays on.
+    pub fn blank_failed(&mut self, display: &str) {
+        if let Some(Blanked(displays)) = &mut self.blanked {
+            displays.remove(display);
         }
-        self.hint_idle(false);
     }
 
-    /// A display is about to be lit while everything is dark.
-    pub fn keep_blanked(&mut self, name: &str, monitor: Option<&Identity>) {
-        let Some(IdleBlank(names)) = &mut self.power.dark else { return };
-        // A monitor that sleeps may not tell who it is.
-        let never_committed = monitor.is_some() && !names.values().any(|known| known.as_ref() == monitor);
-        names.entry(name.to_owned()).or_insert_with(|| monitor.cloned());
-        self.backend.gpus_mut().for_each(|gpu| gpu.set_pending_active(name, false));
-        if let Some(output) = self.outputs.named_mut(name) {
-            output.blanked = true;
+    /// Ends the blanking of all outputs.
+    pub(super) fn unblank_all(&mut self, cx: &Cx<'_>, effects: &mut Effects) {
+        let Some(Blanked(displays)) = self.blanked.take() else { return };
+        info!("unblanking displays");
+        let is_enabled =
+            |name: &String| cx.outputs.named(name).is_some_and(|output| output.is_enabled());
+        let (enabled, others): (Vec<_>, Vec<_>) = displays.into_keys().partition(is_enabled);
+        effects.push(Effect::Unblank(enabled));
+        let pending = |display| Effect::SetPendingActive { display, active: true };
+        effects.extend(others.into_iter().map(pending));
+        effects.extend(self.logind.ask(Request::IdleHint(false)));
+    }
+
+    /// An output is about to be enabled: it starts blanked if all outputs are. `monitor` is `None`
+    /// for a monitor without an EDID.
+    pub fn keep_blanked(
+        &mut self,
+        display: &str,
+        monitor: Option<&Identity>,
+        cx: &Cx<'_>,
+    ) -> Effects {
+        let Some(Blanked(displays)) = &mut self.blanked else { return Effects::new() };
+        // A monitor that sleeps may not answer with its EDID.
+        let is_new = monitor.is_some() && !displays.values().any(|known| known.as_ref() == monitor);
+        displays.entry(display.to_owned()).or_insert_with(|| monitor.cloned());
+        let mut effects = vec![Effect::SetPendingActive { display: display.to_owned(), active: false }];
+        if is_new {
+            // The user has plugged it in. Not at once: a commit is being prepared.
+            effects.push(Effect::Arm { deadline: PowerDeadline::Activity, at: cx.now });
         }
-        if never_committed {
-            // Somebody has plugged it in.
-            let now = self.iteration_start();
-            self.timers.at(now, Deadline::Activity);
-        }
+        effects
     }
 }

@@ -1,299 +1,238 @@
-//! logind, which tells of sleep, and suspends or switches off on request.
+//! What logind reports and is asked: system sleep, and who acts on the lid and the power button.
 //!
-//! Source: org.freedesktop.login1(5); on inhibitors <https://systemd.io/INHIBITOR_LOCKS>. Its answers are events of the loop.
+//! Pure: requests are effects, answers are events; `logind_bus.rs` exchanges them over D-Bus.
+//! Source: org.freedesktop.login1(5); on inhibitors <https://systemd.io/INHIBITOR_LOCKS>.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use calloop::futures::{executor, Scheduler};
-use futures_lite::StreamExt;
 use tracing::{debug, info, warn};
 
+use super::{suspend, Cx, Effect, Effects, PowerDeadline};
 use crate::config::{Policy, PowerConfig};
-use crate::compositor::deadline::Deadline;
-use crate::compositor::{notify_user, State};
+use crate::event_loop::backoff::Backoff;
 
-#[zbus::proxy(
-    interface = "org.freedesktop.login1.Manager",
-    default_service = "org.freedesktop.login1",
-    default_path = "/org/freedesktop/login1",
-    gen_blocking = false
-)]
-trait Manager {
-    fn inhibit(&self, what: &str, who: &str, why: &str, mode: &str) -> zbus::Result<zbus::zvariant::OwnedFd>;
-    fn suspend(&self, interactive: bool) -> zbus::Result<()>;
-    fn power_off(&self, interactive: bool) -> zbus::Result<()>;
-    #[zbus(signal)]
-    fn prepare_for_sleep(&self, start: bool) -> zbus::Result<()>;
+/// A request to logind. [`Event`]s answer it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Connect to the system bus, and listen for sleep.
+    Connect,
+    /// Take an inhibitor that delays sleep until outputs are paused.
+    DelaySleep,
+    /// Take an inhibitor that keeps logind from acting on these switches, as logind names them,
+    /// separated by colons.
+    HoldSwitches(String),
+    Suspend,
+    PowerOff,
+    /// Set whether the user is idle, for logind.conf's IdleAction=.
+    IdleHint(bool),
 }
 
-#[zbus::proxy(
-    interface = "org.freedesktop.login1.Session",
-    default_service = "org.freedesktop.login1",
-    default_path = "/org/freedesktop/login1/session/auto",
-    gen_blocking = false
-)]
-trait Session {
-    fn set_idle_hint(&self, idle: bool) -> zbus::Result<()>;
-}
-
-/// What comes of questions and of waiting.
-enum LogindEvent {
-    Connected(Box<(Connected, PrepareForSleepStream)>),
-    Away(zbus::Error),
-    Sleep {
-        begins: bool,
-        stream: Box<PrepareForSleepStream>,
+/// An answer or a signal of logind. Errors are messages.
+#[derive(Debug)]
+pub enum Event {
+    Connected,
+    ConnectFailed(String),
+    /// The connection to the system bus broke.
+    Disconnected,
+    /// The system is about to sleep (`true`), or has resumed.
+    PrepareForSleep(bool),
+    /// The inhibitor that delays sleep was granted or refused.
+    SleepDelayed(Result<OwnedFd, String>),
+    /// The inhibitor of [`Request::HoldSwitches`] was granted or refused.
+    SwitchesHeld {
+        switches: String,
+        result: Result<OwnedFd, String>,
     },
-    /// The bus is gone.
-    Ended,
-    Delayed(zbus::Result<OwnedFd>),
-    Held {
-        what: String,
-        result: zbus::Result<OwnedFd>,
-    },
-    Did {
-        what: &'static str,
-        result: zbus::Result<()>,
+    /// Another request was carried out or refused.
+    Done {
+        action: &'static str,
+        result: Result<(), String>,
     },
 }
 
-struct Connected {
-    manager: ManagerProxy<'static>,
-    session: SessionProxy<'static>,
-}
+/// Delays of 2 s to 64 s, 126 s in total. At boot the bus may start after the service; one that is
+/// missing after two minutes does not start.
+const CONNECT_RETRY: Backoff =
+    Backoff::new(Duration::from_secs(2), Duration::from_secs(64)).with_max_retries(6);
 
-/// The way to it.
+/// polkit allows more to the active session of a seat, which ours may not be yet: four requests in
+/// 14 s.
+const HOLD_RETRY: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(8)).with_max_retries(3);
+
+const RECONNECT_DELAY: Duration = Duration::from_secs(1);
+
+/// The state of the conversation with logind.
 pub(super) struct Logind {
-    scheduler: Scheduler<LogindEvent>,
-    connected: Option<Connected>,
-    /// The system's sleep waits while we have this.
-    delay: Option<OwnedFd>,
-    /// What logind leaves to us while we have this.
+    is_connected: bool,
+    /// The system's sleep waits while this is open.
+    sleep_delay: Option<OwnedFd>,
+    /// The switches that logind leaves to us while the descriptor is open.
     held: Option<(String, OwnedFd)>,
-    /// Connections that failed in a row.
-    failures: u32,
-    /// So often it would not leave something to us.
-    refusals: u32,
+    connect_retry: Backoff,
+    hold_retry: Backoff,
 }
 
-/// At boot the bus may come after us; what is not there after two minutes does not come.
-const TRIES: u32 = 7;
-
-/// polkit allows more to a session that is the active one of its seat, which ours may not be yet.
-const ASKED: u32 = 4;
-
-const WHO: &str = "geom_compositor";
-
-async fn connect() -> LogindEvent {
-    let open = async {
-        let bus = zbus::Connection::system().await?;
-        let manager = ManagerProxy::new(&bus).await?;
-        let session = SessionProxy::new(&bus).await?;
-        let stream = manager.receive_prepare_for_sleep().await?;
-        Ok((Connected { manager, session }, stream))
-    };
-    open.await.map_or_else(LogindEvent::Away, |opened| LogindEvent::Connected(Box::new(opened)))
-}
-
-async fn next(mut stream: Box<PrepareForSleepStream>) -> LogindEvent {
-    while let Some(signal) = stream.next().await {
-        if let Ok(args) = signal.args() {
-            let begins = args.start;
-            return LogindEvent::Sleep { begins, stream };
+impl Default for Logind {
+    fn default() -> Self {
+        Self {
+            is_connected: false,
+            sleep_delay: None,
+            held: None,
+            connect_retry: CONNECT_RETRY,
+            hold_retry: HOLD_RETRY,
         }
     }
-    LogindEvent::Ended
-}
-
-async fn inhibit(manager: ManagerProxy<'static>, what: &str, why: &str, mode: &str) -> zbus::Result<OwnedFd> {
-    Ok(manager.inhibit(what, WHO, why, mode).await?.into())
 }
 
 impl Logind {
-    fn manager(&self) -> Option<ManagerProxy<'static>> {
-        self.connected.as_ref().map(|connected| connected.manager.clone())
+    /// Returns the effect that sends a request, if logind is there.
+    pub(super) fn ask(&self, request: Request) -> Option<Effect> {
+        self.is_connected.then_some(Effect::AskLogind(request))
     }
 
-    fn schedule(&self, future: impl std::future::Future<Output = LogindEvent> + 'static) {
-        if self.scheduler.schedule(future).is_err() {
-            debug!("logind is not asked: the loop ends");
-        }
-    }
-
-    /// Asks that sleep waits until we are still.
-    fn delay_sleep(&self) {
-        let Some(manager) = self.manager() else { return };
-        self.schedule(async {
-            LogindEvent::Delayed(inhibit(manager, "sleep", "displays are to be still", "delay").await)
-        });
-    }
-}
-
-impl State {
-    pub fn connect_logind(&mut self) {
-        if self.power.logind.is_none() {
-            let Ok((source, scheduler)) = executor::<LogindEvent>() else { return };
-            if self.handle.insert_source(source, |told, (), state| state.on_logind_event(told)).is_err() {
-                return;
+    /// Handles an answer or a signal.
+    pub(super) fn on(&mut self, event: Event, cx: &Cx<'_>) -> Effects {
+        match event {
+            Event::Connected => {
+                debug!("connected to logind");
+                self.is_connected = true;
+                let mut effects: Effects = self.ask(Request::DelaySleep).into_iter().collect();
+                effects.extend(self.hold_switches(cx));
+                effects
             }
-            self.power.logind = Some(Logind {
-                scheduler,
-                connected: None,
-                delay: None,
-                held: None,
-                failures: 0,
-                refusals: 0,
-            });
-        }
-        if let Some(logind) = &self.power.logind {
-            logind.schedule(connect());
-        }
-    }
-
-    fn on_logind_event(&mut self, told: LogindEvent) {
-        let Some(logind) = &mut self.power.logind else { return };
-        match told {
-            LogindEvent::Connected(opened) => {
-                let (connected, stream) = *opened;
-                debug!("on the system bus");
-                logind.connected = Some(connected);
-                logind.delay_sleep();
-                logind.schedule(next(Box::new(stream)));
-                self.hold_switches();
-            }
-            LogindEvent::Away(error) => {
-                logind.failures += 1;
-                if logind.failures < TRIES {
-                    debug!(%error, "no system bus yet");
-                    let delay = Duration::from_secs(1 << logind.failures);
-                    let at = self.now() + delay;
-                    self.timers.at(at, Deadline::ConnectLogind);
-                    return;
+            Event::ConnectFailed(error) => self.connect_failed(&error, cx).into_iter().collect(),
+            Event::PrepareForSleep(true) => {
+                let mut effects = Effects::new();
+                if !cx.is_asleep {
+                    info!("system is about to sleep");
+                    effects.push(Effect::PrepareForSleep);
                 }
-                info!(%error, "no system bus: logind's word of sleep is not heard");
-                let PowerConfig { lid, power_button, .. } = self.config.power;
-                if [lid, power_button]
-                    .iter()
-                    .any(|policy| matches!(policy, Policy::Suspend | Policy::PowerOff))
-                {
-                    self.notices.add(format!(
-                        "[power] wants logind, and there is no system bus: {error}; start dbus and systemd-logind or elogind"
-                    ));
+                effects.push(Effect::AllowSleep);
+                effects
+            }
+            Event::PrepareForSleep(false) => {
+                let mut effects: Effects = self.ask(Request::DelaySleep).into_iter().collect();
+                effects.extend(suspend::resume("logind"));
+                effects
+            }
+            Event::Disconnected => {
+                warn!("lost the connection to the system bus; connecting again");
+                (self.is_connected, self.sleep_delay, self.held) = (false, None, None);
+                self.connect_retry.reset();
+                let mut effects = Effects::new();
+                if cx.is_asleep {
+                    // logind cannot report the resume any more.
+                    effects.extend(suspend::resume("lost connection to logind"));
                 }
+                let at = cx.now + RECONNECT_DELAY;
+                effects.push(Effect::Arm { deadline: PowerDeadline::ConnectLogind, at });
+                effects
             }
-            LogindEvent::Sleep { begins, stream } => {
-                logind.schedule(next(stream));
-                if begins {
-                    self.prepare_for_sleep();
-                    // It goes on now.
-                    if let Some(logind) = &mut self.power.logind {
-                        logind.delay = None;
-                    }
-                } else {
-                    logind.delay_sleep();
-                    self.resume_from_sleep("logind");
-                }
+            Event::SleepDelayed(Ok(inhibitor)) => {
+                debug!("logind delays sleep until outputs are paused");
+                self.connect_retry.reset();
+                self.sleep_delay = Some(inhibitor);
+                Effects::new()
             }
-            LogindEvent::Ended => {
-                warn!("the system bus is gone; connecting again");
-                (logind.connected, logind.delay, logind.held) = (None, None, None);
-                logind.failures = 0;
-                if self.backend.is_asleep() {
-                    self.resume_from_sleep("the bus went");
-                }
-                let at = self.now() + Duration::from_secs(1);
-                self.timers.at(at, Deadline::ConnectLogind);
+            Event::SleepDelayed(Err(error)) => {
+                info!(error, "logind does not delay sleep; it still reports it");
+                Effects::new()
             }
-            LogindEvent::Delayed(Ok(lock)) => {
-                logind.failures = 0;
-                logind.delay = Some(lock);
-                debug!("sleep waits for us");
+            Event::SwitchesHeld { switches, result: Ok(inhibitor) } => {
+                info!(switches, "logind leaves switches to [power]");
+                self.held = Some((switches, inhibitor));
+                self.hold_retry.reset();
+                Effects::new()
             }
-            LogindEvent::Delayed(Err(error)) => {
-                info!(%error, "logind does not have its sleep wait for us; it is heard of all the same");
+            Event::SwitchesHeld { switches, result: Err(error) } => vec![self.hold_refused(&switches, &error, cx)],
+            Event::Done { action, result: Ok(()) } => {
+                debug!(action, "logind carried out a request");
+                Effects::new()
             }
-            LogindEvent::Held { what, result: Ok(lock) } => {
-                info!(what, "logind leaves it to us");
-                logind.held = Some((what, lock));
-                logind.refusals = 0;
-            }
-            LogindEvent::Held { what, result: Err(error) } => {
-                logind.refusals += 1;
-                if logind.refusals < ASKED {
-                    debug!(what, %error, "logind does not leave it to us yet");
-                    let delay = Duration::from_secs(1 << logind.refusals);
-                    let at = self.now() + delay;
-                    self.timers.at(at, Deadline::HoldSwitches);
-                    return;
-                }
-                notify_user!(self, "logind acts on {what} beside [power]: {error}. Tell it not to (logind.conf: HandleLidSwitch=ignore, HandlePowerKey=ignore), or install polkit, which allows it to a session at the machine");
-            }
-            LogindEvent::Did { what, result: Ok(()) } => debug!(what, "logind did"),
-            LogindEvent::Did { what, result: Err(error) } => {
-                notify_user!(self, "logind does not {what}: {error}");
+            Event::Done { action, result: Err(error) } => {
+                vec![Effect::Notice(format!("logind refuses to {action}: {error}"))]
             }
         }
     }
 
-    /// The seat is ours again.
-    pub fn ask_logind_again(&mut self) {
-        if let Some(logind) = &mut self.power.logind {
-            logind.refusals = 0;
-            if logind.delay.is_none() && !self.backend.is_asleep() {
-                logind.delay_sleep();
-            }
+    fn connect_failed(&mut self, error: &str, cx: &Cx<'_>) -> Option<Effect> {
+        if let Some(delay) = self.connect_retry.next_delay() {
+            debug!(error, ?delay, "cannot connect to logind; retrying");
+            return Some(Effect::Arm { deadline: PowerDeadline::ConnectLogind, at: cx.now + delay });
         }
-        self.hold_switches();
+        info!(error, "cannot connect to logind; system sleep is detected only when it ends");
+        let PowerConfig { lid, power_button, .. } = cx.config;
+        let needs_logind = [lid, power_button]
+            .iter()
+            .any(|policy| matches!(policy, Policy::Suspend | Policy::PowerOff));
+        needs_logind.then(|| {
+            Effect::Notice(format!(
+                "[power] needs logind, and there is no system bus: {error}; start dbus and systemd-logind or elogind"
+            ))
+        })
     }
 
-    /// Keeps logind from doing what the configuration has us do.
-    pub fn hold_switches(&mut self) {
-        let PowerConfig { lid, power_button, .. } = self.config.power;
-        let ours = [("handle-lid-switch", lid), ("handle-power-key", power_button)];
-        let ours: Vec<&str> =
-            ours.iter().filter(|(_, policy)| *policy != Policy::System).map(|(what, _)| *what).collect();
-        let what = ours.join(":");
-        let Some(logind) = &mut self.power.logind else { return };
-        if logind.held.as_ref().is_some_and(|(held, _)| *held == what) {
-            return;
+    fn hold_refused(&mut self, switches: &str, error: &str, cx: &Cx<'_>) -> Effect {
+        if let Some(delay) = self.hold_retry.next_delay() {
+            debug!(switches, error, ?delay, "logind does not leave switches to us yet; retrying");
+            return Effect::Arm { deadline: PowerDeadline::HoldSwitches, at: cx.now + delay };
         }
-        logind.held = None;
-        let Some(manager) = logind.manager().filter(|_| !what.is_empty()) else { return };
-        logind.schedule(async move {
-            let result = inhibit(manager, &what, "the compositor's configuration decides", "block").await;
-            LogindEvent::Held { what, result }
-        });
+        Effect::Notice(format!(
+            "logind acts on {switches} in addition to [power]: {error}. Disable its action (logind.conf: \
+             HandleLidSwitch=ignore, HandlePowerKey=ignore), or install polkit, which allows the inhibitor to a \
+             session at the machine"
+        ))
     }
 
-    /// Has the system suspended or switched off.
-    pub(super) fn ask_logind(&mut self, policy: Policy) {
-        let what = if policy == Policy::PowerOff { "power off" } else { "suspend" };
-        let logind = self.power.logind.as_ref();
-        let Some((logind, manager)) = logind.and_then(|logind| Some((logind, logind.manager()?))) else {
-            notify_user!(self, "can't {what}: there is no logind; start dbus and systemd-logind or elogind");
-            return;
+    /// The session is active again: asks for inhibitors that were refused.
+    pub(super) fn session_resumed(&mut self, cx: &Cx<'_>) -> Effects {
+        self.hold_retry.reset();
+        let mut effects = Effects::new();
+        if self.sleep_delay.is_none() && !cx.is_asleep {
+            effects.extend(self.ask(Request::DelaySleep));
+        }
+        effects.extend(self.hold_switches(cx));
+        effects
+    }
+
+    /// Keeps logind from acting on the switches that the configuration gives to us, and leaves the
+    /// others to it.
+    pub(super) fn hold_switches(&mut self, cx: &Cx<'_>) -> Option<Effect> {
+        let PowerConfig { lid, power_button, .. } = cx.config;
+        let switches = [("handle-lid-switch", lid), ("handle-power-key", power_button)];
+        let ours = switches.iter().filter(|(_, policy)| **policy != Policy::System);
+        let ours: Vec<&str> = ours.map(|(switch, _)| *switch).collect();
+        let ours = ours.join(":");
+        if self.held.as_ref().is_some_and(|(held, _)| *held == ours) {
+            return None;
+        }
+        self.held = None;
+        if ours.is_empty() {
+            return None;
+        }
+        self.ask(Request::HoldSwitches(ours))
+    }
+
+    /// Suspends the system or powers it off.
+    pub(super) fn act(&self, policy: Policy) -> Effect {
+        let (request, action) = match policy {
+            Policy::PowerOff => (Request::PowerOff, "power off"),
+            _ => (Request::Suspend, "suspend"),
         };
-        logind.schedule(async move {
-            let result = match policy {
-                Policy::PowerOff => manager.power_off(false).await,
-                _ => manager.suspend(false).await,
-            };
-            LogindEvent::Did { what, result }
-        });
+        self.ask(request).unwrap_or_else(|| {
+            Effect::Notice(format!(
+                "cannot {action}: there is no logind; start dbus and systemd-logind or elogind"
+            ))
+        })
     }
 
-    /// For logind.conf's IdleAction=: whether somebody is there.
-    pub(super) fn hint_idle(&self, idle: bool) {
-        let Some(logind) = &self.power.logind else { return };
-        let Some(session) = logind.connected.as_ref().map(|connected| connected.session.clone()) else {
-            return;
-        };
-        logind.schedule(async move {
-            if let Err(error) = session.set_idle_hint(idle).await {
-                debug!(%error, "logind takes no hint of idleness");
-            }
-            LogindEvent::Did { what: "hint", result: Ok(()) }
-        });
+    pub(super) fn allow_sleep(&mut self) {
+        self.sleep_delay = None;
+    }
+
+    #[cfg(test)]
+    pub(super) fn delays_sleep(&self) -> bool {
+        self.sleep_delay.is_some()
     }
 }

@@ -1,167 +1,149 @@
-//! Sleep, idleness, the lid and the power button.
+//! Power: system sleep, idle timers and idle blanking, the lid and the power button.
+//!
+//! [`Power`] decides and returns [`Effect`]s, which the compositor applies. It reads outputs and
+//! the configuration through [`Cx`].
 
+mod held_input;
 mod idle;
 mod idle_blank;
-mod logind;
-mod resume_detect;
+pub mod logind;
+pub mod logind_bus;
+pub mod resume_detect;
 mod suspend;
+mod switches;
+#[cfg(test)]
+mod tests;
 
-pub use idle::IdleTimer;
+use std::time::Duration;
 
-use geom_display::pattern::matches_pattern;
-use geom_display::plan;
-use tracing::info;
+pub use held_input::HeldInput;
+pub use idle::IdleTimerId;
+pub use switches::takes_power_button;
 
-use crate::backend::Backend;
-use crate::config::{Policy, PowerConfig};
-use crate::compositor::State;
+use crate::config::PowerConfig;
 use crate::event_loop::timers::Timer;
+use crate::output::outputs::Outputs;
 
-/// All of it that is remembered.
+/// What the component reads of others.
+#[derive(Clone, Copy)]
+pub struct Cx<'a> {
+    /// The monotonic clock.
+    pub now: Duration,
+    pub config: &'a PowerConfig,
+    pub outputs: &'a Outputs,
+    /// Displays are the machine's monitors, not virtual ones.
+    pub is_kms: bool,
+    /// Outputs must not be changed: the session is on another VT, or the system sleeps.
+    pub is_paused: bool,
+    /// The system is about to sleep, or sleeps.
+    pub is_asleep: bool,
+    pub has_input_devices: bool,
+}
+
+/// What the component wants from others. Effects are applied in their order. Displays are named by
+/// their connectors.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Blank these enabled displays. [`Power::blank_failed`] is called for those that fail.
+    Blank(Vec<String>),
+    /// Unblank these enabled displays.
+    Unblank(Vec<String>),
+    /// Set whether a display that is not enabled is powered when it is enabled.
+    SetPendingActive { display: String, active: bool },
+    /// A client's idle timer ran out, or there is input again.
+    NotifyIdle { timer: IdleTimerId, is_idle: bool },
+    /// Arm the next idle check, in place of the one that is armed.
+    ArmIdleCheck { at: Duration },
+    Arm { deadline: PowerDeadline, at: Duration },
+    /// Call [`Power::activity`]: after the preceding effects, as it depends on what they change.
+    Activity,
+    /// Run the output configuration; the text is the cause, for the log.
+    Reconfigure(&'static str),
+    AskLogind(logind::Request),
+    /// Pause rendering: the system is about to sleep.
+    PrepareForSleep,
+    /// Call [`Power::allow_sleep`]: everything is paused.
+    AllowSleep,
+    /// Probe and configure all outputs again: the system has slept.
+    Resume,
+    /// The wall clock was set.
+    ClockSet,
+    /// Show a message to the user.
+    Notice(String),
+}
+
+pub type Effects = Vec<Effect>;
+
+/// A timed action of this component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PowerDeadline {
+    /// An idle timer may have run out.
+    CheckIdle,
+    /// A monitor was plugged in, which counts as input.
+    Activity,
+    /// Connect to logind again.
+    ConnectLogind,
+    /// Ask logind again for the lid and the power button.
+    HoldSwitches,
+}
+
+/// The state of the component.
 #[derive(Default)]
 pub struct Power {
     idle: idle::Idle,
-    /// Displays' own wish to go dark.
-    blanking: Option<IdleTimer>,
-    timer: Option<(std::time::Duration, Timer)>,
-    dark: Option<idle_blank::IdleBlank>,
-    /// Presses that programs do not hear of, until they end: what woke displays, and keys that are ours.
+    /// The clients' idle timers.
+    timers: Vec<(IdleTimerId, idle::IdleTimer)>,
+    last_timer: u64,
+    /// The idle timer of idle blanking, if that is configured.
+    blank_timer: Option<idle::IdleTimer>,
+    /// The time of the next idle check.
+    idle_check_at: Option<Duration>,
+    /// The timer of the next idle check, which the compositor sets.
+    pub idle_check: Option<Timer>,
+    blanked: Option<idle_blank::Blanked>,
+    /// Presses that clients do not receive, until they end: those that unblanked displays, and keys
+    /// that the compositor takes.
     withheld: Vec<HeldInput>,
-    /// How long the system had slept altogether when we last looked.
-    slept: std::time::Duration,
-    lid_closed: bool,
-    /// It hides everything that is lit.
-    shut: bool,
-    logind: Option<logind::Logind>,
-}
-
-/// Something that is pressed and let go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeldInput {
-    /// As xkb numbers it.
-    Key(u32),
-    Button(u32),
-    Finger(smithay::backend::input::TouchSlot),
+    /// How long the system had slept in total at the last check.
+    slept: Duration,
+    is_lid_closed: bool,
+    /// The lid is closed over all enabled outputs.
+    is_shut: bool,
+    logind: logind::Logind,
+    /// The connection to logind; `None` with virtual displays.
+    pub bus: Option<logind_bus::Bus>,
 }
 
 impl Power {
-    /// A press that programs are not to hear of.
-    pub fn withhold(&mut self, press: HeldInput) {
-        if !self.is_withheld(press) {
-            self.withheld.push(press);
+    /// Applies the configuration, at the start and whenever it changes.
+    pub fn configure(&mut self, cx: &Cx<'_>) -> Effects {
+        let mut effects = Effects::new();
+        self.blank_timer = cx.config.blank_after.map(|timeout| idle::IdleTimer::new(timeout, true));
+        if self.blank_timer.is_none() {
+            self.unblank_all(cx, &mut effects);
         }
+        effects.extend(self.logind.hold_switches(cx));
+        self.arm_idle_check(&mut effects);
+        effects
     }
 
-    pub fn is_withheld(&self, press: HeldInput) -> bool {
-        self.withheld.contains(&press)
+    /// Handles an event of logind.
+    pub fn on_logind(&mut self, event: logind::Event, cx: &Cx<'_>) -> Effects {
+        self.logind.on(event, cx)
     }
 
-    /// It ends. Whether programs did not hear of it.
-    pub fn let_go(&mut self, press: HeldInput) -> bool {
-        let known = self.withheld.iter().position(|known| *known == press);
-        known.map(|known| self.withheld.swap_remove(known)).is_some()
+    /// Asks logind again for the lid and the power button.
+    pub fn hold_switches(&mut self, cx: &Cx<'_>) -> Effects {
+        self.logind.hold_switches(cx).into_iter().collect()
     }
 
-    /// A program that held idleness off ceases to.
-    pub fn hold_idleness(&mut self, now: std::time::Duration) {
-        self.idle.hold(now);
-    }
-}
-
-impl State {
-    /// Once, before the loop runs.
-    pub fn start_power(&mut self) {
-        self.power.slept = resume_detect::slept();
-        if let Err(error) = resume_detect::listen(&self.handle) {
-            tracing::warn!(%error, "a sleep that logind does not tell of will not be noticed");
-        }
-        if matches!(self.backend, Backend::Kms(_)) {
-            self.connect_logind();
-        }
-        self.activity();
-        self.read_power();
+    /// The session is active again: polkit may allow now what it refused before.
+    pub fn session_resumed(&mut self, cx: &Cx<'_>) -> Effects {
+        self.logind.session_resumed(cx)
     }
 
-    /// The configuration may have changed.
-    pub fn read_power(&mut self) {
-        let PowerConfig { blank_after, .. } = self.config.power;
-        self.power.blanking = blank_after.map(|timeout| IdleTimer::new(timeout, true));
-        if blank_after.is_none() {
-            self.unblank_all();
-        }
-        self.hold_switches();
-        self.watch_idle();
-    }
-
-    pub fn lid_moved(&mut self, closed: bool) {
-        if self.power.lid_closed == closed {
-            return;
-        }
-        self.power.lid_closed = closed;
-        info!(closed, policy = ?self.config.power.lid, "lid");
-        match self.config.power.lid {
-            Policy::System | Policy::Nothing => {}
-            Policy::Disable => self.reconfigure("lid"),
-            policy if closed => self.ask_logind(policy),
-            _ => {}
-        }
-        if !closed {
-            self.activity();
-        }
-    }
-
-    fn is_under_lid(&self, connector: &str) -> bool {
-        self.config.power.lid_displays.iter().any(|pattern| matches_pattern(pattern, connector))
-    }
-
-    /// The lid is closed over the only displays that there are.
-    fn is_shut(&self) -> bool {
-        if !self.power.lid_closed || self.config.power.lid != Policy::Disable {
-            return false;
-        }
-        let mut lit = self.outputs.iter().filter(|output| output.is_enabled()).peekable();
-        lit.peek().is_some() && lit.all(|output| self.is_under_lid(&output.name))
-    }
-
-    /// Displays may have come or gone beside those under the lid.
-    pub fn check_lid(&mut self) {
-        let shut = self.is_shut();
-        if std::mem::replace(&mut self.power.shut, shut) == shut {
-            return;
-        }
-        match shut {
-            true => self.blank_all("lid closed"),
-            false => self.unblank_all(),
-        }
-    }
-
-    /// The built-in displays that are off because of the lid: all, while there is another that could be lit.
-    pub fn under_lid(&self, present: &[plan::ProbedGpu]) -> Vec<String> {
-        if !self.power.lid_closed || self.config.power.lid != Policy::Disable {
-            return Vec::new();
-        }
-        let connected =
-            present.iter().flat_map(|gpu| &gpu.connectors).filter(|connector| connector.connected);
-        let (built_in, others): (Vec<_>, Vec<_>) =
-            connected.map(|connector| connector.name.clone()).partition(|name| self.is_under_lid(name));
-        if others.is_empty() {
-            return Vec::new();
-        }
-        built_in
-    }
-
-    /// The power button is ours by the configuration.
-    pub fn takes_power_button(&self) -> bool {
-        self.config.power.power_button != Policy::System
-    }
-
-    pub fn power_button(&mut self) {
-        let policy = self.config.power.power_button;
-        info!(?policy, "power button");
-        match policy {
-            Policy::System | Policy::Nothing => {}
-            Policy::Blank | Policy::Disable => self.blank_all("power button"),
-            Policy::Suspend | Policy::PowerOff => self.ask_logind(policy),
-        }
+    /// Releases the inhibitor that delays the system's sleep.
+    pub fn allow_sleep(&mut self) {
+        self.logind.allow_sleep();
     }
 }

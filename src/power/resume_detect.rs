@@ -1,7 +1,7 @@
-//! A sleep that nobody told of: by a system without logind, or by `echo mem > /sys/power/state`.
+//! Detects system sleep without logind, for example by `echo mem > /sys/power/state`.
 //!
-//! A timer of the wall clock that ends when that is set ends also when the system has slept (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET; the
-//! kernel's timerfd_resume()).
+//! A timer of the wall clock that is cancelled when that clock is set is cancelled also when the
+//! system resumes (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET; the kernel's timerfd_resume()).
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -15,18 +15,14 @@ use rustix::time::{
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction};
 
-use crate::compositor::State;
-
-/// Between two looks at two clocks as much may pass.
-pub const NOTHING: Duration = Duration::from_millis(100);
-
-/// How long the system has slept since it was started: what one clock counts, and the other does not (clock_gettime(2)).
+/// Returns how long the system has slept since boot: CLOCK_BOOTTIME counts sleep, CLOCK_MONOTONIC
+/// does not (clock_gettime(2)).
 pub fn slept() -> Duration {
     let time = |clock| {
         let Timespec { tv_sec, tv_nsec } = clock_gettime(clock);
         Duration::new(tv_sec.try_into().unwrap_or(0), tv_nsec.try_into().unwrap_or(0))
     };
-    // In this order the difference is never too great.
+    // In this order the difference is never too large.
     let boottime = time(ClockId::Boottime);
     boottime.saturating_sub(time(ClockId::Monotonic))
 }
@@ -40,19 +36,24 @@ fn arm(timer: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Calls `clock_changed` whenever the wall clock was set or the system resumed.
+///
 /// # Errors
-/// Without descriptors to spare.
-pub fn listen(handle: &LoopHandle<'static, State>) -> io::Result<()> {
+/// If no file descriptor is left.
+pub fn listen<D: 'static>(
+    handle: &LoopHandle<'static, D>,
+    clock_changed: fn(&mut D),
+) -> io::Result<()> {
     let timer = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
     arm(&timer)?;
     let source = Generic::new(timer, Interest::READ, Mode::Level);
     handle
-        .insert_source(source, |_, timer, state| {
-            let mut ends = [0; 8];
-            let ended = rustix::io::read(&*timer, &mut ends[..]);
+        .insert_source(source, move |_, timer, data| {
+            let mut expirations = [0; 8];
+            let read = rustix::io::read(&*timer, &mut expirations[..]);
             arm(timer)?;
-            if ended == Err(Errno::CANCELED) {
-                state.clock_jumped();
+            if read == Err(Errno::CANCELED) {
+                clock_changed(data);
             }
             Ok(PostAction::Continue)
         })

@@ -1,51 +1,38 @@
-//! The system's sleep: nothing is asked of the kernel while it lasts, and everything is looked at anew when it ends.
+//! System sleep: nothing is asked of the kernel during it, and all outputs are configured again
+//! after it.
+
+use std::time::Duration;
 
 use tracing::info;
 
-use super::resume_detect;
-use crate::output::redraw::Event;
-use crate::compositor::State;
+use super::{Cx, Effect, Effects, Power};
 
-impl State {
-    /// The system is about to sleep.
-    pub(super) fn prepare_for_sleep(&mut self) {
-        if self.backend.is_asleep() {
-            return;
-        }
-        info!("the system goes to sleep");
-        self.still();
-        self.backend.set_asleep(true);
+/// Two clocks are read one after the other: up to this difference is no sleep.
+const MIN_SLEEP: Duration = Duration::from_millis(100);
+
+/// The system has slept. Monitors may have been changed, and the hardware may have lost its state.
+pub(super) fn resume(source: &'static str) -> [Effect; 2] {
+    info!(source, "system resumed");
+    [Effect::Resume, Effect::Activity]
+}
+
+impl Power {
+    /// Notes how long the system has slept in total (see
+    /// [`slept`](super::resume_detect::slept)), at the start and after a resume.
+    pub fn note_slept(&mut self, slept: Duration) {
+        self.slept = slept;
     }
 
-    /// The system is awake. Monitors may have been changed meanwhile, and the hardware may have lost what it was told.
-    pub(super) fn resume_from_sleep(&mut self, who: &str) {
-        self.power.slept = resume_detect::slept();
-        info!(who, "the system is awake");
-        self.backend.set_asleep(false);
-        self.rescan("awake again");
-        self.activity();
-    }
-
-    /// The clock was set, or the system has slept and nobody said so before.
-    pub(super) fn clock_jumped(&mut self) {
-        let slept = resume_detect::slept();
-        let more = slept.saturating_sub(self.power.slept);
-        if self.backend.is_asleep() {
-            // logind tells the end of it.
-        } else if more > resume_detect::NOTHING {
-            self.resume_from_sleep("clock");
+    /// The wall clock was set, or the system has slept without an event of logind.
+    pub fn clock_changed(&mut self, slept: Duration, cx: &Cx<'_>) -> Effects {
+        if cx.is_asleep {
+            // logind will report the resume.
+            Effects::new()
+        } else if slept.saturating_sub(self.slept) > MIN_SLEEP {
+            resume("clock").into()
         } else {
-            info!("the clock was set");
-            self.update_all_gamma();
+            info!("wall clock was set");
+            vec![Effect::ClockSet]
         }
-    }
-
-    /// No frame is begun.
-    pub fn still(&mut self) {
-        let ids: Vec<_> = self.outputs.iter().map(|output| output.id).collect();
-        for id in ids {
-            self.redraw_event(id, Event::Paused);
-        }
-        self.release_keys();
     }
 }

@@ -1,5 +1,5 @@
-//! Pictures of programs that describe their color, on their way to a display: each kind of color in an image of its own, in its own
-//! signals, 10 bits each.
+//! Layers of the software renderer: surfaces with the same image description (color-management) are
+//! drawn into an image of their own, in their own code values of 10 bits, and converted from it.
 
 use std::io;
 
@@ -9,40 +9,44 @@ use geom_color::conversion::ImageConversion;
 use geom_color::target::ColorTarget;
 
 use crate::render::geometry::FrameGeometry;
-use crate::render::scene::Described;
+use crate::render::scene::SurfaceImageDescription;
 
-/// All surfaces of one kind of color.
+/// All surfaces with one image description.
 pub struct Layer {
-    pub described: Described,
+    pub description: SurfaceImageDescription,
     pub image: pixman::Image<'static, 'static>,
     pub tracker: OutputDamageTracker,
-    /// What is in the image can't be built on.
+    /// The image has to be drawn whole: it is not the last frame of the damage tracker.
     pub stale: bool,
-    bringing: ImageConversion,
+    conversion: ImageConversion,
 }
 
 impl Layer {
-    /// None where there is no way from these color to the display's.
+    /// Returns `None` if colors of this description cannot be converted to the target.
+    ///
+    /// # Errors
+    /// If there is no memory for the image.
     pub fn new(
-        described: Described,
-        look: &ColorTarget,
+        description: SurfaceImageDescription,
+        target: &ColorTarget,
         geometry: &FrameGeometry,
         size: (u32, u32),
     ) -> io::Result<Option<Self>> {
-        let bringing = ImageConversion::new(&described.description, described.perceptual, look);
-        let Some(bringing) = bringing else { return Ok(None) };
+        let conversion = ImageConversion::new(&description.description, description.perceptual, target);
+        let Some(conversion) = conversion else { return Ok(None) };
         let format = pixman::FormatCode::A2R10G10B10;
         let image = pixman::Image::new(format, size.0 as usize, size.1 as usize, true);
         let image = image.map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
         let tracker = geometry.damage_tracker();
-        Ok(Some(Self { described, image, tracker, stale: true, bringing }))
+        Ok(Some(Self { description, image, tracker, stale: true, conversion }))
     }
 
-    /// The display's codes at a pixel; none where no surface of these color is.
+    /// Returns the code values of the target at a pixel, or `None` if no surface of the layer is
+    /// there.
     pub fn codes(&self, pixels: &[u8], x: usize, y: usize) -> Option<[u16; 3]> {
         let at = y * self.image.stride() + 4 * x;
         let word = u32::from_ne_bytes(pixels.get(at..at + 4)?.try_into().ok()?);
         let code = |shift: u32| word >> shift & 0x3ff;
-        (word >> 30 > 0).then(|| self.bringing.convert([code(20), code(10), code(0)]))
+        (word >> 30 > 0).then(|| self.conversion.convert([code(20), code(10), code(0)]))
     }
 }

@@ -1,6 +1,8 @@
-//! CrtcColor converted by a GPU: a shader that draws one picture in another's signals.
+//! Color conversion by the GPU: a shader that draws a texture in the code values of another color
+//! space.
 //!
-//! Smithay's own shaders take one picture and single numbers, but this takes tables as well, so it speaks GLES itself.
+//! Smithay's custom shaders take one texture and numbers. This one needs LUTs too, so it calls GLES
+//! directly.
 
 use std::ffi::CStr;
 use std::io;
@@ -10,7 +12,7 @@ use smithay::utils::{Physical, Rectangle, Size};
 use geom_color::glsl::ShaderLuts;
 use geom_color::lut::LUT_3D_SIZE;
 
-/// The corners of an area come from their number: no buffer of vertices is needed.
+/// Computes the corners of an area from their index, so that no vertex buffer is needed.
 const VERTICES: &CStr = c"#version 300 es
 uniform vec4 area;
 void main() {
@@ -18,8 +20,9 @@ void main() {
     gl_Position = vec4(mix(area.xy, area.zw, corner), 0.0, 1.0);
 }";
 
-/// `side` is 0 for curves: their light is in the table's first row, their signals in its second, `steps` of each. A grid's rows are
-/// its reds, and each row has all blues of a green after another.
+/// `side` is 0 for curves: the LUT's first row has the linearization, the second the encoding,
+/// with `steps` entries each. A 3D LUT has a row for each red, and in each row all blues of the
+/// first green, then of the next.
 const FRAGMENTS: &CStr = c"#version 300 es
 precision highp float;
 precision highp int;
@@ -44,12 +47,13 @@ vec3 point(ivec3 at) {
 }
 
 vec3 by_curves(vec3 signal) {
-    vec3 light = vec3(entry(0, steps.x, signal.r).r, entry(0, steps.x, signal.g).r, entry(0, steps.x, signal.b).r);
-    vec3 root = sqrt(sqrt(max(matrix * light, 0.0)));
+    vec3 linear = vec3(entry(0, steps.x, signal.r).r, entry(0, steps.x, signal.g).r, entry(0, steps.x, signal.b).r);
+    vec3 root = sqrt(sqrt(max(matrix * linear, 0.0)));
     return vec3(entry(1, steps.y, root.r).r, entry(1, steps.y, root.g).g, entry(1, steps.y, root.b).b);
 }
 
-// In the tetrahedron that the color lies in, so that greys stay on the diagonal: along its largest part first, its least one last.
+// Tetrahedral interpolation, so that grays stay on the diagonal: along the largest component first,
+// along the smallest last.
 vec3 by_grid(vec3 signal) {
     vec3 at = clamp(signal, 0.0, 1.0) * float(side - 1);
     ivec3 cell = min(ivec3(at), ivec3(side - 2));
@@ -73,7 +77,7 @@ void main() {
     color = vec4(side > 0 ? by_grid(signal) : by_curves(signal), opaque ? 1.0 : seen.a);
 }";
 
-/// The program, in one renderer's context, which takes it along when it goes.
+/// The GLES program, in the context of one renderer; it is freed with that context.
 #[derive(Debug)]
 pub struct Shader {
     program: u32,
@@ -86,35 +90,38 @@ pub struct Shader {
     opaque: i32,
 }
 
-/// A conversion's numbers in the GPU's memory.
+/// The LUTs of a conversion as a texture, and its matrix.
 #[derive(Debug)]
-pub struct Table {
+pub struct LutTexture {
     texture: GlesTexture,
     side: i32,
     steps: [i32; 2],
-    /// Column by column, as GLES wants it.
+    /// Column-major, as GLES expects it.
     matrix: [f32; 9],
 }
 
-/// A picture that is drawn in other signals.
-pub struct Part<'a> {
-    pub picture: &'a GlesTexture,
-    pub table: &'a Table,
-    /// Where there is anything, nothing shows through it.
+/// A texture to convert, and how.
+pub struct ShaderInput<'a> {
+    pub texture: &'a GlesTexture,
+    pub lut: &'a LutTexture,
+    /// Every pixel with an alpha above 0 is opaque.
     pub opaque: bool,
 }
 
-/// What the compiler or the linker of shaders has to say.
-fn warning(what: &str, length: i32, read: impl FnOnce(i32, *mut ffi::types::GLchar)) -> io::Error {
+/// Returns an error with the message of the shader compiler or linker.
+fn log_error(what: &str, length: i32, read: impl FnOnce(i32, *mut ffi::types::GLchar)) -> io::Error {
     let mut log = vec![0u8; usize::try_from(length).unwrap_or(0).max(1)];
     read(length, log.as_mut_ptr().cast());
     io::Error::other(format!("{what}: {}", String::from_utf8_lossy(&log).trim_end_matches(['\0', '\n'])))
 }
 
+/// Compiles a shader.
+///
 /// # Safety
-/// The context is current.
+/// The context must be current.
 unsafe fn compile(gl: &ffi::Gles2, kind: u32, source: &CStr) -> io::Result<u32> {
-    // SAFETY: the caller's word; the source ends by itself, and the log has room for what is asked for.
+    // SAFETY: the caller guarantees the context; the source ends with NUL, and the log has the
+    // length that is passed.
     unsafe {
         let shader = gl.CreateShader(kind);
         gl.ShaderSource(shader, 1, &source.as_ptr(), std::ptr::null());
@@ -126,7 +133,7 @@ unsafe fn compile(gl: &ffi::Gles2, kind: u32, source: &CStr) -> io::Result<u32> 
         }
         let mut length = 0;
         gl.GetShaderiv(shader, ffi::INFO_LOG_LENGTH, &mut length);
-        let error = warning("its shader", length, |length, log| {
+        let error = log_error("shader does not compile", length, |length, log| {
             gl.GetShaderInfoLog(shader, length, std::ptr::null_mut(), log);
         });
         gl.DeleteShader(shader);
@@ -135,10 +142,13 @@ unsafe fn compile(gl: &ffi::Gles2, kind: u32, source: &CStr) -> io::Result<u32> 
 }
 
 impl Shader {
+    /// Compiles the program in the renderer's context.
+    ///
     /// # Errors
-    /// Where the context is older than GLES 3.0, or compiles nothing.
+    /// If the context is older than GLES 3.0, or the driver refuses a shader.
     pub fn new(renderer: &mut GlesRenderer) -> io::Result<Self> {
-        // SAFETY: the context is current; the strings end by themselves; what is made here is used only here, or freed.
+        // SAFETY: the context is current; the strings end with NUL; objects made here are used only
+        // here, or freed.
         let made = renderer.with_context(|gl| unsafe {
             let vertices = compile(gl, ffi::VERTEX_SHADER, VERTICES)?;
             let fragments = match compile(gl, ffi::FRAGMENT_SHADER, FRAGMENTS) {
@@ -152,7 +162,7 @@ impl Shader {
             gl.AttachShader(program, vertices);
             gl.AttachShader(program, fragments);
             gl.LinkProgram(program);
-            // They live as long as the program.
+            // They are freed with the program.
             gl.DeleteShader(vertices);
             gl.DeleteShader(fragments);
             let mut good = 0;
@@ -160,7 +170,7 @@ impl Shader {
             if good == 0 {
                 let mut length = 0;
                 gl.GetProgramiv(program, ffi::INFO_LOG_LENGTH, &mut length);
-                let error = warning("its program", length, |length, log| {
+                let error = log_error("shaders do not link", length, |length, log| {
                     gl.GetProgramInfoLog(program, length, std::ptr::null_mut(), log);
                 });
                 gl.DeleteProgram(program);
@@ -181,50 +191,50 @@ impl Shader {
         made.map_err(io::Error::other)?
     }
 
-    /// Draws pictures of a frame's size into areas of it, the lowest first.
+    /// Draws textures of the frame's size into areas of the frame, the lowest first.
     ///
     /// # Errors
-    /// The renderer's.
+    /// If the renderer cannot use its context.
     pub fn draw(
         &self,
         frame: &mut GlesFrame<'_, '_>,
         size: Size<i32, Physical>,
         areas: &[Rectangle<i32, Physical>],
-        parts: &[Part<'_>],
+        inputs: &[ShaderInput<'_>],
     ) -> io::Result<()> {
-        // From pixels to -1 to 1; a framebuffer's first row is its first in memory.
-        let place = |at: i32, all: i32| 2.0 * at as f32 / all.max(1) as f32 - 1.0;
+        // Pixels to clip space, -1 to 1. The first row of a framebuffer is the first in memory.
+        let clip = |at: i32, all: i32| 2.0 * at as f32 / all.max(1) as f32 - 1.0;
         let drawn = frame.with_context(|gl| {
-            // SAFETY: the context is the frame's and current; the names are of objects that live; the state that is changed is put
-            // back to what Smithay leaves between draws.
+            // SAFETY: the frame's context is current; the named objects exist; changed state is
+            // reset to what Smithay leaves between draws.
             unsafe {
                 gl.UseProgram(self.program);
                 gl.Uniform1i(self.picture, 0);
                 gl.Uniform1i(self.table, 1);
                 gl.BlendFunc(ffi::SRC_ALPHA, ffi::ONE_MINUS_SRC_ALPHA);
-                for part in parts {
+                for input in inputs {
                     for (unit, texture) in
-                        [(ffi::TEXTURE1, &part.table.texture), (ffi::TEXTURE0, part.picture)]
+                        [(ffi::TEXTURE1, &input.lut.texture), (ffi::TEXTURE0, input.texture)]
                     {
                         gl.ActiveTexture(unit);
                         gl.BindTexture(ffi::TEXTURE_2D, texture.tex_id());
-                        // Without these a texture of one level counts as unfinished.
+                        // The default filter uses mipmaps, without which a texture is incomplete.
                         gl.TexParameteri(ffi::TEXTURE_2D, ffi::TEXTURE_MIN_FILTER, ffi::NEAREST as i32);
                         gl.TexParameteri(ffi::TEXTURE_2D, ffi::TEXTURE_MAG_FILTER, ffi::NEAREST as i32);
                     }
-                    gl.Uniform1i(self.side, part.table.side);
-                    gl.Uniform2i(self.steps, part.table.steps[0], part.table.steps[1]);
-                    gl.UniformMatrix3fv(self.matrix, 1, ffi::FALSE, part.table.matrix.as_ptr());
-                    gl.Uniform1i(self.opaque, i32::from(part.opaque));
+                    gl.Uniform1i(self.side, input.lut.side);
+                    gl.Uniform2i(self.steps, input.lut.steps[0], input.lut.steps[1]);
+                    gl.UniformMatrix3fv(self.matrix, 1, ffi::FALSE, input.lut.matrix.as_ptr());
+                    gl.Uniform1i(self.opaque, i32::from(input.opaque));
                     for area in areas {
                         let end = area.loc + area.size;
                         let (from, to) = (area.loc, end);
                         gl.Uniform4f(
                             self.area,
-                            place(from.x, size.w),
-                            place(from.y, size.h),
-                            place(to.x, size.w),
-                            place(to.y, size.h),
+                            clip(from.x, size.w),
+                            clip(from.y, size.h),
+                            clip(to.x, size.w),
+                            clip(to.y, size.h),
                         );
                         gl.DrawArrays(ffi::TRIANGLE_STRIP, 0, 4);
                     }
@@ -241,25 +251,27 @@ impl Shader {
     }
 }
 
-impl Table {
+impl LutTexture {
+    /// Uploads the LUTs of a conversion.
+    ///
     /// # Errors
-    /// Where the GPU has no memory for it.
-    pub fn new(renderer: &mut GlesRenderer, shading: &ShaderLuts) -> io::Result<Self> {
+    /// If the GPU has no memory for the texture.
+    pub fn new(renderer: &mut GlesRenderer, luts: &ShaderLuts) -> io::Result<Self> {
         let mut matrix = [0.0; 9];
-        let (width, height, side, steps, texels) = match shading {
-            ShaderLuts::Curves { linear: light, matrix: rows, signal } => {
-                for (place, cell) in matrix.iter_mut().enumerate() {
-                    *cell = rows[place % 3][place / 3] as f32;
+        let (width, height, side, steps, texels) = match luts {
+            ShaderLuts::Curves { linear, matrix: rows, signal } => {
+                for (index, cell) in matrix.iter_mut().enumerate() {
+                    *cell = rows[index % 3][index / 3] as f32;
                 }
-                let width = light.len().max(signal.len());
+                let width = linear.len().max(signal.len());
                 let mut texels = vec![[0f32; 4]; 2 * width];
-                for (texel, light) in texels.iter_mut().zip(light) {
-                    texel[0] = *light;
+                for (texel, linear) in texels.iter_mut().zip(linear) {
+                    texel[0] = *linear;
                 }
                 for (texel, signal) in texels.iter_mut().skip(width).zip(signal) {
                     texel[..3].copy_from_slice(signal);
                 }
-                (width, 2, 0, [light.len() as i32, signal.len() as i32], texels)
+                (width, 2, 0, [linear.len() as i32, signal.len() as i32], texels)
             }
             ShaderLuts::Lut3d(points) => {
                 let texels = points.iter().map(|[red, green, blue]| [*red, *green, *blue, 1.0]).collect();
@@ -282,10 +294,11 @@ impl Table {
                 return Ok(texture);
             }
             gl.DeleteTextures(1, &texture);
-            Err(io::Error::other(format!("no texture for a conversion's table: GLES error {error:#x}")))
+            Err(io::Error::other(format!("cannot upload the LUT of a color conversion: GLES error {error:#x}")))
         });
         let texture = texture.map_err(io::Error::other)??;
-        // SAFETY: the texture is of this renderer's context and this format, and nobody else has it.
+        // SAFETY: the texture is of this renderer's context and of this format, and has no other
+        // owner.
         let texture = unsafe {
             GlesTexture::from_raw(renderer, Some(ffi::RGBA32F), true, texture, (width, height).into())
         };

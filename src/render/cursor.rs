@@ -1,4 +1,4 @@
-//! Cursor pictures: of the theme, of clients, and one of our own where there is no theme.
+//! Cursor images: of the theme, of clients, and a built-in arrow if there is no theme.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,10 +10,10 @@ use smithay::utils::Transform;
 
 use super::SizedBuffer;
 
-/// A cursor's picture, as a plane or a renderer takes it.
+/// A cursor image, for a cursor plane or a renderer.
 #[derive(Debug, Clone)]
 pub struct Picture {
-    /// Changes whenever the pixels do.
+    /// Differs between images with different pixels.
     pub serial: u64,
     pub width: u32,
     pub height: u32,
@@ -34,7 +34,7 @@ impl Picture {
     }
 }
 
-/// Pictures by shape and size, loaded when they are first needed.
+/// A cursor theme: images by shape and size, loaded when they are first needed.
 pub struct Theme {
     theme: xcursor::CursorTheme,
     size: u8,
@@ -47,7 +47,7 @@ impl Theme {
         Self { theme: xcursor::CursorTheme::load(name), size, loaded: HashMap::new(), serial: 0 }
     }
 
-    /// The picture of a shape for a display's scale.
+    /// Returns the image of a shape for an output's scale.
     pub fn picture(&mut self, icon: CursorIcon, scale: f64) -> std::rc::Rc<Picture> {
         let pixels = (f64::from(self.size) * scale).round().max(1.0) as u32;
         if let Some(picture) = self.loaded.get(&(icon, pixels)) {
@@ -72,12 +72,12 @@ fn load(theme: &xcursor::CursorTheme, icon: CursorIcon, pixels: u32, serial: u64
     if image.pixels_rgba.len() != expected || expected == 0 {
         return None;
     }
-    // The file has ARGB words; the parser names their bytes as they stand in memory.
+    // The file has little-endian ARGB words; the parser returns their bytes unchanged.
     let argb = image.pixels_rgba;
     Some(Picture::new(serial, (image.width, image.height), (image.xhot as i32, image.yhot as i32), argb))
 }
 
-/// A plain arrow, black with a white rim, for devices without a cursor theme.
+/// Returns a black arrow with a white rim, for devices without a cursor theme.
 fn arrow(pixels: u32, serial: u64) -> Picture {
     // Corners of the arrow in a square of side 24.
     const CORNERS: [(f64, f64); 7] =
@@ -96,8 +96,8 @@ fn arrow(pixels: u32, serial: u64) -> Picture {
     };
     let mut argb = vec![0; side as usize * side as usize * 4];
     for (number, pixel) in argb.chunks_exact_mut(4).enumerate() {
-        let place = |number: usize| (number as f64 + 0.5) / scale;
-        let (x, y) = (place(number % side as usize), place(number / side as usize));
+        let center = |number: usize| (number as f64 + 0.5) / scale;
+        let (x, y) = (center(number % side as usize), center(number / side as usize));
         let rim = 1.1;
         if inside(x, y) {
             let deep = [(-rim, 0.0), (rim, 0.0), (0.0, -rim), (0.0, rim)]
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_always_a_cursor() {
+    fn missing_theme_has_a_built_in_cursor() {
         let mut theme = Theme::new("no such theme", 24);
         let picture = theme.picture(CursorIcon::Text, 2.0);
         assert!(picture.argb.iter().any(|byte| *byte > 0));

@@ -1,4 +1,4 @@
-//! Draws a scene into a buffer: as it is, or by way of a shadow where its color are converted.
+//! Draws a scene into a buffer: directly, or through a shadow buffer if its colors are converted.
 
 use std::io;
 
@@ -10,31 +10,35 @@ use smithay::backend::renderer::{
 };
 
 use crate::render::shadow_buffer::{ShadowBuffer, Damage, MemoryShadow};
-use crate::gpu::buffer::Drawable;
-use crate::gpu::renderer::Renderer;
-use crate::render::scene::{Described, Pass, Scene, BACKGROUND};
+use crate::render::drawable::Drawable;
+use crate::render::renderer::Renderer;
+use crate::render::scene::{Pass, Scene, SurfaceImageDescription, BACKGROUND};
 
-/// A frame in a buffer.
+/// The result of drawing a frame into a buffer.
 pub struct Drawn {
-    /// None where nothing changed.
+    /// The damaged areas; `None` if nothing changed.
     pub damage: Option<Damage>,
     pub sync: SyncPoint,
 }
 
-/// A picture for surfaces of one kind of color, and what its tracker needs to know.
+/// The image for surfaces with one image description, and what its damage tracker needs.
 pub struct LayerTarget<'a, T> {
     pub image: &'a mut T,
     pub tracker: &'a mut OutputDamageTracker,
     pub age: usize,
-    pub described: Described,
+    pub description: SurfaceImageDescription,
 }
 
-/// Draws what is sRGB of a scene, and each kind of other color apart.
-pub fn draw_apart<R, T>(
+/// Draws the sRGB surfaces of a scene into `base`, and those of each image description into a
+/// layer.
+///
+/// # Errors
+/// If the renderer fails.
+pub fn draw_layers<R, T>(
     renderer: &mut R,
     base: (&mut T, usize),
     tracker: &mut OutputDamageTracker,
-    sheets: Vec<LayerTarget<'_, T>>,
+    layers: Vec<LayerTarget<'_, T>>,
     scene: &Scene<'_>,
 ) -> io::Result<Drawn>
 where
@@ -44,15 +48,16 @@ where
 {
     let (image, age) = base;
     let mut drawn = draw(renderer, image, tracker, age, scene, Pass::Base, BACKGROUND)?;
-    for sheet in sheets {
-        let LayerTarget { image, tracker, age, described } = sheet;
-        let own = draw(renderer, image, tracker, age, scene, Pass::Only(described), Color32F::TRANSPARENT)?;
-        drawn.damage = merge(drawn.damage, own.damage);
+    for layer in layers {
+        let LayerTarget { image, tracker, age, description } = layer;
+        let pass = Pass::Only(description);
+        let layer = draw(renderer, image, tracker, age, scene, pass, Color32F::TRANSPARENT)?;
+        drawn.damage = merge(drawn.damage, layer.damage);
     }
     Ok(drawn)
 }
 
-/// Areas that changed in any of several.
+/// Returns the areas that are damaged in either.
 fn merge(one: Option<Damage>, other: Option<Damage>) -> Option<Damage> {
     match (one, other) {
         (Some(mut one), Some(other)) => {
@@ -63,7 +68,10 @@ fn merge(one: Option<Damage>, other: Option<Damage>) -> Option<Damage> {
     }
 }
 
-/// In memory, converted by the processor.
+/// Draws in software, through a shadow buffer that the CPU converts.
+///
+/// # Errors
+/// If the renderer fails, or there is no memory for a layer.
 pub fn draw_converted(
     renderer: &mut PixmanRenderer,
     shadow: &mut MemoryShadow,
@@ -72,14 +80,18 @@ pub fn draw_converted(
     age: usize,
     scene: &Scene<'_>,
 ) -> io::Result<Drawn> {
-    let (base, sheets) = shadow.sheets(&scene.kinds(), &scene.geometry)?;
-    let drawn = draw_apart(renderer, base, tracker, sheets, scene)?;
+    let (base, layers) = shadow.targets(&scene.image_descriptions(), &scene.geometry)?;
+    let drawn = draw_layers(renderer, base, tracker, layers, scene)?;
     if let Some(damage) = &drawn.damage {
         shadow.convert(damage.clone(), age, drawable)?;
     }
     Ok(drawn)
 }
 
+/// Draws with the renderer of a GPU, through the shadow buffer if there is one.
+///
+/// # Errors
+/// If the renderer fails, or the buffer belongs to another renderer.
 pub fn draw_on_gpu(
     renderer: &mut Renderer,
     shadow: &mut Option<ShadowBuffer>,
@@ -107,7 +119,7 @@ pub fn draw_on_gpu(
     }
 }
 
-/// Whether a scene differs from what the tracker saw last.
+/// Returns whether a scene differs from the last frame of the damage tracker.
 pub fn changed_on_gpu(renderer: &mut Renderer, tracker: &mut OutputDamageTracker, scene: &Scene<'_>) -> bool {
     match renderer {
         Renderer::Pixman(renderer) => scene.changed(renderer.as_mut(), tracker),
@@ -115,6 +127,10 @@ pub fn changed_on_gpu(renderer: &mut Renderer, tracker: &mut OutputDamageTracker
     }
 }
 
+/// Draws a pass of a scene into a target whose content is `age` frames old; 0 for unknown content.
+///
+/// # Errors
+/// If the renderer fails.
 pub fn draw<R, T>(
     renderer: &mut R,
     target: &mut T,

@@ -25,7 +25,8 @@ impl FrameGeometry {
         self.transform.transform_size(self.size)
     }
 
-    /// Makes a damage tracker for framebuffers of this geometry; another geometry needs another tracker.
+    /// Returns a damage tracker for framebuffers of this geometry; another geometry needs another
+    /// tracker.
     pub fn damage_tracker(&self) -> OutputDamageTracker {
         OutputDamageTracker::new(self.size, self.scale, self.transform)
     }

@@ -1,4 +1,4 @@
-//! A display's picture in the GPU's memory before a shader converts it.
+//! The shadow buffer in GPU memory, which a shader converts into the scanout buffer.
 
 use std::io;
 
@@ -11,60 +11,61 @@ use geom_color::target::ColorTarget;
 use geom_color::glsl::ShaderLuts;
 
 use crate::render::shadow_buffer::History;
-use crate::render::drawing::{draw_apart, Drawn, LayerTarget};
-use crate::render::color_shader::{Part, Shader, Table};
+use crate::render::drawing::{draw_layers, Drawn, LayerTarget};
+use crate::render::color_shader::{LutTexture, Shader, ShaderInput};
 use crate::render::geometry::FrameGeometry;
-use crate::render::scene::{Described, Scene};
+use crate::render::scene::{Scene, SurfaceImageDescription};
 
-/// A picture and how it is converted.
-struct Own {
-    picture: GlesTexture,
-    table: Table,
+/// An image to draw into, and how it is converted.
+struct ConvertedImage {
+    texture: GlesTexture,
+    lut: LutTexture,
 }
 
-/// All surfaces of one kind of color.
+/// All surfaces with one image description.
 struct Layer {
-    described: Described,
-    own: Own,
+    description: SurfaceImageDescription,
+    image: ConvertedImage,
     tracker: OutputDamageTracker,
+    /// The image has to be drawn whole.
     stale: bool,
 }
 
 /// See [`ShadowBuffer`](crate::render::shadow_buffer::ShadowBuffer).
 pub struct GlesShadow {
-    pub of: ColorTarget,
+    pub target: ColorTarget,
     size: Size<i32, Physical>,
-    shading: ShaderLuts,
-    /// Made when it is first drawn.
-    base: Option<Own>,
+    luts: ShaderLuts,
+    /// The image for sRGB surfaces, made for the first frame.
+    base: Option<ConvertedImage>,
     layers: Vec<Layer>,
-    /// What is in it is not the tracker's last frame.
+    /// `base` is not the last frame of the damage tracker: it has to be drawn whole.
     stale: bool,
     history: History,
 }
 
-impl Own {
+impl ConvertedImage {
     fn new(
         renderer: &mut GlesRenderer,
         size: Size<i32, Physical>,
         format: Fourcc,
-        shading: &ShaderLuts,
+        luts: &ShaderLuts,
     ) -> io::Result<Self> {
-        let picture = renderer.create_buffer(format, (size.w, size.h).into()).map_err(io::Error::other)?;
-        Ok(Self { picture, table: Table::new(renderer, shading)? })
+        let texture = renderer.create_buffer(format, (size.w, size.h).into()).map_err(io::Error::other)?;
+        Ok(Self { texture, lut: LutTexture::new(renderer, luts)? })
     }
 }
 
 impl GlesShadow {
-    /// None where pictures need no conversion.
-    pub fn new(of: ColorTarget, size: (u32, u32)) -> Option<Self> {
-        let shading = ShaderLuts::for_srgb(&of)?;
+    /// Returns `None` if the target needs no conversion.
+    pub fn new(target: ColorTarget, size: (u32, u32)) -> Option<Self> {
+        let luts = ShaderLuts::for_srgb(&target)?;
         let size = (size.0.try_into().ok()?, size.1.try_into().ok()?).into();
         let history = History::default();
-        Some(Self { of, size, shading, base: None, layers: Vec::new(), stale: true, history })
+        Some(Self { target, size, luts, base: None, layers: Vec::new(), stale: true, history })
     }
 
-    /// What is in it can't be built on.
+    /// Draws and converts the next frame whole: earlier frames are not what they should be.
     pub fn forget(&mut self) {
         self.stale = true;
         self.layers.iter_mut().for_each(|layer| layer.stale = true);
@@ -76,33 +77,34 @@ impl GlesShadow {
         self.layers.clear();
     }
 
-    /// Pictures for these kinds of color and no others.
-    fn layers(
+    /// Makes layers for these image descriptions, and drops all others.
+    fn update_layers(
         &mut self,
         renderer: &mut GlesRenderer,
-        kinds: &[Described],
+        descriptions: &[SurfaceImageDescription],
         geometry: &FrameGeometry,
     ) -> io::Result<()> {
-        self.layers.retain(|layer| kinds.contains(&layer.described));
-        for kind in kinds {
-            if self.layers.iter().any(|layer| layer.described == *kind) {
+        self.layers.retain(|layer| descriptions.contains(&layer.description));
+        for description in descriptions {
+            if self.layers.iter().any(|layer| layer.description == *description) {
                 continue;
             }
-            let Some(shading) = ShaderLuts::for_image(&kind.description, kind.perceptual, &self.of) else {
-                continue;
-            };
-            let own = Own::new(renderer, self.size, Fourcc::Abgr2101010, &shading)
-                .or_else(|_| Own::new(renderer, self.size, Fourcc::Abgr8888, &shading))?;
+            let luts =
+                ShaderLuts::for_image(&description.description, description.perceptual, &self.target);
+            let Some(luts) = luts else { continue };
+            let image = ConvertedImage::new(renderer, self.size, Fourcc::Abgr2101010, &luts)
+                .or_else(|_| ConvertedImage::new(renderer, self.size, Fourcc::Abgr8888, &luts))?;
             let tracker = geometry.damage_tracker();
-            self.layers.push(Layer { described: *kind, own, tracker, stale: true });
+            self.layers.push(Layer { description: *description, image, tracker, stale: true });
         }
         Ok(())
     }
 
-    /// Draws a scene and brings a target of ours, whose picture is `age` frames old, to it. An age of 0 is a target without one.
+    /// Draws a scene, and converts what changed into a buffer whose content is `age` frames old; 0
+    /// for unknown content.
     ///
     /// # Errors
-    /// The renderer's.
+    /// If the renderer fails.
     pub fn draw<T>(
         &mut self,
         renderer: &mut GlesRenderer,
@@ -115,44 +117,44 @@ impl GlesShadow {
     where
         GlesRenderer: Bind<T>,
     {
-        self.layers(renderer, &scene.kinds(), &scene.geometry)?;
+        self.update_layers(renderer, &scene.image_descriptions(), &scene.geometry)?;
         let base = match &mut self.base {
             Some(base) => base,
-            none => none.insert(Own::new(renderer, self.size, Fourcc::Abgr8888, &self.shading)?),
+            none => none.insert(ConvertedImage::new(renderer, self.size, Fourcc::Abgr8888, &self.luts)?),
         };
-        let sheets = self.layers.iter_mut().map(|layer| LayerTarget {
-            image: &mut layer.own.picture,
+        let layers = self.layers.iter_mut().map(|layer| LayerTarget {
+            image: &mut layer.image.texture,
             tracker: &mut layer.tracker,
             age: usize::from(!std::mem::replace(&mut layer.stale, false)),
-            described: layer.described,
+            description: layer.description,
         });
         let base_age = usize::from(!std::mem::replace(&mut self.stale, false));
-        let mut drawn = draw_apart::<_, GlesTexture>(
+        let mut drawn = draw_layers::<_, GlesTexture>(
             renderer,
-            (&mut base.picture, base_age),
+            (&mut base.texture, base_age),
             tracker,
-            sheets.collect(),
+            layers.collect(),
             scene,
         )?;
         let Some(damage) = &drawn.damage else { return Ok(drawn) };
         self.history.add(damage.clone());
         let areas = self.history.missed(age, self.size);
-        // The first of them is the one that is seen where several stand in each other's place.
-        let layers = self.layers.iter().rev().map(|layer| Part {
-            picture: &layer.own.picture,
-            table: &layer.own.table,
+        // If layers overlap, the first one is above the others.
+        let layers = self.layers.iter().rev().map(|layer| ShaderInput {
+            texture: &layer.image.texture,
+            lut: &layer.image.lut,
             opaque: true,
         });
-        let parts: Vec<Part<'_>> =
-            layers.chain([Part { picture: &base.picture, table: &base.table, opaque: false }]).collect();
+        let base = ShaderInput { texture: &base.texture, lut: &base.lut, opaque: false };
+        let inputs: Vec<ShaderInput<'_>> = layers.chain([base]).collect();
         let mut framebuffer = renderer.bind(target).map_err(io::Error::other)?;
         let mut frame =
             renderer.render(&mut framebuffer, self.size, Transform::Normal).map_err(io::Error::other)?;
-        if !scene.described.is_empty() {
-            // Where nothing is drawn into a hole the buffer has an older picture.
+        if !scene.described_surfaces.is_empty() {
+            // A hole into which no layer draws would show an older frame of the buffer.
             frame.clear(Color32F::BLACK, &areas).map_err(io::Error::other)?;
         }
-        shader.draw(&mut frame, self.size, &areas, &parts)?;
+        shader.draw(&mut frame, self.size, &areas, &inputs)?;
         drawn.sync = frame.finish().map_err(io::Error::other)?;
         Ok(drawn)
     }

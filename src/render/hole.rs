@@ -1,12 +1,12 @@
-//! Where a surface stands whose color are not ours: nothing is drawn there, so that its own picture can be put in later, below all that
-//! is drawn above it.
+//! Holes in the sRGB pass of a frame, at surfaces with an image description: the pass leaves them
+//! transparent, so that the surface's layer, converted by itself, can be put below what covers it.
 
 use smithay::backend::renderer::element::{Element, Id, Kind, RenderElement};
 use smithay::backend::renderer::utils::{CommitCounter, DamageSet, OpaqueRegions};
 use smithay::backend::renderer::{Color32F, Frame, Renderer};
 use smithay::utils::{Buffer, Physical, Point, Rectangle, Scale, Transform};
 
-/// An element's place without its picture.
+/// The area of an element, drawn transparent.
 pub struct Hole<E>(pub E);
 
 impl<E: Element> Element for Hole<E> {
@@ -38,7 +38,7 @@ impl<E: Element> Element for Hole<E> {
         self.0.damage_since(scale, commit)
     }
 
-    /// Nothing below it is seen.
+    /// Opaque, so that nothing below it is drawn.
     fn opaque_regions(&self, scale: Scale<f64>) -> OpaqueRegions<i32, Physical> {
         OpaqueRegions::from_slice(&[Rectangle::from_size(self.0.geometry(scale).size)])
     }
@@ -53,14 +53,14 @@ impl<R: Renderer, E: Element> RenderElement<R> for Hole<E> {
         &self,
         frame: &mut R::Frame<'_, '_>,
         _: Rectangle<f64, Buffer>,
-        place: Rectangle<i32, Physical>,
+        area: Rectangle<i32, Physical>,
         damage: &[Rectangle<i32, Physical>],
         _: &[Rectangle<i32, Physical>],
     ) -> Result<(), R::Error> {
         let areas: Vec<_> = damage
             .iter()
-            .map(|area| Rectangle::new(area.loc + place.loc, area.size))
-            .filter_map(|area| area.intersection(place))
+            .map(|damaged| Rectangle::new(damaged.loc + area.loc, damaged.size))
+            .filter_map(|damaged| damaged.intersection(area))
             .collect();
         frame.clear(Color32F::TRANSPARENT, &areas)
     }

@@ -1,4 +1,5 @@
-//! What a display showed before we had it, behind all that comes: as it is while nothing comes, and drawn from then on.
+//! The inherited picture: what the previous DRM master showed on an output. Its framebuffer is
+//! scanned out until there is something to draw, and is then drawn behind everything.
 
 use std::cell::OnceCell;
 use std::convert::Infallible;
@@ -8,26 +9,27 @@ use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
 use smithay::utils::{Physical, Rectangle, Size, Transform};
 
 use super::SizedBuffer;
-use crate::gpu::handoff::Inherited;
+use geom_kms::handoff::InheritedFramebuffer;
 
-/// A display's picture of another.
+/// An output's inherited picture.
 #[derive(Debug)]
 pub struct InheritedPicture {
-    pub shown: Inherited,
-    /// How the display was turned when it was taken over.
+    pub shown: InheritedFramebuffer,
+    /// The transform of the output when it was taken over.
     pub transform: Transform,
     drawn: OnceCell<SizedBuffer>,
 }
 
 impl InheritedPicture {
-    pub fn new(shown: Inherited, transform: Transform) -> Self {
+    pub fn new(shown: InheritedFramebuffer, transform: Transform) -> Self {
         Self { shown, transform, drawn: OnceCell::new() }
     }
 
-    /// A copy that renderers take. It is as the monitor shows it: a display that is turned turns it back.
+    /// Returns a copy for renderers, made at the first call. Its pixels are as the monitor shows
+    /// them, so its transform undoes that of the output.
     pub fn picture(&self) -> &SizedBuffer {
         self.drawn.get_or_init(|| {
-            let size = (self.shown.size.0 as i32, self.shown.size.1 as i32);
+            let size = (self.shown.size().0 as i32, self.shown.size().1 as i32);
             let whole = Rectangle::from_size(size.into());
             let format = Fourcc::Xrgb8888;
             let mut buffer = MemoryRenderBuffer::new(format, size, 1, self.transform, Some(vec![whole]));

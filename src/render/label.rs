@@ -1,4 +1,4 @@
-//! A display's name, large, for telling monitors apart.
+//! The display's name in large letters, for `identify`.
 
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
@@ -10,7 +10,7 @@ use super::SizedBuffer;
 const INK: [u8; 3] = [0xff, 0xff, 0xff];
 const GROUND: [u8; 4] = [0xa0, 0x40, 0x10, 0xff];
 
-/// A drawn label, drawn again when the name or the display's size changes.
+/// A label, drawn again when the name or the size of the output changes.
 #[derive(Debug, Default)]
 pub struct Label {
     name: String,
@@ -19,7 +19,7 @@ pub struct Label {
 }
 
 impl Label {
-    /// The name as large as a third of the display's width takes.
+    /// Returns the name in letters that take at most half of the output's width.
     pub fn picture(&mut self, name: &str, size: (u32, u32)) -> Option<&SizedBuffer> {
         if self.picture.is_none() || self.name != name || self.size != size {
             let fits = letters(Size::Large, 1, size.0) / (name.chars().count() + 2).max(1);

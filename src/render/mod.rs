@@ -1,9 +1,10 @@
-//! What displays show: elements, cursors, the diagnostic output.
+//! Rendering: scenes, cursors, color conversion, the diagnostic screen.
 
 pub mod color_layers;
 pub mod color_shader;
 pub mod cursor;
 pub mod diagnostic;
+pub mod drawable;
 pub mod drawing;
 pub mod geometry;
 pub mod gles_shadow;
@@ -11,6 +12,8 @@ pub mod hole;
 pub mod inherited_picture;
 pub mod label;
 pub mod offscreen;
+pub mod renderer;
+pub mod robust_context;
 pub mod scene;
 pub mod shadow_buffer;
 pub mod text;
@@ -19,12 +22,12 @@ pub mod unresponsive_overlay;
 use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
 use smithay::utils::{Logical, Size};
 
-/// A picture of our own in memory, and its size in pixels.
+/// A picture in memory that the compositor draws itself, and its size in pixels.
 #[derive(Debug, Clone)]
 pub struct SizedBuffer(pub MemoryRenderBuffer, pub (u32, u32));
 
 impl SizedBuffer {
-    /// Its size where one pixel is one unit.
+    /// Returns the size, with one pixel for one logical pixel.
     fn logical_size(&self) -> Size<i32, Logical> {
         (self.1 .0 as i32, self.1 .1 as i32).into()
     }

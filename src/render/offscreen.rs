@@ -1,4 +1,4 @@
-//! A display's scene drawn aside, for pictures of it.
+//! Renders a scene into an offscreen buffer, for screenshots.
 
 use std::io;
 
@@ -15,22 +15,25 @@ use crate::render::shadow_buffer::{pixels, MemoryShadow};
 use crate::render::drawing::{self, draw_converted};
 use crate::render::gles_shadow::GlesShadow;
 use crate::render::color_shader::Shader;
-use crate::gpu::buffer::Drawable;
-use crate::gpu::renderer::Renderer;
+use crate::render::drawable::Drawable;
+use crate::render::renderer::Renderer;
 use crate::render::scene::{Pass, Scene, BACKGROUND};
 
-/// Red, green, blue, a byte each, row by row as a person sees the display's framebuffer.
+/// A picture: red, green and blue, a byte each, row by row as the framebuffer has them.
 pub struct Picture {
     pub width: u32,
     pub height: u32,
     pub rgb: Vec<u8>,
 }
 
-/// With the renderer that draws for the Gpu.
+/// Draws with the renderer of a GPU.
+///
+/// # Errors
+/// If the renderer fails.
 pub fn draw_on_gpu(renderer: &mut Renderer, scene: &Scene<'_>) -> io::Result<Picture> {
     match renderer {
         Renderer::Pixman(renderer) => draw_picture(renderer.as_mut(), scene),
-        Renderer::Gles { renderer, shader: Some(shader), .. } if !scene.described.is_empty() => {
+        Renderer::Gles { renderer, shader: Some(shader), .. } if !scene.described_surfaces.is_empty() => {
             draw_shaded(renderer.as_mut(), shader, scene)
         }
         Renderer::Gles { renderer, .. } => {
@@ -39,13 +42,16 @@ pub fn draw_on_gpu(renderer: &mut Renderer, scene: &Scene<'_>) -> io::Result<Pic
     }
 }
 
-/// In software.
+/// Draws in software.
+///
+/// # Errors
+/// If the renderer fails.
 pub fn draw_picture(
-    renderer: &mut PixmanRenderer, 
+    renderer: &mut PixmanRenderer,
     scene: &Scene<'_>,
 ) -> io::Result<Picture> {
-    if !scene.described.is_empty() {
-        return draw_described(renderer, scene);
+    if !scene.described_surfaces.is_empty() {
+        return draw_converted_to_srgb(renderer, scene);
     }
     draw::<PixmanRenderer, pixman::Image<'static, 'static>>(
         renderer,
@@ -55,11 +61,11 @@ pub fn draw_picture(
     )
 }
 
-/// With pictures of other color among it, brought to sRGB.
-fn draw_described(renderer: &mut PixmanRenderer, scene: &Scene<'_>) -> io::Result<Picture> {
+/// Draws surfaces with image descriptions converted to sRGB.
+fn draw_converted_to_srgb(renderer: &mut PixmanRenderer, scene: &Scene<'_>) -> io::Result<Picture> {
     let size = scene.geometry.pixels();
-    let look = ColorTarget { has_color_layers: true, ..ColorTarget::default() };
-    let mut shadow = MemoryShadow::new(look, size)?.ok_or(io::ErrorKind::Unsupported)?;
+    let target = ColorTarget { has_color_layers: true, ..ColorTarget::default() };
+    let mut shadow = MemoryShadow::new(target, size)?.ok_or(io::ErrorKind::Unsupported)?;
     let mut drawable = Drawable::memory(size)?;
     let mut tracker = scene.geometry.damage_tracker();
     draw_converted(renderer, &mut shadow, &mut drawable, &mut tracker, 0, scene)?;
@@ -72,26 +78,26 @@ fn draw_described(renderer: &mut PixmanRenderer, scene: &Scene<'_>) -> io::Resul
     })
 }
 
-/// The same by the GPU.
+/// As [`draw_converted_to_srgb`], by the GPU.
 fn draw_shaded(
     renderer: &mut GlesRenderer,
-    shader: &Shader, 
+    shader: &Shader,
     scene: &Scene<'_>,
 ) -> io::Result<Picture> {
     let size = scene.geometry.size;
-    let look = ColorTarget { has_color_layers: true, ..ColorTarget::default() };
-    let shadow = GlesShadow::new(look, scene.geometry.pixels());
+    let target = ColorTarget { has_color_layers: true, ..ColorTarget::default() };
+    let shadow = GlesShadow::new(target, scene.geometry.pixels());
     let mut shadow = shadow.ok_or(io::ErrorKind::Unsupported)?;
-    let mut target: GlesTexture =
+    let mut texture: GlesTexture =
         renderer.create_buffer(Fourcc::Abgr8888, (size.w, size.h).into()).map_err(io::Error::other)?;
     let mut tracker = scene.geometry.damage_tracker();
-    let drawn = shadow.draw(renderer, shader, &mut target, &mut tracker, 0, scene)?;
-    read(renderer, &mut target, &drawn.sync, Fourcc::Abgr8888, [0, 1, 2])
+    let drawn = shadow.draw(renderer, shader, &mut texture, &mut tracker, 0, scene)?;
+    read(renderer, &mut texture, &drawn.sync, Fourcc::Abgr8888, [0, 1, 2])
 }
 
-/// `order` says which byte of a pixel is red, green and blue.
+/// Draws without conversion. `order` says which byte of a pixel is red, green and blue.
 fn draw<R, T>(
-    renderer: &mut R, 
+    renderer: &mut R,
     scene: &Scene<'_>,
     format: Fourcc,
     order: [usize; 3],
@@ -108,7 +114,7 @@ where
     read(renderer, &mut target, &drawn.sync, format, order)
 }
 
-/// What was drawn into a target.
+/// Reads what was drawn into a target.
 fn read<R, T>(
     renderer: &mut R,
     target: &mut T,

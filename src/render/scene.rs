@@ -1,4 +1,4 @@
-//! What one display shows at one moment, front to back, before any renderer sees it.
+//! The scene of an output: everything that a frame shows, front to back, independent of a renderer.
 
 use std::io;
 use std::rc::Rc;
@@ -28,15 +28,15 @@ use super::geometry::FrameGeometry;
 use super::hole::Hole;
 use super::inherited_picture::InheritedPicture;
 use super::SizedBuffer;
-use crate::gpu::drm_fd::Framebuffer;
+use geom_kms::Framebuffer;
 
-/// Behind everything.
+/// The color behind everything.
 pub const BACKGROUND: Color32F = Color32F::new(16.0 / 255.0, 20.0 / 255.0, 26.0 / 255.0, 1.0);
-/// Around a window that does not fill its display.
+/// The color around a window that does not fill its output.
 pub const BACKDROP: Color32F = Color32F::new(0.0, 0.0, 0.0, 1.0);
 
 render_elements! {
-    /// Everything that a display draws.
+    /// An element of a frame.
     pub Element<R> where R: ImportAll + ImportMem;
     Surface = WaylandSurfaceRenderElement<R>,
     Memory = MemoryRenderBufferRenderElement<R>,
@@ -44,7 +44,7 @@ render_elements! {
     Hole = Hole<WaylandSurfaceRenderElement<R>>,
 }
 
-/// One thing to draw; locations are in the display's pixels.
+/// An item of a scene; locations are in the output's pixels.
 pub enum Item<'a> {
     /// A surface with its subsurfaces.
     Surface {
@@ -59,33 +59,33 @@ pub enum Item<'a> {
         buffer: &'a SolidColorBuffer,
         location: Point<i32, Physical>,
     },
-    /// All of the display, as it was before it was ours.
+    /// The picture of the previous DRM master, over the whole output.
     InheritedPicture(&'a InheritedPicture),
 }
 
-/// A pointer's picture on the display.
+/// The cursor on an output.
 pub struct Cursor {
-    /// None for a client's surface that only a renderer can show.
+    /// `None` for a client's surface that only a renderer can show.
     pub picture: Option<Rc<Picture>>,
     pub surface: Option<WlSurface>,
-    /// Top left corner, in the display's pixels.
+    /// Top left corner, in the output's pixels.
     pub position: (i32, i32),
 }
 
-/// A buffer that may be shown as it is: it covers the display and nothing is above it.
+/// A candidate for direct scanout: the buffer covers the output, and nothing is above it.
 pub struct ScanoutCandidate {
     pub dmabuf: Dmabuf,
-    /// Keeps the client from drawing into it.
+    /// Holding it keeps the client from drawing into it.
     pub buffer: Buffer,
     pub commit: CommitCounter,
 }
 
-/// Another display's picture on a mirror: as large as its shape allows, in the middle.
+/// How a mirror shows the picture of another output: as large as its aspect ratio allows, centered.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct View {
-    /// The mirror's pixels for one of the picture's.
+    /// Pixels of the mirror per pixel of the picture.
     factor: f64,
-    /// Where the picture goes, in the mirror's pixels.
+    /// The area of the picture, in the mirror's pixels.
     area: Rectangle<i32, Physical>,
 }
 
@@ -93,7 +93,7 @@ pub struct View {
 pub type Mirrored<R> = CropRenderElement<RelocateRenderElement<RescaleRenderElement<Element<R>>>>;
 
 impl View {
-    /// Of a picture of so many pixels on a mirror of so many.
+    /// Returns the view for these sizes, in pixels.
     pub fn new(picture: Size<i32, Physical>, mirror: Size<i32, Physical>) -> Self {
         let ratio = |mirror: i32, picture: i32| f64::from(mirror) / f64::from(picture.max(1));
         let factor = ratio(mirror.w, picture.w).min(ratio(mirror.h, picture.h));
@@ -102,12 +102,13 @@ impl View {
         Self { factor, area: Rectangle::new(corner.into(), size) }
     }
 
-    /// The picture's place that is seen at a place of the mirror; none beside the picture.
-    pub fn seen_at(&self, place: Point<f64, Physical>) -> Option<Point<f64, Physical>> {
+    /// Returns which point of the picture is at a point of the mirror; `None` outside the picture.
+    pub fn seen_at(&self, point: Point<f64, Physical>) -> Option<Point<f64, Physical>> {
         let area = self.area.to_f64();
-        area.contains(place).then(|| (place - area.loc).downscale(self.factor))
+        area.contains(point).then(|| (point - area.loc).downscale(self.factor))
     }
 
+    /// Returns the elements of the picture as the mirror shows them.
     pub fn of<R>(&self, elements: Vec<Element<R>>) -> Vec<Mirrored<R>>
     where
         R: Renderer + ImportAll + ImportMem,
@@ -116,50 +117,51 @@ impl View {
         let mirrored = |element| {
             let scaled = RescaleRenderElement::from_element(element, (0, 0).into(), self.factor);
             let moved = RelocateRenderElement::from_element(scaled, self.area.loc, Relocate::Relative);
-            // What stands over the picture's edge does not show.
+            // Elements may extend beyond the picture.
             CropRenderElement::from_element(moved, 1.0, self.area)
         };
         elements.into_iter().filter_map(mirrored).collect()
     }
 }
 
-/// CrtcColor that a program describes, and how they are brought to a display.
+/// The image description that a client sets for a surface (color-management), and how to convert
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Described {
+pub struct SurfaceImageDescription {
     pub description: ImageDescription,
-    /// What is brighter than the display can is rolled off, or else cut off.
+    /// Luminance beyond that of the display is compressed (perceptual intent); else it is clipped.
     pub perceptual: bool,
 }
 
-/// What of a scene is drawn.
+/// The part of a scene that is drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pass {
-    /// All of it, as if everything were sRGB.
+    /// All of it, without color conversion.
     Whole,
-    /// What is sRGB, with holes where the rest goes.
+    /// Everything in sRGB, with holes at surfaces with image descriptions.
     Base,
-    /// Surfaces of these color.
-    Only(Described),
+    /// Surfaces with this image description.
+    Only(SurfaceImageDescription),
 }
 
-/// A display's picture.
+/// What a frame of an output shows.
 pub struct Scene<'a> {
-    /// Of the output that it is drawn on; a mirror's differs from that of its source.
+    /// The geometry of the output that it is drawn on; a mirror's differs from that of its source.
     pub geometry: FrameGeometry,
     /// Framebuffer pixels per logical pixel of the items.
     pub scale: f64,
     /// Front to back, without the cursor.
     pub items: Vec<Item<'a>>,
     pub cursor: Option<Cursor>,
-    /// The display is not turned, so that a cursor plane shows the picture upright.
+    /// The output is not rotated, so that a cursor plane shows the cursor upright.
     pub cursor_plane_allowed: bool,
-    /// The cursor is drawn; false where a plane shows it.
+    /// The cursor is drawn; false if a plane shows it.
     pub draws_cursor: bool,
     pub direct: Option<ScanoutCandidate>,
-    /// On a mirror: where the picture goes.
+    /// How a mirror shows it.
     pub view: Option<View>,
-    /// Surfaces whose color are not sRGB.
-    pub described: Vec<(Id, Described)>,
+    /// Surfaces with an image description other than sRGB.
+    pub described_surfaces: Vec<(Id, SurfaceImageDescription)>,
 }
 
 impl Scene<'_> {
@@ -173,7 +175,7 @@ impl Scene<'_> {
         items.chain(cursor).cloned().collect()
     }
 
-    /// The scene as a renderer draws it, front to back.
+    /// Returns the elements that a renderer draws, front to back.
     fn elements<R>(&self, renderer: &mut R, pass: Pass) -> Vec<Element<R>>
     where
         R: Renderer + ImportAll + ImportMem,
@@ -198,8 +200,8 @@ impl Scene<'_> {
                     self.surface(renderer, surface, *location, Kind::Unspecified, &mut elements);
                 }
                 Item::Memory { buffer, location } => self.memory(renderer, buffer, *location, &mut elements),
-                Item::InheritedPicture(before) => {
-                    self.memory(renderer, before.picture(), (0.0, 0.0).into(), &mut elements)
+                Item::InheritedPicture(inherited) => {
+                    self.memory(renderer, inherited.picture(), (0.0, 0.0).into(), &mut elements)
                 }
                 Item::Solid { buffer, location } => {
                     let solid =
@@ -211,11 +213,11 @@ impl Scene<'_> {
         if pass == Pass::Whole {
             return elements;
         }
-        let described = |element: &Element<R>| {
-            let found = self.described.iter().find(|(id, _)| id == element.id());
-            found.map(|(_, described)| *described)
+        let description = |element: &Element<R>| {
+            let found = self.described_surfaces.iter().find(|(id, _)| id == element.id());
+            found.map(|(_, description)| *description)
         };
-        let passed = elements.into_iter().filter_map(|element| match (described(&element), pass, element) {
+        let passed = elements.into_iter().filter_map(|element| match (description(&element), pass, element) {
             (Some(_), Pass::Base, Element::Surface(surface)) => Some(Element::Hole(Hole(surface))),
             (None, Pass::Base, element) => Some(element),
             (Some(own), Pass::Only(wanted), element) if own == wanted => Some(element),
@@ -224,10 +226,10 @@ impl Scene<'_> {
         passed.collect()
     }
 
-    /// Draws it, on a mirror as that shows it.
+    /// Draws a pass of the scene, on a mirror as that shows it.
     ///
     /// # Errors
-    /// The renderer's.
+    /// If the renderer fails.
     pub fn draw<'t, R>(
         &self,
         renderer: &mut R,
@@ -250,7 +252,7 @@ impl Scene<'_> {
         drawn.map_err(|error| io::Error::other(error.to_string()))
     }
 
-    /// Whether it differs from what a tracker saw last.
+    /// Returns whether it differs from the last frame of a damage tracker.
     pub fn changed<R>(&self, renderer: &mut R, tracker: &mut OutputDamageTracker) -> bool
     where
         R: Renderer + ImportAll + ImportMem,
@@ -264,23 +266,23 @@ impl Scene<'_> {
         damage.map_or(true, |(damage, _)| damage.is_some())
     }
 
-    /// What the display showed before it was ours, where nothing is to be drawn over it but a cursor.
-    pub fn as_before(&self) -> Option<&Arc<Framebuffer>> {
+    /// Returns the framebuffer of the previous DRM master if nothing but a cursor is drawn over it.
+    pub fn inherited_framebuffer(&self) -> Option<&Arc<Framebuffer>> {
         match self.items.as_slice() {
-            [Item::InheritedPicture(before)] if self.view.is_none() => Some(&before.shown.framebuffer),
+            [Item::InheritedPicture(inherited)] if self.view.is_none() => Some(inherited.shown.framebuffer()),
             _ => None,
         }
     }
 
-    /// The kinds of color beside sRGB.
-    pub fn kinds(&self) -> Vec<Described> {
-        let mut kinds: Vec<Described> = Vec::new();
-        for (_, described) in &self.described {
-            if !kinds.contains(described) {
-                kinds.push(*described);
+    /// Returns the image descriptions of all surfaces, each once.
+    pub fn image_descriptions(&self) -> Vec<SurfaceImageDescription> {
+        let mut descriptions: Vec<SurfaceImageDescription> = Vec::new();
+        for (_, description) in &self.described_surfaces {
+            if !descriptions.contains(description) {
+                descriptions.push(*description);
             }
         }
-        kinds
+        descriptions
     }
 
     fn surface<R>(
@@ -309,7 +311,7 @@ impl Scene<'_> {
         R: Renderer + ImportAll + ImportMem,
         R::TextureId: Clone + Send + 'static,
     {
-        // Our pictures are made of the display's own pixels: undo the scale that elements apply.
+        // The compositor's pictures have the output's pixels: undo the scale that elements apply.
         let pixels = buffer.logical_size();
         let source = Rectangle::from_size(pixels.to_f64());
         let size = pixels.to_f64().downscale(self.scale).to_i32_round();
@@ -324,7 +326,7 @@ impl Scene<'_> {
         );
         match made {
             Ok(element) => elements.push(Element::Memory(element)),
-            Err(error) => warn!(%error, "a picture of our own can't be uploaded to the renderer"),
+            Err(error) => warn!(%error, "cannot upload a picture to the renderer"),
         }
     }
 }
@@ -334,7 +336,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mirror_shows_all_of_the_picture() {
+    fn mirror_shows_the_whole_picture_centered() {
         for (picture, mirror, factor, area) in [
             ((1920, 1080), (1920, 1080), 1.0, (0, 0, 1920, 1080)),
             ((1920, 1080), (1280, 1024), 2.0 / 3.0, (0, 152, 1280, 720)),
@@ -344,7 +346,7 @@ mod tests {
             assert!((view.factor - factor).abs() < 1e-9);
             let (x, y, width, height) = area;
             assert_eq!(view.area, Rectangle::new((x, y).into(), (width, height).into()));
-            // The middles lie over each other, and a bar shows nothing.
+            // The centers coincide, and the bars show nothing.
             let middle = view.seen_at((f64::from(mirror.0) / 2.0, f64::from(mirror.1) / 2.0).into());
             let middle = middle.expect("the middle");
             assert!((middle.x - f64::from(picture.0) / 2.0).abs() < 0.5, "{middle:?}");

@@ -1,4 +1,5 @@
-//! Where a display's picture is drawn before it is converted: one image, whole at any time, and what changed in it lately.
+//! Shadow buffers: an output's frame is drawn into one image, which is complete at any time, and
+//! the areas that changed are converted from it into the scanout buffers.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,27 +12,29 @@ use geom_color::target::ColorTarget;
 use crate::render::drawing::LayerTarget;
 use crate::render::gles_shadow::GlesShadow;
 use crate::render::color_layers::Layer;
-use crate::gpu::buffer::Drawable;
+use crate::render::drawable::Drawable;
 use crate::render::geometry::FrameGeometry;
-use crate::render::scene::Described;
+use crate::render::scene::SurfaceImageDescription;
 
-/// Areas of a picture, in its pixels.
+/// Damaged areas of a frame, in its pixels.
 pub type Damage = Vec<Rectangle<i32, Physical>>;
 
-/// Older buffers than this are converted whole.
-const FRAMES: usize = 4;
+/// Frames whose damage is kept. Older buffers are converted whole.
+const MAX_BUFFER_AGE: usize = 4;
 
-/// What each frame changed, the newest first.
+/// The damage of the latest frames, newest first.
 #[derive(Debug, Default)]
 pub struct History(VecDeque<Damage>);
 
 impl History {
+    /// Adds the damage of a new frame.
     pub fn add(&mut self, damage: Damage) {
         self.0.push_front(damage);
-        self.0.truncate(FRAMES);
+        self.0.truncate(MAX_BUFFER_AGE);
     }
 
-    /// What a buffer of this size has missed whose picture is `age` frames old; 0 for one without a picture of ours.
+    /// Returns the areas to convert for a buffer of this size whose content is `age` frames old; 0
+    /// for unknown content.
     pub fn missed(&self, age: usize, size: Size<i32, Physical>) -> Damage {
         let whole = Rectangle::from_size(size);
         if !(1..=self.0.len()).contains(&age) {
@@ -45,40 +48,41 @@ impl History {
     }
 }
 
-/// A picture in sRGB on its way to a monitor that wants its color otherwise.
+/// The shadow buffer of an output: frames in sRGB, and their conversion to the color target.
 pub enum ShadowBuffer {
     Memory(Box<MemoryShadow>),
     Gles(Box<GlesShadow>),
 }
 
 impl ShadowBuffer {
-    /// None where pictures need no conversion.
+    /// Returns `None` if the target needs no conversion.
     ///
     /// # Errors
-    /// Without memory for it.
-    pub fn new(of: ColorTarget, size: (u32, u32), by_gpu: bool) -> io::Result<Option<Self>> {
+    /// If there is no memory for the image.
+    pub fn new(target: ColorTarget, size: (u32, u32), by_gpu: bool) -> io::Result<Option<Self>> {
         if by_gpu {
-            return Ok(GlesShadow::new(of, size).map(Box::new).map(Self::Gles));
+            return Ok(GlesShadow::new(target, size).map(Box::new).map(Self::Gles));
         }
-        Ok(MemoryShadow::new(of, size)?.map(Box::new).map(Self::Memory))
+        Ok(MemoryShadow::new(target, size)?.map(Box::new).map(Self::Memory))
     }
 
-    pub fn is_for(&self, look: &ColorTarget) -> bool {
+    /// Returns whether it converts to this target.
+    pub fn is_for(&self, target: &ColorTarget) -> bool {
         match self {
-            Self::Memory(shadow) => shadow.of == *look,
-            Self::Gles(shadow) => shadow.of == *look,
+            Self::Memory(shadow) => shadow.target == *target,
+            Self::Gles(shadow) => shadow.target == *target,
         }
     }
 
-    /// Bits of a color in the buffers that it fills.
+    /// Returns the bits per channel of the scanout buffers.
     pub fn bits(&self) -> u32 {
         match self {
-            Self::Memory(shadow) => shadow.of.bits,
-            Self::Gles(shadow) => shadow.of.bits,
+            Self::Memory(shadow) => shadow.target.bits,
+            Self::Gles(shadow) => shadow.target.bits,
         }
     }
 
-    /// What is in it can't be built on.
+    /// Draws and converts the next frame whole: earlier frames are not what they should be.
     pub fn forget(&mut self) {
         match self {
             Self::Memory(shadow) => shadow.forget(),
@@ -86,7 +90,8 @@ impl ShadowBuffer {
         }
     }
 
-    /// Drops the images of surfaces with image descriptions: their damage trackers belong to another geometry.
+    /// Drops the images of surfaces with image descriptions: their damage trackers belong to
+    /// another geometry.
     pub fn drop_layers(&mut self) {
         match self {
             Self::Memory(shadow) => shadow.layers.clear(),
@@ -95,56 +100,61 @@ impl ShadowBuffer {
     }
 }
 
-/// One in memory, for the software renderer.
+/// A shadow buffer in memory, for the software renderer.
 pub struct MemoryShadow {
-    of: ColorTarget,
+    target: ColorTarget,
     conversion: Conversion,
     image: pixman::Image<'static, 'static>,
     layers: Vec<Layer>,
-    /// What is in it is not the tracker's last frame: it has to be drawn whole.
+    /// `image` is not the last frame of the damage tracker: it has to be drawn whole.
     stale: bool,
     history: History,
 }
 
-/// The image to draw into and its age, and more of them for other kinds of color.
-type Sheets<'a> =
+/// The image for sRGB surfaces with its age, and those for image descriptions.
+type Targets<'a> =
     ((&'a mut pixman::Image<'static, 'static>, usize), Vec<LayerTarget<'a, pixman::Image<'static, 'static>>>);
 
 impl MemoryShadow {
-    /// None where pictures need no conversion.
+    /// Returns `None` if the target needs no conversion.
     ///
     /// # Errors
-    /// Without memory for it.
-    pub fn new(of: ColorTarget, size: (u32, u32)) -> io::Result<Option<Self>> {
-        let Some(conversion) = Conversion::new(&of) else { return Ok(None) };
-        // With alpha: pictures of other color are seen through it.
+    /// If there is no memory for the image.
+    pub fn new(target: ColorTarget, size: (u32, u32)) -> io::Result<Option<Self>> {
+        let Some(conversion) = Conversion::new(&target) else { return Ok(None) };
+        // With alpha, as it has holes at surfaces with image descriptions.
         let format = pixman::FormatCode::A8R8G8B8;
         let image = pixman::Image::new(format, size.0 as usize, size.1 as usize, true);
         let image = image.map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
         let history = History::default();
-        Ok(Some(Self { of, conversion, image, layers: Vec::new(), stale: true, history }))
+        Ok(Some(Self { target, conversion, image, layers: Vec::new(), stale: true, history }))
     }
 
-    /// What to draw into, for these kinds of color and no others.
+    /// Returns the images to draw into; makes layers for these image descriptions, and drops
+    /// others.
     ///
     /// # Errors
-    /// Without memory for another image.
-    pub fn sheets(&mut self, kinds: &[Described], geometry: &FrameGeometry) -> io::Result<Sheets<'_>> {
-        self.layers.retain(|layer| kinds.contains(&layer.described));
-        for kind in kinds {
-            if !self.layers.iter().any(|layer| layer.described == *kind) {
+    /// If there is no memory for another image.
+    pub fn targets(
+        &mut self,
+        descriptions: &[SurfaceImageDescription],
+        geometry: &FrameGeometry,
+    ) -> io::Result<Targets<'_>> {
+        self.layers.retain(|layer| descriptions.contains(&layer.description));
+        for description in descriptions {
+            if !self.layers.iter().any(|layer| layer.description == *description) {
                 let size = (self.image.width() as u32, self.image.height() as u32);
-                self.layers.extend(Layer::new(*kind, &self.of, geometry, size)?);
+                self.layers.extend(Layer::new(*description, &self.target, geometry, size)?);
             }
         }
-        let sheets = self.layers.iter_mut().map(|layer| LayerTarget {
+        let layers = self.layers.iter_mut().map(|layer| LayerTarget {
             image: &mut layer.image,
             tracker: &mut layer.tracker,
             age: usize::from(!std::mem::replace(&mut layer.stale, false)),
-            described: layer.described,
+            description: layer.description,
         });
         let age = usize::from(!std::mem::replace(&mut self.stale, false));
-        Ok(((&mut self.image, age), sheets.collect()))
+        Ok(((&mut self.image, age), layers.collect()))
     }
 
     fn forget(&mut self) {
@@ -153,8 +163,11 @@ impl MemoryShadow {
         self.history.clear();
     }
 
-    /// Brings a buffer, whose picture is `age` frames old, to the picture that was drawn now and changed `damage`. An age of 0 is a
-    /// buffer without a picture of ours.
+    /// Converts a frame, which changed `damage`, into a buffer whose content is `age` frames old; 0
+    /// for unknown content.
+    ///
+    /// # Errors
+    /// If the buffer is not in memory.
     pub fn convert(&mut self, damage: Damage, age: usize, to: &mut Drawable) -> io::Result<()> {
         self.history.add(damage);
         let (Drawable::Dumb { image, .. } | Drawable::Memory(image)) = to else {
@@ -180,8 +193,8 @@ impl MemoryShadow {
                 for (column, (from, to)) in from.chunks_exact(4).zip(to.chunks_exact_mut(4)).enumerate() {
                     let x = area.loc.x as usize + column;
                     let pixel = [from[0], from[1], from[2], from[3]];
-                    let seen = || layers.iter().find_map(|(layer, pixels)| layer.codes(pixels, x, line));
-                    let below = if pixel[3] == 255 { None } else { seen() };
+                    let described = || layers.iter().find_map(|(layer, pixels)| layer.codes(pixels, x, line));
+                    let below = if pixel[3] == 255 { None } else { described() };
                     match below {
                         Some(below) => to.copy_from_slice(&self.conversion.blend_over(pixel, below)),
                         None => self.conversion.convert_row(from, to),
@@ -193,13 +206,14 @@ impl MemoryShadow {
     }
 }
 
+/// Returns the bytes of an image.
 pub fn pixels<'a>(image: &'a pixman::Image<'static, 'static>) -> &'a [u8] {
     // SAFETY: an image has stride * height bytes, and it is borrowed.
     unsafe { std::slice::from_raw_parts(image.data().cast::<u8>(), image.stride() * image.height()) }
 }
 
 fn pixels_mut<'a>(image: &'a mut pixman::Image<'static, 'static>) -> &'a mut [u8] {
-    // SAFETY: as in `pixels`, and nobody else has it.
+    // SAFETY: as in `pixels`, and the borrow is unique.
     unsafe { std::slice::from_raw_parts_mut(image.data().cast::<u8>(), image.stride() * image.height()) }
 }
 
@@ -214,29 +228,29 @@ mod tests {
         Rectangle::new((x, y).into(), (width, height).into())
     }
 
-    /// The pixels of a buffer that are white in the shadow and have come over: of 8x8.
+    /// Returns how many pixels of the buffer are white, as all pixels of the shadow buffer are.
     fn white(buffer: &Drawable) -> usize {
         let Drawable::Memory(image) = buffer else { return 0 };
         pixels(image).chunks(4).filter(|pixel| pixel[..3] == [255; 3]).count()
     }
 
     #[test]
-    fn a_buffer_gets_what_it_missed() -> io::Result<()> {
-        let look = ColorTarget { space: ColorSpace::DisplayP3, ..ColorTarget::default() };
-        let mut shadow = MemoryShadow::new(look, (8, 8))?.expect("a conversion");
+    fn buffer_gets_the_damage_of_the_frames_it_missed() -> io::Result<()> {
+        let target = ColorTarget { space: ColorSpace::DisplayP3, ..ColorTarget::default() };
+        let mut shadow = MemoryShadow::new(target, (8, 8))?.expect("a conversion");
         let geometry = FrameGeometry { size: (8, 8).into(), scale: 1.0, transform: Transform::Normal };
-        let age = |shadow: &mut MemoryShadow| -> io::Result<usize> { Ok(shadow.sheets(&[], &geometry)?.0 .1) };
+        let age = |shadow: &mut MemoryShadow| -> io::Result<usize> { Ok(shadow.targets(&[], &geometry)?.0 .1) };
         assert_eq!(age(&mut shadow)?, 0);
         assert_eq!(age(&mut shadow)?, 1);
         pixels_mut(&mut shadow.image).fill(0xff);
         let (mut first, mut second) = (Drawable::memory((8, 8))?, Drawable::memory((8, 8))?);
-        // New: whole, whatever changed.
+        // A new buffer is converted whole.
         shadow.convert(vec![area(0, 0, 1, 1)], 0, &mut first)?;
         assert_eq!(white(&first), 64);
-        // Two frames old: what both changed, and nothing beyond the edge.
+        // A buffer that is two frames old: the damage of both, clipped to the buffer.
         shadow.convert(vec![area(6, 6, 9, 9)], 2, &mut second)?;
         assert_eq!(white(&second), 1 + 4);
-        // Older than is known.
+        // Older than the history.
         shadow.convert(Vec::new(), 9, &mut second)?;
         assert_eq!(white(&second), 64);
         shadow.forget();

@@ -1,8 +1,8 @@
-//! Letters without font files: a device may have none.
+//! Text from a built-in bitmap font: a device may have no font files.
 
 use noto_sans_mono_bitmap::{get_raster, FontWeight, RasterHeight};
 
-/// Sizes of letters, in pixels of height before magnification.
+/// Sizes of letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
     Small,
@@ -19,7 +19,7 @@ pub struct Line {
     pub color: [u8; 3],
 }
 
-/// Pre-multiplied ARGB8888, little endian: blue first.
+/// Drawn text: pre-multiplied ARGB8888, little endian (blue first).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
     pub width: u32,
@@ -35,14 +35,14 @@ fn raster(size: Size) -> (RasterHeight, FontWeight) {
     }
 }
 
-/// The longest line, in letters, that fits a width.
+/// Returns how many letters fit a width in pixels.
 pub fn letters(size: Size, magnification: u32, width: u32) -> usize {
     let (height, weight) = raster(size);
     let letter = noto_sans_mono_bitmap::get_raster_width(weight, height) as u32 * magnification.max(1);
     (width / letter.max(1)) as usize
 }
 
-/// Draws lines below each other, each centred, every pixel `magnification` times as wide and high.
+/// Draws centered lines below each other, every pixel `magnification` times as wide and high.
 pub fn block(lines: &[Line], magnification: u32) -> Block {
     let magnification = magnification.max(1) as usize;
     let metrics = |line: &Line| {
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn letters_leave_ink() {
+    fn letters_are_drawn_and_magnified() {
         let line = |text: &str| Line { text: text.into(), size: Size::Small, color: [255, 0, 0] };
         let small = block(&[line("HDMI-A-1"), line("")], 1);
         let ink = small.argb.chunks(4).filter(|pixel| pixel[2] > 0).count();
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_letters_and_no_lines_are_harmless() {
+    fn unknown_letters_and_no_lines_do_not_panic() {
         block(&[], 0);
         block(&[Line { text: "\u{0}日本\u{10ffff}".into(), size: Size::Large, color: [1, 2, 3] }], 3);
     }

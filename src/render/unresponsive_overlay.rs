@@ -1,4 +1,4 @@
-//! Over a window whose client does not answer: a veil, a message, a choice.
+//! The overlay over a window whose client is unresponsive: dims it, and offers to wait or to close.
 
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
@@ -9,7 +9,7 @@ use smithay::utils::Transform;
 use super::text::{block, Line, Size};
 use super::SizedBuffer;
 
-/// What a person can choose.
+/// The buttons of the overlay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
     Wait,
@@ -18,11 +18,11 @@ pub enum Choice {
 
 const BRIGHT: [u8; 3] = [0xff, 0xff, 0xff];
 const PLAIN: [u8; 3] = [0xd0, 0xd8, 0xe0];
-/// Pre-multiplied black.
+/// The dimming color, pre-multiplied.
 const VEIL: Color32F = Color32F::new(0.0, 0.0, 0.0, 0.7);
 const CHOICES: &str = "  Wait    Close  ";
 
-/// A drawn unresponsive_overlay, drawn again when its words change.
+/// An overlay, drawn again when its text changes.
 #[derive(Debug, Default)]
 pub struct UnresponsiveOverlay {
     name: String,
@@ -32,7 +32,7 @@ pub struct UnresponsiveOverlay {
 }
 
 impl UnresponsiveOverlay {
-    /// Makes it say that this program does not answer, for an area of so many pixels.
+    /// Updates the text to the program's name, for a window with this area in pixels.
     pub fn update(&mut self, name: &str, area: (i32, i32)) {
         self.veil.update(area, VEIL);
         let magnification = (area.1.max(0) as u32 / 720).max(1);
@@ -56,19 +56,19 @@ impl UnresponsiveOverlay {
         (self.name, self.magnification) = (name.to_owned(), magnification);
     }
 
-    /// The message, and where its top left corner is in an area of so many pixels.
+    /// Returns the message, and its top left corner in a window with this area in pixels.
     pub fn message(&self, area: (i32, i32)) -> Option<(&SizedBuffer, (f64, f64))> {
         let picture = self.picture.as_ref()?;
-        let place = |whole: i32, part: u32| f64::from((whole - part as i32) / 2);
-        Some((picture, (place(area.0, picture.1 .0), place(area.1, picture.1 .1))))
+        let centered = |whole: i32, part: u32| f64::from((whole - part as i32) / 2);
+        Some((picture, (centered(area.0, picture.1 .0), centered(area.1, picture.1 .1))))
     }
 
-    /// What stands under a pixel of the area.
+    /// Returns the button at a point of the window.
     pub fn choice(&self, area: (i32, i32), at: (f64, f64)) -> Option<Choice> {
         let (picture, (left, top)) = self.message(area)?;
         let (width, height) = (f64::from(picture.1 .0), f64::from(picture.1 .1));
         let (x, y) = (at.0 - left, at.1 - top);
-        // The lower third, where the choices are, and some room for fingers below it.
+        // The lower third with the buttons, and a margin for fingers above and below it.
         if !(0.0..width).contains(&x) || !(height * 0.6..height * 1.2).contains(&y) {
             return None;
         }
@@ -76,7 +76,7 @@ impl UnresponsiveOverlay {
     }
 }
 
-/// Frames the two choices.
+/// Draws frames around the two buttons.
 fn outline(argb: &mut [u8], width: u32, height: u32) {
     let top = height * 2 / 3;
     let mut set = |x: u32, y: u32| {
@@ -103,13 +103,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_choices_can_be_hit_and_nothing_else() {
-        let mut unresponsive_overlay = UnresponsiveOverlay::default();
+    fn buttons_are_hit_and_nothing_else() {
+        let mut overlay = UnresponsiveOverlay::default();
         let area = (1024, 768);
-        unresponsive_overlay.update("foot", area);
-        let (picture, (left, top)) = unresponsive_overlay.message(area).map(|(picture, place)| (picture.1, place)).unwrap();
+        overlay.update("foot", area);
+        let (picture, (left, top)) = overlay.message(area).expect("a message");
+        let picture = picture.1;
         let at = |x: f64, y: f64| {
-            unresponsive_overlay.choice(area, (left + f64::from(picture.0) * x, top + f64::from(picture.1) * y))
+            overlay.choice(area, (left + f64::from(picture.0) * x, top + f64::from(picture.1) * y))
         };
         assert_eq!(at(0.25, 0.9), Some(Choice::Wait));
         assert_eq!(at(0.75, 0.9), Some(Choice::Close));

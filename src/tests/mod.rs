@@ -19,6 +19,7 @@ use std::time::Duration;
 use clap::Parser;
 use geom_ipc::ClientKind;
 
+use crate::backend::Backend;
 use crate::cli::options::Options;
 use crate::compositor::run::Compositor;
 pub use client::TestClient;
@@ -101,7 +102,11 @@ impl Fixture {
 
     /// Connects or disconnects a virtual display.
     pub fn plug(&mut self, display: &str, connected: bool) {
-        self.compositor.state.set_headless_connected(display, connected);
+        let state = &mut self.compositor.state;
+        if let Backend::Headless(headless) = &mut state.backend {
+            headless.set_connected(display, connected);
+        }
+        state.reconfigure("hotplug");
     }
 }
 

@@ -33,7 +33,7 @@ fn slow_client_may_bind_a_disabled_global() {
     // They are destroyed once the client has read everything.
     fixture.until("no disabled globals", |fixture| {
         assert!(slow.poll());
-        fixture.compositor.state.protocols.withdrawn.is_empty()
+        fixture.compositor.state.protocols.disabled_globals.is_empty()
     });
 }
 

@@ -19,7 +19,7 @@ pub enum Event {
         /// Why.
         reason: CloseReason,
     },
-    /// A display was added, its state changed, or it was blanked or unblanked.
+    /// A display was added or blanked, or its state, mode, position or another setting changed.
     Display {
         /// The display after the change.
         display: Display,

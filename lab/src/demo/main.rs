@@ -86,7 +86,7 @@ impl Demo<'_> {
             "geom_compositor starts as an ordinary user. Displays without a program show their name and mode.",
         )?;
 
-        self.program("foot", &["foot"])?;
+        let foot = self.program("foot", &["foot"])?;
         self.program("gtk3-demo", &["gtk3-demo"])?;
         self.program("weston-simple-shm", &["weston-simple-shm"])?;
         self.machine.wait_until("the window of weston-simple-shm", |_| {
@@ -117,7 +117,13 @@ impl Demo<'_> {
         // A letter has at least ten bright pixels, even if the pointer or the text cursor covers
         // some.
         let letters = TYPED.len() as f64 * 10.0 / (1024.0 * 768.0);
-        self.wait_until(0, "the typed line and its echo", |image| text_fraction(image) > before + letters)?;
+        // Without foot, the diagnostic screen's text would count as typed text.
+        self.machine.wait_until("the typed line and its echo", |machine| {
+            let status = machine.wait(&foot, Duration::ZERO)?;
+            ensure!(status.is_none(), "foot exited: {status:?}");
+            let image = machine.screenshot(MONITORS[0])?;
+            Ok(is_foot(&image) && text_fraction(&image) > before + letters)
+        })?;
         self.step("Typing into foot", "The terminal receives the keys of the lab's keyboard.")?;
 
         self.machine.unplug("gpu0", 0)?;

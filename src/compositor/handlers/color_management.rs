@@ -1,6 +1,7 @@
-//! color-management: programs describe the color of their pictures, and hear which ones displays show.
+//! color-management: clients set image descriptions for their surfaces, and get those of outputs.
 //!
-//! Source: color-management-v1.xml. Descriptions by numbers; how they are brought to a display is `display::description`'s business.
+//! Source: color-management-v1.xml. Parametric descriptions only. `geom_color::image_description`
+//! and `geom_color::conversion` convert them to an output's color space.
 
 use std::cell::Cell;
 
@@ -30,43 +31,43 @@ use smithay::wayland::compositor::{with_states, with_surface_tree_downward, Cach
 use geom_color::target::ColorTarget;
 use geom_color::image_description::{ImageDescription, TransferFunction as Transfer};
 
-use super::image_description::{Creator, Made};
-use crate::render::scene::Described;
+use super::image_description::{Creator, DescriptionData};
+use crate::render::scene::SurfaceImageDescription;
 use crate::output::scanout::Scanout;
 use crate::compositor::scene::VisibleSurfaces;
 use crate::compositor::deadline::Deadline;
 use crate::compositor::State;
 use crate::output::OutputId;
 
-/// The global.
+/// The user data of the global.
 pub struct Global;
 
-/// Who is told, and what was.
+/// Objects to which changes are sent, with the image descriptions sent last.
 #[derive(Default)]
 pub struct ColorManagement {
-    /// Some program uses it: surfaces have to be looked at.
+    /// A client uses the protocol: surfaces may have image descriptions.
     used: bool,
-    announced: bool,
-    /// By identity, which is the place from 1 on.
+    has_global: bool,
+    /// All image descriptions. The identity of one is its index plus 1.
     known: Vec<ImageDescription>,
     outputs: Vec<(String, WpColorManagementOutputV1, ImageDescription)>,
     feedbacks: Vec<(WlSurface, WpColorManagementSurfaceFeedbackV1, ImageDescription)>,
 }
 
 impl ColorManagement {
-    /// The same number for the same color.
+    /// Returns the identity of an image description: the same number for equal ones.
     fn identity(&mut self, description: ImageDescription) -> u32 {
-        let place = self.known.iter().position(|known| *known == description).unwrap_or_else(|| {
+        let index = self.known.iter().position(|known| *known == description).unwrap_or_else(|| {
             self.known.push(description);
             self.known.len() - 1
         });
-        place as u32 + 1
+        index as u32 + 1
     }
 }
 
-/// A surface's color, which come with its next commit.
+/// The image description of a surface: double-buffered state, applied by `wl_surface.commit`.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct SurfaceColor(Option<Described>);
+pub struct SurfaceColor(Option<SurfaceImageDescription>);
 
 impl Cacheable for SurfaceColor {
     fn commit(&mut self, _: &DisplayHandle) -> Self {
@@ -78,28 +79,28 @@ impl Cacheable for SurfaceColor {
     }
 }
 
-/// Set while a surface has an object of ours.
+/// Whether a surface has a `wp_color_management_surface_v1`.
 #[derive(Default)]
 struct Taken(Cell<bool>);
 
-/// The display of an output's object, by name.
-pub struct Of(String);
+/// The display of a `wp_color_management_output_v1`, by name.
+pub struct OutputName(String);
 
 impl State {
-    /// Surfaces whose color are not sRGB.
-    pub fn described(&self, seen: &VisibleSurfaces) -> Vec<(Id, Described)> {
+    /// Returns the visible surfaces with an image description other than sRGB.
+    pub fn described_surfaces(&self, visible: &VisibleSurfaces) -> Vec<(Id, SurfaceImageDescription)> {
         let mut found = Vec::new();
         if !self.protocols.color.used {
             return found;
         }
-        for placed in &seen.placed {
+        for placed in &visible.placed {
             with_surface_tree_downward(
                 &placed.surface,
                 (),
                 |_, _, ()| TraversalAction::DoChildren(()),
                 |surface, states, ()| {
-                    if let Some(described) = states.cached_state.get::<SurfaceColor>().current().0 {
-                        found.push((Id::from_wayland_resource(surface), described));
+                    if let Some(description) = states.cached_state.get::<SurfaceColor>().current().0 {
+                        found.push((Id::from_wayland_resource(surface), description));
                     }
                 },
                 |_, _, ()| true,
@@ -108,57 +109,62 @@ impl State {
         found
     }
 
-    /// Updates an output's color conversion if its visible surfaces have other image descriptions than in the last frame.
-    pub fn update_described(&mut self, id: OutputId, visible: &VisibleSurfaces) {
+    /// Updates an output's color conversion if its visible surfaces have other image descriptions
+    /// than in the last frame.
+    pub fn update_described_surfaces(&mut self, id: OutputId, visible: &VisibleSurfaces) {
         if !self.protocols.color.used {
             return;
         }
-        let described = self.described(visible);
-        if let Some(output) = self.outputs.get_mut(id).filter(|output| output.described != described) {
-            output.described = described;
+        let described = self.described_surfaces(visible);
+        let output = self.outputs.get_mut(id).filter(|output| output.described_surfaces != described);
+        if let Some(output) = output {
+            output.described_surfaces = described;
             // A surface may have another image description and no new buffer.
             output.scanout.iter_mut().for_each(Scanout::forget_pictures);
             self.update_color_conversion(id);
         }
     }
 
-    /// The color that a display shows.
-    fn shown_color(&self, name: &str) -> ImageDescription {
+    /// Returns the image description of an output.
+    fn output_description(&self, name: &str) -> ImageDescription {
         let Some(output) = self.outputs.named(name) else { return ImageDescription::SRGB };
-        let look =
-            ColorTarget { space: output.signal.color_space, native: output.monitor.primaries, ..ColorTarget::default() };
-        ImageDescription::for_target(&look)
+        let target = ColorTarget {
+            space: output.signal.color_space,
+            native: output.monitor.primaries,
+            ..ColorTarget::default()
+        };
+        ImageDescription::for_target(&target)
     }
 
-    /// The color that suit a surface: its display's.
-    fn preferred_color(&self, surface: &WlSurface) -> ImageDescription {
+    /// Returns the preferred image description of a surface: that of its output.
+    fn preferred_description(&self, surface: &WlSurface) -> ImageDescription {
         let name = self.output_of(surface).and_then(|id| self.outputs.name(id));
-        name.map_or(ImageDescription::SRGB, |name| self.shown_color(name))
+        name.map_or(ImageDescription::SRGB, |name| self.output_description(name))
     }
 
-    /// Announces the protocol where everything that draws can do it, and tells what changed.
+    /// Creates the global once all renderers convert colors, and sends changed image descriptions.
     pub fn send_image_descriptions(&mut self) {
-        let can = self.backend.gpus().all(|gpu| gpu.renderer.converts());
-        if can && !self.protocols.color.announced {
-            self.protocols.color.announced = true;
+        let all_convert = self.backend.gpus().all(|gpu| gpu.renderer.converts());
+        if all_convert && !self.protocols.color.has_global {
+            self.protocols.color.has_global = true;
             self.display_handle.create_global::<Self, WpColorManagerV1, _>(1, Global);
         }
         if !self.protocols.color.used {
             return;
         }
         let mut color = std::mem::take(&mut self.protocols.color);
-        for (name, output, told) in &mut color.outputs {
-            let now = self.shown_color(name);
-            if now != *told {
-                *told = now;
+        for (name, output, sent) in &mut color.outputs {
+            let now = self.output_description(name);
+            if now != *sent {
+                *sent = now;
                 output.image_description_changed();
             }
         }
         let mut feedbacks = std::mem::take(&mut color.feedbacks);
-        for (surface, feedback, told) in &mut feedbacks {
-            let now = self.preferred_color(surface);
-            if now != *told {
-                *told = now;
+        for (surface, feedback, sent) in &mut feedbacks {
+            let now = self.preferred_description(surface);
+            if now != *sent {
+                *sent = now;
                 feedback.preferred_changed(color.identity(now));
             }
         }
@@ -166,20 +172,24 @@ impl State {
         self.protocols.color = color;
     }
 
-    /// Answers a request for a description with one of ours.
-    pub(super) fn give(
+    /// Initializes an image description object: `ready`, or `failed` with a cause.
+    /// `has_information` says that clients may ask what it is.
+    pub(super) fn init_description(
         &mut self,
         id: New<WpImageDescriptionV1>,
         description: Result<ImageDescription, (Cause, &str)>,
-        tells: bool,
+        has_information: bool,
         init: &mut DataInit<'_, Self>,
     ) {
         match description {
             Ok(description) => {
                 let identity = self.protocols.color.identity(description);
-                init.init(id, Made { description: Some(description), tells }).ready(identity);
+                init.init(id, DescriptionData { description: Some(description), has_information }).ready(identity);
             }
-            Err((cause, why)) => init.init(id, Made { description: None, tells }).failed(cause, why.into()),
+            Err((cause, reason)) => {
+                let data = DescriptionData { description: None, has_information };
+                init.init(id, data).failed(cause, reason.into());
+            }
         }
     }
 }
@@ -216,7 +226,7 @@ impl GlobalDispatch<WpColorManagerV1, Global> for State {
     }
 }
 
-/// Transfer functions by the protocol's names (ITU-R BT.1886 has a power of 2.4 where black is black).
+/// Transfer functions by the protocol's names (ITU-R BT.1886 is a power of 2.4 if black is 0).
 pub const TRANSFERS: [(TransferFunction, Transfer); 6] = [
     (TransferFunction::Srgb, Transfer::Srgb),
     (TransferFunction::Gamma22, Transfer::Power(2.2)),
@@ -245,9 +255,9 @@ impl Dispatch<WpColorManagerV1, ()> for State {
         match request {
             Request::GetOutput { id, output } => {
                 let name = Output::from_resource(&output).map(|output| output.name()).unwrap_or_default();
-                let shown = state.shown_color(&name);
-                let object = init.init(id, Of(name.clone()));
-                state.protocols.color.outputs.push((name, object, shown));
+                let description = state.output_description(&name);
+                let object = init.init(id, OutputName(name.clone()));
+                state.protocols.color.outputs.push((name, object, description));
             }
             Request::GetSurface { id, surface } => {
                 let taken = with_states(&surface, |states| {
@@ -257,22 +267,22 @@ impl Dispatch<WpColorManagerV1, ()> for State {
                 init.init(id, surface);
                 if taken {
                     let error = wp_color_manager_v1::Error::SurfaceExists;
-                    manager.post_error(error, "the surface has such an object");
+                    manager.post_error(error, "the surface has a color management object");
                 }
             }
             Request::GetSurfaceFeedback { id, surface } => {
-                let preferred = state.preferred_color(&surface);
+                let preferred = state.preferred_description(&surface);
                 let feedback = init.init(id, surface.clone());
                 state.protocols.color.feedbacks.push((surface, feedback, preferred));
             }
             Request::CreateParametricCreator { obj } => drop(init.init(obj, Creator::default())),
-            // Programs that ask for what was not announced are ended; the objects belong to nobody.
+            // A protocol error disconnects the client. Its new object needs user data all the same.
             Request::CreateIccCreator { obj } => {
                 init.init(obj, ());
                 unsupported("icc_v2_v4");
             }
             Request::CreateWindowsScrgb { image_description } => {
-                state.give(image_description, Err((Cause::Unsupported, "")), false, init);
+                state.init_description(image_description, Err((Cause::Unsupported, "")), false, init);
                 unsupported("windows_scrgb");
             }
             _ => {}
@@ -280,13 +290,13 @@ impl Dispatch<WpColorManagerV1, ()> for State {
     }
 }
 
-impl Dispatch<WpColorManagementOutputV1, Of> for State {
+impl Dispatch<WpColorManagementOutputV1, OutputName> for State {
     fn request(
         state: &mut Self,
         _: &Client,
         _: &WpColorManagementOutputV1,
         request: wp_color_management_output_v1::Request,
-        Of(name): &Of,
+        OutputName(name): &OutputName,
         _: &DisplayHandle,
         init: &mut DataInit<'_, Self>,
     ) {
@@ -294,13 +304,14 @@ impl Dispatch<WpColorManagementOutputV1, Of> for State {
         else {
             return;
         };
-        let lit = state.outputs.named(name).is_some_and(|output| output.is_enabled());
-        let shown = state.shown_color(name);
-        let answer = if lit { Ok(shown) } else { Err((Cause::NoOutput, "the display is gone")) };
-        state.give(image_description, answer, true, init);
+        let is_enabled = state.outputs.named(name).is_some_and(|output| output.is_enabled());
+        let description = state.output_description(name);
+        let answer =
+            if is_enabled { Ok(description) } else { Err((Cause::NoOutput, "the display is gone")) };
+        state.init_description(image_description, answer, true, init);
     }
 
-    fn destroyed(state: &mut Self, _: ClientId, object: &WpColorManagementOutputV1, _: &Of) {
+    fn destroyed(state: &mut Self, _: ClientId, object: &WpColorManagementOutputV1, _: &OutputName) {
         state.protocols.color.outputs.retain(|(_, known, _)| known != object);
     }
 }
@@ -319,8 +330,8 @@ impl Dispatch<WpColorManagementSurfaceFeedbackV1, WlSurface> for State {
         match request {
             Request::GetPreferred { image_description }
             | Request::GetPreferredParametric { image_description } => {
-                let preferred = state.preferred_color(surface);
-                state.give(image_description, Ok(preferred), true, init);
+                let preferred = state.preferred_description(surface);
+                state.init_description(image_description, Ok(preferred), true, init);
                 if !surface.is_alive() {
                     let error = wp_color_management_surface_feedback_v1::Error::Inert;
                     feedback.post_error(error, "the surface is gone");
@@ -335,6 +346,7 @@ impl Dispatch<WpColorManagementSurfaceFeedbackV1, WlSurface> for State {
     }
 }
 
+/// Sets the pending image description of a surface.
 fn set(surface: &WlSurface, color: SurfaceColor) {
     with_states(surface, |states| *states.cached_state.get::<SurfaceColor>().pending() = color);
 }
@@ -350,30 +362,30 @@ impl Dispatch<WpColorManagementSurfaceV1, WlSurface> for State {
         _: &mut DataInit<'_, Self>,
     ) {
         use wp_color_management_surface_v1::{Error, Request};
-        let inert = !surface.is_alive();
+        let is_inert = !surface.is_alive();
         match request {
-            Request::SetImageDescription { .. } | Request::UnsetImageDescription if inert => {
+            Request::SetImageDescription { .. } | Request::UnsetImageDescription if is_inert => {
                 object.post_error(Error::Inert, "the surface is gone");
             }
             Request::SetImageDescription { image_description, render_intent } => {
-                let description = image_description.data::<Made>().and_then(|made| made.description);
+                let description = image_description.data::<DescriptionData>().and_then(|data| data.description);
                 let Some(description) = description else {
-                    object.post_error(Error::ImageDescription, "the description is not ready");
+                    object.post_error(Error::ImageDescription, "the image description is not ready");
                     return;
                 };
                 let perceptual = match render_intent {
                     WEnum::Value(RenderIntent::Perceptual) => true,
                     WEnum::Value(RenderIntent::Relative) => false,
                     _ => {
-                        object.post_error(Error::RenderIntent, "the intent was not offered");
+                        object.post_error(Error::RenderIntent, "the rendering intent is not supported");
                         return;
                     }
                 };
-                let described = Described { description, perceptual };
-                set(surface, SurfaceColor(Some(described).filter(|_| !description.is_srgb())));
+                let color = SurfaceImageDescription { description, perceptual };
+                set(surface, SurfaceColor(Some(color).filter(|_| !description.is_srgb())));
             }
             Request::UnsetImageDescription => set(surface, SurfaceColor(None)),
-            Request::Destroy if !inert => {
+            Request::Destroy if !is_inert => {
                 set(surface, SurfaceColor(None));
                 with_states(surface, |states| {
                     states.data_map.get::<Taken>().inspect(|taken| taken.0.set(false));
@@ -384,23 +396,24 @@ impl Dispatch<WpColorManagementSurfaceV1, WlSurface> for State {
     }
 }
 
-impl Dispatch<WpImageDescriptionV1, Made> for State {
+impl Dispatch<WpImageDescriptionV1, DescriptionData> for State {
     fn request(
         state: &mut Self,
         _: &Client,
         object: &WpImageDescriptionV1,
         request: wp_image_description_v1::Request,
-        made: &Made,
+        data: &DescriptionData,
         _: &DisplayHandle,
         init: &mut DataInit<'_, Self>,
     ) {
         use wp_image_description_v1::{Error, Request};
         let Request::GetInformation { information } = request else { return };
         let information = init.init(information, ());
-        match made.description {
-            None => object.post_error(Error::NotReady, "the description failed"),
-            Some(_) if !made.tells => object.post_error(Error::NoInformation, "the program knows it already"),
-            // Not now: its last event ends the object, which the library has not quite made yet.
+        match data.description {
+            None => object.post_error(Error::NotReady, "the image description failed"),
+            Some(_) if !data.has_information => object.post_error(Error::NoInformation, "the client made the image description itself"),
+            // Not in this request: the last event destroys the object, which wayland-server has not
+            // finished creating yet.
             Some(description) => {
                 let now = state.now();
                 let description = Box::new(description);

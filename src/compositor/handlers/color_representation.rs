@@ -1,7 +1,8 @@
-//! color-representation: programs say how the numbers in their buffers become red, green and blue.
+//! color-representation: clients set how the values in their buffers become red, green and blue.
 //!
-//! Source: color-representation-v1.xml. Offered is what every renderer here draws: RGB as it is, multiplied by its alpha. What YCbCr
-//! formats a GPU imports are converted by its driver, which is not told how; so no coefficients are offered for these.
+//! Source: color-representation-v1.xml. The compositor supports what all renderers draw: RGB,
+//! pre-multiplied by alpha. YCbCr formats that a GPU imports are converted by its driver, which
+//! takes no coefficients; so none are supported for these.
 
 use std::cell::{Cell, RefCell};
 
@@ -24,10 +25,10 @@ use smithay::wayland::dmabuf::get_dmabuf;
 
 use crate::compositor::State;
 
-/// The global.
+/// The user data of the global.
 pub struct Global;
 
-/// RGB was said to be what a surface's buffers hold; comes with its next commit.
+/// The client has set RGB coefficients: double-buffered state, applied by `wl_surface.commit`.
 #[derive(Debug, Default, Clone, Copy)]
 struct Rgb(bool);
 
@@ -41,15 +42,15 @@ impl Cacheable for Rgb {
     }
 }
 
-/// A surface's object, while it has one, and whether its buffer is YCbCr.
+/// A surface's object, if it has one, and whether its buffer is YCbCr.
 #[derive(Default)]
-struct Represented {
+struct Representation {
     object: RefCell<Option<Weak<WpColorRepresentationSurfaceV1>>>,
     has_ycbcr: Cell<bool>,
-    checked: Cell<bool>,
+    has_hook: Cell<bool>,
 }
 
-/// Formats whose channels are not red, green and blue (drm_fourcc.h), of those that GPUs import.
+/// Returns whether a buffer has a YCbCr format, of those that GPUs import (drm_fourcc.h).
 fn is_ycbcr(buffer: &WlBuffer) -> bool {
     let code = get_dmabuf(buffer).ok().map(|dmabuf| dmabuf.format().code);
     matches!(
@@ -90,21 +91,21 @@ fn is_ycbcr(buffer: &WlBuffer) -> bool {
     )
 }
 
-/// InheritedPicture each commit: what is in the buffer has to be what was said.
+/// Checks before each commit that the buffer has the format that the client has set.
 fn check(surface: &WlSurface) {
     let wrong = with_states(surface, |states| {
-        let represented = states.data_map.get::<Represented>()?;
+        let representation = states.data_map.get::<Representation>()?;
         match &states.cached_state.get::<SurfaceAttributes>().pending().buffer {
-            Some(BufferAssignment::NewBuffer(buffer)) => represented.has_ycbcr.set(is_ycbcr(buffer)),
-            Some(BufferAssignment::Removed) => represented.has_ycbcr.set(false),
+            Some(BufferAssignment::NewBuffer(buffer)) => representation.has_ycbcr.set(is_ycbcr(buffer)),
+            Some(BufferAssignment::Removed) => representation.has_ycbcr.set(false),
             None => {}
         }
         let rgb = states.cached_state.get::<Rgb>().pending().0;
-        let object = represented.object.borrow().clone();
-        object.filter(|_| rgb && represented.has_ycbcr.get())?.upgrade().ok()
+        let object = representation.object.borrow().clone();
+        object.filter(|_| rgb && representation.has_ycbcr.get())?.upgrade().ok()
     });
     if let Some(object) = wrong {
-        object.post_error(Error::PixelFormat, "the buffer has no red, green and blue");
+        object.post_error(Error::PixelFormat, "the buffer has a YCbCr format");
     }
 }
 
@@ -136,18 +137,18 @@ impl Dispatch<WpColorRepresentationManagerV1, ()> for State {
     ) {
         let wp_color_representation_manager_v1::Request::GetSurface { id, surface } = request else { return };
         let object = init.init(id, surface.clone());
-        let (taken, checked) = with_states(&surface, |states| {
-            states.data_map.insert_if_missing(Represented::default);
-            let Some(represented) = states.data_map.get::<Represented>() else { return (false, true) };
-            let earlier = represented.object.replace(Some(object.downgrade()));
+        let (taken, has_hook) = with_states(&surface, |states| {
+            states.data_map.insert_if_missing(Representation::default);
+            let Some(representation) = states.data_map.get::<Representation>() else { return (false, true) };
+            let earlier = representation.object.replace(Some(object.downgrade()));
             let taken = earlier.is_some_and(|earlier| earlier.is_alive());
-            (taken, represented.checked.replace(true))
+            (taken, representation.has_hook.replace(true))
         });
         if taken {
             let error = wp_color_representation_manager_v1::Error::SurfaceExists;
-            manager.post_error(error, "the surface has such an object");
+            manager.post_error(error, "the surface has a color representation object");
         }
-        if !checked {
+        if !has_hook {
             add_pre_commit_hook::<Self, _>(&surface, |_, _, surface| check(surface));
         }
     }
@@ -164,28 +165,28 @@ impl Dispatch<WpColorRepresentationSurfaceV1, WlSurface> for State {
         _: &mut DataInit<'_, Self>,
     ) {
         use wp_color_representation_surface_v1::Request;
-        let inert = !surface.is_alive();
+        let is_inert = !surface.is_alive();
         let set = |rgb| with_states(surface, |states| states.cached_state.get::<Rgb>().pending().0 = rgb);
         match request {
-            Request::Destroy if !inert => set(false),
+            Request::Destroy if !is_inert => set(false),
             Request::Destroy => {}
-            _ if inert => object.post_error(Error::Inert, "the surface is gone"),
-            // It is what is done without being asked.
+            _ if is_inert => object.post_error(Error::Inert, "the surface is gone"),
+            // The default.
             Request::SetAlphaMode { alpha_mode: WEnum::Value(AlphaMode::PremultipliedElectrical) } => {}
             Request::SetAlphaMode { .. } => {
-                object.post_error(Error::AlphaMode, "the alpha mode was not offered");
+                object.post_error(Error::AlphaMode, "the alpha mode is not supported");
             }
             Request::SetCoefficientsAndRange { coefficients, range } => {
                 let wanted = (coefficients, range);
                 if wanted == (WEnum::Value(Coefficients::Identity), WEnum::Value(Range::Full)) {
                     set(true);
                 } else {
-                    object.post_error(Error::Coefficients, "these coefficients were not offered");
+                    object.post_error(Error::Coefficients, "the coefficients are not supported");
                 }
             }
-            // A hint for 4:2:0 alone; any known one is allowed.
+            // A hint for 4:2:0 formats only; all known values are allowed.
             Request::SetChromaLocation { chroma_location: WEnum::Unknown(_) } => {
-                object.post_error(Error::ChromaLocation, "there is no such chroma location");
+                object.post_error(Error::ChromaLocation, "unknown chroma location");
             }
             _ => {}
         }

@@ -9,7 +9,7 @@ use smithay::wayland::dmabuf::{
 use tracing::{debug, warn};
 
 use crate::compositor::State;
-use crate::gpu::renderer::Renderer;
+use crate::render::renderer::Renderer;
 
 impl State {
     /// Creates the global with the formats of the primary GPU, once there is one.
@@ -18,7 +18,7 @@ impl State {
             return;
         }
         let Some(gpu) = self.backend.gpus().next() else { return };
-        let feedback = DmabufFeedbackBuilder::new(gpu.id, gpu.renderer.dmabuf_formats()).build();
+        let feedback = DmabufFeedbackBuilder::new(gpu.device.id(), gpu.renderer.dmabuf_formats()).build();
         match feedback {
             Ok(feedback) => {
                 let display = self.display_handle.clone();

@@ -1,14 +1,14 @@
-//! drm-lease: headsets and other displays that are no desktop are given to the program that drives them.
+//! drm-lease: clients lease the connectors of headsets and other monitors that show no desktop.
 //!
-//! Source: drm-lease-v1.xml. One global a Gpu, there as soon as such a display is.
+//! Source: drm-lease-v1.xml. One global per GPU, created when it first has such a monitor.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use drm::control::LeaseId;
-use rustix::fs::{Mode, OFlags};
+use geom_kms::lease::open_without_master;
 use smithay::reexports::wayland_protocols::wp::drm_lease::v1::server::wp_drm_lease_connector_v1::{
     self, WpDrmLeaseConnectorV1,
 };
@@ -26,17 +26,16 @@ use smithay::reexports::wayland_server::{
 use tracing::{info, warn};
 
 use super::security_context::is_trusted;
-use crate::gpu::drm_fd::{raw, DrmFd};
 use crate::compositor::deadline::Deadline;
 use crate::compositor::State;
 
-/// A Gpu's global, for programs outside sandboxes.
+/// The global of a GPU. Sandboxed clients do not see it.
 pub struct Global {
     gpu: u64,
     path: PathBuf,
 }
 
-/// A program's device object, and what it was told of.
+/// A client's device object, and the connectors that were sent to it, by name.
 struct Device {
     gpu: u64,
     resource: WpDrmLeaseDeviceV1,
@@ -56,50 +55,36 @@ pub struct Leases {
     leases: Vec<Lease>,
 }
 
-/// A display that can be leased: of this Gpu, by name.
+/// A connector that can be leased: the GPU, and its name.
 pub struct Offered(u64, String);
 
-/// What a request asks for so far.
+/// The connectors that a lease request has so far.
 pub struct Wanted {
     gpu: u64,
     names: Mutex<Vec<String>>,
 }
 
-/// A descriptor of the card that can look and not touch.
-fn look(path: &PathBuf) -> std::io::Result<OwnedFd> {
-    use drm::Device;
-    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    let card = DrmFd::new(rustix::fs::open(path, flags, Mode::empty())?);
-    // Whoever opens a card that has no master becomes it.
-    let _ = card.release_master_lock();
-    card.into_fd().map_err(|_| std::io::ErrorKind::ResourceBusy.into())
-}
-
 impl State {
-    /// What can be leased, by Gpu: name, description and number of the connector.
-    fn offered(&self, gpu: u64) -> Vec<(String, String, u32)> {
+    /// Returns the connectors of a GPU that can be leased: name, description and id.
+    fn leasable(&self, gpu: u64) -> Vec<(String, String, u32)> {
         let Some(gpu) = self.backend.gpu(gpu) else { return Vec::new() };
-        let free = gpu.objects.connectors.iter().filter(|connector| {
-            connector.state.connected
-                && connector.state.non_desktop
-                && !gpu.objects.leased.contains(&connector.handle)
-        });
-        free.map(|connector| {
+        let connectors = gpu.device.leasable_connectors().map(|connector| {
             let name = connector.state.name.clone();
             let monitor = connector.state.monitor.as_ref();
             let text = monitor.map_or_else(|| name.clone(), |monitor| format!("{monitor} ({name})"));
-            (name, text, raw(connector.handle))
-        })
-        .collect()
+            (name, text, connector.handle.into())
+        });
+        connectors.collect()
     }
 
-    /// Brings programs to what can be leased now, and ends leases whose programs are done.
+    /// Sends clients which connectors can be leased now, and ends leases that clients have closed.
     pub fn check_leases(&mut self) {
-        let gpus: Vec<(u64, PathBuf)> = self.backend.gpus().map(|gpu| (gpu.id, gpu.path.clone())).collect();
+        let gpus: Vec<(u64, PathBuf)> =
+            self.backend.gpus().map(|gpu| (gpu.device.id(), gpu.device.path().to_owned())).collect();
         for (id, path) in &gpus {
-            let ended = self.backend.gpu(*id).map(|gpu| gpu.ended_leases()).unwrap_or_default();
+            let ended = self.backend.gpu(*id).map(|gpu| gpu.device.ended_leases()).unwrap_or_default();
             ended.into_iter().for_each(|lessee| self.end_lease(*id, lessee));
-            if !self.offered(*id).is_empty() && !self.protocols.leases.globals.contains_key(id) {
+            if !self.leasable(*id).is_empty() && !self.protocols.leases.globals.contains_key(id) {
                 let global = Global { gpu: *id, path: path.clone() };
                 let global = self.display_handle.create_global::<Self, WpDrmLeaseDeviceV1, _>(1, global);
                 self.protocols.leases.globals.insert(*id, global);
@@ -120,27 +105,27 @@ impl State {
         }
         let mut devices = std::mem::take(&mut self.protocols.leases.devices);
         for device in &mut devices {
-            if self.tell_device(device) {
+            if self.send_connectors(device) {
                 device.resource.done();
             }
         }
         self.protocols.leases.devices = devices;
     }
 
-    /// Whether there was anything to tell.
-    fn tell_device(&self, device: &mut Device) -> bool {
-        let offered = self.offered(device.gpu);
+    /// Sends a client which connectors can be leased. Returns whether that has changed.
+    fn send_connectors(&self, device: &mut Device) -> bool {
+        let leasable = self.leasable(device.gpu);
         let before = device.connectors.len();
         device.connectors.retain(|name, connector| {
-            let there = offered.iter().any(|(offered, ..)| offered == name);
-            if !there {
+            let is_leasable = leasable.iter().any(|(known, ..)| known == name);
+            if !is_leasable {
                 connector.withdrawn();
             }
-            there
+            is_leasable
         });
         let mut changed = before != device.connectors.len();
         let Some(client) = device.resource.client() else { return false };
-        for (name, text, number) in offered {
+        for (name, text, id) in leasable {
             if device.connectors.contains_key(&name) {
                 continue;
             }
@@ -153,7 +138,7 @@ impl State {
             device.resource.connector(&connector);
             connector.name(name.clone());
             connector.description(text);
-            connector.connector_id(number);
+            connector.connector_id(id);
             connector.done();
             device.connectors.insert(name, connector);
             changed = true;
@@ -164,7 +149,7 @@ impl State {
     fn end_lease(&mut self, gpu: u64, lessee: LeaseId) {
         info!(lessee = lessee.get(), "lease ended");
         if let Some(gpu) = self.backend.gpu_mut(gpu) {
-            gpu.end_lease(lessee);
+            gpu.device.end_lease(lessee);
         }
         self.protocols.leases.leases.retain(|lease| {
             let ended = lease.gpu == gpu && lease.lessee == lessee;
@@ -173,7 +158,7 @@ impl State {
             }
             !ended
         });
-        // What it drove is switched off; and a monitor may have waited for its CRTC.
+        // Disables its CRTC, for which a monitor may be waiting.
         let now = self.now();
         self.timers.at(now, Deadline::Reconfigure("lease ended"));
     }
@@ -181,18 +166,18 @@ impl State {
     fn lease(&mut self, resource: WpDrmLeaseV1, wanted: &Wanted) {
         let names = wanted.names.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let leased = match self.backend.gpu_mut(wanted.gpu) {
-            Some(gpu) => gpu.lease(&names),
+            Some(gpu) => gpu.device.lease(&names),
             None => Err(std::io::ErrorKind::NotFound.into()),
         };
         match leased {
             Ok((lessee, fd)) => {
-                info!(displays = names.join(" "), lessee = lessee.get(), "leased");
+                info!(displays = names.join(" "), lessee = lessee.get(), "connectors leased");
                 resource.lease_fd(fd.as_fd());
                 self.protocols.leases.leases.push(Lease { gpu: wanted.gpu, lessee, resource });
                 self.check_leases();
             }
             Err(error) => {
-                warn!(displays = names.join(" "), %error, "no lease");
+                warn!(displays = names.join(" "), %error, "connectors cannot be leased");
                 resource.finished();
             }
         }
@@ -209,18 +194,18 @@ impl GlobalDispatch<WpDrmLeaseDeviceV1, Global> for State {
         init: &mut DataInit<'_, Self>,
     ) {
         let resource = init.init(device, global.gpu);
-        match look(&global.path) {
+        match open_without_master(&global.path) {
             Ok(fd) => resource.drm_fd(fd.as_fd()),
-            // A device without a descriptor is one that offers nothing.
+            // The protocol requires a descriptor before connectors: without one there are none.
             Err(error) => {
                 let gpu = global.path.display();
-                warn!(%gpu, %error, "this user may not open the card again: nothing of it is leased (see udev-rules)");
+                warn!(%gpu, %error, "this user may not open the GPU: no connector can be leased. Install udev-rules");
                 resource.done();
                 return;
             }
         }
         let mut device = Device { gpu: global.gpu, resource, connectors: BTreeMap::new() };
-        state.tell_device(&mut device);
+        state.send_connectors(&mut device);
         device.resource.done();
         state.protocols.leases.devices.push(device);
     }
@@ -267,7 +252,7 @@ impl Dispatch<WpDrmLeaseConnectorV1, Offered> for State {
         _: &DisplayHandle,
         _: &mut DataInit<'_, Self>,
     ) {
-        // Only destroy, which the library does.
+        // destroy is the only request, and the library handles it.
     }
 }
 
@@ -287,10 +272,10 @@ impl Dispatch<WpDrmLeaseRequestV1, Wanted> for State {
                 let mut names = wanted.names.lock().unwrap_or_else(PoisonError::into_inner);
                 if *gpu != wanted.gpu {
                     let error = wp_drm_lease_request_v1::Error::WrongDevice;
-                    request.post_error(error, format!("{name} is another device's"));
+                    request.post_error(error, format!("{name} belongs to another device"));
                 } else if names.contains(name) {
                     let error = wp_drm_lease_request_v1::Error::DuplicateConnector;
-                    request.post_error(error, format!("{name} was asked for before"));
+                    request.post_error(error, format!("{name} is requested twice"));
                 } else {
                     names.push(name.clone());
                 }
@@ -298,7 +283,10 @@ impl Dispatch<WpDrmLeaseRequestV1, Wanted> for State {
             wp_drm_lease_request_v1::Request::Submit { id } => {
                 let lease = init.init(id, ());
                 if wanted.names.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
-                    request.post_error(wp_drm_lease_request_v1::Error::EmptyLease, "it asks for nothing");
+                    request.post_error(
+                        wp_drm_lease_request_v1::Error::EmptyLease,
+                        "the request has no connector",
+                    );
                     return;
                 }
                 state.lease(lease, wanted);
@@ -318,7 +306,7 @@ impl Dispatch<WpDrmLeaseV1, ()> for State {
         _: &DisplayHandle,
         _: &mut DataInit<'_, Self>,
     ) {
-        // Only destroy, which ends the lease.
+        // destroy is the only request; `destroyed` ends the lease.
     }
 
     fn destroyed(state: &mut Self, _: ClientId, resource: &WpDrmLeaseV1, (): &()) {

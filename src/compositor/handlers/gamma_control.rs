@@ -1,10 +1,12 @@
-//! wlr-gamma-control: night light tools such as gammastep set a display's gamma table, on the hardware.
+//! wlr-gamma-control: tools such as gammastep set an output's gamma LUT, in hardware.
 //!
-//! Source: wlr-gamma-control-unstable-v1.xml. One tool a display; its table ends with it.
+//! Source: wlr-gamma-control-unstable-v1.xml. One tool per output; its LUT is removed when its
+//! object is destroyed.
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
 
+use geom_kms::Device;
 use smithay::output::Output;
 use smithay::reexports::wayland_protocols_wlr::gamma_control::v1::server::zwlr_gamma_control_manager_v1::{
     self, ZwlrGammaControlManagerV1,
@@ -19,24 +21,25 @@ use smithay::reexports::wayland_server::{
 use tracing::{debug, info, warn};
 
 use super::security_context::is_trusted;
-use crate::gpu::device::Gpu;
 use crate::compositor::State;
 
-/// The global, for programs outside sandboxes.
+/// The global. Sandboxed clients do not see it.
 pub struct Global;
 
-/// The tools that set tables, by display.
+/// The objects that set gamma LUTs, by output.
 pub type Controls = HashMap<String, ZwlrGammaControlV1>;
 
-/// The display that a tool's object is of, by name.
+/// The name of the output that an object belongs to.
 pub struct Of(String);
 
-/// A table of 16 bits for red, green and blue each, as the tool wrote them one after the other; None where the file is too short.
-fn table(fd: impl AsFd, size: usize) -> Option<Vec<[u16; 3]>> {
+/// Reads a gamma LUT: `size` values of 16 bits for red, then for green, then for blue. `None` if
+/// the file is too short.
+fn read_lut(fd: impl AsFd, size: usize) -> Option<Vec<[u16; 3]>> {
     let mut bytes = vec![0; size * 6];
     let mut read = 0;
     while read < bytes.len() {
-        // From its beginning, wherever the tool left it; a pipe, which could keep us waiting, has none.
+        // From the beginning, wherever the client left the offset. pread fails on pipes, which
+        // could block us.
         match rustix::io::pread(&fd, &mut bytes[read..], read as u64) {
             Ok(0) | Err(_) => return None,
             Ok(more) => read += more,
@@ -47,14 +50,16 @@ fn table(fd: impl AsFd, size: usize) -> Option<Vec<[u16; 3]>> {
 }
 
 impl State {
-    /// The Gpu and the length of its table for a display that is lit.
-    pub fn gamma_of(&mut self, display: &str) -> Option<(&mut Gpu, usize)> {
-        let gpu = self.backend.gpus_mut().find(|gpu| gpu.crtc_states.values().any(|lit| lit.display == display))?;
-        let size = gpu.gamma_size(display).filter(|size| *size > 0)?;
-        Some((gpu, size))
+    /// Returns the device of an enabled output, and the number of entries of its gamma LUT. `None`
+    /// if the hardware has none.
+    pub fn gamma_of(&mut self, display: &str) -> Option<(&mut Device, usize)> {
+        let mut devices = self.backend.gpus_mut().map(|gpu| &mut gpu.device);
+        let device = devices.find(|device| device.is_enabled(display))?;
+        let size = device.gamma_size(display).filter(|size| *size > 0)?;
+        Some((device, size))
     }
 
-    /// Tools whose displays went are told so.
+    /// Ends the objects of outputs that are not enabled any more.
     pub fn check_gamma(&mut self) {
         let gone = |name: &String| self.outputs.named(name).is_none_or(|output| !output.is_enabled());
         let gone: Vec<String> = self.protocols.gamma.keys().filter(|name| gone(name)).cloned().collect();
@@ -65,17 +70,17 @@ impl State {
         }
     }
 
-    fn set_gamma(&mut self, control: &ZwlrGammaControlV1, name: &str, table: Option<&[[u16; 3]]>) {
-        let done = self.gamma_of(name).map(|(gpu, _)| gpu.set_gamma(name, table));
+    fn set_gamma(&mut self, control: &ZwlrGammaControlV1, name: &str, lut: Option<&[[u16; 3]]>) {
+        let done = self.gamma_of(name).map(|(device, _)| device.set_gamma(name, lut));
         match done {
             Some(Ok(())) => {
-                debug!(display = name, set = table.is_some(), "gamma table");
+                debug!(display = name, is_set = lut.is_some(), "gamma LUT of a tool");
                 if let Some(id) = self.outputs.id(name) {
                     self.queue_redraw(id);
                 }
             }
             Some(Err(error)) => {
-                warn!(display = name, %error, "the kernel takes no gamma table");
+                warn!(display = name, %error, "the kernel refuses a tool's gamma LUT");
                 control.failed();
                 self.protocols.gamma.remove(name);
             }
@@ -118,10 +123,10 @@ impl Dispatch<ZwlrGammaControlManagerV1, ()> for State {
         match state.gamma_of(&name).filter(|_| !taken) {
             Some((_, size)) => {
                 control.gamma_size(size as u32);
-                info!(display = name, "a tool has the gamma table");
+                info!(display = name, "a tool controls the gamma LUT");
                 state.protocols.gamma.insert(name, control);
             }
-            // Another tool has it, or the hardware has none.
+            // Another tool controls it, or the hardware has none.
             None => control.failed(),
         }
     }
@@ -142,8 +147,8 @@ impl Dispatch<ZwlrGammaControlV1, Of> for State {
             return;
         }
         let Some((_, size)) = state.gamma_of(name) else { return };
-        match table(fd, size) {
-            Some(table) => state.set_gamma(control, name, Some(&table)),
+        match read_lut(fd, size) {
+            Some(lut) => state.set_gamma(control, name, Some(&lut)),
             None => {
                 let error = zwlr_gamma_control_v1::Error::InvalidGamma;
                 control
@@ -168,14 +173,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_are_read_whole_or_not_at_all() -> std::io::Result<()> {
+    fn short_files_and_pipes_are_rejected() -> std::io::Result<()> {
         let mut file = tempfile::tempfile()?;
         let words: Vec<u8> = (1..=12u16).flat_map(u16::to_ne_bytes).collect();
         file.write_all(&words)?;
-        assert_eq!(table(&file, 4), Some(vec![[1, 5, 9], [2, 6, 10], [3, 7, 11], [4, 8, 12]]));
-        assert_eq!(table(&file, 5), None);
+        assert_eq!(read_lut(&file, 4), Some(vec![[1, 5, 9], [2, 6, 10], [3, 7, 11], [4, 8, 12]]));
+        assert_eq!(read_lut(&file, 5), None);
         let (no_file, _other) = std::os::unix::net::UnixStream::pair()?;
-        assert_eq!(table(&no_file, 4), None);
+        assert_eq!(read_lut(&no_file, 4), None);
         Ok(())
     }
 }

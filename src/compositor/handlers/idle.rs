@@ -24,7 +24,7 @@ use smithay::reexports::wayland_server::{
 };
 
 use crate::compositor::State;
-use crate::power::IdleTimer;
+use crate::power::{IdleTimerId, Power};
 
 /// Version 2 adds notifications that ignore inhibitors.
 pub const NOTIFIER_VERSION: u32 = 2;
@@ -32,40 +32,21 @@ pub const NOTIFIER_VERSION: u32 = 2;
 /// The user data of both globals.
 pub struct Global;
 
-struct Notification {
-    object: ExtIdleNotificationV1,
-    timer: IdleTimer,
-    /// The client's last event was `idled`.
-    sent_idled: bool,
-}
-
-/// The clients' notifications and inhibitors.
+/// The clients' notifications and inhibitors. [`Power`](crate::power::Power) has the timers.
 #[derive(Default)]
 pub struct IdleProtocols {
-    notifications: Vec<Notification>,
+    notifications: Vec<(IdleTimerId, ExtIdleNotificationV1)>,
     inhibitors: Vec<(ZwpIdleInhibitorV1, WlSurface)>,
 }
 
 impl IdleProtocols {
-    /// Iterates over the timers of all notifications.
-    pub fn timers(&self) -> impl Iterator<Item = &IdleTimer> {
-        self.notifications.iter().map(|notification| &notification.timer)
-    }
-
-    /// Iterates over the timers of all notifications, for changing them.
-    pub fn timers_mut(&mut self) -> impl Iterator<Item = &mut IdleTimer> {
-        self.notifications.iter_mut().map(|notification| &mut notification.timer)
-    }
-
-    /// Sends `idled` or `resumed` for each timer that changed.
-    pub fn send_events(&mut self) {
-        for Notification { object, timer, sent_idled } in &mut self.notifications {
-            if std::mem::replace(sent_idled, timer.idle) != timer.idle {
-                match timer.idle {
-                    true => object.idled(),
-                    false => object.resumed(),
-                }
-            }
+    /// Notifies a client that its timer ran out, or that there is input again.
+    pub fn notify(&self, timer: IdleTimerId, is_idle: bool) {
+        let found = self.notifications.iter().find(|(known, _)| *known == timer);
+        let Some((_, notification)) = found else { return };
+        match is_idle {
+            true => notification.idled(),
+            false => notification.resumed(),
         }
     }
 }
@@ -82,10 +63,8 @@ impl State {
         let was_inhibited = self.is_idle_inhibited();
         self.protocols.idle.inhibitors.retain(|(known, _)| known != inhibitor);
         if was_inhibited {
-            // Timeouts start again now.
-            let now = self.iteration_start();
-            self.power.hold_idleness(now);
-            self.watch_idle();
+            let effects = self.with_power(Power::inhibitor_ended);
+            self.apply_power(effects);
         }
     }
 }
@@ -113,7 +92,7 @@ impl Dispatch<ExtIdleNotifierV1, ()> for State {
         _: &DisplayHandle,
         init: &mut DataInit<'_, Self>,
     ) {
-        let (id, timeout, respects_inhibitors) = match request {
+        let (id, timeout, is_inhibitable) = match request {
             ext_idle_notifier_v1::Request::GetIdleNotification { id, timeout, .. } => (id, timeout, true),
             ext_idle_notifier_v1::Request::GetInputIdleNotification { id, timeout, .. } => {
                 (id, timeout, false)
@@ -121,9 +100,11 @@ impl Dispatch<ExtIdleNotifierV1, ()> for State {
             _ => return,
         };
         let object = init.init(id, ());
-        let timer = IdleTimer::new(Duration::from_millis(timeout.into()), respects_inhibitors);
-        state.protocols.idle.notifications.push(Notification { object, timer, sent_idled: false });
-        state.watch_idle();
+        let timeout = Duration::from_millis(timeout.into());
+        let (timer, effects) =
+            state.with_power(|power, _| power.add_idle_timer(timeout, is_inhibitable));
+        state.protocols.idle.notifications.push((timer, object));
+        state.apply_power(effects);
     }
 }
 
@@ -140,7 +121,12 @@ impl Dispatch<ExtIdleNotificationV1, ()> for State {
     }
 
     fn destroyed(state: &mut Self, _: ClientId, destroyed: &ExtIdleNotificationV1, (): &()) {
-        state.protocols.idle.notifications.retain(|notification| notification.object != *destroyed);
+        let notifications = &mut state.protocols.idle.notifications;
+        let found = notifications.iter().position(|(_, object)| object == destroyed);
+        if let Some(found) = found {
+            let (timer, _) = notifications.swap_remove(found);
+            state.power.remove_idle_timer(timer);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
-//! Image descriptions of color-management: made by a program's numbers, told to programs in numbers.
+//! Image descriptions of color-management: created from parameters, and sent as parameters.
 //!
-//! Source: color-management-v1.xml, wp_image_description_creator_params_v1 and wp_image_description_info_v1.
+//! Source: color-management-v1.xml, wp_image_description_creator_params_v1 and
+//! wp_image_description_info_v1.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -24,7 +25,7 @@ use crate::compositor::State;
 
 const D65: (f64, f64) = (0.3127, 0.3290);
 
-/// By the protocol's names, with the frame_stats that it gives for each.
+/// Primaries by the protocol's names, with the values that it gives for each.
 pub const PRIMARIES: [(Named, Primaries); 6] = [
     (Named::Srgb, SRGB),
     (Named::Pal, [(0.64, 0.33), (0.29, 0.60), (0.15, 0.06), D65]),
@@ -34,15 +35,15 @@ pub const PRIMARIES: [(Named, Primaries); 6] = [
     (Named::AdobeRgb, [(0.64, 0.33), (0.21, 0.71), (0.15, 0.06), D65]),
 ];
 
-/// A description as a program holds it.
-pub struct Made {
-    /// None where it failed.
+/// The user data of a `wp_image_description_v1`.
+pub struct DescriptionData {
+    /// `None` if it failed.
     pub description: Option<ImageDescription>,
-    /// Programs may ask what it is: it is ours.
-    pub tells: bool,
+    /// Clients may ask for its parameters: the compositor made it.
+    pub has_information: bool,
 }
 
-/// What a program has said so far.
+/// The parameters that a client has set.
 #[derive(Default)]
 pub struct Creator(Mutex<Params>);
 
@@ -61,7 +62,7 @@ impl Params {
     fn description(&self) -> Option<ImageDescription> {
         let (transfer, primaries) = (self.transfer?, self.primaries?);
         let luminances = match (self.luminances, transfer) {
-            // PQ has its own range; the reference alone is the program's.
+            // PQ has its own range; only the reference luminance is the client's.
             (Some(luminances), Transfer::Pq) => Luminances { max: luminances.min + 10_000.0, ..luminances },
             (Some(luminances), _) => luminances,
             (None, _) => transfer.luminances(),
@@ -70,7 +71,7 @@ impl Params {
     }
 }
 
-/// Millionths.
+/// Returns primaries and white point from millionths.
 fn points(numbers: [i32; 8]) -> Primaries {
     let value = |index: usize| f64::from(numbers[index]) / 1e6;
     std::array::from_fn(|point| (value(2 * point), value(2 * point + 1)))
@@ -88,7 +89,7 @@ impl Dispatch<WpImageDescriptionCreatorParamsV1, Creator> for State {
     ) {
         use wp_image_description_creator_params_v1::{Error, Request};
         let mut params = data.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let set = match &request {
+        let is_set = match &request {
             Request::SetTfNamed { .. } | Request::SetTfPower { .. } => params.transfer.is_some(),
             Request::SetPrimariesNamed { .. } | Request::SetPrimaries { .. } => params.primaries.is_some(),
             Request::SetLuminances { .. } => params.luminances.is_some(),
@@ -98,8 +99,8 @@ impl Dispatch<WpImageDescriptionCreatorParamsV1, Creator> for State {
             Request::SetMaxFall { .. } => params.max_fall,
             _ => false,
         };
-        if set {
-            return creator.post_error(Error::AlreadySet, "it was set before");
+        if is_set {
+            return creator.post_error(Error::AlreadySet, "the parameter is already set");
         }
         match request {
             Request::SetTfNamed { tf } => {
@@ -107,12 +108,12 @@ impl Dispatch<WpImageDescriptionCreatorParamsV1, Creator> for State {
                 let known = known.and_then(|tf| TRANSFERS.iter().find(|(known, _)| *known == tf));
                 match known {
                     Some((_, transfer)) => params.transfer = Some(*transfer),
-                    None => creator.post_error(Error::InvalidTf, "no such transfer function was offered"),
+                    None => creator.post_error(Error::InvalidTf, "the transfer function is not supported"),
                 }
             }
             Request::SetTfPower { eexp } => match eexp {
                 10_000..=100_000 => params.transfer = Some(Transfer::Power(f64::from(eexp) / 10_000.0)),
-                _ => creator.post_error(Error::InvalidTf, "an exponent is from 1 to 10"),
+                _ => creator.post_error(Error::InvalidTf, "the exponent must be from 1 to 10"),
             },
             Request::SetPrimariesNamed { primaries } => {
                 let known = match primaries {
@@ -122,7 +123,7 @@ impl Dispatch<WpImageDescriptionCreatorParamsV1, Creator> for State {
                 match known {
                     Some((_, primaries)) => params.primaries = Some(*primaries),
                     None => {
-                        creator.post_error(Error::InvalidPrimariesNamed, "no such primaries were offered")
+                        creator.post_error(Error::InvalidPrimariesNamed, "the primaries are not supported")
                     }
                 }
             }
@@ -133,7 +134,7 @@ impl Dispatch<WpImageDescriptionCreatorParamsV1, Creator> for State {
                 let min = f64::from(min_lum) / 10_000.0;
                 let (max, reference) = (f64::from(max_lum), f64::from(reference_lum));
                 if max <= min || reference <= min {
-                    return creator.post_error(Error::InvalidLuminance, "the least is not below the others");
+                    return creator.post_error(Error::InvalidLuminance, "the minimum must be below the maximum and the reference");
                 }
                 params.luminances = Some(Luminances { min, max, reference });
             }
@@ -141,7 +142,7 @@ impl Dispatch<WpImageDescriptionCreatorParamsV1, Creator> for State {
             Request::SetMasteringLuminance { min_lum, max_lum } => {
                 let max = f64::from(max_lum);
                 if max <= f64::from(min_lum) / 10_000.0 {
-                    return creator.post_error(Error::InvalidLuminance, "the least is not below the most");
+                    return creator.post_error(Error::InvalidLuminance, "the minimum must be below the maximum");
                 }
                 params.mastering_max = Some(max);
             }
@@ -149,15 +150,16 @@ impl Dispatch<WpImageDescriptionCreatorParamsV1, Creator> for State {
             Request::SetMaxFall { .. } => params.max_fall = true,
             Request::Create { image_description } => {
                 let Some(description) = params.description() else {
-                    state.give(image_description, Err((Cause::Unsupported, "")), false, init);
-                    creator.post_error(Error::IncompleteSet, "it needs primaries and a transfer function");
+                    state.init_description(image_description, Err((Cause::Unsupported, "")), false, init);
+                    creator.post_error(Error::IncompleteSet, "primaries and a transfer function are required");
                     return;
                 };
-                // Primaries on a line make no color.
-                let sound = conversion_matrix(&description.primaries, &SRGB).is_some();
-                let sound = sound.then_some(description);
-                let answer = sound.ok_or((Cause::Unsupported, "these primaries span no color"));
-                state.give(image_description, answer, false, init);
+                // Primaries on a line span no gamut.
+                let spans_gamut = conversion_matrix(&description.primaries, &SRGB).is_some();
+                let answer = spans_gamut
+                    .then_some(description)
+                    .ok_or((Cause::Unsupported, "the primaries span no gamut"));
+                state.init_description(image_description, answer, false, init);
             }
             _ => {}
         }
@@ -174,7 +176,7 @@ impl Dispatch<WpImageDescriptionCreatorIccV1, ()> for State {
         _: &DisplayHandle,
         _: &mut DataInit<'_, Self>,
     ) {
-        // Not offered: who asked for it was ended.
+        // Not supported: the request that creates it disconnects the client.
     }
 }
 
@@ -188,12 +190,12 @@ impl Dispatch<WpImageDescriptionInfoV1, ()> for State {
         _: &DisplayHandle,
         _: &mut DataInit<'_, Self>,
     ) {
-        // It has events only.
+        // The interface has no requests.
     }
 }
 
-/// All that is to be said of a description.
-pub fn tell(information: &WpImageDescriptionInfoV1, description: &ImageDescription) {
+/// Sends the parameters of an image description.
+pub fn send_information(information: &WpImageDescriptionInfoV1, description: &ImageDescription) {
     let millionths = |value: f64| (value * 1e6).round() as i32;
     let [red, green, blue, white] = description.primaries.map(|(x, y)| (millionths(x), millionths(y)));
     information.primaries(red.0, red.1, green.0, green.1, blue.0, blue.1, white.0, white.1);
@@ -209,10 +211,10 @@ pub fn tell(information: &WpImageDescriptionInfoV1, description: &ImageDescripti
         }
     }
     let Luminances { min, max, reference } = description.luminances;
-    let least = (min * 10_000.0).round() as u32;
-    information.luminances(least, max.round() as u32, reference.round() as u32);
+    let min = (min * 10_000.0).round() as u32;
+    information.luminances(min, max.round() as u32, reference.round() as u32);
     information.target_primaries(red.0, red.1, green.0, green.1, blue.0, blue.1, white.0, white.1);
-    let most = description.mastering_max.unwrap_or(max);
-    information.target_luminance(least, most.round() as u32);
+    let max = description.mastering_max.unwrap_or(max);
+    information.target_luminance(min, max.round() as u32);
     information.done();
 }

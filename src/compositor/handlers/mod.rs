@@ -1,4 +1,4 @@
-//! Wayland protocols, one a file: what each request means here.
+//! Handlers of Wayland protocols, one file each.
 
 mod color_management;
 mod color_representation;
@@ -49,22 +49,22 @@ use smithay::wayland::single_pixel_buffer::SinglePixelBufferState;
 use smithay::wayland::viewporter::ViewporterState;
 
 use self::security_context::is_trusted;
-pub use self::image_description::tell as send_image_description;
+pub use self::image_description::send_information as send_image_description;
 use crate::compositor::State;
 
-/// The globals' states.
+/// The state of all protocols.
 pub struct Protocols {
     pub compositor: CompositorState,
     pub shm: ShmState,
     pub dmabuf: DmabufState,
-    /// There once a renderer is, which decides about formats.
+    /// Created with the first renderer, which has the formats.
     pub dmabuf_global: Option<DmabufGlobal>,
     pub xdg_shell: XdgShellState,
     pub layer_shell: WlrLayerShellState,
     pub data_device: DataDeviceState,
     pub primary_selection: PrimarySelectionState,
     _output: OutputManagerState,
-    pub withdrawn: output::Withdrawn,
+    pub disabled_globals: output::DisabledGlobals,
     pub gamma: gamma_control::Controls,
     pub power: output_power::Controls,
     pub idle: idle::IdleProtocols,
@@ -102,7 +102,7 @@ impl Protocols {
             data_device: DataDeviceState::new::<State>(display),
             primary_selection: PrimarySelectionState::new::<State>(display),
             _output: OutputManagerState::new_with_xdg_output::<State>(display),
-            withdrawn: output::Withdrawn::default(),
+            disabled_globals: output::DisabledGlobals::default(),
             gamma: gamma_control::Controls::default(),
             power: output_power::Controls::default(),
             idle: idle::IdleProtocols::default(),

@@ -1,4 +1,4 @@
-//! wl_output and xdg-output: displays, as clients see them.
+//! wl_output and xdg-output: how clients see outputs.
 
 use std::time::Duration;
 
@@ -14,61 +14,64 @@ use crate::clients::{ClientData, ClientId};
 use crate::compositor::deadline::Deadline;
 use crate::compositor::State;
 
-/// So long clients may still bind what was withdrawn: they hear of it after they heard of the global itself.
-const GRACE: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(5) };
+/// How long a disabled global can still be bound: clients receive its removal after its
+/// announcement.
+const GLOBAL_REMOVAL_DELAY: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(5) };
 
-/// Globals that are announced no more, and live until every client must know.
+/// Disabled globals, which exist until all clients have received their removal.
 #[derive(Default)]
-pub struct Withdrawn {
-    /// And since when.
+pub struct DisabledGlobals {
+    /// The globals, and when each was disabled.
     pub globals: Vec<(GlobalId, Duration)>,
-    /// A timer will look at them.
-    pub awaited: bool,
+    /// [`Deadline::DestroyDisabledGlobals`] is armed.
+    pub is_check_armed: bool,
 }
 
 #[cfg(test)]
-impl Withdrawn {
+impl DisabledGlobals {
     pub fn is_empty(&self) -> bool {
         self.globals.is_empty()
     }
 }
 
 impl State {
-    /// Takes a display's global back: at once for newcomers, later for those who may be binding it.
+    /// Disables an output's global: new clients do not get it, and it is destroyed once no client
+    /// can bind it any more.
     pub fn disable_global(&mut self, global: GlobalId) {
         self.display_handle.disable_global::<Self>(global.clone());
         let now = self.now();
-        self.timers.at(now + GRACE, Deadline::GlobalDisabled { global, at: now });
+        self.timers.at(now + GLOBAL_REMOVAL_DELAY, Deadline::GlobalDisabled { global, at: now });
     }
 
-    /// Destroys what was withdrawn, once every client has come to where it says so: those who bind it before would be thrown out.
-    /// They are asked. One that hangs is waited for: its answer, or its end, comes back here.
-    pub fn destroy_withdrawn(&mut self) {
-        if self.protocols.withdrawn.globals.is_empty() || self.protocols.withdrawn.awaited {
+    /// Destroys disabled globals that all clients know to be removed: binding one that is destroyed
+    /// is a protocol error. Pings the clients that may not know. An unresponsive client is waited
+    /// for: its pong, or its disconnect, calls this again.
+    pub fn destroy_disabled_globals(&mut self) {
+        if self.protocols.disabled_globals.globals.is_empty() || self.protocols.disabled_globals.is_check_armed {
             return;
         }
         let clients = || self.clients.wayland();
         if clients().any(Connection::is_unresponsive) {
             return;
         }
-        let newest = self.protocols.withdrawn.globals.iter().map(|(_, at)| *at).max().unwrap_or_default();
+        let newest = self.protocols.disabled_globals.globals.iter().map(|(_, at)| *at).max().unwrap_or_default();
         let behind: Vec<ClientId> =
             clients().filter(|connection| !connection.has_acked(newest)).map(|connection| connection.id).collect();
-        let known = |at: Duration| clients().all(|connection| connection.has_acked(at));
-        let gone: Vec<bool> = self.protocols.withdrawn.globals.iter().map(|(_, at)| known(*at)).collect();
-        let mut gone = gone.into_iter();
-        let (destroyed, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.protocols.withdrawn.globals)
+        let is_known = |at: Duration| clients().all(|connection| connection.has_acked(at));
+        let known: Vec<bool> = self.protocols.disabled_globals.globals.iter().map(|(_, at)| is_known(*at)).collect();
+        let mut known = known.into_iter();
+        let (destroyed, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.protocols.disabled_globals.globals)
             .into_iter()
-            .partition(|_| gone.next().unwrap_or(false));
-        self.protocols.withdrawn.globals = kept;
+            .partition(|_| known.next().unwrap_or(false));
+        self.protocols.disabled_globals.globals = kept;
         for (global, _) in destroyed {
             self.display_handle.remove_global::<Self>(global);
         }
-        if self.protocols.withdrawn.globals.is_empty() {
+        if self.protocols.disabled_globals.globals.is_empty() {
             return;
         }
-        self.protocols.withdrawn.awaited = true;
-        let at = self.now() + GRACE;
+        self.protocols.disabled_globals.is_check_armed = true;
+        let at = self.now() + GLOBAL_REMOVAL_DELAY;
         self.timers.at(at, Deadline::DestroyDisabledGlobals);
         for id in behind {
             self.on_connection_event(id, Event::PingRequested);
@@ -77,7 +80,7 @@ impl State {
 }
 
 impl OutputHandler for State {
-    /// A client that binds a display's output late learns which of its windows are there.
+    /// Sends `wl_surface.enter` for the windows that were on the output before the client bound it.
     fn output_bound(&mut self, output: Output, wl_output: WlOutput) {
         use smithay::reexports::wayland_server::Resource;
         let Some(id) = self.outputs.of_wl_output(&output).map(|output| output.id) else { return };

@@ -1,7 +1,8 @@
-//! wlr-output-management: tools such as wlr-randr, kanshi and wdisplays see displays and change them.
+//! wlr-output-management: tools such as wlr-randr, kanshi and wdisplays list and configure
+//! displays.
 //!
-//! Source: wlr-output-management-unstable-v1.xml. What a tool applies is a change by hand, as of `geom_compositor set`: it lies over
-//! configuration and profile until one of these is read again.
+//! Source: wlr-output-management-unstable-v1.xml. What a tool applies overrides configuration and
+//! profile until one of these is read again, as `geom_compositor set` does.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,23 +39,24 @@ use crate::output::{smithay_transform, Output};
 use crate::output::requests::OutputTransaction;
 use crate::compositor::State;
 
-/// The version that we speak: adaptive sync is its last addition.
+/// The supported version, which adds adaptive sync.
 pub const VERSION: u32 = 4;
 
-/// The global, for programs outside sandboxes.
+/// The user data of the global, which is not available in sandboxes.
 pub struct Global;
 
-/// What a tool is told of one display.
+/// The properties of a head.
 #[derive(Debug, Clone, PartialEq)]
-struct Told {
+struct HeadProperties {
     monitor: Option<Identity>,
-    /// Millimetres; 0 where unknown.
+    /// In millimeters; 0 if unknown.
     size: (u32, u32),
     modes: Vec<Mode>,
-    /// While it is lit.
-    lit: Option<HeadState>,
+    /// `None` if the display is not enabled.
+    state: Option<HeadState>,
 }
 
+/// The state of an enabled head.
 #[derive(Debug, Clone, PartialEq)]
 struct HeadState {
     mode: Mode,
@@ -64,72 +66,76 @@ struct HeadState {
     vrr: bool,
 }
 
+/// A display as one tool has it.
 struct Head {
     resource: ZwlrOutputHeadV1,
     modes: Vec<(Mode, ZwlrOutputModeV1)>,
-    told: Told,
+    /// The properties that were sent last.
+    sent: HeadProperties,
 }
 
+/// A tool, and the heads that it has.
 struct Manager {
     resource: ZwlrOutputManagerV1,
     heads: BTreeMap<String, Head>,
 }
 
-/// All tools that listen.
+/// All tools that use the protocol.
 #[derive(Default)]
 pub struct OutputManagement {
     managers: Vec<Manager>,
-    /// Of what was told last.
+    /// The serial of the last `done` event.
     serial: u32,
 }
 
-/// What a configuration wants, until it is applied.
+/// The user data of a configuration.
 pub struct Configuration {
     serial: u32,
     used: AtomicBool,
-    /// By display; none where it is to be off.
-    heads: Mutex<BTreeMap<String, Option<Arc<Mutex<Wanted>>>>>,
+    /// The settings by display; `None` if it is to be disabled.
+    heads: Mutex<BTreeMap<String, Option<Arc<Mutex<HeadConfig>>>>>,
 }
 
+/// The settings for one head.
 #[derive(Default)]
-pub struct Wanted {
-    wish: OutputConfig,
-    /// The mode need not be one of the list.
-    custom: bool,
-    /// It was put where no layout reaches, for which the protocol has no error of its own.
-    astray: bool,
+pub struct HeadConfig {
+    config: OutputConfig,
+    /// The mode may be one that the monitor does not list.
+    has_custom_mode: bool,
+    /// The position is outside of any layout, for which the protocol has no error.
+    is_out_of_range: bool,
 }
 
-/// A display as a tool holds it, by name.
+/// The display of a head, by name.
 pub struct HeadName(String);
 
 impl Manager {
-    /// Brings one tool to the present state. Whether there was anything to tell.
-    fn tell(&mut self, display: &DisplayHandle, now: &BTreeMap<String, Told>) -> bool {
+    /// Sends what changed to one tool. Returns whether anything changed.
+    fn send(&mut self, display: &DisplayHandle, now: &BTreeMap<String, HeadProperties>) -> bool {
         let Some(client) = self.resource.client() else { return false };
         let mut changed = false;
         self.heads.retain(|name, head| {
-            let same = now.get(name).is_some_and(|told| {
-                (&told.monitor, told.size, &told.modes)
-                    == (&head.told.monitor, head.told.size, &head.told.modes)
+            let same = now.get(name).is_some_and(|now| {
+                (&now.monitor, now.size, &now.modes)
+                    == (&head.sent.monitor, head.sent.size, &head.sent.modes)
             });
             if !same {
-                // Another monitor's head is another object.
+                // Another monitor gets another head.
                 head.modes.iter().for_each(|(_, mode)| mode.finished());
                 head.resource.finished();
                 changed = true;
             }
             same
         });
-        for (name, told) in now {
+        for (name, properties) in now {
             match self.heads.get_mut(name) {
-                Some(head) if head.told == *told => continue,
+                Some(head) if head.sent == *properties => continue,
                 Some(head) => {
-                    head.told = told.clone();
-                    head.tell_state();
+                    head.sent = properties.clone();
+                    head.send_state();
                 }
                 None => {
-                    let head = Head::introduce(display, &client, &self.resource, name, told);
+                    let head = Head::create(display, &client, &self.resource, name, properties);
                     self.heads.extend(head.map(|head| (name.clone(), head)));
                 }
             }
@@ -140,23 +146,26 @@ impl Manager {
 }
 
 impl Head {
-    fn introduce(
+    /// Creates the head of a display, and sends all its properties. Returns `None` if the client is
+    /// gone.
+    fn create(
         display: &DisplayHandle,
         client: &Client,
         manager: &ZwlrOutputManagerV1,
         name: &str,
-        told: &Told,
+        properties: &HeadProperties,
     ) -> Option<Self> {
         let version = manager.version();
         let resource: ZwlrOutputHeadV1 =
             client.create_resource::<_, _, State>(display, version, HeadName(name.to_owned())).ok()?;
         manager.head(&resource);
         resource.name(name.to_owned());
-        let monitor = told.monitor.as_ref();
+        let monitor = properties.monitor.as_ref();
         resource
             .description(monitor.map_or_else(|| name.to_owned(), |monitor| format!("{monitor} ({name})")));
-        if told.size.0 > 0 && told.size.1 > 0 {
-            resource.physical_size(told.size.0 as i32, told.size.1 as i32);
+        let (width, height) = properties.size;
+        if width > 0 && height > 0 {
+            resource.physical_size(width as i32, height as i32);
         }
         if let Some(monitor) = monitor.filter(|_| version >= zwlr_output_head_v1::EVT_MAKE_SINCE) {
             resource.make(monitor.make.clone());
@@ -164,7 +173,7 @@ impl Head {
             monitor.serial.iter().for_each(|serial| resource.serial_number(serial.clone()));
         }
         let mut modes = Vec::new();
-        for mode in &told.modes {
+        for mode in &properties.modes {
             let object: ZwlrOutputModeV1 =
                 client.create_resource::<_, _, State>(display, version.min(3), *mode).ok()?;
             resource.mode(&object);
@@ -175,27 +184,28 @@ impl Head {
             }
             modes.push((*mode, object));
         }
-        let head = Self { resource, modes, told: told.clone() };
-        head.tell_state();
+        let head = Self { resource, modes, sent: properties.clone() };
+        head.send_state();
         Some(head)
     }
 
-    fn tell_state(&self) {
-        self.resource.enabled(self.told.lit.is_some().into());
-        let Some(lit) = &self.told.lit else { return };
-        let current = self.modes.iter().find(|(mode, _)| *mode == lit.mode);
+    fn send_state(&self) {
+        self.resource.enabled(self.sent.state.is_some().into());
+        let Some(state) = &self.sent.state else { return };
+        let current = self.modes.iter().find(|(mode, _)| *mode == state.mode);
         current.iter().for_each(|(_, object)| self.resource.current_mode(object));
-        self.resource.position(lit.position.0, lit.position.1);
-        self.resource.transform(lit.transform);
-        self.resource.scale(lit.scale);
+        self.resource.position(state.position.0, state.position.1);
+        self.resource.transform(state.transform);
+        self.resource.scale(state.scale);
         if self.resource.version() >= zwlr_output_head_v1::EVT_ADAPTIVE_SYNC_SINCE {
-            let state = if lit.vrr { AdaptiveSyncState::Enabled } else { AdaptiveSyncState::Disabled };
-            self.resource.adaptive_sync(state);
+            let vrr = if state.vrr { AdaptiveSyncState::Enabled } else { AdaptiveSyncState::Disabled };
+            self.resource.adaptive_sync(vrr);
         }
     }
 }
 
-fn lit(output: &Output) -> Option<HeadState> {
+/// Returns the state of an output if it is enabled.
+fn head_state(output: &Output) -> Option<HeadState> {
     Some(HeadState {
         mode: output.mode.filter(|_| output.is_enabled())?,
         position: (output.logical.x, output.logical.y),
@@ -205,40 +215,40 @@ fn lit(output: &Output) -> Option<HeadState> {
     })
 }
 
-/// The plan's word for the protocol's transform.
+/// Returns the plan's type for a transform of the protocol.
 fn transform(of: wl_output::Transform) -> Option<Transform> {
     let all = Transform::NAMES.iter().map(|(_, known)| *known);
     all.into_iter().find(|known| wl_output::Transform::from(smithay_transform(*known)) == of)
 }
 
 impl State {
-    /// Tells tools what changed of displays.
+    /// Sends tools what changed about displays.
     pub fn send_heads(&mut self) {
         let management = &mut self.protocols.output_management;
         management.managers.retain(|manager| manager.resource.is_alive());
         if management.managers.is_empty() {
             return;
         }
-        let present = self.backend.present();
+        let present = self.backend.probed();
         let connectors = present.iter().flat_map(|gpu| &gpu.connectors);
         let now =
             connectors.filter(|connector| connector.connected && !connector.non_desktop).map(|connector| {
                 let output = self.outputs.named(&connector.name);
                 let mut modes = mode_candidates(&connector.modes, None);
                 modes.extend(output.and_then(|output| output.mode).filter(|mode| mode.modeline.is_some()));
-                let told = Told {
+                let properties = HeadProperties {
                     monitor: connector.monitor.clone(),
                     size: output.map_or((0, 0), |output| output.monitor.size),
                     modes,
-                    lit: output.and_then(lit),
+                    state: output.and_then(head_state),
                 };
-                (connector.name.clone(), told)
+                (connector.name.clone(), properties)
             });
-        let now: BTreeMap<String, Told> = now.collect();
+        let now: BTreeMap<String, HeadProperties> = now.collect();
         let serial = management.serial.wrapping_add(1);
         let mut changed = false;
         for manager in &mut management.managers {
-            if manager.tell(&self.display_handle, &now) {
+            if manager.send(&self.display_handle, &now) {
                 manager.resource.done(serial);
                 changed = true;
             }
@@ -248,63 +258,64 @@ impl State {
         }
     }
 
-    /// None where it can't be, whatever the kernel says.
-    fn configured(&self, configuration: &Configuration) -> Option<BTreeMap<String, OutputConfig>> {
+    /// Returns the settings of a configuration, or `None` if it cannot be applied in any case.
+    fn requested_configs(&self, configuration: &Configuration) -> Option<BTreeMap<String, OutputConfig>> {
         let heads = configuration.heads.lock().unwrap_or_else(PoisonError::into_inner);
-        let wish = |name: &str, wanted: &Option<Arc<Mutex<Wanted>>>| match wanted {
-            Some(wanted) => {
-                let wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut wish = OutputConfig { power: Some(true), ..wanted.wish.clone() };
-                if wanted.custom {
-                    wish.mode = Some(self.custom_mode(name, wish.mode?)?);
+        let config = |name: &str, head: &Option<Arc<Mutex<HeadConfig>>>| match head {
+            Some(head) => {
+                let head = head.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut config = OutputConfig { power: Some(true), ..head.config.clone() };
+                if head.has_custom_mode {
+                    config.mode = Some(self.custom_mode(name, config.mode?)?);
                 }
-                (!wanted.astray).then_some(wish)
+                (!head.is_out_of_range).then_some(config)
             }
             None => Some(OutputConfig { power: Some(false), ..OutputConfig::default() }),
         };
-        heads.iter().map(|(name, wanted)| Some((name.clone(), wish(name, wanted)?))).collect()
+        heads.iter().map(|(name, head)| Some((name.clone(), config(name, head)?))).collect()
     }
 
-    /// The mode of the monitor's list that a tool means, or else one by formula for flat panels.
-    fn custom_mode(&self, name: &str, wished: ConfiguredMode) -> Option<ConfiguredMode> {
+    /// Returns a custom mode: unchanged if the monitor lists one that matches, or else with CVT
+    /// timings for flat panels (reduced blanking).
+    fn custom_mode(&self, name: &str, requested: ConfiguredMode) -> Option<ConfiguredMode> {
         let listed = self.outputs.named(name).map(|output| output.modes.as_slice()).unwrap_or_default();
-        if listed.iter().any(|mode| wished.matches(mode)) {
-            return Some(wished);
+        if listed.iter().any(|mode| requested.matches(mode)) {
+            return Some(requested);
         }
-        let blanking = if wished.width % 8 == 0 { Blanking::Reduced } else { Blanking::Reduced2 };
-        let refresh = wished.refresh.unwrap_or(60_000);
-        Modeline::cvt(wished.width, wished.height, refresh, blanking).map(ConfiguredMode::from).ok()
+        let blanking = if requested.width % 8 == 0 { Blanking::Reduced } else { Blanking::Reduced2 };
+        let refresh = requested.refresh.unwrap_or(60_000);
+        Modeline::cvt(requested.width, requested.height, refresh, blanking).map(ConfiguredMode::from).ok()
     }
 
-    /// Applies a configuration, or only finds out whether it could.
+    /// Applies a configuration, or tests whether it can be applied.
     fn use_configuration(&mut self, object: &ZwlrOutputConfigurationV1, data: &Configuration, test: bool) {
         if data.used.swap(true, Ordering::Relaxed) {
             let error = zwlr_output_configuration_v1::Error::AlreadyUsed;
-            object.post_error(error, "a configuration is applied or tested once");
+            object.post_error(error, "the configuration was already applied or tested");
             return;
         }
         if data.serial != self.protocols.output_management.serial {
-            debug!("a tool's configuration is of an older state");
+            debug!("configuration of a tool has an outdated serial");
             object.cancelled();
             return;
         }
-        let Some(wanted) = self.configured(data) else { return object.failed() };
-        if wanted.values().all(|wish| wish.power == Some(false))
-            && !wanted.is_empty()
+        let Some(changes) = self.requested_configs(data) else { return object.failed() };
+        if changes.values().all(|config| config.power == Some(false))
+            && !changes.is_empty()
             && !self.options.headless_ok
         {
-            info!("a tool would switch everything off; refused");
+            info!("configuration of a tool refused: it disables all displays");
             object.failed();
             return;
         }
-        let displays = wanted.len();
+        let displays = changes.len();
         let transaction =
-            OutputTransaction { changes: wanted, exact_positions: true, ..OutputTransaction::default() };
+            OutputTransaction { changes, exact_positions: true, ..OutputTransaction::default() };
         let done = match test {
             true => self.test_transaction(&transaction),
             false => self.apply_transaction(&transaction, "output management"),
         };
-        debug!(test, displays, refusal = done.as_ref().err(), "configuration of a tool");
+        debug!(test, displays, refusal = done.as_ref().err(), "configuration of a tool handled");
         match done {
             Ok(()) => object.succeeded(),
             Err(_) => object.failed(),
@@ -367,7 +378,7 @@ impl Dispatch<ZwlrOutputHeadV1, HeadName> for State {
         _: &DisplayHandle,
         _: &mut DataInit<'_, Self>,
     ) {
-        // Only release, which the library does.
+        // `release` only, which wayland-server handles.
     }
 }
 
@@ -394,21 +405,21 @@ impl Dispatch<ZwlrOutputConfigurationV1, Configuration> for State {
         _: &DisplayHandle,
         init: &mut DataInit<'_, Self>,
     ) {
-        let note = |head: &ZwlrOutputHeadV1, wanted| {
+        let add = |head: &ZwlrOutputHeadV1, config| {
             let Some(HeadName(name)) = head.data::<HeadName>() else { return };
             let mut heads = data.heads.lock().unwrap_or_else(PoisonError::into_inner);
-            if heads.insert(name.clone(), wanted).is_some() {
+            if heads.insert(name.clone(), config).is_some() {
                 let error = zwlr_output_configuration_v1::Error::AlreadyConfiguredHead;
                 object.post_error(error, format!("{name} is configured twice"));
             }
         };
         match request {
             zwlr_output_configuration_v1::Request::EnableHead { id, head } => {
-                let wanted = Arc::<Mutex<Wanted>>::default();
-                init.init(id, wanted.clone());
-                note(&head, Some(wanted));
+                let config = Arc::<Mutex<HeadConfig>>::default();
+                init.init(id, config.clone());
+                add(&head, Some(config));
             }
-            zwlr_output_configuration_v1::Request::DisableHead { head } => note(&head, None),
+            zwlr_output_configuration_v1::Request::DisableHead { head } => add(&head, None),
             zwlr_output_configuration_v1::Request::Apply => state.use_configuration(object, data, false),
             zwlr_output_configuration_v1::Request::Test => state.use_configuration(object, data, true),
             _ => {}
@@ -416,63 +427,63 @@ impl Dispatch<ZwlrOutputConfigurationV1, Configuration> for State {
     }
 }
 
-impl Dispatch<ZwlrOutputConfigurationHeadV1, Arc<Mutex<Wanted>>> for State {
+impl Dispatch<ZwlrOutputConfigurationHeadV1, Arc<Mutex<HeadConfig>>> for State {
     fn request(
         _: &mut Self,
         _: &Client,
         object: &ZwlrOutputConfigurationHeadV1,
         request: zwlr_output_configuration_head_v1::Request,
-        wanted: &Arc<Mutex<Wanted>>,
+        head: &Arc<Mutex<HeadConfig>>,
         _: &DisplayHandle,
         _: &mut DataInit<'_, Self>,
     ) {
         use zwlr_output_configuration_head_v1::{Error, Request};
-        let mut wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        let Wanted { wish, custom, astray } = &mut *wanted;
-        let set = match &request {
-            Request::SetMode { .. } | Request::SetCustomMode { .. } => wish.mode.is_some(),
-            Request::SetPosition { .. } => wish.position.is_some(),
-            Request::SetTransform { .. } => wish.transform.is_some(),
-            Request::SetScale { .. } => wish.scale.is_some(),
-            Request::SetAdaptiveSync { .. } => wish.signal.vrr.is_some(),
+        let mut head = head.lock().unwrap_or_else(PoisonError::into_inner);
+        let HeadConfig { config, has_custom_mode, is_out_of_range } = &mut *head;
+        let is_set = match &request {
+            Request::SetMode { .. } | Request::SetCustomMode { .. } => config.mode.is_some(),
+            Request::SetPosition { .. } => config.position.is_some(),
+            Request::SetTransform { .. } => config.transform.is_some(),
+            Request::SetScale { .. } => config.scale.is_some(),
+            Request::SetAdaptiveSync { .. } => config.signal.vrr.is_some(),
             _ => false,
         };
-        if set {
-            return object.post_error(Error::AlreadySet, "it was set before");
+        if is_set {
+            return object.post_error(Error::AlreadySet, "the property is already set");
         }
         match request {
             Request::SetMode { mode } => {
                 let Some(mode) = mode.data::<Mode>() else { return };
                 let (width, height, refresh) = (mode.width, mode.height, Some(mode.refresh));
-                wish.mode = Some(ConfiguredMode { width, height, refresh, modeline: mode.modeline });
+                config.mode = Some(ConfiguredMode { width, height, refresh, modeline: mode.modeline });
             }
             Request::SetCustomMode { width, height, refresh } => {
                 let (Ok(width @ 1..), Ok(height @ 1..), Ok(refresh)) =
                     (u16::try_from(width), u16::try_from(height), u32::try_from(refresh))
                 else {
-                    return object.post_error(Error::InvalidCustomMode, "no mode has such numbers");
+                    return object.post_error(Error::InvalidCustomMode, "the mode is out of range");
                 };
                 let refresh = Some(refresh).filter(|refresh| *refresh > 0);
-                wish.mode = Some(ConfiguredMode { width, height, refresh, modeline: None });
-                *custom = true;
+                config.mode = Some(ConfiguredMode { width, height, refresh, modeline: None });
+                *has_custom_mode = true;
             }
             Request::SetPosition { x, y } => {
-                *astray = i16::try_from(x).is_err() || i16::try_from(y).is_err();
-                wish.position = Some(Position::At(x, y));
+                *is_out_of_range = i16::try_from(x).is_err() || i16::try_from(y).is_err();
+                config.position = Some(Position::At(x, y));
             }
-            Request::SetTransform { transform: wanted } => {
-                match wanted.into_result().ok().and_then(transform) {
-                    Some(transform) => wish.transform = Some(transform),
-                    None => object.post_error(Error::InvalidTransform, "no such transform"),
+            Request::SetTransform { transform: requested } => {
+                match requested.into_result().ok().and_then(transform) {
+                    Some(transform) => config.transform = Some(transform),
+                    None => object.post_error(Error::InvalidTransform, "unknown transform"),
                 }
             }
             Request::SetScale { scale } => match scale {
-                0.25..=8.0 => wish.scale = Some(scale),
-                _ => object.post_error(Error::InvalidScale, "a scale is from 0.25 to 8"),
+                0.25..=8.0 => config.scale = Some(scale),
+                _ => object.post_error(Error::InvalidScale, "the scale must be from 0.25 to 8"),
             },
             Request::SetAdaptiveSync { state } => match state {
-                WEnum::Value(state) => wish.signal.vrr = Some((state == AdaptiveSyncState::Enabled).into()),
-                WEnum::Unknown(_) => object.post_error(Error::InvalidAdaptiveSyncState, "no such state"),
+                WEnum::Value(state) => config.signal.vrr = Some((state == AdaptiveSyncState::Enabled).into()),
+                WEnum::Unknown(_) => object.post_error(Error::InvalidAdaptiveSyncState, "unknown state"),
             },
             _ => {}
         }

@@ -1,4 +1,5 @@
-//! wlr-output-power-management: tools switch a display's light off and on; its wl_output and windows stay.
+//! wlr-output-power-management: tools blank and unblank outputs (DPMS); `wl_output` and windows
+//! stay.
 //!
 //! Source: wlr-output-power-management-unstable-v1.xml.
 
@@ -17,14 +18,14 @@ use smithay::reexports::wayland_server::{
 use super::security_context::is_trusted;
 use crate::compositor::State;
 
-/// The global, for programs outside sandboxes.
+/// The user data of the global, which is not available in sandboxes.
 pub struct Global;
 
-/// Tools' objects and the displays that they are of, by name.
+/// The clients' `zwlr_output_power_v1` objects, each with the name of its display.
 pub type Controls = Vec<(String, ZwlrOutputPowerV1)>;
 
-/// The display that a tool's object is of, by name.
-pub struct Of(String);
+/// The display of a `zwlr_output_power_v1`, by name.
+pub struct OutputName(String);
 
 fn mode(blank: bool) -> Mode {
     if blank {
@@ -35,21 +36,21 @@ fn mode(blank: bool) -> Mode {
 }
 
 impl State {
-    /// Tools hear of a display whose light went off or on.
+    /// Informs tools that a display was blanked or unblanked.
     pub fn send_power_mode(&self, name: &str, blank: bool) {
         let own = self.protocols.power.iter().filter(|(display, _)| display == name);
         own.for_each(|(_, control)| control.mode(mode(blank)));
     }
 
-    /// Tools whose displays went are told so.
+    /// Sends `failed` to tools whose displays are no longer enabled.
     pub fn check_power(&mut self) {
         let Self { outputs, protocols, .. } = self;
         protocols.power.retain(|(name, control)| {
-            let there = outputs.named(name).is_some_and(|output| output.is_enabled());
-            if !there {
+            let is_enabled = outputs.named(name).is_some_and(|output| output.is_enabled());
+            if !is_enabled {
                 control.failed();
             }
-            there
+            is_enabled
         });
     }
 }
@@ -83,7 +84,7 @@ impl Dispatch<ZwlrOutputPowerManagerV1, ()> for State {
     ) {
         let zwlr_output_power_manager_v1::Request::GetOutputPower { id, output } = request else { return };
         let name = Output::from_resource(&output).map(|output| output.name()).unwrap_or_default();
-        let control = init.init(id, Of(name.clone()));
+        let control = init.init(id, OutputName(name.clone()));
         match state.outputs.named(&name).filter(|output| output.is_enabled()) {
             Some(output) => {
                 control.mode(mode(output.blanked));
@@ -94,13 +95,13 @@ impl Dispatch<ZwlrOutputPowerManagerV1, ()> for State {
     }
 }
 
-impl Dispatch<ZwlrOutputPowerV1, Of> for State {
+impl Dispatch<ZwlrOutputPowerV1, OutputName> for State {
     fn request(
         state: &mut Self,
         _: &Client,
         control: &ZwlrOutputPowerV1,
         request: zwlr_output_power_v1::Request,
-        Of(name): &Of,
+        OutputName(name): &OutputName,
         _: &DisplayHandle,
         _: &mut DataInit<'_, Self>,
     ) {
@@ -114,11 +115,11 @@ impl Dispatch<ZwlrOutputPowerV1, Of> for State {
                 }
             }
             WEnum::Unknown(_) | WEnum::Value(_) if !known => {}
-            _ => control.post_error(zwlr_output_power_v1::Error::InvalidMode, "no such mode"),
+            _ => control.post_error(zwlr_output_power_v1::Error::InvalidMode, "unknown mode"),
         }
     }
 
-    fn destroyed(state: &mut Self, _: ClientId, control: &ZwlrOutputPowerV1, _: &Of) {
+    fn destroyed(state: &mut Self, _: ClientId, control: &ZwlrOutputPowerV1, _: &OutputName) {
         state.protocols.power.retain(|(_, known)| known != control);
     }
 }

@@ -1,7 +1,7 @@
-//! A GLES context that tells of its GPU's resets, where EGL has such.
+//! A GLES context that reports resets of its GPU, if EGL supports that.
 //!
-//! Source: EGL_EXT_create_context_robustness, GL_EXT_robustness (also in KHR_robustness). Without it some drivers end the program whose
-//! context is lost.
+//! Sources: EGL_EXT_create_context_robustness and GL_EXT_robustness (also in KHR_robustness).
+//! Without them some drivers end the program whose context is lost.
 
 use std::ffi::c_void;
 
@@ -17,7 +17,8 @@ const EXTENSION: &str = "EGL_EXT_create_context_robustness";
 type Status = unsafe extern "system" fn() -> u32;
 const NO_ERROR: u32 = 0;
 
-/// Asks about a context's loss, and ends it: one that was made here is nobody else's to end.
+/// Asks whether a context was lost. It also destroys the context: Smithay destroys only those that
+/// it created.
 pub struct ResetWatch {
     display: EGLDisplay,
     context: *const c_void,
@@ -25,34 +26,36 @@ pub struct ResetWatch {
 }
 
 impl ResetWatch {
-    /// It would be told of a reset.
-    pub fn tells(&self) -> bool {
+    /// Returns whether EGL reports resets.
+    pub fn reports_resets(&self) -> bool {
         self.status.is_some()
     }
 
-    /// Whether the GPU was reset since the context was made, which must be current.
+    /// Returns whether the GPU was reset since the context was created. The context must be
+    /// current.
     pub fn is_lost(&self) -> bool {
         #[cfg(debug_assertions)]
         if fault::is_injected() {
             return true;
         }
-        // SAFETY: of the EGL that made the context, which is current.
+        // SAFETY: the function belongs to the EGL that created the context, which is current.
         self.status.is_some_and(|status| unsafe { status() } != NO_ERROR)
     }
 }
 
 impl Drop for ResetWatch {
     fn drop(&mut self) {
-        // SAFETY: made by `watched`, and its renderer is gone.
+        // SAFETY: created by `robust_context`, and its renderer was dropped before.
         unsafe { egl::DestroyContext(**self.display.get_display_handle(), self.context) };
     }
 }
 
-/// A context with somebody who watches it.
+/// Creates a context that reports resets if EGL supports that, and what asks for them.
 ///
 /// # Errors
-/// EGL's, in words.
-pub fn watched(display: &EGLDisplay) -> Result<(EGLContext, ResetWatch), String> {
+///
+/// EGL's error, as text.
+pub fn robust_context(display: &EGLDisplay) -> Result<(EGLContext, ResetWatch), String> {
     let wanted = GlAttributes { version: (2, 0), profile: None, debug: false, vsync: false };
     let any = PixelFormatRequirements {
         hardware_accelerated: None,
@@ -68,38 +71,40 @@ pub fn watched(display: &EGLDisplay) -> Result<(EGLContext, ResetWatch), String>
     let version = [egl::CONTEXT_CLIENT_VERSION as i32, 2];
     let create = |more: &[i32]| {
         let attributes: Vec<i32> = [&version, more, &[egl::NONE as i32]].concat();
-        // SAFETY: a display and a configuration of EGL's own, and a list that ends.
+        // SAFETY: the display and the configuration are EGL's, and the list ends with NONE.
         unsafe { egl::CreateContext(handle, config, egl::NO_CONTEXT, attributes.as_ptr()) }
     };
     let mut context = std::ptr::null();
     if display.extensions().iter().any(|known| known == EXTENSION) {
         context = create(&[STRATEGY, LOSE_ON_RESET]);
     }
-    let tells = !context.is_null();
-    if !tells {
-        debug!("EGL does not tell of a GPU's resets");
+    let reports_resets = !context.is_null();
+    if !reports_resets {
+        debug!("EGL does not report GPU resets");
         context = create(&[]);
     }
     if context.is_null() {
         return Err("eglCreateContext failed".into());
     }
-    // SAFETY: a context that tells of resets has the function, of this type (EGL_EXT_create_context_robustness requires GL_EXT_robustness).
+    // SAFETY: EGL_EXT_create_context_robustness requires GL_EXT_robustness, whose function has this
+    // type.
     let status = unsafe {
-        let address = if tells { get_proc_address("glGetGraphicsResetStatusEXT") } else { std::ptr::null() };
+        let address =
+            if reports_resets { get_proc_address("glGetGraphicsResetStatusEXT") } else { std::ptr::null() };
         (!address.is_null()).then(|| std::mem::transmute::<*const c_void, Status>(address))
     };
     let watch = ResetWatch { display: display.clone(), context, status };
-    // SAFETY: all three are valid as long as the watch is, which the renderer goes before.
+    // SAFETY: all three are valid while the watch exists, and the renderer is dropped before it.
     match unsafe { EGLContext::from_raw(handle, config, context) } {
         Ok(context) => Ok((context, watch)),
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// A loss by order, for tests: no driver of the lab has any.
+/// A loss on demand, for tests: no driver of the lab loses contexts.
 #[cfg(debug_assertions)]
 mod fault {
-    /// Names a file; whoever makes it has the context lost once.
+    /// Names a file. Each time that a test creates it, the context counts as lost once.
     const VARIABLE: &str = "GEOM_COMPOSITOR_LOSE_CONTEXT";
 
     pub fn is_injected() -> bool {

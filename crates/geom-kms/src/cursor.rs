@@ -1,0 +1,119 @@
+//! The cursor of one output on a cursor plane.
+
+use std::io;
+
+use drm::buffer::DrmFourcc;
+
+use crate::commit::CursorPlane;
+use crate::device::Device;
+use crate::dumb::DumbBuffer;
+
+/// Buffers of a cursor: one may be scanned out while the other is filled.
+const BUFFERS: usize = 2;
+
+/// A cursor image.
+#[derive(Debug, Clone, Copy)]
+pub struct CursorImage<'a> {
+    /// Identifies the content: another image has another serial.
+    pub serial: u64,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Premultiplied ARGB8888 pixels, row by row without padding.
+    pub argb: &'a [u8],
+}
+
+/// A cursor on its plane: its buffers, and what was committed.
+#[derive(Debug, Default)]
+pub struct Cursor {
+    buffers: Vec<DumbBuffer>,
+    filled: usize,
+    /// The serial of the image in the filled buffer.
+    serial: Option<u64>,
+    committed: Option<CursorPlane>,
+    is_rejected: bool,
+}
+
+impl Cursor {
+    /// Returns whether an image can be on the plane: there is one, the image fits, and the kernel
+    /// has not rejected it before.
+    pub fn fits(&self, device: &Device, crtc: usize, image: &CursorImage<'_>) -> bool {
+        let (width, height) = device.cursor_size();
+        !self.is_rejected
+            && device.is_atomic()
+            && device.has_cursor_plane(crtc)
+            && image.width <= width
+            && image.height <= height
+    }
+
+    /// Returns the state of the plane with an image at a position in the CRTC's pixels.
+    ///
+    /// # Errors
+    ///
+    /// Returns the kernel's error: no memory for a buffer.
+    pub fn place(
+        &mut self,
+        device: &Device,
+        image: &CursorImage<'_>,
+        position: (i32, i32),
+    ) -> io::Result<CursorPlane> {
+        let size = device.cursor_size();
+        if self.serial != Some(image.serial) {
+            let next = (self.filled + 1) % BUFFERS;
+            while self.buffers.len() <= next {
+                self.buffers.push(DumbBuffer::new(device.fd(), size, DrmFourcc::Argb8888)?);
+            }
+            self.filled = next;
+            if let Some(buffer) = self.buffers.get_mut(next) {
+                fill(buffer, image);
+            }
+            self.serial = Some(image.serial);
+        }
+        let buffer = self.buffers.get(self.filled).ok_or(io::ErrorKind::NotFound)?;
+        Ok(CursorPlane::Shown { framebuffer: buffer.framebuffer().handle(), size, position })
+    }
+
+    /// Returns whether a state differs from the committed one. If that is unknown, it does on every
+    /// CRTC with a cursor plane.
+    pub fn is_changed(&self, device: &Device, crtc: usize, state: CursorPlane) -> bool {
+        match self.committed {
+            Some(committed) => committed != state,
+            None => device.has_cursor_plane(crtc),
+        }
+    }
+
+    /// Notes the state that was committed; `None` if it is unknown, as after a VT switch.
+    pub fn set_committed(&mut self, state: Option<CursorPlane>) {
+        self.committed = state;
+    }
+
+    /// Does not use the plane again.
+    pub fn reject(&mut self) {
+        self.is_rejected = true;
+    }
+
+    /// Handles a commit's error: the plane is not used again if EINVAL may be because of it. Other
+    /// errors, as EBUSY and EACCES, say nothing about the plane. Returns whether it was rejected.
+    pub fn reject_for(&mut self, error: &io::Error, requested: Option<CursorPlane>) -> bool {
+        let is_blamed = error.kind() == io::ErrorKind::InvalidInput
+            && requested.is_some_and(|cursor| cursor != CursorPlane::Hidden);
+        self.is_rejected |= is_blamed;
+        is_blamed
+    }
+}
+
+/// Copies an image to the top left corner of a buffer, and clears the rest.
+fn fill(buffer: &mut DumbBuffer, image: &CursorImage<'_>) {
+    let (pitch, row_length) = (buffer.pitch(), image.width as usize * 4);
+    let height = buffer.size().1 as usize;
+    for (number, row) in buffer.pixels().chunks_mut(pitch).take(height).enumerate() {
+        row.fill(0);
+        let from = number * row_length;
+        if let (Some(source), Some(target)) =
+            (image.argb.get(from..from + row_length), row.get_mut(..row_length))
+        {
+            target.copy_from_slice(source);
+        }
+    }
+}

@@ -1,0 +1,530 @@
+//! One device: what it has, what is committed to it, and the commits that change that.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use drm::control::{connector, Mode as KmsMode};
+use drm::DriverCapability;
+use geom_display::mode::Mode;
+use geom_display::plan;
+use geom_display::signal_format::SignalFormat;
+use tracing::{debug, info, warn};
+
+use crate::calls::{ClientCapability, PageFlip};
+use crate::color_luts::{CrtcColor, OutputColor};
+use crate::commit::{self, CrtcSetup, Frame};
+use crate::discovery::bus_path;
+use crate::drm_fd::{Blob, DrmFd};
+use crate::framebuffer::Framebuffer;
+use crate::lease::Lease;
+use crate::modes::{from_modeline, same_timing};
+use crate::objects::{Connector, Objects, Plane};
+use crate::quirks::{self, Quirks};
+
+/// Cursor size in pixels of drivers that do not say theirs.
+const DEFAULT_CURSOR_SIZE: u64 = 64;
+
+/// What is committed to one CRTC.
+#[derive(Debug, Clone)]
+pub struct CrtcState {
+    /// The name of the output, which is that of its connector.
+    pub output: String,
+    /// What was committed.
+    pub setup: CrtcSetup,
+    /// The mode, as the plan has it.
+    pub mode: Mode,
+    /// The framebuffer of the primary plane, kept while the CRTC may scan it out.
+    pub framebuffer: Arc<Framebuffer>,
+}
+
+/// An open device that can enable outputs.
+pub struct Device {
+    pub(crate) fd: DrmFd,
+    id: u64,
+    path: PathBuf,
+    bus_path: String,
+    driver: String,
+    quirks: Quirks,
+    is_atomic: bool,
+    cursor_size: (u32, u32),
+    pub(crate) objects: Objects,
+    /// By index of the CRTC.
+    pub(crate) crtc_states: BTreeMap<usize, CrtcState>,
+    /// The kernel's state is `crtc_states`. False at first, and after another program may have been
+    /// DRM master: the next commit sets everything then, and disables what that program left
+    /// enabled.
+    pub(crate) state_is_ours: bool,
+    never_committed: bool,
+    /// `max bpc` of connectors that were enabled when the device was opened, while their monitor
+    /// stays connected.
+    inherited_depths: HashMap<connector::Handle, u8>,
+    /// CRTCs whose next commit is a modeset.
+    forced_modesets: BTreeSet<usize>,
+    not_master: bool,
+    pub(crate) leases: Vec<Lease>,
+    /// Outputs that are blanked.
+    blanked: BTreeSet<String>,
+    /// The first choices of the last search, by output.
+    pub(crate) last_requests: HashMap<String, (Mode, SignalFormat)>,
+    /// Modes that failed although their test passed, or that could not be tested.
+    pub(crate) rejected_modes: Vec<(String, Mode, SignalFormat)>,
+    /// By output.
+    pub(crate) color: HashMap<String, OutputColor>,
+}
+
+/// Why a device cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: not a KMS device, or its driver has no universal planes: {source}")]
+pub struct OpenError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Device {
+    /// Reads what a device has. `fd` is DRM master, `id` its device number (`st_rdev`).
+    ///
+    /// Without `allow_atomic`, legacy calls are used even if the driver is atomic.
+    ///
+    /// # Errors
+    ///
+    /// If the device is no KMS device, or has no CRTC.
+    pub fn open(fd: DrmFd, path: &Path, id: u64, allow_atomic: bool) -> Result<Self, OpenError> {
+        Self::read(fd, path, id, allow_atomic).map_err(|source| OpenError { path: path.to_owned(), source })
+    }
+
+    fn read(fd: DrmFd, path: &Path, id: u64, allow_atomic: bool) -> io::Result<Self> {
+        fd.enable(ClientCapability::UniversalPlanes)?;
+        let is_atomic = allow_atomic && fd.enable(ClientCapability::Atomic).is_ok();
+        if is_atomic {
+            if let Err(error) = fd.enable(ClientCapability::PlaneColorPipeline) {
+                debug!(%error, "the kernel has no color pipelines of planes");
+            }
+        }
+        let driver = fd.driver_name()?;
+        let objects = Objects::read(&fd, is_atomic)?;
+        if objects.crtcs.is_empty() {
+            return Err(io::Error::other("the device has no CRTC"));
+        }
+        let enabled = objects.connectors.iter().filter(|connector| connector.current_crtc.is_some());
+        let inherited_depths =
+            enabled.filter_map(|connector| Some((connector.handle, connector.props.bit_depth?))).collect();
+        let size = |which| {
+            let size = fd.capability(which).ok().filter(|size| *size > 0).unwrap_or(DEFAULT_CURSOR_SIZE);
+            size as u32
+        };
+        let cursor_size = (size(DriverCapability::CursorWidth), size(DriverCapability::CursorHeight));
+        info!(
+            gpu = %path.display(), driver, atomic = is_atomic, crtcs = objects.crtcs.len(),
+            connectors = objects.connectors.len(), "GPU opened"
+        );
+        Ok(Self {
+            id,
+            path: path.to_owned(),
+            bus_path: bus_path(id),
+            quirks: quirks::of(&driver),
+            driver,
+            fd,
+            is_atomic,
+            cursor_size,
+            objects,
+            crtc_states: BTreeMap::new(),
+            state_is_ours: false,
+            never_committed: true,
+            inherited_depths,
+            forced_modesets: BTreeSet::new(),
+            not_master: false,
+            leases: Vec::new(),
+            blanked: BTreeSet::new(),
+            last_requests: HashMap::new(),
+            rejected_modes: Vec::new(),
+            color: HashMap::new(),
+        })
+    }
+
+    /// Returns the device number (`st_rdev`).
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Returns the path of the device node.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the name of the driver.
+    pub fn driver(&self) -> &str {
+        &self.driver
+    }
+
+    /// Returns what is special about the driver.
+    pub fn quirks(&self) -> Quirks {
+        self.quirks
+    }
+
+    /// Returns the descriptor.
+    pub fn fd(&self) -> &DrmFd {
+        &self.fd
+    }
+
+    /// Returns whether commits are atomic.
+    pub fn is_atomic(&self) -> bool {
+        self.is_atomic
+    }
+
+    /// Returns width and height of cursor buffers in pixels.
+    pub fn cursor_size(&self) -> (u32, u32) {
+        self.cursor_size
+    }
+
+    /// Returns the connectors, as the last probe found them.
+    pub fn connectors(&self) -> &[Connector] {
+        &self.objects.connectors
+    }
+
+    /// Returns the connector with this name.
+    pub fn connector(&self, name: &str) -> Option<&Connector> {
+        self.objects.connector(name)
+    }
+
+    /// Returns the primary plane of a CRTC.
+    pub fn primary_plane(&self, crtc: usize) -> Option<&Plane> {
+        self.objects.primary_plane(crtc)
+    }
+
+    /// Returns any primary plane.
+    pub fn any_primary_plane(&self) -> Option<&Plane> {
+        (0..self.objects.crtcs.len()).find_map(|crtc| self.primary_plane(crtc))
+    }
+
+    /// Returns whether a CRTC has a cursor plane.
+    pub fn has_cursor_plane(&self, crtc: usize) -> bool {
+        self.objects.cursor_plane(crtc).is_some()
+    }
+
+    /// Returns whether a CRTC's frames may have a fence.
+    pub fn takes_fences(&self, crtc: usize) -> bool {
+        let ids = self.primary_plane(crtc).and_then(|plane| plane.ids);
+        ids.is_some_and(|ids| ids.in_fence_fd.is_some())
+    }
+
+    /// Returns what is connected, for the plan. `renderer_converts` says whether the renderer can
+    /// convert to other color spaces than sRGB.
+    pub fn probed(&self, renderer_converts: bool) -> plan::ProbedGpu {
+        let converts = renderer_converts || self.can_convert();
+        let connectors = self.objects.connectors.iter().map(|connector| {
+            let mut state = connector.state.clone();
+            state.capabilities.converts = converts;
+            state.capabilities.inherited_depth = self.inherited_depths.get(&connector.handle).copied();
+            state.port = Some(format!("{}/{}", self.bus_path, self.objects.port(connector)));
+            state
+        });
+        plan::ProbedGpu { id: self.id, connectors: connectors.collect() }
+    }
+
+    /// Probes the connectors. Modes that were rejected may be tried again, as the monitor may be
+    /// another one.
+    ///
+    /// # Errors
+    ///
+    /// Returns the kernel's error: the device is gone.
+    pub fn probe(&mut self) -> io::Result<()> {
+        self.objects.probe(&self.fd, self.is_atomic)?;
+        self.rejected_modes.clear();
+        let connectors = &self.objects.connectors;
+        let is_connected = |handle: &connector::Handle| {
+            connectors.iter().any(|connector| connector.handle == *handle && connector.state.connected)
+        };
+        self.inherited_depths.retain(|handle, _| is_connected(handle));
+        Ok(())
+    }
+
+    /// Returns the kernel's timing of one of an output's modes, or of a configured modeline.
+    pub fn kms_mode(&self, output: &str, mode: &Mode) -> Option<KmsMode> {
+        match &mode.modeline {
+            Some(line) => Some(from_modeline(line)),
+            None => self.connector(output)?.modes.get(mode.index).copied(),
+        }
+    }
+
+    /// Returns the states of the enabled CRTCs.
+    pub fn crtc_states(&self) -> impl Iterator<Item = &CrtcState> {
+        self.crtc_states.values()
+    }
+
+    /// Returns whether an output is enabled on this device.
+    pub fn is_enabled(&self, output: &str) -> bool {
+        self.crtc_of(output).is_some()
+    }
+
+    pub(crate) fn crtc_of(&self, output: &str) -> Option<usize> {
+        self.crtc_states.iter().find(|(_, state)| state.output == output).map(|(crtc, _)| *crtc)
+    }
+
+    /// Returns the framebuffer that a CRTC's primary plane scans out.
+    pub fn framebuffer(&self, crtc: usize) -> Option<&Arc<Framebuffer>> {
+        self.crtc_states.get(&crtc).map(|state| &state.framebuffer)
+    }
+
+    /// Returns whether nothing was committed yet: the CRTCs show what the previous DRM master left.
+    pub fn never_committed(&self) -> bool {
+        self.never_committed
+    }
+
+    /// Another program may have been DRM master: the next commit sets everything.
+    pub fn invalidate_state(&mut self) {
+        self.state_is_ours = false;
+    }
+
+    /// Returns whether the kernel has rejected a commit since the last call because we are not DRM
+    /// master: another program is, or the seat has not given the device back yet.
+    pub fn take_not_master(&mut self) -> bool {
+        std::mem::take(&mut self.not_master)
+    }
+
+    /// Returns whether the last commit or test commit was rejected because we are not DRM master.
+    pub fn is_not_master(&self) -> bool {
+        self.not_master
+    }
+
+    pub(crate) fn note_result(&mut self, result: &io::Result<()>) {
+        self.not_master |=
+            result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+    }
+
+    /// Returns the state to commit for an output that gets a modeset, with its first framebuffer.
+    pub fn crtc_state(
+        &self,
+        output: &str,
+        crtc: usize,
+        mode: Mode,
+        signal: SignalFormat,
+        framebuffer: Arc<Framebuffer>,
+    ) -> Option<CrtcState> {
+        let setup = CrtcSetup {
+            crtc,
+            connector: self.connector(output)?.handle,
+            mode: self.kms_mode(output, &mode)?,
+            active: !self.is_blanked(output),
+            signal,
+            color: self.color_of(output),
+            framebuffer: framebuffer.handle(),
+        };
+        Some(CrtcState { output: output.to_owned(), setup, mode, framebuffer })
+    }
+
+    /// Returns the state to commit for an output that its CRTC shows with this mode and signal
+    /// format already; `None` if it needs a modeset.
+    pub fn unchanged_state(
+        &self,
+        output: &str,
+        crtc: usize,
+        mode: Mode,
+        signal: &SignalFormat,
+    ) -> Option<CrtcState> {
+        let state =
+            self.crtc_states.get(&crtc).filter(|state| self.state_is_ours && state.output == output)?;
+        let timing = self.kms_mode(output, &mode)?;
+        let is_same = same_timing(&timing, &state.setup.mode) && state.setup.signal == *signal;
+        is_same.then(|| CrtcState { mode, ..state.clone() })
+    }
+
+    /// Returns the CRTCs that already have what `setups` ask for, and those that are leased.
+    pub(crate) fn unchanged(&self, setups: &[CrtcSetup]) -> Vec<usize> {
+        let is_unchanged = |crtc: &usize| {
+            if self.is_leased(*crtc) || !self.state_is_ours {
+                return self.is_leased(*crtc);
+            }
+            if self.forced_modesets.contains(crtc) {
+                return false;
+            }
+            let wanted = setups.iter().find(|setup| setup.crtc == *crtc);
+            match (wanted, self.crtc_states.get(crtc)) {
+                (None, None) => true,
+                (Some(setup), Some(state)) => {
+                    setup.connector == state.setup.connector
+                        && setup.signal == state.setup.signal
+                        && setup.active == state.setup.active
+                        && same_timing(&setup.mode, &state.setup.mode)
+                }
+                _ => false,
+            }
+        };
+        (0..self.objects.crtcs.len()).filter(is_unchanged).collect()
+    }
+
+    /// Enables `states` and disables everything else. CRTCs that have what is asked for are left
+    /// out of the commit, and keep the framebuffer of their last frame.
+    ///
+    /// Buffers of CRTCs that this disables are kept until [`Device::drop_unused`].
+    ///
+    /// # Errors
+    ///
+    /// Returns the kernel's error. What is known of the CRTCs stays as it was, but the next commit
+    /// sets all of them, as legacy calls may have succeeded for some.
+    pub fn commit(&mut self, states: Vec<CrtcState>) -> io::Result<()> {
+        let setups: Vec<CrtcSetup> = states.iter().map(|state| state.setup.clone()).collect();
+        let unchanged = self.unchanged(&setups);
+        if unchanged.len() < self.objects.crtcs.len() {
+            let result = match self.is_atomic {
+                true => commit::modeset(&self.fd, &self.objects, &setups, &unchanged, false),
+                false => commit::modeset_legacy(&self.fd, &self.objects, &setups, &unchanged),
+            };
+            self.note_result(&result);
+            if result.is_err() {
+                self.state_is_ours = false;
+            }
+            result?;
+        }
+        for state in states {
+            let crtc = state.setup.crtc;
+            match self.crtc_states.get_mut(&crtc).filter(|_| unchanged.contains(&crtc)) {
+                Some(known) => (known.output, known.mode) = (state.output, state.mode),
+                None => {
+                    self.crtc_states.insert(crtc, state);
+                }
+            }
+        }
+        self.state_is_ours = true;
+        self.never_committed = false;
+        self.forced_modesets.clear();
+        Ok(())
+    }
+
+    /// The next commit sets a CRTC's mode even if it is unchanged.
+    pub fn force_modeset(&mut self, crtc: usize) {
+        self.forced_modesets.insert(crtc);
+    }
+
+    /// Blanks or unblanks an enabled output (`ACTIVE`).
+    ///
+    /// # Errors
+    ///
+    /// Returns the kernel's error; the output stays as it was.
+    pub fn set_active(&mut self, output: &str, active: bool) -> io::Result<()> {
+        let crtc = self.crtc_of(output).ok_or(io::ErrorKind::NotFound)?;
+        commit::set_active(&self.fd, &self.objects, crtc, active)?;
+        if let Some(state) = self.crtc_states.get_mut(&crtc) {
+            state.setup.active = active;
+        }
+        self.set_pending_active(output, active);
+        Ok(())
+    }
+
+    /// Sets whether an output is active after its next modeset.
+    pub fn set_pending_active(&mut self, output: &str, active: bool) {
+        match active {
+            true => self.blanked.remove(output),
+            false => self.blanked.insert(output.to_owned()),
+        };
+    }
+
+    pub(crate) fn is_blanked(&self, output: &str) -> bool {
+        self.blanked.contains(output)
+    }
+
+    /// Resets color and signal properties, which the next DRM master's image would have otherwise.
+    /// Called while we still are DRM master. `max bpc` is kept, as changing it forces a full
+    /// modeset.
+    pub fn reset_color_state(&mut self) {
+        let default =
+            |signal: &SignalFormat| SignalFormat { bit_depth: signal.bit_depth, ..SignalFormat::default() };
+        let is_default = |state: &CrtcState| {
+            state.setup.signal == default(&state.setup.signal) && state.setup.color == CrtcColor::default()
+        };
+        if !self.is_atomic || self.crtc_states.values().all(is_default) {
+            return;
+        }
+        let leased = (0..self.objects.crtcs.len()).filter(|crtc| self.is_leased(*crtc));
+        let unchanged = self.crtc_states.iter().filter(|(_, state)| is_default(state)).map(|(crtc, _)| *crtc);
+        let untouched: Vec<usize> = unchanged.chain(leased).collect();
+        let setups = self.crtc_states.values().map(|state| CrtcSetup {
+            signal: default(&state.setup.signal),
+            color: CrtcColor::default(),
+            ..state.setup.clone()
+        });
+        let setups: Vec<CrtcSetup> = setups.collect();
+        let gpu = self.path.display();
+        match commit::modeset(&self.fd, &self.objects, &setups, &untouched, false) {
+            Ok(()) => {
+                for state in self.crtc_states.values_mut() {
+                    state.setup.signal = default(&state.setup.signal);
+                    state.setup.color = CrtcColor::default();
+                }
+                debug!(%gpu, "color properties reset");
+            }
+            Err(error) => {
+                warn!(%gpu, %error, "cannot reset color properties; the next program's colors may be wrong");
+            }
+        }
+    }
+
+    /// Drops the states of all CRTCs but these, which a commit has disabled; their buffers are
+    /// freed.
+    pub fn drop_unused(&mut self, crtcs: &[usize]) {
+        self.crtc_states.retain(|crtc, _| crtcs.contains(crtc));
+    }
+
+    /// Notes that a mode failed although its test passed, so that the next search skips it.
+    pub fn reject_mode(&mut self, output: &str, mode: Mode, signal: SignalFormat) {
+        self.rejected_modes.push((output.to_owned(), mode, signal));
+    }
+
+    /// Tests whether the kernel would accept a frame.
+    ///
+    /// # Errors
+    ///
+    /// Returns the kernel's error.
+    pub fn test_frame(&self, crtc: usize, frame: &Frame) -> io::Result<()> {
+        commit::test_frame(&self.fd, &self.objects, crtc, frame)
+    }
+
+    /// Commits a frame. A page flip event follows when it is scanned out. Returns false if there
+    /// was nothing to commit: on devices that are not atomic, frames without a new framebuffer.
+    ///
+    /// # Errors
+    ///
+    /// Returns the kernel's error; the last frame stays. EBUSY means that the previous one is not
+    /// scanned out yet.
+    pub fn submit(&mut self, crtc: usize, frame: &Frame) -> io::Result<bool> {
+        if self.is_atomic {
+            commit::flip(&self.fd, &self.objects, crtc, frame)?;
+        } else {
+            let Some((framebuffer, _)) = &frame.primary else { return Ok(false) };
+            let handle = self.objects.crtcs.get(crtc).ok_or(io::ErrorKind::NotFound)?.handle;
+            commit::flip_legacy(&self.fd, handle, framebuffer.handle())?;
+        }
+        if let Some(state) = self.crtc_states.get_mut(&crtc) {
+            if let Some((framebuffer, _)) = &frame.primary {
+                state.setup.framebuffer = framebuffer.handle();
+                state.framebuffer = framebuffer.clone();
+            }
+            if let Some(color) = &frame.color {
+                state.setup.color.clone_from(color);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns the damage of a frame: rectangles as left, top, right and bottom in the
+    /// framebuffer's pixels. `None` if the driver makes no use of it, and if there are none or too
+    /// many.
+    pub fn damage_clips(&self, clips: impl ExactSizeIterator<Item = [i32; 4]>) -> Option<Blob> {
+        if !self.quirks.uses_damage {
+            return None;
+        }
+        commit::damage_clips(&self.fd, clips)
+    }
+
+    /// Reads pending page flip events and appends them to `flips`, with the index of the CRTC.
+    ///
+    /// # Errors
+    ///
+    /// Returns the kernel's error; ENODEV if the device was unplugged.
+    pub fn read_page_flips(&self, flips: &mut Vec<(usize, PageFlip)>) -> io::Result<()> {
+        self.fd.read_page_flips(&mut |flip| {
+            flips.extend(self.objects.crtc_index(flip.crtc).map(|crtc| (crtc, flip)));
+        })
+    }
+}

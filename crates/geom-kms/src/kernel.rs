@@ -1,0 +1,255 @@
+//! The calls to the kernel, on a device's descriptor.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use drm::buffer::{self, DrmFourcc, DrmModifier};
+use drm::control::{
+    connector, crtc, encoder, framebuffer, from_u32, plane, property, AtomicCommitFlags, Device as _, Event,
+    FbCmd2Flags, LeaseId, Mode as KmsMode, PageFlipFlags, RawResourceHandle,
+};
+use drm::{Device, DriverCapability};
+use drm_ffi::mode;
+use rustix::mm::{MapFlags, ProtFlags};
+
+use crate::calls::{
+    ClientCapability, ConnectorInfo, CrtcInfo, DrmCalls, DumbInfo, EncoderInfo, ObjectId, PageFlip,
+    PlaneInfo, PropertyInfo, PropertyKind, Resources,
+};
+use crate::commit::AtomicRequest;
+use crate::dumb::Mapping;
+use crate::framebuffer::FramebufferLayout;
+
+/// A device's descriptor.
+#[derive(Debug)]
+pub(crate) struct Kernel(pub OwnedFd);
+
+impl AsFd for Kernel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+impl Device for Kernel {}
+impl drm::control::Device for Kernel {}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the kernel returned {what}"))
+}
+
+impl DrmCalls for Kernel {
+    fn driver_name(&self) -> io::Result<String> {
+        Ok(self.get_driver()?.name().to_string_lossy().into_owned())
+    }
+
+    fn enable(&self, capability: ClientCapability) -> io::Result<()> {
+        drm_ffi::set_capability(self.as_fd(), capability.code(), true).map(drop)
+    }
+
+    fn capability(&self, capability: DriverCapability) -> io::Result<u64> {
+        self.get_driver_capability(capability)
+    }
+
+    fn release_master(&self) -> io::Result<()> {
+        self.release_master_lock()
+    }
+
+    fn resources(&self) -> io::Result<Resources> {
+        let resources = self.resource_handles()?;
+        Ok(Resources { crtcs: resources.crtcs().to_vec(), connectors: resources.connectors().to_vec() })
+    }
+
+    fn plane_handles(&self) -> io::Result<Vec<plane::Handle>> {
+        drm::control::Device::plane_handles(self)
+    }
+
+    fn probe_connector(&self, handle: connector::Handle) -> io::Result<ConnectorInfo> {
+        let info = self.get_connector(handle, true)?;
+        Ok(ConnectorInfo {
+            interface: info.interface(),
+            interface_id: info.interface_id(),
+            connected: info.state() == connector::State::Connected,
+            size: info.size(),
+            modes: info.modes().to_vec(),
+            encoders: info.encoders().to_vec(),
+            current_encoder: info.current_encoder(),
+        })
+    }
+
+    fn encoder(&self, handle: encoder::Handle) -> io::Result<EncoderInfo> {
+        let info = mode::get_encoder(self.as_fd(), handle.into())?;
+        Ok(EncoderInfo { crtc: from_u32(info.crtc_id), possible_crtcs: info.possible_crtcs })
+    }
+
+    fn crtc(&self, handle: crtc::Handle) -> io::Result<CrtcInfo> {
+        let info = self.get_crtc(handle)?;
+        Ok(CrtcInfo { mode: info.mode(), framebuffer: info.framebuffer(), position: info.position() })
+    }
+
+    fn plane(&self, handle: plane::Handle) -> io::Result<PlaneInfo> {
+        let mut formats = Vec::new();
+        let info = mode::get_plane(self.as_fd(), handle.into(), Some(&mut formats))?;
+        Ok(PlaneInfo { possible_crtcs: info.possible_crtcs, formats })
+    }
+
+    fn properties(&self, object: ObjectId) -> io::Result<Vec<(property::Handle, u64)>> {
+        let (mut ids, mut values) = (Vec::new(), Vec::new());
+        let (id, kind) = (object.id.get(), object.kind.code());
+        mode::get_properties(self.as_fd(), id, kind, Some(&mut ids), Some(&mut values))?;
+        Ok(ids.into_iter().filter_map(from_u32).zip(values).collect())
+    }
+
+    fn property(&self, handle: property::Handle) -> io::Result<PropertyInfo> {
+        let info = self.get_property(handle)?;
+        let kind = match info.value_type() {
+            property::ValueType::Enum(values) => {
+                let (numbers, values) = values.values();
+                let names = values.iter().map(|value| value.name().to_string_lossy().into_owned());
+                PropertyKind::Enum(names.zip(numbers.iter().copied()).collect::<Arc<[_]>>())
+            }
+            property::ValueType::UnsignedRange(min, max) => PropertyKind::Range(min, max),
+            _ => PropertyKind::Other,
+        };
+        Ok(PropertyInfo { name: info.name().to_string_lossy().into_owned(), kind })
+    }
+
+    fn blob(&self, id: u64) -> io::Result<Vec<u8>> {
+        self.get_property_blob(id)
+    }
+
+    fn create_blob(&self, data: &mut [u8]) -> io::Result<u64> {
+        Ok(mode::create_property_blob(self.as_fd(), data)?.blob_id.into())
+    }
+
+    fn destroy_blob(&self, id: u64) -> io::Result<()> {
+        self.destroy_property_blob(id)
+    }
+
+    fn add_framebuffer(&self, layout: &FramebufferLayout) -> io::Result<framebuffer::Handle> {
+        let modifier = layout.modifier.map_or(0, u64::from);
+        let flags = match layout.modifier {
+            Some(_) => FbCmd2Flags::MODIFIERS,
+            None => FbCmd2Flags::empty(),
+        };
+        let info = mode::add_fb2(
+            self.as_fd(),
+            layout.size.0,
+            layout.size.1,
+            layout.format as u32,
+            &layout.handles.map(|handle| handle.map_or(0, u32::from)),
+            &layout.pitches,
+            &layout.offsets,
+            &layout.handles.map(|handle| handle.map_or(0, |_| modifier)),
+            flags.bits(),
+        )?;
+        from_u32(info.fb_id).ok_or_else(|| invalid("framebuffer 0"))
+    }
+
+    fn add_framebuffer_legacy(&self, layout: &FramebufferLayout) -> io::Result<framebuffer::Handle> {
+        let handle = layout.handles[0].map_or(0, u32::from);
+        let (width, height) = layout.size;
+        // Depth 24 of 32 bits per pixel is XRGB8888 (drm_mode_legacy_fb_format()).
+        let info = mode::add_fb(self.as_fd(), width, height, layout.pitches[0], 32, 24, handle)?;
+        from_u32(info.fb_id).ok_or_else(|| invalid("framebuffer 0"))
+    }
+
+    fn framebuffer(&self, handle: framebuffer::Handle) -> io::Result<FramebufferLayout> {
+        let info = mode::get_framebuffer2(self.as_fd(), handle.into())?;
+        let layout = |format| FramebufferLayout {
+            size: (info.width, info.height),
+            format,
+            modifier: (info.flags & FbCmd2Flags::MODIFIERS.bits() != 0)
+                .then(|| DrmModifier::from(info.modifier[0])),
+            pitches: info.pitches,
+            offsets: info.offsets,
+            handles: info.handles.map(from_u32),
+        };
+        match DrmFourcc::try_from(info.pixel_format) {
+            Ok(format) => Ok(layout(format)),
+            Err(error) => {
+                // The kernel has opened the handles already.
+                layout(DrmFourcc::Xrgb8888).close_handles(self);
+                Err(io::Error::other(error))
+            }
+        }
+    }
+
+    fn remove_framebuffer(&self, handle: framebuffer::Handle) -> io::Result<()> {
+        self.destroy_framebuffer(handle)
+    }
+
+    fn create_dumb(&self, size: (u32, u32)) -> io::Result<DumbInfo> {
+        let info = mode::dumbbuffer::create(self.as_fd(), size.0, size.1, 32, 0)?;
+        let handle = from_u32(info.handle).ok_or_else(|| invalid("buffer 0"))?;
+        let length = usize::try_from(info.size).map_err(io::Error::other)?;
+        Ok(DumbInfo { handle, pitch: info.pitch, length })
+    }
+
+    fn map_dumb(&self, handle: buffer::Handle, length: usize, writable: bool) -> io::Result<Mapping> {
+        let offset = mode::dumbbuffer::map(self.as_fd(), handle.into(), 0, 0)?.offset;
+        let access = if writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
+        Mapping::new(self.as_fd(), offset, length, access, MapFlags::SHARED)
+    }
+
+    fn destroy_dumb(&self, handle: buffer::Handle) -> io::Result<()> {
+        mode::dumbbuffer::destroy(self.as_fd(), handle.into()).map(drop)
+    }
+
+    fn import_dmabuf(&self, fd: BorrowedFd<'_>) -> io::Result<buffer::Handle> {
+        self.prime_fd_to_buffer(fd)
+    }
+
+    fn close_buffer(&self, handle: buffer::Handle) -> io::Result<()> {
+        drm::control::Device::close_buffer(self, handle)
+    }
+
+    fn atomic_commit(&self, request: &mut AtomicRequest, flags: AtomicCommitFlags) -> io::Result<()> {
+        let AtomicRequest { objects, counts, properties, values } = request;
+        mode::atomic_commit(self.as_fd(), flags.bits(), objects, counts, properties, values)
+    }
+
+    fn set_crtc(
+        &self,
+        crtc: crtc::Handle,
+        shown: Option<(framebuffer::Handle, connector::Handle, &KmsMode)>,
+    ) -> io::Result<()> {
+        let set = drm::control::Device::set_crtc;
+        match shown {
+            Some((framebuffer, connector, mode)) => {
+                set(self, crtc, Some(framebuffer), (0, 0), &[connector], Some(*mode))
+            }
+            None => set(self, crtc, None, (0, 0), &[], None),
+        }
+    }
+
+    fn page_flip(&self, crtc: crtc::Handle, framebuffer: framebuffer::Handle) -> io::Result<()> {
+        drm::control::Device::page_flip(self, crtc, framebuffer, PageFlipFlags::EVENT, None)
+    }
+
+    #[allow(deprecated)] // drivers without planes have no other call
+    fn hide_cursor(&self, crtc: crtc::Handle) -> io::Result<()> {
+        mode::set_cursor(self.as_fd(), crtc.into(), 0, 0, 0).map(drop)
+    }
+
+    fn create_lease(&self, objects: &[RawResourceHandle]) -> io::Result<(LeaseId, OwnedFd)> {
+        let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
+        drm::control::Device::create_lease(self, objects, flags.bits())
+    }
+
+    fn lessees(&self) -> io::Result<Vec<LeaseId>> {
+        self.list_lessees()
+    }
+
+    fn revoke_lease(&self, lessee: LeaseId) -> io::Result<()> {
+        drm::control::Device::revoke_lease(self, lessee)
+    }
+
+    fn read_page_flips(&self, on_flip: &mut dyn FnMut(PageFlip)) -> io::Result<()> {
+        for event in self.receive_events()? {
+            if let Event::PageFlip(flip) = event {
+                on_flip(PageFlip { crtc: flip.crtc, time: flip.duration, sequence: flip.frame });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,428 @@
+//! A device's CRTCs, planes and connectors, and those of their properties that we use.
+
+use std::collections::HashMap;
+use std::io;
+
+use drm::buffer::{DrmFourcc, DrmModifier};
+use drm::control::{connector, crtc, plane, property, Mode as KmsMode};
+use geom_display::identity::{edid_name, Identity};
+use geom_display::plan;
+use geom_display::signal_format::MonitorColor;
+use geom_edid::Edid;
+use tracing::warn;
+
+use crate::calls::{DrmCalls, Resources};
+use crate::colorop::{self, PlanePipeline};
+use crate::connector_props::ConnectorPropIds;
+use crate::crtc_props::CrtcPropIds;
+use crate::drm_fd::{raw, DrmFd};
+use crate::modes;
+use crate::properties::{Properties, PropertyReader};
+
+/// A CRTC.
+#[derive(Debug)]
+pub struct Crtc {
+    /// Its handle.
+    pub handle: crtc::Handle,
+    /// Property ids; `None` on devices that are not atomic.
+    pub(crate) ids: Option<CrtcPropIds>,
+    /// Its primary plane: index into [`Objects::planes`].
+    pub(crate) primary: Option<usize>,
+    /// Its cursor plane: index into [`Objects::planes`].
+    pub(crate) cursor: Option<usize>,
+}
+
+/// Ids of a plane's properties.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlanePropIds {
+    pub fb_id: property::Handle,
+    pub crtc_id: property::Handle,
+    pub src_x: property::Handle,
+    pub src_y: property::Handle,
+    pub src_w: property::Handle,
+    pub src_h: property::Handle,
+    pub crtc_x: property::Handle,
+    pub crtc_y: property::Handle,
+    pub crtc_w: property::Handle,
+    pub crtc_h: property::Handle,
+    pub in_fence_fd: Option<property::Handle>,
+    pub damage_clips: Option<property::Handle>,
+    pub color_pipeline: Option<property::Handle>,
+}
+
+impl PlanePropIds {
+    fn read(properties: &Properties) -> io::Result<Self> {
+        Ok(Self {
+            fb_id: properties.required("FB_ID")?,
+            crtc_id: properties.required("CRTC_ID")?,
+            src_x: properties.required("SRC_X")?,
+            src_y: properties.required("SRC_Y")?,
+            src_w: properties.required("SRC_W")?,
+            src_h: properties.required("SRC_H")?,
+            crtc_x: properties.required("CRTC_X")?,
+            crtc_y: properties.required("CRTC_Y")?,
+            crtc_w: properties.required("CRTC_W")?,
+            crtc_h: properties.required("CRTC_H")?,
+            in_fence_fd: properties.id("IN_FENCE_FD"),
+            damage_clips: properties.id("FB_DAMAGE_CLIPS"),
+            color_pipeline: properties.id("COLOR_PIPELINE"),
+        })
+    }
+}
+
+/// The type of a plane (`DRM_PLANE_TYPE_*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlaneKind {
+    /// Between the other two.
+    Overlay,
+    /// The background of a CRTC; most drivers require one.
+    Primary,
+    /// On top.
+    Cursor,
+}
+
+/// The pixel formats that a plane can scan out.
+///
+/// Each with its modifiers; without any if the driver does not list them (no `IN_FORMATS`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PlaneFormats(Vec<(DrmFourcc, Vec<DrmModifier>)>);
+
+impl PlaneFormats {
+    /// Returns whether the plane can scan out a format, with some modifier.
+    pub fn contains(&self, code: DrmFourcc) -> bool {
+        self.0.iter().any(|(format, _)| *format == code)
+    }
+
+    /// Returns whether the plane can scan out a format with this modifier. Without a list of
+    /// modifiers, only linear is certain.
+    pub fn supports(&self, code: DrmFourcc, modifier: DrmModifier) -> bool {
+        self.0.iter().any(|(format, modifiers)| {
+            *format == code
+                && (modifiers.contains(&modifier)
+                    || (modifiers.is_empty() && modifier == DrmModifier::Linear))
+        })
+    }
+
+    /// Returns the modifiers of a format.
+    pub fn modifiers(&self, code: DrmFourcc) -> &[DrmModifier] {
+        self.0.iter().find(|(format, _)| *format == code).map_or(&[], |(_, modifiers)| modifiers)
+    }
+}
+
+/// A plane.
+#[derive(Debug)]
+pub struct Plane {
+    /// Its handle.
+    pub handle: plane::Handle,
+    /// Its type.
+    pub kind: PlaneKind,
+    /// What it can scan out.
+    pub formats: PlaneFormats,
+    /// Bit i: usable on the CRTC with index i.
+    possible_crtcs: u32,
+    pub(crate) pipelines: Vec<PlanePipeline>,
+    /// `None` on devices that are not atomic.
+    pub(crate) ids: Option<PlanePropIds>,
+}
+
+/// A connector as the last probe found it.
+#[derive(Debug)]
+pub struct Connector {
+    /// Its handle.
+    pub handle: connector::Handle,
+    /// `CRTC_ID`; `None` on devices that are not atomic.
+    pub(crate) crtc_id: Option<property::Handle>,
+    /// Empty on devices that are not atomic.
+    pub(crate) props: ConnectorPropIds,
+    /// Bit i: the CRTC with index i can drive it.
+    possible_crtcs: u32,
+    /// Index of the CRTC that drove it at the last probe; another DRM master may have set that.
+    pub(crate) current_crtc: Option<usize>,
+    /// The kernel's modes, in the order of [`plan::ProbedConnector::modes`].
+    pub modes: Vec<KmsMode>,
+    /// Width and height of the monitor in millimeters; 0 if unknown.
+    pub physical_size: (u32, u32),
+    /// Behind an MST hub: the id of the connector that leads there, and the ports from there on.
+    mst_path: Option<(u32, String)>,
+    /// What the plan is made of. Its `port` is empty: see [`Objects::port`].
+    pub state: plan::ProbedConnector,
+}
+
+impl Connector {
+    /// Returns whether the CRTC with this index can drive it.
+    pub fn can_use(&self, crtc: usize) -> bool {
+        bit(self.possible_crtcs, crtc)
+    }
+}
+
+/// Returns whether a mask has the bit of the CRTC with this index. The kernel has at most 32 CRTCs
+/// per device.
+fn bit(mask: u32, index: usize) -> bool {
+    u32::try_from(index).is_ok_and(|index| mask.checked_shr(index).unwrap_or(0) & 1 != 0)
+}
+
+/// Everything that a device has.
+#[derive(Debug, Default)]
+pub struct Objects {
+    /// CRTCs, in the kernel's order. They never change.
+    pub crtcs: Vec<Crtc>,
+    /// Planes. They never change.
+    pub planes: Vec<Plane>,
+    /// Connectors, as the last probe found them.
+    pub connectors: Vec<Connector>,
+    /// Connectors that are leased to other programs.
+    pub(crate) leased: Vec<connector::Handle>,
+    reader: PropertyReader,
+}
+
+impl Objects {
+    /// Reads CRTCs and planes, and probes connectors.
+    ///
+    /// # Errors
+    ///
+    /// Returns the kernel's error, or that the driver lacks a property.
+    pub fn read(fd: &DrmFd, atomic: bool) -> io::Result<Self> {
+        let mut objects = Self::default();
+        for handle in fd.resources()?.crtcs {
+            let ids = match atomic {
+                true => Some(CrtcPropIds::read(&objects.reader.read(&**fd, handle)?)?),
+                false => None,
+            };
+            objects.crtcs.push(Crtc { handle, ids, primary: None, cursor: None });
+        }
+        for handle in fd.plane_handles()? {
+            let plane = objects.read_plane(&**fd, atomic, handle)?;
+            objects.planes.push(plane);
+        }
+        objects.share_planes();
+        objects.probe(fd, atomic)?;
+        Ok(objects)
+    }
+
+    fn read_plane(&mut self, fd: &dyn DrmCalls, atomic: bool, handle: plane::Handle) -> io::Result<Plane> {
+        let info = fd.plane(handle)?;
+        let properties = self.reader.read(fd, handle)?;
+        let kind = match properties.value("type") {
+            Some(1) => PlaneKind::Primary,
+            Some(2) => PlaneKind::Cursor,
+            _ => PlaneKind::Overlay,
+        };
+        let modifiers = match properties.value("IN_FORMATS") {
+            Some(blob) if blob != 0 => parse_in_formats(&fd.blob(blob)?),
+            _ => HashMap::new(),
+        };
+        let formats = info.formats.iter().filter_map(|code| DrmFourcc::try_from(*code).ok());
+        let formats = formats.map(|code| (code, modifiers.get(&(code as u32)).cloned().unwrap_or_default()));
+        Ok(Plane {
+            handle,
+            kind,
+            formats: PlaneFormats(formats.collect()),
+            possible_crtcs: info.possible_crtcs,
+            pipelines: colorop::read(fd, &mut self.reader, &properties),
+            ids: if atomic { Some(PlanePropIds::read(&properties)?) } else { None },
+        })
+    }
+
+    /// Gives each CRTC a primary and a cursor plane of its own.
+    fn share_planes(&mut self) {
+        for kind in [PlaneKind::Primary, PlaneKind::Cursor] {
+            let mut taken = Vec::new();
+            for (index, crtc) in self.crtcs.iter_mut().enumerate() {
+                let free = self.planes.iter().enumerate().position(|(number, plane)| {
+                    plane.kind == kind && bit(plane.possible_crtcs, index) && !taken.contains(&number)
+                });
+                taken.extend(free);
+                match kind {
+                    PlaneKind::Cursor => crtc.cursor = free,
+                    _ => crtc.primary = free,
+                }
+            }
+        }
+    }
+
+    /// Probes every connector.
+    ///
+    /// # Errors
+    ///
+    /// Returns the kernel's error: the device is gone.
+    pub fn probe(&mut self, fd: &DrmFd, atomic: bool) -> io::Result<()> {
+        let resources = fd.resources()?;
+        let mut connectors = Vec::new();
+        for handle in &resources.connectors {
+            match self.probe_connector(&**fd, atomic, &resources, *handle) {
+                Ok(connector) => connectors.push(connector),
+                // MST connectors may vanish after they were listed.
+                Err(error) => {
+                    warn!(connector = raw(*handle), %error, "cannot probe connector; ignoring it until the next hotplug event")
+                }
+            }
+        }
+        self.connectors = connectors;
+        Ok(())
+    }
+
+    fn probe_connector(
+        &mut self,
+        fd: &dyn DrmCalls,
+        atomic: bool,
+        resources: &Resources,
+        handle: connector::Handle,
+    ) -> io::Result<Connector> {
+        let info = fd.probe_connector(handle)?;
+        let properties = self.reader.read(fd, handle)?;
+        let mut possible_crtcs = 0;
+        for encoder in &info.encoders {
+            possible_crtcs |= fd.encoder(*encoder)?.possible_crtcs;
+        }
+        let current = info.current_encoder.and_then(|encoder| fd.encoder(encoder).ok()?.crtc);
+        let current_crtc =
+            current.and_then(|current| resources.crtcs.iter().position(|crtc| *crtc == current));
+        let modes = if info.connected { info.modes } else { Vec::new() };
+        let (edid, edid_name) = edid(fd, info.connected, &properties).unzip();
+        let props = if atomic { ConnectorPropIds::read(&properties) } else { ConnectorPropIds::default() };
+        let monitor = edid.as_ref().map(MonitorColor::from).unwrap_or_default();
+        Ok(Connector {
+            handle,
+            crtc_id: if atomic { Some(properties.required("CRTC_ID")?) } else { None },
+            possible_crtcs,
+            current_crtc,
+            physical_size: info.size.unwrap_or_default(),
+            mst_path: mst_path(fd, &properties),
+            state: plan::ProbedConnector {
+                name: format!("{}-{}", info.interface.as_str(), info.interface_id),
+                connected: info.connected,
+                modes: modes.iter().enumerate().map(|(index, mode)| modes::describe(index, mode)).collect(),
+                monitor: edid.as_ref().map(Identity::from),
+                edid: edid_name,
+                port: None,
+                capabilities: props.capabilities(monitor),
+                non_desktop: properties.value("non-desktop") == Some(1),
+            },
+            modes,
+            props,
+        })
+    }
+
+    /// Returns the connector with this name.
+    pub fn connector(&self, name: &str) -> Option<&Connector> {
+        self.connectors.iter().find(|connector| connector.state.name == name)
+    }
+
+    /// Returns the port of a connector within the device: its own name, or that of the connector
+    /// with the MST hub and the ports of the hubs.
+    pub fn port(&self, connector: &Connector) -> String {
+        let hub = connector.mst_path.as_ref().and_then(|(parent, ports)| {
+            let parent = self.connectors.iter().find(|other| raw(other.handle) == *parent)?;
+            Some(format!("{}/{ports}", parent.state.name))
+        });
+        hub.unwrap_or_else(|| connector.state.name.clone())
+    }
+
+    /// Returns the index of a CRTC.
+    pub fn crtc_index(&self, handle: crtc::Handle) -> Option<usize> {
+        self.crtcs.iter().position(|crtc| crtc.handle == handle)
+    }
+
+    /// Returns the primary plane of the CRTC with this index.
+    pub fn primary_plane(&self, crtc: usize) -> Option<&Plane> {
+        self.planes.get(self.crtcs.get(crtc)?.primary?)
+    }
+
+    /// Returns the cursor plane of the CRTC with this index.
+    pub fn cursor_plane(&self, crtc: usize) -> Option<&Plane> {
+        self.planes.get(self.crtcs.get(crtc)?.cursor?)
+    }
+}
+
+/// Reads the EDID of a connected monitor, and computes its name.
+fn edid(fd: &dyn DrmCalls, connected: bool, properties: &Properties) -> Option<(Edid, String)> {
+    let blob = properties.value("EDID").filter(|blob| connected && *blob != 0)?;
+    let read = fd.blob(blob).map_err(|error| error.to_string());
+    let parsed = read.and_then(|bytes| {
+        let edid = Edid::parse(&bytes).map_err(|error| error.to_string())?;
+        Ok((edid, edid_name(&bytes)))
+    });
+    parsed
+        .inspect_err(|error| {
+            warn!(%error, "monitor has an invalid EDID; identifying it by its connector. Check the connection")
+        })
+        .ok()
+}
+
+/// Reads `PATH` of a connector behind DisplayPort MST hubs: `mst:`, the id of the connector that
+/// leads there, and ports (build_mst_prop_path() in drm_dp_mst_topology.c).
+fn mst_path(fd: &dyn DrmCalls, properties: &Properties) -> Option<(u32, String)> {
+    let blob = properties.value("PATH").filter(|blob| *blob != 0)?;
+    let bytes = fd.blob(blob).ok()?;
+    parse_mst_path(std::str::from_utf8(&bytes).ok()?.trim_end_matches('\0'))
+}
+
+fn parse_mst_path(text: &str) -> Option<(u32, String)> {
+    let (parent, ports) = text.strip_prefix("mst:")?.split_once('-')?;
+    let valid = !ports.is_empty() && ports.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    Some((parent.parse().ok().filter(|_| valid)?, ports.replace('-', "/")))
+}
+
+/// Parses the `IN_FORMATS` blob: `struct drm_format_modifier_blob` (include/uapi/drm/drm_mode.h).
+fn parse_in_formats(blob: &[u8]) -> HashMap<u32, Vec<DrmModifier>> {
+    let word = |at: usize| Some(u32::from_ne_bytes(blob.get(at..at + 4)?.try_into().ok()?));
+    let long = |at: usize| Some(u64::from_ne_bytes(blob.get(at..at + 8)?.try_into().ok()?));
+    let mut formats: HashMap<u32, Vec<DrmModifier>> = HashMap::new();
+    let (Some(format_count), Some(formats_at), Some(modifier_count), Some(modifiers_at)) =
+        (word(8), word(12), word(16), word(20))
+    else {
+        return formats;
+    };
+    for number in 0..modifier_count as usize {
+        let at = modifiers_at as usize + number * 24;
+        let (Some(mask), Some(offset), Some(modifier)) = (long(at), word(at + 8), long(at + 16)) else {
+            break;
+        };
+        for bit in (0..64).filter(|bit| mask & (1 << bit) != 0) {
+            let index = offset as usize + bit;
+            if index < format_count as usize {
+                if let Some(code) = word(formats_at as usize + index * 4) {
+                    formats.entry(code).or_default().push(DrmModifier::from(modifier));
+                }
+            }
+        }
+    }
+    formats
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::in_formats_blob as blob;
+
+    #[test]
+    fn in_formats_lists_modifiers_per_format() {
+        let formats = parse_in_formats(&blob(&[11, 22, 33], &[(0b101, 0, 0), (0b1, 1, 7)]));
+        assert_eq!(formats[&11], [DrmModifier::Linear]);
+        assert_eq!(formats[&22], [DrmModifier::from(7)]);
+        assert_eq!(formats[&33], [DrmModifier::Linear]);
+    }
+
+    #[test]
+    fn mst_paths_are_parsed() {
+        assert_eq!(parse_mst_path("mst:57-1-8"), Some((57, "1/8".into())));
+        for wrong in ["", "mst:", "mst:57", "mst:x-1", "mst:57-", "mst:57-1/2", "usb:57-1"] {
+            assert_eq!(parse_mst_path(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn truncated_in_formats_blobs_do_not_panic() {
+        let whole = blob(&[11, 22, 33], &[(u64::MAX, 0, 0), (u64::MAX, u32::MAX, 7)]);
+        for length in 0..whole.len() {
+            parse_in_formats(&whole[..length]);
+        }
+    }
+
+    #[test]
+    fn masks_have_32_crtcs() {
+        assert!(bit(1 << 31, 31));
+        assert!(!bit(u32::MAX, 32));
+        assert!(!bit(0b10, 0));
+    }
+}

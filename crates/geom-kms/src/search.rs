@@ -1,0 +1,150 @@
+//! The fallback search with the kernel's test commits.
+
+use std::io;
+
+use drm::control::framebuffer;
+use geom_display::fallback::{self, CrtcAssignment, TestCommit};
+use geom_display::mode::Mode;
+use geom_display::signal_format::SignalFormat;
+
+use crate::commit::{self, CrtcSetup};
+use crate::device::Device;
+use crate::drm_fd::DrmFd;
+use crate::objects::PlaneFormats;
+
+/// What a search asks for: the name of the output, its modes (best first), and its signal format.
+pub type OutputRequest = (String, Vec<Mode>, SignalFormat);
+
+/// Where framebuffers for test commits come from. They are never scanned out.
+pub trait TestFramebuffers {
+    /// Returns an XRGB8888 framebuffer of `size` pixels, allocated as the first frame will be.
+    /// `formats` are those of the primary planes. It lives at least until the search ends.
+    ///
+    /// # Errors
+    ///
+    /// If no buffer of this size can be allocated.
+    fn framebuffer(
+        &mut self,
+        fd: &DrmFd,
+        formats: &PlaneFormats,
+        size: (u32, u32),
+    ) -> io::Result<framebuffer::Handle>;
+}
+
+impl Device {
+    /// Searches which of the outputs can be enabled, and with which mode and signal format.
+    ///
+    /// On devices that are not atomic every test passes; a mode that fails is excluded by
+    /// [`Device::reject_mode`].
+    pub fn search(
+        &mut self,
+        wanted: &[OutputRequest],
+        framebuffers: &mut impl TestFramebuffers,
+    ) -> fallback::SearchResult {
+        let first_choice = |(_, modes, signal): &OutputRequest| Some((*modes.first()?, *signal));
+        let requests: Vec<fallback::Request> = wanted
+            .iter()
+            .map(|request| {
+                let (name, modes, signal) = request;
+                let current = self.crtc_states.iter().find(|(_, state)| state.output == *name);
+                let choice = first_choice(request);
+                fallback::Request {
+                    name: name.clone(),
+                    modes: modes.clone(),
+                    signals: signal.fallbacks(),
+                    crtcs: self.crtcs_for(name),
+                    current: current.map(|(crtc, state)| (*crtc, state.mode, state.setup.signal)),
+                    settled: choice.is_some() && self.last_requests.get(name).copied() == choice,
+                }
+            })
+            .collect();
+        let choices = wanted.iter().filter_map(|request| Some((request.0.clone(), first_choice(request)?)));
+        self.last_requests = choices.collect();
+        fallback::search(&requests, &mut AtomicTester { device: self, framebuffers, requests: &requests })
+    }
+
+    /// Returns the CRTCs that can drive an output.
+    ///
+    /// If the state is not ours, the CRTC that drives it now comes first and those that drive other
+    /// connectors come last: an output that stays where it is needs no modeset.
+    fn crtcs_for(&self, output: &str) -> Vec<usize> {
+        let Some(connector) = self.connector(output) else { return Vec::new() };
+        let mut crtcs: Vec<usize> = (0..self.objects.crtcs.len())
+            .filter(|crtc| connector.can_use(*crtc) && self.primary_plane(*crtc).is_some())
+            .filter(|crtc| !self.is_leased(*crtc))
+            .collect();
+        if !self.state_is_ours {
+            let is_used =
+                |crtc: usize| self.connectors().iter().any(|connector| connector.current_crtc == Some(crtc));
+            crtcs.sort_by_key(|crtc| (connector.current_crtc != Some(*crtc), is_used(*crtc)));
+        }
+        crtcs
+    }
+
+    /// Returns the setup of an assignment, with a framebuffer to test with.
+    fn test_setup(
+        &self,
+        output: &str,
+        assignment: &CrtcAssignment,
+        framebuffers: &mut impl TestFramebuffers,
+    ) -> Result<CrtcSetup, String> {
+        let CrtcAssignment { crtc, mode, signal, .. } = assignment;
+        let timing = self.kms_mode(output, mode).ok_or("the connector no longer has the mode")?;
+        let connector = self.connector(output).ok_or("the connector is gone")?.handle;
+        let known = self.crtc_states.get(crtc);
+        let known = known.filter(|state| state.setup.mode.size() == (mode.width, mode.height));
+        let framebuffer = match known {
+            Some(state) => state.framebuffer.handle(),
+            None => {
+                let no_formats = PlaneFormats::default();
+                let formats = self.any_primary_plane().map_or(&no_formats, |plane| &plane.formats);
+                let size = (u32::from(mode.width), u32::from(mode.height));
+                let framebuffer = framebuffers.framebuffer(&self.fd, formats, size);
+                framebuffer.map_err(|error| format!("cannot allocate a framebuffer for {mode}: {error}"))?
+            }
+        };
+        Ok(CrtcSetup {
+            crtc: *crtc,
+            connector,
+            mode: timing,
+            active: !self.is_blanked(output),
+            signal: *signal,
+            color: self.color_of(output),
+            framebuffer,
+        })
+    }
+}
+
+/// Asks the kernel by test commits.
+struct AtomicTester<'a, F> {
+    device: &'a mut Device,
+    framebuffers: &'a mut F,
+    requests: &'a [fallback::Request],
+}
+
+impl<F: TestFramebuffers> TestCommit for AtomicTester<'_, F> {
+    fn test(&mut self, assignments: &[CrtcAssignment]) -> Result<(), String> {
+        let mut setups = Vec::new();
+        for assignment in assignments {
+            let CrtcAssignment { request, mode, signal, .. } = assignment;
+            let name = &self.requests.get(*request).ok_or("unknown output")?.name;
+            let is_rejected = |(output, rejected, with): &(String, Mode, SignalFormat)| {
+                output == name && rejected == mode && with == signal
+            };
+            if self.device.rejected_modes.iter().any(is_rejected) {
+                return Err(format!("{mode} failed on {name}"));
+            }
+            setups.push(self.device.test_setup(name, assignment, self.framebuffers)?);
+        }
+        if !self.device.is_atomic() {
+            return Ok(());
+        }
+        let unchanged = self.device.unchanged(&setups);
+        if unchanged.len() == self.device.objects.crtcs.len() {
+            return Ok(());
+        }
+        let result = commit::modeset(&self.device.fd, &self.device.objects, &setups, &unchanged, true);
+        self.device.note_result(&result);
+        result.map_err(|error| error.to_string())
+    }
+}

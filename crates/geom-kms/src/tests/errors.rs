@@ -1,0 +1,185 @@
+//! What follows from the kernel's errors.
+
+use std::io;
+
+use geom_display::signal_format::SignalFormat;
+use rustix::io::Errno;
+
+use super::{Rig, SIZE};
+use crate::commit::CursorPlane;
+use crate::cursor::{Cursor, CursorImage};
+use crate::fake::FakeDevice;
+use crate::{Device, Frame};
+
+fn errno(result: io::Result<impl std::fmt::Debug>) -> Option<i32> {
+    result.expect_err("an error").raw_os_error()
+}
+
+fn is(errno: Errno) -> Option<i32> {
+    Some(errno.raw_os_error())
+}
+
+#[test]
+fn commit_without_master_changes_nothing_and_is_noted() {
+    let mut rig = Rig::with_outputs(2);
+    rig.enable(&["DP-1"]);
+    rig.commits();
+    let state = rig.state("DP-2", 1, rig.modes("DP-2")[0], SignalFormat::default());
+    rig.fake.set_master(false);
+    assert_eq!(errno(rig.device.commit(vec![state])), is(Errno::ACCESS));
+    assert!(rig.device.is_enabled("DP-1") && !rig.device.is_enabled("DP-2"));
+    assert_eq!(rig.fake.value(rig.fake.crtcs()[0], "ACTIVE"), Some(1));
+    assert!(rig.device.is_not_master() && rig.device.take_not_master());
+    assert!(!rig.device.take_not_master(), "noted once");
+    rig.fake.set_master(true);
+    rig.commits();
+    rig.enable(&["DP-1"]);
+    assert!(rig.the_commit().has(rig.fake.crtcs()[0]), "the other master may have changed everything");
+}
+
+#[test]
+fn search_without_master_is_noted() {
+    let mut rig = Rig::with_outputs(1);
+    rig.fake.set_master(false);
+    let result = rig.search(&[("DP-1", SignalFormat::default())]);
+    assert!(result.assignments.is_empty());
+    assert!(rig.device.take_not_master());
+}
+
+#[test]
+fn other_errors_do_not_count_as_lost_master() {
+    let mut rig = Rig::with_outputs(1);
+    rig.fake.fail_commits(Errno::INVAL, |_| true);
+    assert!(rig.search(&[("DP-1", SignalFormat::default())]).assignments.is_empty());
+    assert!(!rig.device.take_not_master());
+}
+
+#[test]
+fn device_is_first_used_after_the_first_successful_commit() {
+    let mut rig = Rig::with_outputs(1);
+    rig.fake.fail_commits(Errno::INVAL, |commit| !commit.is_test());
+    assert!(rig.commit_with(&[("DP-1", SignalFormat::default())]).is_err());
+    assert!(rig.device.never_committed());
+    rig.fake.clear_failures();
+    rig.enable(&["DP-1"]);
+    assert!(!rig.device.never_committed());
+}
+
+#[test]
+fn mode_that_fails_after_its_test_is_skipped_until_the_next_probe() {
+    let mut rig = Rig::with_outputs(1);
+    let modes = rig.modes("DP-1");
+    rig.fake.fail_commits(Errno::IO, |commit| !commit.is_test());
+    assert_eq!(errno(rig.commit_with(&[("DP-1", SignalFormat::default())])), is(Errno::IO));
+    rig.device.reject_mode("DP-1", modes[0], SignalFormat::default());
+    rig.fake.clear_failures();
+    let found = rig.search(&[("DP-1", SignalFormat::default())]);
+    assert_eq!(found.assignments[0].mode, modes[1]);
+    rig.device.probe().expect("a probe");
+    let found = rig.search(&[("DP-1", SignalFormat::default())]);
+    assert_eq!(found.assignments[0].mode, modes[0]);
+}
+
+#[test]
+fn unplugged_device_fails_and_keeps_its_state() {
+    let mut rig = Rig::with_outputs(1);
+    rig.enable(&["DP-1"]);
+    rig.fake.unplug();
+    let frame = rig.device.framebuffer(0).cloned();
+    let frame = Frame { primary: frame.map(|framebuffer| (framebuffer, SIZE)), ..Frame::default() };
+    assert_eq!(errno(rig.device.submit(0, &frame)), is(Errno::NODEV));
+    assert_eq!(errno(rig.device.probe()), is(Errno::NODEV));
+    assert_eq!(errno(rig.device.read_page_flips(&mut Vec::new())), is(Errno::NODEV));
+    assert_eq!(errno(rig.device.set_active("DP-1", false)), is(Errno::NODEV));
+    rig.device.reset_color_state();
+    assert_eq!(rig.device.connectors().len(), 1, "the last probe's connectors stay");
+    assert!(rig.device.is_enabled("DP-1"));
+}
+
+#[test]
+fn frame_before_the_last_page_flip_is_busy_and_changes_nothing() {
+    let mut rig = Rig::with_outputs(1);
+    rig.enable(&["DP-1"]);
+    let first = rig.frame(SIZE);
+    assert!(rig.device.submit(0, &first).expect("the kernel accepts it"));
+    let second = rig.frame(SIZE);
+    assert_eq!(errno(rig.device.submit(0, &second)), is(Errno::BUSY));
+    let shown = rig.device.framebuffer(0).map(|framebuffer| framebuffer.handle());
+    assert_eq!(shown, first.primary.map(|(framebuffer, _)| framebuffer.handle()));
+    rig.fake.complete_flips(std::time::Duration::from_millis(16));
+    assert!(rig.device.submit(0, &second).expect("the kernel accepts it"));
+}
+
+#[test]
+fn cursor_plane_is_rejected_for_einval_only() {
+    let mut rig = Rig::with_outputs(1);
+    rig.enable(&["DP-1"]);
+    let cursor_plane = rig.fake.planes()[1];
+    let image = CursorImage { serial: 1, width: 24, height: 24, argb: &[255; 24 * 24 * 4] };
+    let mut cursor = Cursor::default();
+    for (error, is_rejected) in [(Errno::BUSY, false), (Errno::ACCESS, false), (Errno::INVAL, true)] {
+        let has_cursor = move |commit: &crate::fake::Commit| {
+            commit.value(cursor_plane, "FB_ID").is_some_and(|framebuffer| framebuffer != 0)
+        };
+        rig.fake.fail_commits(error, has_cursor);
+        assert!(cursor.fits(&rig.device, 0, &image));
+        let state = cursor.place(&rig.device, &image, (5, -3)).expect("a buffer");
+        let frame = Frame { cursor: Some(state), ..Frame::default() };
+        let result = rig.device.submit(0, &frame).expect_err("the kernel rejects it");
+        assert_eq!(cursor.reject_for(&result, frame.cursor), is_rejected, "{error}");
+        rig.fake.clear_failures();
+    }
+    assert!(!cursor.fits(&rig.device, 0, &image), "it is drawn from now on");
+    let frame = rig.frame(SIZE);
+    assert!(rig.device.submit(0, &frame).is_ok(), "frames without it are accepted");
+}
+
+#[test]
+fn einval_of_a_frame_without_a_cursor_does_not_blame_the_plane() {
+    let error = io::Error::from(Errno::INVAL);
+    let mut cursor = Cursor::default();
+    assert!(!cursor.reject_for(&error, None));
+    assert!(!cursor.reject_for(&error, Some(CursorPlane::Hidden)));
+}
+
+#[test]
+fn enospc_lowers_the_mode() {
+    let mut rig = Rig::with_outputs(1);
+    rig.fake.limit_bandwidth(1280 * 720 * 60);
+    let result = rig.search(&[("DP-1", SignalFormat::default())]);
+    assert_eq!(result.assignments[0].mode, rig.modes("DP-1")[1]);
+}
+
+#[test]
+fn frame_that_does_not_fit_its_framebuffer_is_rejected_and_the_last_one_stays() {
+    let mut rig = Rig::with_outputs(1);
+    rig.enable(&["DP-1"]);
+    let before = rig.device.framebuffer(0).map(|framebuffer| framebuffer.handle());
+    let small = rig.framebuffer((640, 480));
+    let frame = Frame { primary: Some((small, SIZE)), ..Frame::default() };
+    assert_eq!(errno(rig.device.submit(0, &frame)), is(Errno::NOSPC));
+    assert_eq!(rig.device.framebuffer(0).map(|framebuffer| framebuffer.handle()), before);
+}
+
+#[test]
+fn device_without_crtcs_or_required_properties_is_not_opened() {
+    let open = |fake: &FakeDevice| Device::open(fake.open(), "/dev/dri/card3".as_ref(), 3, true);
+    let error = open(&FakeDevice::new()).err().expect("no CRTC");
+    assert!(error.to_string().starts_with("/dev/dri/card3: "), "{error}");
+    let fake = FakeDevice::with_outputs(1);
+    fake.remove_property(fake.crtcs()[0], "MODE_ID");
+    let error = open(&fake).err().expect("no MODE_ID").to_string();
+    assert!(error.contains("MODE_ID"), "{error}");
+    assert!(fake.open().into_fd().is_ok());
+}
+
+#[test]
+fn connector_that_vanishes_during_a_probe_is_left_out() {
+    let mut rig = Rig::with_outputs(2);
+    let gone = rig.fake.connectors()[1];
+    rig.fake.remove_property(gone, "CRTC_ID");
+    rig.device.probe().expect("the other connector is probed");
+    let names: Vec<_> =
+        rig.device.connectors().iter().map(|connector| connector.state.name.clone()).collect();
+    assert_eq!(names, ["DP-1"]);
+}

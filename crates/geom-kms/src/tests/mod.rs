@@ -1,0 +1,141 @@
+//! The device on a [`FakeDevice`]: what it commits, and what it does about errors.
+
+use std::io;
+use std::sync::Arc;
+
+use drm::buffer::DrmFourcc;
+use drm::control::framebuffer;
+use geom_display::fallback::SearchResult;
+use geom_display::mode::Mode;
+use geom_display::signal_format::SignalFormat;
+
+use crate::dumb::DumbBuffer;
+use crate::fake::{Commit, FakeDevice};
+use crate::objects::PlaneFormats;
+use crate::search::TestFramebuffers;
+use crate::{CrtcState, Device, DrmFd, Frame, Framebuffer};
+
+mod color;
+mod errors;
+mod fake_checks;
+mod frames;
+mod handoff;
+mod leases;
+mod legacy;
+mod modeset;
+mod planes;
+mod search;
+
+/// Dumb buffers for test commits, allocated once per size.
+#[derive(Default)]
+struct Buffers {
+    buffers: Vec<DumbBuffer>,
+    /// Allocating any larger buffer fails.
+    max_width: Option<u32>,
+}
+
+impl TestFramebuffers for Buffers {
+    fn framebuffer(
+        &mut self,
+        fd: &DrmFd,
+        formats: &PlaneFormats,
+        size: (u32, u32),
+    ) -> io::Result<framebuffer::Handle> {
+        assert!(formats.contains(DrmFourcc::Xrgb8888));
+        if self.max_width.is_some_and(|max| size.0 > max) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        if !self.buffers.iter().any(|buffer| buffer.size() == size) {
+            self.buffers.push(DumbBuffer::new(fd, size, DrmFourcc::Xrgb8888)?);
+        }
+        let buffer = self.buffers.iter().find(|buffer| buffer.size() == size);
+        Ok(buffer.expect("allocated above").framebuffer().handle())
+    }
+}
+
+/// A device on a fake one, with buffers.
+struct Rig {
+    fake: FakeDevice,
+    device: Device,
+    buffers: Buffers,
+    /// Buffers that are or were scanned out.
+    shown: Vec<DumbBuffer>,
+}
+
+impl Rig {
+    fn new(fake: FakeDevice) -> Self {
+        let device = Device::open(fake.open(), "/dev/dri/card0".as_ref(), 0, true).expect("a device");
+        Self { fake, device, buffers: Buffers::default(), shown: Vec::new() }
+    }
+
+    fn with_outputs(count: usize) -> Self {
+        Self::new(FakeDevice::with_outputs(count))
+    }
+
+    /// Returns the modes of an output, the preferred one first.
+    fn modes(&self, output: &str) -> Vec<Mode> {
+        self.device.connector(output).expect("a connector").state.modes.clone()
+    }
+
+    fn framebuffer(&mut self, size: (u32, u32)) -> Arc<Framebuffer> {
+        let buffer = DumbBuffer::new(self.device.fd(), size, DrmFourcc::Xrgb8888).expect("a buffer");
+        let framebuffer = buffer.framebuffer().clone();
+        self.shown.push(buffer);
+        framebuffer
+    }
+
+    fn search(&mut self, wanted: &[(&str, SignalFormat)]) -> SearchResult {
+        let wanted: Vec<_> =
+            wanted.iter().map(|(name, signal)| ((*name).to_owned(), self.modes(name), *signal)).collect();
+        self.device.search(&wanted, &mut self.buffers)
+    }
+
+    /// Returns the state of an output with this mode.
+    fn state(&mut self, output: &str, crtc: usize, mode: Mode, signal: SignalFormat) -> CrtcState {
+        let known = self.device.unchanged_state(output, crtc, mode, &signal);
+        known.unwrap_or_else(|| {
+            let framebuffer = self.framebuffer((mode.width.into(), mode.height.into()));
+            self.device.crtc_state(output, crtc, mode, signal, framebuffer).expect("a connected output")
+        })
+    }
+
+    /// Searches and commits, as the compositor does. Returns the commit's result.
+    fn commit_with(&mut self, wanted: &[(&str, SignalFormat)]) -> io::Result<()> {
+        let result = self.search(wanted);
+        let states: Vec<CrtcState> = result
+            .assignments
+            .iter()
+            .map(|found| self.state(wanted[found.request].0, found.crtc, found.mode, found.signal))
+            .collect();
+        let crtcs: Vec<usize> = states.iter().map(|state| state.setup.crtc).collect();
+        self.device.commit(states)?;
+        self.device.drop_unused(&crtcs);
+        Ok(())
+    }
+
+    /// Enables these outputs with their preferred modes, and disables the others.
+    fn enable(&mut self, outputs: &[&str]) {
+        let wanted: Vec<_> = outputs.iter().map(|output| (*output, SignalFormat::default())).collect();
+        self.commit_with(&wanted).expect("the kernel accepts it");
+    }
+
+    /// Returns the commits since the last call, without test commits.
+    fn commits(&self) -> Vec<Commit> {
+        self.fake.take_commits().into_iter().filter(|commit| !commit.is_test()).collect()
+    }
+
+    /// Returns the only commit since the last call, without test commits.
+    fn the_commit(&self) -> Commit {
+        let mut commits = self.commits();
+        assert_eq!(commits.len(), 1, "{commits:?}");
+        commits.remove(0)
+    }
+
+    /// Returns a frame with a new buffer of this size.
+    fn frame(&mut self, size: (u32, u32)) -> Frame {
+        Frame { primary: Some((self.framebuffer(size), size)), ..Frame::default() }
+    }
+}
+
+/// The size of the preferred mode of [`FakeDevice::with_outputs`].
+const SIZE: (u32, u32) = (1920, 1080);

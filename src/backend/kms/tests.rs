@@ -1,0 +1,345 @@
+//! The backend without a seat, on devices in memory.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::rc::Rc;
+
+use geom_kms::fake::FakeDevice;
+use geom_kms::{CrtcState, DrmFd, Frame};
+
+use super::*;
+use geom_display::signal_format::SignalFormat;
+
+// Device nodes that exist everywhere, in place of those of GPUs.
+const CARD0: &str = "/dev/null";
+const CARD1: &str = "/dev/zero";
+
+#[derive(Default)]
+struct SeatState {
+    gpus: BTreeMap<PathBuf, FakeDevice>,
+    /// The seat gives no device.
+    refuses: bool,
+    opened: Vec<PathBuf>,
+    closed: usize,
+    has_input: bool,
+    vt: Option<i32>,
+}
+
+struct FakeSeat(Rc<RefCell<SeatState>>);
+
+impl Seat for FakeSeat {
+    fn open_gpu(&mut self, path: &Path) -> io::Result<DrmFd> {
+        let mut state = self.0.borrow_mut();
+        let fake = state.gpus.get(path).filter(|_| !state.refuses).cloned();
+        let fake = fake.ok_or(io::ErrorKind::PermissionDenied)?;
+        state.opened.push(path.to_owned());
+        Ok(fake.open())
+    }
+
+    fn close_gpu(&mut self, _: OwnedFd) -> io::Result<()> {
+        self.0.borrow_mut().closed += 1;
+        Ok(())
+    }
+
+    fn gpu_paths(&self) -> Vec<PathBuf> {
+        self.0.borrow().gpus.keys().cloned().collect()
+    }
+
+    fn suspend_input(&mut self) {
+        self.0.borrow_mut().has_input = false;
+    }
+
+    fn resume_input(&mut self) -> bool {
+        self.0.borrow_mut().has_input = true;
+        true
+    }
+
+    fn switch_vt(&mut self, vt: i32) -> io::Result<()> {
+        self.0.borrow_mut().vt = Some(vt);
+        Ok(())
+    }
+}
+
+struct Rig {
+    kms: Kms,
+    seat: Rc<RefCell<SeatState>>,
+    reactor: Reactor,
+}
+
+fn id(path: &str) -> u64 {
+    rustix::fs::stat(path).expect("a device node").st_rdev
+}
+
+impl Rig {
+    /// Returns a backend whose seat has these GPUs, each with this number of monitors. None is
+    /// open.
+    fn new(gpus: &[(&str, usize)]) -> Self {
+        let seat = Rc::new(RefCell::new(SeatState { has_input: true, ..SeatState::default() }));
+        for (path, monitors) in gpus {
+            seat.borrow_mut().gpus.insert(path.into(), FakeDevice::with_outputs(*monitors));
+        }
+        let kms = Kms::new(Box::new(FakeSeat(seat.clone())), true);
+        Self { kms, seat, reactor: Reactor::new().expect("a reactor") }
+    }
+
+    /// As [`Rig::new`], with all GPUs open.
+    fn open(gpus: &[(&str, usize)]) -> Self {
+        let mut rig = Self::new(gpus);
+        let present = gpus.iter().map(|(path, _)| (id(path), (*path).into())).collect();
+        let (effects, failures) = rig.with(|kms, cx| kms.open_all(present, cx));
+        assert_eq!((names(&effects), failures), (vec![], vec![]));
+        rig
+    }
+
+    fn with<R>(&mut self, call: impl FnOnce(&mut Kms, &Cx<'_>) -> R) -> R {
+        call(&mut self.kms, &Cx { reactor: &self.reactor, renderer: RendererPreference::Pixman })
+    }
+
+    fn on(&mut self, event: Event) -> Vec<String> {
+        names(&self.with(|kms, cx| kms.on(event, cx)))
+    }
+
+    fn fake(&self, path: &str) -> FakeDevice {
+        self.seat.borrow().gpus[Path::new(path)].clone()
+    }
+
+    fn open_paths(&self) -> Vec<String> {
+        self.kms.gpus().map(|gpu| gpu.device.path().display().to_string()).collect()
+    }
+
+    fn connected(&self) -> usize {
+        let connectors = self.kms.gpus().flat_map(|gpu| gpu.device.connectors());
+        connectors.filter(|connector| connector.state.connected).count()
+    }
+
+    fn close(&mut self, effects: Effects) {
+        for effect in effects {
+            if let Effect::CloseGpu(closing) = effect {
+                self.kms.close(closing);
+            }
+        }
+    }
+}
+
+/// Returns effects as text, for comparison.
+fn names(effects: &Effects) -> Vec<String> {
+    let name = |effect: &Effect| match effect {
+        Effect::PauseOutputs => "pause".to_owned(),
+        Effect::SessionResumed => "resumed".to_owned(),
+        Effect::Reconfigure(cause) => format!("reconfigure: {cause}"),
+        Effect::CloseGpu(closing) => format!("close {}", closing.0.gpu.device.path().display()),
+        Effect::GpuOpened { path } => format!("opened {}", path.display()),
+        Effect::Notice(text) => format!("notice: {}", text.split(':').next().unwrap_or_default()),
+        Effect::RetryOpen { failures, delay, .. } => format!("retry {failures} in {delay:?}"),
+    };
+    effects.iter().map(name).collect()
+}
+
+#[test]
+fn gpu_with_more_monitors_is_the_primary_one() {
+    let rig = Rig::open(&[(CARD0, 1), (CARD1, 3)]);
+    assert_eq!(rig.open_paths(), [CARD1, CARD0]);
+    assert_eq!(rig.connected(), 4);
+}
+
+#[test]
+fn gpu_that_is_added_is_opened_once() {
+    let mut rig = Rig::new(&[(CARD0, 1)]);
+    let added = || Event::GpuAdded { id: id(CARD0), path: CARD0.into() };
+    assert_eq!(rig.on(added()), ["opened /dev/null", "reconfigure: GPU added"]);
+    assert!(rig.on(added()).is_empty());
+    assert_eq!(rig.seat.borrow().opened.len(), 1);
+    assert!(rig.on(Event::GpuAdded { id: 7, path: "/no/such/device".into() }).is_empty());
+}
+
+#[test]
+fn gpu_that_the_seat_refuses_is_tried_again_with_growing_delays() {
+    let mut rig = Rig::new(&[(CARD0, 1)]);
+    rig.seat.borrow_mut().refuses = true;
+    let delays = ["100ms", "200ms", "400ms", "800ms", "1.6s", "3.2s"];
+    for (failures, delay) in (0..).zip(delays) {
+        let effects = rig.with(|kms, cx| kms.add(id(CARD0), CARD0.into(), failures, cx));
+        assert_eq!(
+            names(&effects),
+            ["notice: /dev/null".into(), format!("retry {} in {delay}", failures + 1)]
+        );
+    }
+    let effects = rig.with(|kms, cx| kms.add(id(CARD0), CARD0.into(), 6, cx));
+    assert_eq!(names(&effects), ["notice: /dev/null"], "given up");
+    rig.seat.borrow_mut().refuses = false;
+    let effects = rig.with(|kms, cx| kms.add(id(CARD0), CARD0.into(), 3, cx));
+    assert_eq!(names(&effects), ["opened /dev/null", "reconfigure: GPU added"]);
+}
+
+#[test]
+fn device_that_is_no_gpu_is_closed_again() {
+    let mut rig = Rig::new(&[]);
+    rig.seat.borrow_mut().gpus.insert(CARD0.into(), FakeDevice::new());
+    let (effects, failures) = rig.with(|kms, cx| kms.open_all(vec![(id(CARD0), CARD0.into())], cx));
+    assert_eq!(names(&effects), ["notice: /dev/null"]);
+    assert!(failures[0].contains("the device has no CRTC"), "{failures:?}");
+    assert_eq!(rig.seat.borrow().closed, 1);
+}
+
+#[test]
+fn firmware_framebuffer_is_closed_when_its_driver_comes() {
+    let mut rig = Rig::new(&[(CARD0, 1), (CARD1, 1)]);
+    let firmware = Candidate { is_firmware: true, ..Candidate::read(id(CARD0), Path::new(CARD0)) };
+    let mut effects = Effects::new();
+    rig.with(|kms, cx| kms.open(firmware, cx, &mut effects)).expect("the firmware's framebuffer");
+    assert!(effects.is_empty());
+    let effects = rig.with(|kms, cx| kms.on(Event::GpuAdded { id: id(CARD1), path: CARD1.into() }, cx));
+    assert_eq!(names(&effects), ["close /dev/null", "opened /dev/zero", "reconfigure: GPU added"]);
+    assert_eq!(rig.open_paths(), [CARD1]);
+    rig.close(effects);
+    assert_eq!(rig.seat.borrow().closed, 1);
+}
+
+#[test]
+fn hotplug_that_the_kernel_and_udev_report_is_handled_once() {
+    let mut rig = Rig::open(&[(CARD0, 2)]);
+    let fake = rig.fake(CARD0);
+    fake.disconnect(fake.connectors()[1]);
+    // Two connectors of one GPU: two uevents, one probe.
+    assert_eq!(rig.on(Event::Uevents(vec![id(CARD0); 2])), ["reconfigure: hotplug"]);
+    assert_eq!(rig.connected(), 1);
+    for _ in 0..2 {
+        assert!(rig.on(Event::GpuChanged { id: id(CARD0) }).is_empty(), "udev's echo");
+    }
+    assert_eq!(rig.on(Event::GpuChanged { id: id(CARD0) }), ["reconfigure: hotplug"], "no echo");
+    assert!(rig.on(Event::Uevents(vec![9999])).is_empty(), "another seat's GPU");
+    assert!(rig.on(Event::GpuChanged { id: 9999 }).is_empty());
+}
+
+#[test]
+fn hotplug_of_several_gpus_is_one_reconfiguration() {
+    let mut rig = Rig::open(&[(CARD0, 1), (CARD1, 1)]);
+    for path in [CARD0, CARD1] {
+        let fake = rig.fake(path);
+        fake.disconnect(fake.connectors()[0]);
+    }
+    assert_eq!(rig.on(Event::Uevents(vec![id(CARD0), id(CARD1)])), ["reconfigure: hotplug"]);
+    assert_eq!(rig.connected(), 0);
+}
+
+#[test]
+fn removed_gpu_is_closed_after_everything_of_it_is_dropped() {
+    let mut rig = Rig::open(&[(CARD0, 1), (CARD1, 1)]);
+    let effects = rig.with(|kms, cx| kms.on(Event::GpuRemoved { id: id(CARD0) }, cx));
+    assert_eq!(names(&effects), ["close /dev/null"]);
+    assert_eq!(rig.open_paths(), [CARD1], "no longer in use");
+    assert_eq!(rig.seat.borrow().closed, 0);
+    rig.close(effects);
+    assert_eq!(rig.seat.borrow().closed, 1);
+    assert!(rig.on(Event::GpuRemoved { id: id(CARD0) }).is_empty());
+}
+
+#[test]
+fn gpu_that_is_still_in_use_is_not_given_back() {
+    let mut rig = Rig::open(&[(CARD0, 1)]);
+    let _in_use = rig.kms.gpus().next().map(|gpu| gpu.device.fd().clone());
+    let effects = rig.with(|kms, cx| kms.on(Event::GpuRemoved { id: id(CARD0) }, cx));
+    rig.close(effects);
+    assert_eq!(rig.seat.borrow().closed, 0);
+}
+
+#[test]
+fn paused_session_uses_no_devices_and_looks_again_when_resumed() {
+    let mut rig = Rig::open(&[(CARD0, 2)]);
+    assert_eq!(rig.on(Event::SessionPaused), ["pause"]);
+    assert!(rig.kms.is_paused() && !rig.seat.borrow().has_input);
+    // Another GPU and another monitor meanwhile.
+    rig.seat.borrow_mut().gpus.insert(CARD1.into(), FakeDevice::with_outputs(1));
+    assert!(rig.on(Event::GpuAdded { id: id(CARD1), path: CARD1.into() }).is_empty());
+    let fake = rig.fake(CARD0);
+    fake.disconnect(fake.connectors()[1]);
+    assert_eq!(rig.on(Event::SessionResumed), ["reconfigure: session resumed", "resumed"]);
+    assert!(!rig.kms.is_paused() && rig.seat.borrow().has_input);
+    assert_eq!((rig.open_paths().len(), rig.connected()), (2, 2));
+}
+
+#[test]
+fn resumed_session_sets_everything_again() {
+    let mut rig = Rig::open(&[(CARD0, 1)]);
+    let mode = enable(&mut rig);
+    let is_unchanged = |rig: &Rig| {
+        let device = &rig.kms.gpus().next().expect("a GPU").device;
+        device.unchanged_state("DP-1", 0, mode, &SignalFormat::default()).is_some()
+    };
+    assert!(is_unchanged(&rig));
+    rig.on(Event::SessionPaused);
+    rig.on(Event::SessionResumed);
+    assert!(!is_unchanged(&rig));
+}
+
+#[test]
+fn session_that_is_resumed_while_the_system_sleeps_waits_for_its_end() {
+    let mut rig = Rig::open(&[(CARD0, 1)]);
+    rig.kms.set_asleep(true);
+    rig.on(Event::SessionPaused);
+    assert_eq!(rig.on(Event::SessionResumed), ["resumed"]);
+    assert!(rig.kms.is_paused());
+    rig.kms.set_asleep(false);
+    assert_eq!(names(&rig.with(|kms, cx| kms.rescan("awake again", cx))), ["reconfigure: awake again"]);
+}
+
+#[test]
+fn vt_is_switched_by_the_seat() {
+    let mut rig = Rig::open(&[]);
+    rig.kms.switch_vt(3).expect("the seat switches");
+    assert_eq!(rig.seat.borrow().vt, Some(3));
+}
+
+/// Enables the output of the first GPU. Returns its mode.
+fn enable(rig: &mut Rig) -> geom_display::mode::Mode {
+    let gpu = rig.kms.gpus_mut().next().expect("a GPU");
+    let wanted =
+        [("DP-1".to_owned(), gpu.device.connectors()[0].state.modes.clone(), SignalFormat::default())];
+    let found = gpu.search(&wanted).assignments.remove(0);
+    let drawable = gpu.drawable((1920, 1080), 8).expect("a buffer");
+    let framebuffer = drawable.framebuffer().expect("a framebuffer").clone();
+    let state: Option<CrtcState> =
+        gpu.device.crtc_state("DP-1", found.crtc, found.mode, found.signal, framebuffer);
+    gpu.device.commit(state.into_iter().collect()).expect("the kernel accepts it");
+    found.mode
+}
+
+#[test]
+fn page_flips_wake_the_event_loop_until_they_are_read() {
+    let mut rig = Rig::open(&[(CARD0, 1)]);
+    enable(&mut rig);
+    let gpu = rig.kms.gpus_mut().next().expect("a GPU");
+    let framebuffer = gpu.device.framebuffer(0).expect("a framebuffer").clone();
+    let frame = Frame { primary: Some((framebuffer, (1920, 1080))), ..Frame::default() };
+    gpu.device.submit(0, &frame).expect("the kernel accepts it");
+    let ready = |rig: &Rig| {
+        let mut ready = Vec::new();
+        rig.reactor.wait(None, Some(Duration::ZERO), &mut ready).expect("epoll");
+        ready
+    };
+    assert_eq!(ready(&rig), []);
+    rig.fake(CARD0).complete_flips(Duration::from_millis(16));
+    assert_eq!(ready(&rig), [Source::Gpu(id(CARD0))]);
+    let mut flips = Vec::new();
+    rig.kms.read_page_flips(id(CARD0), &rig.reactor, &mut flips);
+    let times: Vec<_> = flips.iter().map(|(crtc, flip)| (*crtc, flip.time)).collect();
+    assert_eq!(times, [(0, Duration::from_millis(16))]);
+    assert_eq!(ready(&rig), []);
+}
+
+#[test]
+fn unplugged_gpu_does_not_wake_the_event_loop_for_ever() {
+    let mut rig = Rig::open(&[(CARD0, 1)]);
+    rig.fake(CARD0).complete_flips(Duration::ZERO);
+    rig.fake(CARD0).unplug();
+    let mut flips = Vec::new();
+    rig.kms.read_page_flips(id(CARD0), &rig.reactor, &mut flips);
+    let mut ready = Vec::new();
+    rig.reactor.wait(None, Some(Duration::ZERO), &mut ready).expect("epoll");
+    assert_eq!((flips, ready), (vec![], vec![]), "it is no longer watched");
+    // udev reports the removal later.
+    assert_eq!(rig.on(Event::GpuRemoved { id: id(CARD0) }), ["close /dev/null"]);
+}

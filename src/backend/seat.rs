@@ -1,0 +1,156 @@
+//! The seat: the right to use its GPUs and input devices.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Context, Result};
+use geom_kms::DrmFd;
+use smithay::backend::input::InputEvent;
+use smithay::backend::libinput::{LibinputInputBackend, LibinputSessionInterface};
+use smithay::backend::session::libseat::LibSeatSession;
+use smithay::backend::session::{Event as SessionEvent, Session};
+use smithay::backend::udev::{UdevBackend, UdevEvent};
+use smithay::reexports::calloop::LoopHandle;
+use smithay::reexports::input::Libinput;
+use smithay::reexports::rustix::fs::OFlags;
+use tracing::{info, warn};
+
+use super::hotplug;
+use super::kms::Event;
+use crate::session;
+
+/// What the KMS backend does with its seat. Implemented by libseat, and by tests.
+pub trait Seat {
+    /// Opens a GPU; the descriptor is DRM master.
+    ///
+    /// # Errors
+    ///
+    /// If the seat does not give the device.
+    fn open_gpu(&mut self, path: &Path) -> io::Result<DrmFd>;
+
+    /// Closes a GPU.
+    ///
+    /// # Errors
+    ///
+    /// If the seat has closed it already.
+    fn close_gpu(&mut self, fd: OwnedFd) -> io::Result<()>;
+
+    /// Returns the paths of all GPUs of the seat.
+    fn gpu_paths(&self) -> Vec<PathBuf>;
+
+    /// Stops using input devices.
+    fn suspend_input(&mut self);
+
+    /// Opens input devices again. Returns whether all could be opened.
+    fn resume_input(&mut self) -> bool;
+
+    /// Asks for another VT.
+    ///
+    /// # Errors
+    ///
+    /// If the seat has no VTs, or refuses.
+    fn switch_vt(&mut self, vt: i32) -> io::Result<()>;
+}
+
+/// The seat of libseat, whose input devices belong to libinput.
+pub struct LibSeat {
+    session: LibSeatSession,
+    libinput: Libinput,
+}
+
+/// A seat that was taken.
+pub struct TakenSeat {
+    /// The seat.
+    pub seat: LibSeat,
+    /// Its GPUs: device numbers and paths.
+    pub gpus: Vec<(u64, PathBuf)>,
+    /// False if its VT is not active yet.
+    pub is_active: bool,
+}
+
+impl LibSeat {
+    /// Takes the seat, and reports its events and those of its devices.
+    ///
+    /// # Errors
+    ///
+    /// If there is no seat; the message says what to do.
+    pub fn take<D: 'static>(
+        handle: &LoopHandle<'static, D>,
+        on_event: fn(&mut D, Event),
+        on_input: fn(&mut D, InputEvent<LibinputInputBackend>),
+    ) -> Result<TakenSeat> {
+        let (session, notifier) = session::open()?;
+        let is_active = session.is_active();
+        if !is_active {
+            info!("session not active yet; waiting for its VT");
+        }
+        let seat = session.seat();
+        let mut libinput = Libinput::new_with_udev(LibinputSessionInterface::from(session.clone()));
+        if libinput.udev_assign_seat(&seat).is_err() {
+            bail!("libinput cannot watch seat {seat}: is udev running?");
+        }
+        let insertion = "add a source to the event loop";
+        handle
+            .insert_source(LibinputInputBackend::new(libinput.clone()), move |event, (), data| {
+                on_input(data, event);
+            })
+            .map_err(|error| error.error)
+            .context(insertion)?;
+        let udev = UdevBackend::new(&seat)
+            .with_context(|| format!("watch the devices of seat {seat} through udev"))?;
+        let gpus = udev.device_list().map(|(id, path)| (id, path.to_owned())).collect();
+        handle
+            .insert_source(udev, move |event, (), data| {
+                let event = match event {
+                    UdevEvent::Added { device_id, path } => Event::GpuAdded { id: device_id, path },
+                    UdevEvent::Changed { device_id } => Event::GpuChanged { id: device_id },
+                    UdevEvent::Removed { device_id } => Event::GpuRemoved { id: device_id },
+                };
+                on_event(data, event);
+            })
+            .map_err(|error| error.error)
+            .context(insertion)?;
+        handle
+            .insert_source(notifier, move |event, &mut (), data| {
+                let event = match event {
+                    SessionEvent::PauseSession => Event::SessionPaused,
+                    SessionEvent::ActivateSession => Event::SessionResumed,
+                };
+                on_event(data, event);
+            })
+            .map_err(|error| error.error)
+            .context(insertion)?;
+        if let Err(error) = hotplug::listen(handle, move |data, gpus| on_event(data, Event::Uevents(gpus))) {
+            warn!(%error, "cannot listen to kernel uevents; hotplug events come from udev, later");
+        }
+        Ok(TakenSeat { seat: Self { session, libinput }, gpus, is_active })
+    }
+}
+
+impl Seat for LibSeat {
+    fn open_gpu(&mut self, path: &Path) -> io::Result<DrmFd> {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        self.session.open(path, flags).map(DrmFd::new).map_err(io::Error::other)
+    }
+
+    fn close_gpu(&mut self, fd: OwnedFd) -> io::Result<()> {
+        self.session.close(fd).map_err(io::Error::other)
+    }
+
+    fn gpu_paths(&self) -> Vec<PathBuf> {
+        smithay::backend::udev::all_gpus(self.session.seat()).unwrap_or_default()
+    }
+
+    fn suspend_input(&mut self) {
+        self.libinput.suspend();
+    }
+
+    fn resume_input(&mut self) -> bool {
+        self.libinput.resume().is_ok()
+    }
+
+    fn switch_vt(&mut self, vt: i32) -> io::Result<()> {
+        self.session.change_vt(vt).map_err(io::Error::other)
+    }
+}

@@ -1,0 +1,118 @@
+//! Applies what the KMS backend reports.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{bail, Result};
+use tracing::{info, warn};
+
+use super::deadline::Deadline;
+use super::State;
+use crate::backend::kms::{Cx, Effect, Effects, Event, Kms};
+use crate::backend::seat::{LibSeat, TakenSeat};
+use crate::backend::Backend;
+
+/// A VT switch that libseat has not reported after this time has failed.
+const VT_SWITCH_TIMEOUT: Duration = Duration::from_secs(1);
+
+impl State {
+    /// Takes the seat, opens its GPUs and enables their outputs.
+    ///
+    /// # Errors
+    ///
+    /// If there is no seat, or none of its GPUs can be used.
+    pub fn start_kms(&mut self) -> Result<()> {
+        let TakenSeat { seat, gpus, is_active } =
+            LibSeat::take(&self.handle, Self::on_backend_event, Self::input)?;
+        self.backend = Backend::Kms(Box::new(Kms::new(Box::new(seat), is_active)));
+        let mut failures = Vec::new();
+        self.with_kms(|kms, cx| {
+            let (effects, reasons) = kms.open_all(gpus, cx);
+            failures = reasons;
+            effects
+        });
+        self.release_gone_gpus();
+        if !failures.is_empty() && self.backend.gpus().next().is_none() {
+            bail!("no GPU can be used:\n  {}", failures.join("\n  "));
+        }
+        self.reconfigure("start");
+        Ok(())
+    }
+
+    fn on_backend_event(&mut self, event: Event) {
+        self.with_kms(|kms, cx| kms.on(event, cx));
+    }
+
+    /// Calls the KMS backend, if it is in use, and applies the effects.
+    fn with_kms(&mut self, call: impl FnOnce(&mut Kms, &Cx<'_>) -> Effects) {
+        let cx = Cx { reactor: &self.reactor, renderer: self.config.renderer };
+        let Some(kms) = self.backend.kms_mut() else { return };
+        for effect in call(kms, &cx) {
+            self.apply_backend_effect(effect);
+        }
+    }
+
+    fn apply_backend_effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::PauseOutputs => self.pause_all(),
+            Effect::SessionResumed => {
+                self.ask_logind_again();
+                self.activity();
+            }
+            Effect::Reconfigure(cause) => self.reconfigure(cause),
+            Effect::CloseGpu(closing) => {
+                // Drops the GPU's scanouts, and with them all buffers.
+                self.reconfigure("GPU gone");
+                self.release_gpu(closing.id());
+                if let Some(kms) = self.backend.kms_mut() {
+                    kms.close(closing);
+                }
+            }
+            Effect::GpuOpened { path } => {
+                let prefix = path.display().to_string();
+                self.notices.dismiss(|text| text.starts_with(&prefix));
+            }
+            Effect::Notice(text) => self.notices.add(text),
+            Effect::RetryOpen { id, path, failures, delay } => {
+                let at = self.now() + delay;
+                self.timers.at(at, Deadline::OpenGpu { id, path, failures });
+            }
+        }
+    }
+
+    /// Tries again to open a GPU.
+    pub fn open_gpu(&mut self, id: u64, path: PathBuf, failures: u32) {
+        self.with_kms(|kms, cx| kms.add(id, path, failures, cx));
+    }
+
+    /// Closes GPUs and opens them again: libseat asks for DRM master when it opens a device.
+    pub fn reopen(&mut self, ids: &[u64]) {
+        if ids.is_empty() || self.backend.is_paused() {
+            return;
+        }
+        self.with_kms(|kms, cx| kms.remove(ids, cx));
+        self.with_kms(Kms::open_missing);
+    }
+
+    /// Probes everything again; see [`Kms::rescan`].
+    pub fn rescan(&mut self, cause: &'static str) {
+        match self.backend {
+            Backend::Kms(_) => self.with_kms(|kms, cx| kms.rescan(cause, cx)),
+            Backend::Headless(_) | Backend::None => self.reconfigure(cause),
+        }
+    }
+
+    /// Switches to another VT.
+    pub fn switch_vt(&mut self, vt: i32) {
+        // Once libseat pauses the session, it has taken the devices.
+        self.backend.reset_color_state();
+        let Some(kms) = self.backend.kms_mut() else { return };
+        info!(vt, "switching VT");
+        if let Err(error) = kms.switch_vt(vt) {
+            warn!(vt, %error, "cannot switch VT");
+        }
+        // Restores color if nothing comes of it.
+        let at = self.now() + VT_SWITCH_TIMEOUT;
+        self.timers.at(at, Deadline::Reconfigure("no VT switch"));
+    }
+}

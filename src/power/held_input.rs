@@ -1,0 +1,49 @@
+//! Keys, buttons and touch points whose press clients do not receive, until they are released.
+
+use smithay::backend::input::TouchSlot;
+
+use super::{Cx, Effects, Power};
+
+/// Something that is pressed and released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldInput {
+    /// A key, by its xkb keycode.
+    Key(u32),
+    /// A pointer button, by its code in linux/input-event-codes.h.
+    Button(u32),
+    /// A touch point.
+    Finger(TouchSlot),
+}
+
+impl Power {
+    /// Withholds a press, and what follows until its release, from clients.
+    pub fn withhold(&mut self, press: HeldInput) {
+        if !self.is_withheld(press) {
+            self.withheld.push(press);
+        }
+    }
+
+    /// Returns whether a press is withheld from clients.
+    pub fn is_withheld(&self, press: HeldInput) -> bool {
+        self.withheld.contains(&press)
+    }
+
+    /// Ends a press. Returns whether it was withheld from clients.
+    pub fn release(&mut self, press: HeldInput) -> bool {
+        let position = self.withheld.iter().position(|withheld| *withheld == press);
+        position.map(|position| self.withheld.swap_remove(position)).is_some()
+    }
+
+    /// Handles a press or a release. Returns whether it is withheld from clients: a press that
+    /// unblanks displays does nothing else.
+    pub fn press(&mut self, press: HeldInput, is_down: bool, cx: &Cx<'_>) -> (bool, Effects) {
+        if !is_down {
+            return (self.release(press), Effects::new());
+        }
+        let (unblanks, effects) = self.activity(cx);
+        if unblanks {
+            self.withhold(press);
+        }
+        (unblanks, effects)
+    }
+}

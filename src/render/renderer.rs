@@ -1,0 +1,175 @@
+//! The renderer of a GPU, and the allocation of buffers that it renders into and planes scan out.
+
+use std::io;
+
+use drm::buffer::{DrmFourcc, DrmModifier};
+use geom_kms::objects::PlaneFormats;
+use geom_kms::{quirks, DrmFd};
+use smithay::backend::allocator::format::FormatSet;
+use smithay::backend::allocator::gbm::{GbmAllocator, GbmBufferFlags, GbmDevice};
+use smithay::backend::allocator::Allocator;
+use smithay::backend::egl::{EGLContext, EGLDevice, EGLDisplay};
+use smithay::backend::renderer::gles::GlesRenderer;
+use smithay::backend::renderer::pixman::PixmanRenderer;
+use smithay::backend::renderer::ImportDma;
+use tracing::{debug, info, warn};
+
+use super::color_shader::Shader;
+use super::drawable::Drawable;
+use super::robust_context::{robust_context, ResetWatch};
+use crate::config::RendererPreference;
+
+/// A renderer, and with GLES the allocator of its buffers.
+pub enum Renderer {
+    /// On the CPU.
+    Pixman(Box<PixmanRenderer>),
+    /// On the GPU.
+    Gles {
+        renderer: Box<GlesRenderer>,
+        allocator: GbmAllocator<DrmFd>,
+        /// Converts color; `None` if the GPU's GLES is too old.
+        shader: Option<Shader>,
+        /// The last field, as it ends the context that the others belong to.
+        watch: Option<ResetWatch>,
+    },
+}
+
+impl Renderer {
+    /// Creates the renderer that fits preference and driver; pixman if GLES is not available.
+    ///
+    /// # Errors
+    ///
+    /// If pixman is not available either.
+    pub fn choose(fd: &DrmFd, driver: &str, preference: RendererPreference) -> Result<Self, String> {
+        let allow_software = preference == RendererPreference::Llvmpipe;
+        let try_gles = match preference {
+            RendererPreference::Pixman => false,
+            RendererPreference::Gles | RendererPreference::Llvmpipe => true,
+            RendererPreference::Auto => quirks::of(driver).has_gpu,
+        };
+        if try_gles {
+            match Self::gles(fd, allow_software) {
+                Ok(gles) => return Ok(gles),
+                Err(error) => warn!(driver, %error, "GLES is not available; rendering with pixman"),
+            }
+        }
+        info!(driver, "rendering with pixman");
+        PixmanRenderer::new()
+            .map(|renderer| Self::Pixman(Box::new(renderer)))
+            .map_err(|error| error.to_string())
+    }
+
+    /// Creates a GLES renderer. With `allow_software` it may be Mesa's llvmpipe, which runs on the
+    /// CPU.
+    ///
+    /// # Errors
+    ///
+    /// If the driver has no GLES.
+    pub fn gles(fd: &DrmFd, allow_software: bool) -> Result<Self, String> {
+        let gbm = GbmDevice::new(fd.clone()).map_err(|error| format!("GBM: {error}"))?;
+        // SAFETY: the GBM device outlives the display, which keeps a clone of it.
+        let display = unsafe { EGLDisplay::new(gbm.clone()) }.map_err(|error| format!("EGL: {error}"))?;
+        let software = EGLDevice::device_for_display(&display).is_ok_and(|device| device.is_software());
+        if software && !allow_software {
+            return Err("EGL would render on the CPU (renderer = \"llvmpipe\" allows it)".into());
+        }
+        // Not every EGL creates the context that we want; any will do then.
+        let (context, watch) = match robust_context(&display) {
+            Ok((context, watch)) => (context, Some(watch)),
+            Err(error) => {
+                warn!(error, "GPU resets will not be noticed; update Mesa or the GPU's driver");
+                (EGLContext::new(&display).map_err(|error| format!("EGL context: {error}"))?, None)
+            }
+        };
+        // SAFETY: the context is current nowhere else.
+        let mut renderer = unsafe { GlesRenderer::new(context) }.map_err(|error| format!("GLES: {error}"))?;
+        let shader = Shader::new(&mut renderer);
+        let shader = shader.inspect_err(|error| warn!(%error, "GLES cannot convert color")).ok();
+        let reports_resets = watch.as_ref().is_some_and(ResetWatch::reports_resets);
+        info!(software, reports_resets, "rendering with GLES");
+        let flags = GbmBufferFlags::RENDERING | GbmBufferFlags::SCANOUT;
+        let allocator = GbmAllocator::new(gbm, flags);
+        Ok(Self::Gles { renderer: Box::new(renderer), allocator, shader, watch })
+    }
+
+    /// Returns whether the GPU was reset: the renderer cannot render any more.
+    pub fn is_lost(&self) -> bool {
+        let Self::Gles { renderer, watch: Some(watch), .. } = self else { return false };
+        // SAFETY: the context is used by this thread only.
+        unsafe { renderer.egl_context().make_current() }.is_err() || watch.is_lost()
+    }
+
+    /// Returns whether it renders on the GPU.
+    pub fn is_gles(&self) -> bool {
+        matches!(self, Self::Gles { .. })
+    }
+
+    /// Returns whether it can convert to other color spaces than sRGB.
+    pub fn converts(&self) -> bool {
+        match self {
+            Self::Pixman(_) => true,
+            Self::Gles { shader, .. } => shader.is_some(),
+        }
+    }
+
+    /// Returns the formats of dma-bufs that clients may send.
+    pub fn dmabuf_formats(&self) -> FormatSet {
+        match self {
+            Self::Pixman(renderer) => renderer.dmabuf_formats(),
+            Self::Gles { renderer, .. } => renderer.dmabuf_formats(),
+        }
+    }
+
+    /// Returns whether it can render a format into a buffer that a plane with these formats scans
+    /// out.
+    pub fn can_render(&self, code: DrmFourcc, formats: &PlaneFormats) -> bool {
+        match self {
+            Self::Pixman(_) => formats.supports(code, DrmModifier::Linear),
+            Self::Gles { renderer, .. } => {
+                let rendered = renderer.egl_context().dmabuf_render_formats();
+                formats.contains(code) && rendered.iter().any(|format| format.code == code)
+            }
+        }
+    }
+
+    /// Allocates a buffer of `size` pixels that a plane with these formats scans out.
+    ///
+    /// With GLES, modifiers that both support are tried first, then the driver's choice (implicit
+    /// modifier), then linear.
+    ///
+    /// # Errors
+    ///
+    /// If no buffer can be allocated.
+    pub fn allocate(
+        &mut self,
+        fd: &DrmFd,
+        formats: &PlaneFormats,
+        size: (u32, u32),
+        code: DrmFourcc,
+    ) -> io::Result<Drawable> {
+        let (renderer, allocator) = match self {
+            Self::Pixman(_) => return Drawable::dumb(fd, size, code),
+            Self::Gles { renderer, allocator, .. } => (renderer, allocator),
+        };
+        let rendered = renderer.egl_context().dmabuf_render_formats();
+        let can_render = |modifier: &DrmModifier| {
+            rendered.iter().any(|format| format.code == code && format.modifier == *modifier)
+        };
+        let common: Vec<DrmModifier> = formats.modifiers(code).iter().copied().filter(can_render).collect();
+        let mut last = io::Error::other("no modifier can be both rendered and scanned out");
+        for modifiers in [common.as_slice(), &[DrmModifier::Invalid], &[DrmModifier::Linear]] {
+            if modifiers.is_empty() {
+                continue;
+            }
+            let bo = allocator.create_buffer(size.0, size.1, code, modifiers);
+            match bo.and_then(|bo| Drawable::gbm(fd, bo)) {
+                Ok(drawable) => return Ok(drawable),
+                Err(error) => {
+                    debug!(?modifiers, %error, "cannot allocate a buffer with these modifiers");
+                    last = error;
+                }
+            }
+        }
+        Err(last)
+    }
+}
