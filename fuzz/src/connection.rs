@@ -25,9 +25,9 @@ pub fn connection(bytes: &[u8]) -> Result<(), Violation> {
     };
     let events = history.chunks_exact(2).map(|pair| {
         let event = match pair[0] % 8 {
-            0..=1 => Event::Heard,
+            0..=1 => Event::Received,
             2..=3 => Event::Deadline,
-            4 => Event::Ask,
+            4 => Event::PingRequested,
             5 => Event::Broken,
             6 => Event::Resumed,
             _ => Event::Close(CloseReason::Requested),

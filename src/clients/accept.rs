@@ -1,4 +1,4 @@
-//! Newcomers: let in or refused at once, then answered, then asked who they are.
+//! New clients: refused at once or accepted, served, and announced to subscribers after that.
 
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -6,112 +6,164 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use geom_ipc::{ClientKind, Event as IpcEvent};
+use geom_ipc::ClientKind;
+use smithay::reexports::wayland_server::DisplayHandle;
 use tracing::{info, warn};
 
+use super::connection::{Connection, Transport, WaylandTransport};
+use super::control_connection::ControlConnection;
 use super::limits::NewClient;
 use super::listen::refuse;
 use super::peer::{Peer, Process};
-use super::connection::{Transport, Connection, WaylandTransport};
-use super::{ClientData, SEND_BUFFER};
-use crate::control::connection::ControlConnection;
-use crate::event_loop::reactor::Source;
-use crate::compositor::deadline::Deadline;
-use crate::compositor::State;
+use super::{ClientData, ClientId, Clients, Cx, Effect, Effects, SEND_BUFFER};
+use crate::event_loop::reactor::{Reactor, Source};
 
-/// Connecting, asking for the globals and a window's first size are three round trips.
+/// The delay from accept to the event `client_connected`, unless another event about the client
+/// comes first. Connecting, binding the globals and a window's first configure take three round
+/// trips, which reading /proc must not delay.
 const ANNOUNCE_DELAY: Duration = Duration::from_millis(100);
 
-impl State {
-    /// Takes a connected socket, or tells it why not. Its connection's id. `context` is the sandbox's whose socket it
-    /// came through.
-    pub fn new_client(&mut self, stream: UnixStream, kind: ClientKind, context: Option<&str>) -> Option<u64> {
-        let now = self.iteration_start();
-        let own = self.clients.own_user;
+/// What takes the socket of a new Wayland client.
+pub struct Host<'a> {
+    pub display: &'a mut DisplayHandle,
+    pub reactor: &'a Reactor,
+}
+
+impl Clients {
+    /// Takes a connected socket, or refuses the client with a reason. Returns the connection's id.
+    /// `context` names the sandbox that the client connected through.
+    pub fn accept(
+        &mut self,
+        stream: UnixStream,
+        kind: ClientKind,
+        context: Option<&str>,
+        host: &mut Host<'_>,
+        cx: &Cx<'_>,
+    ) -> (Option<ClientId>, Effects) {
+        let mut effects = Effects::new();
+        let id = self.accept_into(stream, kind, context, host, cx, &mut effects);
+        (id, effects)
+    }
+
+    pub(super) fn accept_into(
+        &mut self,
+        stream: UnixStream,
+        kind: ClientKind,
+        context: Option<&str>,
+        host: &mut Host<'_>,
+        cx: &Cx<'_>,
+        effects: &mut Effects,
+    ) -> Option<ClientId> {
+        let own = self.own_user;
         let mut peer = match Peer::of(&stream, own) {
             Ok(peer) => peer,
             Err(error) => {
-                warn!(%error, "a new_client's credentials can't be read");
+                warn!(%error, "cannot read a new client's credentials");
                 return None;
             }
         };
         let new_client = NewClient { pid: peer.pid, uid: peer.uid, gid: peer.gid, groups: &peer.groups };
-        if let Err(refusal) = self.clients.counts.admit(&self.config.clients.limits, new_client, own, now) {
-            self.clients.refused += 1;
-            warn!(pid = peer.pid, uid = peer.uid, ?kind, "new_client refused: {}", refusal.message);
+        if let Err(refusal) = self.counts.admit(&cx.config.limits, new_client, own, cx.now) {
+            self.refused += 1;
+            let (pid, uid) = (peer.pid, peer.uid);
+            warn!(pid, uid, ?kind, cause = refusal.message, "client refused");
             refuse(stream, kind, &refusal);
             return None;
         }
         let (pid, uid) = (peer.pid, peer.uid);
-        let id = self.clients.next_id();
-        // A control client's session may outlive this socket.
-        if kind == ClientKind::Control || !Process::told_by_sockets() {
+        let id = self.next_id();
+        // The session of a control client may outlive this socket.
+        if kind == ClientKind::Control || !Process::is_read_from_sockets() {
             peer.process = Process::of(&stream, pid).map(Rc::new);
         }
         let transport = match kind {
-            ClientKind::Wayland => self.wayland_link(id, stream, context.is_some()),
-            ClientKind::Control => self.control_link(id, stream),
+            ClientKind::Wayland => self.insert_wayland(id, stream, context.is_some(), host),
+            ClientKind::Control => super::sessions::new_token()
+                .map(|token| Transport::Control(Box::new(ControlConnection::new(stream, token)))),
         };
         let transport = match transport {
             Ok(transport) => transport,
             Err(error) => {
-                warn!(pid, uid, ?kind, %error, "a new_client was gone before it was accepted");
-                self.clients.counts.leave(pid, uid);
+                warn!(pid, uid, ?kind, %error, "cannot accept a client");
+                self.counts.leave(pid, uid);
                 return None;
             }
         };
-        let mut connection = Connection::new(id, peer, now, self.connect_type(), transport);
+        let mut connection = Connection::new(id, peer, cx.now, cx.connect_type, transport);
         connection.context = context.map(str::to_owned);
-        if matches!(connection.transport, Transport::Wayland(_)) {
-            self.clients.unpinged.insert(id);
+        if connection.needs_polling() {
+            self.unpinged.insert(id);
         }
-        self.clients.connections.insert(id, connection);
-        self.clients.peak = self.clients.peak.max(self.clients.connections.len());
-        self.clients.unknown.push(id);
-        self.clients.unannounced.push(id);
-        if !std::mem::replace(&mut self.clients.introducing, true) {
-            self.timers.at(now + ANNOUNCE_DELAY, Deadline::AnnounceClients);
+        self.connections.insert(id, connection);
+        self.peak = self.peak.max(self.connections.len());
+        self.unidentified.push(id);
+        self.unannounced.push(id);
+        if !std::mem::replace(&mut self.announcement_armed, true) {
+            effects.push(Effect::ArmAnnouncement(cx.now + ANNOUNCE_DELAY));
         }
-        self.set_deadline(id);
+        self.set_deadline(id, cx, effects);
+        if kind == ClientKind::Control {
+            effects.push(Effect::ReadControl(id));
+        }
         Some(id)
     }
 
-    fn wayland_link(&mut self, id: u64, stream: UnixStream, sandboxed: bool) -> std::io::Result<Transport> {
+    fn insert_wayland(
+        &self,
+        id: ClientId,
+        stream: UnixStream,
+        is_sandboxed: bool,
+        host: &mut Host<'_>,
+    ) -> std::io::Result<Transport> {
         let descriptor = stream.as_raw_fd();
-        // It goes out of the reactor when the Wayland library closes it.
-        self.reactor.add(&stream, Source::Client(id))?;
-        let data = ClientData { id, sandboxed, ended: self.clients.ended.clone(), ..ClientData::default() };
-        let client = self.display_handle.insert_client(stream, Arc::new(data))?;
-        client.set_max_buffer_size(&self.display_handle, SEND_BUFFER);
-        Ok(Transport::Wayland(WaylandTransport { client: client.id(), descriptor: Some(descriptor), shell: None }))
+        // The kernel removes it from the reactor when the Wayland library closes it.
+        host.reactor.add(&stream, Source::Client(id.into()))?;
+        let ended = self.ended.clone();
+        let data = ClientData { id, is_sandboxed, ended, ..ClientData::default() };
+        let client = host.display.insert_client(stream, Arc::new(data))?;
+        client.set_max_buffer_size(host.display, SEND_BUFFER);
+        Ok(Transport::Wayland(WaylandTransport {
+            client: client.id(),
+            descriptor: Some(descriptor),
+            ping_target: None,
+        }))
     }
 
-    fn control_link(&mut self, id: u64, stream: UnixStream) -> std::io::Result<Transport> {
-        let mut control = ControlConnection::new(stream, self.clients.token()?);
-        control.listen(&self.handle, id)?;
-        Ok(Transport::Control(Box::new(control)))
+    /// Publishes all unannounced clients: before any other event, or when their first round trips
+    /// are over.
+    pub fn announce(&mut self, cx: &Cx<'_>) -> Effects {
+        let mut effects = Effects::new();
+        self.announce_into(cx, &mut effects);
+        effects
     }
 
-    /// Tells of newcomers: before anything else is told of them, or else when they have had their first answers.
-    pub fn announce_clients(&mut self) {
-        for id in std::mem::take(&mut self.clients.unannounced) {
-            self.introduce(id);
+    /// Handles the time that [`Effect::ArmAnnouncement`] named.
+    pub fn announcement_due(&mut self, cx: &Cx<'_>) -> Effects {
+        self.announcement_armed = false;
+        self.announce(cx)
+    }
+
+    fn announce_into(&mut self, cx: &Cx<'_>, effects: &mut Effects) {
+        if self.unannounced.is_empty() {
+            return;
+        }
+        self.identify_new();
+        for id in std::mem::take(&mut self.unannounced) {
+            let Some(connection) = self.connections.get(&id) else { continue };
+            let (kind, pid, uid) = (connection.kind(), connection.peer.pid, connection.peer.uid);
+            let executable = connection.peer.executable.as_deref();
+            let context = connection.context.as_deref();
+            info!(client = %id, ?kind, pid, uid, executable, context, "client connected");
+            if self.has_subscribers() {
+                effects.push(Effect::Connected(Box::new(connection.describe(cx.now))));
+            }
         }
     }
 
-    /// Something is told of a client, which may have come a moment ago.
-    pub fn announce_if_unannounced(&mut self, id: u64) {
-        if self.clients.unannounced.contains(&id) {
-            self.announce_clients();
+    /// Announces new clients if this is one: an event about it follows.
+    pub(super) fn announce_if_new(&mut self, id: ClientId, cx: &Cx<'_>, effects: &mut Effects) {
+        if self.unannounced.contains(&id) {
+            self.announce_into(cx, effects);
         }
-    }
-
-    fn introduce(&mut self, id: u64) {
-        self.clients.learn_programs();
-        let Some(connection) = self.clients.connections.get(&id) else { return };
-        let (kind, pid, uid) = (connection.kind(), connection.peer.pid, connection.peer.uid);
-        let (executable, context) = (connection.peer.executable.as_deref(), connection.context.as_deref());
-        info!(client = id, ?kind, pid, uid, executable, context, "client connected");
-        self.publish_client(id, |client| IpcEvent::ClientConnected { client });
     }
 }

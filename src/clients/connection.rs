@@ -1,58 +1,84 @@
-//! What is kept of one connection.
+//! One connection's record.
 
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use geom_ipc::{ClientKind, ConnectType, ConnectionState, CloseReason, Rtt};
-use smithay::reexports::wayland_server::backend::ClientId;
+use geom_ipc::{ClientKind, CloseReason, ConnectType, ConnectionState, Rtt};
+use smithay::reexports::wayland_server::backend::ClientId as WaylandClientId;
+use smithay::utils::SERIAL_COUNTER;
 use smithay::wayland::shell::xdg::ShellClient;
 
+use super::control_connection::ControlConnection;
 use super::heartbeat::{Liveness, Time};
 use super::peer::{unread, Peer};
-use crate::control::connection::ControlConnection;
+use super::ClientId;
+
+/// What a Wayland client can be pinged through.
+pub trait PingTarget {
+    /// Returns whether the object still exists.
+    fn is_alive(&self) -> bool;
+    /// Sends a ping. Returns false if an earlier ping was not answered yet: the protocol object
+    /// has one at a time.
+    fn send_ping(&self) -> bool;
+}
+
+impl PingTarget for ShellClient {
+    fn is_alive(&self) -> bool {
+        self.alive()
+    }
+
+    fn send_ping(&self) -> bool {
+        Self::send_ping(self, SERIAL_COUNTER.next_serial()).is_ok()
+    }
+}
 
 /// A Wayland client's connection.
 pub struct WaylandTransport {
-    pub client: ClientId,
-    /// The number of the Wayland library's socket, for asking the kernel about it, until the library lets go of it.
+    pub client: WaylandClientId,
+    /// The number of the Wayland library's socket, for queries to the kernel, until the library
+    /// closes it.
     pub descriptor: Option<RawFd>,
-    /// What it can be pinged through, once it has bound xdg_wm_base.
-    pub shell: Option<ShellClient>,
+    /// Set once the client has bound xdg_wm_base.
+    pub ping_target: Option<Box<dyn PingTarget>>,
 }
 
-/// How a connection is reached.
+/// How messages reach a client.
 pub enum Transport {
     Wayland(WaylandTransport),
     Control(Box<ControlConnection>),
 }
 
-/// One connection from accept to close.
+/// One connection, from accept to disconnect.
 pub struct Connection {
-    pub id: u64,
+    pub id: ClientId,
     pub peer: Peer,
-    /// The sandbox that it came through: engine, application, instance.
+    /// The sandbox that the client connected through: engine, application, instance.
     pub context: Option<String>,
     pub since: Time,
     pub connect_type: ConnectType,
     pub state: Liveness,
     pub transport: Transport,
     pub rtt: Option<Rtt>,
-    /// When the ping went out that is not answered yet.
-    pub asked: Option<Time>,
-    /// When the last ping went out that was answered: all that it was sent before has been seen to.
+    /// When the ping was sent that is not answered yet.
+    pub ping_sent_at: Option<Time>,
+    /// When the last answered ping was sent: the client has processed all messages before it.
     pub acked_until: Option<Time>,
-    /// Control requests that want to know when it answers: connection and request.
-    pub waiting: Vec<(u64, u64)>,
-    /// It was told to leave: why, and when its connection is cut.
+    /// Control requests that wait for the client's next answer: connection and request.
+    pub ping_waiters: Vec<(ClientId, u64)>,
+    /// The client was asked to close: why, and when it is disconnected.
     pub leaving: Option<(CloseReason, Time)>,
-    /// Somebody chose to wait: its notice is hidden until then.
+    /// The client is being disconnected: nothing else happens to it.
+    pub is_closing: bool,
+    /// Why the Wayland library has disconnected the client. Its objects are being destroyed.
+    pub ended: Option<CloseReason>,
+    /// The user chose to wait: the dialog about the hung client is hidden until then.
     pub wait_until: Option<Time>,
-    /// Keys it was sent while it was unresponsive.
-    pub keys_held: u32,
+    /// Key events for the client since it is unresponsive.
+    pub keys_while_unresponsive: u32,
 }
 
 impl Connection {
-    pub fn new(id: u64, peer: Peer, now: Time, connect_type: ConnectType, transport: Transport) -> Self {
+    pub fn new(id: ClientId, peer: Peer, now: Time, connect_type: ConnectType, transport: Transport) -> Self {
         Self {
             id,
             peer,
@@ -62,12 +88,14 @@ impl Connection {
             state: Liveness::Accepted { since: now },
             transport,
             rtt: None,
-            asked: None,
+            ping_sent_at: None,
             acked_until: None,
-            waiting: Vec::new(),
+            ping_waiters: Vec::new(),
             leaving: None,
+            is_closing: false,
+            ended: None,
             wait_until: None,
-            keys_held: 0,
+            keys_while_unresponsive: 0,
         }
     }
 
@@ -82,9 +110,14 @@ impl Connection {
         matches!(self.state, Liveness::Unresponsive { .. })
     }
 
-    /// It can't be pinged: a Wayland client without xdg_wm_base.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.state, Liveness::Lost { .. })
+    }
+
+    /// Returns whether the client is polled because it cannot be pinged: it is a Wayland client
+    /// without xdg_wm_base.
     pub fn needs_polling(&self) -> bool {
-        matches!(&self.transport, Transport::Wayland(transport) if transport.shell.is_none())
+        matches!(&self.transport, Transport::Wayland(transport) if transport.ping_target.is_none())
     }
 
     pub fn control(&mut self) -> Option<&mut ControlConnection> {
@@ -101,7 +134,7 @@ impl Connection {
         }
     }
 
-    /// Bytes that it has not read.
+    /// Returns the number of bytes sent to the client that it has not read.
     pub fn unread_bytes(&self) -> u64 {
         match &self.transport {
             Transport::Wayland(wayland) => wayland.descriptor.map_or(0, unread),
@@ -109,23 +142,25 @@ impl Connection {
         }
     }
 
-    /// Whether it has seen to all that it was sent before a time, as far as can be told.
+    /// Returns whether the client has processed all messages that were sent to it before a time.
+    /// For a client that cannot be pinged, an empty socket buffer counts as that.
     pub fn has_acked(&self, time: Time) -> bool {
-        let answered = self.since >= time || self.acked_until.is_some_and(|asked| asked >= time);
-        answered || (self.needs_polling() && self.unread_bytes() == 0)
+        let acked = self.since >= time || self.acked_until.is_some_and(|sent| sent >= time);
+        acked || (self.needs_polling() && self.unread_bytes() == 0)
     }
 
-    /// An answer to the ping came.
-    pub fn answered(&mut self, now: Time) -> Option<Duration> {
-        let asked = self.asked.take()?;
-        self.acked_until = Some(asked);
-        let rtt = now.saturating_sub(asked);
-        let last = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
+    /// Notes the answer to a ping. Returns the round-trip time, or `None` if no ping was pending.
+    pub fn on_pong(&mut self, now: Time) -> Option<Duration> {
+        let sent_at = self.ping_sent_at.take()?;
+        self.acked_until = Some(sent_at);
+        let rtt = now.saturating_sub(sent_at);
+        let last = micros(rtt);
         let known = self.rtt.unwrap_or(Rtt { last, min: last, max: last });
         self.rtt = Some(Rtt { last, min: known.min.min(last), max: known.max.max(last) });
         Some(rtt)
     }
 
+    /// Returns the state as the control protocol names it.
     pub fn ipc_state(&self) -> ConnectionState {
         match self.state {
             Liveness::Accepted { .. } => ConnectionState::Accepted,
@@ -135,4 +170,36 @@ impl Connection {
             Liveness::Closed(_) => ConnectionState::Closed,
         }
     }
+
+    /// Returns the connection as the control protocol describes it, except for what the shell
+    /// knows: a Wayland client's app id, windows and displays.
+    pub fn describe(&self, now: Time) -> geom_ipc::Client {
+        let app_id = match &self.transport {
+            Transport::Wayland(_) => None,
+            Transport::Control(control) => Some(control.name.clone()).filter(|name| !name.is_empty()),
+        };
+        let last_received = self.state.last_received();
+        geom_ipc::Client {
+            id: self.id.into(),
+            kind: self.kind(),
+            state: self.ipc_state(),
+            pid: self.peer.pid,
+            uid: self.peer.uid,
+            executable: self.peer.executable.clone(),
+            app_id,
+            security_context: self.context.clone(),
+            connect_type: self.connect_type,
+            connected_s: now.saturating_sub(self.since).as_secs_f64(),
+            idle_s: last_received.map_or(0.0, |time| now.saturating_sub(time).as_secs_f64()),
+            rtt_us: self.rtt,
+            unread_bytes: self.unread_bytes(),
+            displays: Vec::new(),
+            windows: 0,
+        }
+    }
+}
+
+/// Returns a duration in whole microseconds.
+pub fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,22 +1,23 @@
-//! One queue for the deadlines of all connections: one timer, and no scan.
+//! One queue for the deadlines of all connections: one timer serves them, and no scan is needed.
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::heartbeat::Time;
+use super::ClientId;
 
-/// Connections in the order in which they want attention.
+/// Connections in the order of their deadlines.
 ///
-/// A connection that sends something moves its deadline back each time; that is noticed only when the old one
-/// comes, so a busy connection costs nothing here.
+/// Each message from a client moves its deadline back. That is found out only when the earlier
+/// deadline has come, so a busy connection costs nothing here.
 #[derive(Debug, Default)]
 pub struct Deadlines {
-    order: BTreeSet<(Time, u64)>,
-    of: HashMap<u64, Time>,
+    order: BTreeSet<(Time, ClientId)>,
+    of: HashMap<ClientId, Time>,
 }
 
 impl Deadlines {
-    /// Wants attention for a connection at `time`, or earlier where it already is to have some.
-    pub fn at_latest(&mut self, id: u64, time: Time) {
+    /// Sets a connection's deadline to `time`, unless it has an earlier one.
+    pub fn at_latest(&mut self, id: ClientId, time: Time) {
         match self.of.get(&id) {
             Some(known) if *known <= time => {}
             known => {
@@ -29,19 +30,32 @@ impl Deadlines {
         }
     }
 
-    pub fn remove(&mut self, id: u64) {
+    /// Removes a connection's deadline.
+    pub fn remove(&mut self, id: ClientId) {
         if let Some(time) = self.of.remove(&id) {
             self.order.remove(&(time, id));
         }
     }
 
-    /// The first time at which one is due.
+    /// Returns the earliest deadline.
     pub fn next(&self) -> Option<Time> {
         self.order.first().map(|(time, _)| *time)
     }
 
-    /// Takes one that is due.
-    pub fn pop(&mut self, now: Time) -> Option<u64> {
+    /// Returns a connection's deadline.
+    #[cfg(test)]
+    pub fn of(&self, id: ClientId) -> Option<Time> {
+        self.of.get(&id).copied()
+    }
+
+    /// Returns the connections that have a deadline.
+    #[cfg(test)]
+    pub fn ids(&self) -> impl Iterator<Item = ClientId> + '_ {
+        self.of.keys().copied()
+    }
+
+    /// Removes and returns a connection whose deadline has come.
+    pub fn pop(&mut self, now: Time) -> Option<ClientId> {
         let (time, id) = *self.order.first()?;
         if time > now {
             return None;
@@ -60,19 +74,21 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Each comes once, in order, at the earliest of its wishes.
+        /// Each connection is returned once, in order, at its earliest deadline.
         #[test]
-        fn in_order(wishes in prop::collection::vec((0u64..20, 0u64..1000), 0..100)) {
+        fn earliest_deadlines_are_returned_in_order(
+            requests in prop::collection::vec((0u64..20, 0u64..1000), 0..100),
+        ) {
             let mut queue = Deadlines::default();
-            let mut earliest: HashMap<u64, Time> = HashMap::new();
-            for (id, time) in wishes {
-                let time = Duration::from_millis(time);
+            let mut earliest: HashMap<ClientId, Time> = HashMap::new();
+            for (id, time) in requests {
+                let (id, time) = (ClientId::from(id), Duration::from_millis(time));
                 queue.at_latest(id, time);
                 let known = earliest.entry(id).or_insert(time);
                 *known = (*known).min(time);
             }
             prop_assert_eq!(queue.next(), earliest.values().min().copied());
-            let mut wanted: Vec<(Time, u64)> = earliest.into_iter().map(|(id, time)| (time, id)).collect();
+            let mut wanted: Vec<(Time, ClientId)> = earliest.into_iter().map(|(id, time)| (time, id)).collect();
             wanted.sort_unstable();
             let mut found = Vec::new();
             while let Some(next) = queue.next() {

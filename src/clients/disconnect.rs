@@ -1,197 +1,203 @@
-//! How connections end: by themselves, asked to leave, cut, killed; and that nothing of them stays.
+//! How connections end: the client disconnects, is asked to close, is disconnected or killed. All
+//! that belongs to a connection is removed then.
 
-use geom_ipc::{CloseReason, Event as IpcEvent};
+use geom_ipc::{CloseReason, Error, ErrorKind};
 use smithay::reexports::wayland_server::backend::DisconnectReason;
-use smithay::reexports::wayland_server::Resource;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
-use super::heartbeat::Event;
-use super::connection::{Transport, Connection};
-use super::{ClientData, MAX_PLACEMENTS};
+use super::connection::{Connection, Transport};
+use super::heartbeat::{Event, Liveness};
+use super::{ClientId, Clients, Cx, Effect, Effects};
 use crate::config::UnresponsivePolicy;
-use crate::compositor::deadline::Deadline;
-use crate::compositor::State;
 
-/// From the first departures to giving back the memory of all.
-const REST: std::time::Duration = std::time::Duration::from_secs(1);
-
-impl State {
-    /// The connection that a Wayland object belongs to.
-    pub fn client_of(resource: &impl Resource) -> Option<u64> {
-        resource.client().map(|client| ClientData::of(&client).id)
-    }
-
-    /// The app id of a Wayland client's newest window.
-    pub fn app_id_of(&self, id: u64) -> Option<String> {
-        self.shell.app_id_of(id)
-    }
-
-    /// Given up: by the policy of its application, or kept for resuming.
-    pub fn give_up(&mut self, id: u64) {
-        let Some(connection) = self.clients.connections.get(&id) else { return };
+impl Clients {
+    /// Handles a client that has not replied in time or whose socket broke. The policy of its
+    /// application decides about a Wayland client, the connection type about a control session.
+    pub(super) fn give_up(&mut self, id: ClientId, cx: &Cx<'_>, effects: &mut Effects) {
+        let Some(connection) = self.connections.get(&id) else { return };
         match &connection.transport {
-            Transport::Control(_) => self.session_lost(id),
+            Transport::Control(_) => self.lose_session(id, cx, effects),
             Transport::Wayland(_) => {
-                let policy = self.config.clients.heartbeat(self.app_id_of(id).as_deref()).on_lost;
-                warn!(client = id, ?policy, "client lost: no sign of life");
+                let policy = cx.config.heartbeat(cx.windows.app_id(id).as_deref()).on_lost;
+                warn!(client = %id, ?policy, "client lost: it does not reply");
                 if policy == UnresponsivePolicy::Kill {
-                    self.kill_process(id);
+                    effects.push(Effect::KillProcess(id));
                 }
-                self.disconnect(id, CloseReason::HeartbeatTimeout);
+                self.disconnect_into(id, CloseReason::HeartbeatTimeout, cx, effects);
             }
         }
     }
 
-    /// Asks a client to leave, and cuts its connection at the configured deadline.
-    pub fn request_close(&mut self, id: u64, reason: CloseReason) {
-        let at = self.now() + self.config.clients.close_time;
-        let Some(connection) = self.clients.connections.get_mut(&id) else { return };
-        connection.leaving = Some((reason, at));
-        info!(client = id, ?reason, "client asked to leave");
-        match &connection.transport {
-            Transport::Control(_) => self.disconnect(id, reason),
-            Transport::Wayland(_) => {
-                if self.shell.request_close(id) {
-                    self.set_deadline(id);
-                } else {
-                    // It has nothing to close.
-                    self.disconnect(id, reason);
-                }
-            }
+    /// Asks a client to close. It is disconnected at the configured time after that, or now if it
+    /// has no window to close.
+    pub fn request_close(&mut self, id: ClientId, reason: CloseReason, cx: &Cx<'_>) -> Effects {
+        let mut effects = Effects::new();
+        self.request_close_into(id, reason, cx, &mut effects);
+        effects
+    }
+
+    fn request_close_into(&mut self, id: ClientId, reason: CloseReason, cx: &Cx<'_>, effects: &mut Effects) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        info!(client = %id, ?reason, "asking the client to close");
+        let is_wayland = matches!(connection.transport, Transport::Wayland(_));
+        if is_wayland && cx.windows.has_toplevel(id) {
+            connection.leaving = Some((reason, cx.now + cx.config.close_time));
+            effects.push(Effect::CloseWindows(id));
+            self.set_deadline(id, cx, effects);
+        } else {
+            self.disconnect_into(id, reason, cx, effects);
         }
     }
 
-    /// Kills a client's process, by its descriptor: never another that got its number.
-    pub fn kill_process(&mut self, id: u64) {
-        let Some(connection) = self.clients.connections.get(&id) else { return };
+    /// Kills a client's process.
+    pub fn kill_process(&self, id: ClientId) {
+        let Some(connection) = self.connections.get(&id) else { return };
         let pid = connection.peer.pid;
-        match self.clients.process(id).map(|process| process.kill()) {
-            Some(Ok(())) => info!(client = id, pid, "client killed"),
-            Some(Err(error)) => warn!(client = id, pid, %error, "client can't be killed"),
-            None => warn!(client = id, pid, "client can't be killed: its process has ended"),
+        match self.process(id).map(|process| process.kill()) {
+            Some(Ok(())) => info!(client = %id, pid, "client killed"),
+            Some(Err(error)) => warn!(client = %id, pid, %error, "cannot kill the client"),
+            None => warn!(client = %id, pid, "cannot kill the client: its process has ended"),
         }
     }
 
-    /// Ends a connection now.
-    pub fn disconnect(&mut self, id: u64, reason: CloseReason) {
-        let now = self.iteration_start();
-        let Some(connection) = self.clients.connections.get_mut(&id) else { return };
-        connection.leaving = Some((reason, now));
-        match &mut connection.transport {
+    /// Disconnects a client now.
+    pub fn disconnect(&mut self, id: ClientId, reason: CloseReason, cx: &Cx<'_>) -> Effects {
+        let mut effects = Effects::new();
+        self.disconnect_into(id, reason, cx, &mut effects);
+        effects
+    }
+
+    pub(super) fn disconnect_into(
+        &mut self,
+        id: ClientId,
+        reason: CloseReason,
+        cx: &Cx<'_>,
+        effects: &mut Effects,
+    ) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if std::mem::replace(&mut connection.is_closing, true) {
+            return;
+        }
+        connection.leaving = Some((reason, cx.now));
+        match &connection.transport {
+            // reap() continues at the end of the iteration.
             Transport::Wayland(transport) => {
-                let client = transport.client.clone();
-                let backend = self.display_handle.backend_handle();
-                backend.kill_client(client, DisconnectReason::ConnectionClosed);
-                // The rest follows at the end of this turn: reap_ended().
+                effects.push(Effect::CloseWayland(transport.client.clone()));
             }
             Transport::Control(_) => {
-                let goodbye = geom_ipc::ServerMessage::Event(IpcEvent::Goodbye { reason });
-                self.send(id, &goodbye);
-                self.forget(id, reason);
+                let goodbye = geom_ipc::Event::Goodbye { reason };
+                self.send_into(id, &geom_ipc::ServerMessage::Event(goodbye), effects);
+                self.remove_into(id, reason, cx, effects);
             }
         }
     }
 
-    /// The Wayland library has let a client go.
-    pub fn on_wayland_disconnect(&mut self, id: u64, why: DisconnectReason) {
-        self.announce_if_unannounced(id);
-        let reason = match &why {
-            DisconnectReason::ProtocolError(error) => {
-                warn!(client = id, %error, "client broke the protocol");
-                CloseReason::ProtocolError
-            }
-            DisconnectReason::ConnectionClosed => self.close_reason(id, CloseReason::ClientClosed),
+    /// Handles the Wayland clients that the Wayland library has disconnected since the last call.
+    pub fn reap(&mut self, cx: &Cx<'_>) -> Effects {
+        let mut effects = Effects::new();
+        let ended = {
+            let mut ended = self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            std::mem::take(&mut *ended)
         };
-        let Some(transport) = self.clients.connections.get_mut(&id).and_then(Connection::wayland) else { return };
-        transport.descriptor = None;
-        let client = transport.client.clone();
-        // Lets the library destroy what it held: the client's objects, its socket.
-        let display = self.display.clone();
-        let cleaned = display.borrow_mut().backend().dispatch_single_client(self, client);
-        debug!(client = id, ?cleaned, "objects destroyed");
-        self.forget(id, reason);
+        for (id, why) in ended {
+            self.announce_if_new(id, cx, &mut effects);
+            let reason = match &why {
+                DisconnectReason::ProtocolError(error) => {
+                    warn!(client = %id, %error, "client violated the protocol");
+                    CloseReason::ProtocolError
+                }
+                DisconnectReason::ConnectionClosed => {
+                    self.close_reason(id).unwrap_or(CloseReason::ClientClosed)
+                }
+            };
+            let Some(connection) = self.connections.get_mut(&id) else { continue };
+            connection.ended = Some(reason);
+            let Some(transport) = connection.wayland() else { continue };
+            transport.descriptor = None;
+            let client = transport.client.clone();
+            effects.push(Effect::DestroyObjects { id, client });
+        }
+        effects
     }
 
-    /// A window that is destroyed because its connection ended, and not by order: its display is kept for when an
-    /// application of its name is back.
-    pub fn save_placement(&mut self, client: u64, app_id: Option<String>, assigned_output: Option<String>) {
-        let keeps = self.connect_type().contains(geom_ipc::ConnectType::KEEP_CONNECTION_OPEN);
-        let reason = self.close_reason(client, CloseReason::ClientClosed);
-        let ordered = matches!(reason, CloseReason::Requested | CloseReason::Shutdown);
-        if !keeps || ordered || !self.clients.has_ended(client) {
-            return;
-        }
-        let Some((app_id, assigned_output)) = app_id.zip(assigned_output) else { return };
-        if self.clients.places.len() < MAX_PLACEMENTS || self.clients.places.contains_key(&app_id) {
-            debug!(client, app_id, assigned_output, "its place is kept");
-            self.clients.places.insert(app_id, assigned_output);
-            self.keep();
+    /// Removes a Wayland client whose objects are destroyed.
+    pub fn objects_destroyed(&mut self, id: ClientId, cx: &Cx<'_>) -> Effects {
+        let reason = self.connections.get(&id).and_then(|connection| connection.ended);
+        self.remove(id, reason.unwrap_or(CloseReason::ClientClosed), cx)
+    }
+
+    /// Returns why a connection ends, if the client did not close it itself.
+    pub(super) fn close_reason(&self, id: ClientId) -> Option<CloseReason> {
+        let connection = self.connections.get(&id)?;
+        match (connection.leaving, connection.state) {
+            (Some((reason, _)), _) | (None, Liveness::Closed(reason)) => Some(reason),
+            _ => None,
         }
     }
 
-    /// Removes the connection: nothing of a gone client stays.
-    pub fn forget(&mut self, id: u64, reason: CloseReason) {
-        self.announce_if_unannounced(id);
-        let Some(mut connection) = self.clients.connections.remove(&id) else { return };
-        self.clients.deadlines.remove(id);
-        self.clients.unpinged.remove(&id);
-        self.clients.counts.leave(connection.peer.pid, connection.peer.uid);
-        self.frame_awaited.retain(|(waiting, _)| *waiting != id);
-        match &mut connection.transport {
-            Transport::Wayland(_) => {}
-            Transport::Control(control) => {
-                control.close(&self.handle);
-                self.keep();
-            }
-        }
-        for (connection, request) in connection.waiting {
-            let error = geom_ipc::Error::new(geom_ipc::ErrorKind::Failed, "the client is gone");
-            self.reply(connection, Some(request), Err(error));
-        }
-        info!(client = id, ?reason, "client disconnected");
-        self.publish_event(&IpcEvent::ClientDisconnected { client: id, reason });
-        self.destroy_disabled_globals();
-        self.schedule_trim();
-        self.stop_if_clients_gone();
+    /// Removes a connection that has ended.
+    pub fn remove(&mut self, id: ClientId, reason: CloseReason, cx: &Cx<'_>) -> Effects {
+        let mut effects = Effects::new();
+        self.remove_into(id, reason, cx, &mut effects);
+        effects
     }
 
-    /// After a crowd has left, once for all of it.
-    fn schedule_trim(&mut self) {
-        if !self.clients.should_trim() {
-            return;
+    pub(super) fn remove_into(
+        &mut self,
+        id: ClientId,
+        reason: CloseReason,
+        cx: &Cx<'_>,
+        effects: &mut Effects,
+    ) {
+        self.announce_if_new(id, cx, effects);
+        let Some(mut connection) = self.connections.remove(&id) else { return };
+        self.deadlines.remove(id);
+        self.unpinged.remove(&id);
+        self.subscribers.remove(&id);
+        self.counts.leave(connection.peer.pid, connection.peer.uid);
+        if let Some(control) = connection.control() {
+            effects.extend(control.close().map(Effect::Unwatch));
+            self.mark_unsaved();
         }
-        self.clients.resting = true;
-        let at = self.now() + REST;
-        self.timers.at(at, Deadline::TrimMemory);
+        for (waiter, request) in connection.ping_waiters {
+            let error = Error::new(ErrorKind::Failed, "the client is disconnected");
+            self.reply_into(waiter, Some(request), Err(error), effects);
+        }
+        info!(client = %id, ?reason, "client disconnected");
+        effects.push(Effect::Disconnected { id, reason });
+        effects.push(Effect::CheckDisabledGlobals);
+        self.arm_trim(cx, effects);
+        self.stop_if_closed(effects);
     }
 
-    /// Ends the service when all Wayland clients have left, who are asked to, or at the deadline for that.
-    pub fn shut_down(&mut self) {
+    /// Asks all Wayland clients to close. [`Effect::StopService`] follows once they are
+    /// disconnected.
+    pub fn shut_down(&mut self, cx: &Cx<'_>) -> Effects {
+        let mut effects = Effects::new();
         if std::mem::replace(&mut self.shutting_down, true) {
-            return;
+            return effects;
         }
-        let connections = self.clients.connections.values();
-        let wayland =
-            connections.filter(|connection| matches!(connection.transport, Transport::Wayland(_))).map(|connection| connection.id);
-        for id in wayland.collect::<Vec<_>>() {
-            self.request_close(id, CloseReason::Shutdown);
+        let ids: Vec<ClientId> = self.wayland().map(|connection| connection.id).collect();
+        for id in ids {
+            self.request_close_into(id, CloseReason::Shutdown, cx, &mut effects);
         }
-        self.stop_if_clients_gone();
+        self.stop_if_closed(&mut effects);
+        effects
     }
 
-    /// Nobody is left to wait for.
-    fn stop_if_clients_gone(&mut self) {
-        let stays = |connection: &Connection| matches!(connection.transport, Transport::Wayland(_));
-        if self.shutting_down && !self.clients.connections.values().any(stays) {
-            self.stop();
+    fn stop_if_closed(&self, effects: &mut Effects) {
+        if self.shutting_down && self.wayland().next().is_none() {
+            effects.push(Effect::StopService);
         }
     }
 
-    /// The service ends: everyone is told.
-    pub fn disconnect_all(&mut self) {
-        let all: Vec<u64> = self.clients.connections.keys().copied().collect();
-        for id in all {
-            self.on_connection_event(id, Event::Close(CloseReason::Shutdown));
+    /// Disconnects all clients: the service stops.
+    pub fn disconnect_all(&mut self, cx: &Cx<'_>) -> Effects {
+        let mut effects = Effects::new();
+        let ids: Vec<ClientId> = self.iter().map(|connection: &Connection| connection.id).collect();
+        for id in ids {
+            self.on_into(id, Event::Close(CloseReason::Shutdown), cx, &mut effects);
         }
+        effects
     }
 }

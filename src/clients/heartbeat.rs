@@ -1,118 +1,122 @@
-//! One connection's life, as a state machine.
+//! The liveness of one connection, as a state machine.
 //!
 //! ```text
-//!              Heard             Deadline: unanswered          Deadline: policy
-//!  Accepted ──────────> Alive ─────────────────────> Unresponsive ───────> Lost ──> Closed
-//!     │                 ^ │ ^         Heard               │                 │ ^
-//!     │                 │ │ └─────────────────────────────┘        Resumed  │ │ Broken, kept
-//!     │                 └─│─────────────────────────────────────────────────┘ │
-//!     │                   └───────────────────────────────────────────────────┘
-//!     └──────── Deadline: no handshake ────────────────────────────────────> Closed
+//!            Received          Deadline: no reply           Deadline: policy
+//!  Accepted ──────────> Alive ───────────────────> Unresponsive ───────> Lost ──> Closed
+//!     │                 ^ │ ^       Received            │                 │ ^
+//!     │                 │ │ └───────────────────────────┘       Resumed   │ │ Broken, kept
+//!     │                 └─│───────────────────────────────────────────────┘ │
+//!     │                   └─────────────────────────────────────────────────┘
+//!     └──────── Deadline: no handshake ──────────────────────────────────> Closed
 //! ```
 //!
-//! Whatever a connection sends counts as life, so a busy one is never asked. A silent one is pinged; without an
-//! answer it is first unresponsive, then, where the policy closes such clients, lost. `Lost` is left by
-//! resuming (control sessions that are kept) or for good. Any state ends in `Closed` when it is told to.
+//! Every message from the client proves that it is alive, so a busy client is never pinged. An idle
+//! one is pinged. If it does not reply, it is first unresponsive, and then lost if the policy
+//! closes such clients. `Lost` ends by resuming (control sessions that are kept) or by `Closed`.
+//! From any state, [`Event::Close`] leads to `Closed`.
 
 use std::time::Duration;
 
 use geom_ipc::CloseReason;
 
-/// Time since the monotonic clock's epoch.
+/// Time since the epoch of the monotonic clock.
 pub type Time = Duration;
 
-/// Times that are configured, and what the connection can do.
+/// The configured times, and what the connection can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeartbeatTimeouts {
-    /// Silence after which it is pinged.
+    /// Time without a message from the client before it is pinged.
     pub interval: Duration,
-    /// From an unanswered ping to `Unresponsive`.
+    /// Time from an unanswered ping to `Unresponsive`.
     pub unresponsive: Duration,
-    /// From an unanswered ping to `Lost`; none where the policy waits for ever.
+    /// Time from an unanswered ping to `Lost`; `None` if the policy waits without end.
     pub lost: Option<Duration>,
-    /// It can be asked for a sign of life.
+    /// The client can be pinged.
     pub pingable: bool,
-    /// It must say something within `unresponsive` of connecting.
+    /// The client has to send something within `unresponsive` after it connected.
     pub handshake: bool,
 }
 
-/// Where a connection stands.
+/// The liveness of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Liveness {
-    /// Nothing was said yet.
+    /// The client has not sent anything yet.
     Accepted {
         since: Time,
     },
     Alive {
-        heard: Time,
-        /// A ping is unanswered since then.
+        last_received: Time,
+        /// When the ping was sent that is not answered yet.
         pinged: Option<Time>,
     },
     Unresponsive {
-        heard: Time,
+        last_received: Time,
         pinged: Time,
     },
-    /// Its socket is broken or given up; what belongs to it waits.
+    /// The socket broke or the client was given up. What belongs to it is kept.
     Lost {
         since: Time,
     },
     Closed(CloseReason),
 }
 
-/// What can happen.
+/// What can happen to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// It sent anything at all.
-    Heard,
-    /// The time that [`Liveness::deadline`] named has come, or an earlier one.
+    /// The client sent something.
+    Received,
+    /// The time that [`Liveness::deadline`] returned has come, or an earlier one.
     Deadline,
-    /// Somebody wants a sign of life now.
-    Ask,
-    /// Its socket broke, and it is kept for resuming.
+    /// Another component or a control client wants to know now whether the client is alive.
+    PingRequested,
+    /// The socket broke, and the session is kept.
     Broken,
-    /// It came back.
+    /// The client came back.
     Resumed,
     Close(CloseReason),
 }
 
-/// What to do about it.
+/// What to do about an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     None,
     Ping,
-    /// It stopped answering: show it, spare it input, tell.
+    /// The client stopped replying: show that, withhold input, publish it.
     MarkUnresponsive,
-    /// It answers again: undo that.
+    /// The client replies again: undo that.
     MarkResponsive,
-    /// It is given up.
+    /// Apply the policy for lost clients.
     GiveUp,
     Resume,
     Close(CloseReason),
 }
 
-/// Pings are sent at multiples of this share of the interval, so that silent connections share wake-ups.
-const SHARE: u32 = 10;
+/// Pings are sent at multiples of this fraction of the interval, so that idle connections share
+/// wake-ups.
+const PINGS_PER_INTERVAL: u32 = 10;
 
 impl Liveness {
-    /// When to bring [`Event::Deadline`], at the latest; none where nothing runs out.
+    /// Returns when to bring [`Event::Deadline`], at the latest; `None` if nothing runs out.
     pub fn deadline(self, timeouts: &HeartbeatTimeouts) -> Option<Time> {
         match self {
             Self::Accepted { since } => timeouts.handshake.then_some(since + timeouts.unresponsive),
-            Self::Alive { heard, pinged: None } => {
-                timeouts.pingable.then(|| shared(heard + timeouts.interval, timeouts.interval / SHARE))
-            }
+            Self::Alive { last_received, pinged: None } => timeouts
+                .pingable
+                .then(|| round_up(last_received + timeouts.interval, timeouts.interval / PINGS_PER_INTERVAL)),
             Self::Alive { pinged: Some(pinged), .. } => Some(pinged + timeouts.unresponsive),
-            Self::Unresponsive { pinged, .. } => timeouts.lost.map(|lost| pinged + lost.max(timeouts.unresponsive)),
+            Self::Unresponsive { pinged, .. } => {
+                timeouts.lost.map(|lost| pinged + lost.max(timeouts.unresponsive))
+            }
             Self::Lost { .. } | Self::Closed(_) => None,
         }
     }
 
-    /// When it was last heard of.
-    pub fn heard(self) -> Option<Time> {
+    /// Returns when the client last sent something.
+    pub fn last_received(self) -> Option<Time> {
         match self {
             Self::Accepted { since: time }
-            | Self::Alive { heard: time, .. }
-            | Self::Unresponsive { heard: time, .. }
+            | Self::Alive { last_received: time, .. }
+            | Self::Unresponsive { last_received: time, .. }
             | Self::Lost { since: time } => Some(time),
             Self::Closed(_) => None,
         }
@@ -123,37 +127,41 @@ impl Liveness {
         match (self, event) {
             (Self::Closed(_), _) => (self, Action::None),
             (_, Event::Close(reason)) => (Self::Closed(reason), Action::Close(reason)),
-            (Self::Lost { .. }, Event::Resumed) => (Self::Alive { heard: now, pinged: None }, Action::Resume),
+            (Self::Lost { .. }, Event::Resumed) => {
+                (Self::Alive { last_received: now, pinged: None }, Action::Resume)
+            }
             (Self::Lost { .. }, _) => (self, Action::None),
             (_, Event::Broken) => (Self::Lost { since: now }, Action::GiveUp),
 
-            (Self::Unresponsive { .. }, Event::Heard) => {
-                (Self::Alive { heard: now, pinged: None }, Action::MarkResponsive)
+            (Self::Unresponsive { .. }, Event::Received) => {
+                (Self::Alive { last_received: now, pinged: None }, Action::MarkResponsive)
             }
-            (_, Event::Heard) => (Self::Alive { heard: now, pinged: None }, Action::None),
+            (_, Event::Received) => (Self::Alive { last_received: now, pinged: None }, Action::None),
 
-            (Self::Alive { heard, pinged: None }, Event::Ask) if timeouts.pingable => {
-                (Self::Alive { heard, pinged: Some(now) }, Action::Ping)
+            (Self::Alive { last_received, pinged: None }, Event::PingRequested) if timeouts.pingable => {
+                (Self::Alive { last_received, pinged: Some(now) }, Action::Ping)
             }
 
             (Self::Accepted { .. }, Event::Deadline) if due => {
                 let reason = CloseReason::HeartbeatTimeout;
                 (Self::Closed(reason), Action::Close(reason))
             }
-            (Self::Alive { heard, pinged: None }, Event::Deadline) if due => {
-                (Self::Alive { heard, pinged: Some(now) }, Action::Ping)
+            (Self::Alive { last_received, pinged: None }, Event::Deadline) if due => {
+                (Self::Alive { last_received, pinged: Some(now) }, Action::Ping)
             }
-            (Self::Alive { heard, pinged: Some(pinged) }, Event::Deadline) if due => {
-                (Self::Unresponsive { heard, pinged }, Action::MarkUnresponsive)
+            (Self::Alive { last_received, pinged: Some(pinged) }, Event::Deadline) if due => {
+                (Self::Unresponsive { last_received, pinged }, Action::MarkUnresponsive)
             }
-            (Self::Unresponsive { .. }, Event::Deadline) if due => (Self::Lost { since: now }, Action::GiveUp),
+            (Self::Unresponsive { .. }, Event::Deadline) if due => {
+                (Self::Lost { since: now }, Action::GiveUp)
+            }
             _ => (self, Action::None),
         }
     }
 }
 
-/// The first multiple of `step` that is not before `time`.
-fn shared(time: Time, step: Duration) -> Time {
+/// Returns the first multiple of `step` that is not before `time`.
+fn round_up(time: Time, step: Duration) -> Time {
     let step = step.as_nanos().max(1);
     let steps = time.as_nanos().div_ceil(step);
     Duration::from_nanos(u64::try_from(steps * step).unwrap_or(u64::MAX))
@@ -167,7 +175,7 @@ mod tests {
     use crate::clients::invariants;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const TERMS: HeartbeatTimeouts = HeartbeatTimeouts {
+    const TIMEOUTS: HeartbeatTimeouts = HeartbeatTimeouts {
         interval: Duration::from_secs(10),
         unresponsive: Duration::from_secs(10),
         lost: Some(Duration::from_secs(60)),
@@ -176,13 +184,13 @@ mod tests {
     };
 
     #[test]
-    fn silence_is_asked_about_shown_and_given_up() {
+    fn idle_client_is_pinged_then_unresponsive_then_given_up() {
         let mut at = SECOND * 100;
-        let mut connection = Liveness::Accepted { since: at }.on(Event::Heard, at, &TERMS).0;
+        let mut connection = Liveness::Accepted { since: at }.on(Event::Received, at, &TIMEOUTS).0;
         let mut actions = Vec::new();
-        while let Some(deadline) = connection.deadline(&TERMS) {
+        while let Some(deadline) = connection.deadline(&TIMEOUTS) {
             at = deadline;
-            let (next, action) = connection.on(Event::Deadline, at, &TERMS);
+            let (next, action) = connection.on(Event::Deadline, at, &TIMEOUTS);
             actions.push((at.as_secs(), action));
             connection = next;
         }
@@ -190,26 +198,27 @@ mod tests {
     }
 
     #[test]
-    fn silent_connections_are_asked_together() {
-        let asked = |heard: Duration| Liveness::Alive { heard, pinged: None }.deadline(&TERMS);
-        assert_eq!(asked(SECOND * 5 + SECOND / 3), asked(SECOND * 6));
+    fn idle_connections_are_pinged_together() {
+        let pinged =
+            |last_received: Duration| Liveness::Alive { last_received, pinged: None }.deadline(&TIMEOUTS);
+        assert_eq!(pinged(SECOND * 5 + SECOND / 3), pinged(SECOND * 6));
     }
 
     #[test]
-    fn who_says_nothing_at_all_is_cut() {
-        let timeouts = HeartbeatTimeouts { handshake: true, ..TERMS };
+    fn client_without_handshake_is_closed() {
+        let timeouts = HeartbeatTimeouts { handshake: true, ..TIMEOUTS };
         let accepted = Liveness::Accepted { since: SECOND };
         assert_eq!(accepted.deadline(&timeouts), Some(SECOND * 11));
         let reason = CloseReason::HeartbeatTimeout;
         assert_eq!(accepted.on(Event::Deadline, SECOND * 11, &timeouts).1, Action::Close(reason));
-        assert_eq!(accepted.deadline(&TERMS), None);
+        assert_eq!(accepted.deadline(&TIMEOUTS), None);
     }
 
     fn event() -> impl Strategy<Value = Event> {
         prop_oneof![
-            4 => Just(Event::Heard),
+            4 => Just(Event::Received),
             6 => Just(Event::Deadline),
-            1 => Just(Event::Ask),
+            1 => Just(Event::PingRequested),
             1 => Just(Event::Broken),
             1 => Just(Event::Resumed),
             1 => Just(Event::Close(CloseReason::Requested)),
@@ -229,17 +238,17 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens in whatever order.
+        /// Any history of events.
         #[test]
-        fn any_history(timeouts in timeouts(), history in prop::collection::vec((event(), 0u64..30_000), 1..200)) {
+        fn invariants_hold_for_any_history(timeouts in timeouts(), history in prop::collection::vec((event(), 0u64..30_000), 1..200)) {
             let history = history.into_iter().map(|(event, later)| (event, Duration::from_millis(later)));
             prop_assert_eq!(invariants::hold(&timeouts, history), Ok(()));
         }
 
-        /// A bounded number of deadlines leads to a state without one, or to being heard of again.
+        /// Without messages, a bounded number of deadlines leads to a state without one.
         #[test]
-        fn silence_ends(timeouts in timeouts()) {
-            let mut connection = Liveness::Alive { heard: SECOND, pinged: None };
+        fn deadlines_end_without_messages(timeouts in timeouts()) {
+            let mut connection = Liveness::Alive { last_received: SECOND, pinged: None };
             for _ in 0..4 {
                 if let Some(deadline) = connection.deadline(&timeouts) {
                     connection = connection.on(Event::Deadline, deadline, &timeouts).0;

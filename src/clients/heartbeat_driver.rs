@@ -1,280 +1,265 @@
-//! Connections at work: what they send, their deadlines.
+//! Runs the liveness state machine of each connection: events, pings, deadlines.
 
-use geom_ipc::{CloseReason, Event as IpcEvent};
-use smithay::utils::SERIAL_COUNTER;
+use geom_ipc::Event as IpcEvent;
 use smithay::wayland::shell::xdg::ShellClient;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
-use super::heartbeat::{Action, Liveness, Event, HeartbeatTimeouts};
-use super::connection::{Transport, Connection};
+use super::connection::{micros, Connection, PingTarget, Transport};
+use super::heartbeat::{Action, Event, HeartbeatTimeouts, Liveness};
+use super::{ClientId, Clients, Cx, Effect, Effects};
 use crate::config::UnresponsivePolicy;
 use crate::event_loop::reactor::Source;
-use crate::compositor::deadline::Deadline;
-use crate::compositor::State;
 
-/// The connection that a shell object belongs to.
-struct ShellOf(u64);
+/// The connection that an xdg_wm_base object belongs to.
+struct ShellOf(ClientId);
 
-/// So few clients are read one by one.
+/// With fewer ready clients than this, each is dispatched by itself.
 const BATCH_MIN: usize = 16;
 
-impl State {
-    /// Reads many clients at once, where many are ready: the library looks at every client that there is after each reading, and so
-    /// once for all of these. It does not tell whose requests it reads then, so not while anyone's xdg_wm_base is still to come.
-    pub fn dispatch_ready_batch(&mut self, ready: &mut Vec<Source>) {
-        if ready.len() < BATCH_MIN || !self.clients.unpinged.is_empty() {
-            return;
+impl Clients {
+    /// Removes the ready clients from `ready` if they are to be dispatched in one call.
+    ///
+    /// wayland-server walks all clients after each dispatch, so one call for many makes this O(n).
+    /// That call does not report whose requests it dispatches, so there is no batch while a client
+    /// is yet to bind xdg_wm_base.
+    pub fn take_batch(&self, ready: &mut Vec<Source>) -> Option<Vec<ClientId>> {
+        if ready.len() < BATCH_MIN || !self.unpinged.is_empty() {
+            return None;
         }
-        let crowd: Vec<u64> = ready.iter().filter_map(|source| source.client()).collect();
-        if crowd.len() < BATCH_MIN {
-            return;
+        let batch: Vec<ClientId> =
+            ready.iter().filter_map(|source| source.client()).map(ClientId::from).collect();
+        if batch.len() < BATCH_MIN {
+            return None;
         }
         ready.retain(|source| source.client().is_none());
-        let display = self.display.clone();
-        if let Err(error) = display.borrow_mut().dispatch_clients(self) {
-            warn!(%error, "clients can't be read");
-        }
-        for id in crowd {
-            self.heard(id);
-        }
+        Some(batch)
     }
 
-    /// Reads a Wayland client's requests.
-    pub fn dispatch_client(&mut self, id: u64) {
-        let connection = self.clients.connections.get_mut(&id);
-        let Some(client) = connection.and_then(Connection::wayland).map(|transport| transport.client.clone()) else { return };
-        self.clients.current = Some(id);
-        let display = self.display.clone();
-        let read = display.borrow_mut().backend().dispatch_single_client(self, client);
-        self.clients.current = None;
-        if read.is_ok() {
-            self.heard(id);
-        }
+    /// Handles an event of a connection.
+    pub fn on(&mut self, id: ClientId, event: Event, cx: &Cx<'_>) -> Effects {
+        let mut effects = Effects::new();
+        self.on_into(id, event, cx, &mut effects);
+        effects
     }
 
-    /// A connection sent something.
-    pub fn heard(&mut self, id: u64) {
-        self.on_connection_event(id, Event::Heard);
-    }
-
-    /// A Wayland client bound xdg_wm_base: it can be pinged from now on.
-    pub fn has_shell(&mut self, shell: ShellClient) {
-        // Read among many it is another one of a client that has one.
-        let Some(id) = self.clients.current else { return };
-        let noted = shell.with_data(|data| data.insert_if_missing(|| ShellOf(id)));
-        if let Err(error) = noted {
-            debug!(client = id, %error, "its shell is gone already");
-        }
-        if let Some(transport) = self.clients.connections.get_mut(&id).and_then(Connection::wayland) {
-            transport.shell = Some(shell);
-            self.clients.unpinged.remove(&id);
-        }
-        self.set_deadline(id);
-    }
-
-    /// A Wayland client answered a ping.
-    pub fn shell_answered(&mut self, shell: &ShellClient) {
-        if let Ok(Some(id)) = shell.with_data(|data| data.get::<ShellOf>().map(|of| of.0)) {
-            self.answered(id);
-            self.heard(id);
-        }
-    }
-
-    /// A connection answered a ping.
-    pub fn answered(&mut self, id: u64) {
-        let now = self.now();
-        let Some(connection) = self.clients.connections.get_mut(&id) else { return };
-        let Some(rtt) = connection.answered(now) else { return };
-        let waiting = std::mem::take(&mut connection.waiting);
-        debug!(client = id, ?rtt, "heartbeat");
-        for (connection, request) in waiting {
-            let answer =
-                geom_ipc::Response::Pong { rtt_us: u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX) };
-            self.reply(connection, Some(request), Ok(answer));
-        }
-    }
-
-    /// What holds for a connection: by its application's rule, or for all.
-    fn timeouts(&self, connection: &Connection) -> HeartbeatTimeouts {
-        let app_id = match &connection.transport {
-            Transport::Wayland(_) if !self.config.clients.rules.is_empty() => self.app_id_of(connection.id),
-            Transport::Wayland(_) => None,
-            Transport::Control(control) => Some(control.name.clone()),
-        };
-        let heartbeat = self.config.clients.heartbeat(app_id.as_deref());
-        let closes = matches!(connection.transport, Transport::Control(_)) || heartbeat.on_lost != UnresponsivePolicy::Wait;
-        HeartbeatTimeouts {
-            interval: heartbeat.interval,
-            unresponsive: heartbeat.unresponsive,
-            lost: closes.then_some(heartbeat.lost),
-            pingable: match &connection.transport {
-                // Without xdg_wm_base it is looked at instead.
-                Transport::Wayland(_) => true,
-                Transport::Control(control) => control.is_open(),
-            },
-            handshake: matches!(connection.transport, Transport::Control(_)),
-        }
-    }
-
-    /// Brings an event to a connection's life and does what follows.
-    pub fn on_connection_event(&mut self, id: u64, event: Event) {
-        let now = self.iteration_start();
-        let Some(connection) = self.clients.connections.get(&id) else { return };
-        let before = connection.state;
-        // The usual case by far, which must cost nothing: an active client was active.
-        if let (Event::Heard, Liveness::Alive { pinged: None, .. }) = (event, before) {
-            if let Some(connection) = self.clients.connections.get_mut(&id) {
-                connection.state = Liveness::Alive { heard: now, pinged: None };
-            }
+    pub(super) fn on_into(&mut self, id: ClientId, event: Event, cx: &Cx<'_>, effects: &mut Effects) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        // The common case, for each message of each client: it was alive and stays so. It needs no
+        // timeouts, which may need the client's app id.
+        if let (Event::Received, Liveness::Alive { last_received, pinged: None }) =
+            (event, &mut connection.state)
+        {
+            *last_received = cx.now;
             return;
         }
-        let timeouts = self.timeouts(connection);
-        let (next, action) = before.on(event, now, &timeouts);
-        if let Some(connection) = self.clients.connections.get_mut(&id) {
-            connection.state = next;
-        }
+        let timeouts = timeouts(connection, cx);
+        let (next, action) = connection.state.on(event, cx.now, &timeouts);
+        connection.state = next;
         match action {
             Action::None => {}
-            Action::Ping => self.ping(id),
-            Action::MarkUnresponsive => self.mark_unresponsive(id),
-            Action::MarkResponsive => self.mark_responsive(id),
-            Action::GiveUp => self.give_up(id),
-            Action::Resume => info!(client = id, "session resumed"),
-            Action::Close(reason) => self.disconnect(id, reason),
+            Action::Ping => self.ping(id, cx, effects),
+            Action::MarkUnresponsive => self.mark_unresponsive(id, cx, effects),
+            Action::MarkResponsive => self.mark_responsive(id, cx, effects),
+            Action::GiveUp => self.give_up(id, cx, effects),
+            Action::Resume => info!(client = %id, "session resumed"),
+            Action::Close(reason) => self.disconnect_into(id, reason, cx, effects),
         }
-        self.set_deadline(id);
+        self.set_deadline(id, cx, effects);
     }
 
-    fn ping(&mut self, id: u64) {
-        let now = self.now();
-        let Some(connection) = self.clients.connections.get_mut(&id) else { return };
-        let earlier = connection.asked.replace(now);
+    /// Notes that the client whose requests are being dispatched bound xdg_wm_base: it can be
+    /// pinged from now on.
+    pub fn shell_bound(&mut self, shell: ShellClient, cx: &Cx<'_>) -> Effects {
+        let mut effects = Effects::new();
+        // In a batch, this is another xdg_wm_base of a client that has one.
+        let Some(id) = self.current else { return effects };
+        if let Err(error) = shell.with_data(|data| data.insert_if_missing(|| ShellOf(id))) {
+            debug!(client = %id, %error, "xdg_wm_base was destroyed at once");
+        }
+        self.set_ping_target(id, Box::new(shell), cx, &mut effects);
+        effects
+    }
+
+    pub(super) fn set_ping_target(
+        &mut self,
+        id: ClientId,
+        target: Box<dyn PingTarget>,
+        cx: &Cx<'_>,
+        effects: &mut Effects,
+    ) {
+        if let Some(transport) = self.connections.get_mut(&id).and_then(Connection::wayland) {
+            transport.ping_target = Some(target);
+            self.unpinged.remove(&id);
+        }
+        self.set_deadline(id, cx, effects);
+    }
+
+    /// Handles `xdg_wm_base.pong`.
+    pub fn shell_pong(&mut self, shell: &ShellClient, cx: &Cx<'_>) -> Effects {
+        match shell.with_data(|data| data.get::<ShellOf>().map(|of| of.0)) {
+            Ok(Some(id)) => self.on_pong(id, cx),
+            _ => Effects::new(),
+        }
+    }
+
+    /// Handles the answer to a ping: the client is alive, and all messages before the ping are
+    /// processed.
+    pub fn on_pong(&mut self, id: ClientId, cx: &Cx<'_>) -> Effects {
+        let mut effects = Effects::new();
+        self.on_pong_into(id, cx, &mut effects);
+        effects
+    }
+
+    fn on_pong_into(&mut self, id: ClientId, cx: &Cx<'_>, effects: &mut Effects) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if connection.ping_sent_at.is_some() {
+            if let Some(rtt) = connection.on_pong((cx.clock)()) {
+                debug!(client = %id, ?rtt, "pong");
+                let response = geom_ipc::Response::Pong { rtt_us: micros(rtt) };
+                for (waiter, request) in std::mem::take(&mut connection.ping_waiters) {
+                    self.reply_into(waiter, Some(request), Ok(response.clone()), effects);
+                }
+            }
+        }
+        self.on_into(id, Event::Received, cx, effects);
+    }
+
+    /// Sends a ping to a client now. `waiter` is the control request that is answered with the
+    /// round-trip time. Returns false if the client cannot be pinged now; then it is not answered.
+    pub fn ping_for(&mut self, id: ClientId, waiter: (ClientId, u64), cx: &Cx<'_>) -> (bool, Effects) {
+        let mut effects = Effects::new();
+        let Some(connection) = self.connections.get_mut(&id) else { return (false, effects) };
+        connection.ping_waiters.push(waiter);
+        self.on_into(id, Event::PingRequested, cx, &mut effects);
+        let Some(connection) = self.connections.get_mut(&id) else { return (true, effects) };
+        if connection.ping_sent_at.is_some() {
+            return (true, effects);
+        }
+        let waiting = connection.ping_waiters.len();
+        connection.ping_waiters.retain(|known| *known != waiter);
+        // A client that is polled is answered for at once.
+        (connection.ping_waiters.len() == waiting, effects)
+    }
+
+    fn ping(&mut self, id: ClientId, cx: &Cx<'_>, effects: &mut Effects) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let earlier = connection.ping_sent_at.replace((cx.clock)());
         match &mut connection.transport {
             Transport::Wayland(transport) => {
-                transport.shell.take_if(|shell| !shell.alive());
-                if transport.shell.is_none() {
-                    self.clients.unpinged.insert(id);
-                    return self.look_at(id);
-                }
-                if let Some(Err(error)) =
-                    transport.shell.as_ref().map(|shell| shell.send_ping(SERIAL_COUNTER.next_serial()))
-                {
-                    // An earlier one is on its way still: its answer counts, from when it went.
-                    connection.asked = earlier.or(connection.asked);
-                    debug!(client = id, %error, "no new ping");
+                transport.ping_target.take_if(|target| !target.is_alive());
+                match &transport.ping_target {
+                    None => {
+                        self.unpinged.insert(id);
+                        self.poll(id, cx, effects);
+                    }
+                    Some(target) if target.send_ping() => {}
+                    Some(_) => {
+                        // An earlier ping is not answered yet: its answer counts, and its time.
+                        connection.ping_sent_at = earlier.or(connection.ping_sent_at);
+                        debug!(client = %id, "an earlier ping is pending");
+                    }
                 }
             }
             Transport::Control(control) => {
                 control.serial += 1;
-                let serial = control.serial;
-                self.send(id, &geom_ipc::ServerMessage::Event(IpcEvent::Ping { serial }));
+                let ping = IpcEvent::Ping { serial: control.serial };
+                self.send_into(id, &geom_ipc::ServerMessage::Event(ping), effects);
             }
         }
     }
 
-    /// Its state changed: when it wants attention next.
-    pub fn set_deadline(&mut self, id: u64) {
-        let Some(connection) = self.clients.connections.get(&id) else { return };
-        let life = connection.state.deadline(&self.timeouts(connection));
+    /// Checks a client that cannot be pinged: it is alive if its process runs and reads what it is
+    /// sent. A process that has ended says nothing, because a child may have inherited the socket
+    /// (as with wl-copy); then the socket's queue alone decides.
+    fn poll(&mut self, id: ClientId, cx: &Cx<'_>, effects: &mut Effects) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        let is_stopped = || self.process(id).is_some_and(|process| process.is_stopped());
+        if connection.unread_bytes() == 0 && !is_stopped() {
+            self.on_pong_into(id, cx, effects);
+        }
+    }
+
+    /// Sets a connection's next deadline after a change of its state.
+    pub(super) fn set_deadline(&mut self, id: ClientId, cx: &Cx<'_>, effects: &mut Effects) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        if connection.is_closing {
+            return;
+        }
+        let timeouts = timeouts(connection, cx);
+        let liveness = connection.state.deadline(&timeouts);
         let leaving = connection.leaving.map(|(_, at)| at);
-        // Nothing is heard of a watched client that goes on: it is looked at again.
-        let hung = connection.is_unresponsive() && connection.needs_polling();
-        let look = hung.then(|| self.now() + self.timeouts(connection).interval);
-        if let Some(at) = [life, leaving, connection.wait_until, look].into_iter().flatten().min() {
-            self.clients.deadlines.at_latest(id, at);
-            self.arm_heartbeats();
+        // A polled client that replies again sends nothing: it is polled again.
+        let hangs = connection.is_unresponsive() && connection.needs_polling();
+        let poll = hangs.then(|| cx.now + timeouts.interval);
+        if let Some(at) = [liveness, leaving, connection.wait_until, poll].into_iter().flatten().min() {
+            self.deadlines.at_latest(id, at);
+            self.arm(effects);
         }
     }
 
-    /// One timer for all connections, set to the first deadline.
-    fn arm_heartbeats(&mut self) {
-        let Some(next) = self.clients.deadlines.next() else { return };
-        if let Some((armed, timer)) = self.clients.timer.take() {
-            if armed <= next {
-                self.clients.timer = Some((armed, timer));
-                return;
-            }
-            self.timers.cancel(timer);
+    /// Arms the one timer of all connections for the earliest deadline.
+    fn arm(&mut self, effects: &mut Effects) {
+        let Some(next) = self.deadlines.next() else { return };
+        if self.armed.is_none_or(|armed| next < armed) {
+            self.armed = Some(next);
+            effects.push(Effect::ArmDeadline(next));
         }
-        let timer = self.timers.at(next, Deadline::ClientDeadlines);
-        self.clients.timer = Some((next, timer));
     }
 
-    pub fn deadlines_due(&mut self) {
-        // The turn's time, by which lives are judged: a deadline between it and a later look at the clock would be taken, found not
-        // to be due, and put back, for ever.
-        let now = self.iteration_start();
-        while let Some(id) = self.clients.deadlines.pop(now) {
-            let Some(connection) = self.clients.connections.get_mut(&id) else { continue };
-            if let Some((reason, _)) = connection.leaving.filter(|(_, at)| *at <= now) {
-                self.disconnect(id, reason);
+    /// Handles the time that [`Effect::ArmDeadline`] named.
+    ///
+    /// Deadlines are judged by the iteration's time, as liveness is. With a later look at the
+    /// clock, a deadline in between would be taken, found not to be due, and put back, without end.
+    pub fn deadlines_due(&mut self, cx: &Cx<'_>) -> Effects {
+        let mut effects = Effects::new();
+        self.armed = None;
+        while let Some(id) = self.deadlines.pop(cx.now) {
+            let Some(connection) = self.connections.get_mut(&id) else { continue };
+            if connection.is_closing {
                 continue;
             }
-            let waited = connection.wait_until.take_if(|until| *until <= now).is_some();
-            let needs_polling = connection.needs_polling();
-            if waited {
-                self.redraw_client(id);
+            if let Some((reason, _)) = connection.leaving.filter(|(_, at)| *at <= cx.now) {
+                self.disconnect_into(id, reason, cx, &mut effects);
+                continue;
             }
-            if needs_polling {
-                self.look_at(id);
+            if connection.wait_until.take_if(|until| *until <= cx.now).is_some() {
+                effects.push(Effect::Redraw(id));
             }
-            self.on_connection_event(id, Event::Deadline);
+            if connection.needs_polling() {
+                self.poll(id, cx, &mut effects);
+            }
+            self.on_into(id, Event::Deadline, cx, &mut effects);
         }
-        self.arm_heartbeats();
+        self.arm(&mut effects);
+        effects
     }
 
-    /// What the Wayland library let go of in this turn.
-    pub fn reap_ended(&mut self) {
-        loop {
-            let ended: Vec<_> = {
-                let mut ended = self.clients.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                std::mem::take(&mut *ended)
-            };
-            if ended.is_empty() {
-                return;
-            }
-            for (id, reason) in ended {
-                self.on_wayland_disconnect(id, reason);
-            }
-        }
-    }
-
-    /// How a request to end another connection turns out: at its own request, `reason` is as told.
-    pub fn close_reason(&self, id: u64, otherwise: CloseReason) -> CloseReason {
-        let connection = self.clients.connections.get(&id);
-        match connection.map(|connection| (connection.leaving, connection.state)) {
-            Some((Some((reason, _)), _)) => reason,
-            Some((None, Liveness::Closed(reason))) => reason,
-            _ => otherwise,
-        }
+    /// Returns the earliest deadline.
+    #[cfg(test)]
+    pub fn next_deadline(&self) -> Option<super::heartbeat::Time> {
+        self.deadlines.next()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc::channel;
-    use std::time::Duration;
-
-    use crate::tests::Fixture;
-
-    /// Clients were read first in a turn that then took longer than until the next deadline.
-    #[test]
-    fn a_deadline_within_the_turn() {
-        let (done, waits) = channel();
-        std::thread::spawn(move || {
-            let mut fixture =
-                Fixture::new("[headless]\ndisplays = [\"800x600\"]\n[clients]\ninterval = 0.2\n");
-            let _client = fixture.client();
-            let state = &mut fixture.compositor.state;
-            let deadline = state.clients.deadlines.next().expect("the client's deadline");
-            while state.now() <= deadline {
-                std::thread::yield_now();
-            }
-            state.iteration_began = deadline.checked_sub(Duration::from_nanos(1));
-            state.run_timers();
-            assert!(state.clients.deadlines.next().is_some());
-            done.send(()).expect("the test waits");
-        });
-        waits.recv_timeout(Duration::from_secs(20)).expect("the turn ends");
+/// Returns the timeouts of a connection: those of its application's rule, or else the common ones.
+pub(super) fn timeouts(connection: &Connection, cx: &Cx<'_>) -> HeartbeatTimeouts {
+    let app_id = match &connection.transport {
+        Transport::Wayland(_) if !cx.config.rules.is_empty() => cx.windows.app_id(connection.id),
+        Transport::Wayland(_) => None,
+        Transport::Control(control) => Some(control.name.clone()),
+    };
+    let heartbeat = cx.config.heartbeat(app_id.as_deref());
+    let is_control = matches!(connection.transport, Transport::Control(_));
+    let gives_up = is_control || heartbeat.on_lost != UnresponsivePolicy::Wait;
+    HeartbeatTimeouts {
+        interval: heartbeat.interval,
+        unresponsive: heartbeat.unresponsive,
+        lost: gives_up.then_some(heartbeat.lost),
+        pingable: match &connection.transport {
+            // Without xdg_wm_base, the client is polled instead.
+            Transport::Wayland(_) => true,
+            Transport::Control(control) => control.is_open(),
+        },
+        handshake: is_control,
     }
 }

@@ -1,59 +1,122 @@
-//! What holds of every connection's life, whatever happens in whatever order: for property tests and for fuzzing.
+//! Invariants of connections: of the liveness state machine, shared by the property test and the
+//! fuzz target, and of the whole component.
 
 use std::time::Duration;
 
-use super::heartbeat::{Action, Liveness, Event, HeartbeatTimeouts, Time};
+use super::heartbeat::{Action, Event, HeartbeatTimeouts, Liveness, Time};
+#[cfg(test)]
+use super::{connection::Transport, sessions::MAX_LOST_SESSIONS, Clients};
 
-/// Lives through a history of events, each so much later than the one before.
+/// Checks the state machine with a history of events, each this much later than the one before.
 ///
 /// # Errors
-/// The law that it broke, in words.
-pub fn hold(timeouts: &HeartbeatTimeouts, history: impl IntoIterator<Item = (Event, Duration)>) -> Result<(), String> {
+/// The invariant that was violated.
+pub fn hold(
+    timeouts: &HeartbeatTimeouts,
+    history: impl IntoIterator<Item = (Event, Duration)>,
+) -> Result<(), String> {
     let mut now: Time = Duration::from_secs(1);
     let mut connection = Liveness::Accepted { since: now };
-    let mut suspected = false;
+    let mut is_marked = false;
     for (event, later) in history {
         now += later;
         let before = connection;
         let (next, action) = connection.on(event, now, timeouts);
         connection = next;
-        let law = |holds: bool, law: &str| match holds {
+        let check = |holds: bool, invariant: &str| match holds {
             true => Ok(()),
-            false => Err(format!("{law}: {event:?} at {now:?} makes of {before:?} {next:?} and {action:?}")),
+            false => {
+                Err(format!("{invariant}: {event:?} at {now:?} turns {before:?} into {next:?}, {action:?}"))
+            }
         };
         match action {
             Action::MarkUnresponsive => {
-                law(!suspected, "a connection is suspected once")?;
-                let answered_late = match connection {
+                check(!is_marked, "an unresponsive connection is not marked again")?;
+                let had_time = match connection {
                     Liveness::Unresponsive { pinged, .. } => now >= pinged + timeouts.unresponsive,
                     _ => false,
                 };
-                law(answered_late, "it has its time to answer before")?;
-                suspected = true;
+                check(had_time, "a connection has its time to reply")?;
+                is_marked = true;
             }
             Action::MarkResponsive => {
-                law(suspected, "who is trusted again was suspected")?;
-                suspected = false;
+                check(is_marked, "only an unresponsive connection becomes responsive")?;
+                is_marked = false;
             }
-            Action::GiveUp | Action::Close(_) => suspected = false,
-            Action::Ping => law(timeouts.pingable, "only who can answer is asked")?,
+            Action::GiveUp | Action::Close(_) => is_marked = false,
+            Action::Ping => check(timeouts.pingable, "only a pingable connection is pinged")?,
             Action::Resume => {
-                law(matches!(before, Liveness::Lost { .. }), "who comes back was lost")?;
+                let was_lost = matches!(before, Liveness::Lost { .. });
+                check(was_lost, "only a lost connection is resumed")?;
             }
             Action::None => {}
         }
-        if event == Event::Heard {
-            let live = !matches!(before, Liveness::Lost { .. } | Liveness::Closed(_));
-            let alive = connection == Liveness::Alive { heard: now, pinged: None };
-            law(live == alive, "who is heard of lives")?;
+        if event == Event::Received {
+            let exists = !matches!(before, Liveness::Lost { .. } | Liveness::Closed(_));
+            let is_alive = connection == Liveness::Alive { last_received: now, pinged: None };
+            check(exists == is_alive, "a connection that sends is alive")?;
         }
         if matches!(before, Liveness::Closed(_)) {
-            law(connection == before && action == Action::None, "the end is the end")?;
+            let is_unchanged = connection == before && action == Action::None;
+            check(is_unchanged, "a closed connection stays closed")?;
         }
         if event == Event::Deadline {
-            let spins =
-                connection.deadline(timeouts).is_some_and(|deadline| deadline <= now) && connection == before;
-            law(!spins, "what was due has been done, or the loop would spin")?;
+            let deadline = connection.deadline(timeouts);
+            let would_spin = deadline.is_some_and(|deadline| deadline <= now) && connection == before;
+            check(!would_spin, "a deadline that has come changes the state, or the loop would spin")?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks all connections, between two events.
+///
+/// # Errors
+/// The invariant that is violated.
+#[cfg(test)]
+pub fn check(clients: &Clients) -> Result<(), String> {
+    let exists = |id| clients.connections.contains_key(&id);
+    let check = |holds: bool, invariant: &str| match holds {
+        true => Ok(()),
+        false => Err(invariant.to_owned()),
+    };
+    let peers = clients.iter().map(|connection| (connection.peer.pid, connection.peer.uid));
+    check(clients.counts.are_of(peers), "each connection is counted, and no other")?;
+    check(clients.deadlines.ids().all(exists), "a deadline belongs to a connection")?;
+    check(clients.subscribers.iter().copied().all(exists), "a subscriber is connected")?;
+    check(clients.unannounced.iter().copied().all(exists), "an unannounced client is connected")?;
+    check(
+        clients.unannounced.is_empty() || clients.announcement_armed,
+        "an unannounced client will be announced",
+    )?;
+    check(
+        clients.deadlines.next().is_none_or(|next| clients.armed.is_some_and(|armed| armed <= next)),
+        "the timer is armed for the earliest deadline, or for an earlier time",
+    )?;
+    let lost = clients.iter().filter(|connection| connection.is_lost());
+    let lost = lost.filter(|connection| matches!(connection.transport, Transport::Control(_)));
+    check(lost.count() <= MAX_LOST_SESSIONS, "the number of lost sessions is limited")?;
+    for connection in clients.iter() {
+        let id = connection.id;
+        let polled = clients.unpinged.contains(&id);
+        check(connection.needs_polling() == polled, "a client that cannot be pinged is polled")?;
+        check(id <= clients.last_id, "ids are counted")?;
+        match &connection.transport {
+            Transport::Wayland(transport) => check(
+                transport.descriptor.is_some() == connection.ended.is_none(),
+                "the socket of a client that has ended is not used",
+            )?,
+            Transport::Control(control) => check(
+                control.is_open() != connection.is_lost(),
+                "a lost session has no socket, and each other has one",
+            )?,
+        }
+        if let Some((_, at)) = connection.leaving {
+            let deadline = clients.deadlines.of(id);
+            check(
+                connection.is_closing || deadline.is_some_and(|deadline| deadline <= at),
+                "a client that was asked to close has a deadline",
+            )?;
         }
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! Who may connect, how many, and how fast. Pure.
+//! Limits on connections: which users may connect, how many connections there may be, and how fast
+//! they may come. Pure.
 
 use std::collections::HashMap;
 
@@ -7,7 +8,7 @@ use geom_ipc::CloseReason;
 use super::heartbeat::Time;
 pub use crate::config::Limits;
 
-/// The new_client's credentials, as far as they matter here.
+/// The credentials of a new client that matter here.
 #[derive(Debug, Clone, Copy)]
 pub struct NewClient<'a> {
     pub pid: i32,
@@ -16,26 +17,28 @@ pub struct NewClient<'a> {
     pub groups: &'a [u32],
 }
 
-/// Why a new_client is refused, in words for its user.
+/// Why a new client is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub reason: CloseReason,
+    /// Cause and remedy, for people.
     pub message: String,
 }
 
-/// Connections that are counted.
+/// The number of connections in total, by user and by process.
 #[derive(Debug, Default)]
 pub struct Counts {
     all: usize,
     by_user: HashMap<u32, usize>,
     by_process: HashMap<i32, usize>,
-    /// Newcomers that may come without waiting, and when that was reckoned.
+    /// The number of clients that may connect at once now (token bucket).
     allowance: f64,
-    reckoned: Option<Time>,
+    /// When the allowance was last refilled.
+    refilled: Option<Time>,
 }
 
 impl Limits {
-    /// Whether a new_client belongs to those who may.
+    /// Returns whether a client's user may connect. `own` is the service's user.
     pub fn allows(&self, new_client: NewClient<'_>, own: u32) -> bool {
         new_client.uid == own
             || new_client.uid == 0
@@ -46,10 +49,10 @@ impl Limits {
 }
 
 impl Counts {
-    /// Counts a new_client in.
+    /// Counts a new client.
     ///
     /// # Errors
-    /// Why not; nothing is counted then but the attempt.
+    /// Why the client is refused. Nothing but the attempt is counted then.
     pub fn admit(
         &mut self,
         limits: &Limits,
@@ -57,10 +60,10 @@ impl Counts {
         own: u32,
         now: Time,
     ) -> Result<(), Refusal> {
-        let most = f64::from(limits.accept_rate.max(1));
-        let passed = self.reckoned.map_or(f64::MAX, |then| now.saturating_sub(then).as_secs_f64() * most);
-        self.allowance = (self.allowance + passed).min(most);
-        self.reckoned = Some(now);
+        let max = f64::from(limits.accept_rate.max(1));
+        let refill = self.refilled.map_or(f64::MAX, |then| now.saturating_sub(then).as_secs_f64() * max);
+        self.allowance = (self.allowance + refill).min(max);
+        self.refilled = Some(now);
         if !limits.allows(new_client, own) {
             let message = format!(
                 "user {} may not connect; [clients] users and groups of the configuration name who may",
@@ -68,10 +71,10 @@ impl Counts {
             );
             return Err(Refusal { reason: CloseReason::NotAllowed, message });
         }
-        let over = |what: String| Err(Refusal { reason: CloseReason::OverLimit, message: what });
+        let over = |message: String| Err(Refusal { reason: CloseReason::OverLimit, message });
         if self.allowance < 1.0 {
             return over(format!(
-                "more than {} newcomers a second ([clients] accept_rate)",
+                "more than {} new clients per second ([clients] accept_rate)",
                 limits.accept_rate
             ));
         }
@@ -95,11 +98,18 @@ impl Counts {
         Ok(())
     }
 
-    /// Counts one in that was admitted before.
+    /// Counts a connection that was admitted before.
     pub fn readmit(&mut self, pid: i32, uid: u32) {
         self.all += 1;
         *self.by_user.entry(uid).or_default() += 1;
         *self.by_process.entry(pid).or_default() += 1;
+    }
+
+    /// Stops counting a connection that was admitted.
+    pub fn leave(&mut self, pid: i32, uid: u32) {
+        self.all = self.all.saturating_sub(1);
+        release(&mut self.by_user, uid);
+        release(&mut self.by_process, pid);
     }
 
     #[cfg(test)]
@@ -107,11 +117,12 @@ impl Counts {
         self.all == 0 && self.by_user.is_empty() && self.by_process.is_empty()
     }
 
-    /// Counts one out that was admitted.
-    pub fn leave(&mut self, pid: i32, uid: u32) {
-        self.all = self.all.saturating_sub(1);
-        release(&mut self.by_user, uid);
-        release(&mut self.by_process, pid);
+    /// Returns whether the counts are those of these processes and users.
+    #[cfg(test)]
+    pub fn are_of(&self, peers: impl Iterator<Item = (i32, u32)>) -> bool {
+        let mut expected = Self::default();
+        peers.for_each(|(pid, uid)| expected.readmit(pid, uid));
+        (self.all, &self.by_user, &self.by_process) == (expected.all, &expected.by_user, &expected.by_process)
     }
 }
 
@@ -139,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may() {
+    fn own_user_root_and_configured_users_may_connect() {
         let limits = Limits { users: vec![1001], groups: vec![7], ..Limits::default() };
         let bare = Limits::default();
         for (limits, uid, may) in [
@@ -154,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_slowed_and_then_let_in() {
+    fn rate_limit_refills_with_time() {
         let limits = Limits { accept_rate: 10, per_process: 1000, ..Limits::default() };
         let mut counts = Counts::default();
         let mut try_at =
@@ -164,17 +175,17 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes and goes: limits hold, and nothing of those who left stays.
+        /// Limits hold in any order of connects and disconnects, and no count stays behind.
         #[test]
-        fn limits_hold(moves in prop::collection::vec((any::<bool>(), 0i32..4, 0u32..3), 1..200)) {
+        fn limits_hold_in_any_order(steps in prop::collection::vec((any::<bool>(), 0i32..4, 0u32..3), 1..200)) {
             let limits = Limits {
                 connections: 12, per_user: 7, per_process: 4, accept_rate: 1_000_000, users: vec![1, 2], groups: vec![],
             };
             let mut counts = Counts::default();
             let mut present: Vec<(i32, u32)> = Vec::new();
-            for (step, (comes, pid, uid)) in moves.into_iter().enumerate() {
+            for (step, (connects, pid, uid)) in steps.into_iter().enumerate() {
                 let now = Duration::from_secs(step as u64);
-                if comes {
+                if connects {
                     if counts.admit(&limits, new_client(pid, uid), OWN, now).is_ok() {
                         present.push((pid, uid));
                     }

@@ -1,32 +1,31 @@
-//! Listening sockets: our own, which may be older than this process, or passed in by systemd; accepting from them, and refusing.
+//! Listening sockets: those of systemd, those of the previous process, or new ones; and accepting
+//! and refusing connections.
 
-use std::cell::Cell;
 use std::fs::File;
 use std::io::{ErrorKind as IoErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 use anyhow::{anyhow, Context, Result};
+use geom_ipc::{ClientKind, CloseReason, ErrorKind};
 use rustix::fs::{flock, FlockOperation};
 use rustix::io::Errno;
 use rustix::net::{accept_with, SocketFlags};
 use tracing::{info, warn};
 
-use geom_ipc::{ClientKind, CloseReason, ErrorKind};
-
+use super::accept::Host;
 use super::limits::Refusal;
-use crate::event_loop::reactor::Source;
+use super::{Clients, Cx, Effect, Effects};
+use crate::event_loop::reactor::{Reactor, Source};
 use crate::session::fd_store::FdStore;
-use crate::compositor::State;
 
 /// A socket that clients connect to.
 pub enum Listener {
-    /// Ours; its files go at the end.
+    /// Created by this program, which removes its files at the end.
     Own { socket: UnixListener, files: Vec<PathBuf> },
-    /// systemd's, which outlives us.
+    /// Passed by systemd, and kept by it.
     Passed(UnixListener),
 }
 
@@ -40,62 +39,64 @@ impl AsFd for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // After a crash the next of us listens on.
         let Self::Own { files, .. } = self else { return };
+        // After a crash, the next process continues to listen.
         if std::thread::panicking() {
             return;
         }
         for file in files {
             if let Err(error) = std::fs::remove_file(&file) {
-                warn!(file = %file.display(), %error, "a socket's file can't be removed");
+                warn!(file = %file.display(), %error, "cannot remove the file of a socket");
             }
         }
     }
 }
 
-/// Where the service can be reached.
+/// The addresses at which clients reach the service.
 #[derive(Debug, Clone, Default)]
 pub struct Addresses {
-    /// The value for `WAYLAND_DISPLAY`.
+    /// The value of `WAYLAND_DISPLAY` for clients.
     pub wayland: String,
+    /// The path of the control socket.
     pub control: PathBuf,
 }
 
-const NO_FOLDER: &str = "XDG_RUNTIME_DIR must name a folder that this user may write to, \
+const NO_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR must name a folder that this user may write to, \
      usually /run/user/<uid> (a login session or RuntimeDirectory= provides it)";
 
-/// What to do about a socket that can't be made.
+/// Returns what to do about a socket that cannot be created.
 fn remedy(error: &std::io::Error) -> &'static str {
     match error.kind() {
         IoErrorKind::StorageFull | IoErrorKind::QuotaExceeded => {
-            "its file system is full: `df -h` and `df -i` tell, and what is not needed there may go"
+            "its file system is full: check `df -h` and `df -i`, and remove what is not needed there"
         }
         IoErrorKind::ReadOnlyFilesystem => {
             "its file system is read-only: mount a tmpfs there, as a login session does"
         }
-        _ => NO_FOLDER,
+        _ => NO_RUNTIME_DIR,
     }
 }
 
-fn unmade(what: &str, path: &Path, error: &std::io::Error) -> anyhow::Error {
+fn cannot_create(what: &str, path: &Path, error: &std::io::Error) -> anyhow::Error {
     anyhow!("no {what} socket: {}: {error}: {}", path.display(), remedy(error))
 }
 
-/// A folder of somebody else's is theirs: a service of root's would leave files there that its owner's own can't remove.
+/// Rejects a folder of another user: a service of root would leave files there that the owner's own
+/// service cannot remove.
 fn check_owner(folder: &Path) -> Result<()> {
     let Ok(status) = std::fs::metadata(folder) else { return Ok(()) };
     let (owner, own) = (status.uid(), rustix::process::geteuid().as_raw());
     if owner != own && owner != 0 {
         anyhow::bail!(
-            "XDG_RUNTIME_DIR={} belongs to user {owner}, and this is user {own}: start it as that user, or name a folder of its own \
-             (sudo keeps the variable only by -E)",
+            "XDG_RUNTIME_DIR={} belongs to user {owner}, and this is user {own}: start it as that \
+             user, or name a folder of its own (sudo keeps the variable only with -E)",
             folder.display()
         );
     }
     Ok(())
 }
 
-/// Names in the store.
+/// Names in the descriptor store.
 const WAYLAND: &str = "wayland";
 const LOCK: &str = "wayland-lock";
 const CONTROL: &str = "control";
@@ -105,19 +106,20 @@ fn path_of(socket: &UnixListener) -> PathBuf {
     address.and_then(|address| address.as_pathname().map(Path::to_owned)).unwrap_or_default()
 }
 
-/// Opens the listening sockets, Wayland's and then the control socket: systemd's, those of the run before us, or new ones.
+/// Opens the listening sockets, Wayland's and then the control socket: those of systemd, those of
+/// the previous process, or new ones.
 ///
 /// # Errors
-/// Where a socket can't be made, or another instance serves the control socket.
+/// If a socket cannot be created, or another instance serves the control socket.
 fn open(store: &mut FdStore) -> Result<(Addresses, Listener, Listener)> {
     let mut addresses = Addresses::default();
     let (mut wayland, mut control) = (None, None);
     for (name, socket) in store.sockets() {
         let socket = UnixListener::from(socket);
         let path = path_of(&socket);
-        socket.set_nonblocking(true).context("systemd's socket")?;
-        info!(name, socket = %path.display(), "listening on a socket of systemd's");
-        // By FileDescriptorName=, or where one unit has both, by the name that clients look for.
+        socket.set_nonblocking(true).context("set systemd's socket to non-blocking")?;
+        info!(name, socket = %path.display(), "listening on a socket of systemd");
+        // By FileDescriptorName=, or if one unit has both sockets, by the name that clients use.
         if name == CONTROL || path.file_name() == Some(geom_ipc::SOCKET_NAME.as_ref()) {
             (addresses.control, control) = (path, Some(Listener::Passed(socket)));
         } else {
@@ -128,7 +130,7 @@ fn open(store: &mut FdStore) -> Result<(Addresses, Listener, Listener)> {
     let wayland = match (wayland, recover(store, WAYLAND)) {
         (Some(socket), _) => socket,
         (None, Some((socket, path))) => {
-            // The lock is held by the store, and so by nobody else.
+            // The store holds the lock, so no other process does.
             store.recover(LOCK);
             let lock = path.with_extension("lock");
             addresses.wayland = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -156,52 +158,55 @@ fn open(store: &mut FdStore) -> Result<(Addresses, Listener, Listener)> {
     Ok((addresses, wayland, control))
 }
 
-/// A socket of the run before us, where its file is there still.
+/// Returns a socket of the previous process, if its file still exists.
 fn recover(store: &mut FdStore, name: &str) -> Option<(UnixListener, PathBuf)> {
     let socket = UnixListener::from(store.recover(name)?);
     let path = path_of(&socket);
-    let reachable = path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket());
-    if !reachable {
-        warn!(socket = %path.display(), "the socket of the run before is gone; listening on a new one");
+    let is_reachable = path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket());
+    if !is_reachable {
+        let socket = path.display();
+        warn!(%socket, "the previous process's socket file is gone; creating a new socket");
         return None;
     }
-    info!(socket = %path.display(), "listening on the socket of the run before");
+    info!(socket = %path.display(), "listening on the socket of the previous process");
     Some((socket, path))
 }
 
-/// The first of wayland-1 to wayland-32 that nobody has, which its lock file tells (wl_display_add_socket_auto's names and rules).
+/// Binds the first of wayland-1 to wayland-32 whose lock file is not locked (names and rules of
+/// wl_display_add_socket_auto()).
 fn bind_wayland(store: &mut FdStore) -> Result<(String, Listener)> {
     let folder = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
-    let folder = folder.with_context(|| format!("no Wayland socket: {NO_FOLDER}"))?;
+    let folder = folder.with_context(|| format!("no Wayland socket: {NO_RUNTIME_DIR}"))?;
     check_owner(&folder)?;
     for number in 1..33 {
         let name = format!("wayland-{number}");
         let path = folder.join(&name);
         let lock_path = path.with_extension("lock");
-        let lock =
-            File::options().create(true).truncate(false).write(true).read(true).mode(0o660).open(&lock_path);
-        let lock = lock.map_err(|error| unmade("Wayland", &lock_path, &error))?;
+        let mut options = File::options();
+        let lock = options.create(true).truncate(false).write(true).read(true).mode(0o660).open(&lock_path);
+        let lock = lock.map_err(|error| cannot_create("Wayland", &lock_path, &error))?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             continue;
         }
-        // Its owner is gone.
-        let stale = std::fs::remove_file(&path);
-        if let Err(error) =
-            stale.or_else(|error| (error.kind() == std::io::ErrorKind::NotFound).then_some(()).ok_or(error))
-        {
-            warn!(socket = %path.display(), %error, "a stale socket can't be removed");
-            continue;
+        // The process that created the socket is gone.
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != IoErrorKind::NotFound => {
+                warn!(socket = %path.display(), %error, "cannot remove a stale socket; trying the next name");
+                continue;
+            }
+            _ => {}
         }
-        let socket = UnixListener::bind(&path).map_err(|error| unmade("Wayland", &path, &error))?;
+        let socket = UnixListener::bind(&path).map_err(|error| cannot_create("Wayland", &path, &error))?;
         socket.set_nonblocking(true)?;
         store.hold(WAYLAND, socket.as_fd())?;
         store.hold(LOCK, lock.as_fd())?;
         return Ok((name, Listener::Own { socket, files: vec![path, lock_path] }));
     }
-    anyhow::bail!("wayland-1 to wayland-32 in {} belong to others: end one of them", folder.display())
+    let folder = folder.display();
+    anyhow::bail!("wayland-1 to wayland-32 in {folder} are in use: end one of their servers")
 }
 
-/// Our own control socket: where the environment says, or in the runtime folder.
+/// Returns the path of the control socket: from the environment, or in the runtime folder.
 fn own_control_path() -> PathBuf {
     geom_ipc::socket_paths(|name| std::env::var_os(name)).into_iter().next().unwrap_or_default()
 }
@@ -209,92 +214,129 @@ fn own_control_path() -> PathBuf {
 fn bind_control(path: &Path) -> Result<UnixListener> {
     if UnixStream::connect(path).is_ok() {
         anyhow::bail!(
-            "the service runs already and listens at {0}: command it by `geom_compositor status` and so on, \
-             end it by `geom_compositor stop`, or give this one another socket by GEOM_COMPOSITOR_SOCKET",
+            "the service runs already and listens at {0}: command it by `geom_compositor status` and \
+             so on, end it by `geom_compositor stop`, or give this one another socket by \
+             GEOM_COMPOSITOR_SOCKET",
             path.display()
         );
     }
-    // Nobody answers: what lies there is of a process that was killed.
+    // No process listens there: the file is left from a process that was killed.
     if let Err(error) = std::fs::remove_file(path) {
-        if error.kind() != std::io::ErrorKind::NotFound {
+        if error.kind() != IoErrorKind::NotFound {
             return Err(error).with_context(|| format!("remove the stale socket {}", path.display()));
         }
     }
-    let socket = UnixListener::bind(path).map_err(|error| unmade("control", path, &error))?;
+    let socket = UnixListener::bind(path).map_err(|error| cannot_create("control", path, &error))?;
     socket.set_nonblocking(true)?;
-    // Who may do what is decided by credentials, not by the file.
+    // Permissions are decided by credentials, not by the file's mode.
     Ok(socket)
 }
 
-/// A socket that is accepted from.
+/// A listening socket from which clients are accepted.
 pub struct Listening {
     listener: Listener,
     kind: ClientKind,
-    /// A descriptor kept for saying no when there is no other.
-    reserve: Cell<Option<File>>,
-    /// The turn that somebody waited here last: who comes alone costs no second look for others.
-    busy: Cell<u64>,
+    /// A descriptor that is closed to accept and refuse a client if no other is left.
+    reserve: Option<File>,
+    /// The last iteration of the event loop in which a client waited here.
+    last_busy: u64,
 }
 
-/// So many newcomers a turn, in a crowd: others have their turn as well.
+/// The result of one accept(2).
+enum Accepted {
+    Stream(UnixStream),
+    /// No client waits.
+    Nothing,
+    /// The client disconnected before it was accepted.
+    Aborted,
+    Failed(Errno),
+}
+
+/// The maximum number of clients that are accepted from one socket in one iteration, so that other
+/// clients are served as well.
 const MAX_PER_DISPATCH: usize = 64;
 
-impl State {
-    /// Opens the listening sockets and accepts from them.
+impl Listening {
+    pub(super) fn new(listener: Listener, kind: ClientKind) -> Self {
+        Self { listener, kind, reserve: reserve(), last_busy: 0 }
+    }
+
+    fn accept(&self) -> Accepted {
+        match accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok(fd) => Accepted::Stream(UnixStream::from(fd)),
+            Err(Errno::AGAIN) => Accepted::Nothing,
+            Err(Errno::CONNABORTED | Errno::INTR) => Accepted::Aborted,
+            Err(error) => Accepted::Failed(error),
+        }
+    }
+
+    /// Refuses a client although no descriptor is left: the reserved one is used to accept it.
+    /// Without that, the socket would stay readable and the event loop would spin.
+    fn refuse_without_descriptors(&mut self) {
+        drop(self.reserve.take());
+        if let Accepted::Stream(stream) = self.accept() {
+            let message = "the service has no file descriptor left".to_owned();
+            refuse(stream, self.kind, &Refusal { reason: CloseReason::OverLimit, message });
+        }
+        self.reserve = reserve();
+    }
+}
+
+impl Clients {
+    /// Opens the listening sockets.
     ///
     /// # Errors
-    /// Where a socket can't be made, or another instance serves the control socket.
-    pub fn listen(&mut self) -> Result<()> {
-        let (addresses, wayland, control) = open(&mut self.store)?;
+    /// If a socket cannot be created, or another instance serves the control socket.
+    pub fn listen(&mut self, store: &mut FdStore, reactor: &Reactor) -> Result<()> {
+        let (addresses, wayland, control) = open(store)?;
         for (listener, kind) in [(wayland, ClientKind::Wayland), (control, ClientKind::Control)] {
-            let place = self.clients.listeners.len() as u64;
-            self.reactor.add(&listener, Source::Listener(place)).context("listen for clients")?;
-            let listening = Listening { listener, kind, reserve: Cell::new(reserve()), busy: Cell::new(0) };
-            self.clients.listeners.push(Rc::new(listening));
+            let index = self.listeners.len() as u64;
+            reactor.add(&listener, Source::Listener(index)).context("listen for clients")?;
+            self.listeners.push(Listening::new(listener, kind));
         }
         info!(address = addresses.wayland, control = %addresses.control.display(), "accepting clients");
-        self.clients.addresses = addresses;
+        self.addresses = addresses;
         Ok(())
     }
 
-    /// Newcomers wait at a listening socket.
-    pub fn accept(&mut self, place: u64) {
-        let listening = usize::try_from(place).ok().and_then(|place| self.clients.listeners.get(place));
-        let Some(listening) = listening.cloned() else { return };
-        let Listening { listener, kind, reserve, busy } = &*listening;
-        let crowded = busy.replace(self.iteration) + 1 == self.iteration;
-        for _ in 0..if crowded { MAX_PER_DISPATCH } else { 1 } {
-            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            match accept_with(listener, flags) {
-                Ok(fd) => {
-                    let id = self.new_client(UnixStream::from(fd), *kind, None);
-                    if let Some(id) = id.filter(|_| *kind == ClientKind::Wayland) {
-                        // Most have asked for something by now.
-                        self.dispatch_client(id);
-                    }
+    /// Accepts the clients that wait at a listening socket. `iteration` counts the iterations of
+    /// the event loop: if a client waited in the previous one too, many are accepted at once;
+    /// otherwise one, which saves the system call that finds no second one.
+    pub fn accept_waiting(
+        &mut self,
+        index: u64,
+        iteration: u64,
+        host: &mut Host<'_>,
+        cx: &Cx<'_>,
+    ) -> Effects {
+        let mut effects = Effects::new();
+        let Ok(index) = usize::try_from(index) else { return effects };
+        let Some(listening) = self.listeners.get_mut(index) else { return effects };
+        let kind = listening.kind;
+        let was_busy = std::mem::replace(&mut listening.last_busy, iteration) + 1 == iteration;
+        for _ in 0..if was_busy { MAX_PER_DISPATCH } else { 1 } {
+            let Some(listening) = self.listeners.get_mut(index) else { break };
+            match listening.accept() {
+                Accepted::Stream(stream) => {
+                    let id = self.accept_into(stream, kind, None, host, cx, &mut effects);
+                    let is_wayland = kind == ClientKind::Wayland;
+                    effects.extend(id.filter(|_| is_wayland).map(Effect::Dispatch));
                 }
-                Err(Errno::AGAIN) => break,
-                // The new_client left meanwhile.
-                Err(Errno::CONNABORTED | Errno::INTR) => {}
-                Err(error @ (Errno::MFILE | Errno::NFILE)) => {
-                    // It stays readable until it is accepted: the reserve takes it and lets go.
-                    drop(reserve.take());
-                    if let Ok(fd) = accept_with(listener, flags) {
-                        let message = "the service has no descriptor left".to_owned();
-                        let refusal = Refusal { reason: CloseReason::OverLimit, message };
-                        refuse(UnixStream::from(fd), *kind, &refusal);
-                    }
-                    reserve.set(self::reserve());
-                    self.clients.refused += 1;
-                    warn!(%error, "a new_client was refused: no descriptor left; raise LimitNOFILE=");
+                Accepted::Nothing => break,
+                Accepted::Aborted => {}
+                Accepted::Failed(error @ (Errno::MFILE | Errno::NFILE)) => {
+                    listening.refuse_without_descriptors();
+                    self.refused += 1;
+                    warn!(%error, "client refused: no file descriptor left; raise LimitNOFILE=");
                     break;
                 }
-                Err(error) => {
-                    warn!(%error, "a new_client could not be accepted");
+                Accepted::Failed(error) => {
+                    warn!(%error, "cannot accept a client");
                     break;
                 }
             }
         }
+        effects
     }
 }
 
@@ -302,28 +344,29 @@ fn reserve() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
-/// Tells a new_client in its own protocol why it may not stay, and hangs up.
+/// Sends a new client the reason for its refusal in its own protocol, and disconnects it.
 pub fn refuse(mut stream: UnixStream, kind: ClientKind, refusal: &Refusal) {
-    let why = refusal.message.as_str();
+    let text = refusal.message.as_str();
     let message = match kind {
-        ClientKind::Wayland => wayland_error(why),
+        ClientKind::Wayland => wayland_error(text),
         ClientKind::Control => {
             let error = match refusal.reason {
                 CloseReason::NotAllowed => ErrorKind::NotAllowed,
                 _ => ErrorKind::OverLimit,
             };
-            let error = geom_ipc::Error::new(error, why);
+            let error = geom_ipc::Error::new(error, text);
             geom_ipc::ServerMessage::Reply(geom_ipc::Reply::new(None, Err(error))).to_line()
         }
     };
-    // A fresh socket's buffer takes it; whoever does not listen need not be told.
+    // The buffer of a new socket takes it. A client that has left already needs no message.
     let _ = stream.write_all(&message);
 }
 
-/// `wl_display.error` on the display itself with code `implementation` (wayland.xml), as bytes.
-fn wayland_error(why: &str) -> Vec<u8> {
+/// Returns the bytes of `wl_display.error` on the display itself with code `implementation`
+/// (wayland.xml).
+fn wayland_error(text: &str) -> Vec<u8> {
     const IMPLEMENTATION: u32 = 3;
-    let text: Vec<u8> = why.bytes().take(1000).chain([0]).collect();
+    let text: Vec<u8> = text.bytes().take(1000).chain([0]).collect();
     let padded = text.len().next_multiple_of(4);
     let size = 8 + 12 + padded;
     let words = [1, (size as u32) << 16, 1, IMPLEMENTATION, text.len() as u32];
@@ -338,7 +381,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_a_whole_message() {
+    fn refusal_is_a_whole_wayland_message() {
         let message = wayland_error("too many");
         let word = |at: usize| u32::from_ne_bytes(message[at..at + 4].try_into().unwrap());
         assert_eq!((word(0), word(4) & 0xffff, (word(4) >> 16) as usize), (1, 0, message.len()));

@@ -1,111 +1,188 @@
-//! Connections: who is connected, whether each is alive, and how each ends.
+//! Connections of clients, from accept to disconnect.
 //!
-//! One [`Connection`] a connection, of either kind; one pure state machine ([`heartbeat`]); one queue of deadlines
-//! ([`deadlines`]) and one timer for all of them.
+//! [`Clients`] has one [`Connection`] for each Wayland client and each control client. Whether a
+//! client is alive is decided by one pure state machine ([`heartbeat`]); one queue of deadlines
+//! ([`deadlines`]) and one timer serve all connections.
+//!
+//! The component never sees the compositor's state. What it reads of others comes in a [`Cx`]; what
+//! others have to do is returned as [`Effect`]s.
 
 pub mod accept;
 pub mod connection;
+pub mod control_connection;
 pub mod deadlines;
 pub mod disconnect;
+pub mod effect;
 pub mod heartbeat;
 pub mod heartbeat_driver;
 pub mod invariants;
 pub mod limits;
 pub mod listen;
 pub mod peer;
+pub mod placements;
 pub mod saved_state;
+pub mod sessions;
+#[cfg(test)]
+pub mod tests;
 pub mod unresponsive;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 
-use smithay::reexports::wayland_server::backend::{ClientData as BackendData, ClientId, DisconnectReason};
-use smithay::reexports::wayland_server::Client;
+use geom_ipc::ConnectType;
+use serde::{Deserialize, Serialize};
+use smithay::reexports::wayland_server::backend::{
+    ClientData as BackendData, ClientId as WaylandClientId, DisconnectReason,
+};
+use smithay::reexports::wayland_server::{Client, Resource};
 use smithay::wayland::compositor::CompositorClientState;
 use tracing::error;
 
+use self::connection::{Connection, Transport, WaylandTransport};
 use self::deadlines::Deadlines;
+pub use self::effect::{Effect, Effects};
+use self::heartbeat::Time;
 use self::limits::Counts;
 use self::listen::{Addresses, Listening};
 use self::peer::Process;
-use self::connection::{Transport, Connection, WaylandTransport};
+use self::placements::Placements;
+use crate::config::ClientsConfig;
 use crate::event_loop::timers::Timer;
 
-/// Ids of Wayland clients that the library has let go of, and why.
-type Ended = Arc<Mutex<Vec<(u64, DisconnectReason)>>>;
+/// Identifies a connection. Numbers count from 1, and none is used twice, not even by the process
+/// that continues after a crash.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ClientId(u64);
 
-/// What the Wayland library keeps for each of its clients.
+impl From<u64> for ClientId {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+impl From<ClientId> for u64 {
+    fn from(id: ClientId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// Wayland clients that the Wayland library has disconnected, and why.
+type Ended = Arc<Mutex<Vec<(ClientId, DisconnectReason)>>>;
+
+/// The data that the Wayland library keeps for each of its clients.
 #[derive(Default)]
 pub struct ClientData {
     pub compositor: CompositorClientState,
-    /// Of its [`Connection`].
-    pub id: u64,
-    /// It came through a sandbox's socket (security-context).
-    pub sandboxed: bool,
+    /// The client's [`Connection`].
+    pub id: ClientId,
+    /// The client connected through the socket of a sandbox (wp_security_context_v1).
+    pub is_sandboxed: bool,
     ended: Ended,
 }
 
 impl ClientData {
-    /// The data that a client was inserted with.
+    /// Returns the data that a client was inserted with.
     pub fn of(client: &Client) -> &Self {
-        static NOBODY: LazyLock<ClientData> = LazyLock::new(ClientData::default);
+        static UNKNOWN: LazyLock<ClientData> = LazyLock::new(ClientData::default);
         client.get_data::<Self>().unwrap_or_else(|| {
-            error!("a client has no data: it was not accepted by new_client()");
-            &NOBODY
+            error!("a Wayland client has no data: Clients::accept() did not insert it");
+            &UNKNOWN
         })
     }
 }
 
 impl BackendData for ClientData {
-    fn disconnected(&self, _client: ClientId, reason: DisconnectReason) {
-        // The library's lock is held here: what follows from it happens at the turn's end.
+    fn disconnected(&self, _client: WaylandClientId, reason: DisconnectReason) {
+        // The library holds its lock here, so the rest is done by Clients::reap().
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).push((self.id, reason));
     }
 }
 
-/// All connections.
-pub struct Clients {
-    /// The service's.
-    pub own_user: u32,
-    listeners: Vec<Rc<Listening>>,
-    pub addresses: Addresses,
-    pub connections: BTreeMap<u64, Connection>,
-    /// Wayland clients that can't be pinged, or not yet.
-    unpinged: BTreeSet<u64>,
-    /// Newcomers of whom it is still to be found out which programs they are: after their first answer, which needs nothing of it.
-    unknown: Vec<u64>,
-    /// Newcomers that are still to be told of, and whether a timer is set for that.
-    unannounced: Vec<u64>,
-    pub introducing: bool,
-    /// The most connections since memory was last given back, and whether it is about to be.
-    peak: usize,
-    resting: bool,
-    last: u64,
-    deadlines: Deadlines,
-    pub timer: Option<(heartbeat::Time, Timer)>,
-    counts: Counts,
-    ended: Ended,
-    /// Newcomers that were refused since the start.
-    pub refused: u64,
-    /// Control clients that get events.
-    pub subscribers: BTreeSet<u64>,
-    /// The Wayland client whose requests are being read.
-    pub current: Option<u64>,
-    /// Displays kept for applications that left without being told to, by app id.
-    pub places: HashMap<String, String>,
+/// Returns the connection that a Wayland object belongs to.
+pub fn client_of(resource: &impl Resource) -> Option<ClientId> {
+    resource.client().map(|client| ClientData::of(&client).id)
 }
 
-/// So much is kept for a Wayland client that does not read, before its connection ends: motion events of many
-/// minutes. libwayland's own default of 4 kB lets a moving mouse kill a client that hangs for a second.
+/// What this component reads of the shell.
+pub trait Windows {
+    /// Returns the app id of a Wayland client's newest window.
+    fn app_id(&self, id: ClientId) -> Option<String>;
+    /// Returns whether a client has a toplevel window that can be asked to close.
+    fn has_toplevel(&self, id: ClientId) -> bool;
+}
+
+/// What this component reads of the rest of the compositor.
+pub struct Cx<'a> {
+    /// The time of this iteration of the event loop. Liveness and deadlines are judged by it.
+    pub now: Time,
+    /// Returns the exact time, for round-trip times.
+    pub clock: &'a dyn Fn() -> Time,
+    pub config: &'a ClientsConfig,
+    /// The connection type of clients that do not choose one themselves.
+    pub connect_type: ConnectType,
+    pub windows: &'a dyn Windows,
+}
+
+/// All connections.
+pub struct Clients {
+    /// The user that the service runs as.
+    own_user: u32,
+    listeners: Vec<Listening>,
+    addresses: Addresses,
+    connections: BTreeMap<ClientId, Connection>,
+    /// Wayland clients that cannot be pinged, or not yet: they have not bound xdg_wm_base.
+    unpinged: BTreeSet<ClientId>,
+    /// Clients whose executable was not looked up yet. That reads /proc, which must not delay a
+    /// client's first round trip.
+    unidentified: Vec<ClientId>,
+    /// Clients of which no event was published yet.
+    unannounced: Vec<ClientId>,
+    announcement_armed: bool,
+    /// The maximum number of connections since memory was last returned to the system.
+    peak: usize,
+    trim_armed: bool,
+    last_id: ClientId,
+    deadlines: Deadlines,
+    /// The time that the timer for all deadlines is armed for.
+    armed: Option<Time>,
+    /// The timer itself, which the compositor sets when it applies [`Effect::ArmDeadline`].
+    pub timer: Option<Timer>,
+    counts: Counts,
+    ended: Ended,
+    /// The number of connections refused since the start.
+    refused: u64,
+    /// Control clients that get events.
+    subscribers: BTreeSet<ClientId>,
+    /// The Wayland client whose requests are being dispatched, if it is a single one.
+    pub current: Option<ClientId>,
+    placements: Placements,
+    /// Sessions or placements have changed since [`Clients::take_unsaved`].
+    unsaved: bool,
+    /// The service ends once all Wayland clients are disconnected.
+    shutting_down: bool,
+}
+
+/// The maximum of what is queued for a Wayland client that does not read, in bytes; then it is
+/// disconnected. This is enough for the motion events of many minutes. libwayland's default of 4 kB
+/// lets a moving mouse disconnect a client that hangs for a second.
 pub const SEND_BUFFER: usize = 1 << 20;
 
-/// So many connections are worth giving memory back for, some 10 KiB each.
+/// The number of connections that makes returning memory worthwhile: each takes some 10 KiB.
 const TRIM_THRESHOLD: usize = 128;
 
-/// So many places are kept.
-const MAX_PLACEMENTS: usize = 1024;
+/// The delay between the first of many disconnects and returning memory to the system, once for all
+/// of them.
+const TRIM_DELAY: Duration = Duration::from_secs(1);
 
 impl Default for Clients {
     fn default() -> Self {
@@ -115,48 +192,93 @@ impl Default for Clients {
             addresses: Addresses::default(),
             connections: BTreeMap::new(),
             unpinged: BTreeSet::new(),
-            unknown: Vec::new(),
+            unidentified: Vec::new(),
             unannounced: Vec::new(),
-            introducing: false,
+            announcement_armed: false,
             peak: 0,
-            resting: false,
-            last: 0,
+            trim_armed: false,
+            last_id: ClientId::default(),
             deadlines: Deadlines::default(),
+            armed: None,
             timer: None,
             counts: Counts::default(),
             ended: Ended::default(),
             refused: 0,
             subscribers: BTreeSet::new(),
             current: None,
-            places: HashMap::new(),
+            placements: Placements::default(),
+            unsaved: false,
+            shutting_down: false,
         }
     }
 }
 
 impl Clients {
-    /// What clients have to set as `WAYLAND_DISPLAY`.
-    pub fn address(&self) -> &str {
-        &self.addresses.wayland
+    /// Returns the addresses at which clients reach the service.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
     }
 
-    /// Finds out which programs the newcomers are, while they run: some end in a moment.
-    pub fn learn_programs(&mut self) {
-        for id in std::mem::take(&mut self.unknown) {
+    /// Returns the user that the service runs as.
+    pub fn own_user(&self) -> u32 {
+        self.own_user
+    }
+
+    /// Returns the number of connections refused since the start.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    pub fn get(&self, id: ClientId) -> Option<&Connection> {
+        self.connections.get(&id)
+    }
+
+    /// Returns all connections, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Connection> {
+        self.connections.values()
+    }
+
+    /// Returns the connections of Wayland clients.
+    pub fn wayland(&self) -> impl Iterator<Item = &Connection> {
+        self.iter().filter(|connection| matches!(connection.transport, Transport::Wayland(_)))
+    }
+
+    /// Returns the Wayland library's id of a Wayland client.
+    pub fn wayland_client(&self, id: ClientId) -> Option<WaylandClientId> {
+        match &self.connections.get(&id)?.transport {
+            Transport::Wayland(transport) => Some(transport.client.clone()),
+            Transport::Control(_) => None,
+        }
+    }
+
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// Returns the number of connections.
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Looks up the executables of new clients now, while they run: some end within milliseconds.
+    pub fn identify_new(&mut self) {
+        for id in std::mem::take(&mut self.unidentified) {
             if let Some(connection) = self.connections.get_mut(&id) {
                 connection.peer.executable = peer::executable(connection.peer.pid);
             }
         }
     }
 
-    /// A connection's process.
-    pub fn process(&self, id: u64) -> Option<Rc<Process>> {
+    /// Returns a client's process, or `None` if it has ended.
+    pub fn process(&self, id: ClientId) -> Option<Rc<Process>> {
         let connection = self.connections.get(&id)?;
         match &connection.transport {
-            // Once the library has let go of the socket, its number may be another's.
+            // Once the library has closed the socket, its number may belong to another one.
             Transport::Wayland(WaylandTransport { descriptor: Some(descriptor), .. })
                 if connection.peer.process.is_none() && !self.has_ended(id) =>
             {
-                // SAFETY: the library keeps it open until it says that the client has ended.
+                // SAFETY: the library keeps the socket open until it reports the client's end.
                 let socket = unsafe { BorrowedFd::borrow_raw(*descriptor) };
                 Process::of(&socket, connection.peer.pid).map(Rc::new)
             }
@@ -164,49 +286,51 @@ impl Clients {
         }
     }
 
-    /// Whether the Wayland library has let go of a client in this turn.
-    fn has_ended(&self, id: u64) -> bool {
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        ended.iter().any(|(ended, _)| *ended == id)
+    /// Returns whether the Wayland library has disconnected a client.
+    fn has_ended(&self, id: ClientId) -> bool {
+        let reaped = self.connections.get(&id).is_some_and(|connection| connection.ended.is_some());
+        reaped || {
+            let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            ended.iter().any(|(ended, _)| *ended == id)
+        }
     }
 
-    /// Whether nobody is connected and nothing waits.
+    /// Returns whether nothing is connected and nothing is pending.
     #[cfg(test)]
     pub fn is_quiet(&self) -> bool {
         self.connections.is_empty() && self.deadlines.next().is_none() && self.counts.is_empty()
     }
 
-    /// Whether so many have left that what the allocator keeps of them should go back to the system. glibc gives back only what
-    /// lies at the heap's end.
-    fn should_trim(&self) -> bool {
-        !self.resting && self.peak >= TRIM_THRESHOLD && self.connections.len() <= self.peak / 2
+    /// Arms the timer for [`Clients::trim_memory`] after many clients have disconnected.
+    fn arm_trim(&mut self, cx: &Cx<'_>, effects: &mut Effects) {
+        let many_left = self.peak >= TRIM_THRESHOLD && self.connections.len() <= self.peak / 2;
+        if many_left && !std::mem::replace(&mut self.trim_armed, true) {
+            effects.push(Effect::ArmTrim(cx.now + TRIM_DELAY));
+        }
     }
 
-    /// Returns freed memory to the system after many clients disconnected.
+    /// Returns freed memory to the system. glibc does so by itself only for memory at the end of
+    /// the heap.
     pub fn trim_memory(&mut self) {
-        self.resting = false;
+        self.trim_armed = false;
         self.peak = self.connections.len();
         // SAFETY: it moves nothing that is in use (malloc_trim(3)).
         unsafe { libc::malloc_trim(0) };
     }
 
-    /// The number of the connection that came last.
-    pub fn last_id(&self) -> u64 {
-        self.last
+    /// Notes that sessions or placements have changed: the compositor saves them at the end of the
+    /// iteration.
+    pub fn mark_unsaved(&mut self) {
+        self.unsaved = true;
     }
 
-    /// Numbers go on after another run's.
-    pub fn go_on_after(&mut self, last: u64) {
-        self.last = self.last.max(last);
+    /// Returns whether there is something to save, and clears that.
+    pub fn take_unsaved(&mut self) -> bool {
+        std::mem::take(&mut self.unsaved)
     }
 
-    /// Counts a session in that was admitted by another run.
-    pub fn count_in(&mut self, peer: &peer::Peer) {
-        self.counts.readmit(peer.pid, peer.uid);
-    }
-
-    fn next_id(&mut self) -> u64 {
-        self.last += 1;
-        self.last
+    fn next_id(&mut self) -> ClientId {
+        self.last_id.0 += 1;
+        self.last_id
     }
 }

@@ -1,4 +1,4 @@
-//! Who is at the other end of a socket.
+//! The process at the other end of a socket.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -7,25 +7,28 @@ use std::sync::OnceLock;
 
 use rustix::process::{Pid, Signal};
 
-/// Credentials of the process that connected, as the kernel took them at connect(2).
+/// The credentials of the process that connected, as the kernel recorded them at connect(2).
 #[derive(Debug, Clone)]
 pub struct Peer {
     pub pid: i32,
     pub uid: u32,
     pub gid: u32,
-    /// Supplementary groups; of root and of the service's own user they are not asked for, who may anything.
+    /// Supplementary groups. Not read for root and the service's own user, which may do everything.
     pub groups: Vec<u32>,
-    /// Where the connection's socket can't be asked for it at any time.
+    /// The process, if it cannot be read from the socket at any later time.
     pub process: Option<Rc<Process>>,
-    /// Its program's file, once that was found out.
+    /// The path of its executable, once that was looked up.
     pub executable: Option<String>,
 }
 
-/// Socket options that libc's crates do not wrap (socket(7), unix(7)): how many words the kernel wrote, or, as an error, how many
-/// it would have.
+/// Reads a socket option that no safe crate wraps (socket(7), unix(7)). Returns the number of words
+/// that the kernel wrote.
+///
+/// # Errors
+/// The number of words that the kernel would have written.
 fn socket_option(socket: &impl AsFd, option: libc::c_int, buffer: &mut [u32]) -> Result<usize, usize> {
     let mut length = size_of_val(buffer) as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes to `buffer`, which has so many.
+    // SAFETY: the kernel writes at most `length` bytes to `buffer`, which is that long.
     let result = unsafe {
         libc::getsockopt(
             socket.as_fd().as_raw_fd(),
@@ -43,28 +46,30 @@ fn socket_option(socket: &impl AsFd, option: libc::c_int, buffer: &mut [u32]) ->
     }
 }
 
-/// Of the process that connected: as many as it has.
+/// Returns all supplementary groups of the process that connected.
 fn supplementary_groups(socket: &impl AsFd) -> Vec<u32> {
     let mut groups = vec![0u32; 32];
-    let asked = socket_option(socket, libc::SO_PEERGROUPS, &mut groups).or_else(|needed| {
-        // Too little room says how much there has to be (NGROUPS_MAX is 65,536).
+    let read = socket_option(socket, libc::SO_PEERGROUPS, &mut groups).or_else(|needed| {
+        // If the buffer is too small, the kernel returns the size that is needed (NGROUPS_MAX is
+        // 65,536).
         groups.resize(needed.min(1 << 16), 0);
         socket_option(socket, libc::SO_PEERGROUPS, &mut groups)
     });
-    groups.truncate(asked.unwrap_or(0));
+    groups.truncate(read.unwrap_or(0));
     groups
 }
 
 impl Peer {
-    /// Of a session that another run had, until its client is back.
-    pub fn of_the_past(uid: u32, gid: u32) -> Self {
+    /// Returns the peer of a session that the previous process had, until its client returns.
+    pub fn of_lost_session(uid: u32, gid: u32) -> Self {
         Self { pid: 0, uid, gid, groups: Vec::new(), process: None, executable: None }
     }
 
-    /// `own` is the service's user. Process and executable are still to be found out.
+    /// Reads the credentials from a socket; not yet the process and the executable. `own` is the
+    /// service's user.
     ///
     /// # Errors
-    /// Where the socket has no credentials: it is no Unix stream socket.
+    /// If the socket has no credentials: it is not a Unix stream socket.
     pub fn of(socket: &impl AsFd, own: u32) -> std::io::Result<Self> {
         let credentials = rustix::net::sockopt::socket_peercred(socket)?;
         let pid = credentials.pid.as_raw_nonzero().get();
@@ -74,15 +79,15 @@ impl Peer {
     }
 }
 
-/// The process at the other end, where the kernel tells it of a socket.
-fn told_by(socket: &impl AsFd) -> Option<OwnedFd> {
+/// Returns a pidfd of the process at the other end, if the kernel has SO_PEERPIDFD.
+fn peer_pidfd(socket: &impl AsFd) -> Option<OwnedFd> {
     let mut fd = [0u32];
-    let told = socket_option(socket, libc::SO_PEERPIDFD, &mut fd) == Ok(1);
-    // SAFETY: the kernel made this descriptor for us just now.
-    told.then(|| unsafe { OwnedFd::from_raw_fd(fd[0] as i32) })
+    let is_supported = socket_option(socket, libc::SO_PEERPIDFD, &mut fd) == Ok(1);
+    // SAFETY: the kernel has just created this descriptor for us.
+    is_supported.then(|| unsafe { OwnedFd::from_raw_fd(fd[0] as i32) })
 }
 
-/// A process itself, which no reuse of its number can change.
+/// A process, by a pidfd: it stays the same process if its number is used again.
 #[derive(Debug)]
 pub struct Process {
     pid: i32,
@@ -90,23 +95,24 @@ pub struct Process {
 }
 
 impl Process {
-    /// The process that connected: from the socket (Linux 6.5), or else by its number, which is sound while the socket is fresh.
-    /// None where it has ended and been waited for.
+    /// Returns the process that connected: from the socket (Linux 6.5), or else by its number,
+    /// which is correct just after the connection was made. `None` if it has ended and was waited
+    /// for.
     pub fn of(socket: &impl AsFd, pid: i32) -> Option<Self> {
-        let fd = match told_by(socket) {
-            None if !Self::told_by_sockets() => {
+        let fd = match peer_pidfd(socket) {
+            None if !Self::is_read_from_sockets() => {
                 let flags = rustix::process::PidfdFlags::empty();
                 rustix::process::pidfd_open(Pid::from_raw(pid)?, flags).ok()
             }
-            told => told,
+            pidfd => pidfd,
         };
         Some(Self { pid, fd: fd? })
     }
 
-    /// Whether a socket tells its peer's process, however old the socket is.
-    pub fn told_by_sockets() -> bool {
-        static TOLD: OnceLock<bool> = OnceLock::new();
-        *TOLD.get_or_init(|| UnixStream::pair().is_ok_and(|(ours, _theirs)| told_by(&ours).is_some()))
+    /// Returns whether the kernel returns a socket's peer process at any time.
+    pub fn is_read_from_sockets() -> bool {
+        static SUPPORTED: OnceLock<bool> = OnceLock::new();
+        *SUPPORTED.get_or_init(|| UnixStream::pair().is_ok_and(|(ours, _theirs)| peer_pidfd(&ours).is_some()))
     }
 
     pub fn has_ended(&self) -> bool {
@@ -115,10 +121,11 @@ impl Process {
         matches!(rustix::event::poll(&mut poll, Some(&now)), Ok(ready) if ready > 0)
     }
 
-    /// Whether the process runs no more for now: stopped by a signal or a debugger (proc_pid_stat(5), field 3).
+    /// Returns whether the process is stopped by a signal or a debugger (proc_pid_stat(5), field
+    /// 3).
     pub fn is_stopped(&self) -> bool {
         let state = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok();
-        // Asked after the reading: what was read then is of this process.
+        // Checked after the read: if the process still runs, the file was this process's.
         if self.has_ended() {
             return false;
         }
@@ -126,23 +133,25 @@ impl Process {
         matches!(state, Some('T' | 't'))
     }
 
+    /// Kills the process.
+    ///
     /// # Errors
-    /// Where it has ended, or we may not.
+    /// If it has ended, or this process may not kill it.
     pub fn kill(&self) -> std::io::Result<()> {
         Ok(rustix::process::pidfd_send_signal(&self.fd, Signal::KILL)?)
     }
 }
 
-/// The file that a process runs (proc_pid_exe(5)).
+/// Returns the path of a process's executable (proc_pid_exe(5)).
 pub fn executable(pid: i32) -> Option<String> {
     let path = std::fs::read_link(format!("/proc/{pid}/exe"));
     path.ok().map(|path| path.to_string_lossy().into_owned())
 }
 
-/// Bytes that the kernel holds for the peer and that it has not read (SIOCOUTQ, unix(7)).
+/// Returns the number of bytes in the kernel that the peer has not read (SIOCOUTQ, unix(7)).
 pub fn unread(socket: RawFd) -> u64 {
     let mut bytes: libc::c_int = 0;
-    // SAFETY: the ioctl writes one int, and changes nothing whatever the number stands for.
+    // SAFETY: the ioctl writes one int, and changes nothing even if the number is not a socket's.
     let result = unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &mut bytes) };
     if result == 0 {
         u64::try_from(bytes).unwrap_or(0)
@@ -159,9 +168,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pair_s_peer_is_this_process() -> std::io::Result<()> {
+    fn peer_of_a_socket_pair_is_this_process() -> std::io::Result<()> {
         let (mut ours, theirs) = UnixStream::pair()?;
-        // As if the service were another's: its groups are asked for.
+        // With another service user, the groups are read.
         let peer = Peer::of(&theirs, u32::MAX)?;
         assert_eq!(peer.pid, std::process::id() as i32);
         assert_eq!(peer.uid, rustix::process::geteuid().as_raw());
@@ -177,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_ended_is_known_to_have() -> Result<(), Box<dyn std::error::Error>> {
+    fn ended_process_is_neither_stopped_nor_killed() -> Result<(), Box<dyn std::error::Error>> {
         let (ours, theirs) = UnixStream::pair()?;
         let mut child = std::process::Command::new("true").spawn()?;
         let pid = i32::try_from(child.id())?;
@@ -189,7 +198,7 @@ mod tests {
         let process = Process { pid, fd };
         assert!(process.has_ended() && !process.is_stopped());
         assert!(process.kill().is_err());
-        // This process is at both ends.
+        // This process has both ends.
         drop(theirs);
         assert!(Process::of(&ours, i32::try_from(std::process::id())?).is_some());
         Ok(())

@@ -1,107 +1,115 @@
-//! What is kept of connections and places beyond the process: written into memory that outlives it, read by the next of us.
+//! State that outlives the process: control sessions and placements, in memory files that the next
+//! process reads. Also counts crashes.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
+use geom_ipc::ConnectType;
 use rustix::fs::{memfd_create, MemfdFlags};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use geom_ipc::ConnectType;
-
+use super::connection::{Connection, Transport};
+use super::control_connection::ControlConnection;
+use super::heartbeat::{Liveness, Time};
 use super::peer::Peer;
-use super::connection::{Transport, Connection};
-use crate::clients::heartbeat::Liveness;
-use crate::control::connection::ControlConnection;
+use super::placements::Placements;
+use super::{ClientId, Clients};
 use crate::session::fd_store::FdStore;
-use crate::compositor::{notify_user, State};
 
-/// So many ends without leave within [`LOOP`] milliseconds are a loop.
-const CRASHES: usize = 5;
-const LOOP: u64 = 60_000;
+/// This many crashes within [`CRASH_LOOP_WINDOW_MS`] are a crash loop.
+const CRASH_LOOP_COUNT: usize = 5;
+const CRASH_LOOP_WINDOW_MS: u64 = 60_000;
 
-/// More than this is no connection of ours.
-const MOST: u64 = 4 << 20;
+/// The maximum number of bytes that are read. We never write more.
+const MAX_STATE_BYTES: u64 = 4 << 20;
 
-/// A control client's session.
+/// The session of a control client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Session {
-    id: u64,
+pub struct SavedSession {
+    id: ClientId,
     uid: u32,
     gid: u32,
     name: String,
     token: String,
     connect_type: ConnectType,
     disconnects: u32,
+    /// The client was connected when this was saved.
     open: bool,
 }
 
-/// What one run leaves to the next.
+/// The part of the state that [`Clients`] has.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SavedState {
-    /// Writings so far.
-    generation: u64,
-    /// When runs ended without leave, in milliseconds since the machine started.
-    crashes: Vec<u64>,
-    /// They came so fast that wishes were given up.
-    safe: bool,
-    /// The run ended to let another take its place.
-    expected: bool,
-    /// The last connection's number: none is given twice.
-    last: u64,
+pub struct SavedClients {
+    /// The id of the newest connection: none is used twice.
+    pub last_id: ClientId,
     /// Displays of applications, by app id.
-    places: BTreeMap<String, String>,
-    sessions: Vec<Session>,
+    pub placements: Placements,
+    pub sessions: Vec<SavedSession>,
 }
 
-/// Two files in memory, written in turns: one is whole at any time.
+/// What one process leaves to the next.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct SavedState {
+    /// Counts the writes.
+    generation: u64,
+    /// The times of crashes, in milliseconds since boot.
+    crashes: Vec<u64>,
+    /// There was a crash loop: the configuration is ignored until a person starts the service.
+    safe: bool,
+    /// The process replaces itself by another program, which is not a crash.
+    replaced: bool,
+    clients: SavedClients,
+}
+
+/// The memory files. There are two, written in turn, so that one is complete at any time.
 pub struct StateFile {
     slots: [File; 2],
-    kept: SavedState,
-    /// Something changed since it was written.
-    pub touched: bool,
+    state: SavedState,
 }
 
-/// Since the machine started, suspended or not (CLOCK_BOOTTIME).
+/// Returns the milliseconds since boot, including suspend (CLOCK_BOOTTIME).
 fn boot_time() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    u64::try_from(now.tv_sec).unwrap_or(0) * 1000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
+    let millis = u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000;
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1000 + millis
 }
 
 fn read(file: &File) -> Option<SavedState> {
     let length = file.metadata().ok()?.len();
-    let mut bytes = vec![0; usize::try_from(length.min(MOST)).ok()?];
+    let mut bytes = vec![0; usize::try_from(length.min(MAX_STATE_BYTES)).ok()?];
     file.read_exact_at(&mut bytes, 0).ok()?;
     serde_json::from_slice(&bytes).ok()
 }
 
 impl SavedState {
-    /// The run before ended without leave: whether that is a loop now.
-    fn crashed(&mut self, now: u64) {
+    /// Counts a crash: the previous process has not removed its state.
+    fn count_crash(&mut self, now: u64) {
         self.crashes.push(now);
-        self.crashes.retain(|crash| now.saturating_sub(*crash) <= LOOP);
-        self.safe |= self.crashes.len() >= CRASHES;
+        self.crashes.retain(|crash| now.saturating_sub(*crash) <= CRASH_LOOP_WINDOW_MS);
+        self.safe |= self.crashes.len() >= CRASH_LOOP_COUNT;
     }
 }
 
 impl StateFile {
-    /// What the run before left, or a new one.
+    /// Reads the state of the previous process, or creates new files.
     ///
     /// # Errors
-    /// Without memory or descriptors.
+    /// If memory or descriptors run out.
     pub fn open(store: &mut FdStore) -> io::Result<Self> {
-        let (mut slots, mut left) = (Vec::new(), None::<SavedState>);
+        let (mut slots, mut newest) = (Vec::new(), None::<SavedState>);
         let mut is_first = true;
         for name in ["connections-0", "connections-1"] {
             let file = match store.recover(name).map(File::from) {
                 Some(file) => {
                     is_first = false;
-                    let newer = read(&file)
-                        .filter(|kept| left.as_ref().is_none_or(|known| known.generation < kept.generation));
-                    left = newer.or(left);
+                    let is_newer = |state: &SavedState| {
+                        newest.as_ref().is_none_or(|known| known.generation < state.generation)
+                    };
+                    let newer = read(&file).filter(is_newer);
+                    newest = newer.or(newest);
                     file
                 }
                 None => {
@@ -112,97 +120,100 @@ impl StateFile {
             };
             slots.push(file);
         }
-        let mut kept = left.unwrap_or_default();
-        if !is_first && !std::mem::take(&mut kept.expected) {
-            kept.crashed(boot_time());
+        let mut state = newest.unwrap_or_default();
+        if !is_first && !std::mem::take(&mut state.replaced) {
+            state.count_crash(boot_time());
         }
         let slots = slots.try_into().map_err(|_| io::ErrorKind::Other)?;
-        let mut state_file = Self { slots, kept, touched: false };
+        let mut state_file = Self { slots, state };
         state_file.write()?;
         Ok(state_file)
     }
 
+    /// Returns whether there was a crash loop: safe settings are used.
     pub fn is_safe(&self) -> bool {
-        self.kept.safe
+        self.state.safe
     }
 
-    /// The next run follows by our own will, and with all wishes; or does not after all.
+    /// Returns the number of recent crashes.
+    pub fn crashes(&self) -> usize {
+        self.state.crashes.len()
+    }
+
+    /// Returns the sessions and placements that the previous process saved.
+    pub fn clients(&self) -> &SavedClients {
+        &self.state.clients
+    }
+
+    /// Saves sessions and placements, if they have changed.
+    pub fn save(&mut self, clients: SavedClients) {
+        if clients == self.state.clients {
+            return;
+        }
+        self.state.clients = clients;
+        if let Err(error) = self.write() {
+            warn!(%error, "cannot save sessions and placements: they will not survive a crash");
+        }
+    }
+
+    /// Notes that this process replaces itself by another program, or does not after all. The new
+    /// program uses the whole configuration, even after a crash loop.
     ///
     /// # Errors
-    /// Without memory.
-    pub fn set_expected(&mut self, expected: bool) -> io::Result<()> {
-        self.kept.expected = expected;
-        if expected {
-            self.kept.safe = false;
-            self.kept.crashes.clear();
+    /// If memory runs out.
+    pub fn set_replaced(&mut self, replaced: bool) -> io::Result<()> {
+        self.state.replaced = replaced;
+        if replaced {
+            self.state.safe = false;
+            self.state.crashes.clear();
         }
         self.write()
     }
 
     fn write(&mut self) -> io::Result<()> {
-        self.kept.generation += 1;
-        let bytes = serde_json::to_vec(&self.kept)?;
-        let slot = &self.slots[(self.kept.generation % 2) as usize];
-        // What is cut off is no JSON: half of it is never taken for all.
+        self.state.generation += 1;
+        let bytes = serde_json::to_vec(&self.state)?;
+        let [first, second] = &self.slots;
+        let slot = if self.state.generation % 2 == 0 { first } else { second };
+        // A truncated file is not valid JSON: a partial state is never read.
         slot.set_len(0)?;
         slot.write_all_at(&bytes, 0)
     }
 }
 
-impl State {
-    /// Goes on with what the run before left: places, and sessions, which wait for their clients. Numbers go on as well.
-    pub fn restore(&mut self, state_file: StateFile) {
-        let now = self.now();
-        let kept = state_file.kept.clone();
-        self.state_file = Some(state_file);
-        self.clients.go_on_after(kept.last);
-        self.clients.places.extend(kept.places);
-        let mut waiting = 0;
-        for session in kept.sessions {
+impl Clients {
+    /// Continues the sessions of the previous process, which wait for their clients, and its
+    /// placements. Returns the number of sessions.
+    pub fn restore(&mut self, saved: SavedClients, now: Time) -> usize {
+        self.last_id = self.last_id.max(saved.last_id);
+        self.add_placements(saved.placements);
+        let mut restored = 0;
+        for session in saved.sessions {
+            // A session that was open has lost its client by the crash.
             let disconnects = session.disconnects + u32::from(session.open);
             if session.connect_type.is_final(disconnects) && session.open {
                 continue;
             }
-            let peer = Peer::of_the_past(session.uid, session.gid);
+            let peer = Peer::of_lost_session(session.uid, session.gid);
             let mut control = ControlConnection::lost(session.token, session.name);
             control.disconnects = disconnects;
             let transport = Transport::Control(Box::new(control));
             let mut connection = Connection::new(session.id, peer, now, session.connect_type, transport);
             connection.state = Liveness::Lost { since: now };
-            self.clients.count_in(&connection.peer);
-            self.clients.connections.insert(session.id, connection);
-            waiting += 1;
+            self.counts.readmit(connection.peer.pid, connection.peer.uid);
+            self.connections.insert(session.id, connection);
+            restored += 1;
         }
-        if !kept.crashes.is_empty() {
-            warn!(
-                crashes = kept.crashes.len(),
-                sessions = waiting,
-                "the run before ended without leave; going on"
-            );
-        }
-        if kept.safe {
-            notify_user!(self, "crashed 5 times in a minute: safe settings are used (no profile, no configuration, pixman) until it is started anew by hand");
-        }
+        restored
     }
 
-    /// Something changed that should outlive us; written at the turn's end.
-    pub fn keep(&mut self) {
-        if let Some(state_file) = &mut self.state_file {
-            state_file.touched = true;
-        }
-    }
-
-    /// The turn's end: writes what changed.
-    pub fn write_saved_state(&mut self) {
-        if !self.state_file.as_ref().is_some_and(|state_file| state_file.touched) {
-            return;
-        }
-        let mut places: BTreeMap<String, String> =
-            self.clients.places.iter().map(|(app_id, assigned_output)| (app_id.clone(), assigned_output.clone())).collect();
-        places.extend(self.shell.placements());
-        let sessions = self.clients.connections.values().filter_map(|connection| {
+    /// Returns what to save. `placements` are those of the windows that are open now.
+    pub fn to_saved(&self, windows: impl Iterator<Item = (String, String)>) -> SavedClients {
+        let mut placements = self.placements().clone();
+        placements.extend(windows);
+        let sessions = self.iter().filter_map(|connection| {
             let Transport::Control(control) = &connection.transport else { return None };
-            Some(Session {
+            control.greeted.then(|| SavedSession {
                 id: connection.id,
                 uid: connection.peer.uid,
                 gid: connection.peer.gid,
@@ -212,25 +223,8 @@ impl State {
                 disconnects: control.disconnects,
                 open: control.is_open(),
             })
-            .filter(|_| control.greeted)
         });
-        let sessions = sessions.collect();
-        let last = self.clients.last_id();
-        let Some(state_file) = &mut self.state_file else { return };
-        state_file.touched = false;
-        let now = SavedState { last, places, sessions, crashes: state_file.kept.crashes.clone(), ..state_file.kept };
-        if now != state_file.kept {
-            state_file.kept = now;
-            if let Err(error) = state_file.write() {
-                warn!(%error, "what is kept of connections can't be written");
-            }
-        }
-    }
-
-    /// The end is meant: the next run begins anew.
-    pub fn let_go(&mut self) {
-        self.state_file = None;
-        self.store.clear();
+        SavedClients { last_id: self.last_id, placements, sessions: sessions.collect() }
     }
 }
 
@@ -239,20 +233,65 @@ mod tests {
     use super::*;
 
     #[test]
-    fn five_in_a_minute_are_a_loop() {
-        let mut kept = SavedState::default();
+    fn five_crashes_in_a_minute_are_a_crash_loop() {
+        let mut state = SavedState::default();
         for crash in 0..4 {
-            kept.crashed(crash * 1000);
+            state.count_crash(crash * 1000);
         }
-        assert!(!kept.safe);
-        // The first two are forgotten by then.
-        kept.crashed(61_500);
-        assert!(!kept.safe && kept.crashes.len() == 3);
-        kept.crashed(61_600);
-        kept.crashed(61_700);
-        assert!(kept.safe);
-        // It stays so until somebody starts it anew.
-        kept.crashed(900_000);
-        assert!(kept.safe && kept.crashes == [900_000]);
+        assert!(!state.safe);
+        // The first two are too old by then.
+        state.count_crash(61_500);
+        assert!(!state.safe && state.crashes.len() == 3);
+        state.count_crash(61_600);
+        state.count_crash(61_700);
+        assert!(state.safe);
+        // Safe settings stay until a person starts the service.
+        state.count_crash(900_000);
+        assert!(state.safe && state.crashes == [900_000]);
+    }
+
+    #[test]
+    fn state_survives_a_crash_and_counts_it() -> io::Result<()> {
+        let mut store = FdStore::default();
+        let mut file = StateFile::open(&mut store)?;
+        assert_eq!((file.crashes(), file.is_safe()), (0, false));
+        let placements = Placements::from([("app".to_owned(), "DP-1".to_owned())]);
+        let saved = SavedClients { last_id: 7.into(), placements, sessions: Vec::new() };
+        file.save(saved.clone());
+        // Each later write goes to the other file.
+        file.save(SavedClients { last_id: 8.into(), ..saved.clone() });
+        file.save(SavedClients { last_id: 9.into(), ..saved.clone() });
+        let mut store = store.inherited();
+        let file = StateFile::open(&mut store)?;
+        assert_eq!(file.clients(), &SavedClients { last_id: 9.into(), ..saved });
+        assert_eq!(file.crashes(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn incomplete_write_leaves_the_earlier_state() -> io::Result<()> {
+        let mut store = FdStore::default();
+        let mut file = StateFile::open(&mut store)?;
+        let saved = SavedClients { last_id: 7.into(), ..SavedClients::default() };
+        file.save(saved.clone());
+        file.save(SavedClients { last_id: 8.into(), ..saved.clone() });
+        let newest = &file.slots[usize::from(file.state.generation % 2 == 1)];
+        newest.set_len(newest.metadata()?.len() - 1)?;
+        let file = StateFile::open(&mut store.inherited())?;
+        assert_eq!(file.clients(), &saved);
+        Ok(())
+    }
+
+    #[test]
+    fn replacement_is_no_crash_and_ends_safe_settings() -> io::Result<()> {
+        let mut store = FdStore::default();
+        let mut file = StateFile::open(&mut store)?;
+        file.state.safe = true;
+        file.set_replaced(true)?;
+        let file = StateFile::open(&mut store.inherited())?;
+        assert_eq!((file.crashes(), file.is_safe()), (0, false));
+        // That was noted once: the next end without removal is a crash.
+        assert_eq!(StateFile::open(&mut store.inherited())?.crashes(), 1);
+        Ok(())
     }
 }

@@ -8,6 +8,7 @@ use smithay::reexports::wayland_protocols::wp::color_management::v1::server::wp_
 use smithay::reexports::wayland_server::backend::GlobalId;
 
 use super::State;
+use crate::clients::{ClientId, Clients};
 use crate::output::redraw::Event as RedrawEvent;
 use crate::output::OutputId;
 use crate::power::PowerDeadline;
@@ -55,6 +56,8 @@ pub enum Deadline {
     AnnounceClients,
     /// The earliest heartbeat or disconnect deadline of all clients.
     ClientDeadlines,
+    /// Read more requests of a control client that sent many.
+    ReadControl(ClientId),
     /// Return freed memory to the system after many clients disconnected.
     TrimMemory,
     /// A timed action of the power component.
@@ -113,13 +116,10 @@ impl State {
             Deadline::EndIdentification => self.end_identification(),
             Deadline::ConfirmationExpired { display } => self.confirmation_expired(&display),
             Deadline::ExecNewVersion { program } => self.exec_new_version(&program),
-            Deadline::AnnounceClients => {
-                self.clients.introducing = false;
-                self.announce_clients();
-            }
-            Deadline::ClientDeadlines => {
-                self.clients.timer = None;
-                self.deadlines_due();
+            Deadline::AnnounceClients => self.run_clients(Clients::announcement_due),
+            Deadline::ClientDeadlines => self.client_deadlines_due(),
+            Deadline::ReadControl(id) => {
+                self.read_control(id);
             }
             Deadline::TrimMemory => self.clients.trim_memory(),
             Deadline::Power(deadline) => self.on_power_deadline(deadline),

@@ -1,54 +1,14 @@
-//! Metrics of the service: answered to control requests, and written to a file if the configuration names one.
+//! The metrics file, if the configuration names one.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
-use std::time::Duration;
 
-use geom_ipc::{DisplayMetrics, Metrics};
 use tracing::warn;
 
 use crate::compositor::deadline::Deadline;
 use crate::compositor::State;
-use crate::output::frame_stats::FrameStats;
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
 
 impl State {
-    pub fn ipc_metrics(&self) -> Metrics {
-        let mut clients = BTreeMap::new();
-        for record in self.clients.connections.values() {
-            *clients.entry(format!("{:?}", record.ipc_state()).to_lowercase()).or_default() += 1;
-        }
-        let displays = self.outputs.iter().map(|output| {
-            let FrameStats { frames, missed, latency, max_latency } = output.frame_stats;
-            DisplayMetrics {
-                name: output.name.clone(),
-                enabled: output.is_enabled(),
-                frames,
-                missed_vblanks: missed,
-                latency_avg_us: micros(latency).checked_div(frames).unwrap_or(0),
-                latency_max_us: micros(max_latency),
-            }
-        });
-        let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-        let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-        let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
-        Metrics {
-            uptime_s: self.now().saturating_sub(self.started).as_secs_f64(),
-            cpu_s: cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9,
-            memory_bytes: pages.unwrap_or(0) * rustix::param::page_size() as u64,
-            // Without the descriptor of this listing.
-            open_fds: std::fs::read_dir("/proc/self/fd")
-                .map_or(0, |all| all.count().saturating_sub(1) as u64),
-            refused_clients: self.clients.refused,
-            clients,
-            displays: displays.collect(),
-        }
-    }
-
     /// Writes the metrics file now, and again at the configured interval.
     pub fn start_metrics(&mut self) {
         if let Some(timer) = self.metrics_timer.take() {

@@ -3,6 +3,9 @@
 //! Components own their data and never see `State`. What a component wants from others it returns as effects, or reads through
 //! arguments; the methods of `State` in this module apply them. Nothing but `main.rs` and `tests/` imports this module.
 
+pub mod clients;
+pub mod control;
+pub mod control_jobs;
 pub mod deadline;
 pub mod gpu_reset;
 pub mod handlers;
@@ -46,6 +49,7 @@ pub(crate) use self::notices::notify_user;
 use crate::backend::Backend;
 use crate::clients::saved_state::StateFile;
 use crate::clients::Clients;
+use crate::control::Control;
 use crate::config::{Config, Problem};
 use crate::output::outputs::Outputs;
 use crate::input::{xkb_config, Input};
@@ -87,6 +91,7 @@ pub struct State {
     pub shell: Shell,
     pub input: Input,
     pub clients: Clients,
+    pub control: Control,
     pub store: FdStore,
     /// What survives a crash. `None` if there is no place to keep it.
     pub state_file: Option<StateFile>,
@@ -112,13 +117,9 @@ pub struct State {
     pub started: Duration,
     /// Frames shown on all outputs.
     pub frames: u64,
-    /// Control requests to answer once the first frame is shown: connection and request.
-    pub frame_awaited: Vec<(u64, u64)>,
     /// Why the service ends, if that is an error.
     pub failure: Option<String>,
     stopping: bool,
-    /// Clients were asked to close; the service ends once all are disconnected.
-    pub shutting_down: bool,
 }
 
 impl State {
@@ -167,6 +168,7 @@ impl State {
             shell: Shell::default(),
             input,
             clients: Clients::default(),
+            control: Control::default(),
             store: FdStore::default(),
             state_file: None,
             backend: Backend::None,
@@ -184,10 +186,8 @@ impl State {
             metrics_timer: None,
             metrics_failed: false,
             frames: 0,
-            frame_awaited: Vec::new(),
             failure: None,
             stopping: false,
-            shutting_down: false,
         };
         state.read_exit_chord();
         Ok(state)
@@ -251,7 +251,7 @@ impl State {
         if !self.stopping {
             self.stopping = true;
             info!("stopping");
-            self.disconnect_all();
+            self.run_clients(Clients::disconnect_all);
         }
     }
 

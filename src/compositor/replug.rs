@@ -50,8 +50,6 @@ impl State {
     /// now on.
     fn rename_assigned_output(&mut self, from: &str, to: &str) {
         self.shell.rename_assigned_output(from, to);
-        let saved = self.clients.places.values_mut();
-        saved.filter(|name| *name == from).for_each(|name| to.clone_into(name));
-        self.keep();
+        self.clients.rename_placements(from, to);
     }
 }

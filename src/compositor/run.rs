@@ -120,7 +120,7 @@ impl Compositor {
             self.iterate(None)?;
         }
         self.state.backend.reset_color_state();
-        self.state.let_go();
+        self.state.discard_saved_state();
         match self.state.failure.take() {
             Some(reason) => bail!(reason),
             None => Ok(()),
@@ -131,9 +131,9 @@ impl Compositor {
 impl State {
     fn dispatch_source(&mut self, source: Source) {
         match source {
-            Source::Client(id) => self.dispatch_client(id),
+            Source::Client(id) => self.dispatch_client(id.into()),
             Source::Gpu(id) => self.read_page_flips(id),
-            Source::Listener(place) => self.accept(place),
+            Source::Listener(index) => self.accept(index),
             Source::Timers => {
                 self.reactor.timer_ended();
                 self.run_timers();
@@ -198,7 +198,7 @@ impl State {
         if let Err(error) = self.display_handle.flush_clients() {
             warn!(%error, "cannot flush messages to clients");
         }
-        self.clients.learn_programs();
+        self.clients.identify_new();
         self.write_saved_state();
         // Last, because the next iteration may be hours away.
         self.iteration_began = None;
@@ -224,7 +224,7 @@ pub fn run(mut options: Options) -> Result<()> {
     }
     if let Err(error) = start(&mut compositor, exec, descriptors) {
         // A failed start does not count as a crash.
-        compositor.state.let_go();
+        compositor.state.discard_saved_state();
         return Err(error);
     }
     let ended = compositor.run();
@@ -242,7 +242,7 @@ fn start(compositor: &mut Compositor, exec: Vec<String>, descriptors: Rlimit) ->
     })?;
     compositor.state.listen()?;
     // These programs start while displays are configured; their connections wait for the first iteration.
-    let addresses = compositor.state.clients.addresses.clone();
+    let addresses = compositor.state.clients.addresses().clone();
     for command in exec {
         if let Err(error) = spawn::start(&command, &addresses.wayland, &addresses.control, descriptors) {
             notify_user!(compositor.state, "{error:#}");

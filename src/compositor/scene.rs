@@ -101,7 +101,7 @@ impl State {
             title: self.options.window_title.clone(),
             display: output.name.clone(),
             mode: output.mode.map(|mode| mode.to_string()).unwrap_or_default(),
-            address: self.clients.address().to_owned(),
+            address: self.clients.addresses().wayland.clone(),
             notices: self.notices.recent(),
             size: (size.w.unsigned_abs(), size.h.unsigned_abs()),
         }

@@ -7,13 +7,13 @@ use tracing::info;
 
 use super::output_config::connectors_named;
 use super::State;
-use crate::clients::Clients;
+use crate::clients::{ClientId, Clients};
 use crate::output::OutputId;
 use crate::shell::{Cx, Effect, Effects, Shell, UnresponsiveClient, UnresponsiveWindow};
 
 /// Returns what the shell needs to know of a client, if it is unresponsive.
-fn unresponsive_client(clients: &Clients, id: u64) -> Option<UnresponsiveClient> {
-    let connection = clients.connections.get(&id).filter(|connection| connection.is_unresponsive())?;
+fn unresponsive_client(clients: &Clients, id: ClientId) -> Option<UnresponsiveClient> {
+    let connection = clients.get(id).filter(|connection| connection.is_unresponsive())?;
     Some(UnresponsiveClient { pid: connection.peer.pid, is_waited_for: connection.wait_until.is_some() })
 }
 
@@ -24,7 +24,7 @@ impl State {
         let cx = Cx {
             outputs,
             rules: &config.rules,
-            saved_placements: &clients.places,
+            saved_placements: clients.placements(),
             connector_of: &|name| connectors_named(outputs, backend, config, name).into_iter().next(),
         };
         let effects = call(shell, &cx);
@@ -43,7 +43,7 @@ impl State {
                     self.save_placement(window.client, window.app_id, window.assigned_output);
                     self.publish_event(&IpcEvent::WindowClosed { window: window.id });
                 }
-                Effect::SavePlacements => self.keep(),
+                Effect::SavePlacements => self.clients.mark_unsaved(),
                 Effect::CheckFullscreen => self.check_fullscreen(),
                 Effect::Wait(client) => self.extend_wait(client),
                 Effect::Close(client) => self.close_unresponsive(client),

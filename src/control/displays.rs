@@ -1,57 +1,43 @@
-//! Changes of displays that control clients ask for.
+//! Decodes the settings of `set_display`. Pure.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::ops::RangeInclusive;
 
-use geom_ipc::{Response, DisplayChange, Error, ErrorKind};
-use geom_display::signal_format::{ContentType, SignalConfig, RgbRange, Scaling, Vrr};
-use geom_display::output_config::{Position, Transform, OutputConfig};
 use geom_color::adjustments::AdjustmentConfig;
+use geom_display::output_config::{OutputConfig, Position, Transform};
+use geom_display::signal_format::{ContentType, RgbRange, Scaling, SignalConfig, Vrr};
+use geom_ipc::{DisplayChange, Error};
 
-use super::requests::{bad_value, not_found, Outcome};
+use super::command::bad_value;
 use crate::config::color_space;
-use crate::output::requests::OutputTransaction;
-use crate::compositor::State;
 
-/// Reads what is wished of a display; what is left out is none.
-fn wish(change: DisplayChange) -> Result<OutputConfig, Error> {
+/// Decodes a change. Settings that are left out are `None`.
+///
+/// # Errors
+/// Which value is not allowed, and which ones are.
+pub fn decode(change: DisplayChange) -> Result<OutputConfig, Error> {
     let mode = match change.mode.as_deref() {
         None | Some("preferred") => None,
-        Some(text) => Some(text.parse().map_err(|why| bad_value(format!("mode: {why}; or preferred")))?),
+        Some(text) => {
+            let mode = text.parse();
+            Some(mode.map_err(|error| bad_value(format!("mode: {error}; or preferred")))?)
+        }
     };
-    if let Some(scale) = change.scale.filter(|scale| !(0.25..=8.0).contains(scale)) {
-        return Err(bad_value(format!("scale {scale} is not allowed; write a number from 0.25 to 8")));
-    }
-    if let Some((x, y)) = change.position.filter(|(x, y)| {
-        let bounds = i32::from(i16::MIN)..=i32::from(i16::MAX);
-        !bounds.contains(x) || !bounds.contains(y)
-    }) {
-        return Err(bad_value(format!("position {x},{y} is not allowed; both are from -32768 to 32767")));
-    }
-    let relative = change.relative_position.as_deref().map(str::parse).transpose().map_err(bad_value)?;
-    if let Some(white) = change.white_point.filter(|white| !(1000..=10_000).contains(white)) {
-        return Err(bad_value(format!(
-            "white_point {white} is not allowed; write a number from 1000 to 10000"
-        )));
-    }
-    if let Some(part) = change.brightness.filter(|part| !(0.1..=1.0).contains(part)) {
-        return Err(bad_value(format!("brightness {part} is not allowed; write a number from 0.1 to 1")));
-    }
+    let position = match change.position {
+        Some((x, y)) => Some(position(x, y)?),
+        None => change.relative_position.as_deref().map(str::parse).transpose().map_err(bad_value)?,
+    };
     let space = change.color_space.map(|text| color_space(&text)).transpose().map_err(bad_value)?;
     let (color_space, icc) = space.map_or((None, None), |(space, icc)| (Some(space), icc));
-    if let Some(depth) = change.bit_depth.filter(|depth| !(6..=16).contains(depth)) {
-        return Err(bad_value(format!("bit_depth {depth} is not allowed; write a number from 6 to 16")));
-    }
     Ok(OutputConfig {
         mode,
-        position: change.position.map(|(x, y)| Position::At(x, y)).or(relative),
+        position,
         mirror: change.mirror,
-        scale: change.scale,
+        scale: within("scale", change.scale, 0.25..=8.0)?,
         transform: choice("transform", change.transform, &Transform::NAMES)?,
         power: change.enabled,
         signal: SignalConfig {
             color_space,
-            bit_depth: change.bit_depth,
+            bit_depth: within("bit_depth", change.bit_depth, 6..=16)?,
             rgb_range: choice("rgb_range", change.rgb_range, &RgbRange::NAMES)?,
             content_type: choice("content_type", change.content_type, &ContentType::NAMES)?,
             scaling: choice("scaling", change.scaling, &Scaling::NAMES)?,
@@ -62,14 +48,36 @@ fn wish(change: DisplayChange) -> Result<OutputConfig, Error> {
         },
         icc,
         adjustments: AdjustmentConfig {
-            white_point: change.white_point,
-            brightness: change.brightness,
+            white_point: within("white_point", change.white_point, 1000..=10_000)?,
+            brightness: within("brightness", change.brightness, 0.1..=1.0)?,
             night_light: change.night_light,
         },
     })
 }
 
-/// A value by its name.
+fn position(x: i32, y: i32) -> Result<Position, Error> {
+    let range = i32::from(i16::MIN)..=i32::from(i16::MAX);
+    if range.contains(&x) && range.contains(&y) {
+        return Ok(Position::At(x, y));
+    }
+    Err(bad_value(format!("position {x},{y} is not allowed; both are from -32768 to 32767")))
+}
+
+/// Checks the range of a number.
+fn within<T>(what: &str, value: Option<T>, range: RangeInclusive<T>) -> Result<Option<T>, Error>
+where
+    T: PartialOrd + std::fmt::Display,
+{
+    match value {
+        Some(value) if !range.contains(&value) => {
+            let (first, last) = (range.start(), range.end());
+            Err(bad_value(format!("{what} {value} is not allowed; write a number from {first} to {last}")))
+        }
+        value => Ok(value),
+    }
+}
+
+/// Finds a value by its name.
 fn choice<T: Copy>(what: &str, text: Option<String>, names: &[(&str, T)]) -> Result<Option<T>, Error> {
     let Some(text) = text else { return Ok(None) };
     let known = names.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
@@ -78,57 +86,69 @@ fn choice<T: Copy>(what: &str, text: Option<String>, names: &[(&str, T)]) -> Res
     known.map(Some).ok_or_else(wrong)
 }
 
-impl State {
-    pub(super) fn set_display(
-        &mut self,
-        name: &str,
-        change: DisplayChange,
-        confirm_within: Option<u32>,
-    ) -> Outcome {
-        let name = self.display_named(name)?;
-        if let Some(seconds) = confirm_within.filter(|seconds| !(1..=600).contains(seconds)) {
-            return Err(bad_value(format!(
-                "confirm_within {seconds} is not allowed; write a number from 1 to 600"
-            )));
-        }
-        let name = name.as_str();
-        let preferred = change.mode.as_deref() == Some("preferred");
-        let mut wish = wish(change)?;
-        let one = |name: &mut String| -> Result<(), Error> {
-            *name = self.display_named(name)?;
-            Ok(())
-        };
-        if let Some(Position::NextTo(_, other)) = &mut wish.position {
-            one(other)?;
-        }
-        wish.mirror.iter_mut().filter(|other| !other.is_empty()).try_for_each(one)?;
-        if let Some(mode) = &wish.mode {
-            let offered = self.outputs.named(name).map(|output| output.modes.clone()).unwrap_or_default();
-            if mode.modeline.is_none() && !offered.iter().any(|known| mode.matches(known)) {
-                let offered: Vec<String> = offered.iter().map(ToString::to_string).collect();
-                return Err(bad_value(format!("{name} has no mode {mode}; it offers {}", offered.join(", "))));
-            }
-        }
-        let transaction = OutputTransaction {
-            changes: BTreeMap::from([(name.to_owned(), wish)]),
-            reset_modes: preferred.then(|| name.to_owned()).into_iter().collect(),
-            confirm_within: confirm_within.map(|seconds| Duration::from_secs(seconds.into())),
-            ..OutputTransaction::default()
-        };
-        self.apply_transaction(&transaction, "control").map_err(|why| Error::new(ErrorKind::Failed, why))?;
-        Ok(Response::Displays(self.ipc_displays()))
+#[cfg(test)]
+mod tests {
+    use geom_ipc::ErrorKind;
+
+    use super::*;
+
+    /// Decodes the JSON of a change.
+    fn decoded(json: &str) -> Result<OutputConfig, Error> {
+        decode(serde_json::from_str(json).expect("a change"))
     }
 
-    /// The light of every display that a name means.
-    pub(super) fn blank_displays(&mut self, name: &str, blank: bool) -> Outcome {
-        let mut meant = self.displays_named(name);
-        meant.retain(|name| self.outputs.named(name).is_some_and(|output| output.is_enabled()));
-        if meant.is_empty() {
-            return Err(not_found(format!("no display {name} is lit")));
+    #[test]
+    fn settings_are_decoded() {
+        let config = decoded(
+            r#"{"mode": "800x600@60", "scale": 2, "transform": "flipped-90", "position": [-5, 7],
+                "color_space": "bt2020-pq", "bit_depth": 10, "rgb_range": "full", "vrr": "fullscreen",
+                "white_point": 6500, "brightness": 0.5, "enabled": true}"#,
+        );
+        let config = config.expect("valid");
+        assert!(config.mode.is_some());
+        assert_eq!((config.scale, config.transform), (Some(2.0), Some(Transform::Flipped90)));
+        assert_eq!(config.position, Some(Position::At(-5, 7)));
+        assert_eq!((config.signal.bit_depth, config.signal.vrr), (Some(10), Some(Vrr::Fullscreen)));
+        assert_eq!((config.signal.rgb_range, config.power), (Some(RgbRange::Full), Some(true)));
+        assert_eq!(config.adjustments.brightness, Some(0.5));
+        assert_eq!(decoded("{}"), Ok(OutputConfig::default()));
+    }
+
+    #[test]
+    fn relative_position_is_used_without_a_position() {
+        let next_to = decoded(r#"{"relative_position": "left-of DP-2"}"#).expect("valid");
+        assert_eq!(next_to.position.map(|position| position.to_string()), Some("left-of DP-2".into()));
+        let at = decoded(r#"{"relative_position": "left-of DP-2", "position": [1, 2]}"#);
+        assert_eq!(at.expect("valid").position, Some(Position::At(1, 2)));
+    }
+
+    #[test]
+    fn icc_profile_is_a_color_space() {
+        let config = decoded(r#"{"color_space": "/etc/monitor.icc"}"#).expect("valid");
+        assert_eq!(config.icc, Some("/etc/monitor.icc".into()));
+    }
+
+    #[test]
+    fn errors_name_the_value_and_what_is_allowed() {
+        for (json, words) in [
+            (r#"{"mode": "large"}"#, ["mode", "preferred"]),
+            (r#"{"scale": 99}"#, ["scale 99", "0.25 to 8"]),
+            (r#"{"scale": 0.1}"#, ["scale 0.1", "0.25 to 8"]),
+            (r#"{"position": [40000, 0]}"#, ["40000,0", "-32768"]),
+            (r#"{"relative_position": "near DP-2"}"#, ["near DP-2", "right-of"]),
+            (r#"{"transform": "45"}"#, ["transform \"45\"", "flipped-270"]),
+            (r#"{"white_point": 999}"#, ["white_point 999", "1000 to 10000"]),
+            (r#"{"brightness": 1.5}"#, ["brightness 1.5", "0.1 to 1"]),
+            (r#"{"bit_depth": 5}"#, ["bit_depth 5", "6 to 16"]),
+            (r#"{"color_space": "adobe"}"#, ["adobe", "srgb"]),
+            (r#"{"rgb_range": "most"}"#, ["rgb_range", "limited"]),
+            (r#"{"content_type": "text"}"#, ["content_type", "graphics"]),
+            (r#"{"scaling": "fit"}"#, ["scaling", "aspect"]),
+        ] {
+            let error = decoded(json).expect_err(json);
+            assert_eq!(error.kind, ErrorKind::BadValue, "{json}");
+            let has_all = words.iter().all(|word| error.message.contains(word));
+            assert!(has_all, "{json}: {}", error.message);
         }
-        for name in meant {
-            self.blank(&name, blank).map_err(|why| Error::new(ErrorKind::Failed, why))?;
-        }
-        Ok(Response::Done)
     }
 }

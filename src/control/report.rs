@@ -1,163 +1,187 @@
-//! The state of things in the control protocol's words.
+//! Describes the service in the types of the control protocol.
 
-use geom_ipc::{Client, Display, DisplayState, LogicalRect, Mode, Monitor, Signal, Status, Window};
-use geom_display::lifecycle::Lifecycle;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
 use geom_color::color_space::ColorSpace;
-use geom_display::signal_format::{ContentType, RgbRange, Scaling};
+use geom_display::lifecycle::Lifecycle;
 use geom_display::output_config::Transform;
+use geom_display::signal_format::{ContentType, RgbRange, Scaling};
+use geom_ipc::{
+    Display, DisplayMetrics, DisplayState, LogicalRect, Metrics, Mode, Monitor, Signal, Status, Window,
+};
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 
-use crate::backend::Backend;
-use crate::clients::connection::{Connection, Transport};
-use crate::output::Output;
-use crate::shell::ShellWindow;
-use crate::compositor::State;
+use crate::clients::connection::{micros, Connection};
+use crate::clients::{ClientId, Clients};
+use crate::output::frame_stats::FrameStats;
+use crate::output::outputs::Outputs;
+use crate::output::{smithay_transform, Output};
+use crate::session::user_profile::ActiveProfile;
+use crate::shell::{Shell, ShellWindow};
 
 fn mode(mode: &geom_display::mode::Mode) -> Mode {
     Mode { width: mode.width.into(), height: mode.height.into(), refresh: mode.refresh }
 }
 
 fn name<T: PartialEq>(value: T, names: &[(&str, T)]) -> String {
-    names.iter().find(|(_, known)| *known == value).map_or_else(String::new, |(name, _)| (*name).to_owned())
+    let known = names.iter().find(|(_, known)| *known == value);
+    known.map_or_else(String::new, |(name, _)| (*name).to_owned())
 }
 
 fn signal(output: &Output) -> Signal {
-    let link = &output.signal;
-    let profile = output.icc.as_ref().filter(|_| link.color_space == ColorSpace::Icc);
+    let signal = &output.signal;
+    let icc = output.icc.as_ref().filter(|_| signal.color_space == ColorSpace::Icc);
     Signal {
-        color_space: profile
-            .map_or_else(|| link.color_space.name().to_owned(), |path| path.display().to_string()),
-        bit_depth: link.bit_depth,
-        rgb_range: name(link.rgb_range, &RgbRange::NAMES),
-        content_type: name(link.content_type, &ContentType::NAMES),
-        scaling: name(link.scaling, &Scaling::NAMES),
-        vrr: link.vrr,
+        color_space: icc
+            .map_or_else(|| signal.color_space.name().to_owned(), |path| path.display().to_string()),
+        bit_depth: signal.bit_depth,
+        rgb_range: name(signal.rgb_range, &RgbRange::NAMES),
+        content_type: name(signal.content_type, &ContentType::NAMES),
+        scaling: name(signal.scaling, &Scaling::NAMES),
+        vrr: signal.vrr,
         white_point: output.adjustments.white_point,
         brightness: output.adjustments.brightness,
     }
 }
 
-impl State {
-    pub fn ipc_displays(&self) -> Vec<Display> {
-        self.outputs.iter().map(|output| self.ipc_display(output)).collect()
+/// Describes an output. `port` is the port path of its connector.
+pub fn display(output: &Output, is_focused: bool, port: Option<&String>) -> Display {
+    let (state, reason) = match &output.lifecycle {
+        Lifecycle::Enabled => (DisplayState::Enabled, None),
+        Lifecycle::Disabled => (DisplayState::Disabled, None),
+        Lifecycle::Absent | Lifecycle::Disconnected => (DisplayState::Disconnected, None),
+        Lifecycle::Failed(reason) => (DisplayState::Failed, Some(reason.clone())),
+    };
+    let is_enabled = output.is_enabled();
+    let transform = output.wl_output.current_transform();
+    let transform = Transform::NAMES.iter().find(|(_, known)| smithay_transform(*known) == transform);
+    let enabled_mode = output.mode.filter(|_| is_enabled);
+    Display {
+        name: output.name.clone(),
+        state,
+        reason,
+        mode: enabled_mode.as_ref().map(mode),
+        modeline: enabled_mode.and_then(|mode| mode.modeline).map(|line| line.to_string()),
+        modes: output.modes.iter().map(mode).collect(),
+        logical: LogicalRect {
+            x: output.logical.x,
+            y: output.logical.y,
+            width: output.logical.width,
+            height: output.logical.height,
+        },
+        scale: output.scale,
+        transform: transform.map_or("normal", |(name, _)| *name).to_owned(),
+        disconnects: output.disconnects,
+        focused: is_focused,
+        monitor: output.monitor.identity.as_ref().map(|identity| {
+            Box::new(Monitor {
+                make: identity.make.clone(),
+                model: identity.model.clone(),
+                serial: identity.serial.clone(),
+                edid: output.monitor.edid.clone(),
+            })
+        }),
+        port: port.cloned(),
+        signal: is_enabled.then(|| Box::new(signal(output))),
+        blanked: output.blanked,
+        mirror: output.mirror.clone(),
+        warnings: output.warnings.clone(),
     }
+}
 
-    pub fn ipc_display(&self, output: &Output) -> Display {
-        let (state, reason) = match &output.lifecycle {
-            Lifecycle::Enabled => (DisplayState::Enabled, None),
-            Lifecycle::Disabled => (DisplayState::Disabled, None),
-            Lifecycle::Absent | Lifecycle::Disconnected => (DisplayState::Disconnected, None),
-            Lifecycle::Failed(reason) => (DisplayState::Failed, Some(reason.clone())),
-        };
-        let lit = output.is_enabled();
-        let transform = output.wl_output.current_transform();
-        let name = Transform::NAMES
-            .iter()
-            .find(|(_, known)| crate::output::smithay_transform(*known) == transform)
-            .map_or("normal", |(name, _)| *name);
-        Display {
+/// Adds to a Wayland client's description what the shell knows: its app id, its windows, and the
+/// displays that show them.
+pub fn add_windows(client: &mut geom_ipc::Client, shell: &Shell, outputs: &Outputs) {
+    let id = ClientId::from(client.id);
+    client.app_id = client.app_id.take().or_else(|| shell.app_id_of(id));
+    client.windows = shell.windows_of(id).count();
+    let displays = shell.outputs_of(id).into_iter().filter_map(|output| outputs.name(output));
+    client.displays = displays.map(str::to_owned).collect();
+}
+
+/// Describes a window. `focus` is the surface with the keyboard focus.
+pub fn window(window: &ShellWindow, outputs: &Outputs, focus: Option<&WlSurface>) -> Option<Window> {
+    let toplevel = window.toplevel()?;
+    let (app_id, title) = window.app_id_and_title();
+    Some(Window {
+        id: window.id,
+        client: window.client.into(),
+        app_id,
+        title,
+        assigned_output: window.assigned_output.clone(),
+        display: window.shown_on.and_then(|id| outputs.name(id)).map(str::to_owned),
+        fullscreen: window.fullscreen,
+        focused: focus == Some(toplevel.wl_surface()),
+    })
+}
+
+/// What [`status`] reads.
+pub struct Service<'a> {
+    pub title: Option<&'a String>,
+    pub uptime: Duration,
+    pub backend: &'static str,
+    pub config: Option<&'a Path>,
+    pub profile: &'a ActiveProfile,
+    pub frames: u64,
+    pub notices: Vec<String>,
+}
+
+/// Describes the service as a whole.
+pub fn status(service: Service<'_>, outputs: &Outputs, clients: &Clients) -> Status {
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        title: service.title.cloned(),
+        pid: std::process::id(),
+        uptime_s: service.uptime.as_secs_f64(),
+        backend: service.backend.to_owned(),
+        wayland_display: clients.addresses().wayland.clone(),
+        config: service.config.map(|path| path.display().to_string()),
+        user: service.profile.user.clone(),
+        profile: service.profile.file.display().to_string(),
+        enabled_displays: outputs.in_layout().len(),
+        frames: service.frames,
+        clients: clients.len(),
+        unresponsive_clients: clients.iter().filter(|client| client.is_unresponsive()).count(),
+        refused_clients: clients.refused(),
+        notices: service.notices,
+    }
+}
+
+fn state_name(connection: &Connection) -> String {
+    format!("{:?}", connection.ipc_state()).to_lowercase()
+}
+
+/// Returns the metrics of the service. Reads the process's own from /proc.
+pub fn metrics(uptime: Duration, outputs: &Outputs, clients: &Clients) -> Metrics {
+    let mut by_state = BTreeMap::new();
+    for connection in clients.iter() {
+        *by_state.entry(state_name(connection)).or_default() += 1;
+    }
+    let displays = outputs.iter().map(|output| {
+        let FrameStats { frames, missed, latency, max_latency } = output.frame_stats;
+        DisplayMetrics {
             name: output.name.clone(),
-            state,
-            reason,
-            mode: output.mode.as_ref().filter(|_| lit).map(mode),
-            modeline: output.mode.filter(|_| lit).and_then(|mode| mode.modeline).map(|line| line.to_string()),
-            modes: output.modes.iter().map(mode).collect(),
-            logical: LogicalRect {
-                x: output.logical.x,
-                y: output.logical.y,
-                width: output.logical.width,
-                height: output.logical.height,
-            },
-            scale: output.scale,
-            transform: name.to_owned(),
-            disconnects: output.disconnects,
-            focused: self.shell.focused_output() == Some(output.id),
-            monitor: output.monitor.identity.as_ref().map(|known| {
-                Box::new(Monitor {
-                    make: known.make.clone(),
-                    model: known.model.clone(),
-                    serial: known.serial.clone(),
-                    edid: output.monitor.edid.clone(),
-                })
-            }),
-            port: self.outputs.ports.get(&output.name).cloned(),
-            signal: lit.then(|| Box::new(signal(output))),
-            blanked: output.blanked,
-            mirror: output.mirror.clone(),
-            warnings: output.warnings.clone(),
+            enabled: output.is_enabled(),
+            frames,
+            missed_vblanks: missed,
+            latency_avg_us: micros(latency).checked_div(frames).unwrap_or(0),
+            latency_max_us: micros(max_latency),
         }
-    }
-
-    pub fn ipc_clients(&self) -> Vec<Client> {
-        self.clients.connections.keys().filter_map(|id| self.ipc_client(*id)).collect()
-    }
-
-    pub fn ipc_client(&self, id: u64) -> Option<Client> {
-        let connection: &Connection = self.clients.connections.get(&id)?;
-        let now = self.now();
-        let app_id = match &connection.transport {
-            Transport::Wayland(_) => self.app_id_of(id),
-            Transport::Control(control) => Some(control.name.clone()).filter(|name| !name.is_empty()),
-        };
-        Some(Client {
-            id,
-            kind: connection.kind(),
-            state: connection.ipc_state(),
-            pid: connection.peer.pid,
-            uid: connection.peer.uid,
-            executable: connection.peer.executable.clone(),
-            app_id,
-            security_context: connection.context.clone(),
-            connect_type: connection.connect_type,
-            connected_s: now.saturating_sub(connection.since).as_secs_f64(),
-            idle_s: connection.state.heard().map_or(0.0, |heard| now.saturating_sub(heard).as_secs_f64()),
-            rtt_us: connection.rtt,
-            unread_bytes: connection.unread_bytes(),
-            displays: self.outputs_of(id).into_iter().filter_map(|id| self.outputs.name(id)).map(str::to_owned).collect(),
-            windows: self.shell.windows_of(id).count(),
-        })
-    }
-
-    pub fn ipc_windows(&self) -> Vec<Window> {
-        self.shell.windows().iter().filter_map(|window| self.ipc_window(window)).collect()
-    }
-
-    pub fn ipc_window(&self, window: &ShellWindow) -> Option<Window> {
-        let toplevel = window.toplevel()?;
-        let (app_id, title) = window.app_id_and_title();
-        Some(Window {
-            id: window.id,
-            client: window.client,
-            app_id,
-            title,
-            assigned_output: window.assigned_output.clone(),
-            display: window.shown_on.and_then(|id| self.outputs.name(id)).map(str::to_owned),
-            fullscreen: window.fullscreen,
-            focused: self.keyboard_focus().as_ref() == Some(toplevel.wl_surface()),
-        })
-    }
-
-    pub fn ipc_status(&self) -> Status {
-        let connections = self.clients.connections.values();
-        Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            title: self.options.window_title.clone(),
-            pid: std::process::id(),
-            uptime_s: self.now().saturating_sub(self.started).as_secs_f64(),
-            backend: match self.backend {
-                Backend::Headless(_) => "headless",
-                Backend::None | Backend::Kms(_) => "kms",
-            }
-            .to_owned(),
-            wayland_display: self.clients.address().to_owned(),
-            config: self.config_path.as_ref().map(|path| path.display().to_string()),
-            user: self.profile.user.clone(),
-            profile: self.profile.file.display().to_string(),
-            enabled_displays: self.outputs.in_layout().len(),
-            frames: self.frames,
-            clients: self.clients.connections.len(),
-            unresponsive_clients: connections.filter(|connection| connection.is_unresponsive()).count(),
-            refused_clients: self.clients.refused,
-            notices: self.notices.recent(),
-        }
+    });
+    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    // Without the descriptor of this listing.
+    let open_fds = std::fs::read_dir("/proc/self/fd").map_or(0, |all| all.count().saturating_sub(1));
+    Metrics {
+        uptime_s: uptime.as_secs_f64(),
+        cpu_s: cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9,
+        memory_bytes: pages.unwrap_or(0) * rustix::param::page_size() as u64,
+        open_fds: open_fds as u64,
+        refused_clients: clients.refused(),
+        clients: by_state,
+        displays: displays.collect(),
     }
 }

@@ -1,94 +1,65 @@
-//! Pictures of displays, as PNG.
+//! Encodes screenshots as PNG files. Takes too long for the event loop: some 100 ms for 3840x2160.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, Seek};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
-use geom_ipc::{Response, Error, ErrorKind};
+use geom_ipc::{Error, Response};
 use rustix::fs::{memfd_create, MemfdFlags};
 
-use crate::render::offscreen::{self, Picture};
-use crate::output::scanout::Target;
-use crate::compositor::State;
+use super::command::failed;
+use crate::render::offscreen::Picture;
 
-fn failed(what: String) -> Error {
-    Error::new(ErrorKind::Failed, what)
+/// An image of a display, and the file to create.
+pub struct Screenshot {
+    pub picture: Picture,
+    /// `None` for a memory file, whose descriptor goes with the response.
+    pub path: Option<PathBuf>,
 }
 
-impl State {
-    /// A PNG of what a display shows, cursor included: at a path, or in the descriptor.
-    pub fn screenshot(&mut self, name: &str, path: Option<&str>) -> Result<(Response, Option<OwnedFd>), Error> {
-        let meant = match self.display_named(name) {
-            Ok(meant) => meant,
-            Err(error) if error.kind == ErrorKind::BadValue => return Err(error),
-            Err(_) => name.to_owned(),
-        };
-        let name = meant.as_str();
-        let lit = self.outputs.named(name).is_some_and(|output| output.is_enabled());
-        if !lit {
-            let lit = self.outputs.enabled_names().join(", ");
-            return Err(Error::new(ErrorKind::NotFound, format!("no display {name} is lit; lit are: {lit}")));
-        }
-        if self.backend.is_paused() {
-            return Err(failed(format!("{}; nothing is shown now", self.backend.pause_reason())));
-        }
-        let picture =
-            self.picture_of(name).map_err(|error| failed(format!("{name} can't be drawn: {error}")))?;
-        let answer = Response::Screenshot { width: picture.width, height: picture.height };
-        match path {
+impl Screenshot {
+    /// Creates the file. Returns the response and its descriptor.
+    ///
+    /// # Errors
+    /// If the file exists or cannot be written.
+    pub fn save(&self) -> Result<(Response, Option<OwnedFd>), Error> {
+        let (width, height) = (self.picture.width, self.picture.height);
+        let fd = match &self.path {
             Some(path) => {
-                if !Path::new(path).is_absolute() {
-                    let message =
-                        format!("{path:?} is not an absolute path, and the server's folder is not yours");
-                    return Err(Error::new(ErrorKind::BadValue, message));
-                }
-                // Anew and nothing else: a request must not overwrite what the server's user may.
-                let file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
-                let file = file.map_err(|error| failed(format!("{path}: {error}")))?;
-                write_png(&picture, &file).map_err(|error| {
-                    // Never half a file.
-                    let _ = std::fs::remove_file(path);
-                    failed(format!("{path}: {error}"))
-                })?;
-                Ok((answer, None))
+                let saved = write_new(&self.picture, path);
+                saved.map_err(|error| failed(format!("{}: {error}", path.display())))?;
+                None
             }
             None => {
-                let made = memfd_create("screenshot", MemfdFlags::CLOEXEC).map_err(io::Error::from);
-                let written = made.and_then(|fd| {
-                    let mut file = File::from(fd);
-                    write_png(&picture, &file)?;
-                    file.rewind()?;
-                    Ok(OwnedFd::from(file))
-                });
-                let fd = written.map_err(|error| failed(format!("a file in memory: {error}")))?;
-                Ok((answer, Some(fd)))
+                let written = write_memory(&self.picture);
+                Some(written.map_err(|error| failed(format!("cannot create a memory file: {error}")))?)
             }
-        }
+        };
+        Ok((Response::Screenshot { width, height }, fd))
     }
+}
 
-    pub fn picture_of(&mut self, name: &str) -> io::Result<Picture> {
-        let id = self.outputs.id(name).ok_or(io::ErrorKind::NotFound)?;
-        let content = self.content_of(id).ok_or(io::ErrorKind::NotFound)?;
-        let visible = self.visible_surfaces(content);
-        let drawn = self.with_scene(id, visible, |state, scene| {
-            let State { outputs, backend, .. } = state;
-            let output = outputs.get(id).ok_or(io::ErrorKind::NotFound)?;
-            let scanout = output.scanout.as_ref().ok_or(io::ErrorKind::NotFound)?;
-            match scanout.target {
-                Target::Memory => {
-                    let renderer = backend.memory_renderer().ok_or(io::ErrorKind::NotFound)?;
-                    offscreen::draw_picture(renderer, scene)
-                }
-                Target::Crtc { gpu, .. } => {
-                    let gpu = backend.gpu_mut(gpu).ok_or(io::ErrorKind::NotFound)?;
-                    offscreen::draw_on_gpu(&mut gpu.renderer, scene)
-                }
-            }
-        });
-        drawn.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))
+/// Writes a new file, all of it or nothing. An existing file is never replaced: the client may not
+/// be allowed to write what the service's user may.
+fn write_new(picture: &Picture, path: &Path) -> io::Result<()> {
+    if path.symlink_metadata().is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
     }
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut options = tempfile::Builder::new();
+    let file = options.permissions(Permissions::from_mode(0o644)).tempfile_in(folder)?;
+    write_png(picture, file.as_file())?;
+    file.persist_noclobber(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn write_memory(picture: &Picture) -> io::Result<OwnedFd> {
+    let mut file = File::from(memfd_create("screenshot", MemfdFlags::CLOEXEC)?);
+    write_png(picture, &file)?;
+    file.rewind()?;
+    Ok(file.into())
 }
 
 fn write_png(picture: &Picture, file: &File) -> io::Result<()> {
@@ -99,4 +70,50 @@ fn write_png(picture: &Picture, file: &File) -> io::Result<()> {
     let mut writer = encoder.write_header().map_err(io::Error::other)?;
     writer.write_image_data(&picture.rgb).map_err(io::Error::other)?;
     writer.finish().map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn screenshot(path: Option<PathBuf>) -> Screenshot {
+        let rgb = (0..2 * 3 * 3).collect();
+        Screenshot { picture: Picture { width: 2, height: 3, rgb }, path }
+    }
+
+    fn decode(file: File) -> Vec<u8> {
+        let mut reader = png::Decoder::new(io::BufReader::new(file)).read_info().expect("PNG");
+        let mut pixels = vec![0; reader.output_buffer_size().expect("a size")];
+        reader.next_frame(&mut pixels).expect("pixels");
+        pixels
+    }
+
+    #[test]
+    fn file_is_created_and_never_replaced() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("shot.png");
+        let shot = screenshot(Some(path.clone()));
+        let saved = shot.save().expect("saved");
+        assert!(saved.0 == Response::Screenshot { width: 2, height: 3 } && saved.1.is_none());
+        assert_eq!(decode(File::open(&path)?), shot.picture.rgb);
+        assert_eq!(path.metadata()?.permissions().mode() & 0o777 & !0o044, 0o600);
+        std::fs::write(&path, "other")?;
+        assert!(shot.save().is_err());
+        assert_eq!(std::fs::read(&path)?, b"other");
+        // A link to a file that does not exist is not followed.
+        let link = folder.path().join("link.png");
+        std::os::unix::fs::symlink(folder.path().join("target"), &link)?;
+        assert!(screenshot(Some(link)).save().is_err());
+        // No temporary file stays.
+        assert_eq!(std::fs::read_dir(folder.path())?.count(), 2);
+        assert!(screenshot(Some("/nonexistent/shot.png".into())).save().is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn descriptor_has_the_image_from_its_start() {
+        let shot = screenshot(None);
+        let (_, fd) = shot.save().expect("saved");
+        assert_eq!(decode(fd.expect("a descriptor").into()), shot.picture.rgb);
+    }
 }

@@ -1,291 +1,337 @@
-//! Control sessions: hello, events, loss and return.
-
-use std::os::fd::OwnedFd;
+//! The session protocol: framing, `hello`, resuming by token. What remains are requests, decoded.
 
 use geom_ipc::{
-    Response, CloseReason, Error, ErrorKind, Event as IpcEvent, ClientMessage, ServerMessage, Reply, Request, Welcome,
+    ClientMessage, CloseReason, ConnectType, Error, ErrorKind, LineTooLong, Request, Response, Welcome,
     OLDEST_VERSION, VERSION,
 };
-use tracing::{info, warn};
 
-use super::connection::{Incoming, STREAM};
-use crate::clients::heartbeat::{Event, Liveness};
-use crate::clients::connection::Connection;
-use crate::clients::Clients;
-use crate::compositor::State;
+use super::command::{decode, Command, Permissions};
+use crate::clients::control_connection::Incoming;
+use crate::clients::heartbeat::Event;
+use crate::clients::sessions::ResumeError;
+use crate::clients::{ClientId, Clients, Cx, Effect, Effects};
 
-/// So many lost sessions are kept; the one lost longest makes room.
-const KEPT: usize = 64;
+/// The maximum length of a client's name, in characters.
+const MAX_NAME_LENGTH: usize = 256;
 
-/// So many requests of one client a turn: others have their turn as well.
-const MAX_PER_DISPATCH: usize = 256;
+/// What a control client's socket had.
+#[derive(Debug, PartialEq)]
+pub enum Input {
+    /// A request to carry out and to reply to, by this number.
+    Command(u64, Command),
+    /// A message that needs nothing but its effects.
+    Handled,
+    /// No whole message yet: the event loop watches the socket.
+    Nothing,
+    /// The client's next messages have to wait, or it is gone: the event loop ignores the socket.
+    Stopped,
+}
 
-impl Clients {
-    /// What only its owner knows: 128 random bits.
-    pub fn token(&self) -> std::io::Result<String> {
-        let mut bytes = [0u8; 16];
-        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-        Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+/// Reads and handles the next message of a control client.
+pub fn read(clients: &mut Clients, id: ClientId, cx: &Cx<'_>) -> (Input, Effects) {
+    let Some(control) = clients.control(id).filter(|control| !control.is_paused()) else {
+        return (Input::Stopped, Effects::new());
+    };
+    match control.read_line() {
+        Incoming::Line(line) => {
+            let mut effects = clients.on(id, Event::Received, cx);
+            let input = on_line(clients, id, &line, cx, &mut effects);
+            (input, effects)
+        }
+        Incoming::Nothing => (Input::Nothing, Effects::new()),
+        Incoming::TooLong => {
+            let error = Error::new(ErrorKind::TooLong, LineTooLong.to_string());
+            let mut effects = clients.reply(id, None, Err(error));
+            effects.extend(clients.disconnect(id, CloseReason::ProtocolError, cx));
+            (Input::Stopped, effects)
+        }
+        Incoming::Broken => (Input::Stopped, clients.broken(id, cx)),
     }
 }
 
-impl State {
-    /// Reads a control client's requests. False where its source has to go.
-    pub fn read_control(&mut self, id: u64) -> bool {
-        for _ in 0..MAX_PER_DISPATCH {
-            let Some(control) = self.clients.connections.get_mut(&id).and_then(Connection::control) else {
-                return false;
-            };
-            if control.is_choked() {
-                control.reading_stopped();
-                return false;
-            }
-            match control.read_line() {
-                Incoming::Line(line) => {
-                    self.heard(id);
-                    self.take_line(id, &line);
-                }
-                Incoming::Nothing => return true,
-                Incoming::TooLong => {
-                    control.reading_stopped();
-                    let error = Error::new(ErrorKind::TooLong, geom_ipc::LineTooLong.to_string());
-                    self.reply(id, None, Err(error));
-                    self.disconnect(id, CloseReason::ProtocolError);
-                    return false;
-                }
-                Incoming::Broken => {
-                    control.reading_stopped();
-                    self.broken(id);
-                    return false;
-                }
+fn on_line(clients: &mut Clients, id: ClientId, line: &[u8], cx: &Cx<'_>, effects: &mut Effects) -> Input {
+    let message = match ClientMessage::parse(line) {
+        Ok(message) => message,
+        Err(wrong) => {
+            effects.extend(clients.reply(id, wrong.id, Err(wrong.error)));
+            return Input::Handled;
+        }
+    };
+    let number = message.id;
+    let is_greeted = clients.control(id).is_some_and(|control| control.greeted);
+    match message.request {
+        Request::Hello { versions, name, connect_type, token } if !is_greeted => {
+            let hello = Hello { versions, name, connect_type, token };
+            on_hello(clients, id, number, hello, cx, effects);
+        }
+        _ if !is_greeted => {
+            let error = Error::new(ErrorKind::Handshake, "the first request is hello");
+            effects.extend(clients.reply(id, Some(number), Err(error)));
+            effects.extend(clients.disconnect(id, CloseReason::ProtocolError, cx));
+        }
+        request => {
+            let Some(connection) = clients.get(id) else { return Input::Stopped };
+            let group = cx.config.control_group;
+            let permissions = Permissions::of(&connection.peer, clients.own_user(), group);
+            match decode(request, permissions) {
+                Ok(command) => return Input::Command(number, command),
+                Err(error) => effects.extend(clients.reply(id, Some(number), Err(error))),
             }
         }
-        true
     }
+    Input::Handled
+}
 
-    /// Sends a control client what waits for room. False where nothing is left.
-    pub fn write_control(&mut self, id: u64) -> bool {
-        let Some(control) = self.clients.connections.get_mut(&id).and_then(Connection::control) else { return false };
-        if control.flush() {
-            return true;
+struct Hello {
+    versions: Vec<u32>,
+    name: String,
+    connect_type: Option<ConnectType>,
+    token: Option<String>,
+}
+
+fn on_hello(
+    clients: &mut Clients,
+    id: ClientId,
+    number: u64,
+    hello: Hello,
+    cx: &Cx<'_>,
+    effects: &mut Effects,
+) {
+    if !hello.versions.iter().any(|version| (OLDEST_VERSION..=VERSION).contains(version)) {
+        let message = format!("this service speaks versions {OLDEST_VERSION} to {VERSION}");
+        let error = Error::new(ErrorKind::Version, message);
+        effects.extend(clients.reply(id, Some(number), Err(error)));
+        effects.extend(clients.disconnect(id, CloseReason::ProtocolError, cx));
+        return;
+    }
+    let name = hello.name.chars().take(MAX_NAME_LENGTH).collect();
+    clients.set_greeted(id, name, hello.connect_type);
+    let Some(token) = hello.token else { return welcome(clients, id, number, false, cx, effects) };
+    match clients.resume(id, &token, cx, effects) {
+        Ok(session) => {
+            welcome(clients, session, number, true, cx, effects);
+            // The client may have sent more than `hello` already.
+            effects.push(Effect::ReadControl(session));
         }
-        control.has_room();
-        if !control.is_reading() && control.is_open() {
-            if let Err(error) = control.listen(&self.handle, id) {
-                warn!(client = id, %error, "a control client can't be read from");
-            }
-        }
-        false
-    }
-
-    fn take_line(&mut self, id: u64, line: &[u8]) {
-        let greeted =
-            self.clients.connections.get_mut(&id).and_then(Connection::control).is_some_and(|link| link.greeted);
-        match ClientMessage::parse(line) {
-            Err(wrong) => self.reply(id, wrong.id, Err(wrong.error)),
-            Ok(ClientMessage {
-                id: request,
-                request: Request::Hello { versions, name, connect_type, token },
-            }) => {
-                if greeted {
-                    let error = Error::new(ErrorKind::Handshake, "hello was said already");
-                    return self.reply(id, Some(request), Err(error));
-                }
-                if !versions.iter().any(|version| (OLDEST_VERSION..=VERSION).contains(version)) {
-                    let message = format!("this server speaks versions {OLDEST_VERSION} to {VERSION}");
-                    self.reply(id, Some(request), Err(Error::new(ErrorKind::Version, message)));
-                    return self.disconnect(id, CloseReason::ProtocolError);
-                }
-                if let Some(connection) = self.clients.connections.get_mut(&id) {
-                    connection.connect_type = connect_type.unwrap_or(connection.connect_type);
-                    if let Some(control) = connection.control() {
-                        (control.greeted, control.name) = (true, name.chars().take(256).collect());
-                    }
-                }
-                match token {
-                    Some(token) => self.resume_session(id, request, &token),
-                    None => self.welcome(id, request, false),
-                }
-            }
-            Ok(ClientMessage { id: request, .. }) if !greeted => {
-                let error = Error::new(ErrorKind::Handshake, "the first request is hello");
-                self.reply(id, Some(request), Err(error));
-                self.disconnect(id, CloseReason::ProtocolError);
-            }
-            Ok(ClientMessage { id: request, request: asked }) => self.request(id, request, asked),
-        }
-    }
-
-    fn welcome(&mut self, id: u64, request: u64, resumed: bool) {
-        let timeouts = self.config.clients.heartbeat(None);
-        let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let Some(connection) = self.clients.connections.get_mut(&id) else { return };
-        let connect_type = Some(connection.connect_type);
-        let Some(control) = connection.control() else { return };
-        let welcome = Welcome {
-            version: VERSION,
-            server: format!("geom_compositor {}", env!("CARGO_PKG_VERSION")),
-            connection: id,
-            token: control.token.clone(),
-            resumed,
-            heartbeat_ms: millis(timeouts.interval),
-            lost_ms: millis(timeouts.lost),
-            connect_type,
-        };
-        self.keep();
-        self.reply(id, Some(request), Ok(Response::Welcome(welcome)));
-    }
-
-    /// Goes on with the session that has this token, over the new_client's socket.
-    fn resume_session(&mut self, id: u64, request: u64, token: &str) {
-        let uid = self.clients.connections.get(&id).map(|connection| connection.peer.uid);
-        let session = self.clients.connections.iter_mut().find_map(|(known, connection)| {
-            let same = *known != id && Some(connection.peer.uid) == uid;
-            (same && connection.control().is_some_and(|control| control.token == token)).then_some(*known)
-        });
-        let Some(session) = session else {
-            let message =
-                "no session of yours has this token: it was released, or the service was started anew";
-            if let Some(control) = self.clients.connections.get_mut(&id).and_then(Connection::control) {
-                // It may go on with a new session.
+        Err(error) => {
+            // The client may begin a new session.
+            if let Some(control) = clients.control(id) {
                 control.greeted = false;
             }
-            return self.reply(id, Some(request), Err(Error::new(ErrorKind::NotFound, message)));
-        };
-        // A peer that returns before its old socket was seen to break.
-        if !matches!(
-            self.clients.connections.get(&session).map(|connection| connection.state),
-            Some(Liveness::Lost { .. })
-        ) {
-            self.on_connection_event(session, Event::Broken);
-        }
-        let taken = self
-            .clients
-            .connections
-            .get_mut(&id)
-            .and_then(Connection::control)
-            .map(|control| (control.duplicate(), std::mem::take(&mut control.name)));
-        let (Some((Ok(stream), name)), true) = (taken, self.clients.connections.contains_key(&session)) else {
-            let error =
-                Error::new(ErrorKind::Failed, "the session can't be resumed: its second loss was final");
-            return self.reply(id, Some(request), Err(error));
-        };
-        let handle = self.handle.clone();
-        if let Some(connection) = self.clients.connections.get_mut(&session) {
-            if let Some(control) = connection.control() {
-                control.resume(stream, name);
-                if let Err(error) = control.listen(&handle, session) {
-                    warn!(client = session, %error, "a resumed session can't be read from");
+            let (kind, message) = match error {
+                ResumeError::Unknown => (
+                    ErrorKind::NotFound,
+                    "no session of your user has this token: it has ended, or the service was restarted",
+                ),
+                ResumeError::Final => {
+                    (ErrorKind::Failed, "the session cannot be resumed: its last disconnect was final")
                 }
-            }
-        }
-        // Its process is the session's now.
-        let peer = self.clients.connections.get(&id).map(|connection| connection.peer.clone());
-        if let Some((connection, peer)) = self.clients.connections.get_mut(&session).zip(peer) {
-            let before = std::mem::replace(&mut connection.peer, peer);
-            if let Some(connection) = self.clients.connections.get_mut(&id) {
-                connection.peer = before;
-            }
-        }
-        // Its connection is of the session now; the socket lives on in that.
-        self.forget(id, CloseReason::ClientClosed);
-        self.on_connection_event(session, Event::Resumed);
-        self.welcome(session, request, true);
-        self.publish_client(session, |client| IpcEvent::ClientState { client });
-    }
-
-    /// A control client's socket broke.
-    fn broken(&mut self, id: u64) {
-        let greeted =
-            self.clients.connections.get_mut(&id).and_then(Connection::control).is_some_and(|link| link.greeted);
-        if greeted {
-            self.on_connection_event(id, Event::Broken);
-        } else {
-            self.forget(id, CloseReason::ClientClosed);
-        }
-    }
-
-    /// A session without its client: kept or final, as the connection type says.
-    pub fn session_lost(&mut self, id: u64) {
-        let handle = self.handle.clone();
-        let Some(connection) = self.clients.connections.get_mut(&id) else { return };
-        let connect_type = connection.connect_type;
-        let Some(control) = connection.control() else { return };
-        control.disconnects += 1;
-        let disconnects = control.disconnects;
-        control.close(&handle);
-        if connect_type.is_final(disconnects) {
-            info!(client = id, disconnects, %connect_type, "session lost for good");
-            return self.forget(id, CloseReason::HeartbeatTimeout);
-        }
-        self.keep();
-        info!(client = id, disconnects, %connect_type, "session lost; it waits to be resumed");
-        self.publish_client(id, |client| IpcEvent::ClientState { client });
-        let lost = self.clients.connections.iter().filter_map(|(id, connection)| match connection.state {
-            Liveness::Lost { since } => Some((since, *id)),
-            _ => None,
-        });
-        let lost: Vec<_> = lost.collect();
-        if lost.len() > KEPT {
-            if let Some((_, oldest)) = lost.into_iter().min() {
-                self.forget(oldest, CloseReason::OverLimit);
-            }
-        }
-    }
-
-    /// Answers a request.
-    pub fn reply(&mut self, id: u64, request: Option<u64>, result: Result<Response, Error>) {
-        self.send(id, &ServerMessage::Reply(Reply::new(request, result)));
-    }
-
-    pub fn send(&mut self, id: u64, message: &ServerMessage) {
-        self.send_line(id, message.to_line(), None);
-    }
-
-    pub fn send_line(&mut self, id: u64, line: Vec<u8>, fd: Option<OwnedFd>) {
-        let handle = self.handle.clone();
-        let Some(control) = self.clients.connections.get_mut(&id).and_then(Connection::control) else { return };
-        control.push(line, fd);
-        if control.flush() {
-            if let Err(error) = control.await_room(&handle, id) {
-                warn!(client = id, %error, "a control client can't be written to");
-            }
-        }
-    }
-
-    /// Tells those who subscribed.
-    pub fn publish_event(&mut self, event: &IpcEvent) {
-        if self.clients.subscribers.is_empty() {
-            return;
-        }
-        // Nothing is told of a client before its arrival.
-        self.announce_clients();
-        let line = ServerMessage::Event(event.clone()).to_line();
-        for id in self.clients.subscribers.clone() {
-            let Some(control) = self.clients.connections.get_mut(&id).and_then(Connection::control) else {
-                self.clients.subscribers.remove(&id);
-                continue;
+                ResumeError::NoDescriptors => {
+                    (ErrorKind::Failed, "the service has no file descriptor left; try again")
+                }
             };
-            if !control.is_open() {
-                continue;
+            effects.extend(clients.reply(id, Some(number), Err(Error::new(kind, message))));
+        }
+    }
+}
+
+fn welcome(
+    clients: &mut Clients,
+    id: ClientId,
+    number: u64,
+    resumed: bool,
+    cx: &Cx<'_>,
+    effects: &mut Effects,
+) {
+    let timeouts = cx.config.heartbeat(None);
+    let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let connect_type = clients.get(id).map(|connection| connection.connect_type);
+    let Some(control) = clients.control(id) else { return };
+    let welcome = Welcome {
+        version: VERSION,
+        server: format!("geom_compositor {}", env!("CARGO_PKG_VERSION")),
+        connection: id.into(),
+        token: control.token.clone(),
+        resumed,
+        heartbeat_ms: millis(timeouts.interval),
+        lost_ms: millis(timeouts.lost),
+        connect_type,
+    };
+    effects.extend(clients.reply(id, Some(number), Ok(Response::Welcome(welcome))));
+}
+
+#[cfg(test)]
+mod tests {
+    use geom_ipc::{Reply, ReplyResult, MAX_LINE};
+
+    use super::*;
+    use crate::clients::tests::{ControlPeer, World};
+
+    const KEEP: ConnectType = ConnectType::KEEP_CONNECTION_OPEN;
+
+    /// Reads messages until there is none. Returns the commands, and how reading ended.
+    fn read_all(world: &mut World, id: ClientId) -> (Vec<(u64, Command)>, Input) {
+        let mut commands = Vec::new();
+        loop {
+            let (input, effects) = world.with(|clients, cx| read(clients, id, cx));
+            world.apply(effects);
+            world.reap();
+            match input {
+                Input::Command(number, command) => commands.push((number, command)),
+                Input::Handled => {}
+                end => return (commands, end),
             }
-            if control.unsent() > STREAM {
-                warn!(client = id, "a control client reads too slowly: its stream of events ends");
-                self.clients.subscribers.remove(&id);
-                self.send(id, &ServerMessage::Event(IpcEvent::EventsLost));
-                continue;
-            }
-            self.send_line(id, line.clone(), None);
         }
     }
 
-    /// Tells those who subscribed about a connection.
-    pub fn publish_client(&mut self, id: u64, event: impl FnOnce(geom_ipc::Client) -> IpcEvent) {
-        if self.clients.subscribers.is_empty() {
-            return;
+    fn only_reply(peer: &mut ControlPeer) -> Reply {
+        let mut replies = peer.replies();
+        assert_eq!(replies.len(), 1, "{replies:?}");
+        replies.remove(0)
+    }
+
+    fn welcome_of(peer: &mut ControlPeer) -> Welcome {
+        match only_reply(peer).result {
+            ReplyResult::Response(Response::Welcome(welcome)) => welcome,
+            other => panic!("{other:?}"),
         }
-        if let Some(client) = self.ipc_client(id) {
-            self.publish_event(&event(client));
+    }
+
+    fn error_of(peer: &mut ControlPeer) -> ErrorKind {
+        match only_reply(peer).result {
+            ReplyResult::Error(error) => error.kind,
+            other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn hello_begins_a_session_and_requests_follow() {
+        let mut world = World::new();
+        let (id, mut peer) = world.raw_control();
+        peer.send(
+            r#"{"id":1,"request":"hello","versions":[1,7],"name":"me","connect_type":"DISCONNECT_ONCE"}"#,
+        );
+        peer.send(r#"{"id":2,"request":"status"}"#);
+        let (commands, end) = read_all(&mut world, id);
+        assert_eq!((commands, end), (vec![(2, Command::Status)], Input::Nothing));
+        let welcome = welcome_of(&mut peer);
+        assert_eq!((welcome.connection, welcome.resumed), (id.into(), false));
+        assert_eq!((welcome.version, welcome.heartbeat_ms), (VERSION, 10_000));
+        assert_eq!(welcome.connect_type, Some(ConnectType::DISCONNECT_ONCE));
+        assert_eq!(welcome.token, world.token(id));
+        assert_eq!(world.clients.control(id).map(|control| control.name.clone()), Some("me".into()));
+        assert!(world.clients.take_unsaved());
+    }
+
+    #[test]
+    fn session_begins_with_hello_and_a_common_version() {
+        for (line, kind) in [
+            (r#"{"id":1,"request":"status"}"#, ErrorKind::Handshake),
+            (r#"{"id":1,"request":"hello","versions":[9]}"#, ErrorKind::Version),
+        ] {
+            let mut world = World::new();
+            let (id, mut peer) = world.raw_control();
+            peer.send(line);
+            assert_eq!(read_all(&mut world, id), (vec![], Input::Stopped), "{line}");
+            let messages = peer.messages();
+            let [geom_ipc::ServerMessage::Reply(reply), geom_ipc::ServerMessage::Event(goodbye)] =
+                &messages[..]
+            else {
+                panic!("{messages:?}")
+            };
+            let is_kind = matches!(&reply.result, ReplyResult::Error(error) if error.kind == kind);
+            assert!(is_kind, "{line}: {reply:?}");
+            assert_eq!(*goodbye, geom_ipc::Event::Goodbye { reason: CloseReason::ProtocolError });
+            assert!(world.clients.is_quiet() && peer.is_closed());
+        }
+    }
+
+    #[test]
+    fn invalid_messages_are_answered_and_end_nothing() {
+        let mut world = World::new();
+        let (id, mut peer) = world.control(KEEP);
+        for (line, kind) in [
+            ("\u{fffd}\0", ErrorKind::BadMessage),
+            ("[1,2", ErrorKind::BadMessage),
+            (r#"{"id":3,"request":"dance"}"#, ErrorKind::UnknownRequest),
+            (r#"{"id":4,"request":"hello","versions":[1]}"#, ErrorKind::Handshake),
+            (r#"{"id":5,"request":"identify","seconds":0}"#, ErrorKind::BadValue),
+        ] {
+            peer.send(line);
+            assert_eq!(read_all(&mut world, id), (vec![], Input::Nothing), "{line}");
+            assert_eq!(error_of(&mut peer), kind, "{line}");
+        }
+        peer.send(r#"{"id":6,"request":"stop"}"#);
+        assert_eq!(read_all(&mut world, id).0, [(6, Command::Stop)]);
+    }
+
+    #[test]
+    fn line_without_an_end_ends_the_connection() {
+        let mut world = World::new();
+        let (id, mut peer) = world.control(KEEP);
+        let chunk = vec![b'x'; 1 << 16];
+        let mut end = Input::Nothing;
+        for _ in 0..2 * MAX_LINE / chunk.len() {
+            let _ = std::io::Write::write_all(&mut peer.stream, &chunk);
+            end = read_all(&mut world, id).1;
+        }
+        assert_eq!(end, Input::Stopped);
+        assert!(world.clients.is_quiet());
+    }
+
+    #[test]
+    fn broken_socket_keeps_a_session_and_no_other_connection() {
+        let mut world = World::new();
+        let (session, peer) = world.control(KEEP);
+        drop(peer);
+        assert_eq!(read_all(&mut world, session).1, Input::Stopped);
+        assert!(world.clients.get(session).is_some_and(|connection| connection.is_lost()));
+        let (raw, peer) = world.raw_control();
+        drop(peer);
+        assert_eq!(read_all(&mut world, raw).1, Input::Stopped);
+        assert!(world.clients.get(raw).is_none());
+    }
+
+    #[test]
+    fn token_resumes_a_session_and_an_unknown_one_may_begin_a_session() {
+        let mut world = World::new();
+        let (session, old) = world.control(KEEP);
+        let token = world.token(session);
+        drop(old);
+        read_all(&mut world, session);
+        let (id, mut peer) = world.raw_control();
+        peer.send(r#"{"id":1,"request":"hello","versions":[1],"token":"guessed"}"#);
+        assert_eq!(read_all(&mut world, id).1, Input::Nothing);
+        assert_eq!(error_of(&mut peer), ErrorKind::NotFound);
+        world.take_effects();
+        peer.send(&format!(r#"{{"id":2,"request":"hello","versions":[1],"token":"{token}"}}"#));
+        peer.send(r#"{"id":3,"request":"status"}"#);
+        assert_eq!(read_all(&mut world, id).1, Input::Stopped);
+        let welcome = welcome_of(&mut peer);
+        assert!(welcome.resumed && welcome.connection == u64::from(session));
+        // The session's socket is watched from now on, and what was received is not lost.
+        assert_eq!(world.take_effects().last(), Some(&Effect::ReadControl(session)));
+        assert_eq!(read_all(&mut world, session), (vec![(3, Command::Status)], Input::Nothing));
+    }
+
+    #[test]
+    fn requests_wait_for_a_job_and_for_replies_to_be_read() {
+        let mut world = World::new();
+        let (id, mut peer) = world.control(KEEP);
+        peer.send(r#"{"id":1,"request":"status"}"#);
+        world.clients.begin_job(id, 1);
+        assert_eq!(read_all(&mut world, id), (vec![], Input::Stopped));
+        world.clients.end_job(id, 1);
+        assert_eq!(read_all(&mut world, id), (vec![(1, Command::Status)], Input::Nothing));
+        let displays = || Ok(Response::Displays(Vec::new()));
+        while world.clients.control(id).is_some_and(|control| !control.is_paused()) {
+            world.run(|clients, _| clients.reply(id, Some(1), displays()));
+        }
+        peer.send(r#"{"id":2,"request":"status"}"#);
+        assert_eq!(read_all(&mut world, id), (vec![], Input::Stopped));
+        while world.clients.flush(id) {
+            peer.messages();
+        }
+        assert_eq!(read_all(&mut world, id).0, [(2, Command::Status)]);
     }
 }

@@ -1,80 +1,97 @@
-//! Another program takes the service's place: the same process, with what outlives a crash (execve(2)).
+//! Checks the program that is to replace the service. Takes too long for the event loop: it waits
+//! for the program.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use geom_ipc::{Response, Error, ErrorKind};
+use geom_ipc::Error;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::process::{pidfd_open, Pid, PidfdFlags};
-use tracing::{error, info};
+use tracing::info;
 
-use super::requests::{bad_value, Outcome};
-use crate::session::spawn::own_executable;
-use crate::compositor::deadline::Deadline;
-use crate::compositor::State;
+use super::command::bad_value;
+use crate::session::spawn::ReapPause;
 
-/// A program that takes longer to say its version is none of ours.
-const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+/// A program that takes longer to print its version is not geom_compositor.
+const VERSION_TIMEOUT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
-/// What a program says of its version; an error in words where it is none of ours.
-fn version(program: &Path) -> Result<String, String> {
-    let mut command = Command::new(program);
-    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().map_err(|error| error.to_string())?;
-    let ended = i32::try_from(child.id()).ok().and_then(Pid::from_raw).and_then(|pid| {
-        let ending = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-        poll(&mut [PollFd::new(&ending, PollFlags::IN)], Some(&PATIENCE)).ok()
-    });
-    if ended != Some(1) {
-        let _ = child.kill();
+/// The maximum number of bytes that are read of a program's output.
+const MAX_VERSION_LENGTH: u64 = 256;
+
+/// A program that may replace the service.
+#[derive(Debug)]
+pub struct Candidate {
+    pub program: PathBuf,
+    /// Leaves the program's exit status to the thread that checks it.
+    _pause: ReapPause,
+}
+
+impl Candidate {
+    pub fn new(program: PathBuf) -> Self {
+        Self { program, _pause: ReapPause::new() }
     }
-    let mut text = String::new();
-    if let Some(said) = &mut child.stdout {
-        let _ = said.take(256).read_to_string(&mut text);
+
+    /// Runs the program with `--version`.
+    ///
+    /// # Errors
+    /// If it does not answer as geom_compositor does.
+    pub fn check(&self) -> Result<(), Error> {
+        let program = self.program.display();
+        let version = self.version().map_err(|error| bad_value(format!("{program}: {error}")))?;
+        info!(%program, version, "program checked: it can replace the service");
+        Ok(())
     }
-    let status = child.wait().map_err(|error| error.to_string())?;
-    match text.trim().strip_prefix("geom_compositor ") {
-        Some(version) if status.success() => Ok(version.to_owned()),
-        _ => Err("it does not answer --version as geom_compositor does".into()),
+
+    fn version(&self) -> Result<String, String> {
+        let mut command = Command::new(&self.program);
+        command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().map_err(|error| error.to_string())?;
+        let ended = i32::try_from(child.id()).ok().and_then(Pid::from_raw).and_then(|pid| {
+            let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+            poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&VERSION_TIMEOUT)).ok()
+        });
+        if ended != Some(1) {
+            let _ = child.kill();
+        }
+        let mut text = Vec::new();
+        if let Some(output) = &mut child.stdout {
+            // Non-blocking: another process that the program started may have the pipe open.
+            let _ = rustix::io::ioctl_fionbio(&*output, true);
+            let _ = output.take(MAX_VERSION_LENGTH).read_to_end(&mut text);
+        }
+        let status = child.wait().map_err(|error| error.to_string())?;
+        match String::from_utf8_lossy(&text).trim().strip_prefix("geom_compositor ") {
+            Some(version) if status.success() => Ok(version.to_owned()),
+            _ => Err("it does not answer --version as geom_compositor does".into()),
+        }
     }
 }
 
-impl State {
-    /// Checks a program, and lets it take our place when the answer is out.
-    pub(super) fn upgrade(&mut self, id: u64, program: Option<String>) -> Outcome {
-        let uid = self.clients.connections.get(&id).map(|connection| connection.peer.uid);
-        let is_own = uid == Some(0) || uid == Some(self.clients.own_user);
-        if program.is_some() && !is_own {
-            let message = "only the service's own user and root name a program; upgrade without one";
-            return Err(Error::new(ErrorKind::NotAllowed, message));
-        }
-        let installed = || own_executable().map_err(|error| bad_value(format!("/proc/self/exe: {error}")));
-        let program = program.map(PathBuf::from).map_or_else(installed, Ok)?;
-        if !program.is_absolute() {
-            return Err(bad_value(format!("{} is no absolute path", program.display())));
-        }
-        let version =
-            version(&program).map_err(|error| bad_value(format!("{}: {error}", program.display())))?;
-        info!(program = %program.display(), version, "another program takes over");
-        let now = self.now();
-        self.timers.at(now, Deadline::ExecNewVersion { program });
-        Ok(Response::Done)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks a shell script.
+    fn check(script: &str) -> std::io::Result<Result<(), Error>> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("program");
+        // Another process writes it: a process that a test in another thread starts at this moment
+        // would inherit our descriptor, and the kernel executes no file that is open for writing.
+        let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$0\" && chmod 755 \"$0\"";
+        let status = Command::new("sh").args(["-c", write]).arg(&path).arg(script).status()?;
+        assert!(status.success());
+        Ok(Candidate::new(path).check())
     }
 
-    /// Returns only where nothing came of it.
-    pub fn exec_new_version(&mut self, program: &Path) {
-        self.keep();
-        self.write_saved_state();
-        if let Some(Err(error)) = self.state_file.as_mut().map(|state_file| state_file.set_expected(true)) {
-            error!(%error, "what is kept of connections can't be written; staying");
-            return;
-        }
-        let mut command = Command::new(program);
-        command.args(std::env::args_os().skip(1));
-        let failure = self.store.exec(&mut command);
-        error!(program = %program.display(), error = %failure, "it can't take over; staying");
-        self.notices.add(format!("{} can't take over: {failure}", program.display()));
-        let _ = self.state_file.as_mut().map(|state_file| state_file.set_expected(false));
+    #[test]
+    fn only_a_program_of_this_name_is_accepted() -> std::io::Result<()> {
+        assert!(check("echo geom_compositor 9.9.9")?.is_ok());
+        assert!(check("echo other 9.9.9")?.is_err());
+        assert!(check("echo geom_compositor 9.9.9; exit 1")?.is_err());
+        assert!(check("exec sleep 60")?.is_err());
+        assert!(check("sleep 3 & echo geom_compositor 9.9.9")?.is_ok(), "a child has the pipe");
+        assert!(Candidate::new("/nonexistent".into()).check().is_err());
+        Ok(())
     }
 }

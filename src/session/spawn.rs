@@ -3,6 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 use calloop::signals::Signals;
@@ -60,8 +61,45 @@ pub fn own_executable() -> std::io::Result<PathBuf> {
     Ok(text.strip_suffix(" (deleted)").map_or_else(|| own.clone(), PathBuf::from))
 }
 
+/// The number of [`ReapPause`]s.
+static REAP_PAUSES: AtomicUsize = AtomicUsize::new(0);
+
+/// A child process ended during a [`ReapPause`].
+static REAP_MISSED: AtomicBool = AtomicBool::new(false);
+
+/// While one exists, [`reap`] does nothing: another thread waits for its own child process, whose
+/// exit status is lost once another waitpid(2) has returned it. Call [`reap_missed`] after dropping
+/// it.
+#[derive(Debug)]
+pub struct ReapPause(());
+
+impl ReapPause {
+    /// Call this on the event loop's thread, before the child process starts.
+    pub fn new() -> Self {
+        REAP_PAUSES.fetch_add(1, Ordering::SeqCst);
+        Self(())
+    }
+}
+
+impl Drop for ReapPause {
+    fn drop(&mut self) {
+        REAP_PAUSES.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Reaps the child processes that ended during a [`ReapPause`].
+pub fn reap_missed() {
+    if REAP_MISSED.swap(false, Ordering::SeqCst) {
+        reap();
+    }
+}
+
 /// Reaps all child processes that ended, and logs how.
 pub(super) fn reap() {
+    if REAP_PAUSES.load(Ordering::SeqCst) > 0 {
+        REAP_MISSED.store(true, Ordering::SeqCst);
+        return;
+    }
     while let Ok(Some((pid, status))) = waitpid(None::<Pid>, WaitOptions::NOHANG) {
         let pid = pid.as_raw_nonzero();
         match (status.exit_status(), status.terminating_signal()) {

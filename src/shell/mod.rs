@@ -21,8 +21,6 @@ mod tests;
 mod unresponsive;
 mod windows;
 
-use std::collections::HashMap;
-
 use smithay::desktop::PopupManager;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 
@@ -31,6 +29,8 @@ pub use self::stack::ShellWindow;
 use self::stack::Stack;
 pub use self::unresponsive::{UnresponsiveClient, UnresponsiveWindow};
 pub use self::windows::{root_surface, send_preferred_scale};
+use crate::clients::placements::Placements;
+use crate::clients::ClientId;
 use crate::config::Rule;
 use crate::output::outputs::Outputs;
 use crate::output::OutputId;
@@ -48,7 +48,7 @@ pub struct Cx<'a> {
     /// The rules of the configuration, of which the first match counts.
     pub rules: &'a [Rule],
     /// Output names that were saved for applications, by app id.
-    pub saved_placements: &'a HashMap<String, String>,
+    pub saved_placements: &'a Placements,
     /// Returns the connector that a display's name in the configuration stands for: the name of a
     /// connector or monitor, a pattern or an alias.
     pub connector_of: &'a dyn Fn(&str) -> Option<String>,
@@ -74,9 +74,9 @@ pub enum Effect {
     /// A fullscreen window may have appeared on an output or left it.
     CheckFullscreen,
     /// The user waits for an unresponsive client.
-    Wait(u64),
+    Wait(ClientId),
     /// The user closes an unresponsive client.
-    Close(u64),
+    Close(ClientId),
 }
 
 /// See [`Effect`].
@@ -86,7 +86,7 @@ pub type Effects = Vec<Effect>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClosedWindow {
     pub id: u64,
-    pub client: u64,
+    pub client: ClientId,
     pub app_id: Option<String>,
     pub assigned_output: Option<String>,
 }

@@ -3,6 +3,7 @@
 
 use smithay::desktop::Window;
 
+use crate::clients::ClientId;
 use crate::output::OutputId;
 
 /// A toplevel, mapped or not.
@@ -11,7 +12,7 @@ pub struct ShellWindow<W = Window> {
     /// Its id in the control protocol. Ids are never used again.
     pub id: u64,
     /// The id of its client's connection.
-    pub client: u64,
+    pub client: ClientId,
     /// Smithay's window; `()` in tests.
     pub handle: W,
     /// The window that this one is a dialog of. Stays if that window is unmapped or destroyed.
@@ -47,7 +48,7 @@ impl<W> Default for Stack<W> {
 
 impl<W> Stack<W> {
     /// Adds an unmapped window and returns its id.
-    pub fn add(&mut self, client: u64, handle: W) -> u64 {
+    pub fn add(&mut self, client: ClientId, handle: W) -> u64 {
         self.last_id += 1;
         self.unmapped.push(ShellWindow {
             id: self.last_id,

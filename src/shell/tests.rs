@@ -1,6 +1,6 @@
 //! Stacking, placement and focus, without clients and without a compositor.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use geom_display::lifecycle::Lifecycle;
 use geom_display::plan::LogicalRect;
@@ -21,7 +21,7 @@ struct Fixture {
     stack: Stack<()>,
     outputs: Outputs,
     rules: Vec<Rule>,
-    saved: HashMap<String, String>,
+    saved: BTreeMap<String, String>,
     /// The window that has the keyboard.
     focus: Option<u64>,
 }
@@ -34,7 +34,7 @@ impl Fixture {
             output.logical = LogicalRect { x: 100 * index as i32, y: 0, width: 100, height: 100 };
             output.lifecycle = if enabled { Lifecycle::Enabled } else { Lifecycle::Disconnected };
         }
-        let (stack, rules, saved) = (Stack::default(), Vec::new(), HashMap::new());
+        let (stack, rules, saved) = (Stack::default(), Vec::new(), BTreeMap::new());
         Self { stack, outputs, rules, saved, focus: None }
     }
 
@@ -62,7 +62,7 @@ impl Fixture {
     }
 
     fn open(&mut self, app_id: &str, parent: Option<u64>) -> u64 {
-        let id = self.stack.add(1, ());
+        let id = self.stack.add(1.into(), ());
         self.stack.set_parent(id, parent);
         self.map(id, app_id);
         id
@@ -126,12 +126,12 @@ fn placement_follows_its_precedence() {
     let saved = all.open("saved", None);
     assert_eq!(all.assigned(saved), Some("DP-3"), "the saved placement before the focused output");
 
-    let requested = all.stack.add(1, ());
+    let requested = all.stack.add(1.into(), ());
     all.stack.get_mut(requested).expect("a window").assigned_output = Some("DP-1".into());
     all.map(requested, "saved");
     assert_eq!(all.assigned(requested), Some("DP-1"), "the request before the saved placement");
 
-    let dialog = all.stack.add(1, ());
+    let dialog = all.stack.add(1.into(), ());
     all.stack.set_parent(dialog, Some(focused));
     all.stack.get_mut(dialog).expect("a window").assigned_output = Some("DP-1".into());
     all.map(dialog, "saved");
@@ -213,7 +213,7 @@ fn dialogs_of_dialogs_stay_in_front_when_the_window_is_raised() {
 #[test]
 fn parent_that_is_mapped_last_is_behind_its_dialogs() {
     let mut all = Fixture::new([true; 3]);
-    let parent = all.stack.add(1, ());
+    let parent = all.stack.add(1.into(), ());
     let dialog = all.open("app", Some(parent));
     let nested = all.open("app", Some(dialog));
     all.map(parent, "app");
@@ -301,7 +301,7 @@ impl Fixture {
         let pick = |index: usize| ids.get(index % ids.len().max(1)).copied();
         match operation {
             Operation::Open { parent, requested, pinned } => {
-                let id = self.stack.add(1, ());
+                let id = self.stack.add(1.into(), ());
                 self.stack.set_parent(id, parent.and_then(pick));
                 let window = self.stack.get_mut(id).expect("a window");
                 window.assigned_output = requested.map(|output| NAMES[output].to_owned());

@@ -4,6 +4,7 @@ use smithay::utils::{Logical, Point, Rectangle};
 
 use super::stack::ShellWindow;
 use super::{Effect, Effects, Shell};
+use crate::clients::ClientId;
 use crate::output::outputs::Outputs;
 use crate::output::OutputId;
 use crate::render::unresponsive_overlay::Choice;
@@ -19,7 +20,7 @@ pub struct UnresponsiveClient {
 /// A window that the overlay for unresponsive clients covers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnresponsiveWindow {
-    pub client: u64,
+    pub client: ClientId,
     /// The window's title, or else its app id, or else the client's process id.
     pub name: String,
     /// In the output's logical pixels.
@@ -35,7 +36,7 @@ impl Shell {
         &self,
         output: OutputId,
         outputs: &Outputs,
-        unresponsive: impl Fn(u64) -> Option<UnresponsiveClient>,
+        unresponsive: impl Fn(ClientId) -> Option<UnresponsiveClient>,
     ) -> Option<UnresponsiveWindow> {
         let is_unresponsive =
             |window: &ShellWindow| window.shown_on == Some(output) && unresponsive(window.client).is_some();
@@ -60,7 +61,7 @@ impl Shell {
         &self,
         point: Point<f64, Logical>,
         outputs: &Outputs,
-        unresponsive: impl Fn(u64) -> Option<UnresponsiveClient>,
+        unresponsive: impl Fn(ClientId) -> Option<UnresponsiveClient>,
     ) -> Option<Effects> {
         let output = outputs.at(point)?;
         let window = self.unresponsive_window(output.id, outputs, unresponsive)?;

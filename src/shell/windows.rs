@@ -18,6 +18,7 @@ use super::focus::exclusive_layer;
 use super::placement::{area, centered, Moved};
 use super::stack::ShellWindow;
 use super::{ClosedWindow, Cx, Effect, Effects, Shell};
+use crate::clients::ClientId;
 use crate::config::WindowTraits;
 use crate::output::outputs::Outputs;
 use crate::output::OutputId;
@@ -75,7 +76,7 @@ pub fn send_preferred_scale(output: &WlOutput, surface: &WlSurface, states: &Sur
 
 impl Shell {
     /// Adds a toplevel that a client created.
-    pub fn add_window(&mut self, client: u64, toplevel: ToplevelSurface) {
+    pub fn add_window(&mut self, client: ClientId, toplevel: ToplevelSurface) {
         self.stack.add(client, Window::new_wayland_window(toplevel));
     }
 
@@ -106,18 +107,18 @@ impl Shell {
     }
 
     /// Iterates over the mapped windows of a client.
-    pub fn windows_of(&self, client: u64) -> impl Iterator<Item = &ShellWindow> {
+    pub fn windows_of(&self, client: ClientId) -> impl Iterator<Item = &ShellWindow> {
         self.stack.mapped().iter().filter(move |window| window.client == client)
     }
 
     /// Returns the app id of a client's frontmost window, or of its newest unmapped one.
-    pub fn app_id_of(&self, client: u64) -> Option<String> {
+    pub fn app_id_of(&self, client: ClientId) -> Option<String> {
         let mut windows = self.stack.mapped().iter().rev().chain(self.stack.unmapped().iter().rev());
         windows.find(|window| window.client == client)?.app_id_and_title().0
     }
 
     /// Returns the outputs that show windows of a client.
-    pub fn outputs_of(&self, client: u64) -> Vec<OutputId> {
+    pub fn outputs_of(&self, client: ClientId) -> Vec<OutputId> {
         let mut ids: Vec<OutputId> = Vec::new();
         for window in self.windows_of(client) {
             ids.extend(window.shown_on.filter(|id| !ids.contains(id)));
@@ -126,7 +127,7 @@ impl Shell {
     }
 
     /// Requests a client to close its mapped windows. Returns whether it has any.
-    pub fn request_close(&self, client: u64) -> bool {
+    pub fn request_close(&self, client: ClientId) -> bool {
         let mut any = false;
         for toplevel in self.windows_of(client).filter_map(ShellWindow::toplevel) {
             toplevel.send_close();
@@ -362,7 +363,7 @@ impl Shell {
 
     /// Sends `wl_surface.enter` for a client's windows on an output. For clients that bind the
     /// `wl_output` after their windows were shown on it.
-    pub fn enter_windows_of(&self, client: u64, output: OutputId, wl_output: &WlOutput) {
+    pub fn enter_windows_of(&self, client: ClientId, output: OutputId, wl_output: &WlOutput) {
         for window in self.windows_of(client).filter(|window| window.shown_on == Some(output)) {
             window.handle.with_surfaces(|surface, _| wl_output.enter(surface));
         }

@@ -73,7 +73,7 @@ fn policy_close_disconnects_only_the_unresponsive_client() {
     let mut bad = window(&mut fixture, "bad-app", RED, Some(FIRST));
     fixture.until("the disconnect of the unresponsive client", |fixture| {
         good.poll();
-        fixture.middle(FIRST) != RED && fixture.compositor.state.clients.connections.len() == 1
+        fixture.middle(FIRST) != RED && fixture.compositor.state.clients.len() == 1
     });
     assert!(!bad.poll() || !bad.poll());
     assert!(good.poll());
@@ -98,7 +98,7 @@ fn user_waits_for_an_unresponsive_client_and_then_closes_it() {
         fixture.compositor.state.unresponsive_on_display(FIRST).is_some_and(|window| window.asks)
     });
     assert!(fixture.compositor.state.press_unresponsive_overlay((440.0, 345.0).into()));
-    fixture.until("its disconnect", |fixture| fixture.compositor.state.clients.connections.is_empty());
+    fixture.until("its disconnect", |fixture| fixture.compositor.state.clients.is_empty());
     assert!(!client.poll() || !client.poll());
 }
 
@@ -118,7 +118,7 @@ fn client_over_a_limit_is_refused_with_the_reason() {
     assert_eq!(error.kind, ErrorKind::OverLimit);
     assert!(error.message.contains("per_process"), "{error}");
     assert!(first.poll());
-    assert_eq!(fixture.compositor.state.clients.refused, 1);
+    assert_eq!(fixture.compositor.state.clients.refused(), 1);
 }
 
 #[test]
@@ -126,12 +126,12 @@ fn disconnected_client_leaves_only_its_placement() {
     let mut fixture = Fixture::new(FAST);
     let client = window(&mut fixture, "app", RED, None);
     drop(client);
-    fixture.until("its disconnect", |fixture| fixture.compositor.state.clients.connections.is_empty());
+    fixture.until("its disconnect", |fixture| fixture.compositor.state.clients.is_empty());
     let state = &fixture.compositor.state;
     assert!(state.shell.is_empty());
     assert!(state.clients.is_quiet());
     // Its placement is saved for the next client with that app id.
-    assert_eq!(state.clients.places.get("app").map(String::as_str), Some(FIRST));
+    assert_eq!(state.clients.placement("app"), Some(FIRST));
 }
 
 /// Clients that are ready at the same time are dispatched in one batch; each one's xdg_wm_base and
@@ -141,7 +141,7 @@ fn clients_of_one_batch_are_distinguished() {
     let mut fixture = Fixture::new(FAST);
     let mut clients: Vec<TestClient> = (0..40).map(|_| fixture.client()).collect();
     let have_all_shells = |fixture: &Fixture| {
-        let mut connections = fixture.compositor.state.clients.connections.values();
+        let mut connections = fixture.compositor.state.clients.iter();
         connections.all(|connection| !connection.needs_polling())
     };
     fixture.until("xdg_wm_base of all clients", |fixture| have_all_shells(fixture));
@@ -159,9 +159,9 @@ fn clients_of_one_batch_are_distinguished() {
     let since = fixture.compositor.state.now();
     fixture.until("only the first one unresponsive", |fixture| {
         assert!(clients.iter_mut().skip(1).all(|client| client.poll()), "a client was disconnected");
-        let connections = &fixture.compositor.state.clients.connections;
-        let unresponsive = connections.values().filter(|connection| connection.is_unresponsive());
-        let unresponsive: Vec<u64> = unresponsive.map(|connection| connection.id).collect();
+        let connections = fixture.compositor.state.clients.iter();
+        let unresponsive = connections.filter(|connection| connection.is_unresponsive());
+        let unresponsive: Vec<u64> = unresponsive.map(|connection| connection.id.into()).collect();
         assert!(unresponsive.is_empty() || unresponsive == [1], "{unresponsive:?} are unresponsive");
         unresponsive == [1] && fixture.compositor.state.now() > since + std::time::Duration::from_secs(1)
     });
@@ -174,10 +174,10 @@ fn window_of_a_disconnected_client_is_gone_in_the_same_iteration() {
     // Well after its last frame, so that nothing delays the next one.
     fixture.run_for(std::time::Duration::from_millis(100));
     let state = &mut fixture.compositor.state;
-    let id = *state.clients.connections.keys().next().expect("a connection");
+    let id = state.clients.iter().next().expect("a connection").id;
     state.disconnect(id, CloseReason::Requested);
     state.after_dispatch();
-    assert!(state.clients.connections.is_empty() && state.pending_redraws.is_empty());
+    assert!(state.clients.is_empty() && state.pending_redraws.is_empty());
     assert_ne!(fixture.middle(FIRST), RED, "the display was not drawn again");
 }
 
@@ -251,18 +251,23 @@ fn screenshot_shows_the_display() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("shot.png");
     let path = path.to_str().expect("UTF-8");
-    let (response, fd) = fixture.compositor.state.screenshot(FIRST, Some(path)).expect("a screenshot");
-    assert!(fd.is_none() && response == Response::Screenshot { width: 800, height: 600 });
+    let mut control = Control::greeted(&mut fixture, json!({}));
+    let shot = |display: &str, path: Option<&str>| Request::Screenshot {
+        display: display.into(),
+        path: path.map(str::to_owned),
+    };
+    let response = control.request(&mut fixture, shot(FIRST, Some(path))).expect("a screenshot");
+    assert!(control.fds.is_empty() && response == Response::Screenshot { width: 800, height: 600 });
     let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(path).expect("the file")));
     let mut reader = decoder.read_info().expect("PNG");
     let mut pixels = vec![0; reader.output_buffer_size().expect("a size")];
     reader.next_frame(&mut pixels).expect("pixels");
     assert_eq!(pixels[(300 * 800 + 400) * 3..][..3], [0xff, 0, 0]);
     // An existing file is not overwritten, and an unknown display is an error.
-    assert!(fixture.compositor.state.screenshot(FIRST, Some(path)).is_err());
-    assert!(fixture.compositor.state.screenshot("HDMI-A-9", None).is_err());
-    let (_, fd) = fixture.compositor.state.screenshot(FIRST, None).expect("a screenshot");
-    assert!(fd.is_some());
+    assert!(control.request(&mut fixture, shot(FIRST, Some(path))).is_err());
+    assert!(control.request(&mut fixture, shot("HDMI-A-9", None)).is_err());
+    control.request(&mut fixture, shot(FIRST, None)).expect("a screenshot");
+    assert_eq!(control.fds.len(), 1);
 }
 
 #[test]
@@ -282,7 +287,7 @@ fn connect_type_decides_whether_a_session_is_resumed() {
         for survived in survives {
             drop(control);
             fixture.until("the lost connection", |fixture| {
-                let mut connections = fixture.compositor.state.clients.connections.values();
+                let mut connections = fixture.compositor.state.clients.iter();
                 connections.all(|connection| connection.ipc_state() != ConnectionState::Alive)
             });
             control = Control::raw(&mut fixture);
@@ -298,9 +303,7 @@ fn connect_type_decides_whether_a_session_is_resumed() {
                         matches!(event, Event::ClientConnected { .. })
                     });
                     drop(new_client);
-                    fixture.until("its disconnect", |fixture| {
-                        fixture.compositor.state.clients.connections.len() == 1
-                    });
+                    fixture.until("its disconnect", |fixture| fixture.compositor.state.clients.len() == 1);
                 }
                 Err(error) => assert!(!survived && error.kind == ErrorKind::NotFound, "{kind}: {error}"),
                 other => panic!("{other:?}"),
@@ -347,7 +350,7 @@ fn sessions_and_placements_survive_a_crash() {
     app.open("app", RED, None);
     fixture.until("the application on its display", |fixture| app.poll() && fixture.middle(SECOND) == RED);
     // An orderly shutdown leaves nothing.
-    fixture.compositor.state.let_go();
+    fixture.compositor.state.discard_saved_state();
     assert_eq!(fixture.compositor.state.store.inherited().stored().count(), 0);
 }
 
@@ -361,7 +364,7 @@ fn control_client_that_answers_no_pings_loses_its_session() {
         control.closed
     });
     assert!(control.events.iter().any(|event| matches!(event, Event::Ping { .. })));
-    assert!(fixture.compositor.state.clients.connections.is_empty());
+    assert!(fixture.compositor.state.clients.is_empty());
 }
 
 #[test]
@@ -441,7 +444,7 @@ fn requests_are_not_read_while_replies_are_not() {
         }
     }
     assert!(refused_writes > 5, "a million requests were read although no reply was");
-    let connections = fixture.compositor.state.clients.connections.values();
+    let connections = fixture.compositor.state.clients.iter();
     let queued: u64 = connections.map(|connection| connection.unread_bytes()).sum();
     assert!(queued < 2 << 20, "{queued} bytes are queued");
     // It reads, and the service goes on.

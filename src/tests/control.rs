@@ -1,9 +1,13 @@
 //! A control client that a test drives step by step.
 
-use std::io::{Read, Write};
+use std::io::{IoSliceMut, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use geom_ipc::{ClientKind, Event, LineBuffer, Reply, Request, Response, ServerMessage};
+use rustix::io::Errno;
+use rustix::net::{recvmsg, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use serde_json::json;
 
 use super::Fixture;
@@ -19,6 +23,22 @@ pub struct Control {
     pub closed: bool,
     /// The id of the last request.
     pub last_id: u64,
+    /// Descriptors that came with replies.
+    pub fds: Vec<OwnedFd>,
+}
+
+/// Receives bytes and descriptors (SCM_RIGHTS).
+fn receive(stream: &UnixStream, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> Result<usize, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let iov = &mut [IoSliceMut::new(buffer)];
+    let received = recvmsg(stream, iov, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            fds.extend(rights);
+        }
+    }
+    Ok(received.bytes)
 }
 
 impl Control {
@@ -37,6 +57,7 @@ impl Control {
             answers_pings: true,
             closed: false,
             last_id: 0,
+            fds: vec![],
         }
     }
 
@@ -61,10 +82,10 @@ impl Control {
     pub fn poll(&mut self) {
         let mut buffer = [0; 4096];
         loop {
-            match self.stream.read(&mut buffer) {
+            match receive(&self.stream, &mut buffer, &mut self.fds) {
                 Ok(0) => break self.closed = true,
                 Ok(count) => self.lines.extend(&buffer[..count]),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                Err(Errno::AGAIN) => break,
                 Err(_) => break self.closed = true,
             }
         }

@@ -8,6 +8,7 @@ mod client;
 mod color;
 mod connections;
 mod control;
+mod control_requests;
 mod idle;
 mod security_context;
 mod windows;

@@ -105,7 +105,7 @@ fn output_forgets_destroyed_surfaces() {
             client.windows()[0].outputs == [FIRST]
         });
         drop(client);
-        fixture.until("its disconnect", |fixture| fixture.compositor.state.clients.connections.is_empty());
+        fixture.until("its disconnect", |fixture| fixture.compositor.state.clients.is_empty());
     }
     let outputs = fixture.compositor.state.outputs.iter().map(|output| format!("{:?}", output.wl_output));
     for output in outputs {

@@ -9,8 +9,8 @@ use smithay::reexports::wayland_server::protocol::wl_output::WlOutput;
 use smithay::wayland::output::OutputHandler;
 
 use crate::clients::heartbeat::Event;
-use crate::clients::connection::{Connection, Transport};
-use crate::clients::ClientData;
+use crate::clients::connection::Connection;
+use crate::clients::{ClientData, ClientId};
 use crate::compositor::deadline::Deadline;
 use crate::compositor::State;
 
@@ -50,13 +50,12 @@ impl State {
         if self.protocols.disabled_globals.globals.is_empty() || self.protocols.disabled_globals.is_check_armed {
             return;
         }
-        let wayland = |connection: &&Connection| matches!(connection.transport, Transport::Wayland(_));
-        let clients = || self.clients.connections.values().filter(wayland);
+        let clients = || self.clients.wayland();
         if clients().any(Connection::is_unresponsive) {
             return;
         }
         let newest = self.protocols.disabled_globals.globals.iter().map(|(_, at)| *at).max().unwrap_or_default();
-        let behind: Vec<u64> =
+        let behind: Vec<ClientId> =
             clients().filter(|connection| !connection.has_acked(newest)).map(|connection| connection.id).collect();
         let is_known = |at: Duration| clients().all(|connection| connection.has_acked(at));
         let known: Vec<bool> = self.protocols.disabled_globals.globals.iter().map(|(_, at)| is_known(*at)).collect();
@@ -75,7 +74,7 @@ impl State {
         let at = self.now() + GLOBAL_REMOVAL_DELAY;
         self.timers.at(at, Deadline::DestroyDisabledGlobals);
         for id in behind {
-            self.on_connection_event(id, Event::Ask);
+            self.on_connection_event(id, Event::PingRequested);
         }
     }
 }

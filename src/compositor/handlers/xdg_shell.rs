@@ -14,6 +14,7 @@ use smithay::wayland::shell::xdg::{
 };
 use tracing::debug;
 
+use crate::clients::client_of;
 use crate::compositor::State;
 
 impl XdgShellHandler for State {
@@ -22,15 +23,15 @@ impl XdgShellHandler for State {
     }
 
     fn new_client(&mut self, client: ShellClient) {
-        self.has_shell(client);
+        self.shell_bound(client);
     }
 
     fn client_pong(&mut self, client: ShellClient) {
-        self.shell_answered(&client);
+        self.shell_pong(&client);
     }
 
     fn new_toplevel(&mut self, toplevel: ToplevelSurface) {
-        let client = Self::client_of(toplevel.wl_surface()).unwrap_or(0);
+        let client = client_of(toplevel.wl_surface()).unwrap_or_default();
         self.shell.add_window(client, toplevel);
     }
 

@@ -1,0 +1,66 @@
+//! Everything that a connection can cause in the rest of the compositor.
+
+use geom_ipc::CloseReason;
+use smithay::reexports::calloop::RegistrationToken;
+use smithay::reexports::wayland_server::backend::ClientId as WaylandClientId;
+
+use super::heartbeat::Time;
+use super::ClientId;
+
+/// What the compositor has to do, in this order.
+pub type Effects = Vec<Effect>;
+
+/// What the compositor has to do because a client connected, sent something, hung, replied or
+/// disconnected. Messages to control clients are no effects: the component writes to their sockets
+/// itself.
+#[derive(Debug, PartialEq)]
+pub enum Effect {
+    /// A Wayland client connected: dispatch what it has sent already. Most have sent a request by
+    /// the time of accept(2).
+    Dispatch(ClientId),
+    /// Read the requests of a control client: those that were received already, and from its
+    /// socket from now on.
+    ReadControl(ClientId),
+    /// Call [`Clients::flush`](super::Clients::flush) when a control client's socket can take more.
+    AwaitWritable(ClientId),
+    /// Remove a control client's socket from the event loop.
+    Unwatch(RegistrationToken),
+
+    /// Call [`Clients::announcement_due`](super::Clients::announcement_due) at this time.
+    ArmAnnouncement(Time),
+    /// Call [`Clients::deadlines_due`](super::Clients::deadlines_due) at this time, and not at the
+    /// time that was armed before.
+    ArmDeadline(Time),
+    /// Call [`Clients::trim_memory`](super::Clients::trim_memory) at this time.
+    ArmTrim(Time),
+
+    /// Publish that a client connected. `app_id`, `displays` and `windows` of a Wayland client are
+    /// the shell's to fill in.
+    Connected(Box<geom_ipc::Client>),
+    /// Publish a client's new state; as above.
+    StateChanged(Box<geom_ipc::Client>),
+    /// Publish that a client is disconnected, and drop what waits for it.
+    Disconnected { id: ClientId, reason: CloseReason },
+
+    /// A client hangs: the pointer leaves its surfaces.
+    WithholdPointer(ClientId),
+    /// A client that was not sent all key events replies again: send it the keyboard's state.
+    ResendKeyboard(ClientId),
+    /// Redraw the outputs that show a client's windows.
+    Redraw(ClientId),
+
+    /// Ask a client to close its windows.
+    CloseWindows(ClientId),
+    /// Kill a client's process.
+    KillProcess(ClientId),
+    /// Make the Wayland library disconnect a client; [`Clients::reap`](super::Clients::reap)
+    /// handles the rest.
+    CloseWayland(WaylandClientId),
+    /// Make the Wayland library destroy the objects of a client that it has disconnected, then call
+    /// [`Clients::objects_destroyed`](super::Clients::objects_destroyed).
+    DestroyObjects { id: ClientId, client: WaylandClientId },
+    /// Check whether disabled globals can be destroyed: they wait for clients that hang.
+    CheckDisabledGlobals,
+    /// The last Wayland client is disconnected while the service shuts down: stop it.
+    StopService,
+}

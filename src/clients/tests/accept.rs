@@ -1,0 +1,158 @@
+//! Accepting, refusing and announcing clients.
+
+use std::io::Read;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
+
+use geom_ipc::{ClientKind, CloseReason, ConnectionState, ErrorKind, ReplyResult};
+
+use super::{notable, World, SECOND};
+use crate::clients::accept::Host;
+use crate::clients::heartbeat::Event;
+use crate::clients::listen::{Listener, Listening};
+use crate::clients::{Clients, Effect, Effects};
+
+const ANNOUNCE_DELAY: Duration = Duration::from_millis(100);
+
+fn connected(effects: &Effects) -> Vec<u64> {
+    let ids = effects.iter().filter_map(|effect| match effect {
+        Effect::Connected(client) => Some(client.id),
+        _ => None,
+    });
+    ids.collect()
+}
+
+#[test]
+fn accepted_clients_are_watched_and_will_be_announced() {
+    let mut world = World::new();
+    let (wayland, _stream) = world.connect(ClientKind::Wayland);
+    let announcement = Effect::ArmAnnouncement(world.now + ANNOUNCE_DELAY);
+    assert_eq!(world.take_effects(), [announcement]);
+    let (control, _peer) = world.raw_control();
+    // It has to send something in time. One announcement is enough for both.
+    let deadline = Effect::ArmDeadline(world.now + SECOND * 10);
+    assert_eq!(world.take_effects(), [deadline, Effect::ReadControl(control)]);
+    assert!(wayland.is_some_and(|wayland| wayland < control));
+    assert_eq!(world.clients.len(), 2);
+    let kinds: Vec<ClientKind> = world.clients.iter().map(|connection| connection.kind()).collect();
+    assert_eq!(kinds, [ClientKind::Wayland, ClientKind::Control]);
+    world.reap();
+}
+
+#[test]
+fn refused_clients_get_the_reason_in_their_protocol() {
+    let mut world = World::new();
+    world.config.limits.per_process = 1;
+    let (_first, _stream) = world.wayland();
+    let (refused, mut stream) = world.connect(ClientKind::Wayland);
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("closed");
+    assert!(refused.is_none() && String::from_utf8_lossy(&bytes).contains("per_process"));
+    let (refused, stream) = world.connect(ClientKind::Control);
+    let mut peer = super::ControlPeer { stream, lines: geom_ipc::LineBuffer::default() };
+    let Some(ReplyResult::Error(error)) = peer.replies().pop().map(|reply| reply.result) else {
+        panic!("no reason")
+    };
+    assert!(refused.is_none() && error.kind == ErrorKind::OverLimit);
+    assert!(error.message.contains("per_process") && peer.is_closed());
+    assert_eq!((world.clients.len(), world.clients.refused()), (1, 2));
+    world.reap();
+}
+
+#[test]
+fn limit_is_free_again_after_a_disconnect() {
+    let mut world = World::new();
+    world.config.limits.per_process = 1;
+    let (first, _stream) = world.wayland();
+    assert!(world.connect(ClientKind::Wayland).0.is_none());
+    world.run(|clients, cx| clients.disconnect(first, CloseReason::Requested, cx));
+    world.reap();
+    assert!(world.connect(ClientKind::Wayland).0.is_some_and(|id| id > first));
+}
+
+#[test]
+fn clients_are_announced_in_order_after_their_first_round_trips() {
+    let mut world = World::new();
+    let (subscriber, _peer) = world.subscriber();
+    let (first, _stream) = world.wayland();
+    let (second, _stream) = world.wayland();
+    let effects = world.take_effects();
+    assert!(connected(&effects).is_empty());
+    assert_eq!(effects, [Effect::ArmAnnouncement(world.now + ANNOUNCE_DELAY)]);
+    world.now += ANNOUNCE_DELAY;
+    world.run(Clients::announcement_due);
+    let effects = world.take_effects();
+    assert_eq!(connected(&effects), [u64::from(first), u64::from(second)]);
+    let Some(Effect::Connected(client)) = effects.first() else { panic!("no event") };
+    assert_eq!((client.pid, client.state), (std::process::id() as i32, ConnectionState::Alive));
+    assert!(client.executable.is_some(), "the executable is known by then");
+    // Not again.
+    world.run(Clients::announce);
+    assert_eq!(world.take_effects(), []);
+    assert!(world.clients.get(subscriber).is_some());
+}
+
+#[test]
+fn client_is_announced_before_another_event_about_it() {
+    let mut world = World::new();
+    let (_subscriber, _peer) = world.subscriber();
+    let (first, _stream) = world.wayland();
+    let (second, _stream) = world.wayland();
+    world.take_effects();
+    world.run(|clients, cx| clients.disconnect(second, CloseReason::Requested, cx));
+    world.reap();
+    let effects = notable(world.take_effects());
+    assert_eq!(connected(&effects), [u64::from(first), u64::from(second)]);
+    let reason = CloseReason::Requested;
+    assert_eq!(effects.last(), Some(&Effect::Disconnected { id: second, reason }));
+}
+
+#[test]
+fn nothing_is_described_without_subscribers() {
+    let mut world = World::new();
+    let (id, _stream) = world.wayland();
+    world.run(Clients::announcement_due);
+    world.on(id, Event::Broken);
+    world.reap();
+    let described = |effect: &Effect| matches!(effect, Effect::Connected(_) | Effect::StateChanged(_));
+    assert!(!world.take_effects().iter().any(described));
+}
+
+/// A listening socket in a folder of its own.
+fn listen(world: &mut World) -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("socket");
+    let socket = UnixListener::bind(&path).expect("a socket");
+    socket.set_nonblocking(true).expect("a socket option");
+    let listener = Listener::Passed(socket);
+    world.clients.listeners.push(Listening::new(listener, ClientKind::Wayland));
+    (folder, path)
+}
+
+fn accept_waiting(world: &mut World, iteration: u64) -> usize {
+    let mut display = world.display.handle();
+    let reactor = world.reactor.clone();
+    let effects = world.with(|clients, cx| {
+        let mut host = Host { display: &mut display, reactor: &reactor };
+        clients.accept_waiting(0, iteration, &mut host, cx)
+    });
+    let dispatches = effects.iter().filter(|effect| matches!(effect, Effect::Dispatch(_))).count();
+    world.apply(effects);
+    dispatches
+}
+
+#[test]
+fn one_client_is_accepted_at_first_and_many_if_they_keep_coming() {
+    let mut world = World::new();
+    world.config.limits.per_process = 1000;
+    let (_folder, path) = listen(&mut world);
+    let streams: Vec<UnixStream> = (0..70).map(|_| UnixStream::connect(&path).expect("connected")).collect();
+    assert_eq!(accept_waiting(&mut world, 5), 1);
+    assert_eq!(accept_waiting(&mut world, 6), 64);
+    // An iteration without a waiting client lies between.
+    assert_eq!(accept_waiting(&mut world, 8), 1);
+    assert_eq!(accept_waiting(&mut world, 9), 4);
+    assert_eq!(accept_waiting(&mut world, 10), 0);
+    assert_eq!(world.clients.len(), streams.len());
+    world.reap();
+}
