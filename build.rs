@@ -1,4 +1,5 @@
-//! Packs the relocations of the position-independent program: a tenth of a megabyte to read at its start instead of one.
+//! Packs the relocations of the position-independent program: a tenth of a megabyte to read at its
+//! start instead of one.
 
 fn main() {
     // DT_RELR: glibc 2.36, GNU ld 2.38 or lld.

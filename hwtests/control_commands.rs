@@ -31,7 +31,9 @@ fn every_command_does_what_it_says() -> Result<()> {
         (screenshot.width, screenshot.height) == (800, 600)
     })?;
     // Errors name what there is instead.
-    service.try_command(&["set", "Virtual-2", "--mode", "1x1"])?.ensure_fails(1, &["Virtual-2", "1024x768"])?;
+    service
+        .try_command(&["set", "Virtual-2", "--mode", "1x1"])?
+        .ensure_fails(1, &["Virtual-2", "1024x768"])?;
     let absent = service.try_command(&["screenshot", "HDMI-A-9"])?;
     absent.ensure_fails(5, &["HDMI-A-9", "Virtual-1", "Virtual-2"])?;
     service.command(&["set", "Virtual-1", "--power", "off"])?;

@@ -6,7 +6,7 @@ use geom_ipc::ConnectionState;
 use geom_lab::protocol::{ExitStatus, RUNTIME_DIR};
 use geom_lab::Program;
 
-use crate::support::harness::{built_program, unique, Service, Setup, EXIT_TIMEOUT};
+use crate::support::harness::{install_program, unique, Service, Setup, EXIT_TIMEOUT};
 use crate::support::{CONFIG, SIGCONT, SIGKILL, SIGSTOP};
 
 const SESSION: &str = "/run/bin/geom-lab-session";
@@ -37,15 +37,17 @@ fn wait_for_session(service: &Service, program: &Program) -> Result<(u64, String
 
 fn start(config: &str) -> Result<Service> {
     let setup = Setup::with_monitors(1)?;
-    setup.machine.install(&built_program("geom-lab-session")?, SESSION)?;
+    install_program(&setup.machine, "geom-lab-session", SESSION)?;
     setup.start(config, &[])
 }
 
 /// Starts a program that holds a session, a new one or the one of a token.
 fn hold(service: &Service, flags: &str, token: Option<&str>) -> Result<Holder> {
-    let mut argv = vec![SESSION, "--name", "holder", "--connect-type", flags];
+    // By its name the program finds the session's id among the clients.
+    let name = unique("holder");
+    let mut argv = vec![SESSION, "--name", name.as_str(), "--connect-type", flags];
     argv.extend(token.map(|token| ["--token", token]).iter().flatten());
-    let program = service.machine.spawn_as_user(&unique("holder"), &argv, &[])?;
+    let program = service.machine.spawn_as_user(&name, &argv, &[])?;
     let (id, token) = wait_for_session(service, &program)?;
     Ok(Holder { program, id, token })
 }
@@ -62,9 +64,9 @@ fn wait_for_state(service: &Service, id: u64, expected: Option<ConnectionState>)
 
 #[test]
 fn session_of_a_killed_program_is_resumed_by_connection_type() -> Result<()> {
+    let service = start("")?;
     // Disconnects that the session survives; the next one is final.
     for (flags, survived) in [(ONCE, 0), (KEEP, 3), (BOTH, 1)] {
-        let service = start("")?;
         let mut holder = hold(&service, flags, None)?;
         let id = holder.id;
         for _ in 0..survived {
@@ -77,46 +79,51 @@ fn session_of_a_killed_program_is_resumed_by_connection_type() -> Result<()> {
         service.machine.signal(&holder.program, SIGKILL)?;
         if flags == KEEP {
             wait_for_state(&service, id, Some(ConnectionState::Lost))?;
-            service.finish()?;
             continue;
         }
         // Nothing of it stays, and its token resumes nothing.
         wait_for_state(&service, id, None)?;
         let next = hold(&service, flags, Some(&holder.token))?;
         ensure!(next.id != id && next.token != holder.token, "{flags}: resumed after its end");
-        service.finish()?;
     }
-    Ok(())
+    service.finish()
 }
 
 #[test]
 fn session_of_a_stopped_program_is_lost_by_connection_type() -> Result<()> {
-    for (flags, survived) in [(ONCE, 0), (KEEP, 2), (BOTH, 1)] {
-        let service = start("[clients]\ninterval = 1\nunresponsive = 1\nlost = 2\n")?;
-        let holder = hold(&service, flags, None)?;
-        for loss in 1..=survived {
+    let service = start("[clients]\ninterval = 1\nunresponsive = 1\nlost = 2\n")?;
+    // A holder, and the disconnects that its session survives; the next one is final.
+    let holder = |flags, survived| Ok::<_, anyhow::Error>((hold(&service, flags, None)?, survived));
+    let holders = [holder(ONCE, 0)?, holder(KEEP, 2)?, holder(BOTH, 1)?];
+    // All are stopped at the same time, as the heartbeat takes seconds.
+    for disconnect in 1..=2 {
+        let survives = |survived: usize| survived >= disconnect;
+        let is_final = |survived: usize| survived + 1 == disconnect;
+        let concerned: Vec<_> =
+            holders.iter().filter(|(_, survived)| survives(*survived) || is_final(*survived)).collect();
+        for (holder, _) in &concerned {
             service.machine.signal(&holder.program, SIGSTOP)?;
-            wait_for_state(&service, holder.id, Some(ConnectionState::Lost))?;
+        }
+        for (holder, survived) in &concerned {
+            let state = survives(*survived).then_some(ConnectionState::Lost);
+            wait_for_state(&service, holder.id, state)?;
+        }
+        for (holder, survived) in concerned {
             service.machine.signal(&holder.program, SIGCONT)?;
-            // The client library resumes it by itself, with the same id.
-            service.machine.wait_until("the resumed session", |_| {
-                let sessions = reported_sessions(&holder.program)?;
-                Ok(sessions.iter().filter(|(id, _)| *id == holder.id).count() == loss + 1)
-            })?;
+            if survives(*survived) {
+                // The client library resumes it by itself, with the same id.
+                service.machine.wait_until("the resumed session", |_| {
+                    let sessions = reported_sessions(&holder.program)?;
+                    Ok(sessions.iter().filter(|(id, _)| *id == holder.id).count() == disconnect + 1)
+                })?;
+            } else {
+                // The program ends when the library reports the end of its session.
+                let status = service.machine.wait(&holder.program, EXIT_TIMEOUT)?;
+                ensure!(status == Some(ExitStatus::Exited(0)), "{status:?}");
+            }
         }
-        if flags == KEEP {
-            service.finish()?;
-            continue;
-        }
-        service.machine.signal(&holder.program, SIGSTOP)?;
-        wait_for_state(&service, holder.id, None)?;
-        service.machine.signal(&holder.program, SIGCONT)?;
-        // The program ends when the library reports the end of its session.
-        let status = service.machine.wait(&holder.program, EXIT_TIMEOUT)?;
-        ensure!(status == Some(ExitStatus::Exited(0)), "{flags}: {status:?}");
-        service.finish()?;
     }
-    Ok(())
+    service.finish()
 }
 
 /// Another user may connect, and has the token: the session stays its owner's.

@@ -15,8 +15,9 @@ use crate::support::{GREEN, RED, SIGCONT, SIGKILL, SIGSTOP};
 /// Heartbeat times that are short enough for a test.
 pub const FAST: &str = "[clients]\ninterval = 1\nunresponsive = 1\nlost = 3\n";
 
-/// Several times what fits into the buffers to a client, 4 KiB of libwayland's and some 280 messages
-/// in the socket: the kernel accounts at least 768 bytes for each (`net.core.wmem_default` is 208 KiB).
+/// Several times what fits into the buffers to a client, 4 KiB of libwayland's and some 280
+/// messages in the socket: the kernel accounts at least 768 bytes for each (`net.core.wmem_default`
+/// is 208 KiB).
 const MOTIONS: usize = 2000;
 /// The heartbeat time `lost` of [`FAST`], three times.
 const LONG: Duration = Duration::from_secs(9);

@@ -1,9 +1,9 @@
 //! Hotplug of monitors and of whole GPUs: clients and the layout stay.
 
-use anyhow::{ensure, Result};
-use geom_lab::protocol::{ExitStatus, GpuSpec};
+use anyhow::{ensure, Context, Result};
+use geom_lab::protocol::GpuSpec;
 
-use crate::support::harness::{Service, Setup, EXIT_TIMEOUT};
+use crate::support::harness::{unique, Service, Setup};
 use crate::support::{is_diagnostic_screen, BLUE, GREEN, RED, SIGCONT, SIGSTOP};
 
 const COLORS: [(&str, [u8; 3]); 3] = [("ff0000", RED), ("00ff00", GREEN), ("0000ff", BLUE)];
@@ -101,13 +101,14 @@ fn gpu_that_can_not_be_used_yet_is_tried_again() -> Result<()> {
     let cannot_be_opened =
         "mount --bind /dev/zero /dev/dri/card0; echo there; read end; umount /dev/dri/card0";
     let has_another_master = "exec 3<>/dev/dri/card0; echo there; read end";
+    let mut setup = Setup::new(&[])?;
     for obstacle in [cannot_be_opened, has_another_master] {
-        let service = Setup::new(&[])?.start_idle("", &["--guard=never"], &[])?;
+        let service = setup.start_idle("", &["--guard=never"], &[])?;
         let machine = &service.machine;
         machine.signal(&service.compositor, SIGSTOP)?;
         machine.create_gpu(&GpuSpec::new("gpu0", 1))?;
-        let line = format!("mkfifo /run/end && exec 0<>/run/end && {obstacle}");
-        let other = machine.spawn_as_root("obstacle", &["sh", "-c", &line], &[])?;
+        let line = format!("mkfifo /run/end; exec 0<>/run/end; {obstacle}");
+        let other = machine.spawn_as_root(&unique("obstacle"), &["sh", "-c", &line], &[])?;
         machine.wait_for_log(&other, "there")?;
         machine.signal(&service.compositor, SIGCONT)?;
         if obstacle == cannot_be_opened {
@@ -117,8 +118,10 @@ fn gpu_that_can_not_be_used_yet_is_tried_again() -> Result<()> {
             service.wait_until_gpu_open("card0", true)?;
         }
         ensure!(service.status()?.enabled_displays == 0, "the display was enabled all the same");
-        machine.run_as_root("end", &["sh", "-c", "echo >/run/end"])?;
+        machine.run_as_root(&unique("end"), &["sh", "-c", "echo >/run/end"])?;
         service.wait_for_enabled_displays()?;
+        setup = service.into_setup()?;
+        setup.machine.remove_gpu("gpu0")?;
     }
     Ok(())
 }
@@ -158,11 +161,12 @@ fn named_display_is_waited_for() -> Result<()> {
 
 #[test]
 fn unplugged_named_display_is_handled_by_connection_type() -> Result<()> {
+    let mut setup = Setup::with_monitors(1)?;
     // Disconnects that the service survives; the next one ends it.
     for (flags, survived) in
         [("DISCONNECT_ONCE", 0), ("DISCONNECT_ONCE|KEEP_CONNECTION_OPEN", 1), ("KEEP_CONNECTION_OPEN", 3)]
     {
-        let service = Setup::with_monitors(1)?.start("", &["-w", "Virtual-1", "--connect-type", flags])?;
+        let service = setup.start("", &["-w", "Virtual-1", "--connect-type", flags])?;
         for disconnects in 1..=survived {
             service.machine.unplug("gpu0", 0)?;
             service.wait_for_display("Virtual-1", "disconnected", |display| {
@@ -172,12 +176,12 @@ fn unplugged_named_display_is_handled_by_connection_type() -> Result<()> {
             service.wait_for_pixels("Virtual-1", "its diagnostic screen", is_diagnostic_screen)?;
         }
         if flags == "KEEP_CONNECTION_OPEN" {
-            service.finish()?;
-            continue;
+            return service.finish();
         }
         service.machine.unplug("gpu0", 0)?;
-        let status = service.machine.wait(&service.compositor, EXIT_TIMEOUT)?;
-        ensure!(status == Some(ExitStatus::Exited(0)), "{flags}: {status:?}");
+        service.wait_until_ended().context(flags)?;
+        service.machine.plug("gpu0", 0)?;
+        setup = Setup { machine: service.machine, gpus: service.gpus };
     }
     Ok(())
 }

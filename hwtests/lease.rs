@@ -4,7 +4,7 @@ use anyhow::{ensure, Result};
 use geom_lab::protocol::ExitStatus;
 
 use crate::support::edids::{edid, headset, LG};
-use crate::support::harness::{built_program, Setup, EXIT_TIMEOUT};
+use crate::support::harness::{install_program, Setup, EXIT_TIMEOUT};
 use crate::support::{GREEN, RED, SIGKILL};
 
 /// A headset is no display: the service shows nothing on it. The program that leases it does, and
@@ -15,7 +15,7 @@ fn headset_belongs_to_the_program_that_leases_it() -> Result<()> {
     let setup = Setup::with_monitors(2)?;
     setup.machine.set_monitor(&setup.gpus[0], 0, &edid(LG)?)?;
     setup.machine.set_monitor(&setup.gpus[0], 1, &headset()?)?;
-    setup.machine.install(&built_program("geom-lab-lease")?, LEASE)?;
+    install_program(&setup.machine, "geom-lab-lease", LEASE)?;
     setup.machine.run_as_root("permit", &["chmod", "666", "/dev/dri/card0"])?;
     let service = setup.start("", &[])?;
     service.client("red", &["--fullscreen", "Virtual-1", "--animate", "small"])?;

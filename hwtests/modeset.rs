@@ -9,16 +9,21 @@ use crate::support::{is_diagnostic_screen, shows_notices, BACKGROUND, BLUE, CONF
 
 #[test]
 fn one_to_four_monitors_show_the_diagnostic_screen() -> Result<()> {
-    for count in 1..=4 {
-        let service = Service::with_monitors(count)?;
-        for connector in &service.gpus[0].connectors {
+    const MAX_REFUSED: usize = 4;
+    let spec = GpuSpec { connectors: vec![false; MAX_REFUSED], ..GpuSpec::new("gpu0", MAX_REFUSED) };
+    let mut setup = Setup::new(&[spec])?;
+    for count in 1..=MAX_REFUSED {
+        setup.machine.plug("gpu0", count - 1)?;
+        let service = setup.start("", &[])?;
+        ensure!(service.status()?.enabled_displays == count);
+        for connector in &service.gpus[0].connectors[..count] {
             let screenshot = service.machine.screenshot(connector)?;
             ensure!((screenshot.width, screenshot.height) == (1024, 768), "{screenshot:?}");
             ensure!(screenshot.fraction(|pixel| pixel == BACKGROUND) > 0.95);
             let text = screenshot.fraction(|pixel| pixel[0] > 200);
             ensure!(text > 0.0005 && text < 0.02, "text covers {text}");
         }
-        service.finish()?;
+        setup = service.into_setup()?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use anyhow::{ensure, Result};
 use geom_ipc::DisplayState;
 
 use crate::support::edids::{edid, AOC, HDR, LG};
-use crate::support::harness::{built_program, wait_until_listening, Service, Setup};
+use crate::support::harness::{install_program, wait_until_listening, Service, Setup};
 use crate::support::kms::{self, atomic_state, ensure_properties};
 use crate::support::RED;
 
@@ -45,6 +45,7 @@ fn each_user_has_their_own_resolution_and_color_space() -> Result<()> {
     ensure_committed(&service, "1920x1080", &WIDE)?;
     // If nothing differs, no mode is set.
     let modesets = service.count_modesets()?;
+    ensure!(modesets >= 3, "{modesets} modesets were counted");
     apply("ann")?;
     ensure!(service.count_modesets()? == modesets, "the same profile caused a modeset");
     // A user without a file has no settings, and no name leads out of the folder.
@@ -71,7 +72,7 @@ fn profile_follows_the_active_session_of_the_seat() -> Result<()> {
     let bus = ["dbus-daemon", "--session", "--nofork", "--nopidfile", "--address", BUS.1];
     setup.machine.spawn_as_user("bus", &bus, &[])?;
     wait_until_listening(&setup.machine, "/tmp/system-bus")?;
-    setup.machine.install(&built_program("geom-lab-logind")?, LOGIND)?;
+    install_program(&setup.machine, "geom-lab-logind", LOGIND)?;
     setup.machine.write(ACTIVE_USER, "daemon")?;
     let argv = [LOGIND, "--users=daemon,games", ACTIVE_USER];
     let logind = setup.machine.spawn_as_user("logind", &argv, &[BUS])?;

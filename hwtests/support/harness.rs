@@ -1,7 +1,10 @@
 //! The lab machine with the service on it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
@@ -35,6 +38,34 @@ pub fn programs() -> PathBuf {
 pub fn built_program(name: &str) -> Result<PathBuf> {
     let path = programs().join(name);
     ensure!(path.is_file(), "no {}; build it: cargo build --workspace", path.display());
+    Ok(path)
+}
+
+/// Copies a program of the workspace into the guest, without its debug information: that is most of
+/// the file, and copying it takes as long as booting. Symbols stay, for crash reports.
+pub fn install_program(machine: &Machine, name: &str, to: &str) -> Result<()> {
+    machine.install(&stripped_program(name)?, to)
+}
+
+/// A program of the workspace without debug information, made by the first call of each test run.
+fn stripped_program(name: &str) -> Result<PathBuf> {
+    static STRIPPED: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut stripped = STRIPPED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = stripped.get(name) {
+        return Ok(path.clone());
+    }
+    let program = built_program(name)?;
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stripped");
+    std::fs::create_dir_all(&folder)?;
+    // Named after the original, and renamed when it is complete: another test run may use it.
+    let path = folder.join(program.display().to_string().replace('/', "-"));
+    let new = folder.join(format!("{name}.{}", std::process::id()));
+    let mut strip = Command::new("strip");
+    strip.args(["--strip-debug", "-o"]).args([&new, &program]);
+    let status = strip.status().context("strip, of the package binutils")?;
+    ensure!(status.success(), "{strip:?}: {status}");
+    std::fs::rename(new, &path)?;
+    stripped.insert(name.to_owned(), path.clone());
     Ok(path)
 }
 
@@ -79,8 +110,8 @@ impl Setup {
     pub fn without_seat(gpus: &[GpuSpec]) -> Result<Self> {
         let machine = Machine::boot(&BootOptions::default())?;
         let gpus = gpus.iter().map(|gpu| machine.create_gpu(gpu)).collect::<Result<Vec<_>>>()?;
-        machine.install(&built_program("geom_compositor")?, COMPOSITOR)?;
-        machine.install(&built_program("geom-lab-client")?, TEST_CLIENT)?;
+        install_program(&machine, "geom_compositor", COMPOSITOR)?;
+        install_program(&machine, "geom-lab-client", TEST_CLIENT)?;
         Ok(Self { machine, gpus })
     }
 
@@ -242,6 +273,12 @@ impl Service {
     pub fn end(&self) -> Result<()> {
         self.stop()?;
         self.ensure_no_errors()
+    }
+
+    /// As [`Self::finish`]; the machine stays for another start.
+    pub fn into_setup(self) -> Result<Setup> {
+        self.end()?;
+        Ok(Setup { machine: self.machine, gpus: self.gpus })
     }
 
     /// Neither the kernel nor the service reported a bug.

@@ -7,7 +7,7 @@ use geom_lab::protocol::{GpuNames, GpuSpec};
 use geom_lab::Machine;
 
 use super::edids::edid;
-use super::harness::{built_program, unique, Service, Setup};
+use super::harness::{install_program, unique, Service, Setup};
 
 const PROPERTIES: &str = "/run/bin/geom-lab-properties";
 
@@ -107,7 +107,7 @@ pub fn setup(connectors: usize, monitors: &[&str]) -> Result<Setup> {
     for (connector, monitor) in monitors.iter().enumerate() {
         setup.machine.set_monitor(&setup.gpus[0], connector, &edid(monitor)?)?;
     }
-    setup.machine.install(&built_program("geom-lab-properties")?, PROPERTIES)?;
+    install_program(&setup.machine, "geom-lab-properties", PROPERTIES)?;
     Ok(setup)
 }
 

@@ -81,7 +81,7 @@ impl Service {
 
     /// How often a mode was set since the start.
     pub fn count_modesets(&self) -> Result<usize> {
-        self.count_log(&["mode set"])
+        self.count_log(&["modeset done"])
     }
 
     /// Waits until a program of `--exec` has ended with this exit status.

@@ -12,7 +12,8 @@
 //!
 //! The service's log is not one of them, with the exceptions below.
 //!
-//! `HWTESTS_PROGRAMS` names another folder of programs to test than cargo's, such as `target/release`.
+//! `HWTESTS_PROGRAMS` names another folder of programs to test than cargo's, such as
+//! `target/release`.
 //!
 //! # Log lines that tests read
 //!

@@ -18,7 +18,8 @@ use crate::power::PowerDeadline;
 pub enum Deadline {
     /// An event of an output's redraw state machine is due.
     Redraw(OutputId, RedrawEvent),
-    /// A virtual output has no hardware that reports when its frame is shown: it is shown at this time.
+    /// A virtual output has no hardware that reports when its frame is shown: it is shown at this
+    /// time.
     VirtualVblank(OutputId, Duration),
     /// Look for page flips that did not arrive in time.
     CheckPageflips,
@@ -65,8 +66,9 @@ pub enum Deadline {
 }
 
 impl State {
-    /// Runs all deadlines that are due at the time of this iteration. Actions use the same time: with a later look at the
-    /// clock, one that queues itself again for a time in between would run again at once, without end.
+    /// Runs all deadlines that are due at the time of this iteration. Actions use the same time:
+    /// with a later look at the clock, one that queues itself again for a time in between would run
+    /// again at once, without end.
     pub fn run_timers(&mut self) {
         let now = self.iteration_start();
         while let Some(deadline) = self.timers.pop(now) {
@@ -100,7 +102,8 @@ impl State {
                 super::handlers::send_image_description(&information, &description);
             }
             Deadline::RetryMaster { never_ours } => {
-                // The seat asks for master when it opens a device, and not again as long as its VT is shown.
+                // The seat asks for master when it opens a device, and not again as long as its VT
+                // is shown.
                 self.reopen(&never_ours);
                 self.reconfigure("not master before");
             }

@@ -1,4 +1,5 @@
-//! GPU resets, by the driver or because a program hung the GPU: the renderer is replaced, and no client is disconnected.
+//! GPU resets, by the driver or because a program hung the GPU: the renderer is replaced, and no
+//! client is disconnected.
 
 use std::time::Duration;
 
@@ -7,11 +8,12 @@ use tracing::{info, warn};
 use super::deadline::Deadline;
 use super::{notify_user, State};
 use crate::config::RendererPreference;
-use crate::render::renderer::Renderer;
 use crate::output::scanout::Target;
 use crate::output::OutputId;
+use crate::render::renderer::Renderer;
 
-/// More resets than this within [`RESET_WINDOW`] mean that the GPU is unusable: rendering goes on in software.
+/// More resets than this within [`RESET_WINDOW`] mean that the GPU is unusable: rendering goes on
+/// in software.
 const MAX_RESETS: usize = 3;
 const RESET_WINDOW: Duration = Duration::from_secs(60);
 
@@ -81,7 +83,8 @@ impl State {
             }
             None => info!(gpu = %path.display(), "renderer replaced after the GPU reset"),
         }
-        // Color conversion and dma-buf formats may differ now, and everything must be rendered again.
+        // Color conversion and dma-buf formats may differ now, and everything must be rendered
+        // again.
         self.reconfigure("GPU reset");
     }
 }

@@ -1,19 +1,20 @@
-//! Handoff of a GPU from the previous DRM master, a boot splash or the run that crashed, without a blank moment (flicker-free boot):
-//! the previous run's descriptor of the device stays open until our first commit, and its picture stays until there is a window.
+//! Handoff of a GPU from the previous DRM master, a boot splash or the run that crashed, without a
+//! blank moment (flicker-free boot): the previous run's descriptor of the device stays open until
+//! our first commit, and its picture stays until there is a window.
 //!
-//! Source: the kernel's drm_file.c: framebuffers are removed with the last descriptor of a device's file, and CRTCs that scan them
-//! out are disabled.
+//! Source: the kernel's drm_file.c: framebuffers are removed with the last descriptor of a device's
+//! file, and CRTCs that scan them out are disabled.
 
 use std::os::fd::AsFd;
 
+use geom_display::mode::Mode;
 use rustix::fs::{major, minor, Dev};
 use tracing::{debug, info, warn};
-use geom_display::mode::Mode;
 
-use crate::cli::options::GuardChoice;
-use crate::render::inherited_picture::InheritedPicture;
 use super::deadline::Deadline;
 use super::State;
+use crate::cli::options::GuardChoice;
+use crate::render::inherited_picture::InheritedPicture;
 
 /// Prefix of a GPU's name in the descriptor store; the device number follows.
 const STORE_PREFIX: &str = "gpu-";
@@ -32,8 +33,8 @@ impl State {
         }
     }
 
-    /// Our first commit on a GPU succeeded: closes the previous run's descriptor, and stores ours so that our framebuffers survive a
-    /// crash.
+    /// Our first commit on a GPU succeeded: closes the previous run's descriptor, and stores ours
+    /// so that our framebuffers survive a crash.
     pub fn hold_gpu(&mut self, id: Dev) {
         let name = store_name(id);
         self.store.release(&name);
@@ -43,12 +44,14 @@ impl State {
         }
     }
 
-    /// Closes the stored descriptor of a GPU that was closed, or whose DRM master the previous run still is.
+    /// Closes the stored descriptor of a GPU that was closed, or whose DRM master the previous run
+    /// still is.
     pub fn release_gpu(&mut self, id: Dev) {
         self.store.release(&store_name(id));
     }
 
-    /// Returns whether to keep the picture of the previous DRM master. A text console that the service was started from is not kept.
+    /// Returns whether to keep the picture of the previous DRM master. A text console that the
+    /// service was started from is not kept.
     fn keeps_inherited_pictures(&self) -> bool {
         let succeeds = !self.store.unrecovered(STORE_PREFIX).is_empty();
         let in_unit = self.options.guard == GuardChoice::Always;
@@ -56,14 +59,17 @@ impl State {
         (succeeds || in_unit) && !self.config.keep_framebuffer.is_zero() && self.notices.recent().is_empty()
     }
 
-    /// Before the first modeset of an output on a GPU: keeps the picture that its CRTC shows, behind the windows that will come.
+    /// Before the first modeset of an output on a GPU: keeps the picture that its CRTC shows,
+    /// behind the windows that will come.
     pub fn inherit_picture(&mut self, id: Dev, crtc: usize, name: &str, mode: &Mode) {
         // Another mode needs another picture.
         if let Some(output) = self.outputs.named_mut(name) {
             output.inherited_picture = None;
         }
         let Some(gpu) = self.backend.gpu(id).filter(|gpu| gpu.device.never_committed()) else { return };
-        let Some(timing) = gpu.device.kms_mode(name, mode).filter(|_| self.keeps_inherited_pictures()) else { return };
+        let Some(timing) = gpu.device.kms_mode(name, mode).filter(|_| self.keeps_inherited_pictures()) else {
+            return;
+        };
         let picture = match gpu.device.inherited_framebuffer(name, crtc, &timing) {
             Ok(Some(picture)) => picture,
             Ok(None) => return,

@@ -238,8 +238,7 @@ impl State {
         device: &Device,
         event: &impl AbsolutePositionEvent<LibinputInputBackend>,
     ) -> Option<Point<f64, Logical>> {
-        let connectors_of =
-            |name: &str| connectors_named(&self.outputs, &self.backend, &self.config, name);
+        let connectors_of = |name: &str| connectors_named(&self.outputs, &self.backend, &self.config, name);
         let device = TouchDevice::new(device);
         let output = touch_output(&device, &self.config.touch, connectors_of, &self.outputs)?;
         layout_location(output, &self.outputs, |size| event.position_transformed(size))

@@ -35,7 +35,8 @@ impl State {
     }
 }
 
-/// Replaces the file by renaming a new one over it: a collector that reads at any time sees a whole file.
+/// Replaces the file by renaming a new one over it: a collector that reads at any time sees a whole
+/// file.
 fn replace(file: &Path, text: &str) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let folder = file.parent().ok_or(std::io::ErrorKind::InvalidInput)?;

@@ -1,7 +1,8 @@
 //! The compositor: [`State`] joins all components.
 //!
-//! Components own their data and never see `State`. What a component wants from others it returns as effects, or reads through
-//! arguments; the methods of `State` in this module apply them. Nothing but `main.rs` and `tests/` imports this module.
+//! Components own their data and never see `State`. What a component wants from others it returns
+//! as effects, or reads through arguments; the methods of `State` in this module apply them.
+//! Nothing but `main.rs` and `tests/` imports this module.
 
 pub mod clients;
 pub mod control;
@@ -25,9 +26,9 @@ pub mod power;
 pub mod redraw;
 pub mod replug;
 pub mod run;
-pub mod user_profile;
 pub mod scene;
 mod shell;
+pub mod user_profile;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -44,27 +45,27 @@ use smithay::utils::{Clock, Monotonic};
 use tracing::{info, warn};
 
 use self::deadline::Deadline;
-use self::notices::Notices;
 pub(crate) use self::notices::notify_user;
+use self::notices::Notices;
 use crate::backend::Backend;
+use crate::cli::options::Options;
 use crate::clients::saved_state::StateFile;
 use crate::clients::Clients;
-use crate::control::Control;
+use crate::compositor::handlers::Protocols;
 use crate::config::{Config, Problem};
-use crate::output::outputs::Outputs;
+use crate::control::Control;
+use crate::event_loop::reactor::Reactor;
+use crate::event_loop::timers::{Timer, Timers};
 use crate::input::{xkb_config, Input};
-use crate::cli::options::Options;
+use crate::output::color::OutputColor;
+use crate::output::outputs::Outputs;
+use crate::output::redraw::Event as RedrawEvent;
 use crate::output::requests::OutputRequests;
 use crate::output::OutputId;
 use crate::power::Power;
-use crate::compositor::handlers::Protocols;
-use crate::event_loop::reactor::Reactor;
-use crate::output::redraw::Event as RedrawEvent;
-use crate::session::user_profile::ActiveProfile;
 use crate::session::fd_store::FdStore;
+use crate::session::user_profile::ActiveProfile;
 use crate::shell::Shell;
-use crate::event_loop::timers::{Timer, Timers};
-use crate::output::color::OutputColor;
 
 /// The state that the event loop passes to its callbacks.
 pub struct State {
@@ -198,8 +199,8 @@ impl State {
         self.clock.now().into()
     }
 
-    /// Returns the time at which this iteration of the event loop first asked. It is exact enough for decisions about frames,
-    /// and saves a system call on kernels whose vDSO has no clock.
+    /// Returns the time at which this iteration of the event loop first asked. It is exact enough
+    /// for decisions about frames, and saves a system call on kernels whose vDSO has no clock.
     pub fn iteration_start(&mut self) -> Duration {
         match self.iteration_began {
             Some(time) => time,

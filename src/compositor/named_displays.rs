@@ -1,5 +1,5 @@
-//! The displays that `--display` (`-w`) names: waited for, or the end of the service when they are lost (docs/control.md,
-//! connection types).
+//! The displays that `--display` (`-w`) names: waited for, or the end of the service when they are
+//! lost (docs/control.md, connection types).
 
 use geom_ipc::ConnectType;
 use tracing::info;
@@ -16,7 +16,12 @@ impl State {
             match self.outputs.named_display(&name, &connectors, connect_type) {
                 NamedDisplay::Enabled => {}
                 NamedDisplay::FinalDisconnect(disconnects) => {
-                    info!(display = name, disconnects, ?connect_type, "the disconnect of the named display is final");
+                    info!(
+                        display = name,
+                        disconnects,
+                        ?connect_type,
+                        "the disconnect of the named display is final"
+                    );
                     self.shut_down();
                 }
                 NamedDisplay::Missing => {

@@ -7,10 +7,10 @@ use std::collections::VecDeque;
 pub struct Notices(VecDeque<String>);
 
 impl Notices {
-    /// As many lines as the diagnostic screen has room for.
+    /// As many lines as fit on the diagnostic screen.
     const MAX_NOTICES: usize = 6;
 
-    /// Adds a notice; the oldest one makes room.
+    /// Adds a notice; the oldest one is dropped if there are too many.
     pub fn add(&mut self, text: String) {
         if self.0.contains(&text) {
             return;
@@ -32,7 +32,8 @@ impl Notices {
     }
 }
 
-/// Logs a warning and adds it to the notices. A macro, so that the log line names the caller's module.
+/// Logs a warning and adds it to the notices. A macro, so that the log line names the caller's
+/// module.
 macro_rules! notify_user {
     ($state:expr, $($text:tt)+) => {{
         let text = format!($($text)+);

@@ -1,7 +1,7 @@
 //! Commits a resolution and publishes it: stage, commit, then inform clients.
 //!
-//! Staging changes only our own state, which the first frame is rendered with. If the kernel refuses the commit, the staged state
-//! is rolled back, and no client has heard of it.
+//! Staging changes only our own state, which the first frame is rendered with. If the kernel
+//! refuses the commit, the staged state is rolled back, and no client was informed of it.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use geom_display::mode::Mode;
 use geom_display::plan;
 use geom_display::signal_format::SignalFormat;
 use geom_ipc::Event as IpcEvent;
-use smithay::desktop::layer_map_for_output;
 use geom_kms::{CrtcState, Framebuffer};
+use smithay::desktop::layer_map_for_output;
 use tracing::{info, warn};
 
 use super::deadline::Deadline;
@@ -28,7 +28,8 @@ struct Staged {
     target: Option<Target>,
     event: LifecycleEvent,
     before: StagedState,
-    /// The scanout that was replaced. It lives until the commit, as the kernel may still scan out its buffers.
+    /// The scanout that was replaced. It lives until the commit, as the kernel may still scan out
+    /// its buffers.
     replaced: Option<Option<Scanout>>,
 }
 
@@ -52,11 +53,13 @@ pub fn defer_drop(timers: &mut Timers<Deadline>, scanout: Option<Scanout>, defer
 }
 
 impl State {
-    /// Stages a resolution, commits it on each GPU, and publishes what the kernel accepted. Returns false if another search may
-    /// find something better.
+    /// Stages a resolution, commits it on each GPU, and publishes what the kernel accepted. Returns
+    /// false if another search may find something better.
     pub fn commit_resolution(&mut self, resolution: Resolution) -> bool {
         let mut deferred = Vec::new();
-        for (name, _) in resolution.disabled.iter().filter(|(_, event)| *event != LifecycleEvent::Disconnected) {
+        for (name, _) in
+            resolution.disabled.iter().filter(|(_, event)| *event != LifecycleEvent::Disconnected)
+        {
             self.ensure_listed(name);
         }
         for resolved in &resolution.enabled {
@@ -108,8 +111,8 @@ impl State {
         }
     }
 
-    /// Another monitor is plugged into the connector of an enabled output, and we saw no moment without one: the old monitor is
-    /// disconnected first.
+    /// Another monitor is plugged into the connector of an enabled output, and we saw no moment
+    /// without one: the old monitor is disconnected first.
     fn replace_monitor(&mut self, resolved: &ResolvedOutput, deferred: &mut Vec<Scanout>) {
         let name = &resolved.planned.name;
         let Some(output) = self.outputs.named_mut(name) else { return };
@@ -134,7 +137,14 @@ impl State {
         let name = &resolved.planned.name;
         let output = self.outputs.entry(name);
         let (id, before) = (output.id, output.staged_state());
-        output.stage(&resolved.planned, &resolved.monitor, resolved.mode, resolved.signal, &resolved.warnings, &resolved.modes);
+        output.stage(
+            &resolved.planned,
+            &resolved.monitor,
+            resolved.mode,
+            resolved.signal,
+            &resolved.warnings,
+            &resolved.modes,
+        );
         let geometry = output.frame_geometry();
         let fits = output.scanout.as_ref().zip(geometry).is_some_and(|(scanout, geometry)| {
             scanout.target == resolved.target && scanout.size() == geometry.pixels()
@@ -190,7 +200,8 @@ impl State {
         }
     }
 
-    /// Passes an event to an output's lifecycle, and informs clients. Returns whether a `display` event was published.
+    /// Passes an event to an output's lifecycle, and informs clients. Returns whether a `display`
+    /// event was published.
     pub fn apply_lifecycle(&mut self, id: OutputId, event: LifecycleEvent) -> bool {
         let effects = self.outputs.on_lifecycle(id, event, self.power.is_idle_blanked());
         let Some(output) = self.outputs.get(id) else { return false };
@@ -198,7 +209,11 @@ impl State {
             self.backend.gpus_mut().for_each(|gpu| gpu.device.set_pending_active(&output.name, true));
         }
         if effects.disconnected {
-            info!(display = output.name, disconnects = output.disconnects, "monitor disconnected; its windows are kept");
+            info!(
+                display = output.name,
+                disconnects = output.disconnects,
+                "monitor disconnected; its windows are kept"
+            );
         }
         if let Some(global) = effects.removed_global {
             self.disable_global(global);
@@ -213,13 +228,16 @@ impl State {
     fn update_global(&mut self, id: OutputId) {
         let Some(output) = self.outputs.get_mut(id) else { return };
         match (output.is_in_layout(), output.global.take()) {
-            (true, None) => output.global = Some(output.wl_output.create_global::<Self>(&self.display_handle)),
+            (true, None) => {
+                output.global = Some(output.wl_output.create_global::<Self>(&self.display_handle))
+            }
             (false, Some(global)) => self.disable_global(global),
             (_, global) => output.global = global,
         }
     }
 
-    /// Commits the state of all outputs of a GPU, with the first frame of each output that needs a modeset.
+    /// Commits the state of all outputs of a GPU, with the first frame of each output that needs a
+    /// modeset.
     fn commit_gpu(&mut self, gpu: u64, resolution: &Resolution) -> Committed {
         let mut states: Vec<CrtcState> = Vec::new();
         let mut modesets: Vec<(String, Mode, SignalFormat)> = Vec::new();

@@ -1,15 +1,16 @@
 //! Output configuration, the one path of every change: probe, plan, test commit, commit, publish.
 //!
-//! Hotplug, configuration files, control requests, resume and new GPUs all end in [`State::reconfigure`]. Running it twice changes
-//! nothing. Clients are informed only after the kernel has accepted the commit (`output_commit.rs`).
+//! Hotplug, configuration files, control requests, resume and new GPUs all end in
+//! [`State::reconfigure`]. Running it twice changes nothing. Clients are informed only after the
+//! kernel has accepted the commit (`output_commit.rs`).
 
 use std::collections::BTreeMap;
 
 use geom_display::identity::Monitor;
 use geom_display::lifecycle::Event as LifecycleEvent;
 use geom_display::mode::Mode;
-use geom_display::plan::{self, logical_size, Plan, PlanTarget, PlannedOutput, ProbedGpu};
 use geom_display::output_config::keep_one_enabled;
+use geom_display::plan::{self, logical_size, Plan, PlanTarget, PlannedOutput, ProbedGpu};
 use geom_display::signal_format::SignalFormat;
 use geom_ipc::Event as IpcEvent;
 use geom_kms::objects::Connector;
@@ -53,8 +54,8 @@ pub struct OutputsChanged {
     pub layout: bool,
 }
 
-/// Everything that follows a reconfiguration, in this order. Each listener compares for itself what concerns it, so that running
-/// all of them after a reconfiguration without changes does nothing.
+/// Everything that follows a reconfiguration, in this order. Each listener compares for itself what
+/// concerns it, so that running all of them after a reconfiguration without changes does nothing.
 const LISTENERS: [fn(&mut State, &OutputsChanged); 13] = [
     State::publish_layout,
     |state, _| state.keep_pointer_on_outputs(),
@@ -71,7 +72,8 @@ const LISTENERS: [fn(&mut State, &OutputsChanged); 13] = [
     |state, _| state.redraw_all(),
 ];
 
-/// How often a commit may fail after its test passed. Each failure rejects one mode of one output for the next search.
+/// How often a commit may fail after its test passed. Each failure rejects one mode of one output
+/// for the next search.
 const MAX_COMMIT_ATTEMPTS: usize = 8;
 
 pub fn monitor_at(connector: &Connector) -> Monitor {
@@ -91,7 +93,8 @@ impl State {
             return;
         }
         let enabled_before = self.outputs.enabled_names();
-        // Scanouts of monitors that moved to another connector; their buffers may be on the screen until the commit.
+        // Scanouts of monitors that moved to another connector; their buffers may be on the screen
+        // until the commit.
         let mut moved = Vec::new();
         let present = self.backend.probed();
         self.relocate_monitors(&present, &mut moved);
@@ -144,7 +147,8 @@ impl State {
         resolution
     }
 
-    /// After a VT switch, or while another display server ends, the kernel may refuse commits for a moment: we are not DRM master.
+    /// After a VT switch, or while another display server ends, the kernel may refuse commits for a
+    /// moment: we are not DRM master.
     fn retry_without_master(&mut self) {
         let mut not_master = false;
         let mut never_ours = Vec::new();
@@ -218,7 +222,8 @@ impl State {
         plan
     }
 
-    /// Returns the outputs that a name stands for: a connector, a monitor (`make model serial`), or a pattern of either.
+    /// Returns the outputs that a name stands for: a connector, a monitor (`make model serial`), or
+    /// a pattern of either.
     pub fn displays_named(&self, name: &str) -> Vec<String> {
         connectors_named(&self.outputs, &self.backend, &self.config, name)
     }
@@ -235,10 +240,13 @@ impl State {
             }
             return;
         };
-        let requests: Vec<_> = planned.iter().map(|planned| {
-            let (modes, signal) = wanted(planned);
-            (planned.name.clone(), modes, signal)
-        }).collect();
+        let requests: Vec<_> = planned
+            .iter()
+            .map(|planned| {
+                let (modes, signal) = wanted(planned);
+                (planned.name.clone(), modes, signal)
+            })
+            .collect();
         let result = gpu.search(&requests);
         debug!(gpu = %gpu.device.path().display(), tests = result.tests, enabled = result.assignments.len(), "search finished");
         for assignment in result.assignments {
@@ -248,7 +256,8 @@ impl State {
             let target = Target::Crtc { gpu: id, index: assignment.crtc };
             let mut resolved = resolved(planned, assignment.mode, assignment.signal, target, monitor);
             let mode = modes.first().filter(|first| **first != assignment.mode);
-            let mode = mode.map(|first| format!("the kernel refuses mode {first}; using {}", assignment.mode));
+            let mode =
+                mode.map(|first| format!("the kernel refuses mode {first}; using {}", assignment.mode));
             let signal = signal.differences(&assignment.signal);
             let signal = signal.map(|difference| format!("the kernel refuses {difference}"));
             for text in mode.into_iter().chain(signal) {

@@ -6,9 +6,9 @@ use std::io;
 use geom_ipc::Event as IpcEvent;
 use tracing::{info, warn};
 
+use super::State;
 use crate::output::redraw::Event;
 use crate::output::scanout::{Scanout, Target};
-use super::State;
 
 impl State {
     /// Blanks or unblanks an enabled output on request. A request to unblank counts as user

@@ -97,8 +97,10 @@ impl State {
     ) -> impl Iterator<Item = (&'a String, &'a OutputConfig)> {
         let present = self.backend.probed();
         let connectors = present.iter().flat_map(|gpu| &gpu.connectors);
-        let connected: Vec<String> =
-            connectors.filter(|connector| connector.connected).map(|connector| connector.name.clone()).collect();
+        let connected: Vec<String> = connectors
+            .filter(|connector| connector.connected)
+            .map(|connector| connector.name.clone())
+            .collect();
         transaction.changes.iter().filter(move |(name, _)| connected.contains(name))
     }
 

@@ -20,7 +20,9 @@ impl State {
             self.monitor_left(&connector, monitor, is_replaced, deferred);
         }
         for (connector, monitor) in moves.arrivals {
-            let Some((before, request)) = self.outputs.monitor_arrived(&connector, &monitor) else { continue };
+            let Some((before, request)) = self.outputs.monitor_arrived(&connector, &monitor) else {
+                continue;
+            };
             info!(%monitor, from = before, to = connector, "monitor is at another connector");
             if let Some(request) = request {
                 self.requests.insert(&connector, request);

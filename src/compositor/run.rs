@@ -10,16 +10,16 @@ use smithay::reexports::wayland_server::Display;
 use tracing::{info, warn};
 
 use crate::backend::{headless::Headless, Backend};
-use crate::clients::saved_state::StateFile;
-use crate::config::watch::watch_file;
-use crate::config::{self, Config, Problem, RendererPreference, DEFAULT_PATH};
 use crate::cli::options::{BackendChoice, Options};
-use crate::event_loop::reactor::{Reactor, Source};
-use crate::session::rlimit::raise_limit;
-use crate::session::fd_store::FdStore;
-use crate::session::{crash, spawn, sd_notify, signals};
+use crate::clients::saved_state::StateFile;
 use crate::compositor::deadline::Deadline;
 use crate::compositor::{notify_user, State};
+use crate::config::watch::watch_file;
+use crate::config::{self, Config, Problem, RendererPreference, DEFAULT_PATH};
+use crate::event_loop::reactor::{Reactor, Source};
+use crate::session::fd_store::FdStore;
+use crate::session::rlimit::raise_limit;
+use crate::session::{crash, sd_notify, signals, spawn};
 
 /// A compositor that is set up; its event loop does not run yet.
 pub struct Compositor {
@@ -89,7 +89,8 @@ impl Compositor {
         Ok(())
     }
 
-    /// Runs one iteration of the event loop: waits for events, at most for `timeout`, and dispatches them.
+    /// Runs one iteration of the event loop: waits for events, at most for `timeout`, and
+    /// dispatches them.
     ///
     /// # Errors
     /// If epoll fails.
@@ -165,7 +166,12 @@ impl State {
     pub fn note_state(&self) {
         let mut text = self.status();
         for gpu in self.backend.gpus() {
-            text += &format!("\n{}: {}, atomic {}", gpu.device.path().display(), gpu.device.driver(), gpu.device.is_atomic());
+            text += &format!(
+                "\n{}: {}, atomic {}",
+                gpu.device.path().display(),
+                gpu.device.driver(),
+                gpu.device.is_atomic()
+            );
         }
         for output in self.outputs.iter() {
             let mode = output.mode.map(|mode| mode.to_string());
@@ -187,7 +193,8 @@ impl State {
         self.timers.at(at, Deadline::FeedWatchdog { interval });
     }
 
-    /// Ends an iteration: removes disconnected clients, renders what is due, flushes messages to clients.
+    /// Ends an iteration: removes disconnected clients, renders what is due, flushes messages to
+    /// clients.
     pub fn after_dispatch(&mut self) {
         // First, because closed windows queue redraws.
         self.reap_ended();
@@ -220,7 +227,9 @@ pub fn run(mut options: Options) -> Result<()> {
     compositor.state.store = store;
     match state_file {
         Ok(state_file) => compositor.state.restore(state_file),
-        Err(error) => warn!(%error, "cannot create the state file: sessions and placements will not survive a crash"),
+        Err(error) => {
+            warn!(%error, "cannot create the state file: sessions and placements will not survive a crash")
+        }
     }
     if let Err(error) = start(&mut compositor, exec, descriptors) {
         // A failed start does not count as a crash.
@@ -241,7 +250,8 @@ fn start(compositor: &mut Compositor, exec: Vec<String>, descriptors: Rlimit) ->
         state.stop();
     })?;
     compositor.state.listen()?;
-    // These programs start while displays are configured; their connections wait for the first iteration.
+    // These programs start while displays are configured; their connections wait for the first
+    // iteration.
     let addresses = compositor.state.clients.addresses().clone();
     for command in exec {
         if let Err(error) = spawn::start(&command, &addresses.wayland, &addresses.control, descriptors) {

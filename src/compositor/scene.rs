@@ -34,8 +34,8 @@ pub struct VisibleSurfaces {
 }
 
 impl VisibleSurfaces {
-    /// Adds a surface at `origin`, below its popups. Popups are placed relative to `location`: the window's geometry starts
-    /// there, inside its shadow.
+    /// Adds a surface at `origin`, below its popups. Popups are placed relative to `location`: the
+    /// window's geometry starts there, inside its shadow.
     fn add(&mut self, surface: &WlSurface, location: Point<i32, Logical>, origin: Point<i32, Logical>) {
         for (popup, offset) in PopupManager::popups_for_surface(surface) {
             let location = location + offset - popup.geometry().loc;
@@ -129,7 +129,8 @@ impl State {
         }
     }
 
-    /// Builds an output's scene from its visible surfaces and runs `draw` with it. Returns `None` if the output is disabled.
+    /// Builds an output's scene from its visible surfaces and runs `draw` with it. Returns `None`
+    /// if the output is disabled.
     pub fn with_scene<T>(
         &mut self,
         id: OutputId,
@@ -170,8 +171,7 @@ impl State {
             items.extend(picture.map(|buffer| Item::Memory { buffer, location: (0.0, 0.0).into() }));
         }
         if let Some(unresponsive) = &unresponsive {
-            let area: Rectangle<i32, Physical> =
-                unresponsive.area.to_f64().to_physical(scale).to_i32_round();
+            let area: Rectangle<i32, Physical> = unresponsive.area.to_f64().to_physical(scale).to_i32_round();
             overlay.update(&unresponsive.name, (area.size.w, area.size.h));
             let message = overlay.message((area.size.w, area.size.h)).filter(|_| unresponsive.asks);
             if let Some((buffer, (x, y))) = message {

@@ -41,7 +41,8 @@ fn hardware_conversion((target, sizes, pipelines): &ConversionKey) -> Option<Har
     let by_crtc = sizes.and_then(|(degamma, gamma)| CrtcPipeline::for_target(target, degamma, gamma));
     let by_plane = || {
         let mut pipelines = pipelines.iter().enumerate();
-        pipelines.find_map(|(index, colorops)| Some(HardwareConversion::Plane(index, solve(target, colorops)?)))
+        pipelines
+            .find_map(|(index, colorops)| Some(HardwareConversion::Plane(index, solve(target, colorops)?)))
     };
     by_crtc.map(HardwareConversion::Crtc).or_else(by_plane)
 }
@@ -59,7 +60,8 @@ impl OutputColor {
             let profile = known.unwrap_or_else(|| IccProfile::load(&path).map(Arc::new));
             if let Err(error) = &profile {
                 let path = path.display();
-                warnings.insert(name.clone(), format!("color_space {path} cannot be used: {error}; using srgb"));
+                warnings
+                    .insert(name.clone(), format!("color_space {path} cannot be used: {error}; using srgb"));
                 (config.icc, config.signal.color_space) = (None, None);
             }
             used.insert(path, profile);

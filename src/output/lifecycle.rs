@@ -81,7 +81,8 @@ impl Outputs {
     /// Remembers the port path of each connector.
     pub fn note_ports(&mut self, present: &[ProbedGpu]) {
         let connectors = present.iter().flat_map(|gpu| &gpu.connectors);
-        let ports = connectors.filter_map(|connector| Some((connector.name.clone(), connector.port.clone()?)));
+        let ports =
+            connectors.filter_map(|connector| Some((connector.name.clone(), connector.port.clone()?)));
         self.ports.extend(ports);
     }
 
@@ -114,7 +115,8 @@ impl Outputs {
             (output.name.clone(), (output.monitor.identity.clone(), port))
         });
         let last: BTreeMap<String, MonitorAt> = last.collect();
-        let connectors = present.iter().flat_map(|gpu| &gpu.connectors).filter(|connector| connector.connected);
+        let connectors =
+            present.iter().flat_map(|gpu| &gpu.connectors).filter(|connector| connector.connected);
         let present: BTreeMap<String, MonitorAt> = connectors
             .map(|connector| (connector.name.clone(), (connector.monitor.clone(), connector.port.clone())))
             .collect();
@@ -168,8 +170,9 @@ impl Outputs {
     /// Removes outputs whose connector is gone and that are neither enabled nor in the layout: a
     /// hub gets new connectors each time it is plugged in.
     pub fn remove_gone(&mut self, present: &[ProbedGpu]) {
-        let exists =
-            |name: &str| present.iter().flat_map(|gpu| &gpu.connectors).any(|connector| connector.name == name);
+        let exists = |name: &str| {
+            present.iter().flat_map(|gpu| &gpu.connectors).any(|connector| connector.name == name)
+        };
         self.retain(|output| exists(&output.name) || output.is_enabled() || output.logical.width > 0);
     }
 
@@ -182,7 +185,12 @@ impl Outputs {
     }
 
     /// Returns the state of the display that `name` stands for, which matches `connectors`.
-    pub fn named_display(&self, name: &str, connectors: &[String], connect_type: ConnectType) -> NamedDisplay {
+    pub fn named_display(
+        &self,
+        name: &str,
+        connectors: &[String],
+        connect_type: ConnectType,
+    ) -> NamedDisplay {
         let outputs = || connectors.iter().filter_map(|connector| self.named(connector));
         // Of several outputs that a pattern matches, one is enough.
         if outputs().any(Output::is_enabled) {

@@ -14,29 +14,29 @@ pub mod swapchain;
 
 use std::path::PathBuf;
 
+use geom_color::adjustments::AdjustmentConfig;
+use geom_display::identity::Monitor;
+use geom_display::lifecycle::Lifecycle;
+use geom_display::mode::Mode;
+use geom_display::output_config::Transform;
+use geom_display::plan::{LogicalRect, PlannedOutput};
+use geom_display::signal_format::SignalFormat;
+use smithay::backend::renderer::element::solid::SolidColorBuffer;
+use smithay::backend::renderer::element::Id;
 use smithay::desktop::{layer_map_for_output, LayerSurface};
 use smithay::output::{Mode as WlMode, Output as WlOutput, PhysicalProperties, Scale, Subpixel};
 use smithay::reexports::wayland_server::backend::GlobalId;
 use smithay::utils::{Logical, Point, Rectangle, Transform as SmithayTransform};
 use tracing::debug;
-use geom_display::identity::Monitor;
-use geom_display::lifecycle::Lifecycle;
-use geom_display::signal_format::SignalFormat;
-use geom_display::mode::Mode;
-use geom_display::output_config::Transform;
-use geom_display::plan::{LogicalRect, PlannedOutput};
-use geom_color::adjustments::AdjustmentConfig;
-use smithay::backend::renderer::element::solid::SolidColorBuffer;
-use smithay::backend::renderer::element::Id;
 
 use crate::output::frame_stats::FrameStats;
-use crate::render::diagnostic;
-use crate::render::inherited_picture::InheritedPicture;
-use crate::render::geometry::FrameGeometry;
-use crate::render::label::Label;
-use crate::render::unresponsive_overlay::UnresponsiveOverlay;
-use crate::render::scene::SurfaceImageDescription;
 use crate::output::scanout::Scanout;
+use crate::render::diagnostic;
+use crate::render::geometry::FrameGeometry;
+use crate::render::inherited_picture::InheritedPicture;
+use crate::render::label::Label;
+use crate::render::scene::SurfaceImageDescription;
+use crate::render::unresponsive_overlay::UnresponsiveOverlay;
 
 /// Identifies an output while the service runs. Names are for people, files and the control
 /// protocol.
@@ -309,7 +309,10 @@ impl Output {
 
     /// Returns its rectangle in the layout.
     pub fn geometry(&self) -> Rectangle<i32, Logical> {
-        Rectangle::new((self.logical.x, self.logical.y).into(), (self.logical.width, self.logical.height).into())
+        Rectangle::new(
+            (self.logical.x, self.logical.y).into(),
+            (self.logical.width, self.logical.height).into(),
+        )
     }
 
     /// Converts a point of the layout to coordinates of this output.

@@ -134,7 +134,8 @@ impl Outputs {
 
     /// Returns the output that shows its frames on a target.
     pub fn on_target(&self, target: Target) -> Option<OutputId> {
-        let shows = |output: &&Output| output.scanout.as_ref().is_some_and(|scanout| scanout.target == target);
+        let shows =
+            |output: &&Output| output.scanout.as_ref().is_some_and(|scanout| scanout.target == target);
         self.iter().find(shows).map(|output| output.id)
     }
 
@@ -248,8 +249,13 @@ mod tests {
     fn nearest_enabled_output_is_found() {
         let all = outputs(&[("A", 0, true), ("B", 100, false), ("C", 300, true)]);
         let rectangle = all.named("B").map(|output| output.logical);
-        assert_eq!(rectangle.and_then(|rectangle| all.nearest(rectangle)).map(|output| output.name.as_str()), Some("A"));
-        assert!(outputs(&[("A", 0, false)]).nearest(LogicalRect { x: 0, y: 0, width: 1, height: 1 }).is_none());
+        assert_eq!(
+            rectangle.and_then(|rectangle| all.nearest(rectangle)).map(|output| output.name.as_str()),
+            Some("A")
+        );
+        assert!(outputs(&[("A", 0, false)])
+            .nearest(LogicalRect { x: 0, y: 0, width: 1, height: 1 })
+            .is_none());
     }
 
     #[test]

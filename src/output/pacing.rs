@@ -49,7 +49,10 @@ pub enum FailedCommit {
     First,
     Repeated,
     /// No commit succeeded for [`MODESET_RETRY_AFTER`]: this CRTC needs a modeset.
-    ForceModeset { gpu: u64, crtc: usize },
+    ForceModeset {
+        gpu: u64,
+        crtc: usize,
+    },
 }
 
 /// Page flips that the kernel did not report.

@@ -16,12 +16,7 @@ pub struct ImportedBuffers {
 
 impl ImportedBuffers {
     /// Returns the framebuffer of a client's buffer if the kernel would scan it out on the CRTC.
-    pub fn framebuffer(
-        &mut self,
-        device: &Device,
-        crtc: usize,
-        dmabuf: &Dmabuf,
-    ) -> Option<Arc<Framebuffer>> {
+    pub fn framebuffer(&mut self, device: &Device, crtc: usize, dmabuf: &Dmabuf) -> Option<Arc<Framebuffer>> {
         self.known.retain(|(known, _)| !known.is_gone());
         if let Some((_, framebuffer)) = self.known.iter().find(|(known, _)| *known == dmabuf.weak()) {
             return framebuffer.clone();

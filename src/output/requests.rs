@@ -159,7 +159,10 @@ mod tests {
     }
 
     fn change(config: OutputConfig) -> OutputTransaction {
-        OutputTransaction { changes: BTreeMap::from([("A".to_owned(), config)]), ..OutputTransaction::default() }
+        OutputTransaction {
+            changes: BTreeMap::from([("A".to_owned(), config)]),
+            ..OutputTransaction::default()
+        }
     }
 
     fn of(requests: &OutputRequests) -> Option<OutputConfig> {
@@ -209,7 +212,8 @@ mod tests {
     #[test]
     fn unmet_names_what_the_kernel_refused() {
         let warnings = ["the kernel refuses 10 bits per color".to_owned()];
-        let given = Given { mode: None, signal: SignalFormat::default(), position: (0, 0), warnings: &warnings };
+        let given =
+            Given { mode: None, signal: SignalFormat::default(), position: (0, 0), warnings: &warnings };
         let mode = OutputConfig { mode: "800x600".parse().ok(), ..OutputConfig::default() };
         assert_eq!(unmet(&mode, Some(&given), false).as_deref(), Some(warnings[0].as_str()));
         assert!(unmet(&mode, None, false).is_some());

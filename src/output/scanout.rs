@@ -4,6 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use geom_color::target::ColorTarget;
+use geom_kms::commit::CursorPlane;
+use geom_kms::cursor::{Cursor, CursorImage};
+use geom_kms::{Device, Frame, Framebuffer};
 use smithay::backend::allocator::Buffer as _;
 use smithay::backend::renderer::damage::OutputDamageTracker;
 use smithay::backend::renderer::pixman::PixmanRenderer;
@@ -11,24 +15,20 @@ use smithay::backend::renderer::utils::{Buffer, CommitCounter};
 use smithay::desktop::utils::OutputPresentationFeedback;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{Physical, Rectangle};
-use geom_kms::commit::CursorPlane;
-use geom_kms::cursor::{Cursor, CursorImage};
-use geom_kms::{Device, Frame, Framebuffer};
 use tracing::{debug, warn};
-use geom_color::target::ColorTarget;
 
-use crate::render::shadow_buffer::ShadowBuffer;
+use crate::event_loop::timers::Timer;
+use crate::gpu::Gpu;
 use crate::output::frame_clock::FrameClock;
-use crate::render::drawing::{changed_on_gpu, draw, draw_converted, draw_on_gpu};
 use crate::output::planes::ImportedBuffers;
 use crate::output::redraw::Redraw;
 use crate::output::swapchain::Swapchain;
-use crate::gpu::Gpu;
 use crate::render::cursor::Picture;
 use crate::render::drawable::Drawable;
+use crate::render::drawing::{changed_on_gpu, draw, draw_converted, draw_on_gpu};
 use crate::render::geometry::FrameGeometry;
-use crate::render::scene::{ScanoutCandidate, Pass, Scene, BACKGROUND};
-use crate::event_loop::timers::Timer;
+use crate::render::scene::{Pass, ScanoutCandidate, Scene, BACKGROUND};
+use crate::render::shadow_buffer::ShadowBuffer;
 
 /// Where the frames of an output go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +130,8 @@ impl Scanout {
     /// # Errors
     /// If there is no memory for a shadow buffer.
     pub fn set_color_conversion(&mut self, target: ColorTarget, by_gpu: bool) -> io::Result<bool> {
-        let fits = self.shadow.as_ref().map_or(target == ColorTarget::default(), |shadow| shadow.is_for(&target));
+        let fits =
+            self.shadow.as_ref().map_or(target == ColorTarget::default(), |shadow| shadow.is_for(&target));
         if fits {
             return Ok(false);
         }
@@ -201,14 +202,7 @@ impl Scanout {
         let bits = self.bits();
         let (slot, _) = self.swapchain.acquire(|size| gpu.drawable(size, bits))?;
         let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
-        let drawn = draw_on_gpu(
-            &mut gpu.renderer,
-            &mut self.shadow,
-            drawable,
-            &mut self.tracker,
-            0,
-            scene,
-        )?;
+        let drawn = draw_on_gpu(&mut gpu.renderer, &mut self.shadow, drawable, &mut self.tracker, 0, scene)?;
         drawn.sync.wait().map_err(io::Error::other)?;
         let framebuffer = drawable.framebuffer().cloned().ok_or(io::ErrorKind::Unsupported)?;
         self.swapchain.submitted(slot);
@@ -239,18 +233,19 @@ impl Scanout {
         let mut frame = Frame { cursor: cursor_changed.then_some(cursor), color, ..Frame::default() };
 
         let direct = scene.direct.take();
-        let outcome = if direct.is_some_and(|direct| self.show_directly(&gpu.device, crtc, direct, &mut frame)) {
-            if frame.primary.is_none() && frame.cursor.is_none() && frame.color.is_none() {
-                return Ok(Outcome::Unchanged);
-            }
-            let outcome = submit(gpu, crtc, &frame);
-            if outcome.is_ok() && frame.primary.is_some() {
-                self.swapchain.bypassed();
-            }
-            outcome
-        } else {
-            self.draw_and_submit(gpu, crtc, scene, &mut frame)
-        };
+        let outcome =
+            if direct.is_some_and(|direct| self.show_directly(&gpu.device, crtc, direct, &mut frame)) {
+                if frame.primary.is_none() && frame.cursor.is_none() && frame.color.is_none() {
+                    return Ok(Outcome::Unchanged);
+                }
+                let outcome = submit(gpu, crtc, &frame);
+                if outcome.is_ok() && frame.primary.is_some() {
+                    self.swapchain.bypassed();
+                }
+                outcome
+            } else {
+                self.draw_and_submit(gpu, crtc, scene, &mut frame)
+            };
         match &outcome {
             Ok(Outcome::Submitted) => self.cursor.set_committed(Some(cursor)),
             Ok(Outcome::Unchanged) => {}
@@ -279,7 +274,13 @@ impl Scanout {
     }
 
     /// Puts a client's buffer on the primary plane, where the kernel agrees.
-    fn show_directly(&mut self, device: &Device, crtc: usize, direct: ScanoutCandidate, frame: &mut Frame) -> bool {
+    fn show_directly(
+        &mut self,
+        device: &Device,
+        crtc: usize,
+        direct: ScanoutCandidate,
+        frame: &mut Frame,
+    ) -> bool {
         let Some(framebuffer) = self.imported.framebuffer(device, crtc, &direct.dmabuf) else { return false };
         let shown = self.direct.as_ref();
         if shown.is_none() {
@@ -327,14 +328,7 @@ impl Scanout {
         let bits = self.bits();
         let (slot, age) = self.swapchain.acquire(|size| gpu.drawable(size, bits))?;
         let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
-        let drawn = draw_on_gpu(
-            &mut gpu.renderer,
-            &mut self.shadow,
-            drawable,
-            &mut self.tracker,
-            age,
-            scene,
-        );
+        let drawn = draw_on_gpu(&mut gpu.renderer, &mut self.shadow, drawable, &mut self.tracker, age, scene);
         let framebuffer = drawable.framebuffer().cloned().ok_or(io::ErrorKind::Unsupported)?;
         let drawn = match drawn {
             Ok(drawn) => drawn,

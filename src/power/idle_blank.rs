@@ -133,8 +133,7 @@ impl Power {
             cx.outputs.iter().filter(|output| output.is_enabled() && !output.blanked).collect();
         let names: Vec<String> = outputs.iter().map(|output| output.name.clone()).collect();
         info!(displays = names.join(" "), cause, "blanking displays until the next input");
-        let monitors =
-            outputs.iter().map(|output| (output.name.clone(), output.monitor.identity.clone()));
+        let monitors = outputs.iter().map(|output| (output.name.clone(), output.monitor.identity.clone()));
         self.blanked = Some(Blanked(monitors.collect()));
         effects.push(Effect::Blank(names));
         effects.extend(self.logind.ask(Request::IdleHint(true)));
@@ -151,8 +150,7 @@ impl Power {
     pub(super) fn unblank_all(&mut self, cx: &Cx<'_>, effects: &mut Effects) {
         let Some(Blanked(displays)) = self.blanked.take() else { return };
         info!("unblanking displays");
-        let is_enabled =
-            |name: &String| cx.outputs.named(name).is_some_and(|output| output.is_enabled());
+        let is_enabled = |name: &String| cx.outputs.named(name).is_some_and(|output| output.is_enabled());
         let (enabled, others): (Vec<_>, Vec<_>) = displays.into_keys().partition(is_enabled);
         effects.push(Effect::Unblank(enabled));
         let pending = |display| Effect::SetPendingActive { display, active: true };
@@ -162,12 +160,7 @@ impl Power {
 
     /// An output is about to be enabled: it starts blanked if all outputs are. `monitor` is `None`
     /// for a monitor without an EDID.
-    pub fn keep_blanked(
-        &mut self,
-        display: &str,
-        monitor: Option<&Identity>,
-        cx: &Cx<'_>,
-    ) -> Effects {
+    pub fn keep_blanked(&mut self, display: &str, monitor: Option<&Identity>, cx: &Cx<'_>) -> Effects {
         let Some(Blanked(displays)) = &mut self.blanked else { return Effects::new() };
         // A monitor that sleeps may not answer with its EDID.
         let is_new = monitor.is_some() && !displays.values().any(|known| known.as_ref() == monitor);

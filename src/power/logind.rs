@@ -145,7 +145,9 @@ impl Logind {
                 self.hold_retry.reset();
                 Effects::new()
             }
-            Event::SwitchesHeld { switches, result: Err(error) } => vec![self.hold_refused(&switches, &error, cx)],
+            Event::SwitchesHeld { switches, result: Err(error) } => {
+                vec![self.hold_refused(&switches, &error, cx)]
+            }
             Event::Done { action, result: Ok(()) } => {
                 debug!(action, "logind carried out a request");
                 Effects::new()
@@ -163,9 +165,8 @@ impl Logind {
         }
         info!(error, "cannot connect to logind; system sleep is detected only when it ends");
         let PowerConfig { lid, power_button, .. } = cx.config;
-        let needs_logind = [lid, power_button]
-            .iter()
-            .any(|policy| matches!(policy, Policy::Suspend | Policy::PowerOff));
+        let needs_logind =
+            [lid, power_button].iter().any(|policy| matches!(policy, Policy::Suspend | Policy::PowerOff));
         needs_logind.then(|| {
             Effect::Notice(format!(
                 "[power] needs logind, and there is no system bus: {error}; start dbus and systemd-logind or elogind"

@@ -49,12 +49,23 @@ pub enum Effect {
     /// Unblank these enabled displays.
     Unblank(Vec<String>),
     /// Set whether a display that is not enabled is powered when it is enabled.
-    SetPendingActive { display: String, active: bool },
+    SetPendingActive {
+        display: String,
+        active: bool,
+    },
     /// A client's idle timer ran out, or there is input again.
-    NotifyIdle { timer: IdleTimerId, is_idle: bool },
+    NotifyIdle {
+        timer: IdleTimerId,
+        is_idle: bool,
+    },
     /// Arm the next idle check, in place of the one that is armed.
-    ArmIdleCheck { at: Duration },
-    Arm { deadline: PowerDeadline, at: Duration },
+    ArmIdleCheck {
+        at: Duration,
+    },
+    Arm {
+        deadline: PowerDeadline,
+        at: Duration,
+    },
     /// Call [`Power::activity`]: after the preceding effects, as it depends on what they change.
     Activity,
     /// Run the output configuration; the text is the cause, for the log.

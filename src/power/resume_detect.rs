@@ -40,10 +40,7 @@ fn arm(timer: &OwnedFd) -> io::Result<()> {
 ///
 /// # Errors
 /// If no file descriptor is left.
-pub fn listen<D: 'static>(
-    handle: &LoopHandle<'static, D>,
-    clock_changed: fn(&mut D),
-) -> io::Result<()> {
+pub fn listen<D: 'static>(handle: &LoopHandle<'static, D>, clock_changed: fn(&mut D)) -> io::Result<()> {
     let timer = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
     arm(&timer)?;
     let source = Generic::new(timer, Interest::READ, Mode::Level);

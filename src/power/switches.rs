@@ -74,9 +74,8 @@ impl Power {
         }
         let connected =
             present.iter().flat_map(|gpu| &gpu.connectors).filter(|connector| connector.connected);
-        let (built_in, others): (Vec<_>, Vec<_>) = connected
-            .map(|connector| connector.name.clone())
-            .partition(|name| is_under_lid(config, name));
+        let (built_in, others): (Vec<_>, Vec<_>) =
+            connected.map(|connector| connector.name.clone()).partition(|name| is_under_lid(config, name));
         if others.is_empty() {
             return Vec::new();
         }

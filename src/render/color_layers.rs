@@ -3,10 +3,10 @@
 
 use std::io;
 
-use smithay::backend::renderer::damage::OutputDamageTracker;
-use smithay::reexports::pixman;
 use geom_color::conversion::ImageConversion;
 use geom_color::target::ColorTarget;
+use smithay::backend::renderer::damage::OutputDamageTracker;
+use smithay::reexports::pixman;
 
 use crate::render::geometry::FrameGeometry;
 use crate::render::scene::SurfaceImageDescription;

@@ -7,10 +7,10 @@
 use std::ffi::CStr;
 use std::io;
 
-use smithay::backend::renderer::gles::{ffi, GlesFrame, GlesRenderer, GlesTexture};
-use smithay::utils::{Physical, Rectangle, Size};
 use geom_color::glsl::ShaderLuts;
 use geom_color::lut::LUT_3D_SIZE;
+use smithay::backend::renderer::gles::{ffi, GlesFrame, GlesRenderer, GlesTexture};
+use smithay::utils::{Physical, Rectangle, Size};
 
 /// Computes the corners of an area from their index, so that no vertex buffer is needed.
 const VERTICES: &CStr = c"#version 300 es
@@ -294,7 +294,9 @@ impl LutTexture {
                 return Ok(texture);
             }
             gl.DeleteTextures(1, &texture);
-            Err(io::Error::other(format!("cannot upload the LUT of a color conversion: GLES error {error:#x}")))
+            Err(io::Error::other(format!(
+                "cannot upload the LUT of a color conversion: GLES error {error:#x}"
+            )))
         });
         let texture = texture.map_err(io::Error::other)??;
         // SAFETY: the texture is of this renderer's context and of this format, and has no other

@@ -9,10 +9,10 @@ use smithay::backend::renderer::{
     Bind, Color32F, ImportAll, ImportMem, Renderer as SmithayRenderer, Texture,
 };
 
-use crate::render::shadow_buffer::{ShadowBuffer, Damage, MemoryShadow};
 use crate::render::drawable::Drawable;
 use crate::render::renderer::Renderer;
 use crate::render::scene::{Pass, Scene, SurfaceImageDescription, BACKGROUND};
+use crate::render::shadow_buffer::{Damage, MemoryShadow, ShadowBuffer};
 
 /// The result of drawing a frame into a buffer.
 pub struct Drawn {

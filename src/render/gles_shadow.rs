@@ -2,19 +2,19 @@
 
 use std::io;
 
+use geom_color::glsl::ShaderLuts;
+use geom_color::target::ColorTarget;
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::damage::OutputDamageTracker;
 use smithay::backend::renderer::gles::{GlesRenderer, GlesTexture};
 use smithay::backend::renderer::{Bind, Color32F, Frame as _, Offscreen, Renderer as _};
 use smithay::utils::{Physical, Size, Transform};
-use geom_color::target::ColorTarget;
-use geom_color::glsl::ShaderLuts;
 
-use crate::render::shadow_buffer::History;
-use crate::render::drawing::{draw_layers, Drawn, LayerTarget};
 use crate::render::color_shader::{LutTexture, Shader, ShaderInput};
+use crate::render::drawing::{draw_layers, Drawn, LayerTarget};
 use crate::render::geometry::FrameGeometry;
 use crate::render::scene::{Scene, SurfaceImageDescription};
+use crate::render::shadow_buffer::History;
 
 /// An image to draw into, and how it is converted.
 struct ConvertedImage {
@@ -89,8 +89,7 @@ impl GlesShadow {
             if self.layers.iter().any(|layer| layer.description == *description) {
                 continue;
             }
-            let luts =
-                ShaderLuts::for_image(&description.description, description.perceptual, &self.target);
+            let luts = ShaderLuts::for_image(&description.description, description.perceptual, &self.target);
             let Some(luts) = luts else { continue };
             let image = ConvertedImage::new(renderer, self.size, Fourcc::Abgr2101010, &luts)
                 .or_else(|_| ConvertedImage::new(renderer, self.size, Fourcc::Abgr8888, &luts))?;

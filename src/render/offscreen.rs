@@ -2,6 +2,7 @@
 
 use std::io;
 
+use geom_color::target::ColorTarget;
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::gles::{GlesRenderer, GlesTexture};
 use smithay::backend::renderer::pixman::PixmanRenderer;
@@ -9,15 +10,14 @@ use smithay::backend::renderer::sync::SyncPoint;
 use smithay::backend::renderer::{Bind, ExportMem, ImportAll, ImportMem, Offscreen, Texture};
 use smithay::reexports::pixman;
 use smithay::utils::Rectangle;
-use geom_color::target::ColorTarget;
 
-use crate::render::shadow_buffer::{pixels, MemoryShadow};
-use crate::render::drawing::{self, draw_converted};
-use crate::render::gles_shadow::GlesShadow;
 use crate::render::color_shader::Shader;
 use crate::render::drawable::Drawable;
+use crate::render::drawing::{self, draw_converted};
+use crate::render::gles_shadow::GlesShadow;
 use crate::render::renderer::Renderer;
 use crate::render::scene::{Pass, Scene, BACKGROUND};
+use crate::render::shadow_buffer::{pixels, MemoryShadow};
 
 /// A picture: red, green and blue, a byte each, row by row as the framebuffer has them.
 pub struct Picture {
@@ -46,19 +46,11 @@ pub fn draw_on_gpu(renderer: &mut Renderer, scene: &Scene<'_>) -> io::Result<Pic
 ///
 /// # Errors
 /// If the renderer fails.
-pub fn draw_picture(
-    renderer: &mut PixmanRenderer,
-    scene: &Scene<'_>,
-) -> io::Result<Picture> {
+pub fn draw_picture(renderer: &mut PixmanRenderer, scene: &Scene<'_>) -> io::Result<Picture> {
     if !scene.described_surfaces.is_empty() {
         return draw_converted_to_srgb(renderer, scene);
     }
-    draw::<PixmanRenderer, pixman::Image<'static, 'static>>(
-        renderer,
-        scene,
-        Fourcc::Xrgb8888,
-        [2, 1, 0],
-    )
+    draw::<PixmanRenderer, pixman::Image<'static, 'static>>(renderer, scene, Fourcc::Xrgb8888, [2, 1, 0])
 }
 
 /// Draws surfaces with image descriptions converted to sRGB.
@@ -79,11 +71,7 @@ fn draw_converted_to_srgb(renderer: &mut PixmanRenderer, scene: &Scene<'_>) -> i
 }
 
 /// As [`draw_converted_to_srgb`], by the GPU.
-fn draw_shaded(
-    renderer: &mut GlesRenderer,
-    shader: &Shader,
-    scene: &Scene<'_>,
-) -> io::Result<Picture> {
+fn draw_shaded(renderer: &mut GlesRenderer, shader: &Shader, scene: &Scene<'_>) -> io::Result<Picture> {
     let size = scene.geometry.size;
     let target = ColorTarget { has_color_layers: true, ..ColorTarget::default() };
     let shadow = GlesShadow::new(target, scene.geometry.pixels());
@@ -96,12 +84,7 @@ fn draw_shaded(
 }
 
 /// Draws without conversion. `order` says which byte of a pixel is red, green and blue.
-fn draw<R, T>(
-    renderer: &mut R,
-    scene: &Scene<'_>,
-    format: Fourcc,
-    order: [usize; 3],
-) -> io::Result<Picture>
+fn draw<R, T>(renderer: &mut R, scene: &Scene<'_>, format: Fourcc, order: [usize; 3]) -> io::Result<Picture>
 where
     R: ImportAll + ImportMem + Offscreen<T> + Bind<T> + ExportMem,
     R::TextureId: Texture + Clone + Send + 'static,

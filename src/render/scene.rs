@@ -4,6 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use geom_color::image_description::ImageDescription;
 use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::backend::renderer::damage::{OutputDamageTracker, RenderOutputResult};
 use smithay::backend::renderer::element::memory::MemoryRenderBufferRenderElement;
@@ -21,7 +22,6 @@ use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::render_elements;
 use smithay::utils::{Physical, Point, Rectangle, Size};
 use tracing::warn;
-use geom_color::image_description::ImageDescription;
 
 use super::cursor::Picture;
 use super::geometry::FrameGeometry;
@@ -217,12 +217,13 @@ impl Scene<'_> {
             let found = self.described_surfaces.iter().find(|(id, _)| id == element.id());
             found.map(|(_, description)| *description)
         };
-        let passed = elements.into_iter().filter_map(|element| match (description(&element), pass, element) {
-            (Some(_), Pass::Base, Element::Surface(surface)) => Some(Element::Hole(Hole(surface))),
-            (None, Pass::Base, element) => Some(element),
-            (Some(own), Pass::Only(wanted), element) if own == wanted => Some(element),
-            _ => None,
-        });
+        let passed =
+            elements.into_iter().filter_map(|element| match (description(&element), pass, element) {
+                (Some(_), Pass::Base, Element::Surface(surface)) => Some(Element::Hole(Hole(surface))),
+                (None, Pass::Base, element) => Some(element),
+                (Some(own), Pass::Only(wanted), element) if own == wanted => Some(element),
+                _ => None,
+            });
         passed.collect()
     }
 

@@ -4,16 +4,16 @@
 use std::collections::VecDeque;
 use std::io;
 
-use smithay::reexports::pixman;
-use smithay::utils::{Physical, Rectangle, Size};
 use geom_color::conversion::Conversion;
 use geom_color::target::ColorTarget;
+use smithay::reexports::pixman;
+use smithay::utils::{Physical, Rectangle, Size};
 
-use crate::render::drawing::LayerTarget;
-use crate::render::gles_shadow::GlesShadow;
 use crate::render::color_layers::Layer;
 use crate::render::drawable::Drawable;
+use crate::render::drawing::LayerTarget;
 use crate::render::geometry::FrameGeometry;
+use crate::render::gles_shadow::GlesShadow;
 use crate::render::scene::SurfaceImageDescription;
 
 /// Damaged areas of a frame, in its pixels.
@@ -219,8 +219,8 @@ fn pixels_mut<'a>(image: &'a mut pixman::Image<'static, 'static>) -> &'a mut [u8
 
 #[cfg(test)]
 mod tests {
-    use smithay::utils::Transform;
     use geom_color::color_space::ColorSpace;
+    use smithay::utils::Transform;
 
     use super::*;
 
@@ -239,7 +239,8 @@ mod tests {
         let target = ColorTarget { space: ColorSpace::DisplayP3, ..ColorTarget::default() };
         let mut shadow = MemoryShadow::new(target, (8, 8))?.expect("a conversion");
         let geometry = FrameGeometry { size: (8, 8).into(), scale: 1.0, transform: Transform::Normal };
-        let age = |shadow: &mut MemoryShadow| -> io::Result<usize> { Ok(shadow.targets(&[], &geometry)?.0 .1) };
+        let age =
+            |shadow: &mut MemoryShadow| -> io::Result<usize> { Ok(shadow.targets(&[], &geometry)?.0 .1) };
         assert_eq!(age(&mut shadow)?, 0);
         assert_eq!(age(&mut shadow)?, 1);
         pixels_mut(&mut shadow.image).fill(0xff);

@@ -32,12 +32,12 @@ use geom_color::target::ColorTarget;
 use geom_color::image_description::{ImageDescription, TransferFunction as Transfer};
 
 use super::image_description::{Creator, DescriptionData};
-use crate::render::scene::SurfaceImageDescription;
-use crate::output::scanout::Scanout;
-use crate::compositor::scene::VisibleSurfaces;
 use crate::compositor::deadline::Deadline;
+use crate::compositor::scene::VisibleSurfaces;
 use crate::compositor::State;
+use crate::output::scanout::Scanout;
 use crate::output::OutputId;
+use crate::render::scene::SurfaceImageDescription;
 
 /// The user data of the global.
 pub struct Global;
@@ -184,7 +184,8 @@ impl State {
         match description {
             Ok(description) => {
                 let identity = self.protocols.color.identity(description);
-                init.init(id, DescriptionData { description: Some(description), has_information }).ready(identity);
+                init.init(id, DescriptionData { description: Some(description), has_information })
+                    .ready(identity);
             }
             Err((cause, reason)) => {
                 let data = DescriptionData { description: None, has_information };
@@ -306,8 +307,7 @@ impl Dispatch<WpColorManagementOutputV1, OutputName> for State {
         };
         let is_enabled = state.outputs.named(name).is_some_and(|output| output.is_enabled());
         let description = state.output_description(name);
-        let answer =
-            if is_enabled { Ok(description) } else { Err((Cause::NoOutput, "the display is gone")) };
+        let answer = if is_enabled { Ok(description) } else { Err((Cause::NoOutput, "the display is gone")) };
         state.init_description(image_description, answer, true, init);
     }
 
@@ -368,7 +368,8 @@ impl Dispatch<WpColorManagementSurfaceV1, WlSurface> for State {
                 object.post_error(Error::Inert, "the surface is gone");
             }
             Request::SetImageDescription { image_description, render_intent } => {
-                let description = image_description.data::<DescriptionData>().and_then(|data| data.description);
+                let description =
+                    image_description.data::<DescriptionData>().and_then(|data| data.description);
                 let Some(description) = description else {
                     object.post_error(Error::ImageDescription, "the image description is not ready");
                     return;
@@ -411,7 +412,9 @@ impl Dispatch<WpImageDescriptionV1, DescriptionData> for State {
         let information = init.init(information, ());
         match data.description {
             None => object.post_error(Error::NotReady, "the image description failed"),
-            Some(_) if !data.has_information => object.post_error(Error::NoInformation, "the client made the image description itself"),
+            Some(_) if !data.has_information => {
+                object.post_error(Error::NoInformation, "the client made the image description itself")
+            }
             // Not in this request: the last event destroys the object, which wayland-server has not
             // finished creating yet.
             Some(description) => {

@@ -101,8 +101,7 @@ impl Dispatch<ExtIdleNotifierV1, ()> for State {
         };
         let object = init.init(id, ());
         let timeout = Duration::from_millis(timeout.into());
-        let (timer, effects) =
-            state.with_power(|power, _| power.add_idle_timer(timeout, is_inhibitable));
+        let (timer, effects) = state.with_power(|power, _| power.add_idle_timer(timeout, is_inhibitable));
         state.protocols.idle.notifications.push((timer, object));
         state.apply_power(effects);
     }

@@ -134,7 +134,10 @@ impl Dispatch<WpImageDescriptionCreatorParamsV1, Creator> for State {
                 let min = f64::from(min_lum) / 10_000.0;
                 let (max, reference) = (f64::from(max_lum), f64::from(reference_lum));
                 if max <= min || reference <= min {
-                    return creator.post_error(Error::InvalidLuminance, "the minimum must be below the maximum and the reference");
+                    return creator.post_error(
+                        Error::InvalidLuminance,
+                        "the minimum must be below the maximum and the reference",
+                    );
                 }
                 params.luminances = Some(Luminances { min, max, reference });
             }
@@ -142,7 +145,8 @@ impl Dispatch<WpImageDescriptionCreatorParamsV1, Creator> for State {
             Request::SetMasteringLuminance { min_lum, max_lum } => {
                 let max = f64::from(max_lum);
                 if max <= f64::from(min_lum) / 10_000.0 {
-                    return creator.post_error(Error::InvalidLuminance, "the minimum must be below the maximum");
+                    return creator
+                        .post_error(Error::InvalidLuminance, "the minimum must be below the maximum");
                 }
                 params.mastering_max = Some(max);
             }
@@ -151,7 +155,8 @@ impl Dispatch<WpImageDescriptionCreatorParamsV1, Creator> for State {
             Request::Create { image_description } => {
                 let Some(description) = params.description() else {
                     state.init_description(image_description, Err((Cause::Unsupported, "")), false, init);
-                    creator.post_error(Error::IncompleteSet, "primaries and a transfer function are required");
+                    creator
+                        .post_error(Error::IncompleteSet, "primaries and a transfer function are required");
                     return;
                 };
                 // Primaries on a line span no gamut.

@@ -48,8 +48,8 @@ use smithay::wayland::shm::ShmState;
 use smithay::wayland::single_pixel_buffer::SinglePixelBufferState;
 use smithay::wayland::viewporter::ViewporterState;
 
-use self::security_context::is_trusted;
 pub use self::image_description::send_information as send_image_description;
+use self::security_context::is_trusted;
 use crate::compositor::State;
 
 /// The state of all protocols.

@@ -8,15 +8,16 @@ use smithay::reexports::wayland_server::backend::GlobalId;
 use smithay::reexports::wayland_server::protocol::wl_output::WlOutput;
 use smithay::wayland::output::OutputHandler;
 
-use crate::clients::heartbeat::Event;
 use crate::clients::connection::Connection;
+use crate::clients::heartbeat::Event;
 use crate::clients::{ClientData, ClientId};
 use crate::compositor::deadline::Deadline;
 use crate::compositor::State;
 
 /// How long a disabled global can still be bound: clients receive its removal after its
 /// announcement.
-const GLOBAL_REMOVAL_DELAY: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(5) };
+const GLOBAL_REMOVAL_DELAY: Duration =
+    if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(5) };
 
 /// Disabled globals, which exist until all clients have received their removal.
 #[derive(Default)]
@@ -47,22 +48,29 @@ impl State {
     /// is a protocol error. Pings the clients that may not know. An unresponsive client is waited
     /// for: its pong, or its disconnect, calls this again.
     pub fn destroy_disabled_globals(&mut self) {
-        if self.protocols.disabled_globals.globals.is_empty() || self.protocols.disabled_globals.is_check_armed {
+        if self.protocols.disabled_globals.globals.is_empty()
+            || self.protocols.disabled_globals.is_check_armed
+        {
             return;
         }
         let clients = || self.clients.wayland();
         if clients().any(Connection::is_unresponsive) {
             return;
         }
-        let newest = self.protocols.disabled_globals.globals.iter().map(|(_, at)| *at).max().unwrap_or_default();
-        let behind: Vec<ClientId> =
-            clients().filter(|connection| !connection.has_acked(newest)).map(|connection| connection.id).collect();
+        let newest =
+            self.protocols.disabled_globals.globals.iter().map(|(_, at)| *at).max().unwrap_or_default();
+        let behind: Vec<ClientId> = clients()
+            .filter(|connection| !connection.has_acked(newest))
+            .map(|connection| connection.id)
+            .collect();
         let is_known = |at: Duration| clients().all(|connection| connection.has_acked(at));
-        let known: Vec<bool> = self.protocols.disabled_globals.globals.iter().map(|(_, at)| is_known(*at)).collect();
+        let known: Vec<bool> =
+            self.protocols.disabled_globals.globals.iter().map(|(_, at)| is_known(*at)).collect();
         let mut known = known.into_iter();
-        let (destroyed, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.protocols.disabled_globals.globals)
-            .into_iter()
-            .partition(|_| known.next().unwrap_or(false));
+        let (destroyed, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.protocols.disabled_globals.globals)
+                .into_iter()
+                .partition(|_| known.next().unwrap_or(false));
         self.protocols.disabled_globals.globals = kept;
         for (global, _) in destroyed {
             self.display_handle.remove_global::<Self>(global);

@@ -35,9 +35,9 @@ use geom_display::output_config::{Position, Transform, OutputConfig};
 use geom_display::plan::mode_candidates;
 
 use super::security_context::is_trusted;
-use crate::output::{smithay_transform, Output};
-use crate::output::requests::OutputTransaction;
 use crate::compositor::State;
+use crate::output::requests::OutputTransaction;
+use crate::output::{smithay_transform, Output};
 
 /// The supported version, which adds adaptive sync.
 pub const VERSION: u32 = 4;
@@ -116,8 +116,7 @@ impl Manager {
         let mut changed = false;
         self.heads.retain(|name, head| {
             let same = now.get(name).is_some_and(|now| {
-                (&now.monitor, now.size, &now.modes)
-                    == (&head.sent.monitor, head.sent.size, &head.sent.modes)
+                (&now.monitor, now.size, &now.modes) == (&head.sent.monitor, head.sent.size, &head.sent.modes)
             });
             if !same {
                 // Another monitor gets another head.
