@@ -2,7 +2,7 @@
 //! Python ones.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -81,8 +81,8 @@ impl Drop for Service {
 }
 
 /// Connects, and waits until a frame was presented.
-fn connect(socket: &PathBuf) -> Result<Client> {
-    let options = ConnectOptions { socket: Some(socket.clone()), ..ConnectOptions::default() };
+fn connect(socket: &Path) -> Result<Client> {
+    let options = ConnectOptions { socket: Some(socket.to_owned()), ..ConnectOptions::default() };
     let deadline = Instant::now() + START_TIMEOUT;
     loop {
         match Client::connect(&options) {

@@ -81,7 +81,7 @@ struct GpuEntry {
 }
 
 /// A GPU that is about to be closed.
-pub struct ClosingGpu(GpuEntry);
+pub struct ClosingGpu(Box<GpuEntry>);
 
 impl ClosingGpu {
     /// Returns its device number.
@@ -284,14 +284,14 @@ impl Kms {
             if let Err(error) = cx.reactor.remove(entry.gpu.device.fd()) {
                 debug!(%error, "the GPU was not watched");
             }
-            effects.push(Effect::CloseGpu(ClosingGpu(entry)));
+            effects.push(Effect::CloseGpu(ClosingGpu(Box::new(entry))));
         }
         effects
     }
 
     /// Closes a GPU. The caller has dropped everything that belongs to it: scanouts and buffers.
     pub fn close(&mut self, closing: ClosingGpu) {
-        let gpu = closing.0.gpu;
+        let GpuEntry { gpu, .. } = *closing.0;
         let path = gpu.device.path().to_owned();
         let path = path.display();
         let fd = gpu.device.fd().clone();

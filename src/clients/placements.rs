@@ -15,6 +15,7 @@ pub type Placements = BTreeMap<String, String>;
 
 impl Clients {
     /// Returns the display that was saved for an application.
+    #[cfg(test)]
     pub fn placement(&self, app_id: &str) -> Option<&str> {
         self.placements.get(app_id).map(String::as_str)
     }

@@ -258,7 +258,7 @@ mod tests {
         let armed = event(&mut outputs, id, Event::Damage, now);
         assert_eq!(armed.arm, Some((now, Event::Deadline)), "an idle output renders at once");
         assert!(event(&mut outputs, id, Event::Deadline, now).render);
-        assert!(outputs.commit_succeeded(id, now) == false);
+        assert!(!outputs.commit_succeeded(id, now));
         assert_eq!(event(&mut outputs, id, Event::Submitted, now), RedrawEffects::default());
         // Damage meanwhile arms the next frame with the vblank.
         assert_eq!(event(&mut outputs, id, Event::Damage, now), RedrawEffects::default());
