@@ -7,7 +7,7 @@ use geom_lab::protocol::{ExitStatus, GpuSpec, RUNTIME_DIR};
 use crate::heartbeat::FAST;
 use crate::support::control::CommandResult;
 use crate::support::harness::{unique, Service, Setup, EXIT_TIMEOUT};
-use crate::support::{COMPOSITOR, CONFIG, RED, SIGCONT, SIGKILL, SIGSTOP};
+use crate::support::{COMPOSITOR, CONFIG, NAME_BACKGROUND, RED, SIGCONT, SIGKILL, SIGSTOP};
 
 #[test]
 fn every_command_does_what_it_says() -> Result<()> {
@@ -41,7 +41,7 @@ fn every_command_does_what_it_says() -> Result<()> {
     service.command(&["set", "Virtual-1", "--power", "on"])?;
     service.command(&["identify", "--seconds", "60"])?;
     service.wait_for_pixels("Virtual-1", "its name", |screenshot| {
-        screenshot.fraction(|pixel| pixel == [0x10, 0x40, 0xa0]) > 0.01
+        screenshot.fraction(|pixel| pixel == NAME_BACKGROUND) > 0.01
     })?;
     let client = service.client_by_app_id("red")?.id;
     let ping = service.command(&["ping", &client.to_string()])?;

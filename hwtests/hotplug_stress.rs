@@ -6,7 +6,7 @@ use anyhow::{ensure, Context, Result};
 
 use crate::support::harness::Service;
 use crate::support::kms::debugfs;
-use crate::support::{is_diagnostic_screen, BACKGROUND, BLUE, GREEN, RED};
+use crate::support::{is_diagnostic_screen, BACKGROUND, BLUE, GREEN, NAME_BACKGROUND, RED};
 
 /// splitmix64 (Steele, Lea, Flood 2014): the same events in each run.
 struct Random(u64);
@@ -43,9 +43,17 @@ impl Resources {
         Ok(Self { descriptors, framebuffers, shared_mib: kilobytes / 1024 })
     }
 
-    /// Resources once they are steady: the last swapchain buffer is allocated with the second
-    /// frame.
+    /// Resources once they are steady, and each display has drawn enough frames to have allocated
+    /// its whole swapchain: `identify` draws its name, and removes it.
     fn steady(service: &Service) -> Result<Self> {
+        service.command(&["identify", "--seconds", "1"])?;
+        for shown in [true, false] {
+            for connector in &service.gpus[0].connectors {
+                service.wait_for_pixels(connector, &format!("its name: {shown}"), |screenshot| {
+                    (screenshot.fraction(|pixel| pixel == NAME_BACKGROUND) > 0.01) == shown
+                })?;
+            }
+        }
         let mut last = Self::read(service)?;
         service.machine.wait_until("steady resources", |_| {
             std::thread::sleep(Duration::from_millis(500));

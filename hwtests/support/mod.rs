@@ -55,6 +55,9 @@ pub const BLUE: [u8; 3] = [0, 0, 0xff];
 /// The background of the diagnostic screen.
 pub const BACKGROUND: [u8; 3] = [0x10, 0x14, 0x1a];
 
+/// The background of the names that `identify` draws.
+pub const NAME_BACKGROUND: [u8; 3] = [0x10, 0x40, 0xa0];
+
 /// Whether a screenshot is the diagnostic screen: its background nearly everywhere.
 pub fn is_diagnostic_screen(screenshot: &geom_lab::Screenshot) -> bool {
     screenshot.fraction(|pixel| pixel == BACKGROUND) > 0.9

@@ -93,8 +93,8 @@ fn kind(properties: &Properties) -> ColoropKind {
     let name = properties.choices("TYPE").iter().find(|(_, number)| Some(*number) == value);
     let size = properties.value("SIZE").and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
     match name.map(|(name, _)| name.as_str()) {
-        Some("1D NamedCurve") if properties.choices("CURVE_1D_TYPE").is_empty() => ColoropKind::Other,
-        Some("1D NamedCurve") => {
+        Some("1D Curve") if properties.choices("CURVE_1D_TYPE").is_empty() => ColoropKind::Other,
+        Some("1D Curve") => {
             ColoropKind::Curves(curves(properties).into_iter().map(|(curve, _)| curve).collect())
         }
         Some("1D LUT") if size <= MAX_LUT_1D_SIZE => ColoropKind::Lut1d(size),

@@ -134,7 +134,7 @@ pub enum Call {
 /// An operation of a plane's color pipeline.
 #[derive(Debug, Clone)]
 pub enum FakeColorop {
-    /// A named curve out of these (`1D NamedCurve`).
+    /// A named curve out of these (`1D Curve`).
     Curves(Vec<&'static str>),
     /// A 1D LUT with this many entries.
     Lut1d(u64),

@@ -250,7 +250,7 @@ impl State {
     pub fn add_pipeline(&mut self, plane: u32, colorops: &[FakeColorop]) -> u64 {
         let ids: Vec<u32> = colorops.iter().map(|_| self.add_object(Object::Colorop)).collect();
         for (index, (id, colorop)) in ids.iter().zip(colorops).enumerate() {
-            let types = ["1D NamedCurve", "1D LUT", "3x4 Matrix"];
+            let types = ["1D Curve", "1D LUT", "3x4 Matrix"];
             let number = match colorop {
                 FakeColorop::Curves(curves) => {
                     self.add_property(*id, "CURVE_1D_TYPE", choices(curves), 0);
