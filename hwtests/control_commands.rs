@@ -174,8 +174,12 @@ fn events_report_each_change_once_and_in_order() -> Result<()> {
         "disconnected ClientClosed",
     ];
     ensure!(found == expected, "{found:#?}");
-    let text = std::fs::read_to_string(&readable.log)?;
-    let lines: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("display")).collect();
-    ensure!(lines.len() == expected.len(), "{text}");
+    // The readable stream has the same events, one per line. It may be a moment behind.
+    service.machine.wait_until("the same events in readable form", |_| {
+        let text = std::fs::read_to_string(&readable.log)?;
+        let count = text.lines().skip_while(|line| !line.starts_with("display")).count();
+        ensure!(count <= expected.len(), "{text}");
+        Ok(count == expected.len())
+    })?;
     service.finish()
 }
