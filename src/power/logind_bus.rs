@@ -9,6 +9,7 @@ use futures_lite::StreamExt;
 use tracing::debug;
 
 use super::logind::{Event, Request};
+use crate::session::logind::system_bus;
 
 #[zbus::proxy(
     interface = "org.freedesktop.login1.Manager",
@@ -54,7 +55,7 @@ const WHO: &str = "geom_compositor";
 
 async fn connect() -> BusEvent {
     let open = async {
-        let bus = zbus::Connection::system().await?;
+        let bus = system_bus().await?;
         let manager = ManagerProxy::new(&bus).await?;
         let session = SessionProxy::new(&bus).await?;
         let signals = manager.receive_prepare_for_sleep().await?;

@@ -3,6 +3,7 @@
 //! Source: org.freedesktop.login1(5).
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -49,6 +50,24 @@ trait Session {
     fn seat(&self) -> zbus::Result<(String, OwnedObjectPath)>;
 }
 
+/// The socket of the system bus, unless DBUS_SYSTEM_BUS_ADDRESS names another one (D-Bus
+/// Specification, Well-known Message Bus Instances).
+const SYSTEM_BUS: &str = "/var/run/dbus/system_bus_socket";
+
+/// Connects to the system bus.
+///
+/// A device without a bus is asked again several times after the start. Without a look for the
+/// socket first, each try would start a thread and wake the service ten times.
+///
+/// # Errors
+/// Without a system bus.
+pub async fn system_bus() -> zbus::Result<Connection> {
+    if std::env::var_os("DBUS_SYSTEM_BUS_ADDRESS").is_none() && !Path::new(SYSTEM_BUS).exists() {
+        return Err(zbus::Error::Failure(format!("no system bus: {SYSTEM_BUS} does not exist")));
+    }
+    Connection::system().await
+}
+
 /// Returns the proxy of a session, which reads each property when it is asked for.
 async fn session_at(bus: &Connection, path: OwnedObjectPath) -> zbus::Result<SessionProxy<'static>> {
     SessionProxy::builder(bus).path(path)?.cache_properties(CacheProperties::No).build().await
@@ -67,7 +86,7 @@ impl WatchedSeat {
     /// # Errors
     /// Without a system bus, logind or this seat.
     pub async fn on_system_bus(seat: String) -> zbus::Result<Self> {
-        Self::new(Connection::system().await?, &seat).await
+        Self::new(system_bus().await?, &seat).await
     }
 
     async fn new(bus: Connection, seat: &str) -> zbus::Result<Self> {
@@ -116,7 +135,7 @@ pub struct LoginSession {
 /// Returns the login session with this ID. Blocks for at most `timeout`.
 pub fn session(id: String, timeout: Duration) -> Option<LoginSession> {
     let query = async move {
-        let bus = Connection::system().await?;
+        let bus = system_bus().await?;
         let path = ManagerProxy::new(&bus).await?.get_session(&id).await?;
         let session = session_at(&bus, path).await?;
         let (seat, _) = session.seat().await?;
