@@ -23,6 +23,7 @@ pub mod output_power;
 pub mod output_transaction;
 pub mod pageflip_watchdog;
 pub mod power;
+pub mod programs;
 pub mod redraw;
 pub mod replug;
 pub mod run;
@@ -64,6 +65,7 @@ use crate::output::requests::OutputRequests;
 use crate::output::OutputId;
 use crate::power::Power;
 use crate::session::fd_store::FdStore;
+use crate::session::spawn::Programs;
 use crate::session::user_profile::ActiveProfile;
 use crate::shell::Shell;
 
@@ -115,6 +117,8 @@ pub struct State {
     /// The timer of the next metrics file, and whether the last one could not be written.
     pub metrics_timer: Option<Timer>,
     pub metrics_failed: bool,
+    /// Running programs of `--exec`.
+    pub programs: Programs,
     pub started: Duration,
     /// Frames shown on all outputs.
     pub frames: u64,
@@ -186,6 +190,7 @@ impl State {
             pageflip_watchdog_armed: false,
             metrics_timer: None,
             metrics_failed: false,
+            programs: Programs::default(),
             frames: 0,
             failure: None,
             stopping: false,
