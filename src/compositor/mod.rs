@@ -114,9 +114,9 @@ pub struct State {
     pub power: Power,
     /// The timer of the page-flip watchdog is armed.
     pub pageflip_watchdog_armed: bool,
-    /// The timer of the next metrics file, and whether the last one could not be written.
+    /// The timer of the next metrics file, and the file, if the last attempt could not write it.
     pub metrics_timer: Option<Timer>,
-    pub metrics_failed: bool,
+    pub unwritable_metrics: Option<PathBuf>,
     /// Running programs of `--exec`.
     pub programs: Programs,
     pub started: Duration,
@@ -189,7 +189,7 @@ impl State {
             started: Clock::<Monotonic>::new().now().into(),
             pageflip_watchdog_armed: false,
             metrics_timer: None,
-            metrics_failed: false,
+            unwritable_metrics: None,
             programs: Programs::default(),
             frames: 0,
             failure: None,

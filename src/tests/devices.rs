@@ -1,5 +1,5 @@
 //! Events and requests about what the service uses: input devices, GPUs, the session, and programs
-//! of `--exec`.
+//! of `--exec`; and the notice of a metrics file that cannot be written.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -157,4 +157,31 @@ fn end_of_a_program_is_published_with_its_command() {
     };
     let published = [event("exit 3", 7, Some(3), None), event("sleep 9", 8, None, Some(15))];
     assert_eq!(control.events, published);
+}
+
+#[test]
+fn metrics_file_that_cannot_be_written_is_a_notice_until_it_can() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let missing = folder.path().join("missing");
+    let file = missing.join("geom.prom");
+    let mut fixture = Fixture::new(&format!("metrics_file = \"{}\"\n", file.display()));
+    let mut control = subscriber(&mut fixture);
+    let path = file.display().to_string();
+    let mut reported = |fixture: &mut Fixture| {
+        let notices = status(fixture, &mut control).notices;
+        notices.iter().filter(|notice| notice.starts_with(&path)).count()
+    };
+    fixture.compositor.state.start_metrics();
+    assert_eq!(reported(&mut fixture), 1);
+    fixture.compositor.state.write_metrics();
+    assert_eq!(reported(&mut fixture), 1, "not for each attempt");
+    std::fs::create_dir(&missing).expect("a folder");
+    fixture.compositor.state.write_metrics();
+    assert_eq!(reported(&mut fixture), 0, "it was written");
+    std::fs::remove_dir_all(&missing).expect("a folder");
+    fixture.compositor.state.write_metrics();
+    assert_eq!(reported(&mut fixture), 1);
+    fixture.compositor.state.config.metrics_file = None;
+    fixture.compositor.state.start_metrics();
+    assert_eq!(reported(&mut fixture), 0, "no file is configured any more");
 }
