@@ -1,6 +1,7 @@
 //! Hotplug of monitors and of whole GPUs: clients and the layout stay.
 
 use anyhow::{ensure, Context, Result};
+use geom_ipc::Event;
 use geom_lab::protocol::GpuSpec;
 
 use crate::support::harness::{unique, Service, Setup};
@@ -85,11 +86,16 @@ fn gpu_is_removed_and_added_again() -> Result<()> {
     service.client("red", &["--fullscreen", "Virtual-3"])?;
     service.wait_for_color("Virtual-3", RED)?;
     service.wait_until_gpu_open("card1", true)?;
+    let gpus = service.status()?.gpus;
+    let second = gpus.iter().find(|gpu| gpu.path == "/dev/dri/card1").context("the second GPU")?;
+    let events = service.subscribe()?;
     service.machine.remove_gpu("gpu1")?;
+    events.wait_for("the removal", |event| matches!(event, Event::GpuRemoved { gpu } if gpu == second))?;
     // Nothing holds its descriptor any more.
     service.wait_until_gpu_open("card1", false)?;
     service.wait_for_color("Virtual-2", RED)?;
     let names = service.machine.create_gpu(&GpuSpec::new("gpu1", 1))?;
+    events.wait_for("the GPU", |event| matches!(event, Event::GpuAdded { gpu } if gpu == second))?;
     service.wait_for_color(&names.connectors[0], RED)?;
     service.finish()
 }

@@ -1,6 +1,7 @@
 //! Input events reach the right client: keys, pointer, touch, hotplug of devices.
 
-use anyhow::Result;
+use anyhow::{ensure, Result};
+use geom_ipc::{Event, InputCapability};
 use geom_lab::keys::KeyCode;
 
 use crate::support::harness::{Service, Setup};
@@ -28,11 +29,21 @@ fn keyboards_work_from_plug_to_unplug() -> Result<()> {
     let service = Service::with_monitors(1)?;
     let client = service.client("red", &[])?;
     client.wait_until_focused()?;
+    let events = service.subscribe()?;
     for name in ["first", "second"] {
         let keyboard = service.keyboard(name)?;
         keyboard.chord(&[KeyCode::KEY_A])?;
         keyboard.remove()?;
-        service.wait_for_input_device_removed(name, 1)?;
+        service.wait_for_input_device_removed(name)?;
+        events.wait_for("the keyboard", |event| match event {
+            Event::InputDeviceAdded { device } => {
+                device.name == name && device.capabilities.contains(&InputCapability::Keyboard)
+            }
+            _ => false,
+        })?;
+        let is_removal =
+            |event: &Event| matches!(event, Event::InputDeviceRemoved { device } if device.name == name);
+        events.wait_for("its removal", is_removal)?;
     }
     client.wait_for_key_pressed(KeyCode::KEY_A.code(), 2)?;
     service.finish()
@@ -66,6 +77,8 @@ fn keyboard_focus_follows_clicks() -> Result<()> {
 fn touches_land_on_the_configured_display() -> Result<()> {
     let service = Setup::with_monitors(2)?.start("[touch.panel]\ndisplay = \"Virtual-2\"\n", &[])?;
     let touch = service.touch("panel")?;
+    let panel = service.input_devices()?.into_iter().find(|device| device.name == "panel");
+    ensure!(panel.as_ref().and_then(|panel| panel.display.as_deref()) == Some("Virtual-2"), "{panel:#?}");
     service.client("first", &["--fullscreen", "Virtual-1"])?;
     service.wait_for_color("Virtual-1", RED)?;
     let second = service.client("second", &["--fullscreen", "Virtual-2", "--color", "00ff00"])?;

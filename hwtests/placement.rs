@@ -1,6 +1,7 @@
 //! Placement of windows: by rules, focus and size; and programs that are started with the service.
 
 use anyhow::{ensure, Result};
+use geom_ipc::Event;
 
 use crate::support::harness::{Service, Setup};
 use crate::support::{BLUE, GREEN, RED};
@@ -95,10 +96,17 @@ fn foot_simple_shm_and_gtk_are_shown() -> Result<()> {
 
 #[test]
 fn programs_of_exec_are_started_with_the_service() -> Result<()> {
+    // Ends once the test is subscribed.
+    const ENDS: &str = "read status < /run/end; exit $status";
     let setup = Setup::with_monitors(1)?;
-    let service =
-        setup.start("", &["--exec", "/run/bin/geom-lab-client --color 00ff00", "--exec", "exit 3"])?;
+    setup.machine.run_as_root("mkfifo", &["mkfifo", "/run/end"])?;
+    let service = setup.start("", &["--exec", "/run/bin/geom-lab-client --color 00ff00", "--exec", ENDS])?;
     service.wait_for_color("Virtual-1", GREEN)?;
-    service.wait_until_program_failed(3)?;
+    let events = service.subscribe()?;
+    service.machine.run_as_root("end", &["sh", "-c", "echo 3 > /run/end"])?;
+    events.wait_for("the end of the program", |event| match event {
+        Event::ProgramEnded { command, exit_code, .. } => command == ENDS && *exit_code == Some(3),
+        _ => false,
+    })?;
     service.finish()
 }

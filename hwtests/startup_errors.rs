@@ -113,13 +113,13 @@ fn unwritable_user_folders_are_reported() -> Result<()> {
     let service = setup.start_with(config, &["--userdata", "/run/full", "--user", "nobody"], &env)?;
     service.client("red", &[])?;
     service.wait_for_color("Virtual-1", RED)?;
-    service
-        .machine
-        .wait_until("the report", |_| Ok(service.metrics_failures("/run/full/metrics.prom")? > 0))?;
+    service.wait_for_notice("/run/full/metrics.prom")?;
     let save = ["profile", "save", "--userdata", "/run/full", "--user", "nobody"];
     service.try_command(&save)?.ensure_fails(1, &["/run/full/nobody/displays.toml", "No space left"])?;
     ensure!(service.machine.read_dir("/run/full/nobody")?.is_empty(), "half a profile is left");
-    ensure!(service.metrics_failures("/run/full/metrics.prom")? == 1, "it is reported at each try");
+    let notices = service.status()?.notices;
+    let reports = notices.iter().filter(|notice| notice.contains("/run/full/metrics.prom")).count();
+    ensure!(reports == 1, "it is reported at each try: {notices:#?}");
     service.finish()
 }
 

@@ -1,6 +1,7 @@
 //! VT switches, and the VT that the service leaves at its end.
 
 use anyhow::{ensure, Result};
+use geom_ipc::Event;
 use geom_lab::keys::KeyCode;
 use geom_lab::protocol::ExitStatus;
 
@@ -33,11 +34,14 @@ fn displays_are_probed_again_after_a_vt_switch() -> Result<()> {
     let service = Service::with_monitors(2)?;
     show_red(&service)?;
     ensure!(service.machine.vt_state(OWN_VT)?.graphics, "the service's VT is in text mode");
+    let events = service.subscribe()?;
     for round in 1..=3 {
         service.machine.activate_vt(OWN_VT + 1)?;
-        service.wait_until_session_paused(round)?;
+        events.wait_for("the disabled session", |event| *event == Event::Session { active: false })?;
+        ensure!(!service.status()?.session_active);
         service.machine.unplug("gpu0", 1)?;
         service.machine.activate_vt(OWN_VT)?;
+        events.wait_for("the enabled session", |event| *event == Event::Session { active: true })?;
         service.wait_for_color("Virtual-1", RED)?;
         service
             .wait_for_display("Virtual-2", "disconnected", |display| display.disconnects as usize == round)?;

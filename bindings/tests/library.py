@@ -47,6 +47,8 @@ def methods_return_the_state_of_the_service():
         assert compositor.is_running and compositor.owns_service
         status = compositor.status()
         assert (status.backend, status.title) == ("headless", "Test"), status
+        assert status.session_active and status.gpus == (), status
+        assert compositor.input_devices() == [], "a headless service has none"
         assert status.frames > 0, "started before the first frame"
         (display,) = compositor.displays()
         assert display.state == "enabled" and display.mode in display.modes, display

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use anyhow::{ensure, Context, Result};
-use geom_ipc::{Client, Display, Event, Metrics, Status, Window};
+use geom_ipc::{Client, Display, Event, Gpu, InputDevice, Metrics, Status, Window};
 use geom_lab::protocol::ExitStatus;
 use geom_lab::{Program, Screenshot};
 use serde::de::DeserializeOwned;
@@ -102,6 +102,22 @@ impl<H: Host> Service<H> {
         self.query("metrics")
     }
 
+    /// How often a mode was set since the start, on all displays.
+    pub fn count_modesets(&self) -> Result<u64> {
+        Ok(self.metrics()?.displays.iter().map(|display| display.modesets).sum())
+    }
+
+    pub fn input_devices(&self) -> Result<Vec<InputDevice>> {
+        self.query("input-devices")
+    }
+
+    /// The only GPU.
+    pub fn gpu(&self) -> Result<Gpu> {
+        let mut gpus = self.status()?.gpus;
+        ensure!(gpus.len() == 1, "{gpus:#?}");
+        gpus.pop().context("a GPU")
+    }
+
     /// A screenshot by the service itself. [`super::harness::wait_for_pixels`] reads what the
     /// kernel scans out.
     pub fn screenshot(&self, display: &str) -> Result<Screenshot> {
@@ -114,6 +130,11 @@ impl<H: Host> Service<H> {
     /// Waits until the status is as expected.
     pub fn wait_for_status(&self, what: &str, expected: impl Fn(&Status) -> bool) -> Result<Status> {
         self.wait_for_answer(what, || self.status(), expected)
+    }
+
+    /// Waits until libseat has disabled the session.
+    pub fn wait_until_session_inactive(&self) -> Result<()> {
+        self.wait_for_status("an inactive session", |status| !status.session_active).map(drop)
     }
 
     /// Waits until a notice of the status names `name`: a device, file or key.
@@ -170,8 +191,9 @@ impl<H: Host> Service<H> {
     pub fn subscribe(&self) -> Result<Events<'_>> {
         let program = self.spawn_command(&["events", "--json"])?;
         let events = Events { machine: &self.machine as &dyn Host, program, read: Cell::new(0) };
-        // The CLI does not report that it is subscribed. Each command's own connection is an event,
-        // so the first event that arrives ends the wait.
+        // The protocol's acknowledgment, the response of `subscribe`, is not in the CLI's output,
+        // which has the events alone. Each command's own connection is an event, so the first event
+        // that arrives ends the wait.
         self.machine.poll("the subscription", &mut || {
             self.command(&["status"])?;
             Ok(!events.all()?.is_empty())

@@ -10,30 +10,15 @@
 //!   message must name (the device, file, key or remedy), not its sentence;
 //! - Wayland events that the test client reports ([`client`]).
 //!
-//! The service's log is not one of them, with the exceptions below.
-//!
-//! `HWTESTS_PROGRAMS` names another folder of programs to test than cargo's, such as
-//! `target/release`.
-//!
-//! # Log lines that tests read
-//!
-//! The log is the product:
+//! The service's log is not one of them, except where the log is the product:
 //!
 //! - `boot`: fields of the journal (`GEOM_DISPLAY`), and systemd's own word on a missed watchdog.
 //! - `suspend`: the journal has no entry of priority *warning* for what happens during sleep.
-//! - [`harness::Service::ensure_no_errors`]: no line of level ERROR, and no panic.
+//! - [`harness::Service::ensure_no_errors_logged`]: no line of level ERROR, and no panic.
 //! - `crash_recovery`: crash reports, and the findings of `doctor`.
 //!
-//! The control protocol lacks an event or field. Each of these is read by one helper of [`log`]:
-//!
-//! - `wait_for_input_device`, `wait_for_input_device_removed`: libinput has opened or closed a
-//!   device. The device's descriptor in /proc is no proof, as libinput drains it after opening it,
-//!   and events from before that are lost.
-//! - `wait_until_session_paused`: libseat has disabled the session.
-//! - `draws_with_gles`, `is_legacy`: what draws, and whether atomic commits are used.
-//! - `count_modesets`: how often a mode was set.
-//! - `wait_until_program_failed`: a program of `--exec` ended with an error.
-//! - `metrics_failures`: the metrics file can't be written.
+//! `HWTESTS_PROGRAMS` names another folder of programs to test than cargo's, such as
+//! `target/release`.
 
 pub mod client;
 pub mod control;
@@ -41,8 +26,8 @@ pub mod device;
 pub mod edids;
 pub mod harness;
 pub mod host;
+pub mod input;
 pub mod kms;
-pub mod log;
 
 /// Where the guest has the programs and the configuration file.
 pub const COMPOSITOR: &str = "/run/bin/geom_compositor";

@@ -45,16 +45,17 @@ pub enum Event {
 
 /// What the caller has to do.
 pub enum Effect {
-    /// Stop rendering, and release held keys.
-    PauseOutputs,
-    /// The session is back: input devices and logind may have news.
+    /// libseat disabled the session: stop rendering, and release held keys.
+    SessionPaused,
+    /// libseat enabled the session, and the devices are read again: input devices and logind may
+    /// have news.
     SessionResumed,
     /// What is connected may have changed. The text is the cause, for the log.
     Reconfigure(&'static str),
     /// Drop everything that belongs to this GPU, and then call [`Kms::close`].
     CloseGpu(ClosingGpu),
-    /// A GPU was opened: notices that begin with its path are outdated.
-    GpuOpened { path: PathBuf },
+    /// This GPU was opened: notices that begin with its path are outdated.
+    GpuOpened { id: u64, path: PathBuf },
     /// A GPU cannot be used: a notice for the user.
     Notice(String),
     /// Call [`Kms::add`] after this delay.
@@ -88,6 +89,11 @@ impl ClosingGpu {
     pub fn id(&self) -> u64 {
         self.0.gpu.device.id()
     }
+
+    /// Returns the GPU.
+    pub fn gpu(&self) -> &Gpu {
+        &self.0.gpu
+    }
 }
 
 /// The seat and its GPUs.
@@ -108,6 +114,11 @@ impl Kms {
     /// Returns whether GPUs may not be used.
     pub fn is_paused(&self) -> bool {
         self.is_session_paused || self.is_asleep
+    }
+
+    /// Returns whether libseat's session is enabled.
+    pub fn is_session_active(&self) -> bool {
+        !self.is_session_paused
     }
 
     /// Returns whether the system sleeps, or is about to.
@@ -145,7 +156,7 @@ impl Kms {
                 info!("session paused");
                 self.is_session_paused = true;
                 self.seat.suspend_input();
-                vec![Effect::PauseOutputs]
+                vec![Effect::SessionPaused]
             }
             Event::SessionResumed => {
                 info!("session resumed");
@@ -206,7 +217,6 @@ impl Kms {
         }
         let mut effects = Effects::new();
         if self.open(Candidate::read(id, &path), cx, &mut effects).is_ok() {
-            effects.push(Effect::GpuOpened { path });
             effects.push(Effect::Reconfigure("GPU added"));
         } else if let Some(delay) = GPU_RETRY.delay_after(failures + 1) {
             effects.push(Effect::RetryOpen { id, path, failures: failures + 1, delay });
@@ -228,7 +238,7 @@ impl Kms {
     }
 
     fn open(&mut self, candidate: Candidate, cx: &Cx<'_>, effects: &mut Effects) -> Result<()> {
-        let path = candidate.path.clone();
+        let (id, path) = (candidate.id, candidate.path.clone());
         let is_firmware = candidate.is_firmware;
         if let Err(error) = self.open_candidate(candidate, cx) {
             warn!(gpu = %path.display(), "cannot open GPU: {error:#}");
@@ -243,6 +253,7 @@ impl Kms {
                 effects.extend(self.remove(&replaced, cx));
             }
         }
+        effects.push(Effect::GpuOpened { id, path });
         Ok(())
     }
 
@@ -364,4 +375,4 @@ fn probe_connectors(gpu: &mut Gpu) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -37,6 +37,15 @@ impl Backend {
         }
     }
 
+    /// Returns whether libseat's session is enabled. The headless backend needs none.
+    pub fn is_session_active(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Kms(kms) => kms.is_session_active(),
+            Self::Headless(_) => true,
+        }
+    }
+
     /// Returns whether outputs may not be changed: the session is disabled, or the system sleeps.
     pub fn is_paused(&self) -> bool {
         match self {

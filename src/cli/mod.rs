@@ -31,6 +31,8 @@ pub enum Command {
     Clients(Format),
     /// List windows
     Windows(Format),
+    /// List input devices: capabilities, and the display of each touch screen
+    InputDevices(Format),
     /// Print the state of the service
     Status(Format),
     /// Print events until interrupted
@@ -137,6 +139,9 @@ fn perform(command: Command) -> Result<(), Error> {
         Command::Displays(format) => return show(format, &connect()?.displays()?, tables::displays),
         Command::Clients(format) => return show(format, &connect()?.clients()?, tables::clients),
         Command::Windows(format) => return show(format, &connect()?.windows()?, tables::windows),
+        Command::InputDevices(format) => {
+            return show(format, &connect()?.input_devices()?, tables::input_devices)
+        }
         Command::Status(format) => return show(format, &connect()?.status()?, tables::status),
         Command::Metrics(format) => {
             return match connect()?.request(Request::Metrics)? {

@@ -1,6 +1,6 @@
 //! Results as text for a person.
 
-use geom_ipc::{Client, Display, Event, Status, Window};
+use geom_ipc::{Client, Display, Event, Gpu, InputDevice, Status, Window};
 
 /// Formats rows in columns, each as wide as its widest cell.
 fn table(head: &[&str], rows: &[Vec<String>]) -> String {
@@ -98,12 +98,42 @@ pub fn windows<T: AsRef<[Window]> + ?Sized>(windows: &T) -> String {
     table(&["WINDOW", "CLIENT", "ON", "ASSIGNED TO", "", "APP ID", "TITLE"], &rows)
 }
 
+pub fn input_devices<T: AsRef<[InputDevice]> + ?Sized>(devices: &T) -> String {
+    let row = |device: &InputDevice| {
+        vec![
+            device.sysname.clone(),
+            format!("{:04x}:{:04x}", device.vendor, device.product),
+            device.capabilities.iter().map(json_name).collect::<Vec<_>>().join(","),
+            device.display.clone().unwrap_or_default(),
+            device.name.clone(),
+        ]
+    };
+    let rows: Vec<_> = devices.as_ref().iter().map(row).collect();
+    table(&["DEVICE", "ID", "CAPABILITIES", "ON", "NAME"], &rows)
+}
+
+/// Describes a GPU in one line.
+fn gpu(gpu: &Gpu) -> String {
+    let interface = if gpu.atomic { "atomic" } else { "legacy KMS" };
+    format!("{}, {}, {interface}, {}", gpu.path, gpu.driver, gpu.renderer)
+}
+
+/// Describes the exit of a program in one phrase.
+fn exit(exit_code: Option<i32>, signal: Option<i32>) -> String {
+    match (exit_code, signal) {
+        (Some(code), _) => format!("with status {code}"),
+        (None, Some(signal)) => format!("by signal {signal}"),
+        (None, None) => "with an unknown status".to_owned(),
+    }
+}
+
 pub fn status(status: &Status) -> String {
     let mut rows = vec![
         vec!["version".to_owned(), status.version.clone()],
         vec!["process".to_owned(), status.pid.to_string()],
         vec!["running for".to_owned(), seconds(status.uptime_s)],
         vec!["backend".to_owned(), status.backend.clone()],
+        vec!["session".to_owned(), if status.session_active { "active" } else { "on another VT" }.to_owned()],
         vec!["WAYLAND_DISPLAY".to_owned(), status.wayland_display.clone()],
         vec!["configuration".to_owned(), status.config.clone().unwrap_or_else(|| "defaults".to_owned())],
         vec!["enabled displays".to_owned(), status.enabled_displays.to_string()],
@@ -115,6 +145,7 @@ pub fn status(status: &Status) -> String {
     if let Some(title) = &status.title {
         rows.insert(0, vec!["title".to_owned(), title.clone()]);
     }
+    rows.extend(status.gpus.iter().map(|open| vec!["GPU".to_owned(), gpu(open)]));
     rows.extend(status.notices.iter().map(|notice| vec!["notice".to_owned(), notice.clone()]));
     table(&["", ""], &rows).trim_start().to_owned()
 }
@@ -143,6 +174,19 @@ pub fn event(event: &Event) -> String {
         Event::WindowClosed { window } => format!("window {window} closed"),
         Event::Focus { window: Some(window) } => format!("window {window} is focused"),
         Event::Focus { window: None } => "no window is focused".to_owned(),
+        Event::InputDeviceAdded { device } => {
+            format!("input device {} added: {}", device.sysname, device.name)
+        }
+        Event::InputDeviceRemoved { device } => {
+            format!("input device {} removed: {}", device.sysname, device.name)
+        }
+        Event::GpuAdded { gpu: added } => format!("GPU added: {}", gpu(added)),
+        Event::GpuRemoved { gpu: removed } => format!("GPU removed: {}", gpu(removed)),
+        Event::Session { active: true } => "the session is active".to_owned(),
+        Event::Session { active: false } => "the session is not active: another VT is".to_owned(),
+        Event::ProgramEnded { command, pid, exit_code, signal } => {
+            format!("program {pid} ended {}: {command}", exit(*exit_code, *signal))
+        }
         Event::ConfigError { message } => format!("configuration: {message}"),
         Event::ConfigApplied => "configuration applied".to_owned(),
         Event::EventsLost => "events were lost: read faster, and subscribe again".to_owned(),
@@ -151,7 +195,34 @@ pub fn event(event: &Event) -> String {
 
 #[cfg(test)]
 mod tests {
+    use geom_ipc::InputCapability;
+
     use super::*;
+
+    #[test]
+    fn input_devices_have_one_line_each() {
+        let device = InputDevice {
+            sysname: "event3".into(),
+            name: "Panel".into(),
+            vendor: 0x46d,
+            product: 0xc52b,
+            capabilities: vec![InputCapability::Touch, InputCapability::TabletTool],
+            display: Some("DP-1".into()),
+        };
+        let text = input_devices(&[device]);
+        let expected = "DEVICE  ID         CAPABILITIES       ON    NAME\n\
+                        event3  046d:c52b  touch,tablet_tool  DP-1  Panel";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn end_of_a_program_has_its_status_or_signal() {
+        let ended = |exit_code, signal| {
+            event(&Event::ProgramEnded { command: "run".into(), pid: 7, exit_code, signal })
+        };
+        assert_eq!(ended(Some(3), None), "program 7 ended with status 3: run");
+        assert_eq!(ended(None, Some(9)), "program 7 ended by signal 9: run");
+    }
 
     #[test]
     fn columns_are_aligned() {

@@ -101,7 +101,8 @@ impl State {
             }
         }
         // The thread has reaped its own child process.
-        spawn::reap_missed();
+        let ended = spawn::reap_missed();
+        self.children_ended(ended);
         self.watch_control(id);
         self.start_jobs();
     }

@@ -1,5 +1,6 @@
 //! Input devices and their events: passes them to the seat, which sends them to clients.
 
+use geom_ipc::Event as IpcEvent;
 use smithay::backend::input::{
     AbsolutePositionEvent, Axis, AxisSource, ButtonState, Event, InputEvent, KeyState, KeyboardKeyEvent,
     PointerAxisEvent, PointerButtonEvent, PointerMotionEvent, Switch, SwitchState, SwitchToggleEvent,
@@ -15,8 +16,12 @@ use tracing::{info, warn};
 
 use super::output_config::connectors_named;
 use super::{notify_user, State};
+use crate::control::report;
 use crate::input::pointer::absolute_location;
-use crate::input::{layout_location, touch_output, xkb_config, Capabilities, Command, TouchDevice};
+use crate::input::{
+    layout_location, touch_output, xkb_config, Capabilities, Command, DeviceInfo, TouchDevice,
+};
+use crate::output::Output;
 use crate::power::{takes_power_button, HeldInput};
 use crate::shell::SurfaceAt;
 
@@ -24,8 +29,15 @@ impl State {
     /// Handles an event of libinput.
     pub fn input(&mut self, event: InputEvent<LibinputInputBackend>) {
         match event {
-            InputEvent::DeviceAdded { device } => self.device_added(device),
-            InputEvent::DeviceRemoved { device } => self.device_removed(&device),
+            InputEvent::DeviceAdded { device } => {
+                let info = DeviceInfo::read(&device);
+                self.input.open_device(device, &self.config);
+                self.device_added(info);
+            }
+            InputEvent::DeviceRemoved { device } => {
+                self.input.close_device(&device);
+                self.device_removed(device.sysname());
+            }
             InputEvent::Keyboard { event } => self.key(&event),
             InputEvent::SwitchToggle { event } => {
                 let closed = SwitchToggleEvent::state(&event) == SwitchState::On;
@@ -238,24 +250,44 @@ impl State {
         device: &Device,
         event: &impl AbsolutePositionEvent<LibinputInputBackend>,
     ) -> Option<Point<f64, Logical>> {
-        let connectors_of = |name: &str| connectors_named(&self.outputs, &self.backend, &self.config, name);
-        let device = TouchDevice::new(device);
-        let output = touch_output(&device, &self.config.touch, connectors_of, &self.outputs)?;
+        let output = self.touch_output(&TouchDevice::new(device))?;
         layout_location(output, &self.outputs, |size| event.position_transformed(size))
     }
 
-    fn device_added(&mut self, device: Device) {
-        if self.input.add_device(device, &self.config, &self.outputs) {
-            self.redraw_under_pointer();
-        }
-        self.update_capabilities();
+    /// Returns the output that a touch device belongs to.
+    fn touch_output(&self, device: &TouchDevice<'_>) -> Option<&Output> {
+        let connectors_of = |name: &str| connectors_named(&self.outputs, &self.backend, &self.config, name);
+        touch_output(device, &self.config.touch, connectors_of, &self.outputs)
     }
 
-    fn device_removed(&mut self, device: &Device) {
-        if self.input.remove_device(device) {
+    /// Adds a device that libinput has opened.
+    pub fn device_added(&mut self, device: DeviceInfo) {
+        let added = self.ipc_input_device(&device);
+        if self.input.add_device(device, &self.outputs) {
             self.redraw_under_pointer();
         }
         self.update_capabilities();
+        self.publish_event(&IpcEvent::InputDeviceAdded { device: added });
+    }
+
+    /// Removes a device that libinput has closed, by its name in /dev/input.
+    pub fn device_removed(&mut self, sysname: &str) {
+        let known = self.input.devices().iter().find(|device| device.sysname == sysname);
+        let Some(removed) = known.map(|device| self.ipc_input_device(device)) else { return };
+        if self.input.remove_device(sysname) {
+            self.redraw_under_pointer();
+        }
+        self.update_capabilities();
+        self.publish_event(&IpcEvent::InputDeviceRemoved { device: removed });
+    }
+
+    fn ipc_input_device(&self, device: &DeviceInfo) -> geom_ipc::InputDevice {
+        let display = device.touch().and_then(|touch| self.touch_output(&touch));
+        report::input_device(device, display)
+    }
+
+    pub fn ipc_input_devices(&self) -> Vec<geom_ipc::InputDevice> {
+        self.input.devices().iter().map(|device| self.ipc_input_device(device)).collect()
     }
 
     /// Gives the seat a pointer and a touch device while there are such devices. It always has a

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{bail, Result};
+use geom_ipc::Event as IpcEvent;
 use tracing::{info, warn};
 
 use super::deadline::Deadline;
@@ -11,6 +12,7 @@ use super::State;
 use crate::backend::kms::{Cx, Effect, Effects, Event, Kms};
 use crate::backend::seat::{LibSeat, TakenSeat};
 use crate::backend::Backend;
+use crate::control::report;
 
 /// A VT switch that libseat has not reported after this time has failed.
 const VT_SWITCH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -39,7 +41,8 @@ impl State {
         Ok(())
     }
 
-    fn on_backend_event(&mut self, event: Event) {
+    /// Handles an event of libseat, udev or the kernel.
+    pub fn on_backend_event(&mut self, event: Event) {
         self.with_kms(|kms, cx| kms.on(event, cx));
     }
 
@@ -54,23 +57,32 @@ impl State {
 
     fn apply_backend_effect(&mut self, effect: Effect) {
         match effect {
-            Effect::PauseOutputs => self.pause_all(),
+            Effect::SessionPaused => {
+                self.pause_all();
+                self.publish_event(&IpcEvent::Session { active: false });
+            }
             Effect::SessionResumed => {
                 self.ask_logind_again();
                 self.activity();
+                self.publish_event(&IpcEvent::Session { active: true });
             }
             Effect::Reconfigure(cause) => self.reconfigure(cause),
             Effect::CloseGpu(closing) => {
                 // Drops the GPU's scanouts, and with them all buffers.
                 self.reconfigure("GPU gone");
                 self.release_gpu(closing.id());
+                let gpu = report::gpu(closing.gpu());
                 if let Some(kms) = self.backend.kms_mut() {
                     kms.close(closing);
                 }
+                self.publish_event(&IpcEvent::GpuRemoved { gpu });
             }
-            Effect::GpuOpened { path } => {
+            Effect::GpuOpened { id, path } => {
                 let prefix = path.display().to_string();
                 self.notices.dismiss(|text| text.starts_with(&prefix));
+                if let Some(gpu) = self.backend.gpu(id).map(report::gpu) {
+                    self.publish_event(&IpcEvent::GpuAdded { gpu });
+                }
             }
             Effect::Notice(text) => self.notices.add(text),
             Effect::RetryOpen { id, path, failures, delay } => {

@@ -3,10 +3,8 @@
 use std::io::Write;
 use std::path::Path;
 
-use tracing::warn;
-
 use crate::compositor::deadline::Deadline;
-use crate::compositor::State;
+use crate::compositor::{notify_user, State};
 
 impl State {
     /// Writes the metrics file now, and again at the configured interval.
@@ -14,6 +12,7 @@ impl State {
         if let Some(timer) = self.metrics_timer.take() {
             self.timers.cancel(timer);
         }
+        self.dismiss_metrics_notice();
         if self.config.metrics_file.is_some() {
             self.write_metrics();
         }
@@ -22,16 +21,28 @@ impl State {
     pub fn write_metrics(&mut self) {
         let Some(file) = self.config.metrics_file.clone() else { return };
         match replace(&file, &self.ipc_metrics().prometheus()) {
-            Ok(()) => self.metrics_failed = false,
-            // Logged once, not for each attempt.
-            Err(error) if !self.metrics_failed => {
-                self.metrics_failed = true;
-                warn!(file = %file.display(), %error, "cannot write the metrics file; trying again at the next interval");
+            Ok(()) => self.dismiss_metrics_notice(),
+            // Reported once, not for each attempt.
+            Err(error) if self.unwritable_metrics.is_none() => {
+                notify_user!(
+                    self,
+                    "{}: cannot write the metrics file: {error}; trying again at the next interval",
+                    file.display()
+                );
+                self.unwritable_metrics = Some(file);
             }
             Err(_) => {}
         }
         let at = self.now() + self.config.metrics_interval;
         self.metrics_timer = Some(self.timers.at(at, Deadline::WriteMetrics));
+    }
+
+    /// The metrics file was written, or another one is configured.
+    fn dismiss_metrics_notice(&mut self) {
+        if let Some(file) = self.unwritable_metrics.take() {
+            let prefix = file.display().to_string();
+            self.notices.dismiss(|text| text.starts_with(&prefix));
+        }
     }
 }
 

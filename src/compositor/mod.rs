@@ -23,6 +23,7 @@ pub mod output_power;
 pub mod output_transaction;
 pub mod pageflip_watchdog;
 pub mod power;
+pub mod programs;
 pub mod redraw;
 pub mod replug;
 pub mod run;
@@ -64,6 +65,7 @@ use crate::output::requests::OutputRequests;
 use crate::output::OutputId;
 use crate::power::Power;
 use crate::session::fd_store::FdStore;
+use crate::session::spawn::Programs;
 use crate::session::user_profile::ActiveProfile;
 use crate::shell::Shell;
 
@@ -112,9 +114,11 @@ pub struct State {
     pub power: Power,
     /// The timer of the page-flip watchdog is armed.
     pub pageflip_watchdog_armed: bool,
-    /// The timer of the next metrics file, and whether the last one could not be written.
+    /// The timer of the next metrics file, and the file, if the last attempt could not write it.
     pub metrics_timer: Option<Timer>,
-    pub metrics_failed: bool,
+    pub unwritable_metrics: Option<PathBuf>,
+    /// Running programs of `--exec`.
+    pub programs: Programs,
     pub started: Duration,
     /// Frames shown on all outputs.
     pub frames: u64,
@@ -185,7 +189,8 @@ impl State {
             started: Clock::<Monotonic>::new().now().into(),
             pageflip_watchdog_armed: false,
             metrics_timer: None,
-            metrics_failed: false,
+            unwritable_metrics: None,
+            programs: Programs::default(),
             frames: 0,
             failure: None,
             stopping: false,

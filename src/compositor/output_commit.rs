@@ -291,8 +291,10 @@ impl State {
             info!(display = name, %mode, color_space, bit_depth = signal.bit_depth, "modeset done");
             // Its first frame came with the modeset, without a page flip event.
             self.frames += 1;
-            let shown = self.outputs.named(&name).filter(|output| !output.blanked).map(|output| output.id);
-            if let Some(id) = shown {
+            let Some(output) = self.outputs.named_mut(&name) else { continue };
+            output.modesets += 1;
+            if !output.blanked {
+                let id = output.id;
                 self.redraw_event(id, Event::Resumed);
             }
         }

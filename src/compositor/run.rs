@@ -13,13 +13,13 @@ use crate::backend::{headless::Headless, Backend};
 use crate::cli::options::{BackendChoice, Options};
 use crate::clients::saved_state::StateFile;
 use crate::compositor::deadline::Deadline;
-use crate::compositor::{notify_user, State};
+use crate::compositor::State;
 use crate::config::watch::watch_file;
 use crate::config::{self, Config, Problem, RendererPreference, DEFAULT_PATH};
 use crate::event_loop::reactor::{Reactor, Source};
 use crate::session::fd_store::FdStore;
 use crate::session::rlimit::raise_limit;
-use crate::session::{crash, sd_notify, signals, spawn};
+use crate::session::{crash, sd_notify, signals};
 
 /// A compositor that is set up; its event loop does not run yet.
 pub struct Compositor {
@@ -245,18 +245,16 @@ pub fn run(mut options: Options) -> Result<()> {
 
 /// Starts everything up to the event loop.
 fn start(compositor: &mut Compositor, exec: Vec<String>, descriptors: Rlimit) -> Result<()> {
-    signals::listen(&compositor.event_loop.handle(), |state: &mut State, signal| {
+    let on_terminate = |state: &mut State, signal| {
         info!(?signal, "signal received");
         state.stop();
-    })?;
+    };
+    signals::listen(&compositor.event_loop.handle(), on_terminate, State::children_ended)?;
     compositor.state.listen()?;
     // These programs start while displays are configured; their connections wait for the first
     // iteration.
-    let addresses = compositor.state.clients.addresses().clone();
     for command in exec {
-        if let Err(error) = spawn::start(&command, &addresses.wayland, &addresses.control, descriptors) {
-            notify_user!(compositor.state, "{error:#}");
-        }
+        compositor.state.start_program(command, descriptors);
     }
     compositor.start_backend()?;
     if compositor.state.failure.is_none() {

@@ -17,6 +17,7 @@ pub enum Command {
     Displays,
     Clients,
     Windows,
+    InputDevices,
     Metrics,
     Status,
     SetDisplay {
@@ -143,6 +144,7 @@ pub fn decode(request: Request, permissions: Permissions) -> Result<Command, Err
         Request::Displays => Command::Displays,
         Request::Clients => Command::Clients,
         Request::Windows => Command::Windows,
+        Request::InputDevices => Command::InputDevices,
         Request::Metrics => Command::Metrics,
         Request::Status => Command::Status,
         Request::SetDisplay { display, change, confirm_within } => {
@@ -204,7 +206,13 @@ mod tests {
 
     #[test]
     fn clients_that_may_only_query_do_not_command() {
-        let query = [Request::Displays, Request::Status, Request::Subscribe, Request::AwaitFrame];
+        let query = [
+            Request::Displays,
+            Request::InputDevices,
+            Request::Status,
+            Request::Subscribe,
+            Request::AwaitFrame,
+        ];
         for request in query {
             assert_eq!(kind(request.clone(), QUERY), None, "{request:?}");
         }

@@ -9,12 +9,16 @@ use geom_display::lifecycle::Lifecycle;
 use geom_display::output_config::Transform;
 use geom_display::signal_format::{ContentType, RgbRange, Scaling};
 use geom_ipc::{
-    Display, DisplayMetrics, DisplayState, LogicalRect, Metrics, Mode, Monitor, Signal, Status, Window,
+    Display, DisplayMetrics, DisplayState, Gpu as IpcGpu, InputCapability, InputDevice, LogicalRect, Metrics,
+    Mode, Monitor, Signal, Status, Window,
 };
+use smithay::reexports::input::DeviceCapability;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 
 use crate::clients::connection::{micros, Connection};
 use crate::clients::{ClientId, Clients};
+use crate::gpu::Gpu;
+use crate::input::DeviceInfo;
 use crate::output::frame_stats::FrameStats;
 use crate::output::outputs::Outputs;
 use crate::output::{smithay_transform, Output};
@@ -117,11 +121,45 @@ pub fn window(window: &ShellWindow, outputs: &Outputs, focus: Option<&WlSurface>
     })
 }
 
+/// Describes an input device. `display` is the output that its touches belong to.
+pub fn input_device(device: &DeviceInfo, display: Option<&Output>) -> InputDevice {
+    let capability = |capability: &DeviceCapability| match capability {
+        DeviceCapability::Keyboard => InputCapability::Keyboard,
+        DeviceCapability::Pointer => InputCapability::Pointer,
+        DeviceCapability::Touch => InputCapability::Touch,
+        DeviceCapability::TabletTool => InputCapability::TabletTool,
+        DeviceCapability::TabletPad => InputCapability::TabletPad,
+        DeviceCapability::Gesture => InputCapability::Gesture,
+        DeviceCapability::Switch => InputCapability::Switch,
+        _ => InputCapability::Unknown,
+    };
+    InputDevice {
+        sysname: device.sysname.clone(),
+        name: device.name.clone(),
+        vendor: device.vendor,
+        product: device.product,
+        capabilities: device.capabilities.iter().map(capability).collect(),
+        display: display.map(|output| output.name.clone()),
+    }
+}
+
+/// Describes a GPU.
+pub fn gpu(gpu: &Gpu) -> IpcGpu {
+    IpcGpu {
+        path: gpu.device.path().display().to_string(),
+        driver: gpu.device.driver().to_owned(),
+        atomic: gpu.device.is_atomic(),
+        renderer: if gpu.renderer.is_gles() { "gles" } else { "pixman" }.to_owned(),
+    }
+}
+
 /// What [`status`] reads.
 pub struct Service<'a> {
     pub title: Option<&'a String>,
     pub uptime: Duration,
     pub backend: &'static str,
+    pub session_active: bool,
+    pub gpus: Vec<IpcGpu>,
     pub config: Option<&'a Path>,
     pub profile: &'a ActiveProfile,
     pub frames: u64,
@@ -140,6 +178,8 @@ pub fn status(service: Service<'_>, outputs: &Outputs, clients: &Clients) -> Sta
         config: service.config.map(|path| path.display().to_string()),
         user: service.profile.user.clone(),
         profile: service.profile.file.display().to_string(),
+        session_active: service.session_active,
+        gpus: service.gpus,
         enabled_displays: outputs.in_layout().len(),
         frames: service.frames,
         clients: clients.len(),
@@ -164,6 +204,7 @@ pub fn metrics(uptime: Duration, outputs: &Outputs, clients: &Clients) -> Metric
         DisplayMetrics {
             name: output.name.clone(),
             enabled: output.is_enabled(),
+            modesets: output.modesets,
             frames,
             missed_vblanks: missed,
             latency_avg_us: micros(latency).checked_div(frames).unwrap_or(0),

@@ -1,10 +1,65 @@
-//! The configuration of libinput devices and of the keyboard.
+//! What libinput knows of input devices, and the configuration of devices and of the keyboard.
 
 use smithay::input::keyboard::XkbConfig;
-use smithay::reexports::input::{AccelProfile, Device};
+use smithay::reexports::input::{AccelProfile, Device, DeviceCapability};
 use tracing::debug;
 
+use super::touch::TouchDevice;
 use crate::config::{Keyboard, Pointer};
+
+/// All capabilities that libinput has.
+const CAPABILITIES: [DeviceCapability; 7] = [
+    DeviceCapability::Keyboard,
+    DeviceCapability::Pointer,
+    DeviceCapability::Touch,
+    DeviceCapability::TabletTool,
+    DeviceCapability::TabletPad,
+    DeviceCapability::Gesture,
+    DeviceCapability::Switch,
+];
+
+/// What libinput knows of a device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceInfo {
+    /// Name in /dev/input, such as "event3".
+    pub sysname: String,
+    pub name: String,
+    pub vendor: u32,
+    pub product: u32,
+    pub capabilities: Vec<DeviceCapability>,
+    /// udev's property WL_OUTPUT: the output's name.
+    pub output_name: Option<String>,
+    /// Width and height in millimeters.
+    pub size: Option<(f64, f64)>,
+}
+
+impl DeviceInfo {
+    /// Reads a libinput device.
+    pub fn read(device: &Device) -> Self {
+        let has = |capability: &DeviceCapability| device.has_capability(*capability);
+        Self {
+            sysname: device.sysname().to_owned(),
+            name: device.name().to_owned(),
+            vendor: device.id_vendor(),
+            product: device.id_product(),
+            capabilities: CAPABILITIES.into_iter().filter(has).collect(),
+            output_name: device.output_name().map(str::to_owned),
+            size: device.size(),
+        }
+    }
+
+    /// Returns whether it has a capability.
+    pub fn has(&self, capability: DeviceCapability) -> bool {
+        self.capabilities.contains(&capability)
+    }
+
+    /// Returns it as a touch device, if it is one.
+    pub fn touch(&self) -> Option<TouchDevice<'_>> {
+        let Self { name, size, .. } = self;
+        let touch = TouchDevice { name, output_name: self.output_name.as_deref(), size: *size };
+        self.has(DeviceCapability::Touch).then_some(touch)
+    }
+}
 
 /// Returns the names that xkbcommon looks a keymap up by.
 pub fn xkb_config(keyboard: &Keyboard) -> XkbConfig<'_> {

@@ -13,7 +13,7 @@ use smithay::reexports::input::{Device, DeviceCapability};
 use tracing::info;
 
 use self::devices::configure;
-pub use self::devices::xkb_config;
+pub use self::devices::{xkb_config, DeviceInfo};
 use self::keys::Chord;
 pub use self::keys::Command;
 use self::pointer::PointerState;
@@ -24,7 +24,9 @@ use crate::output::outputs::Outputs;
 /// All input devices, the pointer, and the keys that are ours.
 pub struct Input {
     pub pointer: PointerState,
-    devices: Vec<Device>,
+    devices: Vec<DeviceInfo>,
+    /// libinput's handles of the devices, for their configuration.
+    handles: Vec<Device>,
     exit_chord: Option<Chord>,
 }
 
@@ -39,7 +41,7 @@ impl Input {
     /// Makes the state before the first device, with the configuration's cursor theme.
     pub fn new(config: &Config) -> Self {
         let pointer = PointerState::new(&config.cursor_theme, config.cursor_size);
-        Self { pointer, devices: Vec::new(), exit_chord: None }
+        Self { pointer, devices: Vec::new(), handles: Vec::new(), exit_chord: None }
     }
 
     /// Reads the exit chord from the configuration. An invalid one leaves the present one.
@@ -53,17 +55,27 @@ impl Input {
 
     /// Applies a changed configuration to the cursor and to all devices.
     pub fn reconfigure(&mut self, config: &Config) {
-        for device in &mut self.devices {
-            configure(device, &config.pointer);
+        for handle in &mut self.handles {
+            configure(handle, &config.pointer);
         }
         self.pointer.set_theme(&config.cursor_theme, config.cursor_size);
     }
 
+    /// Keeps libinput's handle of a new device, and configures it.
+    pub fn open_device(&mut self, mut handle: Device, config: &Config) {
+        configure(&mut handle, &config.pointer);
+        self.handles.push(handle);
+    }
+
+    /// Drops libinput's handle of a device.
+    pub fn close_device(&mut self, handle: &Device) {
+        self.handles.retain(|known| known != handle);
+    }
+
     /// Adds a device. Returns whether the cursor appears: it is shown while there is a pointing
     /// device.
-    pub fn add_device(&mut self, mut device: Device, config: &Config, outputs: &Outputs) -> bool {
-        info!(device = device.name(), "input device added");
-        configure(&mut device, &config.pointer);
+    pub fn add_device(&mut self, device: DeviceInfo, outputs: &Outputs) -> bool {
+        info!(device = device.name, "input device added");
         self.devices.push(device);
         let appears = self.capabilities().pointer && !self.pointer.present;
         if appears {
@@ -72,10 +84,15 @@ impl Input {
         appears
     }
 
-    /// Removes a device. Returns whether the cursor disappears.
-    pub fn remove_device(&mut self, device: &Device) -> bool {
-        info!(device = device.name(), "input device removed");
-        self.devices.retain(|known| known != device);
+    /// Removes a device by its name in /dev/input. Returns whether the cursor disappears.
+    pub fn remove_device(&mut self, sysname: &str) -> bool {
+        self.devices.retain(|device| {
+            let stays = device.sysname != sysname;
+            if !stays {
+                info!(device = device.name, "input device removed");
+            }
+            stays
+        });
         let disappears = self.pointer.present && !self.capabilities().pointer;
         self.pointer.present &= !disappears;
         disappears
@@ -93,6 +110,11 @@ impl Input {
         keys::command(self.exit_chord.as_ref(), takes_power_button, modifiers, keysym, raw)
     }
 
+    /// Returns all devices.
+    pub fn devices(&self) -> &[DeviceInfo] {
+        &self.devices
+    }
+
     /// Returns whether there is any device.
     pub fn has_devices(&self) -> bool {
         !self.devices.is_empty()
@@ -100,7 +122,7 @@ impl Input {
 
     /// Returns what at least one device can do.
     pub fn capabilities(&self) -> Capabilities {
-        let has = |capability| self.devices.iter().any(|device| device.has_capability(capability));
+        let has = |capability| self.devices.iter().any(|device| device.has(capability));
         Capabilities { pointer: has(DeviceCapability::Pointer), touch: has(DeviceCapability::Touch) }
     }
 }

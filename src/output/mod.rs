@@ -101,6 +101,8 @@ pub struct Output {
     pub global: Option<GlobalId>,
     pub scanout: Option<Scanout>,
     pub frame_stats: FrameStats,
+    /// Modesets since the start.
+    pub modesets: u64,
     pub diagnostic: diagnostic::DiagnosticScreen,
     pub backdrop: SolidColorBuffer,
     pub unresponsive_overlay: UnresponsiveOverlay,
@@ -165,6 +167,7 @@ impl Output {
             global: None,
             scanout: None,
             frame_stats: FrameStats::default(),
+            modesets: 0,
             diagnostic: diagnostic::DiagnosticScreen::default(),
             backdrop: SolidColorBuffer::default(),
             unresponsive_overlay: UnresponsiveOverlay::default(),

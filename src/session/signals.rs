@@ -6,6 +6,8 @@ use nix::sys::signal as sys;
 use smithay::reexports::calloop::LoopHandle;
 use tracing::debug;
 
+use super::spawn::{reap, EndedChild};
+
 /// Signals that the event loop reads. They are blocked in this process and must not be blocked in
 /// its children.
 pub const WATCHED: [Signal; 5] =
@@ -20,19 +22,20 @@ pub(super) fn block_in_thread() {
     }
 }
 
-/// Calls `on_terminate` for each signal that asks the process to end, and reaps child processes on
-/// SIGCHLD.
+/// Calls `on_terminate` for each signal that asks the process to end. On SIGCHLD, reaps child
+/// processes and calls `on_ended` with them.
 ///
 /// # Errors
 /// If no descriptor is left for signalfd(2).
 pub fn listen<D>(
     handle: &LoopHandle<'static, D>,
     mut on_terminate: impl FnMut(&mut D, Signal) + 'static,
+    mut on_ended: impl FnMut(&mut D, Vec<EndedChild>) + 'static,
 ) -> Result<()> {
     let signals = Signals::new(&WATCHED).context("create a signalfd")?;
     handle
         .insert_source(signals, move |event, &mut (), data| match event.signal() {
-            Signal::SIGCHLD => super::spawn::reap(),
+            Signal::SIGCHLD => on_ended(data, reap()),
             signal => on_terminate(data, signal),
         })
         .map_err(|error| error.error)

@@ -1,5 +1,6 @@
 //! Programs that the service starts (`--exec`).
 
+use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,11 +15,12 @@ use super::rlimit::restore_limit;
 use super::signals::WATCHED;
 
 /// Starts a shell command as a client. `wayland` is the value of `WAYLAND_DISPLAY`, `control` the
-/// path of the control socket, `limit` the limit of open descriptors for the program.
+/// path of the control socket, `limit` the limit of open descriptors for the program. Returns its
+/// process id.
 ///
 /// # Errors
 /// If /bin/sh cannot be started.
-pub fn start(command: &str, wayland: &str, control: &Path, limit: Rlimit) -> Result<()> {
+pub fn start(command: &str, wayland: &str, control: &Path, limit: Rlimit) -> Result<u32> {
     let mut shell = Command::new("/bin/sh");
     shell
         .args(["-c", command])
@@ -47,7 +49,38 @@ pub fn start(command: &str, wayland: &str, control: &Path, limit: Rlimit) -> Res
     }
     let child = shell.spawn().with_context(|| format!("cannot start {command:?}"))?;
     info!(command, pid = child.id(), "program started");
-    Ok(())
+    Ok(child.id())
+}
+
+/// How a child process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Code(i32),
+    /// By this signal (signal(7)).
+    Signal(i32),
+}
+
+/// A child process that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedChild {
+    pub pid: u32,
+    pub exit: Exit,
+}
+
+/// The running programs of `--exec`: process ids and commands.
+#[derive(Debug, Default)]
+pub struct Programs(BTreeMap<u32, String>);
+
+impl Programs {
+    pub fn started(&mut self, pid: u32, command: String) {
+        self.0.insert(pid, command);
+    }
+
+    /// Removes a program. Returns its command, or `None` if the child process is no such program:
+    /// the previous version of the service started it, or it is a helper of ours.
+    pub fn ended(&mut self, pid: u32) -> Option<String> {
+        self.0.remove(&pid)
+    }
 }
 
 /// Returns the path of this program's executable, or of the file that was installed in its place.
@@ -87,26 +120,40 @@ impl Drop for ReapPause {
     }
 }
 
-/// Reaps the child processes that ended during a [`ReapPause`].
-pub fn reap_missed() {
-    if REAP_MISSED.swap(false, Ordering::SeqCst) {
-        reap();
+/// Reaps the child processes that ended during a [`ReapPause`], and returns them.
+#[must_use]
+pub fn reap_missed() -> Vec<EndedChild> {
+    match REAP_MISSED.swap(false, Ordering::SeqCst) {
+        true => reap(),
+        false => Vec::new(),
     }
 }
 
-/// Reaps all child processes that ended, and logs how.
-pub(super) fn reap() {
+/// Reaps all child processes that ended, logs how, and returns them.
+pub(super) fn reap() -> Vec<EndedChild> {
+    let mut ended = Vec::new();
     if REAP_PAUSES.load(Ordering::SeqCst) > 0 {
         REAP_MISSED.store(true, Ordering::SeqCst);
-        return;
+        return ended;
     }
     while let Ok(Some((pid, status))) = waitpid(None::<Pid>, WaitOptions::NOHANG) {
         let pid = pid.as_raw_nonzero();
-        match (status.exit_status(), status.terminating_signal()) {
-            (Some(0), _) => info!(%pid, "program ended"),
-            (Some(code), _) => warn!(%pid, code, "program failed; its own output says why"),
-            (_, Some(signal)) => warn!(%pid, signal, "program was killed by a signal"),
-            _ => {}
-        }
+        let exit = match (status.exit_status(), status.terminating_signal()) {
+            (Some(0), _) => {
+                info!(%pid, "program ended");
+                Exit::Code(0)
+            }
+            (Some(code), _) => {
+                warn!(%pid, code, "program failed; its own output says why");
+                Exit::Code(code)
+            }
+            (_, Some(signal)) => {
+                warn!(%pid, signal, "program was killed by a signal");
+                Exit::Signal(signal)
+            }
+            _ => continue,
+        };
+        ended.push(EndedChild { pid: pid.get().unsigned_abs(), exit });
     }
+    ended
 }

@@ -94,6 +94,17 @@ fn requests_behind_a_resuming_hello_are_handled() {
     control.until_event(&mut fixture, "an event", |event| matches!(event, Event::ClientConnected { .. }));
 }
 
+/// The response of `subscribe` is its acknowledgment: each event after it arrives.
+#[test]
+fn events_of_requests_behind_a_subscription_arrive() {
+    let mut fixture = Fixture::new("");
+    let mut control = Control::greeted(&mut fixture, json!({}));
+    let lines = [json!({"id": 10, "request": "subscribe"}), json!({"id": 11, "request": "reload"})];
+    assert!(control.write(format!("{}\n{}\n", lines[0], lines[1]).as_bytes()));
+    control.until_event(&mut fixture, "the event", |event| *event == Event::ConfigApplied);
+    assert_eq!(numbers(&control)[..1], [10]);
+}
+
 #[test]
 fn program_that_is_no_geom_compositor_does_not_replace_the_service() {
     let mut fixture = Fixture::new("");

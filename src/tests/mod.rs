@@ -9,6 +9,7 @@ mod color;
 mod connections;
 mod control;
 mod control_requests;
+mod devices;
 mod idle;
 mod security_context;
 mod windows;
@@ -19,6 +20,8 @@ use std::time::Duration;
 use clap::Parser;
 use geom_ipc::ClientKind;
 
+use crate::backend::kms::tests::FakeSeat;
+use crate::backend::kms::Kms;
 use crate::backend::Backend;
 use crate::cli::options::Options;
 use crate::compositor::run::Compositor;
@@ -38,12 +41,23 @@ const MAX_ITERATIONS: usize = 500;
 impl Fixture {
     /// Starts a compositor with a configuration, whose `[headless]` table lists the displays.
     pub fn new(config: &str) -> Self {
+        Self::start(config, |compositor| compositor.start_backend().expect("virtual displays"))
+    }
+
+    /// Starts a compositor on a seat whose GPUs are devices in memory. None of them is open.
+    pub fn on_seat(seat: FakeSeat) -> Self {
+        Self::start("renderer = \"pixman\"\n", |compositor| {
+            compositor.state.backend = Backend::Kms(Box::new(Kms::new(Box::new(seat), true)));
+        })
+    }
+
+    fn start(config: &str, start_backend: impl FnOnce(&mut Compositor)) -> Self {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
         std::fs::write(file.path(), config).expect("write the configuration");
         let path = file.path().to_string_lossy().into_owned();
         let options = Options::parse_from(["geom_compositor", "--backend=headless", "--config", &path]);
         let mut compositor = Compositor::new(options).expect("a compositor");
-        compositor.start_backend().expect("virtual displays");
+        start_backend(&mut compositor);
         Self { compositor, _config: file }
     }
 

@@ -47,6 +47,8 @@ __all__ = [
     "Display",
     "Event",
     "Events",
+    "Gpu",
+    "InputDevice",
     "LogicalRect",
     "Mode",
     "Monitor",
@@ -252,6 +254,38 @@ class Window:
 
 
 @dataclasses.dataclass(frozen=True)
+class InputDevice:
+    """An input device of the seat."""
+
+    #: Kernel name in /dev/input, such as "event3".
+    sysname: str
+    #: Name that the device reports.
+    name: str
+    #: Vendor id of the device's bus, 0 if it has none.
+    vendor: int
+    #: Product id of the vendor, 0 if it has none.
+    product: int
+    #: "keyboard", "pointer", "touch", "tablet_tool", "tablet_pad", "gesture" and "switch".
+    capabilities: tuple[str, ...] = ()
+    #: Name of the display that the touches of a touch screen belong to.
+    display: Optional[str] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Gpu:
+    """A GPU that the service has open."""
+
+    #: Path of the device, such as "/dev/dri/card0".
+    path: str
+    #: Name of the kernel's driver.
+    driver: str
+    #: Whether commits are atomic; otherwise the legacy KMS interface is used.
+    atomic: bool
+    #: "gles", or "pixman", which renders on the CPU.
+    renderer: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Status:
     """The state of the service as a whole."""
 
@@ -285,6 +319,10 @@ class Status:
     user: str = ""
     #: Path of that profile. The file need not exist.
     profile: str = ""
+    #: Whether libseat's session is enabled; it is not while another VT is active.
+    session_active: bool = True
+    #: Open GPUs, the primary one first.
+    gpus: tuple[Gpu, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -292,7 +330,9 @@ class Event:
     """An event. docs/control.md describes each."""
 
     #: "display", "layout", "client_connected", "client_state", "client_disconnected", "window",
-    #: "window_closed", "focus", "config_error", "config_applied" or "events_lost".
+    #: "window_closed", "focus", "input_device_added", "input_device_removed", "gpu_added",
+    #: "gpu_removed", "session", "program_ended", "config_error", "config_applied" or
+    #: "events_lost".
     name: str
     #: The whole event, as in the protocol.
     raw: Mapping[str, Any]
@@ -302,6 +342,10 @@ class Event:
     client: Optional[Client] = None
     #: The window of the event "window".
     window: Optional[Window] = None
+    #: The device of "input_device_added" and "input_device_removed".
+    device: Optional[InputDevice] = None
+    #: The GPU of "gpu_added" and "gpu_removed".
+    gpu: Optional[Gpu] = None
 
 
 _T = TypeVar("_T")
@@ -335,6 +379,8 @@ _MAKERS: dict[str, Any] = {
     "connect_type": _flags,
     "displays": tuple,
     "notices": tuple,
+    "capabilities": tuple,
+    "gpus": lambda raw: tuple(_make(Gpu, gpu) for gpu in raw),
     "warnings": tuple,
 }
 
@@ -350,6 +396,8 @@ def _event(raw: Mapping[str, Any]) -> Event:
         display=part("display", Display),
         client=part("client", Client),
         window=part("window", Window),
+        device=part("device", InputDevice),
+        gpu=part("gpu", Gpu),
     )
 
 
@@ -504,6 +552,10 @@ class Compositor:
     def windows(self) -> list[Window]:
         """Lists the toplevel windows. Raises as request()."""
         return [_make(Window, raw) for raw in self.request("windows")["windows"]]
+
+    def input_devices(self) -> list[InputDevice]:
+        """Lists the input devices. Raises as request()."""
+        return [_make(InputDevice, raw) for raw in self.request("input_devices")["input_devices"]]
 
     def status(self) -> Status:
         """Queries the state of the service. Raises as request()."""

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use geom_ipc::{
-    ClientMessage, CloseReason, ConnectType, Display, ErrorKind, Event, LineBuffer, Reply, Request, Response,
-    ServerMessage, Status, Welcome, Window,
+    ClientMessage, CloseReason, ConnectType, Display, ErrorKind, Event, InputDevice, LineBuffer, Reply,
+    Request, Response, ServerMessage, Status, Welcome, Window,
 };
 use rustix::io::Errno;
 use rustix::net::{recvmsg, send, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags};
@@ -346,6 +346,17 @@ impl Client {
     pub fn windows(&mut self) -> Result<Vec<Window>, Error> {
         match self.request(Request::Windows)? {
             Response::Windows(windows) => Ok(windows),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Lists the input devices.
+    ///
+    /// # Errors
+    /// As [`Self::request`].
+    pub fn input_devices(&mut self) -> Result<Vec<InputDevice>, Error> {
+        match self.request(Request::InputDevices)? {
+            Response::InputDevices(devices) => Ok(devices),
             other => Err(unexpected(&other)),
         }
     }

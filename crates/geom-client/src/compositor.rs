@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use geom_ipc::{ConnectType, Display, Request, Response, Status, Window};
+use geom_ipc::{ConnectType, Display, InputDevice, Request, Response, Status, Window};
 use serde::{Deserialize, Serialize};
 
 use crate::client::{no_descriptor, unexpected};
@@ -291,6 +291,17 @@ impl Compositor {
     pub fn windows(&self) -> Result<Vec<Window>, Error> {
         match self.request(Request::Windows)? {
             Response::Windows(windows) => Ok(windows),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Lists the input devices.
+    ///
+    /// # Errors
+    /// As [`Self::request`].
+    pub fn input_devices(&self) -> Result<Vec<InputDevice>, Error> {
+        match self.request(Request::InputDevices)? {
+            Response::InputDevices(devices) => Ok(devices),
             other => Err(unexpected(&other)),
         }
     }

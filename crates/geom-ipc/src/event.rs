@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Client, CloseReason, Display, Window};
+use crate::{Client, CloseReason, Display, Gpu, InputDevice, Window};
 
 /// An event. `ping` and `goodbye` are sent to every client, the others to subscribed clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -63,6 +63,45 @@ pub enum Event {
         /// Id of the window that has it, if any.
         #[serde(default)]
         window: Option<u64>,
+    },
+    /// An input device was plugged in, or opened again after libseat enabled the session.
+    InputDeviceAdded {
+        /// The device.
+        device: InputDevice,
+    },
+    /// An input device was unplugged, or closed because libseat disabled the session.
+    InputDeviceRemoved {
+        /// The device, as it was.
+        device: InputDevice,
+    },
+    /// A GPU was opened.
+    GpuAdded {
+        /// The GPU.
+        gpu: Gpu,
+    },
+    /// A GPU was closed: it was unplugged, or the firmware's framebuffer was replaced by a driver.
+    GpuRemoved {
+        /// The GPU, as it was.
+        gpu: Gpu,
+    },
+    /// libseat disabled the session, on a VT switch away, or enabled it and the displays were
+    /// configured again.
+    Session {
+        /// As [`session_active`](crate::Status::session_active).
+        active: bool,
+    },
+    /// A program that the service started (`--exec`) ended. Either `exit_code` or `signal` is set.
+    ProgramEnded {
+        /// The shell command, as it was given.
+        command: String,
+        /// Process id that it had.
+        pid: u32,
+        /// Exit code.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit_code: Option<i32>,
+        /// Number of the signal that ended it (signal(7)).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signal: Option<i32>,
     },
     /// The configuration or a profile has an error. The rest of the file applies.
     ConfigError {

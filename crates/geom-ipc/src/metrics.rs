@@ -32,6 +32,9 @@ pub struct DisplayMetrics {
     pub name: String,
     /// Whether it is enabled.
     pub enabled: bool,
+    /// Modesets: commits that set its mode and signal, after a VT switch also.
+    #[serde(default)]
+    pub modesets: u64,
     /// Frames presented.
     pub frames: u64,
     /// Vblanks between the one that a frame was scheduled for and the one that presented it, summed
@@ -78,6 +81,7 @@ impl Metrics {
             "Whether the display is enabled.",
             &of(&|display| u8::from(display.enabled).to_string()),
         );
+        metric("modesets_total", "counter", "Modesets.", &of(&|display| display.modesets.to_string()));
         metric("frames_total", "counter", "Frames presented.", &of(&|display| display.frames.to_string()));
         metric(
             "missed_vblanks_total",
@@ -116,6 +120,7 @@ mod tests {
         let display = DisplayMetrics {
             name: "a\"b".into(),
             enabled: true,
+            modesets: 3,
             frames: 7,
             missed_vblanks: 1,
             latency_avg_us: 1500,
@@ -134,6 +139,7 @@ mod tests {
         for line in [
             "geom_compositor_uptime_seconds 1.5",
             "geom_compositor_clients{state=\"alive\"} 2",
+            "geom_compositor_modesets_total{display=\"a\\\"b\"} 3",
             "geom_compositor_frames_total{display=\"a\\\"b\"} 7",
             "geom_compositor_latency_avg_seconds{display=\"a\\\"b\"} 0.0015",
             "# TYPE geom_compositor_missed_vblanks_total counter",

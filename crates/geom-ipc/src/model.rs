@@ -264,6 +264,66 @@ pub struct Window {
     pub focused: bool,
 }
 
+/// What an input device can do (libinput's capabilities).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InputCapability {
+    /// It has keys.
+    Keyboard,
+    /// It moves the pointer: a mouse or a touchpad.
+    Pointer,
+    /// It is a touch screen.
+    Touch,
+    /// It is a graphics tablet with a tool, such as a pen.
+    TabletTool,
+    /// It has the buttons, rings and strips of a graphics tablet.
+    TabletPad,
+    /// It reports gestures: a touchpad.
+    Gesture,
+    /// It is a switch, such as that of a laptop's lid.
+    Switch,
+    /// A capability of a later version of the protocol.
+    #[serde(other)]
+    Unknown,
+}
+
+/// An input device of the seat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InputDevice {
+    /// Kernel name in /dev/input, such as `event3`. Unique among the present devices.
+    pub sysname: String,
+    /// Name that the device reports, also that of `[touch.NAME]` in the configuration.
+    pub name: String,
+    /// Vendor id of the device's bus (USB, Bluetooth, ...), 0 if it has none.
+    pub vendor: u32,
+    /// Product id of the vendor, 0 if it has none.
+    pub product: u32,
+    /// What it can do.
+    pub capabilities: Vec<InputCapability>,
+    /// Name of the display that its touches belong to. Only for touch screens, while a display is
+    /// enabled. It may change with the layout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display: Option<String>,
+}
+
+/// A GPU that the service has open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Gpu {
+    /// Path of the device, such as `/dev/dri/card0`.
+    pub path: String,
+    /// Name of the kernel's driver, such as `amdgpu`.
+    pub driver: String,
+    /// Whether commits are atomic. Otherwise the legacy KMS interface is used.
+    pub atomic: bool,
+    /// `gles`, or `pixman`, which renders on the CPU.
+    pub renderer: String,
+}
+
+/// An older service has no `session_active`.
+fn is_active_by_default() -> bool {
+    true
+}
+
 /// The state of the service as a whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
@@ -289,6 +349,13 @@ pub struct Status {
     /// Path of that profile. The file need not exist.
     #[serde(default)]
     pub profile: String,
+    /// Whether libseat's session is enabled. It is not while another VT is active: the displays
+    /// and input devices belong to another program then. Always `true` with the headless backend.
+    #[serde(default = "is_active_by_default")]
+    pub session_active: bool,
+    /// Open GPUs, the primary one first.
+    #[serde(default)]
+    pub gpus: Vec<Gpu>,
     /// Number of enabled displays of the layout. Mirrors are not counted.
     pub enabled_displays: usize,
     /// Frames presented on all displays since the service started.

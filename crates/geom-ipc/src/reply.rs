@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Client, ConnectType, Display, Event, Metrics, Status, Window};
+use crate::{Client, ConnectType, Display, Event, InputDevice, Metrics, Status, Window};
 
 /// The kind of an error, for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -88,6 +88,8 @@ pub enum Response {
     Clients(Vec<Client>),
     /// To [`windows`](crate::Request::Windows).
     Windows(Vec<Window>),
+    /// To [`input_devices`](crate::Request::InputDevices).
+    InputDevices(Vec<InputDevice>),
     /// To [`status`](crate::Request::Status).
     Status(Box<Status>),
     /// To [`metrics`](crate::Request::Metrics).

@@ -118,6 +118,8 @@ pub enum Request {
     Clients,
     /// Lists the toplevel windows. Response: `windows`.
     Windows,
+    /// Lists the input devices. Response: `input_devices`.
+    InputDevices,
     /// Queries the state of the service. Response: `status`.
     Status,
     /// Queries the metrics of frames, connections and the process. Response: `metrics`.
@@ -221,7 +223,7 @@ pub enum Request {
     },
     /// Stops the service.
     Stop,
-    /// Subscribes to all events.
+    /// Subscribes to all events. Each event after the response arrives.
     Subscribe,
     /// Ends the subscription.
     Unsubscribe,
@@ -288,6 +290,7 @@ impl Request {
             | Self::Displays
             | Self::Clients
             | Self::Windows
+            | Self::InputDevices
             | Self::Status
             | Self::Metrics
             | Self::Subscribe

@@ -18,8 +18,8 @@ const CARD0: &str = "/dev/null";
 const CARD1: &str = "/dev/zero";
 
 #[derive(Default)]
-struct SeatState {
-    gpus: BTreeMap<PathBuf, FakeDevice>,
+pub(crate) struct SeatState {
+    pub(crate) gpus: BTreeMap<PathBuf, FakeDevice>,
     /// The seat gives no device.
     refuses: bool,
     opened: Vec<PathBuf>,
@@ -28,7 +28,8 @@ struct SeatState {
     vt: Option<i32>,
 }
 
-struct FakeSeat(Rc<RefCell<SeatState>>);
+/// A seat whose GPUs are devices in memory.
+pub(crate) struct FakeSeat(pub(crate) Rc<RefCell<SeatState>>);
 
 impl Seat for FakeSeat {
     fn open_gpu(&mut self, path: &Path) -> io::Result<DrmFd> {
@@ -90,7 +91,9 @@ impl Rig {
         let mut rig = Self::new(gpus);
         let present = gpus.iter().map(|(path, _)| (id(path), (*path).into())).collect();
         let (effects, failures) = rig.with(|kms, cx| kms.open_all(present, cx));
-        assert_eq!((names(&effects), failures), (vec![], vec![]));
+        let opened = rig.open_paths().len();
+        assert_eq!((opened, failures), (gpus.len(), vec![]));
+        assert!(names(&effects).iter().all(|name| name.starts_with("opened")), "{:?}", names(&effects));
         rig
     }
 
@@ -127,11 +130,11 @@ impl Rig {
 /// Returns effects as text, for comparison.
 fn names(effects: &Effects) -> Vec<String> {
     let name = |effect: &Effect| match effect {
-        Effect::PauseOutputs => "pause".to_owned(),
+        Effect::SessionPaused => "paused".to_owned(),
         Effect::SessionResumed => "resumed".to_owned(),
         Effect::Reconfigure(cause) => format!("reconfigure: {cause}"),
         Effect::CloseGpu(closing) => format!("close {}", closing.0.gpu.device.path().display()),
-        Effect::GpuOpened { path } => format!("opened {}", path.display()),
+        Effect::GpuOpened { path, .. } => format!("opened {}", path.display()),
         Effect::Notice(text) => format!("notice: {}", text.split(':').next().unwrap_or_default()),
         Effect::RetryOpen { failures, delay, .. } => format!("retry {failures} in {delay:?}"),
     };
@@ -190,7 +193,7 @@ fn firmware_framebuffer_is_closed_when_its_driver_comes() {
     let firmware = Candidate { is_firmware: true, ..Candidate::read(id(CARD0), Path::new(CARD0)) };
     let mut effects = Effects::new();
     rig.with(|kms, cx| kms.open(firmware, cx, &mut effects)).expect("the firmware's framebuffer");
-    assert!(effects.is_empty());
+    assert_eq!(names(&effects), ["opened /dev/null"]);
     let effects = rig.with(|kms, cx| kms.on(Event::GpuAdded { id: id(CARD1), path: CARD1.into() }, cx));
     assert_eq!(names(&effects), ["close /dev/null", "opened /dev/zero", "reconfigure: GPU added"]);
     assert_eq!(rig.open_paths(), [CARD1]);
@@ -249,14 +252,17 @@ fn gpu_that_is_still_in_use_is_not_given_back() {
 #[test]
 fn paused_session_uses_no_devices_and_looks_again_when_resumed() {
     let mut rig = Rig::open(&[(CARD0, 2)]);
-    assert_eq!(rig.on(Event::SessionPaused), ["pause"]);
+    assert_eq!(rig.on(Event::SessionPaused), ["paused"]);
     assert!(rig.kms.is_paused() && !rig.seat.borrow().has_input);
     // Another GPU and another monitor meanwhile.
     rig.seat.borrow_mut().gpus.insert(CARD1.into(), FakeDevice::with_outputs(1));
     assert!(rig.on(Event::GpuAdded { id: id(CARD1), path: CARD1.into() }).is_empty());
     let fake = rig.fake(CARD0);
     fake.disconnect(fake.connectors()[1]);
-    assert_eq!(rig.on(Event::SessionResumed), ["reconfigure: session resumed", "resumed"]);
+    assert!(!rig.kms.is_session_active());
+    let resumed = rig.on(Event::SessionResumed);
+    assert_eq!(resumed, ["opened /dev/zero", "reconfigure: session resumed", "resumed"]);
+    assert!(rig.kms.is_session_active());
     assert!(!rig.kms.is_paused() && rig.seat.borrow().has_input);
     assert_eq!((rig.open_paths().len(), rig.connected()), (2, 2));
 }

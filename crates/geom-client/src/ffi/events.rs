@@ -19,8 +19,9 @@ pub struct geom_events(Events);
 #[repr(C)]
 pub struct geom_event {
     /// "display", "layout", "client_connected", "client_state", "client_disconnected", "window",
-    /// "window_closed", "focus", "config_error", "config_applied" or "events_lost". docs/control.md
-    /// describes each.
+    /// "window_closed", "focus", "input_device_added", "input_device_removed", "gpu_added",
+    /// "gpu_removed", "session", "program_ended", "config_error", "config_applied" or
+    /// "events_lost". docs/control.md describes each.
     pub name: *const c_char,
     /// The whole event as JSON.
     pub json: *const c_char,
@@ -37,7 +38,7 @@ pub struct geom_event {
     pub strings: *mut geom_strings,
 }
 
-fn event(event: &Event) -> Result<geom_event, Error> {
+pub(super) fn event(event: &Event) -> Result<geom_event, Error> {
     let wrong = |error: serde_json::Error| Error::Protocol(error.to_string());
     let value = serde_json::to_value(event).map_err(wrong)?;
     let name = value.get("event").and_then(serde_json::Value::as_str).unwrap_or_default();

@@ -67,6 +67,19 @@ fn calls_before_start_fail_with_not_started() {
     }
 }
 
+/// Events of later versions do not break programs.
+#[test]
+fn event_of_a_later_version_is_called_unknown() -> Result<(), Box<dyn std::error::Error>> {
+    let later: geom_ipc::Event = serde_json::from_str(r#"{"event":"of_a_later_version","with":1}"#)?;
+    let event = Box::into_raw(Box::new(events::event(&later)?));
+    // SAFETY: the event comes from event() and is freed once.
+    unsafe {
+        assert_eq!(std::ffi::CStr::from_ptr((*event).name).to_str(), Ok("unknown"));
+        geom_event_free(event);
+    }
+    Ok(())
+}
+
 #[test]
 fn list_has_its_entries_and_can_be_freed() -> Result<(), serde_json::Error> {
     let text = r#"{"event":"display","display":{"name":"HDMI-A-1","state":"enabled","mode":{"width":1,"height":2,"refresh":3},
