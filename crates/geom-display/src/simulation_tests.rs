@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use geom_color::color_space::ColorSpace;
+use strum::VariantArray;
 
 use crate::fallback::{self, CrtcAssignment, Request, TestCommit};
 use crate::identity::{Identity, KnownOutputs, MonitorIds};
@@ -225,7 +226,7 @@ impl Desk {
                 monitor: identity,
                 port: Some(format!("pci-{gpu}/{}", name(gpu, connector))),
                 capabilities: Capabilities {
-                    colorimetries: Colorimetry::NAMES.map(|(_, value)| value).to_vec(),
+                    colorimetries: Colorimetry::VARIANTS.to_vec(),
                     hdr_metadata: true,
                     depth: Some((8, 12)),
                     vrr: true,

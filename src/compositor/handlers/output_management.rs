@@ -27,6 +27,7 @@ use smithay::reexports::wayland_server::protocol::wl_output;
 use smithay::reexports::wayland_server::{
     Client, DataInit, Dispatch, DisplayHandle, GlobalDispatch, New, Resource, WEnum,
 };
+use strum::VariantArray;
 use tracing::{debug, info};
 use geom_display::identity::Identity;
 use geom_display::mode::{Mode, ConfiguredMode};
@@ -216,8 +217,7 @@ fn head_state(output: &Output) -> Option<HeadState> {
 
 /// Returns the plan's type for a transform of the protocol.
 fn transform(of: wl_output::Transform) -> Option<Transform> {
-    let all = Transform::NAMES.iter().map(|(_, known)| *known);
-    all.into_iter().find(|known| wl_output::Transform::from(smithay_transform(*known)) == of)
+    Transform::VARIANTS.iter().copied().find(|known| wl_output::Transform::from(smithay_transform(*known)) == of)
 }
 
 impl State {
