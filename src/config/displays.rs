@@ -28,6 +28,7 @@ pub(super) fn read_displays(
 }
 
 fn read_display(section: &mut Section<'_>, reader: &mut Reader<'_>) -> OutputConfig {
+    section.rename_key(reader, "power", "enabled");
     let vrr = "true, false or \"fullscreen\"";
     let space = section.parsed_by(reader, "color_space", color_space);
     let (color_space, icc) = space.map_or((None, None), |(space, icc)| (Some(space), icc));
@@ -37,7 +38,7 @@ fn read_display(section: &mut Section<'_>, reader: &mut Reader<'_>) -> OutputCon
         mirror: section.string(reader, "mirror"),
         scale: section.number(reader, "scale", 0.25, 8.0),
         transform: section.choice(reader, "transform", names::<Transform>()),
-        power: section.boolean(reader, "power"),
+        enabled: section.boolean(reader, "enabled"),
         signal: SignalConfig {
             color_space,
             bit_depth: section.integer(reader, "bit_depth", 6..17).map(|bits| bits as u8),

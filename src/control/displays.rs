@@ -34,7 +34,7 @@ pub fn decode(change: DisplayChange) -> Result<OutputConfig, Error> {
         mirror: change.mirror,
         scale: within("scale", change.scale, 0.25..=8.0)?,
         transform: choice::<Transform>("transform", change.transform)?,
-        power: change.enabled,
+        enabled: change.enabled,
         signal: SignalConfig {
             color_space,
             bit_depth: within("bit_depth", change.bit_depth, 6..=16)?,
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!((config.scale, config.transform), (Some(2.0), Some(Transform::Flipped90)));
         assert_eq!(config.position, Some(Position::At(-5, 7)));
         assert_eq!((config.signal.bit_depth, config.signal.vrr), (Some(10), Some(Vrr::Fullscreen)));
-        assert_eq!((config.signal.rgb_range, config.power), (Some(RgbRange::Full), Some(true)));
+        assert_eq!((config.signal.rgb_range, config.enabled), (Some(RgbRange::Full), Some(true)));
         assert_eq!(config.adjustments.brightness, Some(0.5));
         assert_eq!(decoded("{}"), Ok(OutputConfig::default()));
     }

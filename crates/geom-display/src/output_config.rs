@@ -115,7 +115,7 @@ pub struct OutputConfig {
     /// The rotation.
     pub transform: Option<Transform>,
     /// `false` disables the output.
-    pub power: Option<bool>,
+    pub enabled: Option<bool>,
     /// The signal format.
     pub signal: SignalConfig,
     /// The ICC profile for [`ColorSpace::Icc`](geom_color::color_space::ColorSpace::Icc).
@@ -134,7 +134,7 @@ impl OutputConfig {
             mirror: over.mirror.clone().or_else(|| self.mirror.clone()),
             scale: over.scale.or(self.scale),
             transform: over.transform.or(self.transform),
-            power: over.power.or(self.power),
+            enabled: over.enabled.or(self.enabled),
             signal: self.signal.overridden_by(over.signal),
             // An ICC profile belongs to its color space.
             icc: if over.signal.color_space.is_some() { over.icc.clone() } else { self.icc.clone() },
@@ -159,12 +159,12 @@ pub struct OutputConfigs {
 /// Outputs that the command line names are enabled anyway.
 pub fn keep_one_enabled(configs: &mut OutputConfigs, present: &BTreeSet<String>) -> Option<String> {
     let is_disabled =
-        |name: &String| configs.outputs.get(name).is_some_and(|config| config.power == Some(false));
+        |name: &String| configs.outputs.get(name).is_some_and(|config| config.enabled == Some(false));
     let first = present.first()?.clone();
     if !configs.only.is_empty() || !present.iter().all(is_disabled) {
         return None;
     }
-    configs.outputs.entry(first.clone()).or_default().power = None;
+    configs.outputs.entry(first.clone()).or_default().enabled = None;
     Some(first)
 }
 
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     fn disabled() -> OutputConfig {
-        OutputConfig { power: Some(false), ..OutputConfig::default() }
+        OutputConfig { enabled: Some(false), ..OutputConfig::default() }
     }
 
     #[test]
@@ -183,7 +183,7 @@ mod tests {
         let mut configs = OutputConfigs { outputs, ..OutputConfigs::default() };
         assert_eq!(keep_one_enabled(&mut configs, &BTreeSet::new()), None);
         assert_eq!(keep_one_enabled(&mut configs, &present).as_deref(), Some("DP-1"));
-        assert_eq!((configs.outputs["DP-1"].power, configs.outputs["DP-2"].power), (None, Some(false)));
+        assert_eq!((configs.outputs["DP-1"].enabled, configs.outputs["DP-2"].enabled), (None, Some(false)));
         assert_eq!(keep_one_enabled(&mut configs, &present), None);
     }
 

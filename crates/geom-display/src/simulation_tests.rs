@@ -111,8 +111,8 @@ const SETTINGS: [Setting; 22] = [
     ("scale", |config| config.scale = Some(1.5)),
     // 0 is out of range.
     ("scale", |_| {}),
-    ("power", |config| config.power = Some(false)),
-    ("power", |config| config.power = Some(true)),
+    ("enabled", |config| config.enabled = Some(false)),
+    ("enabled", |config| config.enabled = Some(true)),
     ("position", |config| config.position = Some(Position::At(0, 0))),
     ("position", |config| config.position = "right-of GSM Wide".parse().ok()),
     ("position", |config| config.position = "above DP-1".parse().ok()),
@@ -156,7 +156,7 @@ fn edit(random: &mut Rng) -> Option<UserProfile> {
     match random.usize(..12) {
         0 => return None,
         1 => {
-            let disabled = OutputConfig { power: Some(false), ..OutputConfig::default() };
+            let disabled = OutputConfig { enabled: Some(false), ..OutputConfig::default() };
             profile.outputs.insert("*".into(), disabled);
             return Some(profile);
         }

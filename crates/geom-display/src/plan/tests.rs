@@ -65,11 +65,11 @@ fn config() -> impl Strategy<Value = OutputConfig> {
     let transform = (0usize..8).prop_map(|index| Transform::VARIANTS[index]);
     let scale = prop_oneof![Just(1.0), Just(1.5), Just(2.0), Just(f64::NAN), Just(-1.0)];
     (mode, prop::option::of(scale), prop::option::of(transform), prop::option::of(any::<bool>())).prop_map(
-        |(mode, scale, transform, power)| OutputConfig {
+        |(mode, scale, transform, enabled)| OutputConfig {
             mode,
             scale,
             transform,
-            power,
+            enabled,
             ..OutputConfig::default()
         },
     )
@@ -118,7 +118,7 @@ proptest! {
                 PlanTarget::Disabled(DisabledReason::NonDesktop) => prop_assert!(connector.non_desktop),
                 PlanTarget::Disabled(DisabledReason::Configured) => {
                     let config = configs.outputs.get(&output.name);
-                    prop_assert_eq!(config.and_then(|config| config.power), Some(false));
+                    prop_assert_eq!(config.and_then(|config| config.enabled), Some(false));
                 }
             }
         }
