@@ -10,6 +10,7 @@ mod connections;
 mod control;
 mod control_requests;
 mod idle;
+mod layers;
 mod security_context;
 mod windows;
 
