@@ -39,7 +39,7 @@ fn doctor(service: &Service) -> Result<(Vec<[String; 3]>, String)> {
 #[test]
 fn five_crashes_in_a_minute_end_in_safe_settings() -> Result<()> {
     let service = Setup::with_monitors(3)?.start_with(
-        "[displays.Virtual-3]\npower = false\n",
+        "[displays.Virtual-3]\nenabled = false\n",
         &["--guard", "always"],
         &[REPORTS],
     )?;

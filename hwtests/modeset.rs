@@ -69,7 +69,7 @@ fn configured_mode_scale_transform_and_power_apply() -> Result<()> {
         scale = 2.0
         position = [5000, 0]
         [displays.Virtual-3]
-        power = false
+        enabled = false
     "#;
     let service = Setup::with_monitors(3)?.start(config, &[])?;
     let turned = service.client("turned", &["--fullscreen", "Virtual-1", "--color", "00ff00"])?;

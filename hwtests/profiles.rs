@@ -114,7 +114,7 @@ fn errors_in_a_profile_leave_the_rest() -> Result<()> {
     events.wait_for_config_error(&["displays.toml:2", "Virtual-1", "mode"])?;
     service.wait_for_display("Virtual-1", "the other line", |display| display.scale == 2.0)?;
     // A profile can not disable every display.
-    service.machine.write(&file, "[displays.\"*\"]\npower = false\n")?;
+    service.machine.write(&file, "[displays.\"*\"]\nenabled = false\n")?;
     service.wait_for_notice("Virtual-1 stays")?;
     service.wait_for_color("Virtual-1", RED)?;
     ensure!(service.command(&["profile", "reset"]).is_err(), "another user's file was removed");

@@ -79,7 +79,7 @@ def shipped(data):
 
 
 def check_readme(data):
-    """The README's list of direct dependencies must be complete and must not name others."""
+    """The README's list of direct dependencies must have one line for each, and no others."""
     own = {package["name"] for package in data["packages"] if package["source"] is None}
     waiting, seen, direct = list(SHIPPED), set(), set()
     packages = {package["name"]: package for package in data["packages"] if package["source"] is None}
@@ -92,11 +92,18 @@ def check_readme(data):
             elif dependency["kind"] is None:
                 direct.add(dependency["name"])
     section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Dependencies\n")[1].split("\n## ")[0]
-    listed = set()
+    listed, problems = set(), []
     for line in section.splitlines():
-        if line.startswith("- "):
-            listed.update(re.findall(r"`([^`]+)`", line.split(":")[0]))
-    problems = [f"README.md: no line for the dependency {name}" for name in sorted(direct - listed)]
+        if not line.startswith("- "):
+            continue
+        found = re.fullmatch(r"- `([^`]+)`: \S.*", line)
+        if not found:
+            problems.append(f"README.md: not a line of one dependency and its reason: {line}")
+        elif found[1] in listed:
+            problems.append(f"README.md: a second line for the dependency {found[1]}")
+        else:
+            listed.add(found[1])
+    problems += [f"README.md: no line for the dependency {name}" for name in sorted(direct - listed)]
     return problems + [f"README.md: {name} is no dependency" for name in sorted(listed - direct)]
 
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use geom_client::Error as ClientError;
 use geom_ipc::{Display, DisplayState, Request};
-use toml_edit::{value, Array, DocumentMut, Item, Table};
+use toml_edit::{value, Array, DocumentMut, Item, Key, Table};
 
 use super::connect;
 use super::error::Error;
@@ -179,11 +179,18 @@ fn has_relative_position(table: &Table) -> bool {
 
 /// Writes the current settings of a display into its table.
 fn put_display(table: &mut Table, display: &Display) {
-    if display.state == DisplayState::Disabled {
-        return put(table, "power", false.into());
+    // The key's former name.
+    if let Some((key, item)) = table.remove_entry("power") {
+        if !table.contains_key("enabled") {
+            let key = Key::new("enabled").with_leaf_decor(key.leaf_decor().clone());
+            table.insert_formatted(&key, item);
+        }
     }
-    if table.contains_key("power") {
-        put(table, "power", true.into());
+    if display.state == DisplayState::Disabled {
+        return put(table, "enabled", false.into());
+    }
+    if table.contains_key("enabled") {
+        put(table, "enabled", true.into());
     }
     if let Some(line) = &display.modeline {
         put(table, "mode", line.as_str().into());
@@ -410,6 +417,15 @@ mod tests {
         assert!(after.contains("[displays.other]\nscale = 3\n"), "{after}");
         let after = with_current_settings("# to come\n", &[display("DP-1", "Wide")], None)?;
         assert!(after.starts_with("# to come\n\n[displays.\"GSM Wide 1\"]\n"), "{after}");
+        Ok(())
+    }
+
+    #[test]
+    fn obsolete_key_is_renamed_in_its_place() -> Result<(), Error> {
+        let before = "[displays.\"GSM Wide 1\"]\n# the big one\npower = false # for now\n";
+        let after = with_current_settings(before, &[display("DP-1", "Wide")], None)?;
+        assert!(after.contains("\n# the big one\nenabled = true # for now\n"), "{after}");
+        assert!(!after.contains("power"), "{after}");
         Ok(())
     }
 

@@ -31,9 +31,9 @@ pub struct Set {
     /// Show the content of another display; "" ends that
     #[arg(long, value_name = "DISPLAY")]
     mirror: Option<String>,
-    /// on or off
-    #[arg(long, value_parser = power)]
-    power: Option<bool>,
+    /// Whether it is part of the layout: on or off; `blank` powers it down and keeps it there
+    #[arg(long, alias = "power", value_parser = on_off)]
+    enabled: Option<bool>,
     /// srgb, display-p3, bt2020, bt2020-pq, bt2020-hlg, native, or the path of an ICC profile
     #[arg(long)]
     color_space: Option<String>,
@@ -59,7 +59,7 @@ pub struct Set {
     #[arg(long)]
     brightness: Option<f64>,
     /// Whether the configured night light applies to it: on or off
-    #[arg(long, value_parser = power)]
+    #[arg(long, value_parser = on_off)]
     night_light: Option<bool>,
     /// Ask whether to keep the change, and roll it back after this time without an answer [default:
     /// 15 for a new mode at a terminal]
@@ -93,7 +93,7 @@ fn confirm(service: &mut Client, display: String, seconds: u32) -> Result<(), Er
     }
 }
 
-fn power(text: &str) -> Result<bool, String> {
+fn on_off(text: &str) -> Result<bool, String> {
     match text {
         "on" => Ok(true),
         "off" => Ok(false),
@@ -104,7 +104,7 @@ fn power(text: &str) -> Result<bool, String> {
 fn vrr(text: &str) -> Result<Vrr, String> {
     match text {
         "fullscreen" => Ok(Vrr::When(VrrCondition::Fullscreen)),
-        _ => power(text).map(Vrr::Always).map_err(|_| "write on, off or fullscreen".to_owned()),
+        _ => on_off(text).map(Vrr::Always).map_err(|_| "write on, off or fullscreen".to_owned()),
     }
 }
 
@@ -130,7 +130,7 @@ pub fn run(set: Set) -> Result<(), Error> {
         position,
         relative_position,
         mirror: set.mirror,
-        enabled: set.power,
+        enabled: set.enabled,
         color_space: set.color_space.map(absolute),
         bit_depth: set.bit_depth,
         rgb_range: set.rgb_range,

@@ -41,25 +41,12 @@ impl Clients {
         cx: &Cx<'_>,
     ) -> (Option<ClientId>, Effects) {
         let mut effects = Effects::new();
-        let id = self.accept_into(stream, kind, context, host, cx, &mut effects);
-        (id, effects)
-    }
-
-    pub(super) fn accept_into(
-        &mut self,
-        stream: UnixStream,
-        kind: ClientKind,
-        context: Option<&str>,
-        host: &mut Host<'_>,
-        cx: &Cx<'_>,
-        effects: &mut Effects,
-    ) -> Option<ClientId> {
         let own = self.own_user;
         let mut peer = match Peer::of(&stream, own) {
             Ok(peer) => peer,
             Err(error) => {
                 warn!(%error, "cannot read a new client's credentials");
-                return None;
+                return (None, effects);
             }
         };
         let new_client = NewClient { pid: peer.pid, uid: peer.uid, gid: peer.gid, groups: &peer.groups };
@@ -68,7 +55,7 @@ impl Clients {
             let (pid, uid) = (peer.pid, peer.uid);
             warn!(pid, uid, ?kind, cause = refusal.message, "client refused");
             refuse(stream, kind, &refusal);
-            return None;
+            return (None, effects);
         }
         let (pid, uid) = (peer.pid, peer.uid);
         let id = self.next_id();
@@ -86,7 +73,7 @@ impl Clients {
             Err(error) => {
                 warn!(pid, uid, ?kind, %error, "cannot accept a client");
                 self.counts.leave(pid, uid);
-                return None;
+                return (None, effects);
             }
         };
         let mut connection = Connection::new(id, peer, cx.now, cx.connect_type, transport);
@@ -101,11 +88,11 @@ impl Clients {
         if !std::mem::replace(&mut self.announcement_armed, true) {
             effects.push(Effect::ArmAnnouncement(cx.now + ANNOUNCE_DELAY));
         }
-        self.set_deadline(id, cx, effects);
+        self.set_deadline(id, cx, &mut effects);
         if kind == ClientKind::Control {
             effects.push(Effect::ReadControl(id));
         }
-        Some(id)
+        (Some(id), effects)
     }
 
     fn insert_wayland(
@@ -133,19 +120,8 @@ impl Clients {
     /// are over.
     pub fn announce(&mut self, cx: &Cx<'_>) -> Effects {
         let mut effects = Effects::new();
-        self.announce_into(cx, &mut effects);
-        effects
-    }
-
-    /// Handles the time that [`Effect::ArmAnnouncement`] named.
-    pub fn announcement_due(&mut self, cx: &Cx<'_>) -> Effects {
-        self.announcement_armed = false;
-        self.announce(cx)
-    }
-
-    fn announce_into(&mut self, cx: &Cx<'_>, effects: &mut Effects) {
         if self.unannounced.is_empty() {
-            return;
+            return effects;
         }
         self.identify_new();
         for id in std::mem::take(&mut self.unannounced) {
@@ -158,12 +134,19 @@ impl Clients {
                 effects.push(Effect::Connected(Box::new(connection.describe(cx.now))));
             }
         }
+        effects
+    }
+
+    /// Handles the time that [`Effect::ArmAnnouncement`] named.
+    pub fn announcement_due(&mut self, cx: &Cx<'_>) -> Effects {
+        self.announcement_armed = false;
+        self.announce(cx)
     }
 
     /// Announces new clients if this is one: an event about it follows.
     pub(super) fn announce_if_new(&mut self, id: ClientId, cx: &Cx<'_>, effects: &mut Effects) {
         if self.unannounced.contains(&id) {
-            self.announce_into(cx, effects);
+            effects.extend(self.announce(cx));
         }
     }
 }

@@ -23,7 +23,7 @@ impl Clients {
                 if policy == UnresponsivePolicy::Kill {
                     effects.push(Effect::KillProcess(id));
                 }
-                self.disconnect_into(id, CloseReason::HeartbeatTimeout, cx, effects);
+                effects.extend(self.disconnect(id, CloseReason::HeartbeatTimeout, cx));
             }
         }
     }
@@ -31,22 +31,16 @@ impl Clients {
     /// Asks a client to close. It is disconnected at the configured time after that, or now if it
     /// has no window to close.
     pub fn request_close(&mut self, id: ClientId, reason: CloseReason, cx: &Cx<'_>) -> Effects {
-        let mut effects = Effects::new();
-        self.request_close_into(id, reason, cx, &mut effects);
-        effects
-    }
-
-    fn request_close_into(&mut self, id: ClientId, reason: CloseReason, cx: &Cx<'_>, effects: &mut Effects) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(connection) = self.connections.get_mut(&id) else { return Effects::new() };
         info!(client = %id, ?reason, "asking the client to close");
         let is_wayland = matches!(connection.transport, Transport::Wayland(_));
-        if is_wayland && cx.windows.has_toplevel(id) {
-            connection.leaving = Some((reason, cx.now + cx.config.close_time));
-            effects.push(Effect::CloseWindows(id));
-            self.set_deadline(id, cx, effects);
-        } else {
-            self.disconnect_into(id, reason, cx, effects);
+        if !is_wayland || !cx.windows.has_toplevel(id) {
+            return self.disconnect(id, reason, cx);
         }
+        connection.leaving = Some((reason, cx.now + cx.config.close_time));
+        let mut effects = vec![Effect::CloseWindows(id)];
+        self.set_deadline(id, cx, &mut effects);
+        effects
     }
 
     /// Kills a client's process.
@@ -62,32 +56,19 @@ impl Clients {
 
     /// Disconnects a client now.
     pub fn disconnect(&mut self, id: ClientId, reason: CloseReason, cx: &Cx<'_>) -> Effects {
-        let mut effects = Effects::new();
-        self.disconnect_into(id, reason, cx, &mut effects);
-        effects
-    }
-
-    pub(super) fn disconnect_into(
-        &mut self,
-        id: ClientId,
-        reason: CloseReason,
-        cx: &Cx<'_>,
-        effects: &mut Effects,
-    ) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(connection) = self.connections.get_mut(&id) else { return Effects::new() };
         if std::mem::replace(&mut connection.is_closing, true) {
-            return;
+            return Effects::new();
         }
         connection.leaving = Some((reason, cx.now));
         match &connection.transport {
             // reap() continues at the end of the iteration.
-            Transport::Wayland(transport) => {
-                effects.push(Effect::CloseWayland(transport.client.clone()));
-            }
+            Transport::Wayland(transport) => vec![Effect::CloseWayland(transport.client.clone())],
             Transport::Control(_) => {
                 let goodbye = geom_ipc::Event::Goodbye { reason };
-                self.send_into(id, &geom_ipc::ServerMessage::Event(goodbye), effects);
-                self.remove_into(id, reason, cx, effects);
+                let mut effects = self.send(id, &geom_ipc::ServerMessage::Event(goodbye));
+                effects.extend(self.remove(id, reason, cx));
+                effects
             }
         }
     }
@@ -138,19 +119,8 @@ impl Clients {
     /// Removes a connection that has ended.
     pub fn remove(&mut self, id: ClientId, reason: CloseReason, cx: &Cx<'_>) -> Effects {
         let mut effects = Effects::new();
-        self.remove_into(id, reason, cx, &mut effects);
-        effects
-    }
-
-    pub(super) fn remove_into(
-        &mut self,
-        id: ClientId,
-        reason: CloseReason,
-        cx: &Cx<'_>,
-        effects: &mut Effects,
-    ) {
-        self.announce_if_new(id, cx, effects);
-        let Some(mut connection) = self.connections.remove(&id) else { return };
+        self.announce_if_new(id, cx, &mut effects);
+        let Some(mut connection) = self.connections.remove(&id) else { return effects };
         self.deadlines.remove(id);
         self.unpinged.remove(&id);
         self.subscribers.remove(&id);
@@ -161,13 +131,14 @@ impl Clients {
         }
         for (waiter, request) in connection.ping_waiters {
             let error = Error::new(ErrorKind::Failed, "the client is disconnected");
-            self.reply_into(waiter, Some(request), Err(error), effects);
+            effects.extend(self.reply(waiter, Some(request), Err(error)));
         }
         info!(client = %id, ?reason, "client disconnected");
         effects.push(Effect::Disconnected { id, reason });
         effects.push(Effect::CheckDisabledGlobals);
-        self.arm_trim(cx, effects);
-        self.stop_if_closed(effects);
+        self.arm_trim(cx, &mut effects);
+        self.stop_if_closed(&mut effects);
+        effects
     }
 
     /// Asks all Wayland clients to close. [`Effect::StopService`] follows once they are
@@ -179,7 +150,7 @@ impl Clients {
         }
         let ids: Vec<ClientId> = self.wayland().map(|connection| connection.id).collect();
         for id in ids {
-            self.request_close_into(id, CloseReason::Shutdown, cx, &mut effects);
+            effects.extend(self.request_close(id, CloseReason::Shutdown, cx));
         }
         self.stop_if_closed(&mut effects);
         effects
@@ -196,7 +167,7 @@ impl Clients {
         let mut effects = Effects::new();
         let ids: Vec<ClientId> = self.iter().map(|connection: &Connection| connection.id).collect();
         for id in ids {
-            self.on_into(id, Event::Close(CloseReason::Shutdown), cx, &mut effects);
+            effects.extend(self.on(id, Event::Close(CloseReason::Shutdown), cx));
         }
         effects
     }

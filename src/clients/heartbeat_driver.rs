@@ -38,33 +38,29 @@ impl Clients {
     /// Handles an event of a connection.
     pub fn on(&mut self, id: ClientId, event: Event, cx: &Cx<'_>) -> Effects {
         let mut effects = Effects::new();
-        self.on_into(id, event, cx, &mut effects);
-        effects
-    }
-
-    pub(super) fn on_into(&mut self, id: ClientId, event: Event, cx: &Cx<'_>, effects: &mut Effects) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(connection) = self.connections.get_mut(&id) else { return effects };
         // The common case, for each message of each client: it was alive and stays so. It needs no
         // timeouts, which may need the client's app id.
         if let (Event::Received, Liveness::Alive { last_received, pinged: None }) =
             (event, &mut connection.state)
         {
             *last_received = cx.now;
-            return;
+            return effects;
         }
         let timeouts = timeouts(connection, cx);
         let (next, action) = connection.state.on(event, cx.now, &timeouts);
         connection.state = next;
         match action {
             Action::None => {}
-            Action::Ping => self.ping(id, cx, effects),
-            Action::MarkUnresponsive => self.mark_unresponsive(id, cx, effects),
-            Action::MarkResponsive => self.mark_responsive(id, cx, effects),
-            Action::GiveUp => self.give_up(id, cx, effects),
+            Action::Ping => self.ping(id, cx, &mut effects),
+            Action::MarkUnresponsive => self.mark_unresponsive(id, cx, &mut effects),
+            Action::MarkResponsive => self.mark_responsive(id, cx, &mut effects),
+            Action::GiveUp => self.give_up(id, cx, &mut effects),
             Action::Resume => info!(client = %id, "session resumed"),
-            Action::Close(reason) => self.disconnect_into(id, reason, cx, effects),
+            Action::Close(reason) => effects.extend(self.disconnect(id, reason, cx)),
         }
-        self.set_deadline(id, cx, effects);
+        self.set_deadline(id, cx, &mut effects);
+        effects
     }
 
     /// Notes that the client whose requests are being dispatched bound xdg_wm_base: it can be
@@ -106,22 +102,18 @@ impl Clients {
     /// processed.
     pub fn on_pong(&mut self, id: ClientId, cx: &Cx<'_>) -> Effects {
         let mut effects = Effects::new();
-        self.on_pong_into(id, cx, &mut effects);
-        effects
-    }
-
-    fn on_pong_into(&mut self, id: ClientId, cx: &Cx<'_>, effects: &mut Effects) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(connection) = self.connections.get_mut(&id) else { return effects };
         if connection.ping_sent_at.is_some() {
             if let Some(rtt) = connection.on_pong((cx.clock)()) {
                 debug!(client = %id, ?rtt, "pong");
                 let response = geom_ipc::Response::Pong { rtt_us: micros(rtt) };
                 for (waiter, request) in std::mem::take(&mut connection.ping_waiters) {
-                    self.reply_into(waiter, Some(request), Ok(response.clone()), effects);
+                    effects.extend(self.reply(waiter, Some(request), Ok(response.clone())));
                 }
             }
         }
-        self.on_into(id, Event::Received, cx, effects);
+        effects.extend(self.on(id, Event::Received, cx));
+        effects
     }
 
     /// Sends a ping to a client now. `waiter` is the control request that is answered with the
@@ -130,7 +122,7 @@ impl Clients {
         let mut effects = Effects::new();
         let Some(connection) = self.connections.get_mut(&id) else { return (false, effects) };
         connection.ping_waiters.push(waiter);
-        self.on_into(id, Event::PingRequested, cx, &mut effects);
+        effects.extend(self.on(id, Event::PingRequested, cx));
         let Some(connection) = self.connections.get_mut(&id) else { return (true, effects) };
         if connection.ping_sent_at.is_some() {
             return (true, effects);
@@ -163,7 +155,7 @@ impl Clients {
             Transport::Control(control) => {
                 control.serial += 1;
                 let ping = IpcEvent::Ping { serial: control.serial };
-                self.send_into(id, &geom_ipc::ServerMessage::Event(ping), effects);
+                effects.extend(self.send(id, &geom_ipc::ServerMessage::Event(ping)));
             }
         }
     }
@@ -175,7 +167,7 @@ impl Clients {
         let Some(connection) = self.connections.get(&id) else { return };
         let is_stopped = || self.process(id).is_some_and(|process| process.is_stopped());
         if connection.unread_bytes() == 0 && !is_stopped() {
-            self.on_pong_into(id, cx, effects);
+            effects.extend(self.on_pong(id, cx));
         }
     }
 
@@ -219,7 +211,7 @@ impl Clients {
                 continue;
             }
             if let Some((reason, _)) = connection.leaving.filter(|(_, at)| *at <= cx.now) {
-                self.disconnect_into(id, reason, cx, &mut effects);
+                effects.extend(self.disconnect(id, reason, cx));
                 continue;
             }
             if connection.wait_until.take_if(|until| *until <= cx.now).is_some() {
@@ -228,7 +220,7 @@ impl Clients {
             if connection.needs_polling() {
                 self.poll(id, cx, &mut effects);
             }
-            self.on_into(id, Event::Deadline, cx, &mut effects);
+            effects.extend(self.on(id, Event::Deadline, cx));
         }
         self.arm(&mut effects);
         effects

@@ -318,7 +318,8 @@ impl Clients {
             let Some(listening) = self.listeners.get_mut(index) else { break };
             match listening.accept() {
                 Accepted::Stream(stream) => {
-                    let id = self.accept_into(stream, kind, None, host, cx, &mut effects);
+                    let (id, accepted) = self.accept(stream, kind, None, host, cx);
+                    effects.extend(accepted);
                     let is_wayland = kind == ClientKind::Wayland;
                     effects.extend(id.filter(|_| is_wayland).map(Effect::Dispatch));
                 }

@@ -55,9 +55,7 @@ impl Clients {
 
     /// Replies to a request.
     pub fn reply(&mut self, id: ClientId, request: Option<u64>, result: Result<Response, Error>) -> Effects {
-        let mut effects = Effects::new();
-        self.reply_into(id, request, result, &mut effects);
-        effects
+        self.send(id, &ServerMessage::Reply(Reply::new(request, result)))
     }
 
     /// Replies to a request with a descriptor.
@@ -68,31 +66,20 @@ impl Clients {
         response: Response,
         fd: Option<OwnedFd>,
     ) -> Effects {
-        let mut effects = Effects::new();
         let reply = Reply::new(Some(request), Ok(response));
-        self.send_line(id, ServerMessage::Reply(reply).to_line(), fd, &mut effects);
-        effects
+        self.send_line(id, ServerMessage::Reply(reply).to_line(), fd)
     }
 
-    pub(super) fn reply_into(
-        &mut self,
-        id: ClientId,
-        request: Option<u64>,
-        result: Result<Response, Error>,
-        effects: &mut Effects,
-    ) {
-        self.send_into(id, &ServerMessage::Reply(Reply::new(request, result)), effects);
+    pub(super) fn send(&mut self, id: ClientId, message: &ServerMessage) -> Effects {
+        self.send_line(id, message.to_line(), None)
     }
 
-    pub(super) fn send_into(&mut self, id: ClientId, message: &ServerMessage, effects: &mut Effects) {
-        self.send_line(id, message.to_line(), None, effects);
-    }
-
-    fn send_line(&mut self, id: ClientId, line: Vec<u8>, fd: Option<OwnedFd>, effects: &mut Effects) {
-        let Some(control) = self.control(id) else { return };
+    fn send_line(&mut self, id: ClientId, line: Vec<u8>, fd: Option<OwnedFd>) -> Effects {
+        let Some(control) = self.control(id) else { return Effects::new() };
         control.push(line, fd);
-        if control.flush() && control.request_writable() {
-            effects.push(Effect::AwaitWritable(id));
+        match control.flush() && control.request_writable() {
+            true => vec![Effect::AwaitWritable(id)],
+            false => Effects::new(),
         }
     }
 
@@ -132,10 +119,10 @@ impl Clients {
             if control.unsent_bytes() > EVENT_BACKLOG_LIMIT {
                 warn!(client = %id, "control client reads too slowly: its subscription ends");
                 self.subscribers.remove(&id);
-                self.send_into(id, &ServerMessage::Event(IpcEvent::EventsLost), &mut effects);
+                effects.extend(self.send(id, &ServerMessage::Event(IpcEvent::EventsLost)));
                 continue;
             }
-            self.send_line(id, line.clone(), None, &mut effects);
+            effects.extend(self.send_line(id, line.clone(), None));
         }
         effects
     }
@@ -169,7 +156,7 @@ impl Clients {
         effects.extend(control.close().map(Effect::Unwatch));
         if connect_type.is_final(disconnects) {
             info!(client = %id, disconnects, %connect_type, "session lost, and not kept");
-            return self.remove_into(id, CloseReason::HeartbeatTimeout, cx, effects);
+            return effects.extend(self.remove(id, CloseReason::HeartbeatTimeout, cx));
         }
         self.mark_unsaved();
         info!(client = %id, disconnects, %connect_type, "session lost, and kept");
@@ -187,7 +174,7 @@ impl Clients {
         let lost: Vec<_> = lost.collect();
         if lost.len() > MAX_LOST_SESSIONS {
             if let Some((_, oldest)) = lost.into_iter().min() {
-                self.remove_into(oldest, CloseReason::OverLimit, cx, effects);
+                effects.extend(self.remove(oldest, CloseReason::OverLimit, cx));
             }
         }
     }
@@ -214,7 +201,7 @@ impl Clients {
         let session = session.ok_or(ResumeError::Unknown)?;
         // The client may return before its old socket is seen to break.
         if !self.connections.get(&session).is_some_and(Connection::is_lost) {
-            self.on_into(session, Event::Broken, cx, effects);
+            effects.extend(self.on(session, Event::Broken, cx));
         }
         if !self.connections.contains_key(&session) {
             return Err(ResumeError::Final);
@@ -234,8 +221,8 @@ impl Clients {
                 connection.peer = old_peer;
             }
         }
-        self.remove_into(id, CloseReason::ClientClosed, cx, effects);
-        self.on_into(session, Event::Resumed, cx, effects);
+        effects.extend(self.remove(id, CloseReason::ClientClosed, cx));
+        effects.extend(self.on(session, Event::Resumed, cx));
         self.publish_state(session, cx, effects);
         Ok(session)
     }

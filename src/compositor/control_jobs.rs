@@ -19,7 +19,7 @@ use crate::control::screenshot::Screenshot;
 use crate::control::upgrade::Candidate;
 use crate::output::scanout::Target;
 use crate::output::Output;
-use crate::render::offscreen::{self, Picture};
+use crate::render::offscreen::{self, RgbImage};
 use crate::session::spawn;
 
 /// Wakes the event loop when a thread ends, even by a panic.
@@ -109,12 +109,12 @@ impl State {
 
     /// Renders a display, and prepares encoding the image.
     pub(super) fn screenshot_job(&mut self, name: &str, path: Option<PathBuf>) -> Result<Job, Error> {
-        let picture = self.screenshot(name)?;
-        Ok(Job::EncodeScreenshot(Screenshot { picture, path }))
+        let image = self.screenshot(name)?;
+        Ok(Job::EncodeScreenshot(Screenshot { image, path }))
     }
 
     /// Renders what a display shows, cursor included.
-    pub fn screenshot(&mut self, name: &str) -> Result<Picture, Error> {
+    pub fn screenshot(&mut self, name: &str) -> Result<RgbImage, Error> {
         let matching = match self.display_named(name) {
             Ok(matching) => matching,
             Err(error) if error.kind == ErrorKind::BadValue => return Err(error),
@@ -129,11 +129,11 @@ impl State {
             let cause = self.backend.pause_reason();
             return Err(failed(format!("{cause}; displays show nothing of this service now")));
         }
-        self.picture_of(name).map_err(|error| failed(format!("cannot render {name}: {error}")))
+        self.render_to_image(name).map_err(|error| failed(format!("cannot render {name}: {error}")))
     }
 
     /// Renders an output's scene into memory.
-    pub fn picture_of(&mut self, name: &str) -> io::Result<Picture> {
+    pub fn render_to_image(&mut self, name: &str) -> io::Result<RgbImage> {
         let id = self.outputs.id(name).ok_or(io::ErrorKind::NotFound)?;
         let content = self.content_of(id).ok_or(io::ErrorKind::NotFound)?;
         let visible = self.visible_surfaces(content);
@@ -144,7 +144,7 @@ impl State {
             match scanout.target {
                 Target::Memory => {
                     let renderer = backend.memory_renderer().ok_or(io::ErrorKind::NotFound)?;
-                    offscreen::draw_picture(renderer, scene)
+                    offscreen::draw_in_software(renderer, scene)
                 }
                 Target::Crtc { gpu, .. } => {
                     let gpu = backend.gpu_mut(gpu).ok_or(io::ErrorKind::NotFound)?;

@@ -41,8 +41,8 @@ pub enum Deadline {
     RetryMaster { never_ours: Vec<u64> },
     /// Open a GPU whose device node could not be opened before.
     OpenGpu { id: u64, path: PathBuf, failures: u32 },
-    /// Stop showing the picture of the previous DRM master.
-    DropInheritedPicture(OutputId),
+    /// Stop showing the frame of the previous DRM master.
+    DropInheritedFrame(OutputId),
     /// Report to the service manager's watchdog.
     FeedWatchdog { interval: Duration },
     /// Write the metrics file.
@@ -108,9 +108,9 @@ impl State {
                 self.reconfigure("not master before");
             }
             Deadline::OpenGpu { id, path, failures } => self.open_gpu(id, path, failures),
-            Deadline::DropInheritedPicture(id) => {
-                let picture = self.outputs.get_mut(id).and_then(|output| output.inherited_picture.take());
-                if picture.is_some() {
+            Deadline::DropInheritedFrame(id) => {
+                let frame = self.outputs.get_mut(id).and_then(|output| output.inherited_frame.take());
+                if frame.is_some() {
                     self.queue_redraw(id);
                 }
             }

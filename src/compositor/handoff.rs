@@ -1,6 +1,6 @@
 //! Handoff of a GPU from the previous DRM master, a boot splash or the run that crashed, without a
 //! blank moment (flicker-free boot): the previous run's descriptor of the device stays open until
-//! our first commit, and its picture stays until there is a window.
+//! our first commit, and its frame stays until there is a window.
 //!
 //! Source: the kernel's drm_file.c: framebuffers are removed with the last descriptor of a device's
 //! file, and CRTCs that scan them out are disabled.
@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 use super::deadline::Deadline;
 use super::State;
 use crate::cli::options::GuardChoice;
-use crate::render::inherited_picture::InheritedPicture;
+use crate::render::inherited_frame::InheritedFrame;
 
 /// Prefix of a GPU's name in the descriptor store; the device number follows.
 const STORE_PREFIX: &str = "gpu-";
@@ -50,28 +50,28 @@ impl State {
         self.store.release(&store_name(id));
     }
 
-    /// Returns whether to keep the picture of the previous DRM master. A text console that the
+    /// Returns whether to keep the frame of the previous DRM master. A text console that the
     /// service was started from is not kept.
-    fn keeps_inherited_pictures(&self) -> bool {
+    fn keeps_inherited_frames(&self) -> bool {
         let succeeds = !self.store.unrecovered(STORE_PREFIX).is_empty();
         let in_unit = self.options.guard == GuardChoice::Always;
         // Notices on the diagnostic screen are more important.
         (succeeds || in_unit) && !self.config.keep_framebuffer.is_zero() && self.notices.recent().is_empty()
     }
 
-    /// Before the first modeset of an output on a GPU: keeps the picture that its CRTC shows,
+    /// Before the first modeset of an output on a GPU: keeps the frame that its CRTC shows,
     /// behind the windows that will come.
-    pub fn inherit_picture(&mut self, id: Dev, crtc: usize, name: &str, mode: &Mode) {
-        // Another mode needs another picture.
+    pub fn inherit_frame(&mut self, id: Dev, crtc: usize, name: &str, mode: &Mode) {
+        // Another mode needs another frame.
         if let Some(output) = self.outputs.named_mut(name) {
-            output.inherited_picture = None;
+            output.inherited_frame = None;
         }
         let Some(gpu) = self.backend.gpu(id).filter(|gpu| gpu.device.never_committed()) else { return };
-        let Some(timing) = gpu.device.kms_mode(name, mode).filter(|_| self.keeps_inherited_pictures()) else {
+        let Some(timing) = gpu.device.kms_mode(name, mode).filter(|_| self.keeps_inherited_frames()) else {
             return;
         };
-        let picture = match gpu.device.inherited_framebuffer(name, crtc, &timing) {
-            Ok(Some(picture)) => picture,
+        let framebuffer = match gpu.device.inherited_framebuffer(name, crtc, &timing) {
+            Ok(Some(framebuffer)) => framebuffer,
             Ok(None) => return,
             Err(error) => {
                 debug!(display = name, %error, "cannot read the framebuffer of the previous DRM master");
@@ -81,13 +81,13 @@ impl State {
         let time = self.config.keep_framebuffer;
         let at = self.now() + time;
         let Some(output) = self.outputs.named_mut(name) else { return };
-        // The picture is in the monitor's color space already: it would be converted twice.
+        // The frame is in the monitor's color space already: it would be converted twice.
         if output.scanout.as_ref().is_none_or(|scanout| scanout.converts()) {
             return;
         }
-        output.inherited_picture = Some(InheritedPicture::new(picture, output.transform));
+        output.inherited_frame = Some(InheritedFrame::new(framebuffer, output.transform));
         info!(display = name, "keeping inherited framebuffer until the first window");
         let id = output.id;
-        self.timers.at(at, Deadline::DropInheritedPicture(id));
+        self.timers.at(at, Deadline::DropInheritedFrame(id));
     }
 }

@@ -248,7 +248,7 @@ impl State {
                 continue;
             }
             let (name, mode, signal) = (resolved.planned.name.clone(), resolved.mode, resolved.signal);
-            self.inherit_picture(gpu, index, &name, &mode);
+            self.inherit_frame(gpu, index, &name, &mode);
             let framebuffer = self.first_frame(gpu, &name);
             modesets.push((name.clone(), mode, signal));
             let Some(gpu) = self.backend.gpu_mut(gpu) else { return Committed::Refused };

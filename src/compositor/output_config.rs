@@ -198,7 +198,7 @@ impl State {
         let mut configs = self.profile.settings.over(system, &known, &connected);
         configs.fullscreen = self.fullscreen_displays();
         for name in self.power.disabled_by_lid(&self.config.power, present) {
-            configs.outputs.entry(name).or_default().power = Some(false);
+            configs.outputs.entry(name).or_default().enabled = Some(false);
         }
         if !self.options.headless_ok {
             if let Some(kept) = keep_one_enabled(&mut configs, &usable) {

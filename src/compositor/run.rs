@@ -39,7 +39,7 @@ fn read_config(options: &Options) -> (Config, Option<PathBuf>, Vec<Problem>) {
         None => return (Config::default(), None, Vec::new()),
     };
     let (config, problems) = config::load(&path);
-    // A broken file is no reason not to start: the defaults show a picture.
+    // A broken file is no reason not to start: the displays work with the defaults.
     (config.unwrap_or_default(), Some(path), problems)
 }
 

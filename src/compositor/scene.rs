@@ -115,9 +115,9 @@ impl State {
         let output = self.outputs.at(pointer.location).filter(|under| under.id == id)?;
         let scale = output.scale;
         let location = output.local(pointer.location).to_physical(scale);
-        let CursorImage { picture, surface, hotspot } = pointer.image(scale)?;
+        let CursorImage { buffer, surface, hotspot } = pointer.image(scale)?;
         let position = ((location.x - hotspot.0).floor() as i32, (location.y - hotspot.1).floor() as i32);
-        Some(Cursor { picture, surface, position })
+        Some(Cursor { buffer, surface, position })
     }
 
     /// Returns the output whose content an output shows: its source if it is a mirror, or itself.
@@ -143,8 +143,7 @@ impl State {
         let cursor = self.cursor_on(content);
         let output = self.outputs.get(content)?;
         let is_empty = !visible.has_window && !visible.has_background;
-        let shows_diagnostics =
-            self.config.diagnostic_screen && is_empty && output.inherited_picture.is_none();
+        let shows_diagnostics = self.config.diagnostic_screen && is_empty && output.inherited_frame.is_none();
         let diagnostic_info = shows_diagnostics.then(|| self.diagnostic_info(output));
         let source = output.frame_geometry()?;
         let (scale, transform, pixels) = (source.scale, source.transform, source.upright_size());
@@ -152,7 +151,7 @@ impl State {
         let identified = output.identified_until.is_some();
         let covered = unresponsive.is_some() || identified;
         let described_surfaces = self.described_surfaces(&visible);
-        let direct =
+        let candidate =
             self.scanout_candidate(output, &visible).filter(|_| !covered && described_surfaces.is_empty());
         // Items borrow these parts, so they are taken out of the output while it is drawn.
         let output = self.outputs.get_mut(content)?;
@@ -163,12 +162,12 @@ impl State {
         let mut overlay = std::mem::take(&mut output.unresponsive_overlay);
         let mut label = std::mem::take(&mut output.label);
         let inherited =
-            output.inherited_picture.take().filter(|picture| is_empty && picture.transform == transform);
+            output.inherited_frame.take().filter(|frame| is_empty && frame.transform == transform);
 
         let mut items: Vec<Item<'_>> = Vec::with_capacity(visible.placed.len() + 1);
         if identified {
-            let picture = label.picture(&name, (pixels.w.unsigned_abs(), pixels.h.unsigned_abs()));
-            items.extend(picture.map(|buffer| Item::Memory { buffer, location: (0.0, 0.0).into() }));
+            let buffer = label.buffer(&name, (pixels.w.unsigned_abs(), pixels.h.unsigned_abs()));
+            items.extend(buffer.map(|buffer| Item::Memory { buffer, location: (0.0, 0.0).into() }));
         }
         if let Some(unresponsive) = &unresponsive {
             let area: Rectangle<i32, Physical> = unresponsive.area.to_f64().to_physical(scale).to_i32_round();
@@ -190,12 +189,12 @@ impl State {
         if visible.has_window && !items.iter().any(|item| matches!(item, Item::Solid { .. })) {
             items.push(Item::Solid { buffer: &backdrop, location: (0, 0).into() });
         }
-        if let Some(buffer) = diagnostic_info.and_then(|info| diagnostic.picture(info)) {
+        if let Some(buffer) = diagnostic_info.and_then(|info| diagnostic.buffer(info)) {
             let center = |whole: i32, part: u32| f64::from((whole - part as i32) / 2);
             let location = (center(pixels.w, buffer.1 .0), center(pixels.h, buffer.1 .1)).into();
             items.push(Item::Memory { buffer, location });
         }
-        items.extend(inherited.as_ref().map(Item::InheritedPicture));
+        items.extend(inherited.as_ref().map(Item::InheritedFrame));
         let mut scene = Scene {
             geometry,
             scale,
@@ -203,7 +202,7 @@ impl State {
             cursor,
             cursor_plane_allowed: transform == Transform::Normal && !is_mirror,
             draws_cursor: true,
-            direct: direct.filter(|_| !is_mirror),
+            scanout_candidate: candidate.filter(|_| !is_mirror),
             described_surfaces,
             view: is_mirror.then(|| View::new(pixels, geometry.upright_size())),
         };
@@ -212,7 +211,7 @@ impl State {
         if let Some(output) = self.outputs.get_mut(content) {
             (output.diagnostic, output.backdrop) = (diagnostic, backdrop);
             (output.unresponsive_overlay, output.label) = (overlay, label);
-            output.inherited_picture = inherited;
+            output.inherited_frame = inherited;
         }
         Some(result)
     }

@@ -9,7 +9,7 @@ use geom_color::night_light::NightLight;
 use geom_display::output_config::{OutputConfig, Position, Transform};
 use geom_display::signal_format::{ContentType, RgbRange, Scaling, SignalConfig, Vrr};
 
-use super::reader::{Reader, Section};
+use super::reader::{names, Reader, Section};
 
 /// Reads `[displays]`, by the names in the file.
 pub(super) fn read_displays(
@@ -28,6 +28,7 @@ pub(super) fn read_displays(
 }
 
 fn read_display(section: &mut Section<'_>, reader: &mut Reader<'_>) -> OutputConfig {
+    section.rename_key(reader, "power", "enabled");
     let vrr = "true, false or \"fullscreen\"";
     let space = section.parsed_by(reader, "color_space", color_space);
     let (color_space, icc) = space.map_or((None, None), |(space, icc)| (Some(space), icc));
@@ -36,14 +37,14 @@ fn read_display(section: &mut Section<'_>, reader: &mut Reader<'_>) -> OutputCon
         position: read_position(section, reader),
         mirror: section.string(reader, "mirror"),
         scale: section.number(reader, "scale", 0.25, 8.0),
-        transform: section.choice(reader, "transform", Transform::NAMES),
-        power: section.boolean(reader, "power"),
+        transform: section.choice(reader, "transform", names::<Transform>()),
+        enabled: section.boolean(reader, "enabled"),
         signal: SignalConfig {
             color_space,
             bit_depth: section.integer(reader, "bit_depth", 6..17).map(|bits| bits as u8),
-            rgb_range: section.choice(reader, "rgb_range", RgbRange::NAMES),
-            content_type: section.choice(reader, "content_type", ContentType::NAMES),
-            scaling: section.choice(reader, "scaling", Scaling::NAMES),
+            rgb_range: section.choice(reader, "rgb_range", names::<RgbRange>()),
+            content_type: section.choice(reader, "content_type", names::<ContentType>()),
+            scaling: section.choice(reader, "scaling", names::<Scaling>()),
             vrr: section.value(reader, "vrr", vrr, |value| match value.as_str() {
                 Some("fullscreen") => Some(Vrr::Fullscreen),
                 _ => value.as_bool().map(Vrr::from),
@@ -63,16 +64,18 @@ fn read_display(section: &mut Section<'_>, reader: &mut Reader<'_>) -> OutputCon
 /// # Errors
 /// A message with the allowed values.
 pub fn color_space(text: &str) -> Result<(ColorSpace, Option<PathBuf>), String> {
-    if let Some((_, space)) = ColorSpace::NAMES.iter().find(|(name, _)| *name == text) {
-        return Ok((*space, None));
+    let named = names::<ColorSpace>().filter(|(_, space)| *space != ColorSpace::Icc);
+    if let Some((_, space)) = named.clone().find(|(name, _)| *name == text) {
+        return Ok((space, None));
     }
     let path = Path::new(text);
     if path.is_absolute() {
         return Ok((ColorSpace::Icc, Some(path.to_owned())));
     }
-    let names = ColorSpace::NAMES.map(|(name, _)| name).join(", ");
+    let allowed: Vec<_> = named.map(|(name, _)| name).collect();
+    let allowed = allowed.join(", ");
     Err(format!(
-        "{text:?} is not a color space; write one of {names}, or the absolute path of an ICC profile"
+        "{text:?} is not a color space; write one of {allowed}, or the absolute path of an ICC profile"
     ))
 }
 

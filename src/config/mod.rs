@@ -13,7 +13,7 @@ pub use clients::{ClientsConfig, Limits, UnresponsivePolicy};
 pub use displays::color_space;
 pub use geom_ipc::ConnectType;
 pub use power::{Policy, PowerConfig};
-pub use reader::Problem;
+pub use reader::{names, Problem};
 pub use system::{
     parse, Config, HardwareColor, Keyboard, Pointer, RendererPreference, Rule, WindowTraits, DEFAULT_PATH,
 };

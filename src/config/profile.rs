@@ -218,13 +218,20 @@ mod tests {
     }
 
     #[test]
+    fn obsolete_power_disables_a_display_and_is_reported() {
+        let (profile, problems) = read("[displays.DP-1]\npower = false\n");
+        assert_eq!(profile.outputs["DP-1"].enabled, Some(false));
+        assert_eq!(problems, ["displays.toml:2: displays.\"DP-1\".power is now called enabled; rename it"]);
+    }
+
+    #[test]
     fn one_display_stays_enabled() {
-        let (profile, _) = read("[displays.\"*\"]\npower = false\n");
+        let (profile, _) = read("[displays.\"*\"]\nenabled = false\n");
         let present = set(&["DP-1", "DP-2"]);
         let mut configs = profile.over(OutputConfigs::default(), &known(), &present);
         assert_eq!(keep_one_enabled(&mut configs, &present).as_deref(), Some("DP-1"));
-        assert_eq!(configs.outputs["DP-1"].power, None);
-        assert_eq!(configs.outputs["DP-2"].power, Some(false));
+        assert_eq!(configs.outputs["DP-1"].enabled, None);
+        assert_eq!(configs.outputs["DP-2"].enabled, Some(false));
         assert_eq!(keep_one_enabled(&mut configs, &present), None);
         assert_eq!(keep_one_enabled(&mut configs, &set(&[])), None);
     }

@@ -77,7 +77,7 @@ pub struct Section<'t> {
 }
 
 /// Returns the values of an enum with their names.
-pub fn names<T>() -> impl Iterator<Item = (&'static str, T)>
+pub fn names<T>() -> impl Iterator<Item = (&'static str, T)> + Clone
 where
     T: strum::VariantArray + Copy + Into<&'static str> + 'static,
 {

@@ -8,7 +8,7 @@ use geom_display::signal_format::{ContentType, RgbRange, Scaling, SignalConfig, 
 use geom_ipc::{DisplayChange, Error};
 
 use super::command::bad_value;
-use crate::config::color_space;
+use crate::config::{color_space, names};
 
 /// Decodes a change. Settings that are left out are `None`.
 ///
@@ -33,14 +33,14 @@ pub fn decode(change: DisplayChange) -> Result<OutputConfig, Error> {
         position,
         mirror: change.mirror,
         scale: within("scale", change.scale, 0.25..=8.0)?,
-        transform: choice("transform", change.transform, &Transform::NAMES)?,
-        power: change.enabled,
+        transform: choice::<Transform>("transform", change.transform)?,
+        enabled: change.enabled,
         signal: SignalConfig {
             color_space,
             bit_depth: within("bit_depth", change.bit_depth, 6..=16)?,
-            rgb_range: choice("rgb_range", change.rgb_range, &RgbRange::NAMES)?,
-            content_type: choice("content_type", change.content_type, &ContentType::NAMES)?,
-            scaling: choice("scaling", change.scaling, &Scaling::NAMES)?,
+            rgb_range: choice::<RgbRange>("rgb_range", change.rgb_range)?,
+            content_type: choice::<ContentType>("content_type", change.content_type)?,
+            scaling: choice::<Scaling>("scaling", change.scaling)?,
             vrr: change.vrr.map(|vrr| match vrr {
                 geom_ipc::Vrr::Always(on) => on.into(),
                 geom_ipc::Vrr::When(geom_ipc::VrrCondition::Fullscreen) => Vrr::Fullscreen,
@@ -78,10 +78,13 @@ where
 }
 
 /// Finds a value by its name.
-fn choice<T: Copy>(what: &str, text: Option<String>, names: &[(&str, T)]) -> Result<Option<T>, Error> {
+fn choice<T>(what: &str, text: Option<String>) -> Result<Option<T>, Error>
+where
+    T: strum::VariantArray + Copy + Into<&'static str> + 'static,
+{
     let Some(text) = text else { return Ok(None) };
-    let known = names.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
-    let list = names.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let known = names::<T>().find(|(name, _)| *name == text).map(|(_, value)| value);
+    let list = names::<T>().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
     let wrong = || bad_value(format!("{what} {text:?} is not allowed; write one of {list}"));
     known.map(Some).ok_or_else(wrong)
 }
@@ -109,7 +112,7 @@ mod tests {
         assert_eq!((config.scale, config.transform), (Some(2.0), Some(Transform::Flipped90)));
         assert_eq!(config.position, Some(Position::At(-5, 7)));
         assert_eq!((config.signal.bit_depth, config.signal.vrr), (Some(10), Some(Vrr::Fullscreen)));
-        assert_eq!((config.signal.rgb_range, config.power), (Some(RgbRange::Full), Some(true)));
+        assert_eq!((config.signal.rgb_range, config.enabled), (Some(RgbRange::Full), Some(true)));
         assert_eq!(config.adjustments.brightness, Some(0.5));
         assert_eq!(decoded("{}"), Ok(OutputConfig::default()));
     }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use geom_color::color_space::ColorSpace;
 use geom_display::lifecycle::Lifecycle;
 use geom_display::output_config::Transform;
-use geom_display::signal_format::{ContentType, RgbRange, Scaling};
 use geom_ipc::{
     Display, DisplayMetrics, DisplayState, Gpu as IpcGpu, InputCapability, InputDevice, LogicalRect, Metrics,
     Mode, Monitor, Signal, Status, Window,
 };
 use smithay::reexports::input::DeviceCapability;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use strum::VariantArray;
 
 use crate::clients::connection::{micros, Connection};
 use crate::clients::{ClientId, Clients};
@@ -29,9 +29,8 @@ fn mode(mode: &geom_display::mode::Mode) -> Mode {
     Mode { width: mode.width.into(), height: mode.height.into(), refresh: mode.refresh }
 }
 
-fn name<T: PartialEq>(value: T, names: &[(&str, T)]) -> String {
-    let known = names.iter().find(|(_, known)| *known == value);
-    known.map_or_else(String::new, |(name, _)| (*name).to_owned())
+fn name(value: impl Into<&'static str>) -> String {
+    value.into().to_owned()
 }
 
 fn signal(output: &Output) -> Signal {
@@ -41,9 +40,9 @@ fn signal(output: &Output) -> Signal {
         color_space: icc
             .map_or_else(|| signal.color_space.name().to_owned(), |path| path.display().to_string()),
         bit_depth: signal.bit_depth,
-        rgb_range: name(signal.rgb_range, &RgbRange::NAMES),
-        content_type: name(signal.content_type, &ContentType::NAMES),
-        scaling: name(signal.scaling, &Scaling::NAMES),
+        rgb_range: name(signal.rgb_range),
+        content_type: name(signal.content_type),
+        scaling: name(signal.scaling),
         vrr: signal.vrr,
         white_point: output.adjustments.white_point,
         brightness: output.adjustments.brightness,
@@ -60,7 +59,7 @@ pub fn display(output: &Output, is_focused: bool, port: Option<&String>) -> Disp
     };
     let is_enabled = output.is_enabled();
     let transform = output.wl_output.current_transform();
-    let transform = Transform::NAMES.iter().find(|(_, known)| smithay_transform(*known) == transform);
+    let transform = Transform::VARIANTS.iter().find(|known| smithay_transform(**known) == transform);
     let enabled_mode = output.mode.filter(|_| is_enabled);
     Display {
         name: output.name.clone(),
@@ -76,7 +75,7 @@ pub fn display(output: &Output, is_focused: bool, port: Option<&String>) -> Disp
             height: output.logical.height,
         },
         scale: output.scale,
-        transform: transform.map_or("normal", |(name, _)| *name).to_owned(),
+        transform: name(transform.copied().unwrap_or_default()),
         disconnects: output.disconnects,
         focused: is_focused,
         monitor: output.monitor.identity.as_ref().map(|identity| {

@@ -10,11 +10,11 @@ use geom_ipc::{Error, Response};
 use rustix::fs::{memfd_create, MemfdFlags};
 
 use super::command::failed;
-use crate::render::offscreen::Picture;
+use crate::render::offscreen::RgbImage;
 
 /// An image of a display, and the file to create.
 pub struct Screenshot {
-    pub picture: Picture,
+    pub image: RgbImage,
     /// `None` for a memory file, whose descriptor goes with the response.
     pub path: Option<PathBuf>,
 }
@@ -25,15 +25,15 @@ impl Screenshot {
     /// # Errors
     /// If the file exists or cannot be written.
     pub fn save(&self) -> Result<(Response, Option<OwnedFd>), Error> {
-        let (width, height) = (self.picture.width, self.picture.height);
+        let (width, height) = (self.image.width, self.image.height);
         let fd = match &self.path {
             Some(path) => {
-                let saved = write_new(&self.picture, path);
+                let saved = write_new(&self.image, path);
                 saved.map_err(|error| failed(format!("{}: {error}", path.display())))?;
                 None
             }
             None => {
-                let written = write_memory(&self.picture);
+                let written = write_memory(&self.image);
                 Some(written.map_err(|error| failed(format!("cannot create a memory file: {error}")))?)
             }
         };
@@ -43,32 +43,32 @@ impl Screenshot {
 
 /// Writes a new file, all of it or nothing. An existing file is never replaced: the client may not
 /// be allowed to write what the service's user may.
-fn write_new(picture: &Picture, path: &Path) -> io::Result<()> {
+fn write_new(image: &RgbImage, path: &Path) -> io::Result<()> {
     if path.symlink_metadata().is_ok() {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let mut options = tempfile::Builder::new();
     let file = options.permissions(Permissions::from_mode(0o644)).tempfile_in(folder)?;
-    write_png(picture, file.as_file())?;
+    write_png(image, file.as_file())?;
     file.persist_noclobber(path).map_err(|error| error.error)?;
     Ok(())
 }
 
-fn write_memory(picture: &Picture) -> io::Result<OwnedFd> {
+fn write_memory(image: &RgbImage) -> io::Result<OwnedFd> {
     let mut file = File::from(memfd_create("screenshot", MemfdFlags::CLOEXEC)?);
-    write_png(picture, &file)?;
+    write_png(image, &file)?;
     file.rewind()?;
     Ok(file.into())
 }
 
-fn write_png(picture: &Picture, file: &File) -> io::Result<()> {
-    let mut encoder = png::Encoder::new(BufWriter::new(file), picture.width, picture.height);
+fn write_png(image: &RgbImage, file: &File) -> io::Result<()> {
+    let mut encoder = png::Encoder::new(BufWriter::new(file), image.width, image.height);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(png::Compression::Fast);
     let mut writer = encoder.write_header().map_err(io::Error::other)?;
-    writer.write_image_data(&picture.rgb).map_err(io::Error::other)?;
+    writer.write_image_data(&image.rgb).map_err(io::Error::other)?;
     writer.finish().map_err(io::Error::other)
 }
 
@@ -78,7 +78,7 @@ mod tests {
 
     fn screenshot(path: Option<PathBuf>) -> Screenshot {
         let rgb = (0..2 * 3 * 3).collect();
-        Screenshot { picture: Picture { width: 2, height: 3, rgb }, path }
+        Screenshot { image: RgbImage { width: 2, height: 3, rgb }, path }
     }
 
     fn decode(file: File) -> Vec<u8> {
@@ -95,7 +95,7 @@ mod tests {
         let shot = screenshot(Some(path.clone()));
         let saved = shot.save().expect("saved");
         assert!(saved.0 == Response::Screenshot { width: 2, height: 3 } && saved.1.is_none());
-        assert_eq!(decode(File::open(&path)?), shot.picture.rgb);
+        assert_eq!(decode(File::open(&path)?), shot.image.rgb);
         assert_eq!(path.metadata()?.permissions().mode() & 0o777 & !0o044, 0o600);
         std::fs::write(&path, "other")?;
         assert!(shot.save().is_err());
@@ -114,6 +114,6 @@ mod tests {
     fn descriptor_has_the_image_from_its_start() {
         let shot = screenshot(None);
         let (_, fd) = shot.save().expect("saved");
-        assert_eq!(decode(fd.expect("a descriptor").into()), shot.picture.rgb);
+        assert_eq!(decode(fd.expect("a descriptor").into()), shot.image.rgb);
     }
 }

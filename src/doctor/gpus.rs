@@ -99,7 +99,7 @@ fn monitor(machine: &Machine, folder: &str, name: &str) -> Finding {
         Ok(edid) => Finding::poor(
             &what,
             format!("its EDID has mistakes: {}", edid.problems.join("; ")),
-            "none, if the picture is good: the valid parts of the EDID are used",
+            "none, if the image is good: the valid parts of the EDID are used",
         ),
     }
 }

@@ -12,7 +12,7 @@ use smithay::wayland::compositor::{get_children, with_states};
 use smithay::wayland::shm::with_buffer_contents;
 
 use crate::output::outputs::Outputs;
-use crate::render::cursor::{Picture, Theme};
+use crate::render::cursor::{CursorBuffer, Theme};
 
 /// The seat's pointer as the compositor draws it.
 pub struct PointerState {
@@ -27,27 +27,27 @@ pub struct PointerState {
     /// The icon of a drag and drop, next to the cursor.
     pub drag_icon: Option<WlSurface>,
     theme: Theme,
-    /// The picture made of a client's cursor surface for an output's scale.
-    client_picture: Option<(WlSurface, f64, Rc<Picture>)>,
-    /// The serial of the latest picture of a client's cursor surface.
+    /// The buffer made of a client's cursor surface for an output's scale.
+    client_buffer: Option<(WlSurface, f64, Rc<CursorBuffer>)>,
+    /// The serial of the latest buffer of a client's cursor surface.
     serial: u64,
 }
 
 /// What the pointer shows.
 pub struct CursorImage {
     /// `None` for a client's surface that only a renderer can draw.
-    pub picture: Option<Rc<Picture>>,
+    pub buffer: Option<Rc<CursorBuffer>>,
     pub surface: Option<WlSurface>,
     /// From the top left corner, in framebuffer pixels.
     pub hotspot: (f64, f64),
 }
 
-/// Set in the serials of pictures of clients' surfaces, so that they differ from the theme's.
-const CLIENT_PICTURE: u64 = 1 << 63;
+/// Set in the serials of buffers of clients' surfaces, so that they differ from the theme's.
+const CLIENT_SERIAL: u64 = 1 << 63;
 
-/// The largest width and height of a picture for a cursor plane, in pixels. Larger surfaces are
+/// The largest width and height of a buffer for a cursor plane, in pixels. Larger surfaces are
 /// drawn.
-const MAX_PICTURE_SIZE: i32 = 512;
+const MAX_CURSOR_SIZE: i32 = 512;
 
 impl PointerState {
     /// Makes a pointer without a device, with a cursor theme and the size of its cursors in logical
@@ -60,7 +60,7 @@ impl PointerState {
             status: CursorImageStatus::default_named(),
             drag_icon: None,
             theme: Theme::new(theme, size),
-            client_picture: None,
+            client_buffer: None,
             serial: 0,
         }
     }
@@ -87,10 +87,10 @@ impl PointerState {
         }
     }
 
-    /// Drops the picture of a surface that its client committed.
+    /// Drops the buffer of a surface that its client committed.
     pub fn invalidate(&mut self, surface: &WlSurface) {
-        if self.client_picture.as_ref().is_some_and(|(known, _, _)| known == surface) {
-            self.client_picture = None;
+        if self.client_buffer.as_ref().is_some_and(|(known, _, _)| known == surface) {
+            self.client_buffer = None;
         }
     }
 
@@ -110,29 +110,29 @@ impl PointerState {
                     attributes.map(|attributes| attributes.hotspot).unwrap_or_default()
                 });
                 let hotspot = hotspot.to_f64().to_physical(scale);
-                let picture = self.picture_of(&surface, scale);
-                let surface = picture.is_none().then_some(surface);
-                Some(CursorImage { picture, surface, hotspot: (hotspot.x, hotspot.y) })
+                let buffer = self.client_buffer_of(&surface, scale);
+                let surface = buffer.is_none().then_some(surface);
+                Some(CursorImage { buffer, surface, hotspot: (hotspot.x, hotspot.y) })
             }
         }
     }
 
     fn themed(&mut self, icon: CursorIcon, scale: f64) -> CursorImage {
-        let picture = self.theme.picture(icon, scale);
-        let hotspot = (f64::from(picture.hotspot.0), f64::from(picture.hotspot.1));
-        CursorImage { picture: Some(picture), surface: None, hotspot }
+        let buffer = self.theme.buffer(icon, scale);
+        let hotspot = (f64::from(buffer.hotspot.0), f64::from(buffer.hotspot.1));
+        CursorImage { buffer: Some(buffer), surface: None, hotspot }
     }
 
-    fn picture_of(&mut self, surface: &WlSurface, scale: f64) -> Option<Rc<Picture>> {
-        if let Some((known, known_scale, picture)) = &self.client_picture {
+    fn client_buffer_of(&mut self, surface: &WlSurface, scale: f64) -> Option<Rc<CursorBuffer>> {
+        if let Some((known, known_scale, buffer)) = &self.client_buffer {
             if known == surface && *known_scale == scale {
-                return Some(picture.clone());
+                return Some(buffer.clone());
             }
         }
         self.serial += 1;
-        let picture = Rc::new(copy_shm(surface, scale, self.serial | CLIENT_PICTURE)?);
-        self.client_picture = Some((surface.clone(), scale, picture.clone()));
-        Some(picture)
+        let buffer = Rc::new(copy_shm(surface, scale, self.serial | CLIENT_SERIAL)?);
+        self.client_buffer = Some((surface.clone(), scale, buffer.clone()));
+        Some(buffer)
     }
 }
 
@@ -151,7 +151,7 @@ pub fn absolute_location(
 }
 
 /// Copies a surface's shm buffer, if its pixels are the output's pixels.
-fn copy_shm(surface: &WlSurface, scale: f64, serial: u64) -> Option<Picture> {
+fn copy_shm(surface: &WlSurface, scale: f64, serial: u64) -> Option<CursorBuffer> {
     if !get_children(surface).is_empty() {
         return None;
     }
@@ -166,8 +166,8 @@ fn copy_shm(surface: &WlSurface, scale: f64, serial: u64) -> Option<Picture> {
         }
         with_buffer_contents(state.buffer()?, |pointer, length, data| {
             let (width, height) = (data.width, data.height);
-            if !(1..=MAX_PICTURE_SIZE).contains(&width)
-                || !(1..=MAX_PICTURE_SIZE).contains(&height)
+            if !(1..=MAX_CURSOR_SIZE).contains(&width)
+                || !(1..=MAX_CURSOR_SIZE).contains(&height)
                 || data.stride < width * 4
             {
                 return None;
@@ -191,7 +191,7 @@ fn copy_shm(surface: &WlSurface, scale: f64, serial: u64) -> Option<Picture> {
             if opaque {
                 argb.chunks_exact_mut(4).for_each(|pixel| pixel[3] = 255);
             }
-            Some(Picture::new(serial, (width as u32, height as u32), (0, 0), argb))
+            Some(CursorBuffer::new(serial, (width as u32, height as u32), (0, 0), argb))
         })
         .ok()?
     })

@@ -61,7 +61,7 @@ pub fn touch_output<'a>(
 }
 
 /// Returns the position in the layout of a touch on an output's screen. `None` if the output
-/// mirrors another one and the touch is on the border around the picture.
+/// mirrors another one and the touch is on the border around the frame.
 ///
 /// `position` returns the touch's position in a space of a size that has the touch device's
 /// orientation, which turns with the output.
@@ -70,7 +70,7 @@ pub fn layout_location(
     outputs: &Outputs,
     position: impl Fn(Size<i32, Logical>) -> Point<f64, Logical>,
 ) -> Option<Point<f64, Logical>> {
-    // The position in a space that has the picture's orientation.
+    // The position in a space that has the orientation of the frame.
     let upright = |size: Size<i32, Logical>| {
         let device = output.transform.invert().transform_size(size);
         output.transform.transform_point_in(position(device), &device.to_f64())
@@ -80,10 +80,10 @@ pub fn layout_location(
         return Some(upright(area.size) + area.loc.to_f64());
     };
     let own = output.frame_geometry()?.upright_size();
-    let picture = source.frame_geometry()?.upright_size();
+    let size = source.frame_geometry()?.upright_size();
     let on_screen = upright((own.w, own.h).into());
-    let on_picture = View::new(picture, own).seen_at((on_screen.x, on_screen.y).into())?;
-    Some(source.geometry().loc.to_f64() + on_picture.to_logical(source.scale))
+    let on_source = View::new(size, own).seen_at((on_screen.x, on_screen.y).into())?;
+    Some(source.geometry().loc.to_f64() + on_source.to_logical(source.scale))
 }
 
 #[cfg(test)]
@@ -177,11 +177,11 @@ mod tests {
     }
 
     #[test]
-    fn touch_on_a_mirror_is_where_its_picture_shows_the_source() {
+    fn touch_on_a_mirror_is_where_its_frame_shows_the_source() {
         let mut all = outputs(&ALL);
         change(&mut all, "DP-2", |output| {
             output.mirror = Some("DP-3".into());
-            // As wide as the source, with borders of 50 above and below the picture.
+            // As wide as the source, with borders of 50 above and below the frame.
             output.mode = Some(Mode::new(200, 200, 60_000));
         });
         change(&mut all, "DP-3", |output| output.scale = 2.0);

@@ -33,7 +33,7 @@ use crate::output::frame_stats::FrameStats;
 use crate::output::scanout::Scanout;
 use crate::render::diagnostic;
 use crate::render::geometry::FrameGeometry;
-use crate::render::inherited_picture::InheritedPicture;
+use crate::render::inherited_frame::InheritedFrame;
 use crate::render::label::Label;
 use crate::render::scene::SurfaceImageDescription;
 use crate::render::unresponsive_overlay::UnresponsiveOverlay;
@@ -110,7 +110,7 @@ pub struct Output {
     pub identified_until: Option<std::time::Duration>,
     pub label: Label,
     /// What the previous DRM master showed; present until there is a window.
-    pub inherited_picture: Option<InheritedPicture>,
+    pub inherited_frame: Option<InheritedFrame>,
 }
 
 /// Returns Smithay's type for a transform.
@@ -173,7 +173,7 @@ impl Output {
             unresponsive_overlay: UnresponsiveOverlay::default(),
             identified_until: None,
             label: Label::default(),
-            inherited_picture: None,
+            inherited_frame: None,
         }
     }
 

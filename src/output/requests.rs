@@ -36,10 +36,10 @@ pub struct Given<'a> {
 /// Returns why an output does not meet a request. `given` is `None` if the output is not enabled.
 pub fn unmet(requested: &OutputConfig, given: Option<&Given<'_>>, exact_positions: bool) -> Option<String> {
     let Some(given) = given else {
-        let must_be_enabled = requested.power == Some(true) || requested.mode.is_some();
+        let must_be_enabled = requested.enabled == Some(true) || requested.mode.is_some();
         return must_be_enabled.then(|| "it cannot be enabled".to_owned());
     };
-    if requested.power == Some(false) {
+    if requested.enabled == Some(false) {
         return Some("it cannot be disabled".to_owned());
     }
     let has_mode = requested.mode.is_none_or(|mode| given.mode.is_some_and(|given| mode.matches(&given)));
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(unmet(&mode, Some(&given), false).as_deref(), Some(warnings[0].as_str()));
         assert!(unmet(&mode, None, false).is_some());
         assert_eq!(unmet(&OutputConfig::default(), None, false), None);
-        let off = OutputConfig { power: Some(false), ..OutputConfig::default() };
+        let off = OutputConfig { enabled: Some(false), ..OutputConfig::default() };
         assert_eq!(unmet(&off, None, false), None);
         assert!(unmet(&off, Some(&given), false).is_some());
         let moved = OutputConfig { position: Some(Position::At(5, 0)), ..OutputConfig::default() };

@@ -23,7 +23,7 @@ use crate::output::frame_clock::FrameClock;
 use crate::output::planes::ImportedBuffers;
 use crate::output::redraw::Redraw;
 use crate::output::swapchain::Swapchain;
-use crate::render::cursor::Picture;
+use crate::render::cursor::CursorBuffer;
 use crate::render::drawable::Drawable;
 use crate::render::drawing::{changed_on_gpu, draw, draw_converted, draw_on_gpu};
 use crate::render::geometry::FrameGeometry;
@@ -85,7 +85,7 @@ pub struct Scanout {
     /// The shadow buffer, if frames are converted to the monitor's color space while rendering.
     shadow: Option<ShadowBuffer>,
     /// A client's buffer that the kernel shows, and the one it showed before until the flip.
-    direct: Option<Shown>,
+    direct_scanout: Option<Shown>,
     deferred: Option<Shown>,
 }
 
@@ -115,7 +115,7 @@ impl Scanout {
             cursor: Cursor::default(),
             imported: ImportedBuffers::default(),
             shadow: None,
-            direct: None,
+            direct_scanout: None,
             deferred: None,
         }
     }
@@ -151,7 +151,7 @@ impl Scanout {
         }
         self.geometry = geometry;
         self.tracker = geometry.damage_tracker();
-        self.forget_pictures();
+        self.reset_buffer_ages();
         self.shadow.iter_mut().for_each(ShadowBuffer::drop_layers);
     }
 
@@ -163,14 +163,14 @@ impl Scanout {
     /// Renders and commits everything with the next frame: another DRM master may have changed the
     /// CRTC.
     pub fn forget(&mut self) {
-        self.forget_pictures();
+        self.reset_buffer_ages();
         self.cursor.set_committed(None);
-        self.direct = None;
+        self.direct_scanout = None;
         self.clock.reset();
     }
 
-    /// What is in our buffers can't be built on.
-    pub fn forget_pictures(&mut self) {
+    /// Draws the next frame whole: what is in our buffers is of no use for it.
+    pub fn reset_buffer_ages(&mut self) {
         self.swapchain.forget();
         self.shadow.iter_mut().for_each(ShadowBuffer::forget);
     }
@@ -194,7 +194,7 @@ impl Scanout {
     /// If there is no memory for a buffer, or the renderer fails.
     pub fn first_frame(&mut self, gpu: &mut Gpu, scene: &Scene<'_>) -> io::Result<Arc<Framebuffer>> {
         self.set_geometry(scene.geometry);
-        self.forget_pictures();
+        self.reset_buffer_ages();
         if let Some(framebuffer) = scene.inherited_framebuffer() {
             self.cursor.set_committed(Some(CursorPlane::Hidden));
             return Ok(framebuffer.clone());
@@ -219,7 +219,7 @@ impl Scanout {
         self.set_geometry(scene.geometry);
         if self.shadow.is_some() {
             // What goes to the kernel past us is not converted.
-            scene.direct = None;
+            scene.scanout_candidate = None;
             scene.cursor_plane_allowed = false;
         }
         if gpu.device.converts_by_plane(crtc) {
@@ -232,20 +232,21 @@ impl Scanout {
         let color = gpu.device.pending_color(crtc);
         let mut frame = Frame { cursor: cursor_changed.then_some(cursor), color, ..Frame::default() };
 
-        let direct = scene.direct.take();
-        let outcome =
-            if direct.is_some_and(|direct| self.show_directly(&gpu.device, crtc, direct, &mut frame)) {
-                if frame.primary.is_none() && frame.cursor.is_none() && frame.color.is_none() {
-                    return Ok(Outcome::Unchanged);
-                }
-                let outcome = submit(gpu, crtc, &frame);
-                if outcome.is_ok() && frame.primary.is_some() {
-                    self.swapchain.bypassed();
-                }
-                outcome
-            } else {
-                self.draw_and_submit(gpu, crtc, scene, &mut frame)
-            };
+        let candidate = scene.scanout_candidate.take();
+        let outcome = if candidate
+            .is_some_and(|candidate| self.show_directly(&gpu.device, crtc, candidate, &mut frame))
+        {
+            if frame.primary.is_none() && frame.cursor.is_none() && frame.color.is_none() {
+                return Ok(Outcome::Unchanged);
+            }
+            let outcome = submit(gpu, crtc, &frame);
+            if outcome.is_ok() && frame.primary.is_some() {
+                self.swapchain.bypassed();
+            }
+            outcome
+        } else {
+            self.draw_and_submit(gpu, crtc, scene, &mut frame)
+        };
         match &outcome {
             Ok(Outcome::Submitted) => self.cursor.set_committed(Some(cursor)),
             Ok(Outcome::Unchanged) => {}
@@ -259,7 +260,7 @@ impl Scanout {
 
     fn cursor_plane(&mut self, device: &Device, crtc: usize, scene: &Scene<'_>) -> Option<CursorPlane> {
         let cursor = scene.cursor.as_ref()?;
-        let image = cursor_image(cursor.picture.as_ref()?);
+        let image = cursor_image(cursor.buffer.as_ref()?);
         if !scene.cursor_plane_allowed || !self.cursor.fits(device, crtc, &image) {
             return None;
         }
@@ -278,20 +279,23 @@ impl Scanout {
         &mut self,
         device: &Device,
         crtc: usize,
-        direct: ScanoutCandidate,
+        candidate: ScanoutCandidate,
         frame: &mut Frame,
     ) -> bool {
-        let Some(framebuffer) = self.imported.framebuffer(device, crtc, &direct.dmabuf) else { return false };
-        let shown = self.direct.as_ref();
+        let Some(framebuffer) = self.imported.framebuffer(device, crtc, &candidate.dmabuf) else {
+            return false;
+        };
+        let shown = self.direct_scanout.as_ref();
         if shown.is_none() {
             debug!("a client's buffer is scanned out directly");
         }
         if shown.is_none_or(|shown| {
-            shown.framebuffer.handle() != framebuffer.handle() || shown.commit != direct.commit
+            shown.framebuffer.handle() != framebuffer.handle() || shown.commit != candidate.commit
         }) {
-            frame.primary = Some((framebuffer.clone(), (direct.dmabuf.width(), direct.dmabuf.height())));
-            let next = Shown { framebuffer, commit: direct.commit, _buffer: direct.buffer };
-            self.deferred = self.direct.replace(next);
+            frame.primary =
+                Some((framebuffer.clone(), (candidate.dmabuf.width(), candidate.dmabuf.height())));
+            let next = Shown { framebuffer, commit: candidate.commit, _buffer: candidate.buffer };
+            self.deferred = self.direct_scanout.replace(next);
         }
         true
     }
@@ -316,8 +320,8 @@ impl Scanout {
             };
         }
         // An empty buffer is drawn whole, and costs memory from then on: not for an unchanged
-        // picture.
-        let asks = self.direct.is_none() && only && self.swapchain.next_is_empty();
+        // frame.
+        let asks = self.direct_scanout.is_none() && only && self.swapchain.next_is_empty();
         if asks && !changed_on_gpu(&mut gpu.renderer, &mut self.tracker, scene) {
             return Ok(Outcome::Unchanged);
         }
@@ -337,8 +341,8 @@ impl Scanout {
                 return Err(error);
             }
         };
-        // After a client's buffer even an unchanged picture has to come back.
-        let returns = self.direct.is_some();
+        // After a client's buffer even an unchanged frame has to come back.
+        let returns = self.direct_scanout.is_some();
         if drawn.damage.is_some() || returns {
             frame.primary = Some((framebuffer, self.swapchain.size()));
             frame.fence = gpu.device.takes_fences(crtc).then(|| drawn.sync.export()).flatten();
@@ -366,7 +370,7 @@ impl Scanout {
                 // damage out.
                 self.swapchain.forget_others(slot);
             }
-            self.deferred = self.direct.take();
+            self.deferred = self.direct_scanout.take();
         }
         Ok(outcome)
     }
@@ -374,7 +378,7 @@ impl Scanout {
     /// The tracker has counted a frame that was never shown: its ages are wrong from here on.
     fn lose_count(&mut self) {
         self.tracker = self.geometry.damage_tracker();
-        self.forget_pictures();
+        self.reset_buffer_ages();
     }
 
     /// Renders a frame of a virtual output.
@@ -404,7 +408,7 @@ impl Scanout {
     /// Returns the frame that a virtual output shows: width, height and XRGB8888 pixels without
     /// padding.
     #[cfg(test)]
-    pub fn memory_picture(&mut self) -> Option<(u32, u32, Vec<u8>)> {
+    pub fn memory_pixels(&mut self) -> Option<(u32, u32, Vec<u8>)> {
         let size = self.swapchain.size();
         let Some(Drawable::Memory(image)) = self.swapchain.shown() else { return None };
         let length = image.stride() * image.height();
@@ -436,7 +440,7 @@ fn edges(rectangle: &Rectangle<i32, Physical>) -> [i32; 4] {
     [from.x, from.y, from.x + size.w, from.y + size.h]
 }
 
-fn cursor_image(picture: &Picture) -> CursorImage<'_> {
-    let Picture { serial, width, height, argb, .. } = picture;
+fn cursor_image(buffer: &CursorBuffer) -> CursorImage<'_> {
+    let CursorBuffer { serial, width, height, argb, .. } = buffer;
     CursorImage { serial: *serial, width: *width, height: *height, argb }
 }

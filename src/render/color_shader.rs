@@ -27,7 +27,7 @@ const FRAGMENTS: &CStr = c"#version 300 es
 precision highp float;
 precision highp int;
 precision highp sampler2D;
-uniform sampler2D picture;
+uniform sampler2D source;
 uniform sampler2D table;
 uniform int side;
 uniform ivec2 steps;
@@ -69,7 +69,7 @@ vec3 by_grid(vec3 signal) {
 }
 
 void main() {
-    vec4 seen = texelFetch(picture, ivec2(gl_FragCoord.xy), 0);
+    vec4 seen = texelFetch(source, ivec2(gl_FragCoord.xy), 0);
     if (seen.a <= 0.0) {
         discard;
     }
@@ -82,7 +82,7 @@ void main() {
 pub struct Shader {
     program: u32,
     area: i32,
-    picture: i32,
+    source: i32,
     table: i32,
     side: i32,
     steps: i32,
@@ -180,7 +180,7 @@ impl Shader {
             Ok(Self {
                 program,
                 area: uniform(c"area"),
-                picture: uniform(c"picture"),
+                source: uniform(c"source"),
                 table: uniform(c"table"),
                 side: uniform(c"side"),
                 steps: uniform(c"steps"),
@@ -209,7 +209,7 @@ impl Shader {
             // reset to what Smithay leaves between draws.
             unsafe {
                 gl.UseProgram(self.program);
-                gl.Uniform1i(self.picture, 0);
+                gl.Uniform1i(self.source, 0);
                 gl.Uniform1i(self.table, 1);
                 gl.BlendFunc(ffi::SRC_ALPHA, ffi::ONE_MINUS_SRC_ALPHA);
                 for input in inputs {

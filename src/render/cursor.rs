@@ -12,7 +12,7 @@ use super::SizedBuffer;
 
 /// A cursor image, for a cursor plane or a renderer.
 #[derive(Debug, Clone)]
-pub struct Picture {
+pub struct CursorBuffer {
     /// Differs between images with different pixels.
     pub serial: u64,
     pub width: u32,
@@ -21,16 +21,16 @@ pub struct Picture {
     pub hotspot: (i32, i32),
     /// Pre-multiplied ARGB8888, rows without padding.
     pub argb: Vec<u8>,
-    pub buffer: SizedBuffer,
+    pub memory: SizedBuffer,
 }
 
-impl Picture {
+impl CursorBuffer {
     pub fn new(serial: u64, (width, height): (u32, u32), hotspot: (i32, i32), argb: Vec<u8>) -> Self {
         let size = (width as i32, height as i32);
         let memory =
             MemoryRenderBuffer::from_slice(&argb, Fourcc::Argb8888, size, 1, Transform::Normal, None);
-        let buffer = SizedBuffer(memory, (width, height));
-        Self { serial, width, height, hotspot, argb, buffer }
+        let memory = SizedBuffer(memory, (width, height));
+        Self { serial, width, height, hotspot, argb, memory }
     }
 }
 
@@ -38,7 +38,7 @@ impl Picture {
 pub struct Theme {
     theme: xcursor::CursorTheme,
     size: u8,
-    loaded: HashMap<(CursorIcon, u32), std::rc::Rc<Picture>>,
+    loaded: HashMap<(CursorIcon, u32), std::rc::Rc<CursorBuffer>>,
     serial: u64,
 }
 
@@ -48,21 +48,21 @@ impl Theme {
     }
 
     /// Returns the image of a shape for an output's scale.
-    pub fn picture(&mut self, icon: CursorIcon, scale: f64) -> std::rc::Rc<Picture> {
+    pub fn buffer(&mut self, icon: CursorIcon, scale: f64) -> std::rc::Rc<CursorBuffer> {
         let pixels = (f64::from(self.size) * scale).round().max(1.0) as u32;
-        if let Some(picture) = self.loaded.get(&(icon, pixels)) {
-            return picture.clone();
+        if let Some(buffer) = self.loaded.get(&(icon, pixels)) {
+            return buffer.clone();
         }
         self.serial += 1;
-        let picture =
+        let buffer =
             load(&self.theme, icon, pixels, self.serial).unwrap_or_else(|| arrow(pixels, self.serial));
-        let picture = std::rc::Rc::new(picture);
-        self.loaded.insert((icon, pixels), picture.clone());
-        picture
+        let buffer = std::rc::Rc::new(buffer);
+        self.loaded.insert((icon, pixels), buffer.clone());
+        buffer
     }
 }
 
-fn load(theme: &xcursor::CursorTheme, icon: CursorIcon, pixels: u32, serial: u64) -> Option<Picture> {
+fn load(theme: &xcursor::CursorTheme, icon: CursorIcon, pixels: u32, serial: u64) -> Option<CursorBuffer> {
     let names =
         std::iter::once(icon.name()).chain(icon.alt_names().iter().copied()).chain(["default", "left_ptr"]);
     let path = names.into_iter().find_map(|name| theme.load_icon(name))?;
@@ -74,11 +74,11 @@ fn load(theme: &xcursor::CursorTheme, icon: CursorIcon, pixels: u32, serial: u64
     }
     // The file has little-endian ARGB words; the parser returns their bytes unchanged.
     let argb = image.pixels_rgba;
-    Some(Picture::new(serial, (image.width, image.height), (image.xhot as i32, image.yhot as i32), argb))
+    Some(CursorBuffer::new(serial, (image.width, image.height), (image.xhot as i32, image.yhot as i32), argb))
 }
 
 /// Returns a black arrow with a white rim, for devices without a cursor theme.
-fn arrow(pixels: u32, serial: u64) -> Picture {
+fn arrow(pixels: u32, serial: u64) -> CursorBuffer {
     // Corners of the arrow in a square of side 24.
     const CORNERS: [(f64, f64); 7] =
         [(1.0, 1.0), (1.0, 19.0), (5.5, 15.0), (8.5, 22.0), (11.5, 20.7), (8.5, 14.0), (14.5, 14.0)];
@@ -107,7 +107,7 @@ fn arrow(pixels: u32, serial: u64) -> Picture {
         }
     }
     let hotspot = scale.round() as i32;
-    Picture::new(serial, (side, side), (hotspot, hotspot), argb)
+    CursorBuffer::new(serial, (side, side), (hotspot, hotspot), argb)
 }
 
 #[cfg(test)]
@@ -117,9 +117,9 @@ mod tests {
     #[test]
     fn missing_theme_has_a_built_in_cursor() {
         let mut theme = Theme::new("no such theme", 24);
-        let picture = theme.picture(CursorIcon::Text, 2.0);
-        assert!(picture.argb.iter().any(|byte| *byte > 0));
-        assert_eq!(theme.picture(CursorIcon::Text, 2.0).serial, picture.serial);
-        assert_ne!(theme.picture(CursorIcon::Text, 1.0).serial, picture.serial);
+        let buffer = theme.buffer(CursorIcon::Text, 2.0);
+        assert!(buffer.argb.iter().any(|byte| *byte > 0));
+        assert_eq!(theme.buffer(CursorIcon::Text, 2.0).serial, buffer.serial);
+        assert_ne!(theme.buffer(CursorIcon::Text, 1.0).serial, buffer.serial);
     }
 }

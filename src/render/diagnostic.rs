@@ -18,7 +18,7 @@ pub struct DiagnosticInfo {
     pub address: String,
     /// The latest notices, oldest first.
     pub notices: Vec<String>,
-    /// The size of the upright picture, in pixels.
+    /// The size of the upright image, in pixels.
     pub size: (u32, u32),
 }
 
@@ -26,7 +26,7 @@ pub struct DiagnosticInfo {
 #[derive(Debug, Default)]
 pub struct DiagnosticScreen {
     info: Option<DiagnosticInfo>,
-    picture: Option<SizedBuffer>,
+    buffer: Option<SizedBuffer>,
 }
 
 const BRIGHT: [u8; 3] = [0xff, 0xff, 0xff];
@@ -34,8 +34,8 @@ const PLAIN: [u8; 3] = [0xa8, 0xb4, 0xc0];
 const WARNING: [u8; 3] = [0xff, 0xb4, 0x54];
 
 impl DiagnosticScreen {
-    /// Returns the picture of the screen.
-    pub fn picture(&mut self, info: DiagnosticInfo) -> Option<&SizedBuffer> {
+    /// Returns the buffer that shows the screen.
+    pub fn buffer(&mut self, info: DiagnosticInfo) -> Option<&SizedBuffer> {
         if self.info.as_ref() != Some(&info) {
             let magnification = (info.size.1 / 720).max(1);
             let block = block(&lines(&info, magnification), magnification);
@@ -48,10 +48,10 @@ impl DiagnosticScreen {
                 Transform::Normal,
                 None,
             );
-            self.picture = Some(SizedBuffer(buffer, (block.width, block.height)));
+            self.buffer = Some(SizedBuffer(buffer, (block.width, block.height)));
             self.info = Some(info);
         }
-        self.picture.as_ref()
+        self.buffer.as_ref()
     }
 }
 
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn long_notices_are_wrapped() {
         let mut screen = DiagnosticScreen::default();
-        let width = screen.picture(info()).map(|picture| picture.1 .0);
+        let width = screen.buffer(info()).map(|buffer| buffer.1 .0);
         assert!(width.is_some_and(|width| width <= 640), "{width:?}");
     }
 }

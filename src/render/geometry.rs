@@ -10,7 +10,7 @@ pub struct FrameGeometry {
     pub size: Size<i32, Physical>,
     /// Framebuffer pixels per logical pixel.
     pub scale: f64,
-    /// How the picture is turned in the framebuffer.
+    /// How the image is turned in the framebuffer.
     pub transform: Transform,
 }
 
@@ -20,7 +20,7 @@ impl FrameGeometry {
         (self.size.w.unsigned_abs(), self.size.h.unsigned_abs())
     }
 
-    /// Returns the size of the upright picture, in framebuffer pixels.
+    /// Returns the size of the upright image, in framebuffer pixels.
     pub fn upright_size(&self) -> Size<i32, Physical> {
         self.transform.transform_size(self.size)
     }

@@ -15,13 +15,13 @@ const GROUND: [u8; 4] = [0xa0, 0x40, 0x10, 0xff];
 pub struct Label {
     name: String,
     size: (u32, u32),
-    picture: Option<SizedBuffer>,
+    buffer: Option<SizedBuffer>,
 }
 
 impl Label {
     /// Returns the name in letters that take at most half of the output's width.
-    pub fn picture(&mut self, name: &str, size: (u32, u32)) -> Option<&SizedBuffer> {
-        if self.picture.is_none() || self.name != name || self.size != size {
+    pub fn buffer(&mut self, name: &str, size: (u32, u32)) -> Option<&SizedBuffer> {
+        if self.buffer.is_none() || self.name != name || self.size != size {
             let fits = letters(Size::Large, 1, size.0) / (name.chars().count() + 2).max(1);
             let magnification = (fits as u32 / 2).clamp(1, 16);
             let text = format!(" {name} ");
@@ -36,9 +36,9 @@ impl Label {
             let format = Fourcc::Argb8888;
             let buffer =
                 MemoryRenderBuffer::from_slice(&block.argb, format, pixels, 1, Transform::Normal, None);
-            self.picture = Some(SizedBuffer(buffer, (block.width, block.height)));
+            self.buffer = Some(SizedBuffer(buffer, (block.width, block.height)));
             (self.name, self.size) = (name.to_owned(), size);
         }
-        self.picture.as_ref()
+        self.buffer.as_ref()
     }
 }

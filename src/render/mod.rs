@@ -9,7 +9,7 @@ pub mod drawing;
 pub mod geometry;
 pub mod gles_shadow;
 pub mod hole;
-pub mod inherited_picture;
+pub mod inherited_frame;
 pub mod label;
 pub mod offscreen;
 pub mod renderer;
@@ -22,7 +22,7 @@ pub mod unresponsive_overlay;
 use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
 use smithay::utils::{Logical, Size};
 
-/// A picture in memory that the compositor draws itself, and its size in pixels.
+/// An image in memory that the compositor draws itself, and its size in pixels.
 #[derive(Debug, Clone)]
 pub struct SizedBuffer(pub MemoryRenderBuffer, pub (u32, u32));
 

@@ -19,8 +19,8 @@ use crate::render::renderer::Renderer;
 use crate::render::scene::{Pass, Scene, BACKGROUND};
 use crate::render::shadow_buffer::{pixels, MemoryShadow};
 
-/// A picture: red, green and blue, a byte each, row by row as the framebuffer has them.
-pub struct Picture {
+/// An image: red, green and blue, a byte each, row by row as the framebuffer has them.
+pub struct RgbImage {
     pub width: u32,
     pub height: u32,
     pub rgb: Vec<u8>,
@@ -30,9 +30,9 @@ pub struct Picture {
 ///
 /// # Errors
 /// If the renderer fails.
-pub fn draw_on_gpu(renderer: &mut Renderer, scene: &Scene<'_>) -> io::Result<Picture> {
+pub fn draw_on_gpu(renderer: &mut Renderer, scene: &Scene<'_>) -> io::Result<RgbImage> {
     match renderer {
-        Renderer::Pixman(renderer) => draw_picture(renderer.as_mut(), scene),
+        Renderer::Pixman(renderer) => draw_in_software(renderer.as_mut(), scene),
         Renderer::Gles { renderer, shader: Some(shader), .. } if !scene.described_surfaces.is_empty() => {
             draw_shaded(renderer.as_mut(), shader, scene)
         }
@@ -46,7 +46,7 @@ pub fn draw_on_gpu(renderer: &mut Renderer, scene: &Scene<'_>) -> io::Result<Pic
 ///
 /// # Errors
 /// If the renderer fails.
-pub fn draw_picture(renderer: &mut PixmanRenderer, scene: &Scene<'_>) -> io::Result<Picture> {
+pub fn draw_in_software(renderer: &mut PixmanRenderer, scene: &Scene<'_>) -> io::Result<RgbImage> {
     if !scene.described_surfaces.is_empty() {
         return draw_converted_to_srgb(renderer, scene);
     }
@@ -54,7 +54,7 @@ pub fn draw_picture(renderer: &mut PixmanRenderer, scene: &Scene<'_>) -> io::Res
 }
 
 /// Draws surfaces with image descriptions converted to sRGB.
-fn draw_converted_to_srgb(renderer: &mut PixmanRenderer, scene: &Scene<'_>) -> io::Result<Picture> {
+fn draw_converted_to_srgb(renderer: &mut PixmanRenderer, scene: &Scene<'_>) -> io::Result<RgbImage> {
     let size = scene.geometry.pixels();
     let target = ColorTarget { has_color_layers: true, ..ColorTarget::default() };
     let mut shadow = MemoryShadow::new(target, size)?.ok_or(io::ErrorKind::Unsupported)?;
@@ -63,7 +63,7 @@ fn draw_converted_to_srgb(renderer: &mut PixmanRenderer, scene: &Scene<'_>) -> i
     draw_converted(renderer, &mut shadow, &mut drawable, &mut tracker, 0, scene)?;
     let Drawable::Memory(image) = &drawable else { return Err(io::ErrorKind::Unsupported.into()) };
     let rows = pixels(image).chunks(image.stride()).flat_map(|row| row.chunks_exact(4).take(size.0 as usize));
-    Ok(Picture {
+    Ok(RgbImage {
         width: size.0,
         height: size.1,
         rgb: rows.flat_map(|pixel| [pixel[2], pixel[1], pixel[0]]).collect(),
@@ -71,7 +71,7 @@ fn draw_converted_to_srgb(renderer: &mut PixmanRenderer, scene: &Scene<'_>) -> i
 }
 
 /// As [`draw_converted_to_srgb`], by the GPU.
-fn draw_shaded(renderer: &mut GlesRenderer, shader: &Shader, scene: &Scene<'_>) -> io::Result<Picture> {
+fn draw_shaded(renderer: &mut GlesRenderer, shader: &Shader, scene: &Scene<'_>) -> io::Result<RgbImage> {
     let size = scene.geometry.size;
     let target = ColorTarget { has_color_layers: true, ..ColorTarget::default() };
     let shadow = GlesShadow::new(target, scene.geometry.pixels());
@@ -84,7 +84,7 @@ fn draw_shaded(renderer: &mut GlesRenderer, shader: &Shader, scene: &Scene<'_>) 
 }
 
 /// Draws without conversion. `order` says which byte of a pixel is red, green and blue.
-fn draw<R, T>(renderer: &mut R, scene: &Scene<'_>, format: Fourcc, order: [usize; 3]) -> io::Result<Picture>
+fn draw<R, T>(renderer: &mut R, scene: &Scene<'_>, format: Fourcc, order: [usize; 3]) -> io::Result<RgbImage>
 where
     R: ImportAll + ImportMem + Offscreen<T> + Bind<T> + ExportMem,
     R::TextureId: Texture + Clone + Send + 'static,
@@ -104,7 +104,7 @@ fn read<R, T>(
     sync: &SyncPoint,
     format: Fourcc,
     order: [usize; 3],
-) -> io::Result<Picture>
+) -> io::Result<RgbImage>
 where
     R: Bind<T> + ExportMem,
     R::Error: Send + Sync + 'static,
@@ -117,5 +117,5 @@ where
     let bytes = renderer.map_texture(&mapping).map_err(io::Error::other)?;
     let pixels = bytes.chunks_exact(4).take(size.w as usize * size.h as usize);
     let rgb = pixels.flat_map(|pixel| order.map(|byte| pixel.get(byte).copied().unwrap_or(0))).collect();
-    Ok(Picture { width: size.w.unsigned_abs(), height: size.h.unsigned_abs(), rgb })
+    Ok(RgbImage { width: size.w.unsigned_abs(), height: size.h.unsigned_abs(), rgb })
 }

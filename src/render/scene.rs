@@ -23,10 +23,10 @@ use smithay::render_elements;
 use smithay::utils::{Physical, Point, Rectangle, Size};
 use tracing::warn;
 
-use super::cursor::Picture;
+use super::cursor::CursorBuffer;
 use super::geometry::FrameGeometry;
 use super::hole::Hole;
-use super::inherited_picture::InheritedPicture;
+use super::inherited_frame::InheritedFrame;
 use super::SizedBuffer;
 use geom_kms::Framebuffer;
 
@@ -59,14 +59,14 @@ pub enum Item<'a> {
         buffer: &'a SolidColorBuffer,
         location: Point<i32, Physical>,
     },
-    /// The picture of the previous DRM master, over the whole output.
-    InheritedPicture(&'a InheritedPicture),
+    /// The frame of the previous DRM master, over the whole output.
+    InheritedFrame(&'a InheritedFrame),
 }
 
 /// The cursor on an output.
 pub struct Cursor {
     /// `None` for a client's surface that only a renderer can show.
-    pub picture: Option<Rc<Picture>>,
+    pub buffer: Option<Rc<CursorBuffer>>,
     pub surface: Option<WlSurface>,
     /// Top left corner, in the output's pixels.
     pub position: (i32, i32),
@@ -80,12 +80,12 @@ pub struct ScanoutCandidate {
     pub commit: CommitCounter,
 }
 
-/// How a mirror shows the picture of another output: as large as its aspect ratio allows, centered.
+/// How a mirror shows the frame of another output: as large as its aspect ratio allows, centered.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct View {
-    /// Pixels of the mirror per pixel of the picture.
+    /// Pixels of the mirror per pixel of the source.
     factor: f64,
-    /// The area of the picture, in the mirror's pixels.
+    /// The area of the frame, in the mirror's pixels.
     area: Rectangle<i32, Physical>,
 }
 
@@ -94,21 +94,21 @@ pub type Mirrored<R> = CropRenderElement<RelocateRenderElement<RescaleRenderElem
 
 impl View {
     /// Returns the view for these sizes, in pixels.
-    pub fn new(picture: Size<i32, Physical>, mirror: Size<i32, Physical>) -> Self {
-        let ratio = |mirror: i32, picture: i32| f64::from(mirror) / f64::from(picture.max(1));
-        let factor = ratio(mirror.w, picture.w).min(ratio(mirror.h, picture.h));
-        let size: Size<i32, Physical> = picture.to_f64().upscale(factor).to_i32_round();
+    pub fn new(source: Size<i32, Physical>, mirror: Size<i32, Physical>) -> Self {
+        let ratio = |mirror: i32, source: i32| f64::from(mirror) / f64::from(source.max(1));
+        let factor = ratio(mirror.w, source.w).min(ratio(mirror.h, source.h));
+        let size: Size<i32, Physical> = source.to_f64().upscale(factor).to_i32_round();
         let corner = ((mirror.w - size.w) / 2, (mirror.h - size.h) / 2);
         Self { factor, area: Rectangle::new(corner.into(), size) }
     }
 
-    /// Returns which point of the picture is at a point of the mirror; `None` outside the picture.
+    /// Returns which point of the frame is at a point of the mirror; `None` outside the frame.
     pub fn seen_at(&self, point: Point<f64, Physical>) -> Option<Point<f64, Physical>> {
         let area = self.area.to_f64();
         area.contains(point).then(|| (point - area.loc).downscale(self.factor))
     }
 
-    /// Returns the elements of the picture as the mirror shows them.
+    /// Returns the elements of the frame as the mirror shows them.
     pub fn of<R>(&self, elements: Vec<Element<R>>) -> Vec<Mirrored<R>>
     where
         R: Renderer + ImportAll + ImportMem,
@@ -117,7 +117,7 @@ impl View {
         let mirrored = |element| {
             let scaled = RescaleRenderElement::from_element(element, (0, 0).into(), self.factor);
             let moved = RelocateRenderElement::from_element(scaled, self.area.loc, Relocate::Relative);
-            // Elements may extend beyond the picture.
+            // Elements may extend beyond the frame.
             CropRenderElement::from_element(moved, 1.0, self.area)
         };
         elements.into_iter().filter_map(mirrored).collect()
@@ -157,7 +157,7 @@ pub struct Scene<'a> {
     pub cursor_plane_allowed: bool,
     /// The cursor is drawn; false if a plane shows it.
     pub draws_cursor: bool,
-    pub direct: Option<ScanoutCandidate>,
+    pub scanout_candidate: Option<ScanoutCandidate>,
     /// How a mirror shows it.
     pub view: Option<View>,
     /// Surfaces with an image description other than sRGB.
@@ -184,10 +184,8 @@ impl Scene<'_> {
         let mut elements = Vec::with_capacity(self.items.len() + 1);
         if let Some(cursor) = self.cursor.as_ref().filter(|_| self.draws_cursor) {
             let location = Point::<i32, Physical>::from(cursor.position);
-            match (&cursor.picture, &cursor.surface) {
-                (Some(picture), _) => {
-                    self.memory(renderer, &picture.buffer, location.to_f64(), &mut elements)
-                }
+            match (&cursor.buffer, &cursor.surface) {
+                (Some(cursor), _) => self.memory(renderer, &cursor.memory, location.to_f64(), &mut elements),
                 (None, Some(surface)) => {
                     self.surface(renderer, surface, location, Kind::Cursor, &mut elements)
                 }
@@ -200,8 +198,8 @@ impl Scene<'_> {
                     self.surface(renderer, surface, *location, Kind::Unspecified, &mut elements);
                 }
                 Item::Memory { buffer, location } => self.memory(renderer, buffer, *location, &mut elements),
-                Item::InheritedPicture(inherited) => {
-                    self.memory(renderer, inherited.picture(), (0.0, 0.0).into(), &mut elements)
+                Item::InheritedFrame(inherited) => {
+                    self.memory(renderer, inherited.buffer(), (0.0, 0.0).into(), &mut elements)
                 }
                 Item::Solid { buffer, location } => {
                     let solid =
@@ -270,7 +268,7 @@ impl Scene<'_> {
     /// Returns the framebuffer of the previous DRM master if nothing but a cursor is drawn over it.
     pub fn inherited_framebuffer(&self) -> Option<&Arc<Framebuffer>> {
         match self.items.as_slice() {
-            [Item::InheritedPicture(inherited)] if self.view.is_none() => Some(inherited.shown.framebuffer()),
+            [Item::InheritedFrame(inherited)] if self.view.is_none() => Some(inherited.shown.framebuffer()),
             _ => None,
         }
     }
@@ -312,7 +310,7 @@ impl Scene<'_> {
         R: Renderer + ImportAll + ImportMem,
         R::TextureId: Clone + Send + 'static,
     {
-        // The compositor's pictures have the output's pixels: undo the scale that elements apply.
+        // The compositor's buffers have the output's pixels: undo the scale that elements apply.
         let pixels = buffer.logical_size();
         let source = Rectangle::from_size(pixels.to_f64());
         let size = pixels.to_f64().downscale(self.scale).to_i32_round();
@@ -327,7 +325,7 @@ impl Scene<'_> {
         );
         match made {
             Ok(element) => elements.push(Element::Memory(element)),
-            Err(error) => warn!(%error, "cannot upload a picture to the renderer"),
+            Err(error) => warn!(%error, "cannot upload a buffer to the renderer"),
         }
     }
 }
@@ -337,20 +335,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mirror_shows_the_whole_picture_centered() {
-        for (picture, mirror, factor, area) in [
+    fn mirror_shows_the_whole_frame_centered() {
+        for (source, mirror, factor, area) in [
             ((1920, 1080), (1920, 1080), 1.0, (0, 0, 1920, 1080)),
             ((1920, 1080), (1280, 1024), 2.0 / 3.0, (0, 152, 1280, 720)),
             ((800, 600), (1920, 1080), 1.8, (240, 0, 1440, 1080)),
         ] {
-            let view = View::new(picture.into(), mirror.into());
+            let view = View::new(source.into(), mirror.into());
             assert!((view.factor - factor).abs() < 1e-9);
             let (x, y, width, height) = area;
             assert_eq!(view.area, Rectangle::new((x, y).into(), (width, height).into()));
             // The centers coincide, and the bars show nothing.
             let middle = view.seen_at((f64::from(mirror.0) / 2.0, f64::from(mirror.1) / 2.0).into());
             let middle = middle.expect("the middle");
-            assert!((middle.x - f64::from(picture.0) / 2.0).abs() < 0.5, "{middle:?}");
+            assert!((middle.x - f64::from(source.0) / 2.0).abs() < 0.5, "{middle:?}");
             let corner = view.seen_at((0.0, 0.0).into());
             assert_eq!(corner.is_some(), (x, y) == (0, 0));
         }

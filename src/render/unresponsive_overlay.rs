@@ -27,7 +27,7 @@ const CHOICES: &str = "  Wait    Close  ";
 pub struct UnresponsiveOverlay {
     name: String,
     magnification: u32,
-    picture: Option<SizedBuffer>,
+    buffer: Option<SizedBuffer>,
     pub veil: SolidColorBuffer,
 }
 
@@ -36,7 +36,7 @@ impl UnresponsiveOverlay {
     pub fn update(&mut self, name: &str, area: (i32, i32)) {
         self.veil.update(area, VEIL);
         let magnification = (area.1.max(0) as u32 / 720).max(1);
-        if self.picture.is_some() && self.name == name && self.magnification == magnification {
+        if self.buffer.is_some() && self.name == name && self.magnification == magnification {
             return;
         }
         let line = |text: String, size, color| Line { text, size, color };
@@ -52,21 +52,21 @@ impl UnresponsiveOverlay {
         let size = (block.width as i32, block.height as i32);
         let buffer =
             MemoryRenderBuffer::from_slice(&block.argb, Fourcc::Argb8888, size, 1, Transform::Normal, None);
-        self.picture = Some(SizedBuffer(buffer, (block.width, block.height)));
+        self.buffer = Some(SizedBuffer(buffer, (block.width, block.height)));
         (self.name, self.magnification) = (name.to_owned(), magnification);
     }
 
     /// Returns the message, and its top left corner in a window with this area in pixels.
     pub fn message(&self, area: (i32, i32)) -> Option<(&SizedBuffer, (f64, f64))> {
-        let picture = self.picture.as_ref()?;
+        let buffer = self.buffer.as_ref()?;
         let centered = |whole: i32, part: u32| f64::from((whole - part as i32) / 2);
-        Some((picture, (centered(area.0, picture.1 .0), centered(area.1, picture.1 .1))))
+        Some((buffer, (centered(area.0, buffer.1 .0), centered(area.1, buffer.1 .1))))
     }
 
     /// Returns the button at a point of the window.
     pub fn choice(&self, area: (i32, i32), at: (f64, f64)) -> Option<Choice> {
-        let (picture, (left, top)) = self.message(area)?;
-        let (width, height) = (f64::from(picture.1 .0), f64::from(picture.1 .1));
+        let (buffer, (left, top)) = self.message(area)?;
+        let (width, height) = (f64::from(buffer.1 .0), f64::from(buffer.1 .1));
         let (x, y) = (at.0 - left, at.1 - top);
         // The lower third with the buttons, and a margin for fingers above and below it.
         if !(0.0..width).contains(&x) || !(height * 0.6..height * 1.2).contains(&y) {
@@ -107,10 +107,10 @@ mod tests {
         let mut overlay = UnresponsiveOverlay::default();
         let area = (1024, 768);
         overlay.update("foot", area);
-        let (picture, (left, top)) = overlay.message(area).expect("a message");
-        let picture = picture.1;
+        let (buffer, (left, top)) = overlay.message(area).expect("a message");
+        let buffer = buffer.1;
         let at = |x: f64, y: f64| {
-            overlay.choice(area, (left + f64::from(picture.0) * x, top + f64::from(picture.1) * y))
+            overlay.choice(area, (left + f64::from(buffer.0) * x, top + f64::from(buffer.1) * y))
         };
         assert_eq!(at(0.25, 0.9), Some(Choice::Wait));
         assert_eq!(at(0.75, 0.9), Some(Choice::Close));

@@ -81,7 +81,9 @@ impl Shell {
             // Another window may hide it, if its output was disabled.
             Some(window) => self.stack.focus_after_change(window.id).and_then(ShellWindow::surface),
             // A popup or a layer surface.
-            None => Some(focused.clone()),
+            None if self.output_of(focused, cx.outputs).is_some() => Some(focused.clone()),
+            // One that its client has unmapped.
+            None => return self.focus_topmost(cx),
         };
         vec![self.focus_surface(target, cx.outputs)]
     }

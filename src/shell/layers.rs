@@ -1,5 +1,8 @@
 //! Layer surfaces (wlr-layer-shell): panels, backgrounds, launchers, locks.
 
+use std::cell::Cell;
+
+use smithay::backend::renderer::utils::with_renderer_surface_state;
 use smithay::desktop::{layer_map_for_output, LayerSurface, WindowSurfaceType};
 use smithay::output::Output as WlOutput;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
@@ -10,6 +13,17 @@ use tracing::{debug, info};
 use super::{Effect, Effects, Shell};
 use crate::output::outputs::Outputs;
 use crate::output::{Output, OutputId};
+
+/// A layer surface that its client has unmapped by committing a null buffer.
+pub(super) struct UnmappedLayer {
+    layer: LayerSurface,
+    /// The output that showed it.
+    output: OutputId,
+}
+
+/// Whether a layer surface had a buffer at its last commit.
+#[derive(Default)]
+struct HasBuffer(Cell<bool>);
 
 impl Shell {
     /// Returns the output for something new: the requested one, or else the focused one, or else
@@ -45,7 +59,8 @@ impl Shell {
     }
 
     /// Removes a layer surface that its client destroyed.
-    pub fn remove_layer_surface(&self, surface: &WlrLayerSurface, outputs: &Outputs) -> Effects {
+    pub fn remove_layer_surface(&mut self, surface: &WlrLayerSurface, outputs: &Outputs) -> Effects {
+        self.unmapped_layers.retain(|unmapped| unmapped.layer.layer_surface() != surface);
         let mut owner = None;
         for output in outputs.iter() {
             let mut layers = layer_map_for_output(&output.wl_output);
@@ -58,22 +73,29 @@ impl Shell {
         owner.map(|id| self.layers_changed(id, outputs)).unwrap_or_default()
     }
 
-    /// Handles a commit of a layer surface: arranges the layer surfaces of its output again.
-    pub fn commit_layer_surface(&self, surface: &WlSurface, outputs: &Outputs) -> Effects {
+    /// Handles a commit of a layer surface: unmaps it if it has no buffer any longer, and arranges
+    /// the layer surfaces of its output again.
+    pub fn commit_layer_surface(&mut self, surface: &WlSurface, outputs: &Outputs) -> Effects {
+        let is_remapped = self.remap_layer_surface(surface, outputs);
         let mut owner = None;
         for output in outputs.iter() {
             let mut layers = layer_map_for_output(&output.wl_output);
-            if layers.layer_for_surface(surface, WindowSurfaceType::TOPLEVEL).is_none() {
-                continue;
+            let layer = layers.layer_for_surface(surface, WindowSurfaceType::TOPLEVEL).cloned();
+            let Some(layer) = layer else { continue };
+            if unmaps(&layer) {
+                info!(namespace = layer.namespace(), display = output.name, "layer surface unmapped");
+                layers.unmap_layer(&layer);
+                drop(layers);
+                self.unmapped_layers.push(UnmappedLayer { layer, output: output.id });
+                return self.layers_changed(output.id, outputs);
             }
             let zone = layers.non_exclusive_zone();
             let rearranged = layers.arrange();
             if !is_initial_configure_sent(surface) {
-                if let Some(layer) = layers.layer_for_surface(surface, WindowSurfaceType::TOPLEVEL) {
-                    layer.layer_surface().send_configure();
-                }
+                layer.layer_surface().send_configure();
             }
-            owner = Some((output.id, rearranged || zone != layers.non_exclusive_zone()));
+            let zone_changed = zone != layers.non_exclusive_zone();
+            owner = Some((output.id, is_remapped || rearranged || zone_changed));
         }
         match owner {
             Some((id, true)) => self.layers_changed(id, outputs),
@@ -82,11 +104,48 @@ impl Shell {
         }
     }
 
+    /// Maps a layer surface again whose client commits after it had unmapped it: on the output that
+    /// showed it, if that is still enabled. Returns whether it did.
+    fn remap_layer_surface(&mut self, surface: &WlSurface, outputs: &Outputs) -> bool {
+        let is_it = |unmapped: &UnmappedLayer| unmapped.layer.wl_surface() == surface;
+        let Some(index) = self.unmapped_layers.iter().position(is_it) else { return false };
+        let UnmappedLayer { layer, output } = self.unmapped_layers.swap_remove(index);
+        let former = outputs.get(output).filter(|output| output.is_in_layout());
+        let Some(output) = self.preferred_output(former, outputs) else {
+            info!(namespace = layer.namespace(), "layer surface closed: no display is enabled");
+            layer.layer_surface().send_close();
+            return false;
+        };
+        info!(namespace = layer.namespace(), display = output.name, "layer surface mapped");
+        let mapped = layer_map_for_output(&output.wl_output).map_layer(&layer);
+        mapped.inspect_err(|error| debug!(%error, "layer surface is mapped already")).is_ok()
+    }
+
     /// The layer surfaces of an output changed their arrangement.
     fn layers_changed(&self, id: OutputId, outputs: &Outputs) -> Effects {
         self.resize_windows(id, outputs);
         vec![Effect::RefreshFocus, Effect::Redraw(id)]
     }
+}
+
+/// Returns whether the current commit of a layer surface unmaps it: it removes the buffer. The
+/// client then begins again with a commit without a buffer, which is to be configured as the first
+/// one was. Smithay 0.7.0 resets that state only when the role is destroyed.
+fn unmaps(layer: &LayerSurface) -> bool {
+    let surface = layer.wl_surface();
+    let has_buffer = with_renderer_surface_state(surface, |state| state.buffer().is_some()) == Some(true);
+    layer.user_data().insert_if_missing(HasBuffer::default);
+    let had_buffer = layer.user_data().get::<HasBuffer>().is_some_and(|had| had.0.replace(has_buffer));
+    if !had_buffer || has_buffer {
+        return false;
+    }
+    with_states(surface, |states| {
+        if let Some(data) = states.data_map.get::<LayerSurfaceData>() {
+            let mut data = data.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            data.initial_configure_sent = false;
+        }
+    });
+    true
 }
 
 fn is_initial_configure_sent(surface: &WlSurface) -> bool {

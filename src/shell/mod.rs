@@ -25,6 +25,7 @@ use smithay::desktop::PopupManager;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 
 pub use self::hit_test::SurfaceAt;
+use self::layers::UnmappedLayer;
 pub use self::stack::ShellWindow;
 use self::stack::Stack;
 pub use self::unresponsive::{UnresponsiveClient, UnresponsiveWindow};
@@ -35,11 +36,12 @@ use crate::config::Rule;
 use crate::output::outputs::Outputs;
 use crate::output::OutputId;
 
-/// Windows and popups. Layer surfaces are in the layer maps of their `wl_output`s.
+/// Windows and popups. Mapped layer surfaces are in the layer maps of their `wl_output`s.
 #[derive(Default)]
 pub struct Shell {
     stack: Stack,
     pub popups: PopupManager,
+    unmapped_layers: Vec<UnmappedLayer>,
 }
 
 /// What the shell reads of other components.

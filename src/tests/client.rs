@@ -4,6 +4,7 @@ use std::os::unix::net::UnixStream;
 
 use geom_test_client::{now, Client, ClientState, Event, Handler, Output, Window};
 use wayland_client::protocol::wl_registry;
+use wayland_client::protocol::wl_surface::WlSurface;
 use wayland_client::{delegate_noop, Connection, Dispatch, Proxy, QueueHandle};
 use wayland_protocols::wp::color_management::v1::client::wp_color_management_output_v1::WpColorManagementOutputV1;
 use wayland_protocols::wp::color_management::v1::client::wp_color_management_surface_v1::WpColorManagementSurfaceV1;
@@ -60,6 +61,7 @@ pub struct TestState {
     /// Number of presented frames.
     pub presented: usize,
     pub idle: super::idle::Globals,
+    pub layers: super::layers::Globals,
 }
 
 impl AsMut<ClientState> for TestState {
@@ -237,6 +239,17 @@ impl TestClient {
         description.get_information(&queue, ());
     }
 
+    pub fn surface(&self) -> WlSurface {
+        self.state().create_surface(&self.handle()).expect("wl_compositor")
+    }
+
+    /// Attaches a buffer of a color to a surface and commits it.
+    pub fn show(&self, surface: &WlSurface, size: (i32, i32), color: u32) {
+        let buffer = self.state().create_buffer(&self.handle(), size, color).expect("a buffer");
+        surface.attach(Some(&buffer.wl), 0, 0);
+        surface.commit();
+    }
+
     pub fn commit(&mut self, index: usize) {
         self.windows()[index].surface.commit();
     }
@@ -276,6 +289,7 @@ impl Handler for TestState {
                 self.representation = Some(registry.bind(name, 1, queue, ()));
             }
             "wp_color_manager_v1" => self.color = Some(registry.bind(name, 1, queue, ())),
+            "zwlr_layer_shell_v1" => self.layers.bind(registry, name, queue),
             other => self.idle.bind(registry, name, other, queue),
         }
     }

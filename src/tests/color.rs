@@ -36,7 +36,7 @@ fn described_surfaces_are_converted_to_the_display_s_colors() {
     client.commit(0);
     until(&mut fixture, &mut client, "red", |fixture, _| is_near(fixture.middle(FIRST), [255, 0, 0], 2));
     // Screenshots are sRGB as well.
-    let screenshot = fixture.compositor.state.picture_of(FIRST).expect("a screenshot");
+    let screenshot = fixture.compositor.state.render_to_image(FIRST).expect("a screenshot");
     let middle = 3 * (screenshot.height / 2 * screenshot.width + screenshot.width / 2) as usize;
     assert!(
         screenshot.rgb[middle] > 252 && screenshot.rgb[middle + 1] < 3,

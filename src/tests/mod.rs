@@ -11,6 +11,7 @@ mod control;
 mod control_requests;
 mod devices;
 mod idle;
+mod layers;
 mod security_context;
 mod windows;
 
@@ -107,7 +108,7 @@ impl Fixture {
     pub fn middle(&mut self, display: &str) -> u32 {
         let scanout =
             self.compositor.state.outputs.named_mut(display).and_then(|output| output.scanout.as_mut());
-        let Some((width, height, pixels)) = scanout.and_then(|scanout| scanout.memory_picture()) else {
+        let Some((width, height, pixels)) = scanout.and_then(|scanout| scanout.memory_pixels()) else {
             return 0;
         };
         let at = ((height / 2 * width + width / 2) * 4) as usize;

@@ -219,6 +219,8 @@ pub(crate) fn image_lut(
 mod tests {
     use proptest::prelude::*;
 
+    use strum::VariantArray;
+
     use super::*;
     use crate::lut::LUT_3D_SIZE;
 
@@ -311,7 +313,7 @@ mod tests {
             let primaries = [(x, y), (0.17, 0.797), (0.131, 0.046), (0.3127, 0.329)];
             let luminances = Luminances { min: 0.0, max, reference };
             let from = ImageDescription { primaries, transfer, luminances, mastering_max: None };
-            let space = ColorSpace::NAMES[space].1;
+            let space = ColorSpace::VARIANTS[space];
             let target = ColorTarget { native: Some(DISPLAY_P3), ..target(space) };
             if let Some(lut) = image_lut(&from, &target, perceptual) {
                 prop_assert!(lut.iter().flatten().all(|signal| (0.0..=1.0).contains(signal)));

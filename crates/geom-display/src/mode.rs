@@ -119,11 +119,10 @@ impl FromStr for ConfiguredMode {
             return text.parse::<Modeline>().map(Self::from);
         }
         if let Some((listed, formula)) = text.trim().split_once(char::is_whitespace) {
-            let found = Blanking::NAMES.iter().find(|(name, _)| *name == formula.trim());
-            let (_, blanking) = found.ok_or_else(invalid)?;
+            let blanking = formula.trim().parse::<Blanking>().map_err(|_| invalid())?;
             let Self { width, height, refresh, .. } = listed.parse()?;
             let refresh = refresh.unwrap_or(DEFAULT_CVT_REFRESH);
-            return Modeline::cvt(width, height, refresh, *blanking).map(Self::from);
+            return Modeline::cvt(width, height, refresh, blanking).map(Self::from);
         }
         let (size, refresh) = match text.split_once('@') {
             Some((size, refresh)) => (size, Some(refresh)),

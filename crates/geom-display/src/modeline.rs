@@ -6,6 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use strum::{EnumString, VariantArray};
+
 /// A full timing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Modeline {
@@ -25,21 +27,18 @@ pub struct Modeline {
     pub doublescan: bool,
 }
 
-/// The blanking that CVT computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The blanking that CVT computes, as the configuration names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantArray)]
 pub enum Blanking {
     /// Standard blanking, for CRTs.
+    #[strum(serialize = "cvt")]
     Cvt,
     /// Reduced blanking, for flat panels.
+    #[strum(serialize = "cvt-rb")]
     Reduced,
     /// Reduced blanking version 2: least blanking, any width.
+    #[strum(serialize = "cvt-rb2")]
     Reduced2,
-}
-
-impl Blanking {
-    /// Names in the configuration.
-    pub const NAMES: [(&'static str, Self); 3] =
-        [("cvt", Self::Cvt), ("cvt-rb", Self::Reduced), ("cvt-rb2", Self::Reduced2)];
 }
 
 /// Lines of the vertical sync pulse by aspect ratio (CVT 1.2, table 3-2).
@@ -289,7 +288,7 @@ mod tests {
         fn cvt_gives_an_error_or_a_timing_that_round_trips(
             width in 1u16.., height in 1u16.., refresh in 1000u32..1_000_000, which in 0usize..3,
         ) {
-            let blanking = Blanking::NAMES[which].1;
+            let blanking = Blanking::VARIANTS[which];
             if let Ok(line) = Modeline::cvt(width, height, refresh, blanking) {
                 prop_assert_eq!((line.horizontal[0], line.vertical[0]), (width, height));
                 prop_assert_eq!(line.to_string().parse::<Modeline>(), Ok(line));

@@ -6,53 +6,51 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use geom_color::adjustments::AdjustmentConfig;
+use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 use crate::mode::ConfiguredMode;
 use crate::signal_format::SignalConfig;
 
 /// How an output's image is rotated, counterclockwise, as in `wl_output.transform`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+/// Variants have the names of configuration and control protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Transform {
     /// Not at all.
     #[default]
     Normal,
     /// By 90°.
+    #[strum(serialize = "90")]
     Rotated90,
     /// By 180°.
+    #[strum(serialize = "180")]
     Rotated180,
     /// By 270°.
+    #[strum(serialize = "270")]
     Rotated270,
     /// Flipped around a vertical axis.
     Flipped,
     /// Flipped, then rotated by 90°.
+    #[strum(serialize = "flipped-90")]
     Flipped90,
     /// Flipped, then rotated by 180°.
+    #[strum(serialize = "flipped-180")]
     Flipped180,
     /// Flipped, then rotated by 270°.
+    #[strum(serialize = "flipped-270")]
     Flipped270,
 }
 
 impl Transform {
-    /// Names in configuration and control protocol.
-    pub const NAMES: [(&'static str, Self); 8] = [
-        ("normal", Self::Normal),
-        ("90", Self::Rotated90),
-        ("180", Self::Rotated180),
-        ("270", Self::Rotated270),
-        ("flipped", Self::Flipped),
-        ("flipped-90", Self::Flipped90),
-        ("flipped-180", Self::Flipped180),
-        ("flipped-270", Self::Flipped270),
-    ];
-
     /// Returns whether width and height are exchanged.
     pub fn swaps_axes(self) -> bool {
         matches!(self, Self::Rotated90 | Self::Rotated270 | Self::Flipped90 | Self::Flipped270)
     }
 }
 
-/// The side of another output that an output is placed at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// The side of another output that an output is placed at, as configuration and commands name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Side {
     /// To the right of it, top edges aligned.
     RightOf,
@@ -62,16 +60,6 @@ pub enum Side {
     Above,
     /// Below it, left edges aligned.
     Below,
-}
-
-impl Side {
-    /// Names in configuration and commands.
-    pub const NAMES: [(&'static str, Self); 4] = [
-        ("right-of", Self::RightOf),
-        ("left-of", Self::LeftOf),
-        ("above", Self::Above),
-        ("below", Self::Below),
-    ];
 }
 
 /// The configured position of an output's top left corner.
@@ -88,8 +76,8 @@ impl fmt::Display for Position {
         match self {
             Self::At(x, y) => write!(formatter, "{x},{y}"),
             Self::NextTo(side, name) => {
-                let word = Side::NAMES.iter().find(|(_, known)| known == side).map_or("", |(word, _)| word);
-                write!(formatter, "{word} {name}")
+                let side: &str = side.into();
+                write!(formatter, "{side} {name}")
             }
         }
     }
@@ -104,11 +92,10 @@ impl FromStr for Position {
         let point = text.split_once(',').and_then(|(x, y)| Some(Self::At(number(x)?, number(y)?)));
         let next_to = || {
             let (word, name) = text.trim().split_once(char::is_whitespace)?;
-            let (_, side) = Side::NAMES.iter().find(|(known, _)| *known == word)?;
-            Some(Self::NextTo(*side, name.trim().to_owned()))
+            Some(Self::NextTo(word.parse().ok()?, name.trim().to_owned()))
         };
         point.or_else(next_to).ok_or_else(|| {
-            let words = Side::NAMES.map(|(word, _)| word).join(", ");
+            let words = Side::VARIANTS.join(", ");
             format!("{text:?} is not a position; write X,Y, or one of {words} and a display's name")
         })
     }
@@ -128,7 +115,7 @@ pub struct OutputConfig {
     /// The rotation.
     pub transform: Option<Transform>,
     /// `false` disables the output.
-    pub power: Option<bool>,
+    pub enabled: Option<bool>,
     /// The signal format.
     pub signal: SignalConfig,
     /// The ICC profile for [`ColorSpace::Icc`](geom_color::color_space::ColorSpace::Icc).
@@ -147,7 +134,7 @@ impl OutputConfig {
             mirror: over.mirror.clone().or_else(|| self.mirror.clone()),
             scale: over.scale.or(self.scale),
             transform: over.transform.or(self.transform),
-            power: over.power.or(self.power),
+            enabled: over.enabled.or(self.enabled),
             signal: self.signal.overridden_by(over.signal),
             // An ICC profile belongs to its color space.
             icc: if over.signal.color_space.is_some() { over.icc.clone() } else { self.icc.clone() },
@@ -172,12 +159,12 @@ pub struct OutputConfigs {
 /// Outputs that the command line names are enabled anyway.
 pub fn keep_one_enabled(configs: &mut OutputConfigs, present: &BTreeSet<String>) -> Option<String> {
     let is_disabled =
-        |name: &String| configs.outputs.get(name).is_some_and(|config| config.power == Some(false));
+        |name: &String| configs.outputs.get(name).is_some_and(|config| config.enabled == Some(false));
     let first = present.first()?.clone();
     if !configs.only.is_empty() || !present.iter().all(is_disabled) {
         return None;
     }
-    configs.outputs.entry(first.clone()).or_default().power = None;
+    configs.outputs.entry(first.clone()).or_default().enabled = None;
     Some(first)
 }
 
@@ -186,7 +173,7 @@ mod tests {
     use super::*;
 
     fn disabled() -> OutputConfig {
-        OutputConfig { power: Some(false), ..OutputConfig::default() }
+        OutputConfig { enabled: Some(false), ..OutputConfig::default() }
     }
 
     #[test]
@@ -196,7 +183,7 @@ mod tests {
         let mut configs = OutputConfigs { outputs, ..OutputConfigs::default() };
         assert_eq!(keep_one_enabled(&mut configs, &BTreeSet::new()), None);
         assert_eq!(keep_one_enabled(&mut configs, &present).as_deref(), Some("DP-1"));
-        assert_eq!((configs.outputs["DP-1"].power, configs.outputs["DP-2"].power), (None, Some(false)));
+        assert_eq!((configs.outputs["DP-1"].enabled, configs.outputs["DP-2"].enabled), (None, Some(false)));
         assert_eq!(keep_one_enabled(&mut configs, &present), None);
     }
 

@@ -90,7 +90,7 @@ impl LogicalRect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DisabledReason {
     /// The configuration disables it.
-    #[error("power is off in the configuration")]
+    #[error("disabled in the configuration")]
     Configured,
     /// The command line names other outputs.
     #[error("not among the displays named by --display")]
@@ -307,7 +307,7 @@ fn target(
         return disabled(DisabledReason::NotNamed);
     }
     // The command line takes precedence over the file.
-    if config.power == Some(false) && !only.contains(&connector.name) {
+    if config.enabled == Some(false) && !only.contains(&connector.name) {
         return disabled(DisabledReason::Configured);
     }
     let modes = mode_candidates(&connector.modes, config.mode);

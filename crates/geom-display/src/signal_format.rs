@@ -1,30 +1,33 @@
 //! The signal format of an output: what is sent to the monitor besides the mode. Color space, bit
 //! depth, quantization range, content type, scaling, variable refresh rate.
 //!
+//! Variants have the names of configuration and control protocol (`strum`), and the property `kms`
+//! with the kernel's name of the value.
+//!
 //! Sources: the kernel's drm_connector.c (`Colorspace`, `HDR_OUTPUT_METADATA`, `max bpc`,
 //! `Broadcast RGB`, `content type`), and CTA-861-H for the InfoFrames that they become.
 
 use geom_color::color_space::ColorSpace;
 use geom_color::primaries::Primaries;
 use geom_edid::Edid;
+use strum::{EnumProperty, IntoStaticStr, VariantArray};
 
 /// Values of the connector's `Colorspace` property.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, EnumProperty, VariantArray)]
 pub enum Colorimetry {
     /// The monitor's default.
     #[default]
+    #[strum(props(kms = "Default"))]
     Default,
     /// BT.2020 RGB.
+    #[strum(props(kms = "BT2020_RGB"))]
     Bt2020Rgb,
     /// P3 RGB with white point D65.
+    #[strum(props(kms = "DCI-P3_RGB_D65"))]
     DciP3RgbD65,
 }
 
 impl Colorimetry {
-    /// The kernel's names.
-    pub const NAMES: [(&'static str, Self); 3] =
-        [("Default", Self::Default), ("BT2020_RGB", Self::Bt2020Rgb), ("DCI-P3_RGB_D65", Self::DciP3RgbD65)];
-
     /// Returns the colorimetry that is signaled for a color space.
     fn of(space: ColorSpace) -> Self {
         match space {
@@ -45,82 +48,60 @@ fn eotf(space: ColorSpace) -> Option<u8> {
 }
 
 /// Values of the connector's `Broadcast RGB` property.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, EnumProperty, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum RgbRange {
     /// The range that the standard defines for the mode.
     #[default]
+    #[strum(props(kms = "Automatic"))]
     Automatic,
     /// Full range.
+    #[strum(props(kms = "Full"))]
     Full,
     /// Limited range: 16 to 235 of 255.
+    #[strum(props(kms = "Limited 16:235"))]
     Limited,
 }
 
-impl RgbRange {
-    /// Names in configuration and control protocol.
-    pub const NAMES: [(&'static str, Self); 3] =
-        [("automatic", Self::Automatic), ("full", Self::Full), ("limited", Self::Limited)];
-    /// The kernel's names.
-    pub const KMS: [(&'static str, Self); 3] =
-        [("Automatic", Self::Automatic), ("Full", Self::Full), ("Limited 16:235", Self::Limited)];
-}
-
 /// Values of the connector's `content type` property (HDMI 1.4b, 8.2.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, EnumProperty, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum ContentType {
     /// Not signaled.
     #[default]
+    #[strum(props(kms = "No Data"))]
     None,
     /// Text and graphics.
+    #[strum(props(kms = "Graphics"))]
     Graphics,
     /// Still images.
+    #[strum(props(kms = "Photo"))]
     Photo,
     /// Movies.
+    #[strum(props(kms = "Cinema"))]
     Cinema,
     /// Games.
+    #[strum(props(kms = "Game"))]
     Game,
 }
 
-impl ContentType {
-    /// Names in configuration and control protocol.
-    pub const NAMES: [(&'static str, Self); 5] = [
-        ("none", Self::None),
-        ("graphics", Self::Graphics),
-        ("photo", Self::Photo),
-        ("cinema", Self::Cinema),
-        ("game", Self::Game),
-    ];
-    /// The kernel's names.
-    pub const KMS: [(&'static str, Self); 5] = [
-        ("No Data", Self::None),
-        ("Graphics", Self::Graphics),
-        ("Photo", Self::Photo),
-        ("Cinema", Self::Cinema),
-        ("Game", Self::Game),
-    ];
-}
-
 /// Values of the connector's `scaling mode` property: how a panel with a fixed mode shows others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, EnumProperty, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Scaling {
     /// The monitor scales.
     #[default]
+    #[strum(props(kms = "None"))]
     None,
     /// Stretched to the panel.
+    #[strum(props(kms = "Full"))]
     Full,
     /// Centered, not scaled.
+    #[strum(props(kms = "Center"))]
     Center,
     /// As large as possible with the same aspect ratio.
+    #[strum(props(kms = "Full aspect"))]
     Aspect,
-}
-
-impl Scaling {
-    /// Names in configuration and control protocol.
-    pub const NAMES: [(&'static str, Self); 4] =
-        [("none", Self::None), ("full", Self::Full), ("center", Self::Center), ("aspect", Self::Aspect)];
-    /// The kernel's names.
-    pub const KMS: [(&'static str, Self); 4] =
-        [("None", Self::None), ("Full", Self::Full), ("Center", Self::Center), ("Full aspect", Self::Aspect)];
 }
 
 /// When the refresh rate is variable.

@@ -9,6 +9,7 @@ use drm::control::{connector, property};
 use geom_display::signal_format::{
     Capabilities, Colorimetry, ContentType, MonitorColor, RgbRange, Scaling, SignalFormat,
 };
+use strum::VariantArray;
 
 use crate::calls::PropertyKind;
 use crate::commit::AtomicRequest;
@@ -27,12 +28,13 @@ struct EnumProperty<T> {
     current: u64,
 }
 
-impl<T: Copy + PartialEq> EnumProperty<T> {
-    fn read(properties: &Properties, name: &str, names: &[(&str, T)]) -> Option<Self> {
+impl<T: Copy + PartialEq + strum::EnumProperty + VariantArray> EnumProperty<T> {
+    fn read(properties: &Properties, name: &str) -> Option<Self> {
         let (id, current) = (properties.id(name)?, properties.value(name)?);
         let Some(PropertyKind::Enum(choices)) = properties.kind(name) else { return None };
         let number = |name: &str| choices.iter().find(|(known, _)| known == name).map(|(_, number)| *number);
-        let values = names.iter().filter_map(|(name, value)| Some((*value, number(name)?))).collect();
+        let with_number = |value: &T| Some((*value, number(value.get_str("kms")?)?));
+        let values = T::VARIANTS.iter().filter_map(with_number).collect();
         Some(Self { id, values, current })
     }
 
@@ -73,10 +75,10 @@ impl ConnectorPropIds {
             _ => None,
         };
         Self {
-            colorspace: EnumProperty::read(properties, "Colorspace", &Colorimetry::NAMES),
-            rgb_range: EnumProperty::read(properties, "Broadcast RGB", &RgbRange::KMS),
-            content_type: EnumProperty::read(properties, "content type", &ContentType::KMS),
-            scaling: EnumProperty::read(properties, "scaling mode", &Scaling::KMS),
+            colorspace: EnumProperty::read(properties, "Colorspace"),
+            rgb_range: EnumProperty::read(properties, "Broadcast RGB"),
+            content_type: EnumProperty::read(properties, "content type"),
+            scaling: EnumProperty::read(properties, "scaling mode"),
             hdr_metadata: properties.id("HDR_OUTPUT_METADATA").zip(properties.value("HDR_OUTPUT_METADATA")),
             max_bpc: properties.id("max bpc").zip(range),
             bit_depth: properties.value("max bpc").and_then(|depth| u8::try_from(depth).ok()),

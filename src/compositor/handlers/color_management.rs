@@ -120,7 +120,7 @@ impl State {
         if let Some(output) = output {
             output.described_surfaces = described;
             // A surface may have another image description and no new buffer.
-            output.scanout.iter_mut().for_each(Scanout::forget_pictures);
+            output.scanout.iter_mut().for_each(Scanout::reset_buffer_ages);
             self.update_color_conversion(id);
         }
     }

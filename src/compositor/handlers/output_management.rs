@@ -27,6 +27,7 @@ use smithay::reexports::wayland_server::protocol::wl_output;
 use smithay::reexports::wayland_server::{
     Client, DataInit, Dispatch, DisplayHandle, GlobalDispatch, New, Resource, WEnum,
 };
+use strum::VariantArray;
 use tracing::{debug, info};
 use geom_display::identity::Identity;
 use geom_display::mode::{Mode, ConfiguredMode};
@@ -216,8 +217,10 @@ fn head_state(output: &Output) -> Option<HeadState> {
 
 /// Returns the plan's type for a transform of the protocol.
 fn transform(of: wl_output::Transform) -> Option<Transform> {
-    let all = Transform::NAMES.iter().map(|(_, known)| *known);
-    all.into_iter().find(|known| wl_output::Transform::from(smithay_transform(*known)) == of)
+    Transform::VARIANTS
+        .iter()
+        .copied()
+        .find(|known| wl_output::Transform::from(smithay_transform(*known)) == of)
 }
 
 impl State {
@@ -263,13 +266,13 @@ impl State {
         let config = |name: &str, head: &Option<Arc<Mutex<HeadConfig>>>| match head {
             Some(head) => {
                 let head = head.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut config = OutputConfig { power: Some(true), ..head.config.clone() };
+                let mut config = OutputConfig { enabled: Some(true), ..head.config.clone() };
                 if head.has_custom_mode {
                     config.mode = Some(self.custom_mode(name, config.mode?)?);
                 }
                 (!head.is_out_of_range).then_some(config)
             }
-            None => Some(OutputConfig { power: Some(false), ..OutputConfig::default() }),
+            None => Some(OutputConfig { enabled: Some(false), ..OutputConfig::default() }),
         };
         heads.iter().map(|(name, head)| Some((name.clone(), config(name, head)?))).collect()
     }
@@ -299,7 +302,7 @@ impl State {
             return;
         }
         let Some(changes) = self.requested_configs(data) else { return object.failed() };
-        if changes.values().all(|config| config.power == Some(false))
+        if changes.values().all(|config| config.enabled == Some(false))
             && !changes.is_empty()
             && !self.options.headless_ok
         {

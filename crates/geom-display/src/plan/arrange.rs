@@ -199,9 +199,9 @@ mod tests {
         let all = ["A", "B", "C", "D", "E"];
         let present =
             [ProbedGpu { id: 1, connectors: all.iter().map(|name| connector(name, 100)).collect() }];
-        let mirror = |source: &str, power| OutputConfig {
+        let mirror = |source: &str, enabled| OutputConfig {
             mirror: Some(source.into()),
-            power,
+            enabled,
             ..OutputConfig::default()
         };
         let outputs = [

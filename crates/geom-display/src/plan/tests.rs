@@ -1,6 +1,7 @@
 //! The plan for generated machines, configurations and histories of hotplug.
 
 use proptest::prelude::*;
+use strum::VariantArray;
 
 use super::*;
 
@@ -61,14 +62,14 @@ fn config() -> impl Strategy<Value = OutputConfig> {
         Just("1024x768@60".parse().ok()),
         Just("12x12".parse().ok()),
     ];
-    let transform = (0usize..8).prop_map(|index| Transform::NAMES[index].1);
+    let transform = (0usize..8).prop_map(|index| Transform::VARIANTS[index]);
     let scale = prop_oneof![Just(1.0), Just(1.5), Just(2.0), Just(f64::NAN), Just(-1.0)];
     (mode, prop::option::of(scale), prop::option::of(transform), prop::option::of(any::<bool>())).prop_map(
-        |(mode, scale, transform, power)| OutputConfig {
+        |(mode, scale, transform, enabled)| OutputConfig {
             mode,
             scale,
             transform,
-            power,
+            enabled,
             ..OutputConfig::default()
         },
     )
@@ -117,7 +118,7 @@ proptest! {
                 PlanTarget::Disabled(DisabledReason::NonDesktop) => prop_assert!(connector.non_desktop),
                 PlanTarget::Disabled(DisabledReason::Configured) => {
                     let config = configs.outputs.get(&output.name);
-                    prop_assert_eq!(config.and_then(|config| config.power), Some(false));
+                    prop_assert_eq!(config.and_then(|config| config.enabled), Some(false));
                 }
             }
         }

@@ -6,13 +6,13 @@ use super::*;
 
 fn all_capabilities() -> Capabilities {
     Capabilities {
-        colorimetries: Colorimetry::NAMES.map(|(_, value)| value).to_vec(),
+        colorimetries: Colorimetry::VARIANTS.to_vec(),
         hdr_metadata: true,
         depth: Some((8, 16)),
         inherited_depth: None,
         rgb_range: true,
         content_type: true,
-        scalings: Scaling::NAMES.map(|(_, value)| value).to_vec(),
+        scalings: Scaling::VARIANTS.to_vec(),
         vrr: true,
         converts: true,
         monitor: MonitorColor {
@@ -115,11 +115,11 @@ fn bit_depth_is_lowered_before_the_color_space() {
 
 fn any_config() -> impl Strategy<Value = SignalConfig> {
     (
-        prop::option::of(prop::sample::select(ColorSpace::NAMES.map(|(_, space)| space).to_vec())),
+        prop::option::of(prop::sample::select(ColorSpace::VARIANTS)),
         prop::option::of(0u8..20),
         prop::option::of(Just(RgbRange::Full)),
         prop::option::of(Just(ContentType::Photo)),
-        prop::option::of(prop::sample::select(Scaling::NAMES.map(|(_, scaling)| scaling).to_vec())),
+        prop::option::of(prop::sample::select(Scaling::VARIANTS)),
         prop::option::of(any::<bool>()),
     )
         .prop_map(|(color_space, bit_depth, rgb_range, content_type, scaling, vrr)| SignalConfig {

@@ -1,4 +1,4 @@
-//! The inherited picture: what the previous DRM master showed on an output. Its framebuffer is
+//! The inherited frame: what the previous DRM master showed on an output. Its framebuffer is
 //! scanned out until there is something to draw, and is then drawn behind everything.
 
 use std::cell::OnceCell;
@@ -11,23 +11,23 @@ use smithay::utils::{Physical, Rectangle, Size, Transform};
 use super::SizedBuffer;
 use geom_kms::handoff::InheritedFramebuffer;
 
-/// An output's inherited picture.
+/// An output's inherited frame.
 #[derive(Debug)]
-pub struct InheritedPicture {
+pub struct InheritedFrame {
     pub shown: InheritedFramebuffer,
     /// The transform of the output when it was taken over.
     pub transform: Transform,
     drawn: OnceCell<SizedBuffer>,
 }
 
-impl InheritedPicture {
+impl InheritedFrame {
     pub fn new(shown: InheritedFramebuffer, transform: Transform) -> Self {
         Self { shown, transform, drawn: OnceCell::new() }
     }
 
     /// Returns a copy for renderers, made at the first call. Its pixels are as the monitor shows
     /// them, so its transform undoes that of the output.
-    pub fn picture(&self) -> &SizedBuffer {
+    pub fn buffer(&self) -> &SizedBuffer {
         self.drawn.get_or_init(|| {
             let size = (self.shown.size().0 as i32, self.shown.size().1 as i32);
             let whole = Rectangle::from_size(size.into());
