@@ -134,8 +134,12 @@ fn events_report_each_change_once_and_in_order() -> Result<()> {
     let service = Setup::new(&[gpu])?.start(FAST, &[])?;
     // People read the events without --json.
     let readable = service.spawn_command(&["events"])?;
+    service.machine.wait_until("the readable events", |_| {
+        // Each command's own connection is an event.
+        service.command(&["status"])?;
+        Ok(!std::fs::read(&readable.log)?.is_empty())
+    })?;
     let events = service.subscribe()?;
-    service.machine.wait_until("the readable events", |_| Ok(!std::fs::read(&readable.log)?.is_empty()))?;
 
     service.machine.plug("gpu0", 1)?;
     events.wait_for_display("Virtual-2", "enabled", |display| display.state == DisplayState::Enabled)?;
