@@ -57,6 +57,7 @@ else ifeq ($(HWTESTS),)
 	@tools/packages.sh lab
 	@lab/kernel/build.sh >/dev/null
 	$(CARGO) build --workspace
+	$(CARGO) build --package geom-client --examples
 	$(CARGO) test --test hwtests
 else
 	$(error HWTESTS=$(HWTESTS) is unknown; it may be real, or not set)
