@@ -59,6 +59,8 @@ pub enum Deadline {
     ClientDeadlines,
     /// Read more requests of a control client that sent many.
     ReadControl(ClientId),
+    /// Look whether a client that got no input reads again.
+    WithheldInput(ClientId),
     /// Return freed memory to the system after many clients disconnected.
     TrimMemory,
     /// A timed action of the power component.
@@ -71,7 +73,8 @@ impl State {
     /// again at once, without end.
     pub fn run_timers(&mut self) {
         let now = self.iteration_start();
-        while let Some(deadline) = self.timers.pop(now) {
+        let count = self.timers.count();
+        while let Some(deadline) = self.timers.pop(now, count) {
             self.on_deadline(deadline);
         }
     }
@@ -123,6 +126,9 @@ impl State {
             Deadline::ClientDeadlines => self.client_deadlines_due(),
             Deadline::ReadControl(id) => {
                 self.read_control(id);
+            }
+            Deadline::WithheldInput(id) => {
+                self.run_clients(|clients, cx| clients.withheld_input_due(id, cx));
             }
             Deadline::TrimMemory => self.clients.trim_memory(),
             Deadline::Power(deadline) => self.on_power_deadline(deadline),

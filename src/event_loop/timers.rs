@@ -40,10 +40,18 @@ impl<D> Timers<D> {
         self.queue.first_key_value().map(|(timer, _)| timer.0)
     }
 
-    /// Removes and returns the earliest deadline that is due at `now`.
-    pub fn pop(&mut self, now: Duration) -> Option<D> {
-        let entry = self.queue.first_entry().filter(|entry| entry.key().0 <= now)?;
-        Some(entry.remove())
+    /// Returns the number of deadlines that were queued so far.
+    pub fn count(&self) -> u64 {
+        self.last
+    }
+
+    /// Removes and returns the earliest deadline that is due at `now` and was among the first
+    /// `count` ones. A deadline that queues another one for the same time does not run it at once,
+    /// without end, but with the next iteration.
+    pub fn pop(&mut self, now: Duration, count: u64) -> Option<D> {
+        let due = self.queue.range(..=Timer(now, u64::MAX));
+        let timer = due.map(|(timer, _)| *timer).find(|timer| timer.1 <= count)?;
+        self.queue.remove(&timer)
     }
 }
 
@@ -52,6 +60,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn deadline_that_is_queued_meanwhile_waits() {
+        let mut timers = Timers::<u8>::default();
+        let now = Duration::from_secs(1);
+        timers.at(now, 1);
+        timers.at(Duration::ZERO, 2);
+        let count = timers.count();
+        assert_eq!(timers.pop(now, count), Some(2));
+        timers.at(Duration::ZERO, 3);
+        assert_eq!(timers.pop(now, count), Some(1));
+        assert_eq!(timers.pop(now, count), None);
+        assert_eq!((timers.next(), timers.pop(now, timers.count())), (Some(Duration::ZERO), Some(3)));
+    }
 
     proptest! {
         /// Each deadline that was not cancelled is returned once, ordered by time and then by the
@@ -78,7 +100,7 @@ mod tests {
             let mut now = Duration::ZERO;
             for step in steps {
                 now += Duration::from_millis(step);
-                while let Some(number) = timers.pop(now) {
+                while let Some(number) = timers.pop(now, timers.count()) {
                     done.push(number);
                 }
                 let wanted: Vec<usize> =
