@@ -16,6 +16,7 @@ impl State {
     /// # Errors
     /// Which display would not be as requested, and why.
     pub fn test_transaction(&mut self, transaction: &OutputTransaction) -> Result<(), String> {
+        self.check_not_paused()?;
         let before = self.requests.stage(transaction);
         let tested = self.test_staged(transaction);
         self.requests.restore(before);
@@ -31,6 +32,7 @@ impl State {
         transaction: &OutputTransaction,
         cause: &'static str,
     ) -> Result<(), String> {
+        self.check_not_paused()?;
         let before = self.requests.stage(transaction);
         if let Err(why) = self.test_staged(transaction) {
             debug!(cause, why, "test commit of a requested change failed");
@@ -55,6 +57,23 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// While the session is paused, the kernel takes no commit, and a test would say so of any
+    /// change.
+    fn check_not_paused(&self) -> Result<(), String> {
+        match self.backend.is_paused() {
+            true => Err(self.backend.pause_reason().to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// Drops all requests, and the timers of changes that were not confirmed: they would roll back
+    /// later changes.
+    pub fn discard_requests(&mut self) {
+        for timer in self.requests.discard() {
+            self.timers.cancel(timer);
+        }
     }
 
     fn test_staged(&mut self, transaction: &OutputTransaction) -> Result<(), String> {

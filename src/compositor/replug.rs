@@ -41,7 +41,10 @@ impl State {
     ) {
         let Some(id) = self.outputs.id(connector) else { return };
         self.apply_lifecycle(id, LifecycleEvent::Disconnected);
-        let request = self.requests.take(connector);
+        let (request, timer) = self.requests.take(connector);
+        if let Some(timer) = timer {
+            self.timers.cancel(timer);
+        }
         let name = monitor.to_string();
         let scanout = self.outputs.monitor_left(connector, monitor, is_replaced, request);
         defer_drop(&mut self.timers, scanout, deferred);

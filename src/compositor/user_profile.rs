@@ -69,7 +69,7 @@ impl State {
                     self.report(&problems);
                 }
                 Effect::PublishApplied => self.publish_event(&IpcEvent::ConfigApplied),
-                Effect::DiscardOverrides => self.requests.discard(),
+                Effect::DiscardOverrides => self.discard_requests(),
                 Effect::Reconfigure(cause) => {
                     self.reconfigure(cause);
                     self.place_windows();

@@ -129,16 +129,19 @@ impl OutputRequests {
         Some(change.timer)
     }
 
-    /// Drops all requests: a configuration that is read again applies alone.
-    pub fn discard(&mut self) {
+    /// Drops all requests: a configuration that is read again applies alone. Returns the timers of
+    /// changes that were not confirmed.
+    pub fn discard(&mut self) -> Vec<Timer> {
         self.requested.clear();
-        self.unconfirmed.clear();
+        std::mem::take(&mut self.unconfirmed).into_values().map(|change| change.timer).collect()
     }
 
-    /// Takes a display's request away, to be given back by [`Self::insert`]: its monitor is at
-    /// another connector.
-    pub fn take(&mut self, display: &str) -> Option<OutputConfig> {
-        self.requested.remove(display)
+    /// Takes a display's request away, to be given back by [`Self::insert`] when its monitor is at
+    /// another connector. A change that is not confirmed is rolled back: the user may have pulled
+    /// the plug because of it. Returns the change's timer as well.
+    pub fn take(&mut self, display: &str) -> (Option<OutputConfig>, Option<Timer>) {
+        let timer = self.roll_back(display);
+        (self.requested.remove(display), timer)
     }
 
     /// Gives a request to the display that its monitor is at now.
@@ -167,6 +170,30 @@ mod tests {
 
     fn of(requests: &OutputRequests) -> Option<OutputConfig> {
         requests.iter().find(|(name, _)| *name == "A").map(|(_, config)| config.clone())
+    }
+
+    /// Its timer would roll back a later change.
+    #[test]
+    fn discarded_changes_return_their_timers() {
+        let mut requests = OutputRequests::default();
+        let mut timers = Timers::<()>::default();
+        let timer = timers.at(std::time::Duration::ZERO, ());
+        requests.stage(&change(scaled(2.0)));
+        assert_eq!(requests.await_confirmation("A", None, timer), None);
+        assert_eq!(requests.discard(), [timer]);
+        assert_eq!((of(&requests), requests.roll_back("A")), (None, None));
+    }
+
+    /// A monitor that is pulled because of a change is not shown it at another connector.
+    #[test]
+    fn change_that_is_not_confirmed_does_not_follow_its_monitor() {
+        let mut requests = OutputRequests::default();
+        let mut timers = Timers::<()>::default();
+        let timer = timers.at(std::time::Duration::ZERO, ());
+        requests.stage(&change(scaled(2.0)));
+        requests.await_confirmation("A", Some(scaled(1.5)), timer);
+        assert_eq!(requests.take("A"), (Some(scaled(1.5)), Some(timer)));
+        assert_eq!((of(&requests), requests.confirm("A")), (None, None));
     }
 
     #[test]
