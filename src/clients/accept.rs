@@ -15,19 +15,12 @@ use super::control_connection::ControlConnection;
 use super::limits::NewClient;
 use super::listen::refuse;
 use super::peer::{Peer, Process};
-use super::{ClientData, ClientId, Clients, Cx, Effect, Effects, SEND_BUFFER};
-use crate::event_loop::reactor::{Reactor, Source};
+use super::{ClientData, ClientId, Clients, Cx, Effect, Effects};
 
 /// The delay from accept to the event `client_connected`, unless another event about the client
 /// comes first. Connecting, binding the globals and a window's first configure take three round
 /// trips, which reading /proc must not delay.
 const ANNOUNCE_DELAY: Duration = Duration::from_millis(100);
-
-/// What takes the socket of a new Wayland client.
-pub struct Host<'a> {
-    pub display: &'a mut DisplayHandle,
-    pub reactor: &'a Reactor,
-}
 
 impl Clients {
     /// Takes a connected socket, or refuses the client with a reason. Returns the connection's id.
@@ -37,7 +30,7 @@ impl Clients {
         stream: UnixStream,
         kind: ClientKind,
         context: Option<&str>,
-        host: &mut Host<'_>,
+        display: &mut DisplayHandle,
         cx: &Cx<'_>,
     ) -> (Option<ClientId>, Effects) {
         let mut effects = Effects::new();
@@ -64,7 +57,10 @@ impl Clients {
             peer.process = Process::of(&stream, pid).map(Rc::new);
         }
         let transport = match kind {
-            ClientKind::Wayland => self.insert_wayland(id, stream, context.is_some(), host),
+            ClientKind::Wayland => {
+                let may_command = peer.may_command(own, cx.config.control_group);
+                self.insert_wayland(id, stream, context.is_some(), may_command, display)
+            }
             ClientKind::Control => super::sessions::new_token()
                 .map(|token| Transport::Control(Box::new(ControlConnection::new(stream, token)))),
         };
@@ -96,22 +92,20 @@ impl Clients {
     }
 
     fn insert_wayland(
-        &self,
+        &mut self,
         id: ClientId,
         stream: UnixStream,
         is_sandboxed: bool,
-        host: &mut Host<'_>,
+        may_command: bool,
+        display: &mut DisplayHandle,
     ) -> std::io::Result<Transport> {
         let descriptor = stream.as_raw_fd();
-        // The kernel removes it from the reactor when the Wayland library closes it.
-        host.reactor.add(&stream, Source::Client(id.into()))?;
-        let ended = self.ended.clone();
-        let data = ClientData { id, is_sandboxed, ended, ..ClientData::default() };
-        let client = host.display.insert_client(stream, Arc::new(data))?;
-        client.set_max_buffer_size(host.display, SEND_BUFFER);
+        let data = ClientData::new(id, is_sandboxed, may_command, self.ended.clone());
+        display.insert_client(stream, Arc::new(data))?;
+        self.by_descriptor.insert(descriptor, id);
         Ok(Transport::Wayland(WaylandTransport {
-            client: client.id(),
             descriptor: Some(descriptor),
+            error: None,
             ping_target: None,
         }))
     }

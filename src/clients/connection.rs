@@ -4,12 +4,12 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use geom_ipc::{ClientKind, CloseReason, ConnectType, ConnectionState, Rtt};
-use smithay::reexports::wayland_server::backend::ClientId as WaylandClientId;
 use smithay::utils::SERIAL_COUNTER;
 use smithay::wayland::shell::xdg::ShellClient;
 
 use super::control_connection::ControlConnection;
 use super::heartbeat::{Liveness, Time};
+use super::libwayland::PostedError;
 use super::peer::{unread, Peer};
 use super::ClientId;
 
@@ -34,10 +34,11 @@ impl PingTarget for ShellClient {
 
 /// A Wayland client's connection.
 pub struct WaylandTransport {
-    pub client: WaylandClientId,
     /// The number of the Wayland library's socket, for queries to the kernel, until the library
     /// closes it.
     pub descriptor: Option<RawFd>,
+    /// The first protocol error that was posted to the client.
+    pub error: Option<PostedError>,
     /// Set once the client has bound xdg_wm_base.
     pub ping_target: Option<Box<dyn PingTarget>>,
 }
@@ -69,12 +70,14 @@ pub struct Connection {
     pub leaving: Option<(CloseReason, Time)>,
     /// The client is being disconnected: nothing else happens to it.
     pub is_closing: bool,
-    /// Why the Wayland library has disconnected the client. Its objects are being destroyed.
-    pub ended: Option<CloseReason>,
     /// The user chose to wait: the dialog about the hung client is hidden until then.
     pub wait_until: Option<Time>,
     /// Key events for the client since it is unresponsive.
     pub keys_while_unresponsive: u32,
+    /// The client was not sent all key events.
+    pub has_dropped_keys: bool,
+    /// The client gets no input until it reads.
+    pub is_input_withheld: bool,
 }
 
 impl Connection {
@@ -93,9 +96,10 @@ impl Connection {
             ping_waiters: Vec::new(),
             leaving: None,
             is_closing: false,
-            ended: None,
             wait_until: None,
             keys_while_unresponsive: 0,
+            has_dropped_keys: false,
+            is_input_withheld: false,
         }
     }
 

@@ -1,9 +1,11 @@
 //! How connections end: the client disconnects, is asked to close, is disconnected or killed. All
 //! that belongs to a connection is removed then.
 
+use std::os::fd::BorrowedFd;
+
 use geom_ipc::{CloseReason, Error, ErrorKind};
-use smithay::reexports::wayland_server::backend::DisconnectReason;
-use tracing::{info, warn};
+use rustix::net::{shutdown, Shutdown};
+use tracing::{debug, info, warn};
 
 use super::connection::{Connection, Transport};
 use super::heartbeat::{Event, Liveness};
@@ -62,8 +64,18 @@ impl Clients {
         }
         connection.leaving = Some((reason, cx.now));
         match &connection.transport {
-            // reap() continues at the end of the iteration.
-            Transport::Wayland(transport) => vec![Effect::CloseWayland(transport.client.clone())],
+            // The library reads the end of its input, and destroys the client in its next
+            // dispatch. It must not do so while it dispatches the client's requests.
+            Transport::Wayland(transport) => {
+                if let Some(descriptor) = transport.descriptor.filter(|_| !self.has_ended(id)) {
+                    // SAFETY: the library keeps the socket open until it reports the client's end.
+                    let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
+                    if let Err(error) = shutdown(socket, Shutdown::Both) {
+                        debug!(client = %id, %error, "the socket is closed already");
+                    }
+                }
+                Effects::new()
+            }
             Transport::Control(_) => {
                 let goodbye = geom_ipc::Event::Goodbye { reason };
                 let mut effects = self.send(id, &geom_ipc::ServerMessage::Event(goodbye));
@@ -73,38 +85,47 @@ impl Clients {
         }
     }
 
-    /// Handles the Wayland clients that the Wayland library has disconnected since the last call.
+    /// Removes the Wayland clients that the Wayland library has disconnected. It has destroyed
+    /// their objects by the end of its next dispatch.
     pub fn reap(&mut self, cx: &Cx<'_>) -> Effects {
         let mut effects = Effects::new();
         let ended = {
             let mut ended = self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             std::mem::take(&mut *ended)
         };
-        for (id, why) in ended {
+        for id in ended {
             self.announce_if_new(id, cx, &mut effects);
-            let reason = match &why {
-                DisconnectReason::ProtocolError(error) => {
+            let ordered = self.close_reason(id);
+            let Some(transport) = self.connections.get_mut(&id).and_then(Connection::wayland) else {
+                continue;
+            };
+            let descriptor = transport.descriptor.take();
+            let reason = match (transport.error.take(), ordered) {
+                (Some(error), _) if error.is_no_memory() => {
+                    warn!(client = %id, %error, "client is over a limit");
+                    CloseReason::OverLimit
+                }
+                (Some(error), _) => {
                     warn!(client = %id, %error, "client violated the protocol");
                     CloseReason::ProtocolError
                 }
-                DisconnectReason::ConnectionClosed => {
-                    self.close_reason(id).unwrap_or(CloseReason::ClientClosed)
-                }
+                (None, ordered) => ordered.unwrap_or(CloseReason::ClientClosed),
             };
-            let Some(connection) = self.connections.get_mut(&id) else { continue };
-            connection.ended = Some(reason);
-            let Some(transport) = connection.wayland() else { continue };
-            transport.descriptor = None;
-            let client = transport.client.clone();
-            effects.push(Effect::DestroyObjects { id, client });
+            if let Some(descriptor) = descriptor {
+                // Its number may belong to a new client by now.
+                if self.by_descriptor.get(&descriptor) == Some(&id) {
+                    self.by_descriptor.remove(&descriptor);
+                }
+            }
+            effects.extend(self.remove(id, reason, cx));
         }
         effects
     }
 
-    /// Removes a Wayland client whose objects are destroyed.
-    pub fn objects_destroyed(&mut self, id: ClientId, cx: &Cx<'_>) -> Effects {
-        let reason = self.connections.get(&id).and_then(|connection| connection.ended);
-        self.remove(id, reason.unwrap_or(CloseReason::ClientClosed), cx)
+    /// Returns whether the Wayland library has disconnected clients since the last
+    /// [`Clients::reap`].
+    pub fn has_ended_clients(&self) -> bool {
+        !self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_empty()
     }
 
     /// Returns why a connection ends, if the client did not close it itself.

@@ -2,7 +2,6 @@
 
 use geom_ipc::CloseReason;
 use smithay::reexports::calloop::RegistrationToken;
-use smithay::reexports::wayland_server::backend::ClientId as WaylandClientId;
 
 use super::heartbeat::Time;
 use super::ClientId;
@@ -15,9 +14,9 @@ pub type Effects = Vec<Effect>;
 /// itself.
 #[derive(Debug, PartialEq)]
 pub enum Effect {
-    /// A Wayland client connected: dispatch what it has sent already. Most have sent a request by
+    /// Wayland clients connected: dispatch what they have sent already. Most have sent a request by
     /// the time of accept(2).
-    Dispatch(ClientId),
+    Dispatch,
     /// Read the requests of a control client: those that were received already, and from its
     /// socket from now on.
     ReadControl(ClientId),
@@ -31,6 +30,8 @@ pub enum Effect {
     /// Call [`Clients::deadlines_due`](super::Clients::deadlines_due) at this time, and not at the
     /// time that was armed before.
     ArmDeadline(Time),
+    /// Call [`Clients::withheld_input_due`](super::Clients::withheld_input_due) at this time.
+    ArmWithheldInput { id: ClientId, at: Time },
     /// Call [`Clients::trim_memory`](super::Clients::trim_memory) at this time.
     ArmTrim(Time),
 
@@ -46,6 +47,8 @@ pub enum Effect {
     WithholdPointer(ClientId),
     /// A client that was not sent all key events replies again: send it the keyboard's state.
     ResendKeyboard(ClientId),
+    /// A client that got no input reads again: send it the pointer's position.
+    ResendPointer(ClientId),
     /// Redraw the outputs that show a client's windows.
     Redraw(ClientId),
 
@@ -53,12 +56,6 @@ pub enum Effect {
     CloseWindows(ClientId),
     /// Kill a client's process.
     KillProcess(ClientId),
-    /// Make the Wayland library disconnect a client; [`Clients::reap`](super::Clients::reap)
-    /// handles the rest.
-    CloseWayland(WaylandClientId),
-    /// Make the Wayland library destroy the objects of a client that it has disconnected, then call
-    /// [`Clients::objects_destroyed`](super::Clients::objects_destroyed).
-    DestroyObjects { id: ClientId, client: WaylandClientId },
     /// Check whether disabled globals can be destroyed: they wait for clients that hang.
     CheckDisabledGlobals,
     /// The last Wayland client is disconnected while the service shuts down: stop it.

@@ -8,33 +8,11 @@ use super::connection::{micros, Connection, PingTarget, Transport};
 use super::heartbeat::{Action, Event, HeartbeatTimeouts, Liveness};
 use super::{ClientId, Clients, Cx, Effect, Effects};
 use crate::config::UnresponsivePolicy;
-use crate::event_loop::reactor::Source;
 
 /// The connection that an xdg_wm_base object belongs to.
 struct ShellOf(ClientId);
 
-/// With fewer ready clients than this, each is dispatched by itself.
-const BATCH_MIN: usize = 16;
-
 impl Clients {
-    /// Removes the ready clients from `ready` if they are to be dispatched in one call.
-    ///
-    /// wayland-server walks all clients after each dispatch, so one call for many makes this O(n).
-    /// That call does not report whose requests it dispatches, so there is no batch while a client
-    /// is yet to bind xdg_wm_base.
-    pub fn take_batch(&self, ready: &mut Vec<Source>) -> Option<Vec<ClientId>> {
-        if ready.len() < BATCH_MIN || !self.unpinged.is_empty() {
-            return None;
-        }
-        let batch: Vec<ClientId> =
-            ready.iter().filter_map(|source| source.client()).map(ClientId::from).collect();
-        if batch.len() < BATCH_MIN {
-            return None;
-        }
-        ready.retain(|source| source.client().is_none());
-        Some(batch)
-    }
-
     /// Handles an event of a connection.
     pub fn on(&mut self, id: ClientId, event: Event, cx: &Cx<'_>) -> Effects {
         let mut effects = Effects::new();
@@ -67,8 +45,7 @@ impl Clients {
     /// pinged from now on.
     pub fn shell_bound(&mut self, shell: ShellClient, cx: &Cx<'_>) -> Effects {
         let mut effects = Effects::new();
-        // In a batch, this is another xdg_wm_base of a client that has one.
-        let Some(id) = self.current else { return effects };
+        let Some(id) = self.current() else { return effects };
         if let Err(error) = shell.with_data(|data| data.insert_if_missing(|| ShellOf(id))) {
             debug!(client = %id, %error, "xdg_wm_base was destroyed at once");
         }

@@ -13,9 +13,9 @@ use geom_ipc::{ClientKind, CloseReason, ErrorKind};
 use rustix::fs::{flock, FlockOperation};
 use rustix::io::Errno;
 use rustix::net::{accept_with, SocketFlags};
+use smithay::reexports::wayland_server::DisplayHandle;
 use tracing::{info, warn};
 
-use super::accept::Host;
 use super::limits::Refusal;
 use super::{Clients, Cx, Effect, Effects};
 use crate::event_loop::reactor::{Reactor, Source};
@@ -306,7 +306,7 @@ impl Clients {
         &mut self,
         index: u64,
         iteration: u64,
-        host: &mut Host<'_>,
+        display: &mut DisplayHandle,
         cx: &Cx<'_>,
     ) -> Effects {
         let mut effects = Effects::new();
@@ -314,14 +314,14 @@ impl Clients {
         let Some(listening) = self.listeners.get_mut(index) else { return effects };
         let kind = listening.kind;
         let was_busy = std::mem::replace(&mut listening.last_busy, iteration) + 1 == iteration;
+        let mut accepted_wayland = false;
         for _ in 0..if was_busy { MAX_PER_DISPATCH } else { 1 } {
             let Some(listening) = self.listeners.get_mut(index) else { break };
             match listening.accept() {
                 Accepted::Stream(stream) => {
-                    let (id, accepted) = self.accept(stream, kind, None, host, cx);
+                    let (id, accepted) = self.accept(stream, kind, None, display, cx);
                     effects.extend(accepted);
-                    let is_wayland = kind == ClientKind::Wayland;
-                    effects.extend(id.filter(|_| is_wayland).map(Effect::Dispatch));
+                    accepted_wayland |= id.is_some() && kind == ClientKind::Wayland;
                 }
                 Accepted::Nothing => break,
                 Accepted::Aborted => {}
@@ -336,6 +336,9 @@ impl Clients {
                     break;
                 }
             }
+        }
+        if accepted_wayland {
+            effects.push(Effect::Dispatch);
         }
         effects
     }

@@ -16,10 +16,13 @@ pub mod effect;
 pub mod heartbeat;
 pub mod heartbeat_driver;
 pub mod invariants;
+pub mod libwayland;
 pub mod limits;
 pub mod listen;
+pub mod objects;
 pub mod peer;
 pub mod placements;
+pub mod received_file;
 pub mod saved_state;
 pub mod sessions;
 #[cfg(test)]
@@ -28,8 +31,9 @@ pub mod unresponsive;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,16 +42,18 @@ use serde::{Deserialize, Serialize};
 use smithay::reexports::wayland_server::backend::{
     ClientData as BackendData, ClientId as WaylandClientId, DisconnectReason,
 };
-use smithay::reexports::wayland_server::{Client, Resource};
+use smithay::reexports::wayland_server::{Client, DisplayHandle, Resource};
 use smithay::wayland::compositor::CompositorClientState;
-use tracing::error;
+use tracing::{debug, error};
 
 use self::connection::{Connection, Transport, WaylandTransport};
 use self::deadlines::Deadlines;
 pub use self::effect::{Effect, Effects};
-use self::heartbeat::Time;
+use self::heartbeat::{Event, Time};
+use self::libwayland::ProtocolLog;
 use self::limits::Counts;
 use self::listen::{Addresses, Listening};
+use self::objects::ObjectCounts;
 use self::peer::Process;
 use self::placements::Placements;
 use crate::config::ClientsConfig;
@@ -76,8 +82,8 @@ impl fmt::Display for ClientId {
     }
 }
 
-/// Wayland clients that the Wayland library has disconnected, and why.
-type Ended = Arc<Mutex<Vec<(ClientId, DisconnectReason)>>>;
+/// Wayland clients that the Wayland library has disconnected.
+pub type Ended = Arc<Mutex<Vec<ClientId>>>;
 
 /// The data that the Wayland library keeps for each of its clients.
 #[derive(Default)]
@@ -87,10 +93,33 @@ pub struct ClientData {
     pub id: ClientId,
     /// The client connected through the socket of a sandbox (wp_security_context_v1).
     pub is_sandboxed: bool,
+    /// The client's user may command the service ([`Peer::may_command`](peer::Peer::may_command)).
+    pub may_command: bool,
     ended: Ended,
+    end_reported: AtomicBool,
+    /// How many objects the client has.
+    pub objects: ObjectCounts,
 }
 
 impl ClientData {
+    /// Returns whether the client sees privileged globals, and may take the input of others: its
+    /// user may command the service, and it is in no sandbox.
+    pub fn is_privileged(&self) -> bool {
+        self.may_command && !self.is_sandboxed
+    }
+
+    pub fn new(id: ClientId, is_sandboxed: bool, may_command: bool, ended: Ended) -> Self {
+        Self {
+            compositor: CompositorClientState::default(),
+            id,
+            is_sandboxed,
+            may_command,
+            ended,
+            end_reported: AtomicBool::new(false),
+            objects: ObjectCounts::default(),
+        }
+    }
+
     /// Returns the data that a client was inserted with.
     pub fn of(client: &Client) -> &Self {
         static UNKNOWN: LazyLock<ClientData> = LazyLock::new(ClientData::default);
@@ -101,10 +130,26 @@ impl ClientData {
     }
 }
 
+impl ClientData {
+    /// Notes that the library destroys the client now, and its objects after that. The library may
+    /// hold its lock here, so the rest is done by [`Clients::reap`].
+    fn report_end(&self) {
+        if !self.end_reported.swap(true, Ordering::Relaxed) {
+            self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(self.id);
+        }
+    }
+}
+
 impl BackendData for ClientData {
-    fn disconnected(&self, _client: WaylandClientId, reason: DisconnectReason) {
-        // The library holds its lock here, so the rest is done by Clients::reap().
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).push((self.id, reason));
+    fn disconnected(&self, _client: WaylandClientId, _reason: DisconnectReason) {
+        self.report_end();
+    }
+}
+
+/// wayland-backend does not call [`BackendData::disconnected`] after a protocol error.
+impl Drop for ClientData {
+    fn drop(&mut self) {
+        self.report_end();
     }
 }
 
@@ -140,6 +185,10 @@ pub struct Clients {
     listeners: Vec<Listening>,
     addresses: Addresses,
     connections: BTreeMap<ClientId, Connection>,
+    /// What the Wayland library sends and receives.
+    protocol_log: Option<ProtocolLog>,
+    /// The connections of the Wayland library's sockets.
+    by_descriptor: BTreeMap<RawFd, ClientId>,
     /// Wayland clients that cannot be pinged, or not yet: they have not bound xdg_wm_base.
     unpinged: BTreeSet<ClientId>,
     /// Clients whose executable was not looked up yet. That reads /proc, which must not delay a
@@ -163,8 +212,6 @@ pub struct Clients {
     refused: u64,
     /// Control clients that get events.
     subscribers: BTreeSet<ClientId>,
-    /// The Wayland client whose requests are being dispatched, if it is a single one.
-    pub current: Option<ClientId>,
     placements: Placements,
     /// Sessions or placements have changed since [`Clients::take_unsaved`].
     unsaved: bool,
@@ -173,8 +220,8 @@ pub struct Clients {
 }
 
 /// The maximum of what is queued for a Wayland client that does not read, in bytes; then it is
-/// disconnected. This is enough for the motion events of many minutes. libwayland's default of 4 kB
-/// lets a moving mouse disconnect a client that hangs for a second.
+/// disconnected. libwayland before 1.23 has 4 KiB, and `unresponsive` spares clients that do not
+/// read so that this is enough.
 pub const SEND_BUFFER: usize = 1 << 20;
 
 /// The number of connections that makes returning memory worthwhile: each takes some 10 KiB.
@@ -191,6 +238,8 @@ impl Default for Clients {
             listeners: Vec::new(),
             addresses: Addresses::default(),
             connections: BTreeMap::new(),
+            protocol_log: None,
+            by_descriptor: BTreeMap::new(),
             unpinged: BTreeSet::new(),
             unidentified: Vec::new(),
             unannounced: Vec::new(),
@@ -205,7 +254,6 @@ impl Default for Clients {
             ended: Ended::default(),
             refused: 0,
             subscribers: BTreeSet::new(),
-            current: None,
             placements: Placements::default(),
             unsaved: false,
             shutting_down: false,
@@ -214,6 +262,46 @@ impl Default for Clients {
 }
 
 impl Clients {
+    /// Serves the Wayland clients of a display.
+    pub fn attach(&mut self, display: &DisplayHandle) {
+        if !libwayland::set_send_buffer(display, SEND_BUFFER) {
+            debug!("libwayland is older than 1.23: it queues 4 KiB for a client that does not read");
+        }
+        self.protocol_log = Some(ProtocolLog::new(display));
+    }
+
+    /// Sets the maximum number of objects of each Wayland client.
+    pub fn set_max_objects(&self, max: u32) {
+        if let Some(log) = &self.protocol_log {
+            log.set_max_objects(max);
+        }
+    }
+
+    /// Returns the Wayland client whose request is being dispatched.
+    pub fn current(&self) -> Option<ClientId> {
+        let descriptor = self.protocol_log.as_ref()?.current()?;
+        self.by_descriptor.get(&descriptor).copied()
+    }
+
+    /// Handles what the Wayland library has received in a dispatch: its senders are alive.
+    pub fn dispatched(&mut self, cx: &Cx<'_>) -> Effects {
+        let mut effects = Effects::new();
+        let Some(traffic) = self.protocol_log.as_ref().map(ProtocolLog::take) else { return effects };
+        for (descriptor, error) in traffic.errors {
+            let id = self.by_descriptor.get(&descriptor);
+            let connection = id.and_then(|id| self.connections.get_mut(id));
+            if let Some(transport) = connection.and_then(Connection::wayland) {
+                transport.error.get_or_insert(error);
+            }
+        }
+        for descriptor in traffic.senders {
+            if let Some(id) = self.by_descriptor.get(&descriptor).copied() {
+                effects.extend(self.on(id, Event::Received, cx));
+            }
+        }
+        effects
+    }
+
     /// Returns the addresses at which clients reach the service.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
@@ -241,14 +329,6 @@ impl Clients {
     /// Returns the connections of Wayland clients.
     pub fn wayland(&self) -> impl Iterator<Item = &Connection> {
         self.iter().filter(|connection| matches!(connection.transport, Transport::Wayland(_)))
-    }
-
-    /// Returns the Wayland library's id of a Wayland client.
-    pub fn wayland_client(&self, id: ClientId) -> Option<WaylandClientId> {
-        match &self.connections.get(&id)?.transport {
-            Transport::Wayland(transport) => Some(transport.client.clone()),
-            Transport::Control(_) => None,
-        }
     }
 
     #[cfg(test)]
@@ -288,11 +368,7 @@ impl Clients {
 
     /// Returns whether the Wayland library has disconnected a client.
     fn has_ended(&self, id: ClientId) -> bool {
-        let reaped = self.connections.get(&id).is_some_and(|connection| connection.ended.is_some());
-        reaped || {
-            let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-            ended.iter().any(|(ended, _)| *ended == id)
-        }
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
     }
 
     /// Returns whether nothing is connected and nothing is pending.

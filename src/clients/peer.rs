@@ -21,6 +21,20 @@ pub struct Peer {
     pub executable: Option<String>,
 }
 
+impl Peer {
+    /// Returns whether the process may command the service: as root, as the service's user `own`,
+    /// or as a member of the configured group.
+    pub fn may_command(&self, own: u32, control_group: Option<u32>) -> bool {
+        let in_group = |group: u32| self.gid == group || self.groups.contains(&group);
+        self.is_owner(own) || control_group.is_some_and(in_group)
+    }
+
+    /// Returns whether the process runs as root or as the service's user.
+    pub fn is_owner(&self, own: u32) -> bool {
+        self.uid == 0 || self.uid == own
+    }
+}
+
 /// Reads a socket option that no safe crate wraps (socket(7), unix(7)). Returns the number of words
 /// that the kernel wrote.
 ///

@@ -4,19 +4,17 @@ use std::os::unix::net::UnixStream;
 
 use anyhow::Result;
 use geom_ipc::{ClientKind, CloseReason, Event as IpcEvent};
-use smithay::reexports::wayland_server::backend::{ClientId as WaylandClientId, DisconnectReason};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::reexports::wayland_server::DisplayHandle;
 use smithay::utils::SERIAL_COUNTER;
 use smithay::wayland::shell::xdg::ShellClient;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::deadline::Deadline;
 use super::{notify_user, State};
-use crate::clients::accept::Host;
 use crate::clients::heartbeat::Event;
 use crate::clients::saved_state::StateFile;
 use crate::clients::{client_of, ClientId, Clients, Cx, Effect, Effects, Windows};
-use crate::event_loop::reactor::Source;
 use crate::shell::Shell;
 
 impl Windows for Shell {
@@ -32,19 +30,19 @@ impl Windows for Shell {
 impl State {
     /// Calls the component with what it may read of the others.
     pub fn with_clients<T>(&mut self, call: impl FnOnce(&mut Clients, &Cx<'_>) -> T) -> T {
-        self.with_clients_and_host(|clients, _, cx| call(clients, cx))
+        self.with_clients_and_display(|clients, _, cx| call(clients, cx))
     }
 
-    fn with_clients_and_host<T>(
+    fn with_clients_and_display<T>(
         &mut self,
-        call: impl FnOnce(&mut Clients, &mut Host<'_>, &Cx<'_>) -> T,
+        call: impl FnOnce(&mut Clients, &mut DisplayHandle, &Cx<'_>) -> T,
     ) -> T {
         let now = self.iteration_start();
         let connect_type = self.connect_type();
-        let Self { clients, clock, config, shell, display_handle, reactor, .. } = self;
+        let Self { clients, clock, config, shell, display_handle, .. } = self;
         let clock = || clock.now().into();
         let cx = Cx { now, clock: &clock, config: &config.clients, connect_type, windows: shell };
-        call(clients, &mut Host { display: display_handle, reactor }, &cx)
+        call(clients, display_handle, &cx)
     }
 
     /// Calls the component and applies the effects that it returns.
@@ -61,7 +59,7 @@ impl State {
 
     fn apply_client_effect(&mut self, effect: Effect) {
         match effect {
-            Effect::Dispatch(id) => self.dispatch_client(id),
+            Effect::Dispatch => self.dispatch_wayland(),
             Effect::ReadControl(id) => self.watch_control(id),
             Effect::AwaitWritable(id) => self.await_writable(id),
             Effect::Unwatch(token) => self.handle.remove(token),
@@ -73,6 +71,9 @@ impl State {
                 if let Some(earlier) = self.clients.timer.replace(timer) {
                     self.timers.cancel(earlier);
                 }
+            }
+            Effect::ArmWithheldInput { id, at } => {
+                self.timers.at(at, Deadline::WithheldInput(id));
             }
             Effect::ArmTrim(at) => {
                 self.timers.at(at, Deadline::TrimMemory);
@@ -91,16 +92,12 @@ impl State {
             }
             Effect::WithholdPointer(id) => self.clear_pointer_focus(id),
             Effect::ResendKeyboard(id) => self.refresh_keyboard(id),
+            Effect::ResendPointer(id) => self.refresh_pointer(id),
             Effect::Redraw(id) => self.redraw_client(id),
             Effect::CloseWindows(id) => {
                 self.shell.request_close(id);
             }
             Effect::KillProcess(id) => self.clients.kill_process(id),
-            Effect::CloseWayland(client) => {
-                let backend = self.display_handle.backend_handle();
-                backend.kill_client(client, DisconnectReason::ConnectionClosed);
-            }
-            Effect::DestroyObjects { id, client } => self.destroy_objects(id, client),
             Effect::CheckDisabledGlobals => self.destroy_disabled_globals(),
             Effect::StopService => self.stop(),
         }
@@ -117,8 +114,9 @@ impl State {
     /// Accepts the clients that wait at a listening socket.
     pub fn accept(&mut self, listener: u64) {
         let iteration = self.iteration;
-        let effects = self
-            .with_clients_and_host(|clients, host, cx| clients.accept_waiting(listener, iteration, host, cx));
+        let effects = self.with_clients_and_display(|clients, display, cx| {
+            clients.accept_waiting(listener, iteration, display, cx)
+        });
         self.apply_client_effects(effects);
     }
 
@@ -130,34 +128,21 @@ impl State {
         kind: ClientKind,
         context: Option<&str>,
     ) -> Option<ClientId> {
-        let (id, effects) =
-            self.with_clients_and_host(|clients, host, cx| clients.accept(stream, kind, context, host, cx));
+        let (id, effects) = self.with_clients_and_display(|clients, display, cx| {
+            clients.accept(stream, kind, context, display, cx)
+        });
         self.apply_client_effects(effects);
         id
     }
 
-    /// Dispatches the requests of many ready clients in one call.
-    pub fn dispatch_ready_batch(&mut self, ready: &mut Vec<Source>) {
-        let Some(batch) = self.clients.take_batch(ready) else { return };
+    /// Dispatches the requests of Wayland clients: what libwayland reads at once of each ready one,
+    /// 4 KiB, and of at most 32 of them.
+    pub fn dispatch_wayland(&mut self) {
         let display = self.display.clone();
         if let Err(error) = display.borrow_mut().dispatch_clients(self) {
             warn!(%error, "cannot dispatch requests of clients");
         }
-        for id in batch {
-            self.on_connection_event(id, Event::Received);
-        }
-    }
-
-    /// Dispatches the requests of a Wayland client.
-    pub fn dispatch_client(&mut self, id: ClientId) {
-        let Some(client) = self.clients.wayland_client(id) else { return };
-        self.clients.current = Some(id);
-        let display = self.display.clone();
-        let dispatched = display.borrow_mut().backend().dispatch_single_client(self, client);
-        self.clients.current = None;
-        if dispatched.is_ok() {
-            self.on_connection_event(id, Event::Received);
-        }
+        self.run_clients(Clients::dispatched);
     }
 
     pub fn on_connection_event(&mut self, id: ClientId, event: Event) {
@@ -181,20 +166,7 @@ impl State {
 
     /// Removes the Wayland clients that the Wayland library has disconnected.
     pub fn reap_ended(&mut self) {
-        loop {
-            let effects = self.with_clients(Clients::reap);
-            if effects.is_empty() {
-                return;
-            }
-            self.apply_client_effects(effects);
-        }
-    }
-
-    fn destroy_objects(&mut self, id: ClientId, client: WaylandClientId) {
-        let display = self.display.clone();
-        let result = display.borrow_mut().backend().dispatch_single_client(self, client);
-        debug!(client = %id, ?result, "objects destroyed");
-        self.run_clients(|clients, cx| clients.objects_destroyed(id, cx));
+        self.run_clients(Clients::reap);
     }
 
     /// Disconnects a client now.
@@ -232,7 +204,20 @@ impl State {
     pub fn accepts_key(&mut self) -> bool {
         let focus = self.seat.get_keyboard().and_then(|keyboard| keyboard.current_focus());
         let id = focus.and_then(|surface| client_of(&surface));
-        id.is_none_or(|id| self.clients.accepts_key(id))
+        id.is_none_or(|id| self.ask_clients(|clients, cx| clients.accepts_key(id, cx)))
+    }
+
+    /// Returns whether a pointer or touch motion may be sent to the client of a surface.
+    pub fn accepts_motion(&mut self, surface: &WlSurface) -> bool {
+        let id = client_of(surface);
+        id.is_none_or(|id| self.ask_clients(|clients, cx| clients.accepts_input(id, cx)))
+    }
+
+    /// Calls the component, applies the effects, and returns the answer.
+    fn ask_clients(&mut self, call: impl FnOnce(&mut Clients, &Cx<'_>) -> (bool, Effects)) -> bool {
+        let (answer, effects) = self.with_clients(call);
+        self.apply_client_effects(effects);
+        answer
     }
 
     /// The user chose to wait for a client.
@@ -265,6 +250,15 @@ impl State {
         if focus.is_some() {
             keyboard.set_focus(self, None, SERIAL_COUNTER.next_serial());
             keyboard.set_focus(self, focus, SERIAL_COUNTER.next_serial());
+        }
+    }
+
+    /// Sends a client the pointer's position, if the pointer is on one of its surfaces.
+    fn refresh_pointer(&mut self, id: ClientId) {
+        let focus = self.seat.get_pointer().and_then(|pointer| pointer.current_focus());
+        if focus.is_some_and(|surface| client_of(&surface) == Some(id)) {
+            let time = self.now().as_millis() as u32;
+            self.pointer_moved(self.input.pointer.location, time, None);
         }
     }
 

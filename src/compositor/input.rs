@@ -11,11 +11,13 @@ use smithay::input::keyboard::FilterResult;
 use smithay::input::pointer::{AxisFrame, ButtonEvent, MotionEvent, RelativeMotionEvent};
 use smithay::input::touch::{DownEvent, MotionEvent as TouchMotion, UpEvent};
 use smithay::reexports::input::Device;
-use smithay::utils::{Logical, Point, SERIAL_COUNTER};
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::utils::{Logical, Point, Serial, SERIAL_COUNTER};
 use tracing::{info, warn};
 
 use super::output_config::connectors_named;
 use super::{notify_user, State};
+use crate::clients::client_of;
 use crate::control::report;
 use crate::input::pointer::absolute_location;
 use crate::input::{
@@ -76,10 +78,14 @@ impl State {
                         self.focus_at(location);
                     }
                 }
+                let serial = SERIAL_COUNTER.next_serial();
+                if event.state() == ButtonState::Pressed {
+                    self.note_press(serial, pointer.current_focus().as_ref());
+                }
                 let button = ButtonEvent {
                     button: event.button_code(),
                     state: event.state(),
-                    serial: SERIAL_COUNTER.next_serial(),
+                    serial,
                     time: event.time_msec(),
                 };
                 pointer.button(self, &button);
@@ -103,11 +109,9 @@ impl State {
                 }
                 let under = self.surface_at(location);
                 let (slot, time) = (event.slot(), event.time_msec());
-                touch.down(
-                    self,
-                    under,
-                    &DownEvent { slot, location, serial: SERIAL_COUNTER.next_serial(), time },
-                );
+                let serial = SERIAL_COUNTER.next_serial();
+                self.note_press(serial, under.as_ref().map(|(surface, _)| surface));
+                touch.down(self, under, &DownEvent { slot, location, serial, time });
             }
             InputEvent::TouchMotion { event } => {
                 self.activity();
@@ -117,6 +121,9 @@ impl State {
                 let Some(location) = self.touch_location(&event.device(), &event) else { return };
                 let Some(touch) = self.seat.get_touch() else { return };
                 let under = self.surface_at(location);
+                if under.as_ref().is_some_and(|(surface, _)| !self.accepts_motion(surface)) {
+                    return;
+                }
                 let (slot, time) = (event.slot(), event.time_msec());
                 touch.motion(self, under, &TouchMotion { slot, location, time });
             }
@@ -161,6 +168,9 @@ impl State {
         let (code, state, time) = (event.key_code(), event.state(), event.time_msec());
         let press = HeldInput::Key(code.raw());
         let was_withheld = !pressed && self.power.release(press);
+        if pressed {
+            self.note_press(serial, keyboard.current_focus().as_ref());
+        }
         // Before `keyboard.input`, which locks the keyboard while it calls the filter.
         let client_accepts = !pressed || self.accepts_key();
         let takes_power_button = takes_power_button(&self.config.power);
@@ -192,19 +202,39 @@ impl State {
         }
     }
 
-    fn pointer_moved(&mut self, to: Point<f64, Logical>, time: u32, relative: Option<RelativeMotionEvent>) {
+    pub fn pointer_moved(
+        &mut self,
+        to: Point<f64, Logical>,
+        time: u32,
+        relative: Option<RelativeMotionEvent>,
+    ) {
         self.redraw_under_pointer();
         self.input.pointer.location = to;
         self.input.pointer.moved_at = self.iteration_start();
         self.redraw_under_pointer();
         let Some(pointer) = self.seat.get_pointer() else { return };
         let under = self.surface_at(to).filter(|(surface, _)| !self.is_unresponsive(surface));
+        // While a button is held, motion goes to the surface that it was pressed on.
+        let target = match pointer.is_grabbed() {
+            true => pointer.current_focus(),
+            false => under.as_ref().map(|(surface, _)| surface.clone()),
+        };
+        if target.is_some_and(|surface| !self.accepts_motion(&surface)) {
+            return;
+        }
         if let Some(relative) = relative {
             pointer.relative_motion(self, under.clone(), &relative);
         }
         let motion = MotionEvent { location: to, serial: SERIAL_COUNTER.next_serial(), time };
         pointer.motion(self, under, &motion);
         pointer.frame(self);
+    }
+
+    /// Notes which client is sent a press.
+    fn note_press(&mut self, serial: Serial, surface: Option<&WlSurface>) {
+        if let Some(client) = surface.and_then(client_of) {
+            self.input.presses.push(serial, client);
+        }
     }
 
     /// Redraws the output that shows the cursor.

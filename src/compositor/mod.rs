@@ -9,6 +9,7 @@ pub mod control;
 pub mod control_jobs;
 pub mod deadline;
 pub mod gpu_reset;
+mod guards;
 pub mod handlers;
 pub mod handoff;
 mod input;
@@ -153,6 +154,9 @@ impl State {
                 .context("xkb has no keyboard layouts; install the package xkb-data")?;
         }
         let input = Input::new(&config);
+        let mut clients = Clients::default();
+        clients.attach(&display_handle);
+        clients.set_max_objects(config.clients.objects.objects);
         let mut state = Self {
             protocols: Protocols::new(&display_handle),
             display: Rc::new(RefCell::new(display)),
@@ -172,7 +176,7 @@ impl State {
             outputs: Outputs::default(),
             shell: Shell::default(),
             input,
-            clients: Clients::default(),
+            clients,
             control: Control::default(),
             store: FdStore::default(),
             state_file: None,
@@ -237,7 +241,7 @@ impl State {
             self.options.override_config(&mut config);
             self.config = config;
             self.color.forget_profiles();
-            self.requests.discard();
+            self.discard_requests();
             self.publish_event(&IpcEvent::ConfigApplied);
             if let Backend::Headless(headless) = &mut self.backend {
                 headless.set_modes(&self.config.headless);

@@ -50,11 +50,14 @@ impl Compositor {
     /// If epoll, timerfd or xkb layouts are not available.
     pub fn new(options: Options) -> Result<Self> {
         let event_loop = EventLoop::try_new().context("create the event loop (epoll)")?;
-        let display = Display::<State>::new().context("create the Wayland display")?;
+        let mut display = Display::<State>::new().context("create the Wayland display")?;
         let (mut config, path, problems) = read_config(&options);
         options.override_config(&mut config);
         let handle = event_loop.handle();
         let reactor = Reactor::new().context("create the reactor (epoll, timerfd)")?;
+        reactor
+            .add(display.backend().poll_fd(), Source::Wayland)
+            .context("watch the Wayland library's epoll")?;
         reactor.add(&event_loop, Source::Calloop).context("watch the event loop")?;
         let mut state = State::new(display, handle.clone(), reactor, options, config, path.clone())?;
         state.report(&problems);
@@ -97,7 +100,10 @@ impl Compositor {
     pub fn iterate(&mut self, timeout: Option<Duration>) -> Result<()> {
         let Self { event_loop, state, ready } = self;
         state.reactor.wait(state.timers.next(), timeout, ready).context("wait for events (epoll)")?;
-        state.dispatch_ready_batch(ready);
+        // Objects of clients that could not be sent anything are destroyed by a dispatch.
+        if state.clients.has_ended_clients() && !ready.contains(&Source::Wayland) {
+            ready.push(Source::Wayland);
+        }
         for source in ready.drain(..) {
             match source {
                 Source::Calloop => {
@@ -132,7 +138,7 @@ impl Compositor {
 impl State {
     fn dispatch_source(&mut self, source: Source) {
         match source {
-            Source::Client(id) => self.dispatch_client(id.into()),
+            Source::Wayland => self.dispatch_wayland(),
             Source::Gpu(id) => self.read_page_flips(id),
             Source::Listener(index) => self.accept(index),
             Source::Timers => {

@@ -73,6 +73,42 @@ impl Default for Limits {
     }
 }
 
+/// The maximum of what one Wayland client may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectLimits {
+    /// Protocol objects of all kinds together.
+    pub objects: u32,
+    pub surfaces: u32,
+    pub windows: u32,
+    pub layer_surfaces: u32,
+    pub popups: u32,
+    /// Pools of shared memory: each is a mapping.
+    pub pools: u32,
+    pub buffers: u32,
+    /// Idle inhibitors.
+    pub inhibitors: u32,
+    pub idle_notifications: u32,
+    /// Rectangles that are added to a region or subtracted from it.
+    pub region_rectangles: u32,
+}
+
+impl Default for ObjectLimits {
+    fn default() -> Self {
+        Self {
+            objects: 16_384,
+            surfaces: 1024,
+            windows: 256,
+            layer_surfaces: 64,
+            popups: 256,
+            pools: 512,
+            buffers: 2048,
+            inhibitors: 64,
+            idle_notifications: 64,
+            region_rectangles: 2048,
+        }
+    }
+}
+
 /// The whole section.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClientsConfig {
@@ -81,6 +117,7 @@ pub struct ClientsConfig {
     /// Time for a client that was asked to close, before it is disconnected.
     pub close_time: Duration,
     pub limits: Limits,
+    pub objects: ObjectLimits,
     /// The group whose members may command the service, in addition to its own user and root.
     pub control_group: Option<u32>,
 }
@@ -97,6 +134,7 @@ impl Default for ClientsConfig {
             rules: Vec::new(),
             close_time: Duration::from_secs(5),
             limits: Limits::default(),
+            objects: ObjectLimits::default(),
             control_group: None,
         }
     }
@@ -173,6 +211,36 @@ pub fn read(clients: &mut ClientsConfig, section: &mut Section<'_>, reader: &mut
         section.value(reader, "control_group", "the name of an existing group, or a number", |value| {
             id(value, group)
         });
+    if let Some(mut objects) = section.section(reader, "objects") {
+        let ObjectLimits {
+            objects: all,
+            surfaces,
+            windows,
+            layer_surfaces,
+            popups,
+            pools,
+            buffers,
+            inhibitors,
+            idle_notifications,
+            region_rectangles,
+        } = &mut clients.objects;
+        for (limit, key) in [
+            (all, "objects"),
+            (surfaces, "surfaces"),
+            (windows, "windows"),
+            (layer_surfaces, "layer_surfaces"),
+            (popups, "popups"),
+            (pools, "pools"),
+            (buffers, "buffers"),
+            (inhibitors, "inhibitors"),
+            (idle_notifications, "idle_notifications"),
+            (region_rectangles, "region_rectangles"),
+        ] {
+            let value = objects.integer(reader, key, 1..1_000_001);
+            set(limit, value.and_then(|value| u32::try_from(value).ok()));
+        }
+        objects.finish(reader);
+    }
     for mut rules in section.sections(reader, "rules") {
         let rule = HeartbeatRule {
             app_id: rules.string(reader, "app_id").unwrap_or_default(),

@@ -9,7 +9,7 @@ mod reader;
 mod system;
 pub mod watch;
 
-pub use clients::{ClientsConfig, Limits, UnresponsivePolicy};
+pub use clients::{ClientsConfig, Limits, ObjectLimits, UnresponsivePolicy};
 pub use displays::color_space;
 pub use geom_ipc::ConnectType;
 pub use power::{Policy, PowerConfig};

@@ -82,9 +82,7 @@ impl Permissions {
     /// Returns the permissions of a process. `own` is the user of the service, `control_group` the
     /// configured group whose members may command it.
     pub fn of(peer: &Peer, own: u32, control_group: Option<u32>) -> Self {
-        let is_owner = peer.uid == 0 || peer.uid == own;
-        let in_group = |group: u32| peer.gid == group || peer.groups.contains(&group);
-        Self { command: is_owner || control_group.is_some_and(in_group), name_program: is_owner }
+        Self { command: peer.may_command(own, control_group), name_program: peer.is_owner(own) }
     }
 }
 

@@ -1,9 +1,10 @@
 //! The reactor: one epoll for everything that the service waits for.
 //!
-//! It has the sources of every frame: clients' sockets, page flips and the timer. calloop's loop is
-//! one more descriptor in it, with everything rarer: the seat, udev, input devices, control
-//! clients, signals. calloop's poller makes four system calls in addition to the wait per
-//! iteration; an iteration that bypasses it makes one (docs/decisions/0006).
+//! It has the sources of every frame: libwayland's epoll, page flips and the timer. calloop's loop
+//! is one more descriptor in it, with everything rarer: the seat, udev, input devices, control
+//! clients, signals. However many clients send, there is one source for them, so that none of the
+//! others waits longer than one dispatch. calloop's poller makes four system calls in addition to
+//! the wait per iteration; an iteration that bypasses it makes one (docs/decisions/0006).
 
 use std::cell::Cell;
 use std::io;
@@ -18,8 +19,8 @@ use rustix::time::{TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
 /// A source of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// A Wayland client, by the number of its connection.
-    Client(u64),
+    /// The Wayland library's own epoll: a client has sent something, or can take more.
+    Wayland,
     /// A GPU, by its device number (stat(2), st_rdev).
     Gpu(u64),
     /// A listening socket, by its index.
@@ -34,19 +35,11 @@ pub enum Source {
 const NUMBER_BITS: u32 = 61;
 
 impl Source {
-    /// Returns the connection if the source is a Wayland client.
-    pub fn client(self) -> Option<u64> {
-        match self {
-            Self::Client(id) => Some(id),
-            _ => None,
-        }
-    }
-
     /// Packs the source for the kernel: its kind in the three highest bits, its number in the rest.
-    /// Connections are numbered from 1, and device numbers have 32 bits.
+    /// Device numbers have 32 bits.
     fn pack(self) -> u64 {
         let (kind, number) = match self {
-            Self::Client(number) => (0, number),
+            Self::Wayland => (0, 0),
             Self::Gpu(number) => (1, number),
             Self::Listener(number) => (2, number),
             Self::Timers => (3, 0),
@@ -58,7 +51,7 @@ impl Source {
     fn unpack(data: u64) -> Self {
         let number = data & ((1 << NUMBER_BITS) - 1);
         match data >> NUMBER_BITS {
-            0 => Self::Client(number),
+            0 => Self::Wayland,
             1 => Self::Gpu(number),
             2 => Self::Listener(number),
             3 => Self::Timers,
@@ -174,8 +167,8 @@ mod tests {
     #[test]
     fn sources_survive_packing() {
         for source in [
-            Source::Client(1),
-            Source::Client(1 << 40),
+            Source::Wayland,
+            Source::Gpu(1 << 31),
             Source::Gpu(0xe2_00),
             Source::Listener(0),
             Source::Timers,
@@ -189,7 +182,7 @@ mod tests {
     fn ready_source_is_returned_until_it_is_read() -> io::Result<()> {
         let reactor = Reactor::new()?;
         let (mut ours, theirs) = UnixStream::pair()?;
-        reactor.add(&theirs, Source::Client(7))?;
+        reactor.add(&theirs, Source::Gpu(7))?;
         let mut ready = Vec::new();
         reactor.wait(None, Some(Duration::ZERO), &mut ready)?;
         assert_eq!(ready, []);
@@ -197,7 +190,7 @@ mod tests {
         for _ in 0..2 {
             reactor.wait(None, Some(Duration::from_secs(10)), &mut ready)?;
         }
-        assert_eq!(ready, [Source::Client(7); 2]);
+        assert_eq!(ready, [Source::Gpu(7); 2]);
         reactor.remove(&theirs)?;
         ready.clear();
         reactor.wait(None, Some(Duration::ZERO), &mut ready)?;

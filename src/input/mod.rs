@@ -6,6 +6,7 @@
 mod devices;
 mod keys;
 pub mod pointer;
+mod presses;
 mod touch;
 
 use smithay::input::keyboard::{Keysym, ModifiersState};
@@ -17,6 +18,7 @@ pub use self::devices::{xkb_config, DeviceInfo};
 use self::keys::Chord;
 pub use self::keys::Command;
 use self::pointer::PointerState;
+use self::presses::Presses;
 pub use self::touch::{layout_location, touch_output, TouchDevice};
 use crate::config::Config;
 use crate::output::outputs::Outputs;
@@ -24,6 +26,7 @@ use crate::output::outputs::Outputs;
 /// All input devices, the pointer, and the keys that are ours.
 pub struct Input {
     pub pointer: PointerState,
+    pub presses: Presses,
     devices: Vec<DeviceInfo>,
     /// libinput's handles of the devices, for their configuration.
     handles: Vec<Device>,
@@ -41,7 +44,8 @@ impl Input {
     /// Makes the state before the first device, with the configuration's cursor theme.
     pub fn new(config: &Config) -> Self {
         let pointer = PointerState::new(&config.cursor_theme, config.cursor_size);
-        Self { pointer, devices: Vec::new(), handles: Vec::new(), exit_chord: None }
+        let presses = Presses::default();
+        Self { pointer, presses, devices: Vec::new(), handles: Vec::new(), exit_chord: None }
     }
 
     /// Reads the exit chord from the configuration. An invalid one leaves the present one.

@@ -12,6 +12,11 @@ use crate::output::outputs::Outputs;
 use crate::output::OutputId;
 
 impl Shell {
+    /// Returns the layer surface that takes the keyboard from all others, such as a screen lock.
+    pub fn exclusive_layer(&self, outputs: &Outputs) -> Option<WlSurface> {
+        exclusive_layer(outputs)
+    }
+
     /// Returns the output that was focused last. It may be disabled since.
     pub fn focused_output(&self) -> Option<OutputId> {
         self.stack.focused_output()

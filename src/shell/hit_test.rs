@@ -1,10 +1,13 @@
 //! Which surface is at a point, which output shows a surface, and whether it is visible there.
 
-use smithay::desktop::{find_popup_root_surface, layer_map_for_output, WindowSurfaceType};
+use smithay::desktop::{layer_map_for_output, WindowSurfaceType};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{Logical, Point};
+use smithay::wayland::compositor::get_role;
 use smithay::wayland::shell::wlr_layer::Layer;
+use smithay::wayland::shell::xdg::XDG_POPUP_ROLE;
 
+use super::popups::popup_root;
 use super::windows::root_surface;
 use super::Shell;
 use crate::output::outputs::Outputs;
@@ -42,8 +45,8 @@ impl Shell {
     /// Returns the output that shows the window, popup or layer surface that a surface belongs to.
     pub fn output_of(&self, surface: &WlSurface, outputs: &Outputs) -> Option<OutputId> {
         let mut root = root_surface(surface);
-        if let Some(popup) = self.popups.find_popup(&root) {
-            root = find_popup_root_surface(&popup).ok()?;
+        if get_role(&root) == Some(XDG_POPUP_ROLE) {
+            root = popup_root(&root).ok()?;
         }
         if let Some(window) = self.window_of(&root) {
             return window.shown_on;

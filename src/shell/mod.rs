@@ -14,7 +14,7 @@ mod focus;
 mod hit_test;
 mod layers;
 mod placement;
-mod popups;
+pub mod popups;
 mod stack;
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,10 @@
 //! Popups of windows and layer surfaces: menus and tooltips.
 
-use smithay::desktop::{
-    find_popup_root_surface, get_popup_toplevel_coords, layer_map_for_output, PopupKind, WindowSurfaceType,
-};
+use smithay::desktop::{get_popup_toplevel_coords, layer_map_for_output, PopupKind, WindowSurfaceType};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{Logical, Rectangle};
-use smithay::wayland::shell::xdg::{PopupSurface, PositionerState};
+use smithay::wayland::compositor::{get_role, with_states};
+use smithay::wayland::shell::xdg::{PopupSurface, PositionerState, XdgPopupSurfaceData, XDG_POPUP_ROLE};
 use tracing::debug;
 
 use super::{Effect, Effects, Shell};
@@ -42,7 +41,7 @@ impl Shell {
 
     /// Redraws the output of a popup that its client destroyed.
     pub fn remove_popup(&self, popup: PopupSurface, outputs: &Outputs) -> Effects {
-        let root = find_popup_root_surface(&PopupKind::from(popup)).ok();
+        let root = popup_root(popup.wl_surface()).ok();
         let output = root.and_then(|root| self.output_of(&root, outputs));
         output.map(Effect::Redraw).into_iter().collect()
     }
@@ -63,7 +62,7 @@ impl Shell {
     /// output.
     fn unconstrain_popup(&self, popup: &PopupSurface, outputs: &Outputs) {
         let kind = PopupKind::from(popup.clone());
-        let Ok(root) = find_popup_root_surface(&kind) else { return };
+        let Ok(root) = popup_root(popup.wl_surface()) else { return };
         let Some(output) = self.output_of(&root, outputs).and_then(|id| outputs.get(id)) else { return };
         let origin = match self.window_of(&root) {
             Some(window) => self.window_location(window, outputs),
@@ -79,6 +78,50 @@ impl Shell {
         popup
             .with_pending_state(|state| state.geometry = state.positioner.get_unconstrained_geometry(target));
     }
+}
+
+/// The maximum number of popups on top of each other. Smithay walks them recursively.
+const MAX_POPUP_DEPTH: usize = 32;
+
+/// Why a popup has no root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PopupError {
+    /// It gets a parent later, by another protocol, or a popup between was destroyed.
+    #[error("a popup has no parent")]
+    NoParent,
+    #[error("the parent of a popup has no role")]
+    NoRole,
+    #[error("a popup is its own ancestor")]
+    OwnAncestor,
+    #[error("popups are nested more than {MAX_POPUP_DEPTH} levels deep")]
+    TooDeep,
+}
+
+/// Returns the surface of the window or layer surface that a popup belongs to. Smithay's function
+/// does not end if a popup is its own ancestor.
+///
+/// # Errors
+/// If there is none.
+pub fn popup_root(popup: &WlSurface) -> Result<WlSurface, PopupError> {
+    let mut parent = popup_parent(popup).ok_or(PopupError::NoParent)?;
+    for _ in 0..MAX_POPUP_DEPTH {
+        if parent == *popup {
+            return Err(PopupError::OwnAncestor);
+        }
+        match get_role(&parent) {
+            Some(XDG_POPUP_ROLE) => parent = popup_parent(&parent).ok_or(PopupError::NoParent)?,
+            Some(_) => return Ok(parent),
+            None => return Err(PopupError::NoRole),
+        }
+    }
+    Err(PopupError::TooDeep)
+}
+
+fn popup_parent(popup: &WlSurface) -> Option<WlSurface> {
+    with_states(popup, |states| {
+        let attributes = states.data_map.get::<XdgPopupSurfaceData>()?;
+        attributes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).parent.clone()
+    })
 }
 
 fn set_positioner(popup: &PopupSurface, positioner: PositionerState) {

@@ -47,6 +47,9 @@ impl Shell {
         self.visible_windows(output).into_iter().find_map(|window| {
             let client = unresponsive(window.client)?;
             let area = Rectangle::new(self.window_location(window, outputs)?, window.handle.geometry().size);
+            // A client may declare any size; the overlay covers what is on the output.
+            let size = outputs.get(output)?.geometry().size;
+            let area = area.intersection(Rectangle::from_size(size))?;
             let (app_id, title) = window.app_id_and_title();
             let name = title.filter(|title| !title.is_empty()).or(app_id);
             let name = name.unwrap_or_else(|| format!("process {}", client.pid));

@@ -411,7 +411,7 @@ impl Shell {
         let mut chain = vec![window];
         let mut next = window.parent;
         while let Some(parent) = next.and_then(|id| self.mapped_window(id)) {
-            if parent.shown_on != window.shown_on {
+            if parent.shown_on != window.shown_on || chain.len() == MAX_DIALOG_DEPTH {
                 break;
             }
             chain.push(parent);
@@ -427,6 +427,10 @@ impl Shell {
         Some(below.loc)
     }
 }
+
+/// The maximum number of windows of which each is centered over its parent. Those beyond are
+/// centered in the area.
+const MAX_DIALOG_DEPTH: usize = 16;
 
 /// The window leaves an output.
 fn leave(window: &ShellWindow, output: OutputId, outputs: &Outputs, effects: &mut Effects) {

@@ -168,7 +168,7 @@ fn clients_of_one_batch_are_distinguished() {
 }
 
 #[test]
-fn window_of_a_disconnected_client_is_gone_in_the_same_iteration() {
+fn window_of_a_disconnected_client_is_gone_in_the_next_iteration() {
     let mut fixture = Fixture::new("");
     let _client = window(&mut fixture, "app", RED, None);
     // Well after its last frame, so that nothing delays the next one.
@@ -176,7 +176,8 @@ fn window_of_a_disconnected_client_is_gone_in_the_same_iteration() {
     let state = &mut fixture.compositor.state;
     let id = state.clients.iter().next().expect("a connection").id;
     state.disconnect(id, CloseReason::Requested);
-    state.after_dispatch();
+    fixture.iterate();
+    let state = &mut fixture.compositor.state;
     assert!(state.clients.is_empty() && state.pending_redraws.is_empty());
     assert_ne!(fixture.middle(FIRST), RED, "the display was not drawn again");
 }

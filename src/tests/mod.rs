@@ -10,10 +10,12 @@ mod connections;
 mod control;
 mod control_requests;
 mod devices;
+mod hostile;
 mod idle;
 mod layers;
 mod security_context;
 mod windows;
+mod wire;
 
 use std::os::unix::net::UnixStream;
 use std::time::Duration;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use geom_ipc::{ClientKind, CloseReason, ConnectionState, ErrorKind, ReplyResult};
 
 use super::{notable, World, SECOND};
-use crate::clients::accept::Host;
 use crate::clients::heartbeat::Event;
 use crate::clients::listen::{Listener, Listening};
+use crate::clients::peer::Peer;
 use crate::clients::{Clients, Effect, Effects};
 
 const ANNOUNCE_DELAY: Duration = Duration::from_millis(100);
@@ -131,14 +131,13 @@ fn listen(world: &mut World) -> (tempfile::TempDir, std::path::PathBuf) {
 
 fn accept_waiting(world: &mut World, iteration: u64) -> usize {
     let mut display = world.display.handle();
-    let reactor = world.reactor.clone();
-    let effects = world.with(|clients, cx| {
-        let mut host = Host { display: &mut display, reactor: &reactor };
-        clients.accept_waiting(0, iteration, &mut host, cx)
-    });
-    let dispatches = effects.iter().filter(|effect| matches!(effect, Effect::Dispatch(_))).count();
+    let before = world.clients.len();
+    let effects = world.with(|clients, cx| clients.accept_waiting(0, iteration, &mut display, cx));
+    let accepted = world.clients.len() - before;
+    let dispatches = effects.iter().filter(|effect| **effect == Effect::Dispatch).count();
+    assert_eq!(dispatches, usize::from(accepted > 0));
     world.apply(effects);
-    dispatches
+    accepted
 }
 
 #[test]
@@ -155,4 +154,28 @@ fn one_client_is_accepted_at_first_and_many_if_they_keep_coming() {
     assert_eq!(accept_waiting(&mut world, 10), 0);
     assert_eq!(world.clients.len(), streams.len());
     world.reap();
+}
+
+/// Who may connect and read does not see what changes displays or takes input.
+#[test]
+fn clients_of_users_that_may_not_command_are_not_privileged() {
+    use crate::clients::{ClientData, Ended};
+    let process = |uid, groups: &[u32]| Peer {
+        pid: 1,
+        uid,
+        gid: uid,
+        groups: groups.to_vec(),
+        process: None,
+        executable: None,
+    };
+    let is_privileged = |peer: Peer, is_sandboxed| {
+        let may_command = peer.may_command(500, Some(44));
+        ClientData::new(1.into(), is_sandboxed, may_command, Ended::default()).is_privileged()
+    };
+    for (uid, groups, expected) in
+        [(0, &[][..], true), (500, &[], true), (1000, &[44], true), (44, &[], true), (1000, &[45], false)]
+    {
+        assert_eq!(is_privileged(process(uid, groups), false), expected, "user {uid} of {groups:?}");
+        assert!(!is_privileged(process(uid, groups), true), "user {uid} in a sandbox");
+    }
 }

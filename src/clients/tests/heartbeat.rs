@@ -12,7 +12,6 @@ use crate::clients::connection::PingTarget;
 use crate::clients::heartbeat::Event;
 use crate::clients::{ClientId, Clients, Effect, Effects};
 use crate::config::UnresponsivePolicy;
-use crate::event_loop::reactor::Source;
 
 /// An xdg_wm_base of a test.
 #[derive(Clone, Default)]
@@ -121,21 +120,66 @@ fn client_that_does_not_reply_is_unresponsive_until_it_does() {
     assert_eq!((*one, client.state), (id, ConnectionState::Alive));
 }
 
+fn accepts_key(world: &mut World, id: ClientId) -> bool {
+    let (accepts, effects) = world.with(|clients, cx| clients.accepts_key(id, cx));
+    world.apply(effects);
+    accepts
+}
+
+fn accepts_input(world: &mut World, id: ClientId) -> bool {
+    let (accepts, effects) = world.with(|clients, cx| clients.accepts_input(id, cx));
+    world.apply(effects);
+    accepts
+}
+
+/// A busy client is not unresponsive yet, and may be sent more than a socket holds.
+#[test]
+fn input_is_withheld_until_the_client_reads() {
+    let mut world = World::new();
+    let (id, _target, mut stream) = pingable(&mut world, "app");
+    assert!(accepts_input(&mut world, id) && accepts_key(&mut world, id));
+    world.take_effects();
+    // Replies that it does not read.
+    let sync = [1u32, 12 << 16, 2].map(u32::to_ne_bytes).concat();
+    let mut sent = 0;
+    while accepts_input(&mut world, id) {
+        std::io::Write::write_all(&mut stream, &sync).expect("wl_display.sync");
+        world.dispatch();
+        world.display.flush_clients().expect("flushed");
+        sent += 1;
+        assert!(sent < 1000, "the socket has no limit");
+    }
+    assert!(!accepts_key(&mut world, id) && !accepts_input(&mut world, id));
+    let [Effect::ArmWithheldInput { id: armed, at }] = notable(world.take_effects())[..] else {
+        panic!("one timer")
+    };
+    assert_eq!(armed, id);
+    // It has not read yet.
+    world.now = at;
+    world.run(|clients, cx| clients.withheld_input_due(id, cx));
+    assert!(matches!(notable(world.take_effects())[..], [Effect::ArmWithheldInput { .. }]));
+    let mut events = [0; 1 << 12];
+    while stream.read(&mut events).is_ok_and(|count| count > 0) {}
+    world.run(|clients, cx| clients.withheld_input_due(id, cx));
+    assert_eq!(notable(world.take_effects()), [Effect::ResendPointer(id), Effect::ResendKeyboard(id)]);
+    assert!(accepts_input(&mut world, id) && accepts_key(&mut world, id));
+}
+
 #[test]
 fn few_keys_are_sent_to_an_unresponsive_client() {
     let mut world = World::new();
     let (id, _target, _stream) = pingable(&mut world, "app");
-    assert!((0..1000).all(|_| world.clients.accepts_key(id)));
+    assert!((0..1000).all(|_| accepts_key(&mut world, id)));
     world.advance(SECOND * 21);
-    assert_eq!((0..1000).filter(|_| world.clients.accepts_key(id)).count(), 256);
+    assert_eq!((0..1000).filter(|_| accepts_key(&mut world, id)).count(), 256);
     world.take_effects();
     world.on(id, Event::Received);
     let effects = notable(world.take_effects());
     assert_eq!(effects, [Effect::ResendKeyboard(id), Effect::Redraw(id)]);
-    assert!(world.clients.accepts_key(id));
+    assert!(accepts_key(&mut world, id));
     // If no key was dropped, the keyboard's state is known to the client.
     world.advance(SECOND * 21);
-    assert!(world.clients.accepts_key(id));
+    assert!(accepts_key(&mut world, id));
     world.take_effects();
     world.on(id, Event::Received);
     assert_eq!(notable(world.take_effects()), [Effect::Redraw(id)]);
@@ -164,18 +208,15 @@ fn policy_decides_about_a_lost_client() {
         let mut world = World::new();
         set_policy(&mut world, policy);
         let (id, _target, _stream) = pingable(&mut world, "app");
-        let client = world.clients.wayland_client(id).expect("a Wayland client");
         world.advance(SECOND * 21);
         world.take_effects();
         world.advance(SECOND * 60);
         let effects = notable(world.take_effects());
-        let close = Effect::CloseWayland(client.clone());
-        let reason = CloseReason::HeartbeatTimeout;
-        let end = [Effect::DestroyObjects { id, client }, Effect::Disconnected { id, reason }];
+        let end = Effect::Disconnected { id, reason: CloseReason::HeartbeatTimeout };
         let expected: Vec<Effect> = match policy {
             UnresponsivePolicy::Wait => Vec::new(),
-            UnresponsivePolicy::Close => [close].into_iter().chain(end).collect(),
-            UnresponsivePolicy::Kill => [Effect::KillProcess(id), close].into_iter().chain(end).collect(),
+            UnresponsivePolicy::Close => vec![end],
+            UnresponsivePolicy::Kill => vec![Effect::KillProcess(id), end],
         };
         assert_eq!(effects, expected, "{policy:?}");
         assert_eq!(world.clients.is_empty(), policy != UnresponsivePolicy::Wait);
@@ -224,12 +265,10 @@ fn client_that_cannot_be_pinged_is_polled() {
     world.advance(SECOND * 100);
     assert_eq!(state(&world, id), Some(ConnectionState::Alive));
     // Its socket has bytes that it does not read.
-    let display = world.display.handle();
-    let client = world.clients.wayland_client(id).expect("a Wayland client");
     let request = [1u32, 12 << 16, 2].map(u32::to_ne_bytes).concat();
     std::io::Write::write_all(&mut stream, &request).expect("wl_display.sync");
-    world.dispatch(id);
-    let _ = display.backend_handle().flush(Some(client));
+    world.dispatch();
+    world.display.flush_clients().expect("flushed");
     assert!(world.clients.get(id).is_some_and(|connection| connection.unread_bytes() > 0));
     world.advance(SECOND * 30);
     assert_eq!(state(&world, id), Some(ConnectionState::Unresponsive));
@@ -279,21 +318,42 @@ fn requested_ping_is_answered_once() {
     assert!(!ping(&mut world, raw, 10) && peer.replies().is_empty());
 }
 
+/// The sender of each request is known, however many clients send at once.
 #[test]
-fn many_ready_clients_are_taken_as_a_batch() {
+fn senders_are_distinguished() {
     let mut world = World::new();
-    let clients: Vec<_> = (0..20).map(|_| pingable(&mut world, "app")).collect();
-    let ready = || {
-        let clients = clients.iter().map(|(id, ..)| Source::Client((*id).into()));
-        clients.chain([Source::Timers]).collect::<Vec<Source>>()
-    };
-    let mut few: Vec<Source> = ready().into_iter().take(15).collect();
-    assert!(world.clients.take_batch(&mut few).is_none() && few.len() == 15);
-    let mut many = ready();
-    let batch = world.clients.take_batch(&mut many);
-    assert_eq!(batch.map(|batch| batch.len()), Some(20));
-    assert_eq!(many, [Source::Timers]);
-    // Whose requests are dispatched must be known while a client is yet to bind xdg_wm_base.
-    let (_new, _stream) = world.wayland();
-    assert!(world.clients.take_batch(&mut ready()).is_none());
+    let mut clients: Vec<_> = (0..20).map(|_| world.wayland()).collect();
+    world.advance(SECOND * 5);
+    let sync = [1u32, 12 << 16, 2].map(u32::to_ne_bytes).concat();
+    for (_, stream) in clients.iter_mut().step_by(2) {
+        std::io::Write::write_all(stream, &sync).expect("wl_display.sync");
+    }
+    world.dispatch();
+    for (index, (id, _)) in clients.iter().enumerate() {
+        let state = world.clients.get(*id).expect("connected").state;
+        let expected = if index % 2 == 0 { Duration::ZERO } else { SECOND * 5 };
+        let idle = state.last_received().map(|time| world.now - time);
+        assert_eq!(idle, Some(expected), "client {index}");
+    }
+    assert_eq!(world.clients.current(), None);
+}
+
+/// libwayland reports malformed messages itself; wayland-backend does not report that end at all.
+#[test]
+fn protocol_error_ends_the_connection_with_its_reason() {
+    let mut world = World::new();
+    let (id, mut stream) = world.wayland();
+    let (other, _other_stream) = world.wayland();
+    world.take_effects();
+    // wl_display has no request 7.
+    let invalid = [1u32, 8 << 16 | 7].map(u32::to_ne_bytes).concat();
+    std::io::Write::write_all(&mut stream, &invalid).expect("a message");
+    world.reap();
+    let reason = CloseReason::ProtocolError;
+    assert_eq!(notable(world.take_effects()), [Effect::Disconnected { id, reason }]);
+    assert!(world.clients.get(id).is_none() && world.clients.get(other).is_some());
+    // The client learns what was wrong.
+    let mut message = Vec::new();
+    stream.read_to_end(&mut message).expect("the error, then the end");
+    assert!(message.windows(6).any(|part| part == b"method"), "{message:?}");
 }

@@ -10,18 +10,14 @@ mod sessions;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::rc::Rc;
 use std::time::Duration;
 
 use geom_ipc::{ClientKind, ConnectType, Event as IpcEvent, LineBuffer, Reply, ServerMessage};
-use smithay::reexports::wayland_server::backend::DisconnectReason;
 use smithay::reexports::wayland_server::Display;
 
-use super::accept::Host;
 use super::heartbeat::{Event, Time};
 use super::{invariants, ClientId, Clients, Cx, Effect, Effects, Windows};
 use crate::config::ClientsConfig;
-use crate::event_loop::reactor::Reactor;
 
 pub const SECOND: Duration = Duration::from_secs(1);
 
@@ -43,7 +39,6 @@ impl Windows for TestWindows {
 pub struct World {
     pub clients: Clients,
     display: Display<()>,
-    reactor: Rc<Reactor>,
     pub config: ClientsConfig,
     pub connect_type: ConnectType,
     pub now: Time,
@@ -54,10 +49,12 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
+        let display = Display::new().expect("an epoll");
+        let mut clients = Clients::default();
+        clients.attach(&display.handle());
         Self {
-            clients: Clients::default(),
-            display: Display::new().expect("an epoll"),
-            reactor: Rc::new(Reactor::new().expect("an epoll and a timerfd")),
+            clients,
+            display,
             config: ClientsConfig::default(),
             connect_type: ConnectType::default(),
             now: SECOND * 1000,
@@ -89,20 +86,10 @@ impl World {
     /// Does what the compositor does about effects, as far as the component depends on it.
     pub fn apply(&mut self, effects: Effects) {
         for effect in effects {
-            let mut next = Effects::new();
-            match &effect {
-                Effect::CloseWayland(client) => {
-                    let backend = self.display.handle().backend_handle();
-                    backend.kill_client(client.clone(), DisconnectReason::ConnectionClosed);
-                }
-                Effect::DestroyObjects { id, client } => {
-                    let _ = self.display.backend().dispatch_single_client(&mut (), client.clone());
-                    next = self.with(|clients, cx| clients.objects_destroyed(*id, cx));
-                }
-                _ => {}
+            if effect == Effect::Dispatch {
+                self.dispatch();
             }
             self.effects.push(effect);
-            self.apply(next);
         }
     }
 
@@ -113,13 +100,8 @@ impl World {
 
     /// Ends an iteration of the event loop.
     pub fn reap(&mut self) {
-        loop {
-            let effects = self.with(Clients::reap);
-            if effects.is_empty() {
-                break;
-            }
-            self.apply(effects);
-        }
+        self.dispatch();
+        self.run(Clients::reap);
         assert_eq!(invariants::check(&self.clients), Ok(()));
     }
 
@@ -145,11 +127,7 @@ impl World {
             stream.set_nonblocking(true).expect("a socket option");
         }
         let mut display = self.display.handle();
-        let reactor = self.reactor.clone();
-        let (id, effects) = self.with(|clients, cx| {
-            let mut host = Host { display: &mut display, reactor: &reactor };
-            clients.accept(ours, kind, None, &mut host, cx)
-        });
+        let (id, effects) = self.with(|clients, cx| clients.accept(ours, kind, None, &mut display, cx));
         self.apply(effects);
         (id, theirs)
     }
@@ -185,12 +163,10 @@ impl World {
         (id, peer)
     }
 
-    /// Reads what a Wayland client has sent.
-    pub fn dispatch(&mut self, id: ClientId) {
-        if let Some(client) = self.clients.wayland_client(id) {
-            let _ = self.display.backend().dispatch_single_client(&mut (), client);
-        }
-        self.reap();
+    /// Reads what Wayland clients have sent.
+    pub fn dispatch(&mut self) {
+        self.display.dispatch_clients(&mut ()).expect("dispatched");
+        self.run(Clients::dispatched);
     }
 
     pub fn token(&mut self, id: ClientId) -> String {

@@ -1,11 +1,8 @@
 //! cursor-shape: clients set a cursor of the theme by its name.
 
-use smithay::delegate_cursor_shape;
 use smithay::wayland::tablet_manager::TabletSeatHandler;
 
 use crate::compositor::State;
 
 // Required by the delegate: the protocol also has cursors for tablet tools.
 impl TabletSeatHandler for State {}
-
-delegate_cursor_shape!(State);

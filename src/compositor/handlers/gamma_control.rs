@@ -21,6 +21,7 @@ use smithay::reexports::wayland_server::{
 use tracing::{debug, info, warn};
 
 use super::security_context::is_trusted;
+use crate::clients::received_file::may_block;
 use crate::compositor::State;
 
 /// The global. Sandboxed clients do not see it.
@@ -33,8 +34,11 @@ pub type Controls = HashMap<String, ZwlrGammaControlV1>;
 pub struct Of(String);
 
 /// Reads a gamma LUT: `size` values of 16 bits for red, then for green, then for blue. `None` if
-/// the file is too short.
+/// the file is too short, or on a file system that may block.
 fn read_lut(fd: impl AsFd, size: usize) -> Option<Vec<[u16; 3]>> {
+    if may_block(&fd) {
+        return None;
+    }
     let mut bytes = vec![0; size * 6];
     let mut read = 0;
     while read < bytes.len() {

@@ -23,6 +23,7 @@ use smithay::reexports::wayland_server::{
     Client, DataInit, Dispatch, DisplayHandle, GlobalDispatch, New, Resource,
 };
 
+use crate::clients::objects::Counted;
 use crate::compositor::State;
 use crate::power::{IdleTimerId, Power};
 
@@ -85,8 +86,8 @@ impl GlobalDispatch<ExtIdleNotifierV1, Global> for State {
 impl Dispatch<ExtIdleNotifierV1, ()> for State {
     fn request(
         state: &mut Self,
-        _: &Client,
-        _: &ExtIdleNotifierV1,
+        client: &Client,
+        notifier: &ExtIdleNotifierV1,
         request: ext_idle_notifier_v1::Request,
         (): &(),
         _: &DisplayHandle,
@@ -99,6 +100,9 @@ impl Dispatch<ExtIdleNotifierV1, ()> for State {
             }
             _ => return,
         };
+        if state.count_object(client, notifier, Counted::IdleNotification).is_err() {
+            return;
+        }
         let object = init.init(id, ());
         let timeout = Duration::from_millis(timeout.into());
         let (timer, effects) = state.with_power(|power, _| power.add_idle_timer(timeout, is_inhibitable));
@@ -119,7 +123,8 @@ impl Dispatch<ExtIdleNotificationV1, ()> for State {
     ) {
     }
 
-    fn destroyed(state: &mut Self, _: ClientId, destroyed: &ExtIdleNotificationV1, (): &()) {
+    fn destroyed(state: &mut Self, client: ClientId, destroyed: &ExtIdleNotificationV1, (): &()) {
+        state.uncount_object(&client, Counted::IdleNotification);
         let notifications = &mut state.protocols.idle.notifications;
         let found = notifications.iter().position(|(_, object)| object == destroyed);
         if let Some(found) = found {
@@ -145,14 +150,17 @@ impl GlobalDispatch<ZwpIdleInhibitManagerV1, Global> for State {
 impl Dispatch<ZwpIdleInhibitManagerV1, ()> for State {
     fn request(
         state: &mut Self,
-        _: &Client,
-        _: &ZwpIdleInhibitManagerV1,
+        client: &Client,
+        manager: &ZwpIdleInhibitManagerV1,
         request: zwp_idle_inhibit_manager_v1::Request,
         (): &(),
         _: &DisplayHandle,
         init: &mut DataInit<'_, Self>,
     ) {
         let zwp_idle_inhibit_manager_v1::Request::CreateInhibitor { id, surface } = request else { return };
+        if state.count_object(client, manager, Counted::Inhibitor).is_err() {
+            return;
+        }
         let inhibitor = init.init(id, ());
         state.protocols.idle.inhibitors.push((inhibitor, surface));
     }
@@ -170,7 +178,8 @@ impl Dispatch<ZwpIdleInhibitorV1, ()> for State {
     ) {
     }
 
-    fn destroyed(state: &mut Self, _: ClientId, destroyed: &ZwpIdleInhibitorV1, (): &()) {
+    fn destroyed(state: &mut Self, client: ClientId, destroyed: &ZwpIdleInhibitorV1, (): &()) {
+        state.uncount_object(&client, Counted::Inhibitor);
         state.remove_inhibitor(destroyed);
     }
 }

@@ -1,6 +1,5 @@
 //! wlr-layer-shell: panels, backgrounds, launchers, locks.
 
-use smithay::delegate_layer_shell;
 use smithay::output::Output;
 use smithay::reexports::wayland_server::protocol::wl_output::WlOutput;
 use smithay::wayland::shell::wlr_layer::{
@@ -34,5 +33,3 @@ impl WlrLayerShellHandler for State {
         self.with_shell(|shell, cx| shell.remove_layer_surface(&surface, cx.outputs));
     }
 }
-
-delegate_layer_shell!(State);

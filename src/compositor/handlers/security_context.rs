@@ -18,7 +18,7 @@ use crate::compositor::State;
 
 /// Returns whether a client sees privileged globals.
 pub fn is_trusted(client: &Client) -> bool {
-    !ClientData::of(client).is_sandboxed
+    ClientData::of(client).is_privileged()
 }
 
 /// The listening socket of a sandbox engine, a client that can do anything to it: an error of this
@@ -60,7 +60,7 @@ impl SecurityContextHandler for State {
     fn context_created(&mut self, source: SecurityContextListenerSource, context: SecurityContext) {
         let parts = [context.sandbox_engine, context.app_id, context.instance_id];
         let name = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
-        info!(client = self.clients.current.map(u64::from), context = name, "sandbox socket added");
+        info!(client = self.clients.current().map(u64::from), context = name, "sandbox socket added");
         let inserted = self.handle.insert_source(Listener(source), move |stream, (), state: &mut State| {
             // accept(2) does not inherit O_NONBLOCK.
             if let Err(error) = stream.set_nonblocking(true) {

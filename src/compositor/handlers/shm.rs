@@ -1,6 +1,5 @@
 //! wl_shm: buffers in shared memory.
 
-use smithay::delegate_shm;
 use smithay::reexports::wayland_server::protocol::{wl_buffer::WlBuffer, wl_shm};
 use smithay::wayland::buffer::BufferHandler;
 use smithay::wayland::shm::{ShmHandler, ShmState};
@@ -20,5 +19,3 @@ impl ShmHandler for State {
         &self.protocols.shm
     }
 }
-
-delegate_shm!(State);

@@ -1,21 +1,43 @@
 //! xdg-shell: windows, dialogs, popups.
 
-use smithay::delegate_xdg_shell;
-use smithay::desktop::{
-    find_popup_root_surface, PopupKeyboardGrab, PopupKind, PopupPointerGrab, PopupUngrabStrategy,
-};
+use smithay::desktop::{PopupKeyboardGrab, PopupKind, PopupPointerGrab, PopupUngrabStrategy};
 use smithay::input::pointer::Focus;
 use smithay::input::Seat;
 use smithay::output::Output;
 use smithay::reexports::wayland_server::protocol::{wl_output::WlOutput, wl_seat::WlSeat};
+use smithay::reexports::wayland_server::{Client, Resource};
 use smithay::utils::Serial;
 use smithay::wayland::shell::xdg::{
     PopupSurface, PositionerState, ShellClient, ToplevelSurface, XdgShellHandler, XdgShellState,
 };
 use tracing::debug;
 
+use super::security_context::is_trusted;
 use crate::clients::client_of;
+use crate::compositor::guards::xdg_shell::check_popup_parents;
 use crate::compositor::State;
+use crate::shell::popups::popup_root;
+
+impl State {
+    /// Returns whether a popup may take all input. A popup that did without the user's doing would
+    /// get what is typed into other programs: so its client was sent the press that it names, its
+    /// root is visible, and no lock is above.
+    fn may_grab(&self, popup: &PopupSurface, serial: Serial) -> bool {
+        let surface = popup.wl_surface();
+        let Ok(root) = popup_root(surface) else { return false };
+        let lock = self.shell.exclusive_layer(&self.outputs);
+        let client = client_of(surface).unwrap_or_default();
+        self.input.presses.were_sent(serial, client)
+            && surface.client().is_some_and(|client| is_trusted(&client) || self.has_focus(&client))
+            && self.shell.is_visible(&root)
+            && lock.is_none_or(|lock| lock == root)
+    }
+
+    /// Returns whether a client has the keyboard.
+    fn has_focus(&self, client: &Client) -> bool {
+        self.keyboard_focus().and_then(|focus| focus.client()).is_some_and(|focus| focus.id() == client.id())
+    }
+}
 
 impl XdgShellHandler for State {
     fn xdg_shell_state(&mut self) -> &mut XdgShellState {
@@ -40,7 +62,9 @@ impl XdgShellHandler for State {
     }
 
     fn new_popup(&mut self, popup: PopupSurface, positioner: PositionerState) {
-        self.shell.add_popup(popup, positioner, &self.outputs);
+        if check_popup_parents(&popup) {
+            self.shell.add_popup(popup, positioner, &self.outputs);
+        }
     }
 
     fn reposition_request(&mut self, popup: PopupSurface, positioner: PositionerState, token: u32) {
@@ -53,8 +77,13 @@ impl XdgShellHandler for State {
 
     fn grab(&mut self, popup: PopupSurface, seat: WlSeat, serial: Serial) {
         let Some(seat) = Seat::<Self>::from_resource(&seat) else { return };
+        if !self.may_grab(&popup, serial) {
+            debug!(client = client_of(popup.wl_surface()).map(u64::from), "popup grab refused");
+            popup.send_popup_done();
+            return;
+        }
+        let Ok(root) = popup_root(popup.wl_surface()) else { return };
         let kind = PopupKind::from(popup);
-        let Ok(root) = find_popup_root_surface(&kind) else { return };
         let mut grab = match self.shell.popups.grab_popup(root, kind, &seat, serial) {
             Ok(grab) => grab,
             Err(error) => {
@@ -111,5 +140,3 @@ impl XdgShellHandler for State {
         self.with_shell(|shell, cx| shell.parent_changed(&toplevel, cx));
     }
 }
-
-delegate_xdg_shell!(State);

@@ -1,0 +1,82 @@
+//! xdg-shell: parents of popups, and how many windows and popups there are.
+
+use std::sync::Mutex;
+
+use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_popup::XdgPopup;
+use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_positioner::XdgPositioner;
+use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_surface::{self, XdgSurface};
+use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel::XdgToplevel;
+use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_wm_base::{self, XdgWmBase};
+use smithay::reexports::wayland_server::{
+    delegate_dispatch, delegate_global_dispatch, Client, Resource, Weak,
+};
+use smithay::wayland::compositor::with_states;
+use smithay::wayland::shell::xdg::{
+    PopupSurface, XdgPositionerUserData, XdgShellState, XdgShellSurfaceUserData, XdgSurfaceUserData,
+    XdgWmBaseUserData,
+};
+
+use super::{guard, Checked};
+use crate::clients::objects::Counted;
+use crate::compositor::State;
+use crate::shell::popups::{popup_root, PopupError};
+
+/// The xdg_wm_base that an xdg_surface of this surface was created by, which gets its errors.
+#[derive(Default)]
+struct WmBase(Mutex<Option<Weak<XdgWmBase>>>);
+
+fn check_wm_base(
+    _state: &mut State,
+    _client: &Client,
+    wm_base: &XdgWmBase,
+    request: &xdg_wm_base::Request,
+    _data: &XdgWmBaseUserData,
+) -> Checked {
+    if let xdg_wm_base::Request::GetXdgSurface { surface, .. } = request {
+        with_states(surface, |states| {
+            let WmBase(known) = states.data_map.get_or_insert_threadsafe(WmBase::default);
+            *known.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(wm_base.downgrade());
+        });
+    }
+    Ok(())
+}
+
+fn check_xdg_surface(
+    state: &mut State,
+    client: &Client,
+    xdg_surface: &XdgSurface,
+    request: &xdg_surface::Request,
+    _data: &XdgSurfaceUserData,
+) -> Checked {
+    match request {
+        xdg_surface::Request::GetToplevel { .. } => state.count_object(client, xdg_surface, Counted::Window),
+        xdg_surface::Request::GetPopup { .. } => state.count_object(client, xdg_surface, Counted::Popup),
+        _ => Ok(()),
+    }
+}
+
+/// Checks the parents of a new popup. Returns whether it may be used; if not, an error has been
+/// posted. A popup without a parent gets one by another protocol, before it is mapped.
+pub fn check_popup_parents(popup: &PopupSurface) -> bool {
+    let surface = popup.wl_surface();
+    let cause = match popup_root(surface) {
+        Ok(_) | Err(PopupError::NoParent) => return true,
+        Err(error) => error.to_string(),
+    };
+    let wm_base = with_states(surface, |states| {
+        let WmBase(known) = states.data_map.get::<WmBase>()?;
+        known.lock().unwrap_or_else(std::sync::PoisonError::into_inner).as_ref()?.upgrade().ok()
+    });
+    match wm_base {
+        Some(wm_base) => wm_base.post_error(xdg_wm_base::Error::InvalidPopupParent, cause),
+        None => popup.xdg_popup().post_error(xdg_wm_base::Error::InvalidPopupParent, cause),
+    }
+    false
+}
+
+guard!(XdgWmBase, XdgWmBaseUserData => XdgShellState, check check_wm_base);
+guard!(XdgSurface, XdgSurfaceUserData => XdgShellState, check check_xdg_surface);
+guard!(XdgToplevel, XdgShellSurfaceUserData => XdgShellState, counted Counted::Window);
+guard!(XdgPopup, XdgShellSurfaceUserData => XdgShellState, counted Counted::Popup);
+delegate_global_dispatch!(State: [XdgWmBase: ()] => XdgShellState);
+delegate_dispatch!(State: [XdgPositioner: XdgPositionerUserData] => XdgShellState);

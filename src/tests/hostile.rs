@@ -1,0 +1,503 @@
+//! Requests that end or stop other display servers: the client is refused, and others do not
+//! notice.
+
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{memfd_create, MemfdFlags};
+
+use super::wire::{Arg, Wire, WireError};
+use super::{Fixture, TestClient};
+
+/// Opcodes of requests, in the order of wayland.xml and xdg-shell.xml.
+mod op {
+    pub const CREATE_SURFACE: u16 = 0;
+    pub const CREATE_REGION: u16 = 1;
+    pub const CREATE_POOL: u16 = 0;
+    pub const POOL_RESIZE: u16 = 2;
+    pub const GET_SUBSURFACE: u16 = 1;
+    pub const SUBSURFACE_PLACE_ABOVE: u16 = 2;
+    pub const SURFACE_COMMIT: u16 = 6;
+    pub const REGION_ADD: u16 = 1;
+    pub const CREATE_POSITIONER: u16 = 1;
+    pub const GET_XDG_SURFACE: u16 = 2;
+    pub const GET_TOPLEVEL: u16 = 1;
+    pub const GET_POPUP: u16 = 2;
+    pub const POSITIONER_SET_SIZE: u16 = 1;
+    pub const POSITIONER_SET_ANCHOR_RECT: u16 = 2;
+    pub const TOPLEVEL_SET_TITLE: u16 = 2;
+    pub const GET_POINTER: u16 = 0;
+    pub const SHAPE_GET_POINTER: u16 = 1;
+    pub const POOL_CREATE_BUFFER: u16 = 0;
+    pub const SURFACE_ATTACH: u16 = 1;
+    pub const ACK_CONFIGURE: u16 = 4;
+    pub const POPUP_GRAB: u16 = 1;
+}
+
+/// Opcodes of events.
+mod event {
+    pub const XDG_SURFACE_CONFIGURE: u16 = 0;
+    pub const POPUP_DONE: u16 = 1;
+}
+
+/// wl_display.error
+const INVALID_METHOD: u32 = 1;
+const NO_MEMORY: u32 = 2;
+/// xdg_wm_base.error.invalid_popup_parent
+const INVALID_POPUP_PARENT: u32 = 3;
+/// wl_shm.error.invalid_fd
+const INVALID_FD: u32 = 2;
+/// wl_subcompositor.error.bad_surface, wl_subsurface.error.bad_surface
+const BAD_SURFACE: u32 = 0;
+
+/// A hostile client, and a well-behaved one.
+struct Scene {
+    fixture: Fixture,
+    wire: Wire,
+    other: TestClient,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self::with("")
+    }
+
+    fn with(config: &str) -> Self {
+        let mut fixture = Fixture::new(&format!("[headless]\ndisplays = [\"800x600\"]\n{config}"));
+        let other = fixture.client();
+        let wire = Wire::new(&mut fixture);
+        Self { fixture, wire, other }
+    }
+
+    /// Returns a surface.
+    fn surface(&mut self, compositor: u32) -> u32 {
+        self.wire.create(compositor, op::CREATE_SURFACE, &[])
+    }
+
+    /// Waits until the hostile client is disconnected, and returns the error that it got.
+    fn refused(mut self) -> WireError {
+        let wire = &mut self.wire;
+        self.fixture.until("the end of the hostile client", |_| {
+            wire.exchange();
+            wire.is_closed
+        });
+        let error = self.wire.error.take().expect("an error before the end");
+        self.is_served();
+        error
+    }
+
+    /// Waits until both clients have been answered.
+    fn survives(mut self) {
+        let wire = &mut self.wire;
+        let callback = wire.id();
+        wire.send(1, 0, &[Arg::Uint(callback)]);
+        wire.exchange();
+        let since = Instant::now();
+        self.fixture.run_for(Duration::from_millis(50));
+        assert!(since.elapsed() < Duration::from_secs(5), "an iteration takes too long");
+        self.wire.exchange();
+        assert!(!self.wire.is_closed && self.wire.error.is_none(), "{:?}", self.wire.error);
+        self.is_served();
+    }
+
+    fn is_served(&mut self) {
+        let frames = self.fixture.client();
+        assert!(!frames.disconnected && !self.other.disconnected);
+        let other = &mut self.other;
+        assert!(other.poll(), "the other client is still connected");
+    }
+}
+
+fn memfd(size: u64) -> OwnedFd {
+    let file = memfd_create("test", MemfdFlags::CLOEXEC).expect("a memfd");
+    rustix::fs::ftruncate(&file, size).expect("its size");
+    file
+}
+
+fn positioner(scene: &mut Scene, wm_base: u32) -> u32 {
+    let positioner = scene.wire.create(wm_base, op::CREATE_POSITIONER, &[]);
+    scene.wire.send(positioner, op::POSITIONER_SET_SIZE, &[Arg::Int(1), Arg::Int(1)]);
+    let rectangle = [Arg::Int(0), Arg::Int(0), Arg::Int(1), Arg::Int(1)];
+    scene.wire.send(positioner, op::POSITIONER_SET_ANCHOR_RECT, &rectangle);
+    positioner
+}
+
+fn xdg_surface(scene: &mut Scene, wm_base: u32, surface: u32) -> u32 {
+    scene.wire.create(wm_base, op::GET_XDG_SURFACE, &[Arg::Uint(surface)])
+}
+
+fn popup(scene: &mut Scene, xdg_surface: u32, parent: u32, positioner: u32) -> u32 {
+    scene.wire.create(xdg_surface, op::GET_POPUP, &[Arg::Uint(parent), Arg::Uint(positioner)])
+}
+
+/// Opens a window, and returns its xdg_surface once it is shown.
+fn window(scene: &mut Scene, compositor: u32, wm_base: u32) -> u32 {
+    let surface = scene.surface(compositor);
+    let xdg_surface = xdg_surface(scene, wm_base, surface);
+    scene.wire.create(xdg_surface, op::GET_TOPLEVEL, &[]);
+    scene.wire.send(surface, op::SURFACE_COMMIT, &[]);
+    let wire = &mut scene.wire;
+    scene.fixture.until("the configure event", |_| {
+        wire.exchange();
+        wire.event(xdg_surface, event::XDG_SURFACE_CONFIGURE).is_some()
+    });
+    let serial = wire.event(xdg_surface, event::XDG_SURFACE_CONFIGURE).expect("configured");
+    let serial = u32::from_ne_bytes(serial.try_into().expect("one argument"));
+    wire.send(xdg_surface, op::ACK_CONFIGURE, &[Arg::Uint(serial)]);
+    let shm = wire.bind("wl_shm");
+    let pool = wire.id();
+    let file = memfd(4);
+    wire.exchange();
+    wire.send_with(shm, op::CREATE_POOL, &[Arg::Uint(pool), Arg::Int(4)], &[file.as_fd()]);
+    let numbers = [0, 1, 1, 4, 1].map(Arg::Int);
+    let buffer = wire.create(pool, op::POOL_CREATE_BUFFER, &numbers);
+    wire.send(surface, op::SURFACE_ATTACH, &[Arg::Uint(buffer), Arg::Int(0), Arg::Int(0)]);
+    wire.send(surface, op::SURFACE_COMMIT, &[]);
+    scene.fixture.until("the window", |fixture| {
+        wire.exchange();
+        fixture.compositor.state.shell.windows().iter().any(|window| {
+            window.client == fixture.compositor.state.clients.iter().last().expect("connected").id
+        })
+    });
+    xdg_surface
+}
+
+/// Opens a popup of a window that takes all input, and waits until it is refused or has the
+/// keyboard. Returns whether it was refused.
+fn grabbing_popup(scene: &mut Scene, compositor: u32, wm_base: u32, parent: u32, serial: u32) -> bool {
+    let seat = scene.wire.bind("wl_seat");
+    let positioner = positioner(scene, wm_base);
+    let surface = scene.surface(compositor);
+    let xdg_surface = xdg_surface(scene, wm_base, surface);
+    let popup = popup(scene, xdg_surface, parent, positioner);
+    scene.wire.send(popup, op::POPUP_GRAB, &[Arg::Uint(seat), Arg::Uint(serial)]);
+    scene.wire.send(surface, op::SURFACE_COMMIT, &[]);
+    let wire = &mut scene.wire;
+    let focus = |fixture: &Fixture| {
+        use smithay::reexports::wayland_server::Resource;
+        let focus = fixture.compositor.state.keyboard_focus().expect("something has the keyboard");
+        (focus.id().protocol_id(), crate::clients::client_of(&focus))
+    };
+    let own = scene.fixture.compositor.state.clients.iter().last().map(|connection| connection.id);
+    scene.fixture.until("an answer", |fixture| {
+        wire.exchange();
+        wire.event(popup, event::POPUP_DONE).is_some() || focus(fixture) == (surface, own)
+    });
+    wire.event(popup, event::POPUP_DONE).is_some()
+}
+
+#[test]
+fn popup_that_is_its_own_parent() {
+    let mut scene = Scene::new();
+    let (compositor, wm_base) = (scene.wire.bind("wl_compositor"), scene.wire.bind("xdg_wm_base"));
+    let surface = scene.surface(compositor);
+    let own = xdg_surface(&mut scene, wm_base, surface);
+    let positioner = positioner(&mut scene, wm_base);
+    popup(&mut scene, own, own, positioner);
+    let error = scene.refused();
+    assert_eq!((error.object, error.code), (wm_base, INVALID_POPUP_PARENT), "{error:?}");
+}
+
+#[test]
+fn popup_whose_parent_is_another_xdg_surface_of_its_own_surface() {
+    let mut scene = Scene::new();
+    let (compositor, wm_base) = (scene.wire.bind("wl_compositor"), scene.wire.bind("xdg_wm_base"));
+    let surface = scene.surface(compositor);
+    let first = xdg_surface(&mut scene, wm_base, surface);
+    let second = xdg_surface(&mut scene, wm_base, surface);
+    let positioner = positioner(&mut scene, wm_base);
+    popup(&mut scene, first, second, positioner);
+    assert_eq!(scene.refused().object, wm_base);
+}
+
+#[test]
+fn popups_that_are_each_others_parent() {
+    let mut scene = Scene::new();
+    let (compositor, wm_base) = (scene.wire.bind("wl_compositor"), scene.wire.bind("xdg_wm_base"));
+    let positioner = positioner(&mut scene, wm_base);
+    let surfaces = [scene.surface(compositor), scene.surface(compositor)];
+    let [one, two] = surfaces.map(|surface| xdg_surface(&mut scene, wm_base, surface));
+    popup(&mut scene, one, two, positioner);
+    popup(&mut scene, two, one, positioner);
+    let error = scene.refused();
+    assert_eq!((error.object, error.code), (wm_base, INVALID_POPUP_PARENT), "{error:?}");
+}
+
+#[test]
+fn popups_are_nested_at_most_32_levels_deep() {
+    let mut scene = Scene::new();
+    let (compositor, wm_base) = (scene.wire.bind("wl_compositor"), scene.wire.bind("xdg_wm_base"));
+    let positioner = positioner(&mut scene, wm_base);
+    let surface = scene.surface(compositor);
+    let mut parent = xdg_surface(&mut scene, wm_base, surface);
+    scene.wire.create(parent, op::GET_TOPLEVEL, &[]);
+    for _ in 0..40 {
+        let surface = scene.surface(compositor);
+        let next = xdg_surface(&mut scene, wm_base, surface);
+        popup(&mut scene, next, parent, positioner);
+        parent = next;
+    }
+    assert_eq!(scene.refused().code, INVALID_POPUP_PARENT);
+}
+
+#[test]
+fn pool_without_bytes() {
+    for size in [0, -1, i32::MIN] {
+        let mut scene = Scene::new();
+        let shm = scene.wire.bind("wl_shm");
+        let pool = scene.wire.id();
+        let file = memfd(4096);
+        let args = [Arg::Uint(pool), Arg::Int(4096)];
+        scene.wire.send_with(shm, op::CREATE_POOL, &args, &[file.as_fd()]);
+        scene.wire.send(pool, op::POOL_RESIZE, &[Arg::Int(size)]);
+        let error = scene.refused();
+        assert_eq!((error.object, error.code), (pool, INVALID_FD), "{size}: {error:?}");
+    }
+}
+
+#[test]
+fn null_string() {
+    let mut scene = Scene::new();
+    let (compositor, wm_base) = (scene.wire.bind("wl_compositor"), scene.wire.bind("xdg_wm_base"));
+    let surface = scene.surface(compositor);
+    let xdg_surface = xdg_surface(&mut scene, wm_base, surface);
+    let toplevel = scene.wire.create(xdg_surface, op::GET_TOPLEVEL, &[]);
+    scene.wire.send(toplevel, op::TOPLEVEL_SET_TITLE, &[Arg::Null]);
+    assert_eq!(scene.refused().code, INVALID_METHOD);
+}
+
+#[test]
+fn global_without_an_interface_name() {
+    let mut scene = Scene::new();
+    let name = scene.wire.global_name("wl_compositor");
+    let id = scene.wire.id();
+    scene.wire.send(2, 0, &[Arg::Uint(name), Arg::Null, Arg::Uint(1), Arg::Uint(id)]);
+    assert_eq!(scene.refused().code, INVALID_METHOD);
+}
+
+#[test]
+fn subsurface_above_itself() {
+    let mut scene = Scene::new();
+    let compositor = scene.wire.bind("wl_compositor");
+    let subcompositor = scene.wire.bind("wl_subcompositor");
+    let (parent, child) = (scene.surface(compositor), scene.surface(compositor));
+    let args = [Arg::Uint(child), Arg::Uint(parent)];
+    let subsurface = scene.wire.create(subcompositor, op::GET_SUBSURFACE, &args);
+    // Above its parent is allowed.
+    scene.wire.send(subsurface, op::SUBSURFACE_PLACE_ABOVE, &[Arg::Uint(parent)]);
+    scene.wire.send(subsurface, op::SUBSURFACE_PLACE_ABOVE, &[Arg::Uint(child)]);
+    let error = scene.refused();
+    assert_eq!((error.object, error.code), (subsurface, BAD_SURFACE), "{error:?}");
+}
+
+#[test]
+fn subsurfaces_are_nested_at_most_64_levels_deep() {
+    let mut scene = Scene::new();
+    let compositor = scene.wire.bind("wl_compositor");
+    let subcompositor = scene.wire.bind("wl_subcompositor");
+    let mut parent = scene.surface(compositor);
+    for _ in 0..70 {
+        let child = scene.surface(compositor);
+        let args = [Arg::Uint(child), Arg::Uint(parent)];
+        scene.wire.create(subcompositor, op::GET_SUBSURFACE, &args);
+        scene.wire.send(child, op::SURFACE_COMMIT, &[]);
+        parent = child;
+    }
+    let error = scene.refused();
+    assert_eq!((error.object, error.code), (subcompositor, BAD_SURFACE), "{error:?}");
+}
+
+/// A popup that takes all input gets what is typed, so the user must have pressed something in its
+/// program.
+#[test]
+fn popup_grab_without_a_press_is_refused() {
+    let mut scene = Scene::new();
+    let (compositor, wm_base) = (scene.wire.bind("wl_compositor"), scene.wire.bind("xdg_wm_base"));
+    let parent = window(&mut scene, compositor, wm_base);
+    for serial in [0, 1, u32::MAX] {
+        assert!(grabbing_popup(&mut scene, compositor, wm_base, parent, serial), "serial {serial}");
+    }
+    scene.survives();
+}
+
+#[test]
+fn popup_grab_after_a_press_gets_the_keyboard() {
+    let mut scene = Scene::new();
+    let (compositor, wm_base) = (scene.wire.bind("wl_compositor"), scene.wire.bind("xdg_wm_base"));
+    let parent = window(&mut scene, compositor, wm_base);
+    let state = &mut scene.fixture.compositor.state;
+    let own = state.clients.iter().last().expect("connected").id;
+    state.input.presses.push(7.into(), own);
+    assert!(!grabbing_popup(&mut scene, compositor, wm_base, parent, 7));
+}
+
+/// The window is hidden by that of another program, which has the keyboard.
+#[test]
+fn popup_grab_of_a_hidden_window_is_refused() {
+    let mut scene = Scene::new();
+    let (compositor, wm_base) = (scene.wire.bind("wl_compositor"), scene.wire.bind("xdg_wm_base"));
+    let parent = window(&mut scene, compositor, wm_base);
+    let state = &mut scene.fixture.compositor.state;
+    let own = state.clients.iter().last().expect("connected").id;
+    state.input.presses.push(7.into(), own);
+    scene.other.open("victim", 0x00ff_0000, None);
+    let other = &mut scene.other;
+    scene.fixture.until("the other window", |fixture| {
+        other.poll();
+        fixture.middle("HEADLESS-1") == 0x00ff_0000
+    });
+    assert!(grabbing_popup(&mut scene, compositor, wm_base, parent, 7));
+    let focus = scene.fixture.compositor.state.keyboard_focus().expect("the victim");
+    assert_ne!(crate::clients::client_of(&focus), Some(own));
+}
+
+/// Built from the leaf up: the depth of the new child counts too.
+#[test]
+fn subsurfaces_nested_from_below() {
+    let mut scene = Scene::new();
+    let compositor = scene.wire.bind("wl_compositor");
+    let subcompositor = scene.wire.bind("wl_subcompositor");
+    let mut child = scene.surface(compositor);
+    for _ in 0..70 {
+        let parent = scene.surface(compositor);
+        let args = [Arg::Uint(child), Arg::Uint(parent)];
+        scene.wire.create(subcompositor, op::GET_SUBSURFACE, &args);
+        child = parent;
+    }
+    assert_eq!(scene.refused().code, BAD_SURFACE);
+}
+
+/// A touch screen, or a mouse that is pulled at the wrong moment.
+#[test]
+fn cursor_shape_without_a_pointer() {
+    let mut scene = Scene::new();
+    let (seat, manager) = (scene.wire.bind("wl_seat"), scene.wire.bind("wp_cursor_shape_manager_v1"));
+    let pointer = scene.wire.create(seat, op::GET_POINTER, &[]);
+    scene.wire.create(manager, op::SHAPE_GET_POINTER, &[Arg::Uint(pointer)]);
+    scene.survives();
+}
+
+#[test]
+fn cursor_shape_of_a_pulled_mouse() {
+    let mut scene = Scene::new();
+    scene.fixture.compositor.state.seat.add_pointer();
+    let (seat, manager) = (scene.wire.bind("wl_seat"), scene.wire.bind("wp_cursor_shape_manager_v1"));
+    let pointer = scene.wire.create(seat, op::GET_POINTER, &[]);
+    scene.wire.exchange();
+    scene.fixture.run_for(Duration::from_millis(20));
+    scene.fixture.compositor.state.seat.remove_pointer();
+    scene.wire.create(manager, op::SHAPE_GET_POINTER, &[Arg::Uint(pointer)]);
+    scene.survives();
+}
+
+#[test]
+fn more_windows_than_one_client_may_have() {
+    let mut scene = Scene::with("[clients.objects]\nwindows = 5\n");
+    let (compositor, wm_base) = (scene.wire.bind("wl_compositor"), scene.wire.bind("xdg_wm_base"));
+    for _ in 0..6 {
+        let surface = scene.surface(compositor);
+        let xdg_surface = xdg_surface(&mut scene, wm_base, surface);
+        scene.wire.create(xdg_surface, op::GET_TOPLEVEL, &[]);
+    }
+    let error = scene.refused();
+    assert_eq!((error.object, error.code), (1, NO_MEMORY), "{error:?}");
+    assert!(error.message.contains("windows"), "{error:?}");
+}
+
+/// Each object alone is cheap; the limits are for those who create without end.
+#[test]
+fn more_objects_than_one_client_may_have() {
+    for (config, key) in [("surfaces = 50", "surfaces"), ("objects = 50", "objects")] {
+        let mut scene = Scene::with(&format!("[clients.objects]\n{config}\n"));
+        let compositor = scene.wire.bind("wl_compositor");
+        for _ in 0..60 {
+            scene.surface(compositor);
+        }
+        let error = scene.refused();
+        assert_eq!((error.object, error.code), (1, NO_MEMORY), "{error:?}");
+        assert!(error.message.contains(key), "{error:?}");
+    }
+}
+
+/// Surfaces that are destroyed are not counted any more.
+#[test]
+fn many_surfaces_one_after_the_other() {
+    let mut scene = Scene::with("[clients.objects]\nsurfaces = 50\n");
+    let compositor = scene.wire.bind("wl_compositor");
+    for _ in 0..500 {
+        let surface = scene.surface(compositor);
+        scene.wire.send(surface, 0, &[]);
+        scene.wire.exchange();
+        scene.fixture.iterate();
+    }
+    scene.survives();
+}
+
+#[test]
+fn region_of_too_many_rectangles() {
+    let mut scene = Scene::with("[clients.objects]\nregion_rectangles = 100\n");
+    let compositor = scene.wire.bind("wl_compositor");
+    let region = scene.wire.create(compositor, op::CREATE_REGION, &[]);
+    for x in 0..101 {
+        scene.wire.send(region, op::REGION_ADD, &[Arg::Int(x * 2), Arg::Int(0), Arg::Int(1), Arg::Int(1)]);
+    }
+    let error = scene.refused();
+    assert_eq!((error.object, error.code), (1, NO_MEMORY), "{error:?}");
+}
+
+/// A client that never stops sending is read in turn with the others.
+#[test]
+fn flood_of_requests() {
+    let mut scene = Scene::new();
+    let (compositor, wm_base) = (scene.wire.bind("wl_compositor"), scene.wire.bind("xdg_wm_base"));
+    let surface = scene.surface(compositor);
+    let xdg_surface = xdg_surface(&mut scene, wm_base, surface);
+    let toplevel = scene.wire.create(xdg_surface, op::GET_TOPLEVEL, &[]);
+    scene.wire.exchange();
+    let block = Wire::request(toplevel, op::TOPLEVEL_SET_TITLE, &[Arg::Text("title")]).repeat(2000);
+    let mut stream = scene.wire.blocking_stream();
+    let ends = Arc::new(AtomicBool::new(false));
+    let writer = std::thread::spawn({
+        let ends = ends.clone();
+        move || while !ends.load(Ordering::Relaxed) && stream.write_all(&block).is_ok() {}
+    });
+    for _ in 0..50 {
+        let since = Instant::now();
+        scene.fixture.iterate();
+        assert!(since.elapsed() < Duration::from_secs(2), "an iteration takes too long");
+    }
+    scene.is_served();
+    ends.store(true, Ordering::Relaxed);
+    drop(scene);
+    writer.join().expect("it ends with its socket");
+}
+
+/// Descriptors that no request takes.
+#[test]
+fn flood_of_descriptors() {
+    let mut scene = Scene::new();
+    let count = || std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    let before = count();
+    let file = memfd(1);
+    let files = [file.as_fd(); 28];
+    let mut most = 0;
+    for _ in 0..200 {
+        let callback = scene.wire.id();
+        let sync = Wire::request(1, 0, &[Arg::Uint(callback)]);
+        let _ = scene.wire.try_send(&sync[..4], &files);
+        scene.fixture.iterate();
+        most = most.max(count());
+        if scene.wire.is_closed {
+            break;
+        }
+        let _ = scene.wire.try_send(&sync[4..], &[]);
+        scene.wire.exchange();
+    }
+    assert!(most < before + 1200, "{most} descriptors, {before} before");
+    scene.wire.exchange();
+    assert!(scene.wire.is_closed, "it is disconnected");
+    scene.is_served();
+}
