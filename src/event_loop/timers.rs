@@ -40,10 +40,17 @@ impl<D> Timers<D> {
         self.queue.first_key_value().map(|(timer, _)| timer.0)
     }
 
-    /// Removes and returns the earliest deadline that is due at `now`.
-    pub fn pop(&mut self, now: Duration) -> Option<D> {
-        let entry = self.queue.first_entry().filter(|entry| entry.key().0 <= now)?;
-        Some(entry.remove())
+    /// Returns the number of the newest deadline, for [`Timers::pop`].
+    pub fn newest(&self) -> u64 {
+        self.last
+    }
+
+    /// Removes and returns the earliest deadline that is due at `now`, of those up to number
+    /// `newest`: what an action queues for now waits until others had their turn.
+    pub fn pop(&mut self, now: Duration, newest: u64) -> Option<D> {
+        let due = self.queue.range(..=Timer(now, u64::MAX));
+        let timer = due.map(|(timer, _)| *timer).find(|timer| timer.1 <= newest)?;
+        self.queue.remove(&timer)
     }
 }
 
@@ -52,6 +59,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn deadline_that_is_queued_meanwhile_waits() {
+        let (mut timers, now) = (Timers::default(), Duration::from_secs(1));
+        timers.at(now, "first");
+        timers.at(now, "second");
+        let newest = timers.newest();
+        assert_eq!(timers.pop(now, newest), Some("first"));
+        timers.at(now, "again");
+        timers.at(Duration::ZERO, "overdue");
+        assert_eq!((timers.pop(now, newest), timers.pop(now, newest)), (Some("second"), None));
+        let newest = timers.newest();
+        assert_eq!((timers.pop(now, newest), timers.pop(now, newest)), (Some("overdue"), Some("again")));
+    }
 
     proptest! {
         /// Each deadline that was not cancelled is returned once, ordered by time and then by the
@@ -78,7 +99,7 @@ mod tests {
             let mut now = Duration::ZERO;
             for step in steps {
                 now += Duration::from_millis(step);
-                while let Some(number) = timers.pop(now) {
+                while let Some(number) = timers.pop(now, timers.newest()) {
                     done.push(number);
                 }
                 let wanted: Vec<usize> =
