@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
-#[cfg(test)]
-use super::connection::Transport;
 use super::heartbeat::{Action, Event, HeartbeatTimeouts, Liveness, Time};
-use super::sessions::{MAX_LOST_SESSIONS, MAX_LOST_SESSIONS_PER_USER};
-use super::Clients;
+#[cfg(test)]
+use super::{
+    connection::Transport,
+    sessions::{MAX_LOST_SESSIONS, MAX_LOST_SESSIONS_PER_USER},
+    Clients,
+};
 
 /// Checks the state machine with a history of events, each this much later than the one before.
 ///
