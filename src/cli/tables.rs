@@ -254,7 +254,7 @@ mod tests {
             fullscreen: false,
             focused: true,
         };
-        let text = windows(&[window.clone()]);
+        let text = windows(std::slice::from_ref(&window));
         assert_eq!(text.lines().count(), 2, "{text}");
         assert!(!text.contains('\x1b') && text.contains("x\\n2"), "{text}");
         let text = event(&Event::Window { window });
