@@ -16,7 +16,7 @@ use crate::clients::ClientId;
 use crate::control::command::{bad_value, failed, not_found};
 use crate::control::jobs::{Job, JobResult, Next, Origin, Task};
 use crate::control::screenshot::Screenshot;
-use crate::control::upgrade::Candidate;
+use crate::control::upgrade::{Candidate, FileVersion};
 use crate::output::scanout::Target;
 use crate::output::Output;
 use crate::render::offscreen::{self, RgbImage};
@@ -149,12 +149,12 @@ impl State {
             JobResult::Reply(_) => {}
             // The request stands even if its client has left.
             JobResult::Upgrade(candidate) => {
-                let Candidate { program, .. } = candidate;
+                let Candidate { program, version, .. } = candidate;
                 if is_there {
                     self.reply(id, number, Ok(Response::Done));
                 }
                 let now = self.now();
-                self.timers.at(now, Deadline::ExecNewVersion { program });
+                self.timers.at(now, Deadline::ExecNewVersion { program, version });
             }
         }
         // The thread has reaped its own child process.
@@ -224,7 +224,13 @@ impl State {
 
     /// Replaces this program by a new version, in the same process (execve(2)); it gets what
     /// outlives a crash. Returns only if that fails.
-    pub fn exec_new_version(&mut self, program: &Path) {
+    pub fn exec_new_version(&mut self, program: &Path, version: Option<FileVersion>) {
+        if FileVersion::of(program).ok() != version {
+            let program = program.display();
+            error!(%program, "program changed since it was checked: not replacing this one");
+            self.notices.add(format!("{program} changed while it was checked: not replacing this program"));
+            return;
+        }
         info!(program = %program.display(), "replacing this program");
         self.clients.mark_unsaved();
         self.write_saved_state();

@@ -9,6 +9,7 @@ use smithay::reexports::wayland_server::backend::GlobalId;
 
 use super::State;
 use crate::clients::Clients;
+use crate::control::upgrade::FileVersion;
 use crate::output::redraw::Event as RedrawEvent;
 use crate::output::OutputId;
 use crate::power::PowerDeadline;
@@ -52,7 +53,7 @@ pub enum Deadline {
     /// A display's change was not confirmed in time.
     ConfirmationExpired { display: String },
     /// Replace the running program by a new version.
-    ExecNewVersion { program: PathBuf },
+    ExecNewVersion { program: PathBuf, version: Option<FileVersion> },
     /// Publish clients that connected a moment ago.
     AnnounceClients,
     /// The earliest heartbeat or disconnect deadline of all clients.
@@ -119,7 +120,7 @@ impl State {
             Deadline::WriteMetrics => self.write_metrics(),
             Deadline::EndIdentification => self.end_identification(),
             Deadline::ConfirmationExpired { display } => self.confirmation_expired(&display),
-            Deadline::ExecNewVersion { program } => self.exec_new_version(&program),
+            Deadline::ExecNewVersion { program, version } => self.exec_new_version(&program, version),
             Deadline::AnnounceClients => self.run_clients(Clients::announcement_due),
             Deadline::ClientDeadlines => self.client_deadlines_due(),
             Deadline::ControlTurns => self.take_control_turns(),

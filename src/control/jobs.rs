@@ -63,7 +63,7 @@ impl Job {
             Self::EncodeScreenshot(screenshot) => {
                 JobResult::Reply(screenshot.encode().map(|(response, fd)| (response, Some(fd))))
             }
-            Self::CheckProgram(candidate) => match candidate.check() {
+            Self::CheckProgram(mut candidate) => match candidate.check() {
                 Ok(()) => JobResult::Upgrade(candidate),
                 Err(error) => JobResult::Reply(Err(error)),
             },
