@@ -80,7 +80,7 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("geom_compositor: {error:#}");
+            cli::terminal::print_error(&format!("{error:#}"));
             sd_notify::failed(&format!("{error:#}"));
             ExitCode::FAILURE
         }

@@ -209,7 +209,7 @@ struct Client {
   ClientKind kind;
   /// State of the connection.
   ConnectionState state;
-  /// Process id.
+  /// Process id; 0 if the process is in another PID namespace.
   int pid;
   /// User id.
   unsigned uid;

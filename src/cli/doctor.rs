@@ -10,9 +10,10 @@ use std::process::Command;
 use clap::Args;
 
 use super::error::Error;
+use super::terminal::{self, field};
 use crate::config::profile::USERDATA;
 use crate::config::DEFAULT_PATH;
-use crate::doctor::{examine, table, Files, Grade, Machine};
+use crate::doctor::{examine, table, Files, Finding, Grade, Machine};
 use crate::session::{crash, users};
 
 /// What to examine.
@@ -47,20 +48,32 @@ pub fn run(options: Doctor) -> Result<(), Error> {
     let user = options.user.or_else(users::own_name).unwrap_or_else(|| "nobody".into());
     let files = Files { config: options.config, userdata: options.userdata, user };
     let findings = examine(&Machine::here(), &files);
+    let text = table(&printable(&findings));
     match options.json {
-        true => writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&findings)?)?,
-        false => write!(io::stdout(), "{}", table(&findings))?,
+        true => writeln!(io::stdout(), "{}", terminal::json(&findings)?)?,
+        false => write!(io::stdout(), "{text}")?,
     }
     if let Some(file) = options.report {
-        let text = anonymize(&report(&table(&findings), &files), &files.user);
+        let text = anonymize(&terminal::lines(&report(&text, &files)), &files.user);
         let new = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&file);
         new.and_then(|mut new| new.write_all(text.as_bytes())).map_err(Error::at(&file))?;
-        writeln!(io::stdout(), "written: {}", file.display())?;
+        writeln!(io::stdout(), "written: {}", field(&file.display().to_string()))?;
     }
     match findings.iter().filter(|finding| finding.grade == Grade::Bad).count() {
         0 => Ok(()),
         count => Err(Error::BadFindings(count)),
     }
+}
+
+/// Returns the findings for a terminal: they have text of clients, monitors and files.
+fn printable(findings: &[Finding]) -> Vec<Finding> {
+    let clean = |finding: &Finding| Finding {
+        grade: finding.grade,
+        what: field(&finding.what),
+        found: field(&finding.found),
+        remedy: field(&finding.remedy),
+    };
+    findings.iter().map(clean).collect()
 }
 
 fn report(findings: &str, files: &Files) -> String {
@@ -148,6 +161,18 @@ fn monitor_serials() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn finding_is_one_line_without_controls() {
+        let finding = Finding {
+            grade: Grade::Good,
+            what: "monitor".into(),
+            found: "A\x1b[2J\ngood  GPU: fine".into(),
+            remedy: String::new(),
+        };
+        let text = table(&printable(&[finding]));
+        assert_eq!(text, "good  monitor: A\\u001b[2J\\ngood  GPU: fine\n");
+    }
 
     #[test]
     fn report_has_no_names_and_titles() {

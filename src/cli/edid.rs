@@ -8,6 +8,7 @@ use geom_edid::{report, Edid};
 use serde::Serialize;
 
 use super::error::Error;
+use super::terminal::{self, field};
 
 /// Bytes that are read of a file: an EDID has up to 32 KiB, and as text up to five characters per
 /// byte.
@@ -48,21 +49,21 @@ pub fn run(files: &Files) -> Result<(), Error> {
         .collect();
     let mut out = io::stdout().lock();
     if files.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&decoded)?)?;
+        writeln!(out, "{}", terminal::json(&decoded)?)?;
     } else {
         for (index, one) in decoded.iter().enumerate() {
             if decoded.len() > 1 {
                 let space = if index > 0 { "\n" } else { "" };
-                writeln!(out, "{space}{}:", one.file.display())?;
+                writeln!(out, "{space}{}:", field(&one.file.display().to_string()))?;
             }
             if let Some(edid) = &one.edid {
-                write!(out, "{}", report::describe(edid))?;
+                write!(out, "{}", terminal::lines(&report::describe(edid)))?;
             }
         }
     }
     let errors: Vec<String> = decoded
         .iter()
-        .filter_map(|one| Some(format!("{}: {}", one.file.display(), one.error.as_ref()?)))
+        .filter_map(|one| Some(field(&format!("{}: {}", one.file.display(), one.error.as_ref()?))))
         .collect();
     match errors.is_empty() {
         true => Ok(()),

@@ -6,6 +6,8 @@ use std::process::ExitStatus;
 
 use geom_ipc::ErrorKind;
 
+use super::terminal::field;
+
 /// Exit statuses in addition to 0, and to clap's 2 for a wrong command line.
 const FAILED: u8 = 1;
 const NOT_RUNNING: u8 = 3;
@@ -16,7 +18,7 @@ const NOT_FOUND: u8 = 5;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No service answered, or it rejected the request.
-    #[error(transparent)]
+    #[error("{}", field(&.0.to_string()))]
     Client(#[from] geom_client::Error),
     /// Standard output or a temporary file could not be written.
     #[error("{0}")]
@@ -25,7 +27,7 @@ pub enum Error {
     #[error("cannot write JSON: {0}")]
     Json(#[from] serde_json::Error),
     /// A file named by the user, or a profile, could not be read or written.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {error}", field(&path.display().to_string()))]
     File {
         path: PathBuf,
         #[source]

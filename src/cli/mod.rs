@@ -8,6 +8,7 @@ pub mod options;
 mod profile;
 mod set;
 mod tables;
+pub mod terminal;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -117,7 +118,7 @@ pub fn run(command: Command) -> ExitCode {
         // The reader of our output has closed it.
         Err(Error::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("geom_compositor: {error}");
+            terminal::print_error(&error.to_string());
             ExitCode::from(error.exit_status())
         }
     }
@@ -189,8 +190,8 @@ fn perform(command: Command) -> Result<(), Error> {
 
 fn show<T: Serialize + ?Sized>(format: Format, value: &T, table: impl Fn(&T) -> String) -> Result<(), Error> {
     let text = match format.json {
-        true => serde_json::to_string_pretty(value)?,
-        false => table(value),
+        true => terminal::json(value)?,
+        false => terminal::lines(&table(value)),
     };
     Ok(writeln!(io::stdout(), "{text}")?)
 }
@@ -201,7 +202,7 @@ fn events(format: Format) -> Result<(), Error> {
     loop {
         if let Some(event) = client.next_event(Duration::from_secs(3600))? {
             let text = match format.json {
-                true => serde_json::to_string(&event)?,
+                true => terminal::json_line(&event)?,
                 false => tables::event(&event),
             };
             writeln!(io::stdout(), "{text}")?;

@@ -12,6 +12,7 @@ use toml_edit::{value, Array, DocumentMut, Item, Key, Table};
 
 use super::connect;
 use super::error::Error;
+use super::terminal::{field, lines};
 use crate::config::profile::{file_of, parse, USERDATA};
 use crate::session::users;
 
@@ -101,7 +102,7 @@ fn write(file: &Path, text: &str) -> Result<(), Error> {
 fn check(file: &Path, text: &str) -> bool {
     let (_, problems) = parse(file, text);
     for problem in &problems {
-        eprintln!("{problem}");
+        eprintln!("{}", field(&problem.to_string()));
     }
     problems.is_empty()
 }
@@ -308,14 +309,14 @@ pub fn run(command: Profile) -> Result<(), Error> {
             let displays = connect()?.displays()?;
             let text = read(&file)?.unwrap_or_default();
             write(&file, &with_current_settings(&text, &displays, layout.as_deref())?)?;
-            writeln!(io::stdout(), "{}", file.display())?;
+            writeln!(io::stdout(), "{}", field(&file.display().to_string()))?;
             apply(whose.user)
         }
         Profile::Show(whose) => {
             let file = whose.file()?;
             let text = read(&file)?
                 .unwrap_or_else(|| "# no such file; `geom_compositor profile save` writes it\n".into());
-            Ok(write!(io::stdout(), "# {}\n{text}", file.display())?)
+            Ok(write!(io::stdout(), "# {}\n{}", field(&file.display().to_string()), lines(&text))?)
         }
         Profile::Edit(whose) => {
             edit(&whose.file()?)?;

@@ -2,8 +2,12 @@
 
 use geom_ipc::{Client, Display, Event, Gpu, InputDevice, Status, Window};
 
+use super::terminal::field;
+
 /// Formats rows in columns, each as wide as its widest cell.
 fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| field(cell)).collect()).collect();
     let widths: Vec<usize> = (0..head.len())
         .map(|column| {
             let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
@@ -32,6 +36,14 @@ fn seconds(time: f64) -> String {
         time if time < 120.0 => format!("{time:.0} s"),
         time if time < 7200.0 => format!("{:.0} min", time / 60.0),
         time => format!("{:.0} h", time / 3600.0),
+    }
+}
+
+/// Returns a process id, or `?` if the process is in another PID namespace.
+fn process(pid: i32) -> String {
+    match pid {
+        0 => "?".to_owned(),
+        pid => pid.to_string(),
     }
 }
 
@@ -66,7 +78,7 @@ pub fn clients<T: AsRef<[Client]> + ?Sized>(clients: &T) -> String {
             client.id.to_string(),
             json_name(client.kind),
             json_name(client.state),
-            client.pid.to_string(),
+            process(client.pid),
             client.uid.to_string(),
             seconds(client.connected_s),
             seconds(client.idle_s),
@@ -152,13 +164,18 @@ pub fn status(status: &Status) -> String {
 
 /// Describes an event in one line.
 pub fn event(event: &Event) -> String {
+    field(&event_text(event))
+}
+
+fn event_text(event: &Event) -> String {
     match event {
         Event::Ping { .. } | Event::Unknown => String::new(),
         Event::Goodbye { reason } => format!("the service ends the connection: {}", json_name(reason)),
         Event::Display { display } => format!("display {} is {}", display.name, json_name(display.state)),
         Event::Layout { cause, enabled } => format!("{cause}: enabled displays are {}", enabled.join(", ")),
         Event::ClientConnected { client } => {
-            format!("client {} connected: {} of process {}", client.id, json_name(client.kind), client.pid)
+            let pid = process(client.pid);
+            format!("client {} connected: {} of process {pid}", client.id, json_name(client.kind))
         }
         Event::ClientState { client } => format!("client {} is {}", client.id, json_name(client.state)),
         Event::ClientDisconnected { client, reason } => {
@@ -222,6 +239,28 @@ mod tests {
         };
         assert_eq!(ended(Some(3), None), "program 7 ended with status 3: run");
         assert_eq!(ended(None, Some(9)), "program 7 ended by signal 9: run");
+    }
+
+    /// A title is one cell, and an event one line, whatever a client writes into it.
+    #[test]
+    fn client_cannot_fake_a_row() {
+        let window = Window {
+            id: 1,
+            client: 7,
+            app_id: Some("app\x1b]0;".into()),
+            title: Some("x\n2       8       DP-1".into()),
+            assigned_output: None,
+            display: None,
+            fullscreen: false,
+            focused: true,
+        };
+        let text = windows(std::slice::from_ref(&window));
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(!text.contains('\x1b') && text.contains("x\\n2"), "{text}");
+        let text = event(&Event::Window { window });
+        assert!(!text.contains('\x1b') && text.contains("\\u001b"), "{text}");
+        let text = event(&Event::ConfigError { message: "a\nwindow 9 is focused".into() });
+        assert_eq!(text.lines().count(), 1, "{text}");
     }
 
     #[test]

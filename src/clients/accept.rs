@@ -46,7 +46,9 @@ impl Clients {
         if let Err(refusal) = self.counts.admit(&cx.config.limits, new_client, own, cx.now) {
             self.refused += 1;
             let (pid, uid) = (peer.pid, peer.uid);
-            warn!(pid, uid, ?kind, cause = refusal.message, "client refused");
+            if let Some(suppressed) = self.counts.log_refusal(uid, cx.now) {
+                warn!(pid, uid, ?kind, cause = refusal.message, suppressed, "client refused");
+            }
             refuse(stream, kind, &refusal);
             return (None, effects);
         }

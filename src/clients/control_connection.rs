@@ -21,6 +21,10 @@ const READ_PAUSE_BACKLOG: usize = 64 << 10;
 /// With more unsent bytes than this, a client's subscription to events ends.
 pub const EVENT_BACKLOG_LIMIT: usize = 256 << 10;
 
+/// The kernel counts at least this for a message that the peer has not read: the size of its own
+/// structures (SKB_TRUESIZE() in skbuff.h).
+const MIN_MESSAGE_BYTES: u64 = 512;
+
 /// A line to send, and a descriptor that goes with its first byte.
 struct Outgoing {
     bytes: Vec<u8>,
@@ -48,6 +52,10 @@ pub struct ControlConnection {
     frames: LineBuffer,
     out: VecDeque<Outgoing>,
     out_bytes: usize,
+    /// Bytes of lines read and queued since [`Self::take_work`].
+    work: usize,
+    /// The maximum number of descriptors that the peer has not received.
+    unread_fds: usize,
     /// The event source that reads requests.
     reader: Option<RegistrationToken>,
     /// The event source that waits until the socket can take more.
@@ -81,6 +89,8 @@ impl ControlConnection {
             frames: LineBuffer::default(),
             out: VecDeque::new(),
             out_bytes: 0,
+            work: 0,
+            unread_fds: 0,
             reader: None,
             writer: None,
             awaits_writable: false,
@@ -108,6 +118,20 @@ impl ControlConnection {
         self.out_bytes > READ_PAUSE_BACKLOG || self.pending_job.is_some()
     }
 
+    /// Returns the maximum number of descriptors that the peer has not received.
+    pub fn unread_fds(&mut self) -> usize {
+        if self.unread_fds > 0 {
+            let messages = self.unread_bytes() / MIN_MESSAGE_BYTES;
+            self.unread_fds = self.unread_fds.min(usize::try_from(messages).unwrap_or(usize::MAX));
+        }
+        self.unread_fds
+    }
+
+    /// Returns the number of bytes of lines read and queued since the last call.
+    pub fn take_work(&mut self) -> usize {
+        std::mem::take(&mut self.work)
+    }
+
     /// Returns the number of bytes that the peer has not read.
     pub fn unread_bytes(&self) -> u64 {
         let kernel = self.stream.as_ref().map_or(0, |stream| unread(stream.as_raw_fd()));
@@ -123,7 +147,10 @@ impl ControlConnection {
     pub fn read_line(&mut self) -> Incoming {
         loop {
             match self.frames.next_line() {
-                Ok(Some(line)) => return Incoming::Line(line),
+                Ok(Some(line)) => {
+                    self.work += line.len();
+                    return Incoming::Line(line);
+                }
                 Ok(None) => {}
                 Err(LineTooLong) => return Incoming::TooLong,
             }
@@ -145,6 +172,8 @@ impl ControlConnection {
     pub fn push(&mut self, bytes: Vec<u8>, fd: Option<OwnedFd>) {
         if self.is_open() {
             self.out_bytes += bytes.len();
+            self.work += bytes.len();
+            self.unread_fds += usize::from(fd.is_some());
             self.out.push_back(Outgoing { bytes, sent: 0, fd });
         }
     }
@@ -213,6 +242,11 @@ impl ControlConnection {
     /// Makes further requests wait for one that is carried out on another thread.
     pub fn begin_job(&mut self, ticket: Ticket) {
         self.pending_job = Some(ticket);
+    }
+
+    /// Returns whether the client waits for a request on another thread.
+    pub fn awaits_job(&self, ticket: Ticket) -> bool {
+        self.pending_job == Some(ticket)
     }
 
     /// Ends the wait for a request on another thread. Returns false if the client that sent it has

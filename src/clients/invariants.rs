@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use super::heartbeat::{Action, Event, HeartbeatTimeouts, Liveness, Time};
 #[cfg(test)]
-use super::{connection::Transport, sessions::MAX_LOST_SESSIONS, Clients};
+use super::{
+    connection::Transport,
+    sessions::{MAX_LOST_SESSIONS, MAX_LOST_SESSIONS_PER_USER},
+    Clients,
+};
 
 /// Checks the state machine with a history of events, each this much later than the one before.
 ///
@@ -95,7 +99,13 @@ pub fn check(clients: &Clients) -> Result<(), String> {
     )?;
     let lost = clients.iter().filter(|connection| connection.is_lost());
     let lost = lost.filter(|connection| matches!(connection.transport, Transport::Control(_)));
-    check(lost.count() <= MAX_LOST_SESSIONS, "the number of lost sessions is limited")?;
+    let mut by_user = std::collections::BTreeMap::new();
+    lost.for_each(|connection| *by_user.entry(connection.peer.uid).or_insert(0) += 1);
+    check(by_user.values().sum::<usize>() <= MAX_LOST_SESSIONS, "the number of lost sessions is limited")?;
+    check(
+        by_user.values().all(|count| *count <= MAX_LOST_SESSIONS_PER_USER),
+        "the number of a user's lost sessions is limited",
+    )?;
     for connection in clients.iter() {
         let id = connection.id;
         let polled = clients.unpinged.contains(&id);

@@ -2,6 +2,7 @@
 //! they may come. Pure.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use geom_ipc::CloseReason;
 
@@ -11,6 +12,7 @@ pub use crate::config::Limits;
 /// The credentials of a new client that matter here.
 #[derive(Debug, Clone, Copy)]
 pub struct NewClient<'a> {
+    /// 0 if it is not known; then the limit per process does not apply.
     pub pid: i32,
     pub uid: u32,
     pub gid: u32,
@@ -25,16 +27,58 @@ pub struct Refusal {
     pub message: String,
 }
 
-/// The number of connections in total, by user and by process.
+/// One of this many connections is reserved for the service's own user and root.
+const RESERVED_CONNECTIONS: usize = 16;
+
+/// The minimum time between two lines in the log about refused clients of one user.
+const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The number of users that have an entry of their own about refused clients or the rate of new
+/// ones. Entries that say nothing anymore are removed when there are more.
+const MAX_USER_ENTRIES: usize = 64;
+
+/// A token bucket: the number of clients that may connect at once now. It is full after a second.
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    tokens: f64,
+    refilled: Time,
+}
+
+impl Bucket {
+    fn full(rate: f64, now: Time) -> Self {
+        Self { tokens: rate, refilled: now }
+    }
+
+    fn refill(&mut self, rate: f64, now: Time) {
+        let time = now.saturating_sub(self.refilled).as_secs_f64();
+        self.tokens = (self.tokens + time * rate).min(rate);
+        self.refilled = now;
+    }
+
+    fn is_full_at(&self, now: Time) -> bool {
+        now.saturating_sub(self.refilled) >= Duration::from_secs(1)
+    }
+}
+
+/// What the log says about the refused clients of one user.
+#[derive(Debug, Clone, Copy)]
+struct RefusalLog {
+    last_line: Time,
+    /// Refused clients since then.
+    suppressed: u64,
+}
+
+/// The number of connections in total, by user and by process, and how fast new ones come.
 #[derive(Debug, Default)]
 pub struct Counts {
     all: usize,
     by_user: HashMap<u32, usize>,
     by_process: HashMap<i32, usize>,
-    /// The number of clients that may connect at once now (token bucket).
-    allowance: f64,
-    /// When the allowance was last refilled.
-    refilled: Option<Time>,
+    /// New clients of all users but the service's own and root.
+    total_rate: Option<Bucket>,
+    /// New clients of each user.
+    user_rates: HashMap<u32, Bucket>,
+    refusals: HashMap<u32, RefusalLog>,
 }
 
 impl Limits {
@@ -60,10 +104,6 @@ impl Counts {
         own: u32,
         now: Time,
     ) -> Result<(), Refusal> {
-        let max = f64::from(limits.accept_rate.max(1));
-        let refill = self.refilled.map_or(f64::MAX, |then| now.saturating_sub(then).as_secs_f64() * max);
-        self.allowance = (self.allowance + refill).min(max);
-        self.refilled = Some(now);
         if !limits.allows(new_client, own) {
             let message = format!(
                 "user {} may not connect; [clients] users and groups of the configuration name who may",
@@ -72,16 +112,12 @@ impl Counts {
             return Err(Refusal { reason: CloseReason::NotAllowed, message });
         }
         let over = |message: String| Err(Refusal { reason: CloseReason::OverLimit, message });
-        if self.allowance < 1.0 {
-            return over(format!(
-                "more than {} new clients per second ([clients] accept_rate)",
-                limits.accept_rate
-            ));
-        }
-        self.allowance -= 1.0;
+        let is_owner = new_client.uid == own || new_client.uid == 0;
+        self.check_rate(limits, new_client.uid, is_owner, now).or_else(over)?;
         let of_user = self.by_user.get(&new_client.uid).copied().unwrap_or(0);
         let of_process = self.by_process.get(&new_client.pid).copied().unwrap_or(0);
-        if self.all >= limits.connections {
+        let reserved = if is_owner { 0 } else { limits.connections / RESERVED_CONNECTIONS };
+        if self.all.saturating_add(reserved) >= limits.connections {
             return over(format!("{} clients are connected already ([clients] connections)", self.all));
         }
         if of_user >= limits.per_user {
@@ -98,11 +134,65 @@ impl Counts {
         Ok(())
     }
 
+    /// Takes a token of a user's bucket, and of that of all users. The service's own user and root
+    /// have buckets of the whole rate; another user has half of it, so that no single user takes
+    /// all of the rate of the others.
+    fn check_rate(&mut self, limits: &Limits, uid: u32, is_owner: bool, now: Time) -> Result<(), String> {
+        let rate = f64::from(limits.accept_rate.max(1));
+        let user_rate = if is_owner { rate } else { (rate / 2.0).floor().max(1.0) };
+        if self.user_rates.len() >= MAX_USER_ENTRIES {
+            // A full bucket is as good as none.
+            self.user_rates.retain(|_, bucket| !bucket.is_full_at(now));
+        }
+        let total = self.total_rate.get_or_insert_with(|| Bucket::full(rate, now));
+        total.refill(rate, now);
+        if !is_owner && total.tokens < 1.0 {
+            return Err(format!("more than {rate} new clients per second ([clients] accept_rate)"));
+        }
+        let user = self.user_rates.entry(uid).or_insert_with(|| Bucket::full(user_rate, now));
+        user.refill(user_rate, now);
+        if user.tokens < 1.0 {
+            return Err(format!(
+                "more than {user_rate} new clients per second of user {uid} ([clients] accept_rate)"
+            ));
+        }
+        user.tokens -= 1.0;
+        if !is_owner {
+            total.tokens -= 1.0;
+        }
+        Ok(())
+    }
+
+    /// Notes a refused client. Returns `None` if the log has a line about this user of less than a
+    /// second ago; otherwise the number of refused clients without a line since then.
+    pub fn log_refusal(&mut self, uid: u32, now: Time) -> Option<u64> {
+        let is_recent = |log: &RefusalLog| now.saturating_sub(log.last_line) < REFUSAL_LOG_INTERVAL;
+        if self.refusals.len() >= MAX_USER_ENTRIES {
+            self.refusals.retain(|_, log| is_recent(log));
+        }
+        // More users at the same time share an entry.
+        let is_known = self.refusals.contains_key(&uid);
+        let key = if is_known || self.refusals.len() < MAX_USER_ENTRIES { uid } else { u32::MAX };
+        match self.refusals.get_mut(&key) {
+            Some(log) if is_recent(log) => {
+                log.suppressed += 1;
+                None
+            }
+            log => {
+                let suppressed = log.map_or(0, |log| log.suppressed);
+                self.refusals.insert(key, RefusalLog { last_line: now, suppressed: 0 });
+                Some(suppressed)
+            }
+        }
+    }
+
     /// Counts a connection that was admitted before.
     pub fn readmit(&mut self, pid: i32, uid: u32) {
         self.all += 1;
         *self.by_user.entry(uid).or_default() += 1;
-        *self.by_process.entry(pid).or_default() += 1;
+        if pid > 0 {
+            *self.by_process.entry(pid).or_default() += 1;
+        }
     }
 
     /// Stops counting a connection that was admitted.
@@ -174,10 +264,76 @@ mod tests {
         assert_eq!((0..50).filter(|_| try_at(1500)).count(), 5);
     }
 
+    #[test]
+    fn one_user_does_not_take_the_rate_of_others() {
+        let limits =
+            Limits { accept_rate: 10, per_process: 1000, users: vec![1001, 1002, 1003], ..Limits::default() };
+        let mut counts = Counts::default();
+        let mut accepted = |uid| {
+            let new_client = new_client(uid as i32 + 1, uid);
+            let now = Duration::from_secs(5);
+            (0..100).filter(|_| counts.admit(&limits, new_client, OWN, now).is_ok()).count()
+        };
+        assert_eq!(accepted(1001), 5);
+        assert_eq!((accepted(1002), accepted(1003)), (5, 0), "all users together");
+        // Root and the service's own user have their own.
+        assert_eq!((accepted(0), accepted(OWN)), (10, 10));
+    }
+
+    #[test]
+    fn connections_are_reserved_for_root() {
+        let limits = Limits { connections: 32, accept_rate: 1000, users: vec![1001], ..Limits::default() };
+        let mut counts = Counts::default();
+        let mut accepted = |uid| {
+            let now = Duration::from_secs(5);
+            (0..100).filter(|pid| counts.admit(&limits, new_client(*pid + 1, uid), OWN, now).is_ok()).count()
+        };
+        assert_eq!((accepted(1001), accepted(0)), (30, 2));
+    }
+
+    #[test]
+    fn users_without_traffic_are_forgotten() {
+        let users: Vec<u32> = (1000..2000).collect();
+        let limits = Limits { users: users.clone(), connections: 10_000, ..Limits::default() };
+        let mut counts = Counts::default();
+        for (second, uid) in users.into_iter().enumerate() {
+            let now = Duration::from_secs(second as u64);
+            assert!(counts.admit(&limits, new_client(1 + uid as i32, uid), 7, now).is_ok());
+            assert_eq!(counts.log_refusal(uid, now), Some(0));
+            assert!(counts.user_rates.len() <= MAX_USER_ENTRIES && counts.refusals.len() <= MAX_USER_ENTRIES);
+        }
+    }
+
+    #[test]
+    fn refusals_have_a_line_per_second_and_user() {
+        let mut counts = Counts::default();
+        let mut lines = |uid: u32, millis: u64| counts.log_refusal(uid, Duration::from_millis(millis));
+        assert_eq!(lines(1001, 0), Some(0));
+        assert!((0..500).all(|millis| lines(1001, millis).is_none()));
+        assert_eq!(lines(1002, 500), Some(0), "another user");
+        assert_eq!((lines(1001, 1000), lines(1001, 1001)), (Some(500), None));
+        // A process with many user numbers (user_namespaces(7)) does not fill the log.
+        assert!((5000..9000).filter_map(|uid| lines(uid, 1002)).count() <= MAX_USER_ENTRIES);
+    }
+
+    #[test]
+    fn unknown_processes_have_no_limit_per_process() {
+        let limits = Limits { per_process: 1, ..Limits::default() };
+        let mut counts = Counts::default();
+        let now = Duration::from_secs(5);
+        for _ in 0..3 {
+            assert_eq!(counts.admit(&limits, new_client(0, OWN), OWN, now), Ok(()));
+        }
+        for _ in 0..3 {
+            counts.leave(0, OWN);
+        }
+        assert!(counts.is_empty());
+    }
+
     proptest! {
         /// Limits hold in any order of connects and disconnects, and no count stays behind.
         #[test]
-        fn limits_hold_in_any_order(steps in prop::collection::vec((any::<bool>(), 0i32..4, 0u32..3), 1..200)) {
+        fn limits_hold_in_any_order(steps in prop::collection::vec((any::<bool>(), 1i32..5, 0u32..3), 1..200)) {
             let limits = Limits {
                 connections: 12, per_user: 7, per_process: 4, accept_rate: 1_000_000, users: vec![1, 2], groups: vec![],
             };
@@ -194,7 +350,7 @@ mod tests {
                     counts.leave(pid, uid);
                 }
                 prop_assert!(present.len() <= 12);
-                for id in 0..4 {
+                for id in 0..5 {
                     prop_assert!(present.iter().filter(|(pid, _)| *pid == id).count() <= 4);
                     prop_assert!(present.iter().filter(|(_, uid)| *uid as i32 == id).count() <= 7);
                 }

@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal};
 /// The credentials of the process that connected, as the kernel recorded them at connect(2).
 #[derive(Debug, Clone)]
 pub struct Peer {
+    /// The process, or 0 if it has no number here: it is in another PID namespace.
     pub pid: i32,
     pub uid: u32,
     pub gid: u32,
@@ -83,13 +84,29 @@ impl Peer {
     /// service's user.
     ///
     /// # Errors
-    /// If the socket has no credentials: it is not a Unix stream socket.
+    /// If the socket has no credentials: it is not a connected Unix stream socket.
     pub fn of(socket: &impl AsFd, own: u32) -> std::io::Result<Self> {
-        let credentials = rustix::net::sockopt::socket_peercred(socket)?;
-        let pid = credentials.pid.as_raw_nonzero().get();
-        let uid = credentials.uid.as_raw();
-        let groups = if uid == own || uid == 0 { Vec::new() } else { supplementary_groups(socket) };
-        Ok(Self { pid, uid, gid: credentials.gid.as_raw(), groups, process: None, executable: None })
+        // Not by rustix, whose type for the process has no 0.
+        let mut credentials = [0u32; 3];
+        if socket_option(socket, libc::SO_PEERCRED, &mut credentials) != Ok(credentials.len()) {
+            return Err(std::io::Error::last_os_error());
+        }
+        Self::from_credentials(credentials, own, || supplementary_groups(socket))
+    }
+
+    /// Interprets `struct ucred` (unix(7)). `groups` reads the supplementary groups.
+    fn from_credentials(
+        [pid, uid, gid]: [u32; 3],
+        own: u32,
+        groups: impl FnOnce() -> Vec<u32>,
+    ) -> std::io::Result<Self> {
+        // The kernel writes this user for a socket without credentials (sock_getsockopt()).
+        if uid == u32::MAX {
+            return Err(std::io::Error::other("the socket has no credentials"));
+        }
+        let pid = i32::try_from(pid).unwrap_or(0);
+        let groups = if uid == own || uid == 0 { Vec::new() } else { groups() };
+        Ok(Self { pid, uid, gid, groups, process: None, executable: None })
     }
 }
 
@@ -138,6 +155,9 @@ impl Process {
     /// Returns whether the process is stopped by a signal or a debugger (proc_pid_stat(5), field
     /// 3).
     pub fn is_stopped(&self) -> bool {
+        if self.pid <= 0 {
+            return false;
+        }
         let state = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok();
         // Checked after the read: if the process still runs, the file was this process's.
         if self.has_ended() {
@@ -156,8 +176,11 @@ impl Process {
     }
 }
 
-/// Returns the path of a process's executable (proc_pid_exe(5)).
+/// Returns the path of a process's executable (proc_pid_exe(5)), or `None` if it is not known.
 pub fn executable(pid: i32) -> Option<String> {
+    if pid <= 0 {
+        return None;
+    }
     let path = std::fs::read_link(format!("/proc/{pid}/exe"));
     path.ok().map(|path| path.to_string_lossy().into_owned())
 }
@@ -196,6 +219,23 @@ mod tests {
         assert_eq!(unread(ours.as_raw_fd()), 0);
         ours.write_all(b"unread")?;
         assert!(unread(ours.as_raw_fd()) >= 6);
+        Ok(())
+    }
+
+    /// SO_PEERCRED of a client outside our PID namespace, and of a socket that is not connected.
+    #[test]
+    fn peer_of_another_pid_namespace_has_no_process() -> std::io::Result<()> {
+        let peer = Peer::from_credentials([0, 1000, 100], 7, || vec![5])?;
+        assert_eq!((peer.pid, peer.uid, peer.gid, &peer.groups[..]), (0, 1000, 100, &[5][..]));
+        assert_eq!(executable(peer.pid), None);
+        assert!(Peer::from_credentials([0, u32::MAX, u32::MAX], 7, Vec::new).is_err());
+        let (ours, _theirs) = UnixStream::pair()?;
+        let fd =
+            rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty())?;
+        assert!(!Process { pid: 0, fd }.is_stopped());
+        if !Process::is_read_from_sockets() {
+            assert!(Process::of(&ours, 0).is_none());
+        }
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Control clients: messages to them, their subscriptions, and sessions that outlive their socket.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
 use geom_ipc::{
@@ -12,9 +13,13 @@ use super::control_connection::{ControlConnection, Ticket, EVENT_BACKLOG_LIMIT};
 use super::heartbeat::{Event, Liveness};
 use super::{ClientId, Clients, Cx, Effect, Effects};
 
-/// The maximum number of lost sessions that are kept. Then the session that was
-/// lost first is removed.
-pub const MAX_LOST_SESSIONS: usize = 64;
+/// The maximum number of lost sessions of one user that are kept. Then the session that was lost
+/// first is removed.
+pub const MAX_LOST_SESSIONS_PER_USER: usize = 64;
+
+/// The maximum number of lost sessions of all users. Then that one is removed which the user with
+/// the most lost sessions lost first.
+pub const MAX_LOST_SESSIONS: usize = 256;
 
 /// Returns a secret for resuming a session: 128 random bits.
 ///
@@ -165,15 +170,16 @@ impl Clients {
     }
 
     fn limit_lost_sessions(&mut self, cx: &Cx<'_>, effects: &mut Effects) {
-        let lost = self.connections.values().filter_map(|connection| match connection.state {
-            Liveness::Lost { since } if connection.kind() == ClientKind::Control => {
-                Some((since, connection.id))
+        let mut lost: BTreeMap<u32, Vec<_>> = BTreeMap::new();
+        for connection in self.connections.values().filter(|one| one.kind() == ClientKind::Control) {
+            if let Liveness::Lost { since } = connection.state {
+                lost.entry(connection.peer.uid).or_default().push((since, connection.id));
             }
-            _ => None,
-        });
-        let lost: Vec<_> = lost.collect();
-        if lost.len() > MAX_LOST_SESSIONS {
-            if let Some((_, oldest)) = lost.into_iter().min() {
+        }
+        let all: usize = lost.values().map(Vec::len).sum();
+        let Some(most) = lost.into_values().max_by_key(Vec::len) else { return };
+        if most.len() > MAX_LOST_SESSIONS_PER_USER || all > MAX_LOST_SESSIONS {
+            if let Some((_, oldest)) = most.into_iter().min() {
                 effects.extend(self.remove(oldest, CloseReason::OverLimit, cx));
             }
         }

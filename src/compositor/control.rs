@@ -15,6 +15,7 @@ use crate::clients::ClientId;
 use crate::control::command::{bad_value, failed, not_found, Command, DisplayCommand};
 use crate::control::report::{self, Service};
 use crate::control::session::{self, Input};
+use crate::control::turns::MAX_CLIENT_BYTES;
 use crate::output::requests::OutputTransaction;
 use crate::output::Output;
 use crate::shell::ShellWindow;
@@ -51,14 +52,53 @@ impl State {
         }
     }
 
-    /// Handles a control client's messages. Returns false if the event loop is to ignore its
-    /// socket.
+    /// Handles a control client's messages, now or when it is its turn. Returns false if the event
+    /// loop is to ignore its socket.
     pub(super) fn read_control(&mut self, id: ClientId) -> bool {
+        let Some(user) = self.clients.get(id).map(|connection| connection.peer.uid) else { return false };
+        let goes_on = match self.control.turns.request(id, user, self.iteration) {
+            true => self.take_control_turn(id, user),
+            false => true,
+        };
+        self.arm_control_turns();
+        goes_on
+    }
+
+    /// Handles the messages of clients that have waited for their turn.
+    pub(super) fn take_control_turns(&mut self) {
+        self.control.turns.disarm();
+        // A client that has more is queued again, for the next iteration.
+        for _ in 0..self.control.turns.len() {
+            let Some(id) = self.control.turns.take(self.iteration) else { break };
+            let Some(user) = self.clients.get(id).map(|connection| connection.peer.uid) else { continue };
+            self.take_control_turn(id, user);
+        }
+        self.arm_control_turns();
+    }
+
+    fn arm_control_turns(&mut self) {
+        if self.control.turns.arm() {
+            let now = self.iteration_start();
+            self.timers.at(now, Deadline::ControlTurns);
+        }
+    }
+
+    /// Handles messages of a control client, as many as it may have in one iteration. Returns false
+    /// if the event loop is to ignore its socket.
+    fn take_control_turn(&mut self, id: ClientId, user: u32) -> bool {
+        let work = |state: &mut Self| state.clients.control(id).map_or(0, |control| control.take_work());
+        // Events that were sent to it are not its doing.
+        work(self);
+        let mut bytes = 0;
         for _ in 0..MAX_PER_DISPATCH {
             let (input, effects) = self.with_clients(|clients, cx| session::read(clients, id, cx));
             self.apply_client_effects(effects);
+            let mut takes_long = false;
             match input {
-                Input::Command(number, command) => self.execute(id, number, command),
+                Input::Command(number, command) => {
+                    takes_long = command.takes_long();
+                    self.execute(id, number, command);
+                }
                 Input::Handled => {}
                 Input::Nothing => return true,
                 Input::Stopped => {
@@ -67,10 +107,18 @@ impl State {
                     return false;
                 }
             }
+            let message = work(self);
+            bytes += message;
+            self.control.turns.charge(user, message, self.iteration);
+            if takes_long {
+                self.control.turns.charge_all(user, self.iteration);
+            }
+            if takes_long || bytes >= MAX_CLIENT_BYTES {
+                break;
+            }
         }
         // More may have been received, of which the socket reports nothing.
-        let now = self.iteration_start();
-        self.timers.at(now, Deadline::ReadControl(id));
+        self.control.turns.wait(id, user);
         true
     }
 
@@ -140,9 +188,9 @@ impl State {
             Command::ConfirmDisplay { display, keep } => self.confirm_display(&display, keep),
             Command::BlankDisplay { display, blank } => self.blank_displays(&display, blank),
             Command::Identify(time) => self.identify(time),
-            Command::Screenshot { display, path } => {
-                let job = self.screenshot_job(&display, path);
-                return self.submit_job(id, number, job).err().map(Err);
+            Command::Screenshot { display } => {
+                let submitted = self.submit_screenshot(id, number, display);
+                return submitted.err().map(Err);
             }
             Command::FocusWindow(window) => self.with_window(window, |state| state.focus_window(window)),
             Command::PlaceWindow { window, display } => self.place_on(window, &display),
@@ -180,8 +228,8 @@ impl State {
                 Ok(Response::Done)
             }
             Command::Upgrade(program) => {
-                let job = Self::upgrade_job(program);
-                return self.submit_job(id, number, job).err().map(Err);
+                let task = Self::upgrade_task(program);
+                return task.and_then(|task| self.submit_task(id, number, task)).err().map(Err);
             }
             Command::Stop => {
                 info!(client = %id, "stopped by a control client");

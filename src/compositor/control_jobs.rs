@@ -14,13 +14,17 @@ use super::deadline::Deadline;
 use super::State;
 use crate::clients::ClientId;
 use crate::control::command::{bad_value, failed, not_found};
-use crate::control::jobs::{Job, JobResult, Origin};
+use crate::control::jobs::{Job, JobResult, Next, Origin, Task};
 use crate::control::screenshot::Screenshot;
-use crate::control::upgrade::Candidate;
+use crate::control::upgrade::{Candidate, FileVersion};
 use crate::output::scanout::Target;
 use crate::output::Output;
 use crate::render::offscreen::{self, RgbImage};
 use crate::session::spawn;
+
+/// The maximum number of screenshots of a client that it has not received yet. Each has an image in
+/// memory that is counted as the service's.
+const MAX_UNREAD_SCREENSHOTS: usize = 16;
 
 /// Wakes the event loop when a thread ends, even by a panic.
 struct WakeOnDrop(Ping);
@@ -32,29 +36,82 @@ impl Drop for WakeOnDrop {
 }
 
 impl State {
-    /// Submits a job for a request of a control client, whose next requests wait for it.
+    /// Submits a task for a request of a control client, whose next requests wait for it.
     ///
     /// # Errors
-    /// If the job could not be prepared, or too many are waiting.
-    pub(super) fn submit_job(
-        &mut self,
-        id: ClientId,
-        number: u64,
-        job: Result<Job, Error>,
-    ) -> Result<(), Error> {
-        let origin = self.control.jobs.submit(id, number, job?)?;
+    /// If too many are waiting.
+    pub(super) fn submit_task(&mut self, id: ClientId, number: u64, task: Task) -> Result<(), Error> {
+        let Some(user) = self.clients.get(id).map(|connection| connection.peer.uid) else { return Ok(()) };
+        let origin = self.control.jobs.submit(id, user, number, task)?;
         self.clients.begin_job(id, origin.ticket);
         self.start_jobs();
         Ok(())
     }
 
-    fn start_jobs(&mut self) {
-        while let Some((origin, job)) = self.control.jobs.start_next() {
-            if let Err(error) = self.start_job(origin, job) {
-                let error = failed(format!("cannot start a thread: {error}"));
-                self.job_finished(origin, JobResult::Reply(Err(error)));
+    /// Submits a screenshot.
+    ///
+    /// # Errors
+    /// If there is no such display, too many requests are waiting, or the client does not read its
+    /// replies: each holds an image in memory.
+    pub(super) fn submit_screenshot(
+        &mut self,
+        id: ClientId,
+        number: u64,
+        display: String,
+    ) -> Result<(), Error> {
+        let unread = self.clients.control(id).map_or(0, |control| control.unread_fds());
+        if unread >= MAX_UNREAD_SCREENSHOTS {
+            return Err(failed("read the replies to earlier requests first"));
+        }
+        let display = self.enabled_display(&display)?;
+        self.submit_task(id, number, Task::Screenshot { display })
+    }
+
+    /// Starts the tasks that threads are free for, and one screenshot per iteration at most.
+    pub(super) fn start_jobs(&mut self) {
+        loop {
+            let (origin, task) = match self.control.jobs.start_next(self.iteration) {
+                Next::Start(origin, task) => (origin, task),
+                Next::Later => {
+                    let now = self.iteration_start();
+                    self.timers.at(now, Deadline::StartJobs);
+                    return;
+                }
+                Next::Nothing => return,
+            };
+            let control = self.clients.control(origin.client);
+            if task.is_for_client() && !control.is_some_and(|control| control.awaits_job(origin.ticket)) {
+                // Its socket is closed, or continues another session.
+                self.control.jobs.finished();
+                continue;
+            }
+            let started = self.prepare(task).and_then(|job| {
+                let started = self.start_job(origin, job);
+                started.map_err(|error| failed(format!("cannot start a thread: {error}")))
+            });
+            if let Err(error) = started {
+                self.job_failed(origin, error);
             }
         }
+    }
+
+    /// Does the part of a task that needs the event loop's thread.
+    fn prepare(&mut self, task: Task) -> Result<Job, Error> {
+        Ok(match task {
+            Task::Screenshot { display } => {
+                Job::EncodeScreenshot(Screenshot { image: self.screenshot(&display)? })
+            }
+            Task::CheckProgram { program } => Job::CheckProgram(Candidate::new(program)),
+        })
+    }
+
+    /// Replies to a request whose job could not be started. The caller starts the next one.
+    fn job_failed(&mut self, origin: Origin, error: Error) {
+        self.control.jobs.finished();
+        if self.clients.end_job(origin.client, origin.ticket) {
+            self.reply(origin.client, origin.request, Err(error));
+        }
+        self.watch_control(origin.client);
     }
 
     fn start_job(&mut self, origin: Origin, job: Job) -> io::Result<()> {
@@ -80,7 +137,7 @@ impl State {
 
     /// Handles the result of a job. A client that has left meanwhile gets no reply.
     fn job_finished(&mut self, origin: Origin, result: JobResult) {
-        let Origin { client: id, request: number, ticket } = origin;
+        let Origin { client: id, request: number, ticket, .. } = origin;
         self.control.jobs.finished();
         let is_there = self.clients.end_job(id, ticket);
         match result {
@@ -92,12 +149,12 @@ impl State {
             JobResult::Reply(_) => {}
             // The request stands even if its client has left.
             JobResult::Upgrade(candidate) => {
-                let Candidate { program, .. } = candidate;
+                let Candidate { program, version, .. } = candidate;
                 if is_there {
                     self.reply(id, number, Ok(Response::Done));
                 }
                 let now = self.now();
-                self.timers.at(now, Deadline::ExecNewVersion { program });
+                self.timers.at(now, Deadline::ExecNewVersion { program, version });
             }
         }
         // The thread has reaped its own child process.
@@ -107,14 +164,8 @@ impl State {
         self.start_jobs();
     }
 
-    /// Renders a display, and prepares encoding the image.
-    pub(super) fn screenshot_job(&mut self, name: &str, path: Option<PathBuf>) -> Result<Job, Error> {
-        let image = self.screenshot(name)?;
-        Ok(Job::EncodeScreenshot(Screenshot { image, path }))
-    }
-
-    /// Renders what a display shows, cursor included.
-    pub fn screenshot(&mut self, name: &str) -> Result<RgbImage, Error> {
+    /// Returns the connector name of a display that is enabled.
+    fn enabled_display(&self, name: &str) -> Result<String, Error> {
         let matching = match self.display_named(name) {
             Ok(matching) => matching,
             Err(error) if error.kind == ErrorKind::BadValue => return Err(error),
@@ -125,6 +176,13 @@ impl State {
             let enabled = self.outputs.enabled_names().join(", ");
             return Err(not_found(format!("no display {name} is enabled; enabled are: {enabled}")));
         }
+        Ok(matching)
+    }
+
+    /// Renders what a display shows, cursor included.
+    pub fn screenshot(&mut self, name: &str) -> Result<RgbImage, Error> {
+        let name = self.enabled_display(name)?;
+        let name = name.as_str();
         if self.backend.is_paused() {
             let cause = self.backend.pause_reason();
             return Err(failed(format!("{cause}; displays show nothing of this service now")));
@@ -157,16 +215,22 @@ impl State {
 
     /// Prepares the check of a program that is to replace this one: the given one, or the installed
     /// one.
-    pub(super) fn upgrade_job(program: Option<PathBuf>) -> Result<Job, Error> {
+    pub(super) fn upgrade_task(program: Option<PathBuf>) -> Result<Task, Error> {
         let installed =
             || spawn::own_executable().map_err(|error| bad_value(format!("/proc/self/exe: {error}")));
         let program = program.map_or_else(installed, Ok)?;
-        Ok(Job::CheckProgram(Candidate::new(program)))
+        Ok(Task::CheckProgram { program })
     }
 
     /// Replaces this program by a new version, in the same process (execve(2)); it gets what
     /// outlives a crash. Returns only if that fails.
-    pub fn exec_new_version(&mut self, program: &Path) {
+    pub fn exec_new_version(&mut self, program: &Path, version: Option<FileVersion>) {
+        if FileVersion::of(program).ok() != version {
+            let program = program.display();
+            error!(%program, "program changed since it was checked: not replacing this one");
+            self.notices.add(format!("{program} changed while it was checked: not replacing this program"));
+            return;
+        }
         info!(program = %program.display(), "replacing this program");
         self.clients.mark_unsaved();
         self.write_saved_state();

@@ -8,7 +8,8 @@ use smithay::reexports::wayland_protocols::wp::color_management::v1::server::wp_
 use smithay::reexports::wayland_server::backend::GlobalId;
 
 use super::State;
-use crate::clients::{ClientId, Clients};
+use crate::clients::Clients;
+use crate::control::upgrade::FileVersion;
 use crate::output::redraw::Event as RedrawEvent;
 use crate::output::OutputId;
 use crate::power::PowerDeadline;
@@ -52,15 +53,17 @@ pub enum Deadline {
     /// A display's change was not confirmed in time.
     ConfirmationExpired { display: String },
     /// Replace the running program by a new version.
-    ExecNewVersion { program: PathBuf },
+    ExecNewVersion { program: PathBuf, version: Option<FileVersion> },
     /// Publish clients that connected a moment ago.
     AnnounceClients,
     /// The earliest heartbeat or disconnect deadline of all clients.
     ClientDeadlines,
-    /// Read more requests of a control client that sent many.
-    ReadControl(ClientId),
     /// Look whether a client that got no input reads again.
     WithheldInput(ClientId),
+    /// Handle the requests of control clients that wait for their turn.
+    ControlTurns,
+    /// Start control requests that wait for a thread.
+    StartJobs,
     /// Return freed memory to the system after many clients disconnected.
     TrimMemory,
     /// A timed action of the power component.
@@ -68,13 +71,11 @@ pub enum Deadline {
 }
 
 impl State {
-    /// Runs all deadlines that are due at the time of this iteration. Actions use the same time:
-    /// with a later look at the clock, one that queues itself again for a time in between would run
-    /// again at once, without end.
+    /// Runs all deadlines that are due at the time of this iteration, except those that are queued
+    /// meanwhile: one that queues itself again for now would run again at once, without end.
     pub fn run_timers(&mut self) {
-        let now = self.iteration_start();
-        let count = self.timers.count();
-        while let Some(deadline) = self.timers.pop(now, count) {
+        let (now, newest) = (self.iteration_start(), self.timers.newest());
+        while let Some(deadline) = self.timers.pop(now, newest) {
             self.on_deadline(deadline);
         }
     }
@@ -121,15 +122,14 @@ impl State {
             Deadline::WriteMetrics => self.write_metrics(),
             Deadline::EndIdentification => self.end_identification(),
             Deadline::ConfirmationExpired { display } => self.confirmation_expired(&display),
-            Deadline::ExecNewVersion { program } => self.exec_new_version(&program),
+            Deadline::ExecNewVersion { program, version } => self.exec_new_version(&program, version),
             Deadline::AnnounceClients => self.run_clients(Clients::announcement_due),
             Deadline::ClientDeadlines => self.client_deadlines_due(),
-            Deadline::ReadControl(id) => {
-                self.read_control(id);
-            }
             Deadline::WithheldInput(id) => {
                 self.run_clients(|clients, cx| clients.withheld_input_due(id, cx));
             }
+            Deadline::ControlTurns => self.take_control_turns(),
+            Deadline::StartJobs => self.start_jobs(),
             Deadline::TrimMemory => self.clients.trim_memory(),
             Deadline::Power(deadline) => self.on_power_deadline(deadline),
         }

@@ -35,8 +35,6 @@ pub enum Command {
     Identify(Duration),
     Screenshot {
         display: String,
-        /// Absolute. `None` for a descriptor.
-        path: Option<PathBuf>,
     },
     FocusWindow(u64),
     PlaceWindow {
@@ -57,6 +55,42 @@ pub enum Command {
     Pong(u64),
     Heartbeat,
     Goodbye,
+}
+
+impl Command {
+    /// Returns whether carrying it out may take milliseconds in the event loop: commits, files, or all
+    /// connections.
+    pub fn takes_long(&self) -> bool {
+        match self {
+            Self::SetDisplay { .. }
+            | Self::ConfirmDisplay { .. }
+            | Self::BlankDisplay { .. }
+            | Self::Identify(_)
+            | Self::UseProfile(_)
+            | Self::Reload
+            | Self::Stop => true,
+            Self::Displays
+            | Self::Clients
+            | Self::Windows
+            | Self::InputDevices
+            | Self::Metrics
+            | Self::Status
+            // The client waits for their jobs, which limit themselves.
+            | Self::Screenshot { .. }
+            | Self::Upgrade(_)
+            | Self::FocusWindow(_)
+            | Self::PlaceWindow { .. }
+            | Self::CloseWindow(_)
+            | Self::Ping(_)
+            | Self::Disconnect(_)
+            | Self::Kill(_)
+            | Self::AwaitFrame
+            | Self::Subscribe(_)
+            | Self::Pong(_)
+            | Self::Heartbeat
+            | Self::Goodbye => false,
+        }
+    }
 }
 
 /// The settings of `set_display`. Names of displays in them are as the client wrote them.
@@ -158,9 +192,7 @@ pub fn decode(request: Request, permissions: Permissions) -> Result<Command, Err
         Request::ConfirmDisplay { display, keep } => Command::ConfirmDisplay { display, keep },
         Request::BlankDisplay { display, blank } => Command::BlankDisplay { display, blank },
         Request::Identify { seconds: value } => Command::Identify(seconds("seconds", value, 1..=60)?),
-        Request::Screenshot { display, path } => {
-            Command::Screenshot { display, path: path.map(absolute).transpose()? }
-        }
+        Request::Screenshot { display } => Command::Screenshot { display },
         Request::FocusWindow { window } => Command::FocusWindow(window),
         Request::PlaceWindow { window, display } => Command::PlaceWindow { window, display },
         Request::CloseWindow { window } => Command::CloseWindow(window),
@@ -218,7 +250,7 @@ mod tests {
             Request::Stop,
             Request::Kill { client: 1 },
             set_display(DisplayChange::default(), None),
-            Request::Screenshot { display: "DP-1".into(), path: None },
+            Request::Screenshot { display: "DP-1".into() },
         ];
         for request in privileged {
             let denied = kind(request.clone(), QUERY);
@@ -245,7 +277,6 @@ mod tests {
             set_display(DisplayChange::default(), Some(0)),
             set_display(DisplayChange::default(), Some(601)),
             set_display(brightness, None),
-            Request::Screenshot { display: "DP-1".into(), path: Some("shot.png".into()) },
             Request::Upgrade { program: Some("new".into()) },
         ];
         for request in wrong {

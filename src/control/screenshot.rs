@@ -1,64 +1,40 @@
 //! Encodes screenshots as PNG files. Takes too long for the event loop: some 100 ms for 3840x2160.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{self, BufWriter, Seek};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 
 use geom_ipc::{Error, Response};
-use rustix::fs::{memfd_create, MemfdFlags};
+use rustix::fs::{fcntl_add_seals, memfd_create, MemfdFlags, SealFlags};
 
 use super::command::failed;
 use crate::render::offscreen::RgbImage;
 
-/// An image of a display, and the file to create.
+/// An image of a display.
 pub struct Screenshot {
     pub image: RgbImage,
-    /// `None` for a memory file, whose descriptor goes with the response.
-    pub path: Option<PathBuf>,
 }
 
 impl Screenshot {
-    /// Creates the file. Returns the response and its descriptor.
+    /// Encodes the image. Returns the response, and the memory file that goes with it. The client
+    /// writes a file by itself, if it wants one: this process may write what the client may not.
     ///
     /// # Errors
-    /// If the file exists or cannot be written.
-    pub fn save(&self) -> Result<(Response, Option<OwnedFd>), Error> {
+    /// If memory or descriptors run out.
+    pub fn encode(&self) -> Result<(Response, OwnedFd), Error> {
         let (width, height) = (self.image.width, self.image.height);
-        let fd = match &self.path {
-            Some(path) => {
-                let saved = write_new(&self.image, path);
-                saved.map_err(|error| failed(format!("{}: {error}", path.display())))?;
-                None
-            }
-            None => {
-                let written = write_memory(&self.image);
-                Some(written.map_err(|error| failed(format!("cannot create a memory file: {error}")))?)
-            }
-        };
+        let written = write_memory(&self.image);
+        let fd = written.map_err(|error| failed(format!("cannot create a memory file: {error}")))?;
         Ok((Response::Screenshot { width, height }, fd))
     }
 }
 
-/// Writes a new file, all of it or nothing. An existing file is never replaced: the client may not
-/// be allowed to write what the service's user may.
-fn write_new(image: &RgbImage, path: &Path) -> io::Result<()> {
-    if path.symlink_metadata().is_ok() {
-        return Err(io::ErrorKind::AlreadyExists.into());
-    }
-    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut options = tempfile::Builder::new();
-    let file = options.permissions(Permissions::from_mode(0o644)).tempfile_in(folder)?;
-    write_png(image, file.as_file())?;
-    file.persist_noclobber(path).map_err(|error| error.error)?;
-    Ok(())
-}
-
 fn write_memory(image: &RgbImage) -> io::Result<OwnedFd> {
-    let mut file = File::from(memfd_create("screenshot", MemfdFlags::CLOEXEC)?);
+    let mut file = File::from(memfd_create("screenshot", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
     write_png(image, &file)?;
     file.rewind()?;
+    // The memory is counted as the service's, so the client must not make it larger.
+    fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK | SealFlags::WRITE | SealFlags::SEAL)?;
     Ok(file.into())
 }
 
@@ -76,44 +52,17 @@ fn write_png(image: &RgbImage, file: &File) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn screenshot(path: Option<PathBuf>) -> Screenshot {
-        let rgb = (0..2 * 3 * 3).collect();
-        Screenshot { image: RgbImage { width: 2, height: 3, rgb }, path }
-    }
-
-    fn decode(file: File) -> Vec<u8> {
+    #[test]
+    fn descriptor_has_the_image_from_its_start_and_does_not_grow() {
+        let image = RgbImage { width: 2, height: 3, rgb: (0..2 * 3 * 3).collect() };
+        let shot = Screenshot { image };
+        let (response, fd) = shot.encode().expect("encoded");
+        assert_eq!(response, Response::Screenshot { width: 2, height: 3 });
+        let file = File::from(fd);
+        assert!(file.set_len(1 << 20).is_err());
         let mut reader = png::Decoder::new(io::BufReader::new(file)).read_info().expect("PNG");
         let mut pixels = vec![0; reader.output_buffer_size().expect("a size")];
         reader.next_frame(&mut pixels).expect("pixels");
-        pixels
-    }
-
-    #[test]
-    fn file_is_created_and_never_replaced() -> io::Result<()> {
-        let folder = tempfile::tempdir()?;
-        let path = folder.path().join("shot.png");
-        let shot = screenshot(Some(path.clone()));
-        let saved = shot.save().expect("saved");
-        assert!(saved.0 == Response::Screenshot { width: 2, height: 3 } && saved.1.is_none());
-        assert_eq!(decode(File::open(&path)?), shot.image.rgb);
-        assert_eq!(path.metadata()?.permissions().mode() & 0o777 & !0o044, 0o600);
-        std::fs::write(&path, "other")?;
-        assert!(shot.save().is_err());
-        assert_eq!(std::fs::read(&path)?, b"other");
-        // A link to a file that does not exist is not followed.
-        let link = folder.path().join("link.png");
-        std::os::unix::fs::symlink(folder.path().join("target"), &link)?;
-        assert!(screenshot(Some(link)).save().is_err());
-        // No temporary file stays.
-        assert_eq!(std::fs::read_dir(folder.path())?.count(), 2);
-        assert!(screenshot(Some("/nonexistent/shot.png".into())).save().is_err());
-        Ok(())
-    }
-
-    #[test]
-    fn descriptor_has_the_image_from_its_start() {
-        let shot = screenshot(None);
-        let (_, fd) = shot.save().expect("saved");
-        assert_eq!(decode(fd.expect("a descriptor").into()), shot.image.rgb);
+        assert_eq!(pixels, shot.image.rgb);
     }
 }

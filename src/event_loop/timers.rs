@@ -40,17 +40,16 @@ impl<D> Timers<D> {
         self.queue.first_key_value().map(|(timer, _)| timer.0)
     }
 
-    /// Returns the number of deadlines that were queued so far.
-    pub fn count(&self) -> u64 {
+    /// Returns the number of the newest deadline, for [`Timers::pop`].
+    pub fn newest(&self) -> u64 {
         self.last
     }
 
-    /// Removes and returns the earliest deadline that is due at `now` and was among the first
-    /// `count` ones. A deadline that queues another one for the same time does not run it at once,
-    /// without end, but with the next iteration.
-    pub fn pop(&mut self, now: Duration, count: u64) -> Option<D> {
+    /// Removes and returns the earliest deadline that is due at `now`, of those up to number
+    /// `newest`: what an action queues for now waits until others had their turn.
+    pub fn pop(&mut self, now: Duration, newest: u64) -> Option<D> {
         let due = self.queue.range(..=Timer(now, u64::MAX));
-        let timer = due.map(|(timer, _)| *timer).find(|timer| timer.1 <= count)?;
+        let timer = due.map(|(timer, _)| *timer).find(|timer| timer.1 <= newest)?;
         self.queue.remove(&timer)
     }
 }
@@ -63,16 +62,16 @@ mod tests {
 
     #[test]
     fn deadline_that_is_queued_meanwhile_waits() {
-        let mut timers = Timers::<u8>::default();
-        let now = Duration::from_secs(1);
-        timers.at(now, 1);
-        timers.at(Duration::ZERO, 2);
-        let count = timers.count();
-        assert_eq!(timers.pop(now, count), Some(2));
-        timers.at(Duration::ZERO, 3);
-        assert_eq!(timers.pop(now, count), Some(1));
-        assert_eq!(timers.pop(now, count), None);
-        assert_eq!((timers.next(), timers.pop(now, timers.count())), (Some(Duration::ZERO), Some(3)));
+        let (mut timers, now) = (Timers::default(), Duration::from_secs(1));
+        timers.at(now, "first");
+        timers.at(now, "second");
+        let newest = timers.newest();
+        assert_eq!(timers.pop(now, newest), Some("first"));
+        timers.at(now, "again");
+        timers.at(Duration::ZERO, "overdue");
+        assert_eq!((timers.pop(now, newest), timers.pop(now, newest)), (Some("second"), None));
+        let newest = timers.newest();
+        assert_eq!((timers.pop(now, newest), timers.pop(now, newest)), (Some("overdue"), Some("again")));
     }
 
     proptest! {
@@ -100,7 +99,7 @@ mod tests {
             let mut now = Duration::ZERO;
             for step in steps {
                 now += Duration::from_millis(step);
-                while let Some(number) = timers.pop(now, timers.count()) {
+                while let Some(number) = timers.pop(now, timers.newest()) {
                     done.push(number);
                 }
                 let wanted: Vec<usize> =

@@ -130,6 +130,7 @@ impl Guard {
             .env("NOTIFY_SOCKET", notify)
             .env(VARIABLE, std::process::id().to_string());
         let in_unit = self.manager.is_some();
+        let guard = rustix::process::getpid().as_raw_nonzero().get();
         if in_unit {
             // A unit's guard leads the session of the VT. If the service were in the session's
             // foreground process group, the guard's death would send it SIGHUP. It would then shut
@@ -154,6 +155,10 @@ impl Guard {
                 // look for processes when the unit ends.
                 if in_unit && libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) < 0 {
                     return Err(std::io::Error::last_os_error());
+                }
+                // The guard may have ended before that.
+                if in_unit && libc::getppid() != guard {
+                    return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
                 }
                 // Dropping Signals unblocks them.
                 Signals::new(&FORWARDED_SIGNALS).map(drop).map_err(std::io::Error::from)?;
@@ -233,7 +238,15 @@ fn remove_stale_sockets(folder: &Path) {
 /// # Errors
 /// If the socket for notifications cannot be created, or the service cannot be started.
 pub fn run() -> Result<ExitCode> {
-    let folder = env::var_os("XDG_RUNTIME_DIR").map_or_else(env::temp_dir, PathBuf::from);
+    // In a folder that everybody may write to, another user could take the socket's name.
+    let (folder, _private) = match env::var_os("XDG_RUNTIME_DIR") {
+        Some(folder) => (PathBuf::from(folder), None),
+        None => {
+            let private = tempfile::Builder::new().prefix(SOCKET_PREFIX).tempdir();
+            let private = private.context("create a folder for the guard's socket")?;
+            (private.path().to_owned(), Some(private))
+        }
+    };
     remove_stale_sockets(&folder);
     let path = SocketPath(folder.join(format!("{SOCKET_PREFIX}{}", std::process::id())));
     let _ = std::fs::remove_file(&path.0);

@@ -52,7 +52,11 @@ impl Shell {
             let area = area.intersection(Rectangle::from_size(size))?;
             let (app_id, title) = window.app_id_and_title();
             let name = title.filter(|title| !title.is_empty()).or(app_id);
-            let name = name.unwrap_or_else(|| format!("process {}", client.pid));
+            let unnamed = || match client.pid {
+                pid if pid > 0 => format!("process {pid}"),
+                _ => format!("client {}", window.client),
+            };
+            let name = name.unwrap_or_else(unnamed);
             Some(UnresponsiveWindow { client: window.client, name, area, asks: !client.is_waited_for })
         })
     }

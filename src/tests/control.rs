@@ -80,15 +80,32 @@ impl Control {
 
     /// Reads what is there, and answers pings.
     pub fn poll(&mut self) {
+        while self.receive() {}
+        self.handle_lines();
+    }
+
+    /// Reads once, from a socket that is ready, and answers pings.
+    pub fn poll_once(&mut self) {
+        self.receive();
+        self.handle_lines();
+    }
+
+    /// Reads once. Returns whether there may be more.
+    fn receive(&mut self) -> bool {
         let mut buffer = [0; 4096];
-        loop {
-            match receive(&self.stream, &mut buffer, &mut self.fds) {
-                Ok(0) => break self.closed = true,
-                Ok(count) => self.lines.extend(&buffer[..count]),
-                Err(Errno::AGAIN) => break,
-                Err(_) => break self.closed = true,
+        match receive(&self.stream, &mut buffer, &mut self.fds) {
+            Ok(0) => self.closed = true,
+            Ok(count) => {
+                self.lines.extend(&buffer[..count]);
+                return true;
             }
+            Err(Errno::AGAIN) => {}
+            Err(_) => self.closed = true,
         }
+        false
+    }
+
+    fn handle_lines(&mut self) {
         while let Ok(Some(line)) = self.lines.next_line() {
             match ServerMessage::parse(&line).expect("the protocol") {
                 ServerMessage::Event(Event::Ping { serial }) if self.answers_pings => {

@@ -51,6 +51,109 @@ fn requests_behind_a_screenshot_are_answered_after_it() {
     assert_eq!((reader.info().width, reader.info().height), (800, 600));
 }
 
+/// A client with many requests in its buffers does not make others wait: each iteration handles some
+/// of them.
+#[test]
+fn pipelined_requests_do_not_delay_other_clients() {
+    let mut fixture = Fixture::new("");
+    let mut busy = Control::greeted(&mut fixture, json!({}));
+    let mut other = Control::greeted(&mut fixture, json!({}));
+    let line = format!("{}\n", json!({"id": 1, "request": "heartbeat", "padding": "x".repeat(60)}));
+    // The kernel counts some hundred bytes in addition to each write.
+    while busy.write(line.repeat(100).as_bytes()) {}
+    let before = fixture.compositor.state.iteration;
+    other.request(&mut fixture, Request::Heartbeat).expect("a reply");
+    assert!(fixture.compositor.state.iteration - before <= 4, "the other client waits");
+    // Each iteration has the time for other clients.
+    busy.poll();
+    let in_one = busy.replies.len();
+    assert!(in_one <= 4 * 256, "{in_one} requests were handled in few iterations");
+    fixture.until("many replies", |_| {
+        busy.poll();
+        busy.replies.len() > in_one
+    });
+}
+
+/// 40 lines of 1 MiB, as fast as the service takes them.
+#[test]
+fn long_lines_do_not_delay_other_clients() {
+    let mut fixture = Fixture::new("");
+    let mut busy = Control::greeted(&mut fixture, json!({}));
+    let mut other = Control::greeted(&mut fixture, json!({}));
+    let padding = "x".repeat(geom_ipc::MAX_LINE - 100);
+    let line = format!("{}\n", json!({"id": 9, "request": "heartbeat", "padding": padding}));
+    let stream = busy.stream.try_clone().expect("a descriptor");
+    stream.set_nonblocking(false).expect("a socket option");
+    let sender = std::thread::spawn(move || {
+        let mut stream = stream;
+        (0..40).all(|_| std::io::Write::write_all(&mut stream, line.as_bytes()).is_ok())
+    });
+    let mut answered = 0;
+    fixture.until("all lines", |fixture| {
+        let before = fixture.compositor.state.iteration;
+        other.request(fixture, Request::Heartbeat).expect("a reply");
+        assert!(fixture.compositor.state.iteration - before <= 4, "the other client waits");
+        answered += 1;
+        receive_nonblocking(&mut busy);
+        busy.replies.len() == 40
+    });
+    assert!(sender.join().expect("no panic") && answered >= 10, "{answered}");
+}
+
+/// As [`Control::poll`], while another thread has made the socket blocking.
+fn receive_nonblocking(control: &mut Control) {
+    let mut poll = [rustix::event::PollFd::new(&control.stream, rustix::event::PollFlags::IN)];
+    let now = rustix::event::Timespec::default();
+    if rustix::event::poll(&mut poll, Some(&now)).is_ok_and(|ready| ready > 0) {
+        control.poll_once();
+    }
+}
+
+/// Screenshots of many clients: one is rendered in an iteration, few wait as images, all are
+/// answered in order, and others do not wait.
+#[test]
+fn pipelined_screenshots_do_not_delay_other_clients() {
+    let mut fixture = Fixture::pair();
+    let mut other = Control::greeted(&mut fixture, json!({}));
+    let mut busy: Vec<Control> = (0..6).map(|_| Control::greeted(&mut fixture, json!({}))).collect();
+    let lines: Vec<String> = (100..140)
+        .map(|id| json!({"id": id, "request": "screenshot", "display": "HEADLESS-1"}).to_string())
+        .collect();
+    for control in &mut busy {
+        assert!(control.write(format!("{}\n", lines.join("\n")).as_bytes()));
+    }
+    for _ in 0..20 {
+        let before = fixture.compositor.state.iteration;
+        other.request(&mut fixture, Request::Heartbeat).expect("a reply");
+        assert!(fixture.compositor.state.iteration - before <= 4, "the other client waits");
+        assert!(fixture.compositor.state.control.jobs.running() <= 2);
+    }
+    let mut images = 0;
+    fixture.until_long("all screenshots", |_| {
+        busy.iter_mut().for_each(Control::poll);
+        images += busy.iter_mut().map(|control| control.fds.drain(..).count()).sum::<usize>();
+        busy.iter().all(|control| control.replies.len() == 40)
+    });
+    assert_eq!(images, 6 * 40);
+    assert!(busy.iter().all(|control| numbers(control) == (100..140).collect::<Vec<u64>>()));
+}
+
+/// Each unread screenshot is an image in the service's memory.
+#[test]
+fn client_that_reads_no_screenshots_gets_no_more() {
+    let mut fixture = Fixture::pair();
+    let mut control = Control::greeted(&mut fixture, json!({}));
+    let lines: Vec<String> = (100..140)
+        .map(|id| json!({"id": id, "request": "screenshot", "display": "HEADLESS-2"}).to_string())
+        .chain([json!({"id": 140, "request": "stop"}).to_string()])
+        .collect();
+    assert!(control.write(format!("{}\n", lines.join("\n")).as_bytes()));
+    fixture.until_long("all replies", |fixture| fixture.compositor.state.is_stopping());
+    control.poll();
+    assert_eq!((control.fds.len(), control.replies.len()), (16, 41));
+    assert_eq!(numbers(&control), (100..=140).collect::<Vec<u64>>());
+}
+
 /// The session is resumed while its request is carried out: the new client has not sent it.
 #[test]
 fn client_that_left_meanwhile_gets_no_screenshot() {

@@ -100,6 +100,18 @@ impl Fixture {
         panic!("after {MAX_ITERATIONS} iterations still no: {what}");
     }
 
+    /// As [`Self::until`], with enough iterations for jobs on other threads: a busy client ends each
+    /// iteration's wait at once.
+    pub fn until_long(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> bool) {
+        for _ in 0..100 * MAX_ITERATIONS {
+            if holds(self) {
+                return;
+            }
+            self.iterate();
+        }
+        panic!("still no: {what}");
+    }
+
     /// Runs iterations for a time.
     pub fn run_for(&mut self, time: Duration) {
         let since = self.compositor.state.now();

@@ -204,7 +204,7 @@ class Client:
     kind: str
     #: "accepted", "alive", "unresponsive", "lost" (its session is kept) or "closed".
     state: str
-    #: Process id.
+    #: Process id; 0 if the process is in another PID namespace.
     pid: int
     #: User id.
     uid: int

@@ -156,7 +156,7 @@ typedef struct {
   geom_client_kind kind;
   // State of the connection.
   geom_connection_state state;
-  // Process id.
+  // Process id; 0 if the process is in another PID namespace.
   int32_t pid;
   // User id.
   uint32_t uid;

@@ -378,7 +378,7 @@ impl Client {
     /// As [`Self::request`].
     pub fn screenshot(&mut self, display: &str) -> Result<OwnedFd, Error> {
         self.fds.clear();
-        self.request(Request::Screenshot { display: display.to_owned(), path: None })?;
+        self.request(Request::Screenshot { display: display.to_owned() })?;
         self.take_fd().ok_or_else(no_descriptor)
     }
 

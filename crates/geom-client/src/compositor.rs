@@ -322,7 +322,7 @@ impl Compositor {
     /// # Errors
     /// As [`Self::request`].
     pub fn screenshot(&self, display: &str) -> Result<Vec<u8>, Error> {
-        let request = Request::Screenshot { display: display.to_owned(), path: None };
+        let request = Request::Screenshot { display: display.to_owned() };
         let (_, fd) = self.session()?.request_within(request, self.options.timeout)?;
         let mut png = Vec::new();
         std::fs::File::from(fd.ok_or_else(no_descriptor)?).read_to_end(&mut png)?;

@@ -256,7 +256,7 @@ impl Worker {
             // The caller has got its error. The service must not carry out the request later.
             Command::Request { deadline, .. } if Instant::now() >= deadline => Ok(()),
             Command::Request { request, reply, .. } => {
-                let with_fd = matches!(&request, Request::Screenshot { path: None, .. });
+                let with_fd = matches!(&request, Request::Screenshot { .. });
                 self.send(request, Waiter::Request { reply, with_fd })
             }
             Command::Subscribe { reply } => match self.queues.add() {

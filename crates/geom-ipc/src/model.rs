@@ -206,7 +206,7 @@ pub struct Client {
     pub kind: ClientKind,
     /// State of the connection.
     pub state: ConnectionState,
-    /// Process id.
+    /// Process id; 0 if the process is in another PID namespace.
     pub pid: i32,
     /// User id.
     pub uid: u32,

@@ -99,8 +99,8 @@ pub enum Response {
         /// Round-trip time in microseconds.
         rtt_us: u64,
     },
-    /// To [`screenshot`](crate::Request::Screenshot). Comes with a file descriptor of the PNG if
-    /// the request had no path.
+    /// To [`screenshot`](crate::Request::Screenshot). Comes with a file descriptor of the
+    /// PNG.
     Screenshot {
         /// Width in pixels.
         width: u32,

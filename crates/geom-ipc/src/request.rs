@@ -190,16 +190,13 @@ pub enum Request {
         #[serde(default = "default_identify_seconds")]
         seconds: u32,
     },
-    /// Takes a screenshot of a display as a PNG file. Response: `screenshot`.
+    /// Takes a screenshot of a display as a PNG file. Response: `screenshot`, with a file
+    /// descriptor of the PNG in memory (SCM_RIGHTS, unix(7)).
     ///
-    /// Without `path`, the response comes with a file descriptor of the PNG (SCM_RIGHTS, unix(7)).
+    /// The server writes no file by a path: it may write where the client may not.
     Screenshot {
         /// Name of the display.
         display: String,
-        /// Absolute path of the file to create, in a directory that the server may write to. An
-        /// existing file is an error.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        path: Option<String>,
     },
     /// Waits until a frame is presented on any display. The response is immediate if one was
     /// presented before.

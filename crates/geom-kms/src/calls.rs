@@ -211,6 +211,9 @@ pub trait DrmCalls: AsFd + std::fmt::Debug + Send + Sync {
     /// Gives up DRM master.
     fn release_master(&self) -> io::Result<()>;
 
+    /// Returns whether the descriptor is DRM master.
+    fn is_master(&self) -> bool;
+
     /// Returns the CRTCs and connectors.
     fn resources(&self) -> io::Result<Resources>;
 

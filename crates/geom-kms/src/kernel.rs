@@ -54,6 +54,12 @@ impl DrmCalls for Kernel {
         self.release_master_lock()
     }
 
+    fn is_master(&self) -> bool {
+        // The kernel checks DRM master (EACCES) before the token, which does not exist.
+        let asked = drm_ffi::auth::auth_magic_token(self.as_fd(), 0);
+        !asked.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    }
+
     fn resources(&self) -> io::Result<Resources> {
         let resources = self.resource_handles()?;
         Ok(Resources { crtcs: resources.crtcs().to_vec(), connectors: resources.connectors().to_vec() })

@@ -26,13 +26,28 @@ pub(crate) struct Lease {
 ///
 /// # Errors
 ///
-/// Returns the kernel's error: this user may not open the device.
+/// Returns the kernel's error: this user may not open the device, or not give up DRM master.
 pub fn open_without_master(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     let fd = DrmFd::new(rustix::fs::open(path, flags, Mode::empty())?);
-    // If the device has no DRM master, who opens it becomes that (drm_master_open()).
-    let _ = fd.release_master();
+    give_up_master(&fd)?;
     fd.into_fd().map_err(|_| io::ErrorKind::ResourceBusy.into())
+}
+
+/// Makes sure that a new descriptor is not DRM master. If the device has none, who opens it becomes
+/// that (drm_master_open()).
+///
+/// # Errors
+///
+/// Returns the kernel's error if it stays DRM master: a client with it could set any mode, and
+/// prevent this process from doing so.
+pub(crate) fn give_up_master(fd: &DrmFd) -> io::Result<()> {
+    // Fails if it is not DRM master, too.
+    let released = fd.release_master();
+    if fd.is_master() {
+        return Err(released.err().unwrap_or_else(|| io::ErrorKind::PermissionDenied.into()));
+    }
+    Ok(())
 }
 
 impl Device {

@@ -5,7 +5,7 @@ use geom_ipc::{ClientKind, CloseReason, ConnectType, Event as IpcEvent, Response
 use super::{World, SECOND};
 use crate::clients::control_connection::Incoming;
 use crate::clients::heartbeat::Event;
-use crate::clients::sessions::{ResumeError, MAX_LOST_SESSIONS};
+use crate::clients::sessions::{ResumeError, MAX_LOST_SESSIONS, MAX_LOST_SESSIONS_PER_USER};
 use crate::clients::{ClientId, Clients, Effect, Effects};
 
 const ONCE: ConnectType = ConnectType::DISCONNECT_ONCE;
@@ -113,16 +113,49 @@ fn session_that_was_lost_first_is_removed_over_the_limit() {
     let mut world = World::new();
     world.config.limits.per_process = 1000;
     let mut sessions = Vec::new();
-    for _ in 0..MAX_LOST_SESSIONS + 1 {
+    for _ in 0..MAX_LOST_SESSIONS_PER_USER + 1 {
         let (id, _peer) = world.control(KEEP);
         world.now += SECOND;
         world.run(|clients, cx| clients.broken(id, cx));
         world.reap();
         sessions.push(id);
     }
-    assert_eq!(world.clients.len(), MAX_LOST_SESSIONS);
+    assert_eq!(world.clients.len(), MAX_LOST_SESSIONS_PER_USER);
     assert!(world.clients.get(sessions[0]).is_none());
     assert!(world.clients.get(sessions[1]).is_some());
+}
+
+/// Opens a session as another user, and loses it.
+fn lose_session_of(world: &mut World, user: u32) -> ClientId {
+    let (id, _peer) = world.control(KEEP);
+    let connection = world.clients.connections.get_mut(&id).expect("connected");
+    let (pid, uid) = (connection.peer.pid, std::mem::replace(&mut connection.peer.uid, user));
+    world.clients.counts.leave(pid, uid);
+    world.clients.counts.readmit(pid, user);
+    world.now += SECOND;
+    world.run(|clients, cx| clients.broken(id, cx));
+    world.reap();
+    id
+}
+
+#[test]
+fn lost_sessions_of_one_user_do_not_remove_those_of_another() {
+    let mut world = World::new();
+    world.config.limits.per_process = 1000;
+    let first = lose_session_of(&mut world, 1001);
+    for _ in 0..2 * MAX_LOST_SESSIONS_PER_USER {
+        lose_session_of(&mut world, 1002);
+    }
+    assert!(world.clients.get(first).is_some());
+    assert_eq!(world.clients.len(), MAX_LOST_SESSIONS_PER_USER + 1);
+    // All users together: the users with the most lose theirs.
+    for user in 2000..2010 {
+        for _ in 0..MAX_LOST_SESSIONS_PER_USER {
+            lose_session_of(&mut world, user);
+        }
+    }
+    assert!(world.clients.get(first).is_some());
+    assert_eq!(world.clients.len(), MAX_LOST_SESSIONS);
 }
 
 #[test]

@@ -199,7 +199,7 @@ impl GlobalDispatch<WpDrmLeaseDeviceV1, Global> for State {
             // The protocol requires a descriptor before connectors: without one there are none.
             Err(error) => {
                 let gpu = global.path.display();
-                warn!(%gpu, %error, "this user may not open the GPU: no connector can be leased. Install udev-rules");
+                warn!(%gpu, %error, "the GPU cannot be opened without DRM master: no connector can be leased. Install udev-rules");
                 resource.done();
                 return;
             }

@@ -156,7 +156,7 @@ pub struct geom_client {
     pub kind: geom_client_kind,
     /// State of the connection.
     pub state: geom_connection_state,
-    /// Process id.
+    /// Process id; 0 if the process is in another PID namespace.
     pub pid: i32,
     /// User id.
     pub uid: u32,

@@ -79,8 +79,16 @@ impl DrmCalls for FakeDevice {
     }
 
     fn release_master(&self) -> io::Result<()> {
-        self.plugged()?.is_master = false;
+        let mut state = self.plugged()?;
+        if state.keeps_master {
+            return Err(Errno::ACCESS.into());
+        }
+        state.is_master = false;
         Ok(())
+    }
+
+    fn is_master(&self) -> bool {
+        self.state().is_master
     }
 
     fn resources(&self) -> io::Result<Resources> {

@@ -242,6 +242,11 @@ impl FakeDevice {
         self.state().is_master = is_master;
     }
 
+    /// Makes giving up DRM master fail, as before Linux 5.8 for a process without CAP_SYS_ADMIN.
+    pub fn keep_master(&self) {
+        self.state().keeps_master = true;
+    }
+
     /// Unplugs the device: every call fails with ENODEV.
     pub fn unplug(&self) {
         self.state().is_unplugged = true;

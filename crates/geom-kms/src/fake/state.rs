@@ -95,6 +95,8 @@ pub(super) struct State {
     pub driver: String,
     pub is_atomic: bool,
     pub is_master: bool,
+    /// Giving up DRM master fails.
+    pub keeps_master: bool,
     pub is_unplugged: bool,
     pub max_pixel_rate: Option<u64>,
     pub enabled: Vec<ClientCapability>,
@@ -126,6 +128,7 @@ impl Default for State {
             driver: "fake".to_owned(),
             is_atomic: true,
             is_master: true,
+            keeps_master: false,
             is_unplugged: false,
             max_pixel_rate: None,
             enabled: Vec::new(),

@@ -4,7 +4,9 @@ use geom_display::signal_format::SignalFormat;
 use rustix::io::Errno;
 
 use super::Rig;
+use crate::drm_fd::DrmFd;
 use crate::fake::FakeDevice;
+use crate::lease::give_up_master;
 
 /// A device whose second monitor is a headset.
 fn with_headset(outputs: usize) -> Rig {
@@ -101,4 +103,16 @@ fn lease_that_the_kernel_refuses_changes_nothing() {
     let error = rig.device.lease(&["DP-2".to_owned()]).expect_err("not master");
     assert_eq!(error.raw_os_error(), Some(Errno::ACCESS.raw_os_error()));
     assert_eq!(rig.device.leasable_connectors().count(), 1);
+}
+
+#[test]
+fn descriptor_that_stays_master_is_not_handed_out() {
+    let device = FakeDevice::new();
+    let fd = DrmFd::from(device.clone());
+    assert!(fd.is_master() && give_up_master(&fd).is_ok() && !fd.is_master());
+    // Another one is DRM master: there is nothing to give up.
+    assert!(give_up_master(&fd).is_ok());
+    device.set_master(true);
+    device.keep_master();
+    assert!(give_up_master(&fd).is_err());
 }
