@@ -8,7 +8,7 @@ use smithay::reexports::wayland_protocols::wp::color_management::v1::server::wp_
 use smithay::reexports::wayland_server::backend::GlobalId;
 
 use super::State;
-use crate::clients::Clients;
+use crate::clients::{ClientId, Clients};
 use crate::control::upgrade::FileVersion;
 use crate::output::redraw::Event as RedrawEvent;
 use crate::output::OutputId;
