@@ -64,7 +64,7 @@ pub fn json_line(value: &impl Serialize) -> serde_json::Result<String> {
 
 /// Prints an error.
 pub fn print_error(error: &str) {
-    // Nobody reads an error about standard error.
+    // A failure of standard error cannot be printed.
     let _ = writeln!(io::stderr(), "geom_compositor: {}", lines(error));
 }
 

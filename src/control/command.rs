@@ -58,8 +58,8 @@ pub enum Command {
 }
 
 impl Command {
-    /// Returns whether carrying it out may take milliseconds in the event loop: commits, files, or all
-    /// connections.
+    /// Returns whether carrying it out may take milliseconds in the event loop: commits, files, or
+    /// all connections.
     pub fn takes_long(&self) -> bool {
         match self {
             Self::SetDisplay { .. }

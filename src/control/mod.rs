@@ -2,8 +2,9 @@
 //! happens.
 //!
 //! [`session`] reads messages and handles what concerns the session, [`command`] decodes the other
-//! requests, [`report`] describes the service, [`turns`] decides whose requests are handled next, and
-//! [`jobs`] is what takes too long for the event loop. The compositor carries out the commands. The sockets belong to [`crate::clients`].
+//! requests, [`report`] describes the service, [`turns`] decides whose requests are handled next,
+//! and [`jobs`] is what takes too long for the event loop. The compositor carries out the commands.
+//! The sockets belong to [`crate::clients`].
 
 pub mod command;
 mod displays;

@@ -12,7 +12,7 @@ pub const MAX_CLIENT_BYTES: usize = 64 << 10;
 /// The maximum number of bytes of requests and replies of one user's clients in one iteration.
 const MAX_USER_BYTES: usize = 256 << 10;
 
-/// Clients that wait for their next turn, and what users have used of this iteration.
+/// Clients that wait until their requests are handled, and what users have used of this iteration.
 #[derive(Debug, Default)]
 pub struct Turns {
     /// In the order of their turns.
@@ -110,7 +110,7 @@ mod tests {
         });
         assert_eq!(many.count(), MAX_USER_BYTES / MAX_CLIENT_BYTES);
         assert!(turns.request(99.into(), 0, 1), "another user waits");
-        // All of the rest have a turn in the next iterations, in order.
+        // The rest are served in the next iterations, in order.
         let mut served = Vec::new();
         for iteration in 2..6 {
             while let Some(client) = turns.take(iteration) {

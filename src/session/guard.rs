@@ -238,7 +238,7 @@ fn remove_stale_sockets(folder: &Path) {
 /// # Errors
 /// If the socket for notifications cannot be created, or the service cannot be started.
 pub fn run() -> Result<ExitCode> {
-    // In a folder that everybody may write to, another user could take the socket's name.
+    // Another user could take the socket's name in a folder that all users may write to.
     let (folder, _private) = match env::var_os("XDG_RUNTIME_DIR") {
         Some(folder) => (PathBuf::from(folder), None),
         None => {

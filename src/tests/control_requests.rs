@@ -51,8 +51,8 @@ fn requests_behind_a_screenshot_are_answered_after_it() {
     assert_eq!((reader.info().width, reader.info().height), (800, 600));
 }
 
-/// A client with many requests in its buffers does not make others wait: each iteration handles some
-/// of them.
+/// A client with many requests in its buffers does not make others wait: each iteration handles
+/// some of them.
 #[test]
 fn pipelined_requests_do_not_delay_other_clients() {
     let mut fixture = Fixture::new("");

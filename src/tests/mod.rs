@@ -100,8 +100,8 @@ impl Fixture {
         panic!("after {MAX_ITERATIONS} iterations still no: {what}");
     }
 
-    /// As [`Self::until`], with enough iterations for jobs on other threads: a busy client ends each
-    /// iteration's wait at once.
+    /// As [`Self::until`], with enough iterations for jobs on other threads: a busy client ends
+    /// each iteration's wait at once.
     pub fn until_long(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> bool) {
         for _ in 0..100 * MAX_ITERATIONS {
             if holds(self) {
