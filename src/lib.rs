@@ -39,7 +39,9 @@ use crate::session::{crash, guard, sd_notify};
 pub mod internals {
     pub use crate::clients::heartbeat;
     pub use crate::clients::invariants;
-    pub use crate::config::profile;
+    pub use crate::clients::saved_state::SavedClients;
+    pub use crate::compositor::fuzzing;
+    pub use crate::config::{parse as parse_config, profile};
 }
 
 /// Runs the program: a command to a running service, the guard, or the service itself.

@@ -44,8 +44,7 @@ impl Headless {
         self.connectors = connectors.collect();
     }
 
-    /// Connects or disconnects an output.
-    #[cfg(test)]
+    /// Connects or disconnects an output, for tests and the fuzz target.
     pub fn set_connected(&mut self, name: &str, connected: bool) {
         for connector in self.connectors.iter_mut().filter(|connector| connector.name == name) {
             connector.connected = connected;

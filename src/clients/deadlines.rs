@@ -43,13 +43,11 @@ impl Deadlines {
     }
 
     /// Returns a connection's deadline.
-    #[cfg(test)]
     pub fn of(&self, id: ClientId) -> Option<Time> {
         self.of.get(&id).copied()
     }
 
     /// Returns the connections that have a deadline.
-    #[cfg(test)]
     pub fn ids(&self) -> impl Iterator<Item = ClientId> + '_ {
         self.of.keys().copied()
     }

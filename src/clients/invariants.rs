@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use super::heartbeat::{Action, Event, HeartbeatTimeouts, Liveness, Time};
-#[cfg(test)]
 use super::{
     connection::Transport,
     sessions::{MAX_LOST_SESSIONS, MAX_LOST_SESSIONS_PER_USER},
@@ -73,12 +72,11 @@ pub fn hold(
     Ok(())
 }
 
-/// Checks all connections, between two events.
+/// Checks all connections, between two events. Called by tests and the fuzz target.
 ///
 /// # Errors
 /// The invariant that is violated.
-#[cfg(test)]
-pub fn check(clients: &Clients) -> Result<(), String> {
+pub(crate) fn check(clients: &Clients) -> Result<(), String> {
     let exists = |id| clients.connections.contains_key(&id);
     let check = |holds: bool, invariant: &str| match holds {
         true => Ok(()),

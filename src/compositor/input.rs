@@ -4,10 +4,10 @@ use geom_ipc::Event as IpcEvent;
 use smithay::backend::input::{
     AbsolutePositionEvent, Axis, AxisSource, ButtonState, Event, InputEvent, KeyState, KeyboardKeyEvent,
     PointerAxisEvent, PointerButtonEvent, PointerMotionEvent, Switch, SwitchState, SwitchToggleEvent,
-    TouchEvent,
+    TouchEvent, TouchSlot,
 };
 use smithay::backend::libinput::LibinputInputBackend;
-use smithay::input::keyboard::FilterResult;
+use smithay::input::keyboard::{FilterResult, Keycode};
 use smithay::input::pointer::{AxisFrame, ButtonEvent, MotionEvent, RelativeMotionEvent};
 use smithay::input::touch::{DownEvent, MotionEvent as TouchMotion, UpEvent};
 use smithay::reexports::input::Device;
@@ -40,7 +40,7 @@ impl State {
                 self.input.close_device(&device);
                 self.device_removed(device.sysname());
             }
-            InputEvent::Keyboard { event } => self.key(&event),
+            InputEvent::Keyboard { event } => self.key(event.key_code(), event.state(), event.time_msec()),
             InputEvent::SwitchToggle { event } => {
                 let closed = SwitchToggleEvent::state(&event) == SwitchState::On;
                 if SwitchToggleEvent::switch(&event) == Some(Switch::Lid) {
@@ -65,31 +65,7 @@ impl State {
                 self.pointer_moved(to, event.time_msec(), None);
             }
             InputEvent::PointerButton { event } => {
-                if self.press(HeldInput::Button(event.button_code()), event.state() == ButtonState::Pressed) {
-                    return;
-                }
-                let Some(pointer) = self.seat.get_pointer() else { return };
-                let location = self.input.pointer.location;
-                if event.state() == ButtonState::Pressed {
-                    if self.press_unresponsive_overlay(location) {
-                        return;
-                    }
-                    if !pointer.is_grabbed() {
-                        self.focus_at(location);
-                    }
-                }
-                let serial = SERIAL_COUNTER.next_serial();
-                if event.state() == ButtonState::Pressed {
-                    self.note_press(serial, pointer.current_focus().as_ref());
-                }
-                let button = ButtonEvent {
-                    button: event.button_code(),
-                    state: event.state(),
-                    serial,
-                    time: event.time_msec(),
-                };
-                pointer.button(self, &button);
-                pointer.frame(self);
+                self.button(event.button_code(), event.state(), event.time_msec());
             }
             InputEvent::PointerAxis { event } => {
                 self.activity();
@@ -100,18 +76,7 @@ impl State {
                     return;
                 }
                 let Some(location) = self.touch_location(&event.device(), &event) else { return };
-                let Some(touch) = self.seat.get_touch() else { return };
-                if self.press_unresponsive_overlay(location) {
-                    return;
-                }
-                if !touch.is_grabbed() {
-                    self.focus_at(location);
-                }
-                let under = self.surface_at(location);
-                let (slot, time) = (event.slot(), event.time_msec());
-                let serial = SERIAL_COUNTER.next_serial();
-                self.note_press(serial, under.as_ref().map(|(surface, _)| surface));
-                touch.down(self, under, &DownEvent { slot, location, serial, time });
+                self.touch_down(event.slot(), location, event.time_msec());
             }
             InputEvent::TouchMotion { event } => {
                 self.activity();
@@ -119,21 +84,10 @@ impl State {
                     return;
                 }
                 let Some(location) = self.touch_location(&event.device(), &event) else { return };
-                let Some(touch) = self.seat.get_touch() else { return };
-                let under = self.surface_at(location);
-                if under.as_ref().is_some_and(|(surface, _)| !self.accepts_motion(surface)) {
-                    return;
-                }
-                let (slot, time) = (event.slot(), event.time_msec());
-                touch.motion(self, under, &TouchMotion { slot, location, time });
+                self.touch_moved(event.slot(), location, event.time_msec());
             }
             InputEvent::TouchUp { event } => {
-                if self.press(HeldInput::Finger(event.slot()), false) {
-                    return;
-                }
-                let Some(touch) = self.seat.get_touch() else { return };
-                let (slot, time) = (event.slot(), event.time_msec());
-                touch.up(self, &UpEvent { slot, serial: SERIAL_COUNTER.next_serial(), time });
+                self.touch_up(event.slot(), event.time_msec());
             }
             InputEvent::TouchFrame { .. } => {
                 let Some(touch) = self.seat.get_touch() else { return };
@@ -161,11 +115,69 @@ impl State {
         }
     }
 
-    fn key(&mut self, event: &impl KeyboardKeyEvent<LibinputInputBackend>) {
-        let Some(keyboard) = self.seat.get_keyboard() else { return };
-        let pressed = event.state() == KeyState::Pressed;
+    /// Presses or releases a button at the pointer's position. `time` is in milliseconds.
+    pub fn button(&mut self, button: u32, state: ButtonState, time: u32) {
+        let is_press = state == ButtonState::Pressed;
+        if self.press(HeldInput::Button(button), is_press) {
+            return;
+        }
+        let Some(pointer) = self.seat.get_pointer() else { return };
+        let location = self.input.pointer.location;
+        if is_press {
+            if self.press_unresponsive_overlay(location) {
+                return;
+            }
+            if !pointer.is_grabbed() {
+                self.focus_at(location);
+            }
+        }
         let serial = SERIAL_COUNTER.next_serial();
-        let (code, state, time) = (event.key_code(), event.state(), event.time_msec());
+        if is_press {
+            self.note_press(serial, pointer.current_focus().as_ref());
+        }
+        pointer.button(self, &ButtonEvent { button, state, serial, time });
+        pointer.frame(self);
+    }
+
+    /// Puts a finger on a touch screen. `time` is in milliseconds.
+    pub fn touch_down(&mut self, slot: TouchSlot, location: Point<f64, Logical>, time: u32) {
+        let Some(touch) = self.seat.get_touch() else { return };
+        if self.press_unresponsive_overlay(location) {
+            return;
+        }
+        if !touch.is_grabbed() {
+            self.focus_at(location);
+        }
+        let under = self.surface_at(location);
+        let serial = SERIAL_COUNTER.next_serial();
+        self.note_press(serial, under.as_ref().map(|(surface, _)| surface));
+        touch.down(self, under, &DownEvent { slot, location, serial, time });
+    }
+
+    /// Moves a finger. `time` is in milliseconds.
+    pub fn touch_moved(&mut self, slot: TouchSlot, location: Point<f64, Logical>, time: u32) {
+        let Some(touch) = self.seat.get_touch() else { return };
+        let under = self.surface_at(location);
+        if under.as_ref().is_some_and(|(surface, _)| !self.accepts_motion(surface)) {
+            return;
+        }
+        touch.motion(self, under, &TouchMotion { slot, location, time });
+    }
+
+    /// Lifts a finger. `time` is in milliseconds.
+    pub fn touch_up(&mut self, slot: TouchSlot, time: u32) {
+        if self.press(HeldInput::Finger(slot), false) {
+            return;
+        }
+        let Some(touch) = self.seat.get_touch() else { return };
+        touch.up(self, &UpEvent { slot, serial: SERIAL_COUNTER.next_serial(), time });
+    }
+
+    /// Presses or releases a key. `time` is in milliseconds.
+    pub fn key(&mut self, code: Keycode, state: KeyState, time: u32) {
+        let Some(keyboard) = self.seat.get_keyboard() else { return };
+        let pressed = state == KeyState::Pressed;
+        let serial = SERIAL_COUNTER.next_serial();
         let press = HeldInput::Key(code.raw());
         let was_withheld = !pressed && self.power.release(press);
         if pressed {

@@ -8,6 +8,7 @@ pub mod clients;
 pub mod control;
 pub mod control_jobs;
 pub mod deadline;
+pub mod fuzzing;
 pub mod gpu_reset;
 mod guards;
 pub mod handlers;

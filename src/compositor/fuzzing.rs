@@ -1,0 +1,200 @@
+//! The compositor in the process of the fuzz target `wayland`, on virtual displays. Not an API.
+//!
+//! Input goes to the same functions as libinput's events do.
+
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use geom_ipc::{ClientKind, CloseReason};
+use smithay::backend::input::{Axis, AxisSource, ButtonState, KeyState, TouchSlot};
+use smithay::input::pointer::{AxisFrame, RelativeMotionEvent};
+use smithay::reexports::input::DeviceCapability;
+pub use smithay::reexports::{wayland_protocols, wayland_protocols_wlr, wayland_server};
+use smithay::utils::{Logical, Point};
+
+use super::run::Compositor;
+use crate::backend::Backend;
+use crate::cli::options::Options;
+use crate::clients::{invariants, ClientId};
+use crate::input::DeviceInfo;
+
+/// Input that a person causes, in the layout's coordinates.
+#[derive(Debug, Clone, Copy)]
+pub enum Action {
+    Move { x: f64, y: f64 },
+    Button { button: u32, pressed: bool },
+    Scroll { amount: f64 },
+    Key { code: u32, pressed: bool },
+    TouchDown { slot: u32, x: f64, y: f64 },
+    TouchMove { slot: u32, x: f64, y: f64 },
+    TouchUp { slot: u32 },
+    TouchFrame,
+    TouchCancel,
+}
+
+/// See the [module](self).
+pub struct Host {
+    compositor: Compositor,
+    has_devices: [bool; 2],
+    /// Input events so far; each is a millisecond later than the one before.
+    time: u32,
+    _config: tempfile::NamedTempFile,
+}
+
+/// Names of the mouse and the touch screen in /dev/input.
+const DEVICES: [(&str, DeviceCapability); 2] =
+    [("event1", DeviceCapability::Pointer), ("event2", DeviceCapability::Touch)];
+
+impl Host {
+    /// Starts a compositor with a configuration.
+    ///
+    /// # Errors
+    /// If epoll, xkb layouts, pixman or temporary files are not available.
+    pub fn new(config: &str) -> Result<Self> {
+        let file = tempfile::NamedTempFile::new().context("create a configuration")?;
+        std::fs::write(file.path(), config).context("write the configuration")?;
+        let path = file.path().to_string_lossy().into_owned();
+        let options = Options::try_parse_from(["geom_compositor", "--backend=headless", "--config", &path])?;
+        let mut compositor = Compositor::new(options)?;
+        compositor.start_backend()?;
+        Ok(Self { compositor, has_devices: [false; 2], time: 0, _config: file })
+    }
+
+    /// Connects a client. Returns its end of the socket, or `None` if it is refused. A sandboxed one
+    /// sees the globals that a user who may only look sees.
+    ///
+    /// # Errors
+    /// If there is no socket pair.
+    pub fn connect(&mut self, is_sandboxed: bool) -> Result<Option<(u64, UnixStream)>> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        theirs.set_nonblocking(true)?;
+        let context = is_sandboxed.then_some("org.example.Fuzz");
+        let id = self.compositor.state.new_client(ours, ClientKind::Wayland, context);
+        Ok(id.map(|id| (id.into(), theirs)))
+    }
+
+    /// Disconnects a client, as `geom_compositor disconnect` does.
+    pub fn disconnect(&mut self, id: u64) {
+        self.compositor.state.disconnect(ClientId::from(id), CloseReason::Requested);
+    }
+
+    /// Runs one iteration of the event loop, which waits for an event this long.
+    ///
+    /// # Errors
+    /// If epoll fails.
+    pub fn iterate(&mut self, timeout: Duration) -> Result<()> {
+        self.compositor.iterate(Some(timeout))
+    }
+
+    /// Connects or disconnects a virtual display.
+    pub fn plug(&mut self, display: &str, is_connected: bool) {
+        let state = &mut self.compositor.state;
+        if let Backend::Headless(headless) = &mut state.backend {
+            headless.set_connected(display, is_connected);
+        }
+        state.reconfigure("hotplug");
+    }
+
+    /// Plugs or pulls the mouse and the touch screen.
+    pub fn set_devices(&mut self, pointer: bool, touch: bool) {
+        let wanted = [pointer, touch];
+        for ((sysname, capability), (wants, has)) in
+            DEVICES.into_iter().zip(wanted.into_iter().zip(&mut self.has_devices))
+        {
+            if wants == *has {
+                continue;
+            }
+            *has = wants;
+            if wants {
+                self.compositor.state.device_added(DeviceInfo {
+                    sysname: sysname.to_owned(),
+                    name: sysname.to_owned(),
+                    vendor: 1,
+                    product: 1,
+                    capabilities: vec![capability],
+                    output_name: None,
+                    size: None,
+                });
+            } else {
+                self.compositor.state.device_removed(sysname);
+            }
+        }
+    }
+
+    /// Passes input to the seat.
+    pub fn input(&mut self, action: Action) {
+        self.time = self.time.wrapping_add(1);
+        let time = self.time;
+        let state = &mut self.compositor.state;
+        let slot_of = |slot: u32| TouchSlot::from(Some(slot));
+        match action {
+            Action::Move { x, y } => {
+                state.activity();
+                let from = state.input.pointer.location;
+                let to = state.outputs.move_pointer(from, Point::from((x, y)));
+                let delta: Point<f64, Logical> = to - from;
+                let relative = RelativeMotionEvent { delta, delta_unaccel: delta, utime: u64::from(time) };
+                state.pointer_moved(to, time, Some(relative));
+            }
+            Action::Button { button, pressed } => {
+                let button_state = if pressed { ButtonState::Pressed } else { ButtonState::Released };
+                state.button(button, button_state, time);
+            }
+            Action::Scroll { amount } => {
+                state.activity();
+                let Some(pointer) = state.seat.get_pointer() else { return };
+                let frame = AxisFrame::new(time).source(AxisSource::Wheel).value(Axis::Vertical, amount);
+                pointer.axis(state, frame.v120(Axis::Vertical, amount as i32));
+                pointer.frame(state);
+            }
+            Action::Key { code, pressed } => {
+                let key_state = if pressed { KeyState::Pressed } else { KeyState::Released };
+                state.key(code.into(), key_state, time);
+            }
+            Action::TouchDown { slot, x, y } => state.touch_down(slot_of(slot), Point::from((x, y)), time),
+            Action::TouchMove { slot, x, y } => state.touch_moved(slot_of(slot), Point::from((x, y)), time),
+            Action::TouchUp { slot } => state.touch_up(slot_of(slot), time),
+            Action::TouchFrame => {
+                if let Some(touch) = state.seat.get_touch() {
+                    touch.frame(state);
+                }
+            }
+            Action::TouchCancel => {
+                if let Some(touch) = state.seat.get_touch() {
+                    touch.cancel(state);
+                }
+            }
+        }
+    }
+
+    /// Returns the centers of mapped windows in the layout.
+    pub fn windows(&self) -> Vec<(f64, f64)> {
+        let state = &self.compositor.state;
+        let center = |window| {
+            let location = state.shell.window_location(window, &state.outputs)?;
+            Some((f64::from(location.x) + 8.0, f64::from(location.y) + 8.0))
+        };
+        state.shell.windows().iter().filter_map(center).collect()
+    }
+
+    /// Checks what holds between two iterations.
+    ///
+    /// # Errors
+    /// The invariant that is violated.
+    pub fn check(&self) -> Result<(), String> {
+        let state = &self.compositor.state;
+        if state.is_stopping() {
+            return Err(format!("the service stops: {:?}", state.failure));
+        }
+        invariants::check(&state.clients)
+    }
+
+    /// Returns the numbers of clients and of windows.
+    pub fn counts(&self) -> (usize, usize) {
+        let state = &self.compositor.state;
+        (state.clients.iter().count(), state.shell.windows().len())
+    }
+}
