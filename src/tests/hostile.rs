@@ -28,7 +28,16 @@ mod op {
     pub const GET_POPUP: u16 = 2;
     pub const POSITIONER_SET_SIZE: u16 = 1;
     pub const POSITIONER_SET_ANCHOR_RECT: u16 = 2;
+    pub const POSITIONER_SET_PARENT_SIZE: u16 = 8;
+    pub const XDG_SURFACE_SET_GEOMETRY: u16 = 3;
     pub const TOPLEVEL_SET_TITLE: u16 = 2;
+    pub const TOPLEVEL_SET_MAX_SIZE: u16 = 7;
+    pub const TOPLEVEL_SET_MIN_SIZE: u16 = 8;
+    pub const SURFACE_DAMAGE: u16 = 2;
+    pub const SURFACE_DAMAGE_BUFFER: u16 = 9;
+    pub const REGION_SUBTRACT: u16 = 2;
+    pub const GET_LAYER_SURFACE: u16 = 0;
+    pub const LAYER_SET_SIZE: u16 = 0;
     pub const GET_POINTER: u16 = 0;
     pub const SHAPE_GET_POINTER: u16 = 1;
     pub const POOL_CREATE_BUFFER: u16 = 0;
@@ -500,4 +509,62 @@ fn flood_of_descriptors() {
     scene.wire.exchange();
     assert!(scene.wire.is_closed, "it is disconnected");
     scene.is_served();
+}
+
+/// Rectangles of negative size are empty; the protocol has no error for them.
+#[test]
+fn negative_sizes_of_regions_and_damage() {
+    let mut scene = Scene::new();
+    let compositor = scene.wire.bind("wl_compositor");
+    let region = scene.wire.create(compositor, op::CREATE_REGION, &[]);
+    let surface = scene.surface(compositor);
+    for (width, height) in [(-1, 1), (1, i32::MIN)] {
+        let args = [Arg::Int(0), Arg::Int(0), Arg::Int(width), Arg::Int(height)];
+        scene.wire.send(region, op::REGION_ADD, &args);
+        scene.wire.send(region, op::REGION_SUBTRACT, &args);
+        scene.wire.send(surface, op::SURFACE_DAMAGE, &args);
+        scene.wire.send(surface, op::SURFACE_DAMAGE_BUFFER, &args);
+    }
+    scene.survives();
+}
+
+#[test]
+fn negative_sizes_of_windows() {
+    let requests: [(u16, &[i32], u32); 3] = [
+        (op::XDG_SURFACE_SET_GEOMETRY, &[0, 0, 1, -1], 5),
+        (op::TOPLEVEL_SET_MIN_SIZE, &[-1, 1], 2),
+        (op::TOPLEVEL_SET_MAX_SIZE, &[1, i32::MIN], 2),
+    ];
+    for (opcode, numbers, code) in requests {
+        let mut scene = Scene::new();
+        let (compositor, wm_base) = (scene.wire.bind("wl_compositor"), scene.wire.bind("xdg_wm_base"));
+        let surface = scene.surface(compositor);
+        let xdg_surface = xdg_surface(&mut scene, wm_base, surface);
+        let toplevel = scene.wire.create(xdg_surface, op::GET_TOPLEVEL, &[]);
+        let object = if opcode == op::XDG_SURFACE_SET_GEOMETRY { xdg_surface } else { toplevel };
+        let args: Vec<Arg<'_>> = numbers.iter().map(|number| Arg::Int(*number)).collect();
+        scene.wire.send(object, opcode, &args);
+        let error = scene.refused();
+        assert_eq!((error.object, error.code), (object, code), "{error:?}");
+    }
+}
+
+#[test]
+fn negative_size_of_a_popups_parent() {
+    let mut scene = Scene::new();
+    let wm_base = scene.wire.bind("xdg_wm_base");
+    let positioner = positioner(&mut scene, wm_base);
+    scene.wire.send(positioner, op::POSITIONER_SET_PARENT_SIZE, &[Arg::Int(-1), Arg::Int(1)]);
+    assert_eq!(scene.refused().object, positioner);
+}
+
+#[test]
+fn layer_of_a_size_that_no_number_has() {
+    let mut scene = Scene::new();
+    let (compositor, shell) = (scene.wire.bind("wl_compositor"), scene.wire.bind("zwlr_layer_shell_v1"));
+    let surface = scene.surface(compositor);
+    let rest = [Arg::Uint(surface), Arg::Null, Arg::Uint(2), Arg::Text("test")];
+    let layer = scene.wire.create(shell, op::GET_LAYER_SURFACE, &rest);
+    scene.wire.send(layer, op::LAYER_SET_SIZE, &[Arg::Uint(1), Arg::Uint(1 << 31)]);
+    assert_eq!(scene.refused().object, layer);
 }

@@ -113,6 +113,13 @@ fn check_surface(
 ) -> Checked {
     use std::sync::atomic::Ordering::Relaxed;
     let is_damage = match request {
+        // Empty; the protocol has no error for it.
+        wl_surface::Request::Damage { width, height, .. }
+        | wl_surface::Request::DamageBuffer { width, height, .. }
+            if *width < 0 || *height < 0 =>
+        {
+            return Err(Refused);
+        }
         wl_surface::Request::Damage { .. } | wl_surface::Request::DamageBuffer { .. } => true,
         wl_surface::Request::Commit => false,
         _ => return Ok(()),

@@ -5,7 +5,7 @@ use smithay::reexports::wayland_server::protocol::wl_region::{self, WlRegion};
 use smithay::reexports::wayland_server::{Client, Resource};
 use smithay::wayland::compositor::{CompositorState, RegionUserData};
 
-use super::{guard, refuse, Checked};
+use super::{guard, refuse, Checked, Refused};
 use crate::clients::ClientData;
 use crate::compositor::State;
 
@@ -19,6 +19,14 @@ fn check_region(
     let objects = &ClientData::of(client).objects;
     let id = region.id().protocol_id();
     match request {
+        // Such a rectangle is empty. The protocol has no error for it, and Smithay asserts that it
+        // does not get one.
+        wl_region::Request::Add { width, height, .. }
+        | wl_region::Request::Subtract { width, height, .. }
+            if *width < 0 || *height < 0 =>
+        {
+            return Err(Refused);
+        }
         wl_region::Request::Add { .. } | wl_region::Request::Subtract { .. } => {
             let result = objects.add_rectangle(id, &state.config.clients.objects);
             result.map_err(|over| refuse(region, &over))?;

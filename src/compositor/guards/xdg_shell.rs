@@ -1,22 +1,21 @@
-//! xdg-shell: parents of popups, and how many windows and popups there are.
+//! xdg-shell: parents of popups, how many windows and popups there are, and negative sizes, which
+//! Smithay takes.
 
 use std::sync::Mutex;
 
 use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_popup::XdgPopup;
-use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_positioner::XdgPositioner;
+use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_positioner::{self, XdgPositioner};
 use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_surface::{self, XdgSurface};
-use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel::XdgToplevel;
+use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel::{self, XdgToplevel};
 use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_wm_base::{self, XdgWmBase};
-use smithay::reexports::wayland_server::{
-    delegate_dispatch, delegate_global_dispatch, Client, Resource, Weak,
-};
+use smithay::reexports::wayland_server::{delegate_global_dispatch, Client, Resource, Weak};
 use smithay::wayland::compositor::with_states;
 use smithay::wayland::shell::xdg::{
     PopupSurface, XdgPositionerUserData, XdgShellState, XdgShellSurfaceUserData, XdgSurfaceUserData,
     XdgWmBaseUserData,
 };
 
-use super::{guard, Checked};
+use super::{guard, Checked, Refused};
 use crate::clients::objects::Counted;
 use crate::compositor::State;
 use crate::shell::popups::{popup_root, PopupError};
@@ -50,7 +49,48 @@ fn check_xdg_surface(
 ) -> Checked {
     match request {
         xdg_surface::Request::GetToplevel { .. } => state.count_object(client, xdg_surface, Counted::Window),
+        xdg_surface::Request::SetWindowGeometry { width, height, .. } if *width < 1 || *height < 1 => {
+            xdg_surface.post_error(xdg_surface::Error::InvalidSize, "the window geometry is empty");
+            Err(Refused)
+        }
         xdg_surface::Request::GetPopup { .. } => state.count_object(client, xdg_surface, Counted::Popup),
+        _ => Ok(()),
+    }
+}
+
+fn check_toplevel(
+    _state: &mut State,
+    _client: &Client,
+    toplevel: &XdgToplevel,
+    request: &xdg_toplevel::Request,
+    _data: &XdgShellSurfaceUserData,
+) -> Checked {
+    match request {
+        xdg_toplevel::Request::SetMinSize { width, height }
+        | xdg_toplevel::Request::SetMaxSize { width, height }
+            if *width < 0 || *height < 0 =>
+        {
+            toplevel.post_error(xdg_toplevel::Error::InvalidSize, "a minimum or maximum is negative");
+            Err(Refused)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_positioner(
+    _state: &mut State,
+    _client: &Client,
+    positioner: &XdgPositioner,
+    request: &xdg_positioner::Request,
+    _data: &XdgPositionerUserData,
+) -> Checked {
+    match request {
+        xdg_positioner::Request::SetParentSize { parent_width, parent_height }
+            if *parent_width < 0 || *parent_height < 0 =>
+        {
+            positioner.post_error(xdg_positioner::Error::InvalidInput, "the parent's size is negative");
+            Err(Refused)
+        }
         _ => Ok(()),
     }
 }
@@ -76,7 +116,7 @@ pub fn check_popup_parents(popup: &PopupSurface) -> bool {
 
 guard!(XdgWmBase, XdgWmBaseUserData => XdgShellState, check check_wm_base);
 guard!(XdgSurface, XdgSurfaceUserData => XdgShellState, check check_xdg_surface);
-guard!(XdgToplevel, XdgShellSurfaceUserData => XdgShellState, counted Counted::Window);
+guard!(XdgToplevel, XdgShellSurfaceUserData => XdgShellState, check check_toplevel, counted Counted::Window);
+guard!(XdgPositioner, XdgPositionerUserData => XdgShellState, check check_positioner);
 guard!(XdgPopup, XdgShellSurfaceUserData => XdgShellState, counted Counted::Popup);
 delegate_global_dispatch!(State: [XdgWmBase: ()] => XdgShellState);
-delegate_dispatch!(State: [XdgPositioner: XdgPositionerUserData] => XdgShellState);
