@@ -3,13 +3,23 @@
 //! `make fuzz` runs libFuzzer. An input that it finds belongs into `corpus/` once the bug is fixed;
 //! the tests here run each file of the corpus, and mutations of it.
 
+mod config;
 mod connection;
 mod control_frames;
 mod edid;
+mod icc;
+mod saved_state;
+mod texts;
+mod wayland;
 
+pub use config::config;
 pub use connection::connection;
 pub use control_frames::control_frames;
 pub use edid::edid;
+pub use icc::icc;
+pub use saved_state::saved_state;
+pub use texts::texts;
+pub use wayland::{wayland, wayland_coverage};
 
 /// A message about the violated invariant.
 pub type Violation = String;
@@ -25,6 +35,7 @@ pub fn abort_on_violation(result: Result<(), Violation>) {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -91,5 +102,59 @@ mod tests {
     #[test]
     fn connection_corpus_violates_no_invariant() -> Result<(), Failed> {
         run_corpus("connection", connection, 2000)
+    }
+
+    #[test]
+    fn config_corpus_violates_no_invariant() -> Result<(), Failed> {
+        run_corpus("config", config, 500)
+    }
+
+    #[test]
+    fn icc_corpus_violates_no_invariant() -> Result<(), Failed> {
+        run_corpus("icc", icc, 20)
+    }
+
+    #[test]
+    fn saved_state_corpus_violates_no_invariant() -> Result<(), Failed> {
+        run_corpus("saved_state", saved_state, 2000)
+    }
+
+    #[test]
+    fn texts_corpus_violates_no_invariant() -> Result<(), Failed> {
+        run_corpus("texts", texts, 2000)
+    }
+
+    #[test]
+    fn wayland_corpus_violates_no_invariant() -> Result<(), Failed> {
+        run_corpus("wayland", wayland, 0)
+    }
+
+    /// Returns an environment variable as a number.
+    fn setting(name: &str) -> Option<u64> {
+        std::env::var(name).ok()?.parse().ok()
+    }
+
+    /// Random sequences for WAYLAND_SECONDS, from the seed WAYLAND_SEED on. The file that is named
+    /// has the sequence that runs, because a panic in a request aborts the process.
+    #[test]
+    fn wayland_random_sequences_violate_no_invariant() -> Result<(), Failed> {
+        let time = Duration::from_secs(setting("WAYLAND_SECONDS").unwrap_or(20));
+        let first = setting("WAYLAND_SEED").unwrap_or(1);
+        let path = std::env::temp_dir().join(format!("geom-fuzz-wayland-{}", std::process::id()));
+        let since = Instant::now();
+        let mut seed = first;
+        while since.elapsed() < time {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let bytes: Vec<u8> = (0..rng.usize(200..4000)).map(|_| rng.u8(..)).collect();
+            std::fs::write(&path, &bytes)?;
+            eprintln!("wayland: seed {seed}, sequence in {}", path.display());
+            wayland(&bytes).map_err(|violation| format!("seed {seed}: {violation}"))?;
+            seed += 1;
+        }
+        std::fs::remove_file(&path)?;
+        if std::env::var_os("WAYLAND_COVERAGE").is_some() {
+            println!("seeds {first} to {}: {}", seed - 1, wayland_coverage());
+        }
+        Ok(())
     }
 }

@@ -197,4 +197,9 @@ impl Host {
         let state = &self.compositor.state;
         (state.clients.iter().count(), state.shell.windows().len())
     }
+
+    /// Returns what is known of all clients, for the message about a violation.
+    pub fn describe(&self) -> String {
+        format!("{:?}", self.compositor.state.ipc_clients())
+    }
 }
