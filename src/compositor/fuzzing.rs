@@ -62,7 +62,7 @@ impl Host {
         Ok(Self { compositor, has_devices: [false; 2], time: 0, _config: file })
     }
 
-    /// Connects a client. Returns its end of the socket, or `None` if it is refused. A sandboxed one
+    /// Connects a client. Returns its end of the socket, or `None` if refused. A sandboxed one
     /// sees the globals that a user who may only look sees.
     ///
     /// # Errors

@@ -9,8 +9,11 @@ use geom_compositor::internals::fuzzing::wayland_server::backend::protocol::{
 use super::bytes::Bytes;
 use super::client::{message, push_bytes, Client, Object};
 
+/// An interface, a request, and the ranges of its numbers.
+type Ranges = (&'static str, &'static str, &'static [(i32, i32)]);
+
 /// Ranges of the numbers of requests that need certain ones. Other numbers are small.
-const RANGES: &[(&str, &str, &[(i32, i32)])] = &[
+const RANGES: &[Ranges] = &[
     ("wl_shm", "create_pool", &[(4096, 1 << 18)]),
     ("wl_shm_pool", "resize", &[(1 << 18, 1 << 19)]),
     ("wl_surface", "attach", &[(0, 0), (0, 0)]),
@@ -234,7 +237,7 @@ fn push_string(body: &mut Vec<u8>, bytes: &mut Bytes<'_>, allow_null: AllowNull)
     }
 }
 
-/// Returns an object that an argument takes: the right kind in most cases, or any, a dead one, null.
+/// Returns an object that an argument takes: the right kind in most cases, or any, dead or null.
 fn argument_object(
     client: &Client,
     bytes: &mut Bytes<'_>,
