@@ -44,7 +44,9 @@ impl fmt::Display for PostedError {
 pub struct Traffic {
     /// Clients that sent requests, in order; most occur once.
     pub senders: Vec<RawFd>,
-    pub errors: Vec<(RawFd, PostedError)>,
+    /// With the inode number of the socket, which tells whether the descriptor still is the
+    /// client's.
+    pub errors: Vec<(RawFd, u64, PostedError)>,
 }
 
 /// What the protocol logger is called with.
@@ -193,7 +195,9 @@ unsafe extern "C" fn on_message(user_data: *mut c_void, direction: c_int, messag
     }
     // SAFETY: `wl_display.error` has an object, a number and a string (wayland.xml).
     let error = unsafe { read_error(message.arguments) };
-    traffic.errors.push((socket, error));
+    // SAFETY: the client has the socket open during the call.
+    let inode = inode(socket).unwrap_or_default();
+    traffic.errors.push((socket, inode, error));
     // libwayland destroys a client with an error when it reads from it next, which the client
     // decides. At the end of its input, that is now; the error still reaches it.
     // SAFETY: the client has the socket open during the call.
@@ -201,6 +205,12 @@ unsafe extern "C" fn on_message(user_data: *mut c_void, direction: c_int, messag
     if let Err(error) = shutdown(socket, Shutdown::Read) {
         debug!(%error, "the socket of a client with a protocol error is closed already");
     }
+}
+
+/// Returns the inode number of an open file, or `None` if the descriptor is closed.
+pub fn inode(descriptor: RawFd) -> Option<u64> {
+    // SAFETY: fstat(2) fails on a descriptor that is closed, and changes nothing.
+    rustix::fs::fstat(unsafe { BorrowedFd::borrow_raw(descriptor) }).ok().map(|stat| stat.st_ino)
 }
 
 /// Ends a client that creates more than `max` objects.

@@ -189,6 +189,9 @@ pub struct Clients {
     protocol_log: Option<ProtocolLog>,
     /// The connections of the Wayland library's sockets.
     by_descriptor: BTreeMap<RawFd, ClientId>,
+    /// Clients with a protocol error whose socket is not closed yet: connection, socket, inode
+    /// number of the socket.
+    failed: Vec<(ClientId, RawFd, u64)>,
     /// Wayland clients that cannot be pinged, or not yet: they have not bound xdg_wm_base.
     unpinged: BTreeSet<ClientId>,
     /// Clients whose executable was not looked up yet. That reads /proc, which must not delay a
@@ -240,6 +243,7 @@ impl Default for Clients {
             connections: BTreeMap::new(),
             protocol_log: None,
             by_descriptor: BTreeMap::new(),
+            failed: Vec::new(),
             unpinged: BTreeSet::new(),
             unidentified: Vec::new(),
             unannounced: Vec::new(),
@@ -287,19 +291,35 @@ impl Clients {
     pub fn dispatched(&mut self, cx: &Cx<'_>) -> Effects {
         let mut effects = Effects::new();
         let Some(traffic) = self.protocol_log.as_ref().map(ProtocolLog::take) else { return effects };
-        for (descriptor, error) in traffic.errors {
-            let id = self.by_descriptor.get(&descriptor);
-            let connection = id.and_then(|id| self.connections.get_mut(id));
+        for (descriptor, inode, error) in traffic.errors {
+            let Some(id) = self.by_descriptor.get(&descriptor).copied() else { continue };
+            let connection = self.connections.get_mut(&id);
             if let Some(transport) = connection.and_then(Connection::wayland) {
                 transport.error.get_or_insert(error);
+                self.failed.push((id, descriptor, inode));
             }
         }
+        self.report_failed();
         for descriptor in traffic.senders {
             if let Some(id) = self.by_descriptor.get(&descriptor).copied() {
                 effects.extend(self.on(id, Event::Received, cx));
             }
         }
         effects
+    }
+
+    /// Reports the end of clients with a protocol error once libwayland has closed their sockets.
+    /// wayland-backend does not report it, and something may keep a client's data: the clipboard
+    /// does.
+    fn report_failed(&mut self) {
+        let ended = self.ended.clone();
+        self.failed.retain(|(id, descriptor, inode)| {
+            let is_open = libwayland::inode(*descriptor) == Some(*inode);
+            if !is_open {
+                ended.lock().unwrap_or_else(PoisonError::into_inner).push(*id);
+            }
+            is_open
+        });
     }
 
     /// Returns the addresses at which clients reach the service.
