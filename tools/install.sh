@@ -18,6 +18,8 @@ geometry=${GEOMETRY:-$PREFIX/share/GeometryOS}
 doc=${DOC:-$PREFIX/share/doc/geom_compositor}
 NOTICES=${NOTICES:-target/THIRD-PARTY-NOTICES}
 lib="$geometry/system/lib/compositor" conf="$geometry/system/conf" userdata="$geometry/userdata"
+# A path as the replacement of sed's s|||.
+quoted() { printf '%s' "$1" | sed 's/[&|\\]/\\&/g'; }
 say() { echo "install: $*"; }
 fail() { echo "install: $*" >&2; exit 1; }
 
@@ -75,8 +77,9 @@ install_all() {
     case $from in
       @*)
         filled=$(mktemp)
-        sed -e "s|@LIBDIR@|$lib|g; s|@USERDATA@|$userdata|g; s|@PREFIX@|$PREFIX|g" \
-          -e "s|@INCLUDEDIR@|$PREFIX/include|g; s|@VERSION@|$version|g" "${from#@}" >"$filled"
+        sed -e "s|@LIBDIR@|$(quoted "$lib")|g; s|@USERDATA@|$(quoted "$userdata")|g" \
+          -e "s|@PREFIX@|$(quoted "$PREFIX")|g; s|@INCLUDEDIR@|$(quoted "$PREFIX")/include|g" \
+          -e "s|@VERSION@|$version|g" "${from#@}" >"$filled"
         install -D -m "$mode" "$filled" "$DESTDIR$to"
         rm -f "$filled"
         ;;

@@ -11,6 +11,7 @@ use clap::Args;
 
 use super::error::Error;
 use super::terminal::{self, field};
+use crate::config::open::{read_user_text, MAX_TOML_BYTES};
 use crate::config::profile::USERDATA;
 use crate::config::DEFAULT_PATH;
 use crate::doctor::{examine, table, Files, Finding, Grade, Machine};
@@ -96,7 +97,8 @@ fn report(findings: &str, files: &Files) -> String {
     let read = |file: &Path| std::fs::read_to_string(file).unwrap_or_else(|error| error.to_string());
     part(&files.config.display().to_string(), &read(&files.config));
     if let Some(profile) = crate::config::profile::file_of(&files.userdata, &files.user) {
-        part("profile", &read(&profile));
+        let text = read_user_text(&profile, MAX_TOML_BYTES);
+        part("profile", &text.unwrap_or_else(|error| error.to_string()));
     }
     let journal = Command::new("journalctl")
         .args(["-b", "--no-pager", "-t", "geom_compositor", "-n", JOURNAL_LINES])

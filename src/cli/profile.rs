@@ -2,7 +2,9 @@
 //! comments, order and unknown keys are kept.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -13,6 +15,7 @@ use toml_edit::{value, Array, DocumentMut, Item, Key, Table};
 use super::connect;
 use super::error::Error;
 use super::terminal::{field, lines};
+use crate::config::open::{read_user_text, MAX_TOML_BYTES};
 use crate::config::profile::{file_of, parse, USERDATA};
 use crate::session::users;
 
@@ -72,7 +75,7 @@ impl Whose {
 
 /// Reads a profile; without a file it is `None`.
 fn read(file: &Path) -> Result<Option<String>, Error> {
-    match std::fs::read_to_string(file) {
+    match read_user_text(file, MAX_TOML_BYTES) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::at(file)(error)),
@@ -88,9 +91,10 @@ fn write(file: &Path, text: &str) -> Result<(), Error> {
         let mut new = tempfile::Builder::new().prefix(".displays").suffix(".toml").tempfile_in(folder)?;
         new.write_all(text.as_bytes())?;
         // The permissions of the old file, or usual ones: those of a temporary file are 0600.
-        let permissions = std::fs::metadata(file).map(|old| old.permissions());
-        let usual = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        new.as_file().set_permissions(permissions.unwrap_or(usual))?;
+        // Not those of a symbolic link's target, and no setuid bit: root may save a user's profile.
+        let old = std::fs::symlink_metadata(file).ok().filter(std::fs::Metadata::is_file);
+        let mode = old.map_or(0o644, |old| old.permissions().mode() & 0o666);
+        new.as_file().set_permissions(Permissions::from_mode(mode))?;
         new.as_file().sync_all()?;
         new.persist(file).map_err(|error| error.error)?;
         std::fs::File::open(folder)?.sync_all()

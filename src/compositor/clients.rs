@@ -288,8 +288,8 @@ impl State {
         if state_file.is_safe() {
             notify_user!(
                 self,
-                "crashed 5 times in a minute: safe settings apply (no profile, no configuration, \
-                 pixman) until a person starts the service again"
+                "crashed 5 times in a minute: safe settings apply (no profile, pixman, and of the \
+                 configuration only restrictions) until a person starts the service again"
             );
         }
         self.state_file = Some(state_file);

@@ -191,7 +191,7 @@ impl State {
         let intercepted = keyboard.input(self, code, state, serial, time, |state, modifiers, key| {
             let command = pressed.then(|| {
                 let (keysym, raw) = (key.modified_sym(), key.raw_syms());
-                state.input.command(takes_power_button, modifiers, keysym, &raw)
+                state.input.command(takes_power_button, state.config.vt_keys, modifiers, keysym, &raw)
             });
             match command.flatten() {
                 Some(command) => FilterResult::Intercept(Some(command)),

@@ -15,7 +15,7 @@ use crate::clients::saved_state::StateFile;
 use crate::compositor::deadline::Deadline;
 use crate::compositor::State;
 use crate::config::watch::watch_file;
-use crate::config::{self, Config, Problem, RendererPreference, DEFAULT_PATH};
+use crate::config::{self, Config, Problem, DEFAULT_PATH};
 use crate::event_loop::reactor::{Reactor, Source};
 use crate::session::fd_store::FdStore;
 use crate::session::rlimit::raise_limit;
@@ -30,17 +30,22 @@ pub struct Compositor {
 }
 
 fn read_config(options: &Options) -> (Config, Option<PathBuf>, Vec<Problem>) {
-    if options.safe {
-        return (Config { renderer: RendererPreference::Pixman, ..Config::default() }, None, Vec::new());
-    }
     let path = match &options.config {
-        Some(path) => path.clone(),
-        None if Path::new(DEFAULT_PATH).exists() => DEFAULT_PATH.into(),
-        None => return (Config::default(), None, Vec::new()),
+        Some(path) => Some(path.clone()),
+        None if Path::new(DEFAULT_PATH).exists() => Some(DEFAULT_PATH.into()),
+        None => None,
     };
-    let (config, problems) = config::load(&path);
+    let (config, problems) = match &path {
+        Some(path) => config::load(path),
+        None => (None, Vec::new()),
+    };
     // A broken file is no reason not to start: the displays work with the defaults.
-    (config.unwrap_or_default(), Some(path), problems)
+    let config = config.unwrap_or_default();
+    match options.safe {
+        // Not watched: another version of the file does not end the safe settings.
+        true => (config.to_safe(), None, problems),
+        false => (config, path, problems),
+    }
 }
 
 impl Compositor {

@@ -141,6 +141,11 @@ impl Default for ClientsConfig {
 }
 
 impl ClientsConfig {
+    /// Returns the defaults with these limits and permissions.
+    pub fn to_safe(&self) -> Self {
+        Self { limits: self.limits.clone(), control_group: self.control_group, ..Self::default() }
+    }
+
     /// Returns the settings for an application: those of the first rule that matches, over the
     /// common ones.
     pub fn heartbeat(&self, app_id: Option<&str>) -> Heartbeat {

@@ -3,6 +3,7 @@
 
 mod clients;
 mod displays;
+pub mod open;
 mod power;
 pub mod profile;
 mod reader;
@@ -23,7 +24,7 @@ use std::path::Path;
 /// Reads and parses the configuration. Returns the valid settings over the defaults, or `None` if
 /// the file cannot be read or is not TOML.
 pub fn load(path: &Path) -> (Option<Config>, Vec<Problem>) {
-    match std::fs::read_to_string(path) {
+    match open::read_system_text(path, open::MAX_TOML_BYTES) {
         Ok(text) => parse(path, &text),
         Err(error) => (None, vec![Problem::of_file(path, format!("cannot be read: {error}"))]),
     }

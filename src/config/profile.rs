@@ -13,21 +13,17 @@
 //! position = [0, 0]
 //! ```
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use geom_display::profile::{Layout, UserProfile};
 
 use super::displays::{read_displays, read_night_light};
+use super::open::{read_user_text, MAX_TOML_BYTES};
 use super::reader::{Problem, Reader, Section};
 
 /// The installed folder of the users' folders.
 pub const USERDATA: &str = "/usr/local/share/GeometryOS/userdata";
-
-/// Bytes of a profile. Its owner may be any user, so that its size must be bounded.
-const MAX_PROFILE_BYTES: u64 = 1 << 20;
 
 /// Returns the path of a user's profile, or `None` if the name would lead out of the folder.
 pub fn file_of(userdata: &Path, user: &str) -> Option<PathBuf> {
@@ -35,26 +31,10 @@ pub fn file_of(userdata: &Path, user: &str) -> Option<PathBuf> {
     is_folder_name.then(|| userdata.join(user).join("displays.toml"))
 }
 
-/// Reads a file that may belong to any user. Rejects a FIFO, which would block the event loop until
-/// a writer opens it.
-fn read_text(path: &Path) -> io::Result<String> {
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    if metadata.len() > MAX_PROFILE_BYTES {
-        return Err(io::Error::other(format!("it has more than {MAX_PROFILE_BYTES} bytes")));
-    }
-    let mut text = String::new();
-    file.take(MAX_PROFILE_BYTES).read_to_string(&mut text)?;
-    Ok(text)
-}
-
 /// Reads and parses a user's profile. Without a file it is empty; for a file that is not TOML it is
 /// `None`.
 pub fn load(path: &Path) -> (Option<UserProfile>, Vec<Problem>) {
-    match read_text(path) {
+    match read_user_text(path, MAX_TOML_BYTES) {
         Ok(text) => parse(path, &text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => (Some(UserProfile::default()), Vec::new()),
         Err(error) => (None, vec![Problem::of_file(path, format!("cannot be read: {error}"))]),
@@ -258,7 +238,7 @@ mod tests {
             assert!(profile.is_none() && problems[0].message.contains("not a regular file"), "{problems:?}");
         }
         let large = folder.path().join("large.toml");
-        std::fs::write(&large, vec![b'#'; MAX_PROFILE_BYTES as usize + 1])?;
+        std::fs::write(&large, vec![b'#'; MAX_TOML_BYTES as usize + 1])?;
         assert!(load(&large).0.is_none());
         Ok(())
     }

@@ -114,6 +114,8 @@ pub struct Config {
     pub touch: Vec<(String, String)>,
     /// Keysym names of the chord that ends the service; empty: none.
     pub exit_keys: Vec<String>,
+    /// Ctrl+Alt+F1 to F12 switch VTs.
+    pub vt_keys: bool,
     pub cursor_theme: String,
     /// Logical pixels.
     pub cursor_size: u8,
@@ -155,6 +157,7 @@ impl Default for Config {
             pointer: Pointer { speed: 0.0, accelerated: true, natural_scroll: false, tap_to_click: true },
             touch: Vec::new(),
             exit_keys: ["Ctrl", "Alt", "BackSpace"].map(str::to_owned).to_vec(),
+            vt_keys: true,
             cursor_theme: "default".into(),
             cursor_size: 24,
             diagnostic_screen: true,
@@ -164,6 +167,22 @@ impl Default for Config {
             clients: ClientsConfig::default(),
             power: PowerConfig::default(),
             headless: vec![Mode::new(1920, 1080, 60_000)],
+        }
+    }
+}
+
+impl Config {
+    /// Returns the safe settings: the defaults with pixman, and of this configuration only what
+    /// restricts people and clients. Otherwise a client that makes the service crash would undo a
+    /// kiosk's restrictions.
+    pub fn to_safe(&self) -> Self {
+        Self {
+            renderer: RendererPreference::Pixman,
+            exit_keys: self.exit_keys.clone(),
+            vt_keys: self.vt_keys,
+            diagnostic_screen: self.diagnostic_screen,
+            clients: self.clients.to_safe(),
+            ..Self::default()
         }
     }
 }
@@ -217,6 +236,7 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
         config.exit_keys =
             keys.split('+').map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()).collect();
     }
+    set(&mut config.vt_keys, root.boolean(reader, "vt_keys"));
     config.user = root.string(reader, "user");
     config.outputs.outputs = read_displays(root, reader);
     config.aliases = read_aliases(root, reader);
@@ -323,6 +343,27 @@ mod tests {
     }
 
     #[test]
+    fn safe_settings_keep_restrictions_only() {
+        let (config, problems) = read(
+            "exit_keys = \"\"\nvt_keys = false\ndiagnostic_screen = false\nrenderer = \"gles\"\nuser = \"ann\"\n\
+             [clients]\nusers = [1001]\ngroups = [1002]\ncontrol_group = 1003\ninterval = 1\nconnections = 7\n\
+             [displays.DP-1]\nscale = 2\n",
+        );
+        assert!(problems.is_empty(), "{problems:?}");
+        let safe = config.to_safe();
+        assert!(safe.exit_keys.is_empty() && !safe.vt_keys && !safe.diagnostic_screen);
+        let limits = &safe.clients.limits;
+        assert_eq!(
+            (&limits.users[..], &limits.groups[..], limits.connections),
+            (&[1001][..], &[1002][..], 7)
+        );
+        assert_eq!(safe.clients.control_group, Some(1003));
+        assert_eq!((safe.renderer, &safe.user), (RendererPreference::Pixman, &None));
+        assert!(safe.outputs.outputs.is_empty());
+        assert_eq!(safe.clients.heartbeat(None), ClientsConfig::default().heartbeat(None));
+    }
+
+    #[test]
     fn mistakes_affect_only_their_own_lines() {
         let (config, problems) = read(
             "color = 3\nrenderer = \"vulkan\"\ndiagnostic_screen = false\n\
@@ -338,7 +379,7 @@ mod tests {
                 "test.toml:2: renderer = \"vulkan\" is not allowed; allowed: \"auto\", \"pixman\", \"gles\", \"llvmpipe\"",
                 "test.toml:5: displays.\"HDMI-A-1\".mode: \"wide\" is not a mode; write \"1920x1080\" or \"1920x1080@59.94\"",
                 "test.toml:8: keyboard.layout = 7 is not allowed; allowed: a quoted string",
-                "test.toml:1: unknown key color; known here: connect_type, renderer, direct_scanout, hardware_color, diagnostic_screen, keep_framebuffer, metrics_file, metrics_interval, exit_keys, user, displays, aliases, night_light, rules, clients, power, keyboard, pointer, touch, cursor, headless",
+                "test.toml:1: unknown key color; known here: connect_type, renderer, direct_scanout, hardware_color, diagnostic_screen, keep_framebuffer, metrics_file, metrics_interval, exit_keys, vt_keys, user, displays, aliases, night_light, rules, clients, power, keyboard, pointer, touch, cursor, headless",
             ]
         );
     }

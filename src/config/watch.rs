@@ -14,6 +14,10 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction, RegistrationToken};
 
+/// Events of one dispatch; more wait for the next one. The folder's owner may cause events as fast as
+/// they are read.
+const MAX_EVENTS: usize = 1024;
+
 /// An inotify instance; readable when something in the folder has changed.
 struct Watch {
     fd: OwnedFd,
@@ -26,16 +30,18 @@ impl Watch {
         let name = file.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
         let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         // CLOSE_WRITE, not MODIFY: a file that is written in place is complete when it is closed.
-        inotify::add_watch(&fd, folder, WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::DELETE)?;
+        let events = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::DELETE;
+        inotify::add_watch(&fd, folder, events | WatchFlags::ONLYDIR)?;
         Ok(Self { fd, name })
     }
 
-    /// Reads the pending events. Returns whether one of them is about the file.
+    /// Reads pending events, at most [`MAX_EVENTS`]. Returns whether one of them is about the file.
     fn read_events(&self) -> bool {
         let mut space = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.fd, &mut space);
         let mut changed = false;
-        while let Ok(event) = reader.next() {
+        for _ in 0..MAX_EVENTS {
+            let Ok(event) = reader.next() else { break };
             // If the queue overflowed, an event about the file may be lost.
             changed |= event.events().contains(ReadFlags::QUEUE_OVERFLOW)
                 || event.file_name().is_some_and(|name| name.to_bytes() == self.name.as_bytes());

@@ -56,11 +56,12 @@ impl Chord {
     }
 }
 
-/// Returns what a pressed key commands; the power button only if the configuration gives it to the
-/// compositor. `raw` are the key's keysyms without modifiers.
+/// Returns what a pressed key commands; the power button and the keys that switch VTs only if the
+/// configuration gives them to the compositor. `raw` are the key's keysyms without modifiers.
 pub fn command(
     chord: Option<&Chord>,
     power_button: bool,
+    vt_keys: bool,
     modifiers: &ModifiersState,
     modified: Keysym,
     raw: &[Keysym],
@@ -69,11 +70,11 @@ pub fn command(
     if power_button && number == keysyms::KEY_XF86PowerOff {
         return Some(Command::PowerButton);
     }
-    if (keysyms::KEY_XF86Switch_VT_1..=keysyms::KEY_XF86Switch_VT_12).contains(&number) {
+    if vt_keys && (keysyms::KEY_XF86Switch_VT_1..=keysyms::KEY_XF86Switch_VT_12).contains(&number) {
         return Some(Command::SwitchVt((number - keysyms::KEY_XF86Switch_VT_1 + 1) as i32));
     }
     // Some layouts have plain function keys instead of those keysyms.
-    if modifiers.ctrl && modifiers.alt {
+    if vt_keys && modifiers.ctrl && modifiers.alt {
         let function = raw.iter().find(|key| (keysyms::KEY_F1..=keysyms::KEY_F12).contains(&key.raw()));
         if let Some(key) = function {
             return Some(Command::SwitchVt((key.raw() - keysyms::KEY_F1 + 1) as i32));
@@ -106,16 +107,20 @@ mod tests {
         let ctrl_alt = ModifiersState { ctrl: true, alt: true, ..ModifiersState::default() };
         let none = ModifiersState::default();
         let command_of = |modifiers: &ModifiersState, key: u32| {
-            command(exit.as_ref(), false, modifiers, Keysym::new(key), &[Keysym::new(key)])
+            command(exit.as_ref(), false, true, modifiers, Keysym::new(key), &[Keysym::new(key)])
         };
         assert_eq!(command_of(&ctrl_alt, keysyms::KEY_BackSpace), Some(Command::Exit));
         assert_eq!(command_of(&none, keysyms::KEY_BackSpace), None);
         assert_eq!(command_of(&ctrl_alt, keysyms::KEY_F3), Some(Command::SwitchVt(3)));
         assert_eq!(command_of(&none, keysyms::KEY_F3), None);
         assert_eq!(command_of(&none, keysyms::KEY_XF86Switch_VT_12), Some(Command::SwitchVt(12)));
-        assert_eq!(command(None, true, &ctrl_alt, Keysym::BackSpace, &[]), None);
+        assert_eq!(command(None, true, true, &ctrl_alt, Keysym::BackSpace, &[]), None);
+        for (modifiers, key) in [(&ctrl_alt, keysyms::KEY_F3), (&none, keysyms::KEY_XF86Switch_VT_12)] {
+            let key = Keysym::new(key);
+            assert_eq!(command(None, false, false, modifiers, key, &[key]), None, "VT keys are off");
+        }
         let button = Keysym::XF86_PowerOff;
-        assert_eq!(command(None, false, &none, button, &[button]), None);
-        assert_eq!(command(None, true, &none, button, &[button]), Some(Command::PowerButton));
+        assert_eq!(command(None, false, true, &none, button, &[button]), None);
+        assert_eq!(command(None, true, true, &none, button, &[button]), Some(Command::PowerButton));
     }
 }

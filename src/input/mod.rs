@@ -102,16 +102,18 @@ impl Input {
         disappears
     }
 
-    /// Returns what a pressed key commands; the power button only if the configuration gives it to
-    /// the compositor. `raw` are the key's keysyms without modifiers.
+    /// Returns what a pressed key commands; the power button and the keys that switch VTs only if
+    /// the configuration gives them to the compositor. `raw` are the key's keysyms without
+    /// modifiers.
     pub fn command(
         &self,
         takes_power_button: bool,
+        vt_keys: bool,
         modifiers: &ModifiersState,
         keysym: Keysym,
         raw: &[Keysym],
     ) -> Option<Command> {
-        keys::command(self.exit_chord.as_ref(), takes_power_button, modifiers, keysym, raw)
+        keys::command(self.exit_chord.as_ref(), takes_power_button, vt_keys, modifiers, keysym, raw)
     }
 
     /// Returns all devices.

@@ -2,7 +2,7 @@
 //! what the monitor expects.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use geom_color::adjustments::{Adjustments, NEUTRAL_WHITE_POINT};
@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 
 use super::scanout::Target;
 use super::Output;
+use crate::config::open::{read_user_file, MAX_ICC_BYTES};
 use crate::config::HardwareColor;
 use crate::gpu::Gpu;
 
@@ -47,6 +48,12 @@ fn hardware_conversion((target, sizes, pipelines): &ConversionKey) -> Option<Har
     by_crtc.map(HardwareConversion::Crtc).or_else(by_plane)
 }
 
+/// Reads the ICC profile of a monitor. Returns the reason if that is not possible.
+fn load_icc(path: &Path) -> Result<IccProfile, String> {
+    let bytes = read_user_file(path, MAX_ICC_BYTES).map_err(|error| error.to_string())?;
+    IccProfile::parse(&bytes)
+}
+
 impl OutputColor {
     /// Reads the ICC profiles that outputs are configured with. A profile that cannot be used is
     /// removed from its output's configuration. Returns the reasons, by display.
@@ -57,7 +64,7 @@ impl OutputColor {
             let wants_icc = config.signal.color_space == Some(ColorSpace::Icc);
             let Some(path) = config.icc.clone().filter(|_| wants_icc) else { continue };
             let known = self.profiles.remove(&path).or_else(|| used.remove(&path));
-            let profile = known.unwrap_or_else(|| IccProfile::load(&path).map(Arc::new));
+            let profile = known.unwrap_or_else(|| load_icc(&path).map(Arc::new));
             if let Err(error) = &profile {
                 let path = path.display();
                 warnings
@@ -248,5 +255,26 @@ mod tests {
         assert_eq!(color.pending_gamma(output, warm.clone()), Some(Adjustments::default()));
         color.gamma_lost("A");
         assert_eq!(color.pending_gamma(output, warm), None);
+    }
+
+    #[test]
+    fn icc_profile_that_is_no_file_is_rejected() -> std::io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let fifo = folder.path().join("fifo.icc");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU)?;
+        let large = folder.path().join("large.icc");
+        std::fs::File::create(&large)?.set_len(MAX_ICC_BYTES + 1)?;
+        let text = folder.path().join("text.icc");
+        std::fs::write(&text, "not a profile")?;
+        for (path, reason) in [
+            (fifo.as_path(), "not a regular file"),
+            (Path::new("/dev/zero"), "not a regular file"),
+            (large.as_path(), "larger than 16 MiB"),
+            (text.as_path(), "not an ICC profile"),
+        ] {
+            let error = load_icc(path).expect_err("no profile");
+            assert!(error.contains(reason), "{}: {error}", path.display());
+        }
+        Ok(())
     }
 }

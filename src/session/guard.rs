@@ -5,6 +5,10 @@
 //! protocol, for a service that is started from a terminal. In a unit it makes a restart faster
 //! than a second, because the unit's session and sandbox stay, and it forwards all notifications of
 //! the service to the service manager.
+//!
+//! It is the service's watchdog: a service that sends no WATCHDOG=1 is aborted, so that it writes a
+//! crash report that says where it hung, and restarted as after a crash. The service manager's
+//! watchdog watches the guard.
 
 use std::env;
 use std::io::ErrorKind;
@@ -19,6 +23,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use calloop::generic::Generic;
 use calloop::signals::{Signal, Signals};
+use calloop::timer::{TimeoutAction, Timer};
 use calloop::{EventLoop, Interest, LoopSignal, Mode, PostAction};
 use rustix::net::{
     recvmsg, sendmsg_addr, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -29,6 +34,7 @@ use tracing::{debug, info, warn};
 
 use super::fd_store::{self, FdStore, FIRST_PASSED_FD};
 use super::spawn::own_executable;
+use super::watchdog::{Action, Watchdog};
 use crate::event_loop::backoff::Backoff;
 
 /// Tells the service the process ID of its guard.
@@ -56,6 +62,7 @@ struct Guard {
     stop: LoopSignal,
     /// Receives the service's notifications too, for example systemd.
     manager: Option<Manager>,
+    watchdog: Watchdog,
 }
 
 /// The program that started the guard and gave it a NOTIFY_SOCKET (sd_notify(3)).
@@ -93,6 +100,11 @@ impl Manager {
 impl Guard {
     /// Handles one datagram of the service: lines of `VARIABLE=value`, and descriptors.
     fn handle_notification(&mut self, text: &str, fds: Vec<OwnedFd>) {
+        // The guard beats by itself: the manager's watchdog is for the guard.
+        if text.trim_end() == "WATCHDOG=1" {
+            self.watchdog.on_beat(Instant::now());
+            return;
+        }
         if let Some(manager) = &self.manager {
             manager.forward(text, &fds);
         }
@@ -107,6 +119,33 @@ impl Guard {
                 }
             }
         }
+    }
+
+    /// Tells the service manager that the guard works: the service beats, or is being restarted.
+    fn beat(&self) {
+        if let Some(manager) = &self.manager {
+            manager.forward("WATCHDOG=1", &[]);
+        }
+    }
+
+    /// Checks whether the service hangs. Returns the time until the next check.
+    fn check_service(&mut self, now: Instant) -> Duration {
+        let signal = match self.watchdog.on_tick(now) {
+            Action::None => None,
+            Action::Abort => {
+                warn!(limit = ?self.watchdog.limit(), "service hangs: aborting it; see its crash report");
+                Some(Kill::ABORT)
+            }
+            Action::Kill => {
+                warn!("service did not end by SIGABRT: killing it");
+                Some(Kill::KILL)
+            }
+        };
+        if let Some((pid, signal)) = self.pid().zip(signal) {
+            let _ = kill_process(pid, signal);
+        }
+        self.beat();
+        self.watchdog.interval()
     }
 
     fn pid(&self) -> Option<Pid> {
@@ -142,8 +181,9 @@ impl Guard {
         // descriptors because VARIABLE names its parent.
         command
             .env_remove("LISTEN_PID")
-            // The watchdog is for the service, not for the guard.
+            // The service beats to the guard.
             .env_remove("WATCHDOG_PID")
+            .env("WATCHDOG_USEC", self.watchdog.limit().as_micros().to_string())
             .env("LISTEN_FDS", names.len().to_string())
             .env("LISTEN_FDNAMES", names.join(":"));
         let sources: Vec<i32> = self.stored.iter().map(|(_, fd)| fd.as_raw_fd()).collect();
@@ -257,7 +297,14 @@ pub fn run() -> Result<ExitCode> {
     let stop = event_loop.get_signal();
     // What the service manager held while no guard was running.
     let stored = FdStore::inherit(std::process::id(), |name| env::var(name).ok()).into_passed();
-    let mut guard = Guard { stored, child: None, status: None, stop, manager: Manager::from_env() };
+    let limit = ::sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero());
+    let watchdog = Watchdog::new(limit, Instant::now());
+    let manager = Manager::from_env();
+    let mut guard = Guard { stored, child: None, status: None, stop, manager, watchdog };
+    let timer = Timer::from_duration(guard.watchdog.interval());
+    handle
+        .insert_source(timer, |_, (), guard| TimeoutAction::ToDuration(guard.check_service(Instant::now())))
+        .map_err(|error| anyhow::anyhow!("{error}"))?;
     let source = Generic::new(socket, Interest::READ, Mode::Level);
     handle.insert_source(source, |_, socket, guard| {
         while let Some((text, fds)) = read(socket)? {
@@ -275,6 +322,7 @@ pub fn run() -> Result<ExitCode> {
     let mut restart = RESTART;
     loop {
         let started = Instant::now();
+        guard.watchdog = Watchdog::new(limit, started);
         guard.start(&path.0)?;
         let Some(pid) = guard.pid() else { anyhow::bail!("the service has no process ID") };
         let exit = pidfd_open(pid, PidfdFlags::empty()).context("pidfd_open")?;
@@ -299,7 +347,10 @@ pub fn run() -> Result<ExitCode> {
                     Some(signal) => warn!(signal, ?delay, "service crashed: restarting it"),
                     None => warn!(?delay, "service panicked: restarting it"),
                 }
+                // A delay is shorter than the manager's watchdog.
+                guard.beat();
                 std::thread::sleep(delay);
+                guard.beat();
             }
         }
         info!(descriptors = guard.stored.len(), "restarting the service");
@@ -310,11 +361,30 @@ pub fn run() -> Result<ExitCode> {
 mod tests {
     use super::*;
 
+    fn guard(limit: Option<Duration>, now: Instant) -> Result<Guard> {
+        let event_loop: EventLoop<'_, Guard> = EventLoop::try_new()?;
+        let (stop, watchdog) = (event_loop.get_signal(), Watchdog::new(limit, now));
+        Ok(Guard { stored: Vec::new(), child: None, status: None, stop, manager: None, watchdog })
+    }
+
+    #[test]
+    fn hung_service_is_aborted() -> Result<()> {
+        let start = Instant::now();
+        let mut guard = guard(Some(Duration::from_secs(8)), start)?;
+        guard.child = Some(Command::new("sleep").arg("1000").spawn()?);
+        guard.handle_notification("WATCHDOG=1\n", Vec::new());
+        let mut now = Instant::now();
+        for _ in 0..5 {
+            now += guard.check_service(now);
+        }
+        guard.reap();
+        assert_eq!(guard.status.and_then(|status| status.signal()), Some(libc::SIGABRT));
+        Ok(())
+    }
+
     #[test]
     fn descriptors_are_stored_by_name() -> Result<()> {
-        let event_loop: EventLoop<'_, Guard> = EventLoop::try_new()?;
-        let stop = event_loop.get_signal();
-        let mut guard = Guard { stored: Vec::new(), child: None, status: None, stop, manager: None };
+        let mut guard = guard(None, Instant::now())?;
         let fd = || std::fs::File::open("/dev/null").map(OwnedFd::from);
         guard.handle_notification("FDSTORE=1\nFDNAME=geom.control\nFDPOLL=0", vec![fd()?]);
         guard.handle_notification("FDSTORE=1\nFDNAME=geom.wayland", vec![fd()?]);

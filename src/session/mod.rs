@@ -13,6 +13,7 @@ pub mod signals;
 pub mod spawn;
 pub mod user_profile;
 pub mod users;
+mod watchdog;
 
 use std::time::Duration;
 

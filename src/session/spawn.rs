@@ -1,6 +1,7 @@
 //! Programs that the service starts (`--exec`).
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,11 +9,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 use calloop::signals::Signals;
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{waitpid, Pid, Rlimit, WaitOptions};
 use tracing::{info, warn};
 
 use super::rlimit::restore_limit;
 use super::signals::WATCHED;
+
+/// The least OOM score (oom_score_adj in proc(5)) of a program.
+const MIN_OOM_SCORE: i32 = 0;
 
 /// Starts a shell command as a client. `wayland` is the value of `WAYLAND_DISPLAY`, `control` the
 /// path of the control socket, `limit` the limit of open descriptors for the program. Returns its
@@ -21,6 +26,13 @@ use super::signals::WATCHED;
 /// # Errors
 /// If /bin/sh cannot be started.
 pub fn start(command: &str, wayland: &str, control: &Path, limit: Rlimit) -> Result<u32> {
+    let child = shell(command, wayland, control, limit, MIN_OOM_SCORE).spawn();
+    let child = child.with_context(|| format!("cannot start {command:?}"))?;
+    info!(command, pid = child.id(), "program started");
+    Ok(child.id())
+}
+
+fn shell(command: &str, wayland: &str, control: &Path, limit: Rlimit, min_oom_score: i32) -> Command {
     let mut shell = Command::new("/bin/sh");
     shell
         .args(["-c", command])
@@ -37,19 +49,38 @@ pub fn start(command: &str, wayland: &str, control: &Path, limit: Rlimit) -> Res
         .env_remove("WATCHDOG_USEC")
         .env_remove("WATCHDOG_PID")
         .stdin(Stdio::null());
-    // SAFETY: the closure only sets the thread's signal mask and a limit, by system calls. It is
-    // needed because the signals of WATCHED are blocked in this process, and a child would inherit
+    // SAFETY: the closure only sets the thread's signal mask, a limit and its OOM score, by system
+    // calls. It is needed because the signals of WATCHED are blocked in this process, and a child would inherit
     // that.
     unsafe {
         shell.pre_exec(move || {
             // Dropping Signals unblocks them.
             Signals::new(&WATCHED).map(drop).map_err(std::io::Error::from)?;
+            raise_oom_score(min_oom_score);
             restore_limit(limit)
         });
     }
-    let child = shell.spawn().with_context(|| format!("cannot start {command:?}"))?;
-    info!(command, pid = child.id(), "program started");
-    Ok(child.id())
+    shell
+}
+
+/// Raises this process' OOM score to at least `minimum`. The unit protects the service
+/// (OOMScoreAdjust=), and its programs would inherit that: the kernel would kill sshd before a
+/// program that leaks. Raising needs no privilege; if /proc is not mounted, nothing changes. Runs
+/// between fork(2) and exec(2), so nothing here allocates.
+fn raise_oom_score(minimum: i32) {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::open(c"/proc/self/oom_score_adj", flags, Mode::empty()) else { return };
+    let mut bytes = [0; 16];
+    let length = rustix::io::read(&file, &mut bytes).unwrap_or(0);
+    let text = bytes.get(..length).and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let score = text.and_then(|text| text.trim_end().parse::<i32>().ok());
+    if score.is_some_and(|score| score < minimum) {
+        let mut text = [0; 16];
+        let mut rest = &mut text[..];
+        let _ = write!(rest, "{minimum}");
+        let unused = rest.len();
+        let _ = rustix::io::write(&file, text.get(..16 - unused).unwrap_or_default());
+    }
 }
 
 /// How a child process ended.
@@ -156,4 +187,29 @@ pub(super) fn reap() -> Vec<EndedChild> {
         ended.push(EndedChild { pid: pid.get().unsigned_abs(), exit });
     }
     ended
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{getrlimit, Resource};
+
+    use super::*;
+
+    /// 900 stands in for 0: only a privileged test could set a negative score of its own.
+    #[test]
+    fn program_does_not_inherit_a_low_oom_score() -> std::io::Result<()> {
+        let score = |minimum: i32| {
+            let limit = getrlimit(Resource::Nofile);
+            let mut shell =
+                shell("cat /proc/self/oom_score_adj", "wayland-9", Path::new("/none"), limit, minimum);
+            String::from_utf8_lossy(&shell.output()?.stdout)
+                .trim()
+                .parse::<i32>()
+                .map_err(std::io::Error::other)
+        };
+        let own = score(-1000)?;
+        assert_eq!(score(900)?, own.max(900));
+        assert_eq!(score(MIN_OOM_SCORE)?, own.max(0));
+        Ok(())
+    }
 }

@@ -1,7 +1,5 @@
 //! Stacking, placement and focus, without clients and without a compositor.
 
-use std::collections::BTreeMap;
-
 use geom_display::lifecycle::Lifecycle;
 use geom_display::plan::LogicalRect;
 use geom_display::relocation::MonitorKey;
@@ -10,6 +8,7 @@ use proptest::prelude::*;
 use super::placement::Moved;
 use super::stack::Stack;
 use super::Cx;
+use crate::clients::placements::Placements;
 use crate::config::{Rule, WindowTraits};
 use crate::output::outputs::Outputs;
 use crate::output::OutputId;
@@ -21,7 +20,7 @@ struct Fixture {
     stack: Stack<()>,
     outputs: Outputs,
     rules: Vec<Rule>,
-    saved: BTreeMap<String, String>,
+    saved: Placements,
     /// The window that has the keyboard.
     focus: Option<u64>,
 }
@@ -34,7 +33,7 @@ impl Fixture {
             output.logical = LogicalRect { x: 100 * index as i32, y: 0, width: 100, height: 100 };
             output.lifecycle = if enabled { Lifecycle::Enabled } else { Lifecycle::Disconnected };
         }
-        let (stack, rules, saved) = (Stack::default(), Vec::new(), BTreeMap::new());
+        let (stack, rules, saved) = (Stack::default(), Vec::new(), Placements::default());
         Self { stack, outputs, rules, saved, focus: None }
     }
 

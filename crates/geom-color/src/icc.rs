@@ -3,9 +3,6 @@
 //! Little CMS parses the profiles, from bytes that a user chose. Sources: ICC.1:2022; Apple's
 //! `vcgt` tag as Little CMS implements it.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 use std::sync::Arc;
 
 use lcms2::{
@@ -16,9 +13,6 @@ use crate::adjustments::CalibrationCurves;
 use crate::lut::{grid_points, LUT_3D_SIZE};
 use crate::primaries::{apply, conversion_matrix, Primaries, SRGB};
 use crate::transfer::srgb_decode;
-
-/// Maximum size of a profile in bytes; a monitor's profile is far smaller.
-const MAX_FILE_SIZE: u64 = 16 << 20;
 
 /// Entries of a calibration curve.
 const CALIBRATION_SIZE: usize = 256;
@@ -89,21 +83,6 @@ impl MatrixShaper {
 }
 
 impl IccProfile {
-    /// Reads the profile of a monitor from a file.
-    ///
-    /// # Errors
-    ///
-    /// Returns the reason as text: the file cannot be read, or is not a monitor's ICC profile.
-    pub fn load(path: &Path) -> Result<Self, String> {
-        let mut bytes = Vec::new();
-        let file = File::open(path).map_err(|error| error.to_string())?;
-        file.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-        if bytes.len() as u64 > MAX_FILE_SIZE {
-            return Err(format!("the file is larger than {} MiB", MAX_FILE_SIZE >> 20));
-        }
-        Self::parse(&bytes)
-    }
-
     /// Converts an sRGB signal to the monitor's, all from 0 to 1, with trilinear interpolation.
     pub fn convert(&self, signal: [f64; 3]) -> [f64; 3] {
         let cells = (LUT_3D_SIZE - 1) as f64;
@@ -217,8 +196,6 @@ mod tests {
         );
         let lab = lab.and_then(|profile| profile.icc()).unwrap_or_default();
         assert!(IccProfile::parse(&lab).is_err_and(|why| why.contains("not the profile of a monitor")));
-        assert!(IccProfile::load(Path::new("/nonexistent.icc")).is_err());
-        assert!(IccProfile::load(Path::new("/dev/zero")).is_err_and(|why| why.contains("16 MiB")));
     }
 
     proptest! {

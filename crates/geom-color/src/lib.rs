@@ -14,7 +14,7 @@
 //! All of them start from a [`target::ColorTarget`] and agree within one code of 255. Hardware that
 //! cannot is not used.
 //!
-//! The crate does no I/O, except [`icc::IccProfile::load`], and has no clock. Imports go downwards:
+//! The crate does no I/O and has no clock. Imports go downwards:
 //! primitives ([`primaries`], transfer functions, [`lut`]) import nothing of this crate, and the
 //! four modules above are imported by nothing.
 //!
