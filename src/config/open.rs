@@ -75,8 +75,8 @@ fn open(path: &Path, limit: u64, owners: Owners) -> io::Result<File> {
                     let reason = "it is a symbolic link; replace it by a copy of the file";
                     return Err(io::Error::other(reason));
                 }
-                // The link's own text, from the descriptor that was checked: nobody can exchange
-                // the link meanwhile.
+                // The link's own text, from the descriptor that was checked: its
+                // owner cannot exchange it meanwhile.
                 let target = readlinkat(&place, "", Vec::new())?;
                 path.pop();
                 path = path.join(Path::new(OsStr::from_bytes(target.as_bytes())));
@@ -133,8 +133,8 @@ pub fn read_user_text(path: &Path, limit: u64) -> io::Result<String> {
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
-/// Reads a text file that an administrator names: the configuration. Whoever owns it, and through
-/// whatever symbolic links; /dev/null is an empty one.
+/// Reads a text file that an administrator names: the configuration. Any user may own it, and it
+/// may be reached through whatever symbolic links; /dev/null is an empty one.
 ///
 /// # Errors
 /// If it is another device, a FIFO, a folder, larger than `limit`, or not UTF-8.

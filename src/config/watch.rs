@@ -14,8 +14,8 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction, RegistrationToken};
 
-/// Events of one dispatch; more wait for the next one. The folder's owner may cause events as fast as
-/// they are read.
+/// Events of one dispatch; more wait for the next one. The folder's owner may cause events as
+/// fast as they are read.
 const MAX_EVENTS: usize = 1024;
 
 /// An inotify instance; readable when something in the folder has changed.

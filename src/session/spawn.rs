@@ -50,8 +50,8 @@ fn shell(command: &str, wayland: &str, control: &Path, limit: Rlimit, min_oom_sc
         .env_remove("WATCHDOG_PID")
         .stdin(Stdio::null());
     // SAFETY: the closure only sets the thread's signal mask, a limit and its OOM score, by system
-    // calls. It is needed because the signals of WATCHED are blocked in this process, and a child would inherit
-    // that.
+    // calls. It is needed because the signals of WATCHED are blocked in this process, and a child
+    // would inherit that.
     unsafe {
         shell.pre_exec(move || {
             // Dropping Signals unblocks them.
