@@ -105,11 +105,7 @@ impl Clients {
         let data = ClientData::new(id, is_sandboxed, may_command, self.ended.clone());
         display.insert_client(stream, Arc::new(data))?;
         self.by_descriptor.insert(descriptor, id);
-        Ok(Transport::Wayland(WaylandTransport {
-            descriptor: Some(descriptor),
-            error: None,
-            ping_target: None,
-        }))
+        Ok(Transport::Wayland(WaylandTransport { descriptor, error: None, ping_target: None }))
     }
 
     /// Publishes all unannounced clients: before any other event, or when their first round trips

@@ -36,7 +36,7 @@ impl PingTarget for ShellClient {
 pub struct WaylandTransport {
     /// The number of the Wayland library's socket, for queries to the kernel, until the library
     /// closes it.
-    pub descriptor: Option<RawFd>,
+    pub descriptor: RawFd,
     /// The first protocol error that was posted to the client.
     pub error: Option<PostedError>,
     /// Set once the client has bound xdg_wm_base.
@@ -141,7 +141,7 @@ impl Connection {
     /// Returns the number of bytes sent to the client that it has not read.
     pub fn unread_bytes(&self) -> u64 {
         match &self.transport {
-            Transport::Wayland(wayland) => wayland.descriptor.map_or(0, unread),
+            Transport::Wayland(wayland) => unread(wayland.descriptor),
             Transport::Control(control) => control.unread_bytes(),
         }
     }

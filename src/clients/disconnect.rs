@@ -67,7 +67,8 @@ impl Clients {
             // The library reads the end of its input, and destroys the client in its next
             // dispatch. It must not do so while it dispatches the client's requests.
             Transport::Wayland(transport) => {
-                if let Some(descriptor) = transport.descriptor.filter(|_| !self.has_ended(id)) {
+                let descriptor = transport.descriptor;
+                if !self.has_ended(id) {
                     // SAFETY: the library keeps the socket open until it reports the client's end.
                     let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
                     if let Err(error) = shutdown(socket, Shutdown::Both) {
@@ -99,7 +100,7 @@ impl Clients {
             let Some(transport) = self.connections.get_mut(&id).and_then(Connection::wayland) else {
                 continue;
             };
-            let descriptor = transport.descriptor.take();
+            let descriptor = transport.descriptor;
             let reason = match (transport.error.take(), ordered) {
                 (Some(error), _) if error.is_no_memory() => {
                     warn!(client = %id, %error, "client is over a limit");
@@ -111,11 +112,9 @@ impl Clients {
                 }
                 (None, ordered) => ordered.unwrap_or(CloseReason::ClientClosed),
             };
-            if let Some(descriptor) = descriptor {
-                // Its number may belong to a new client by now.
-                if self.by_descriptor.get(&descriptor) == Some(&id) {
-                    self.by_descriptor.remove(&descriptor);
-                }
+            // Its number may belong to a new client by now.
+            if self.by_descriptor.get(&descriptor) == Some(&id) {
+                self.by_descriptor.remove(&descriptor);
             }
             effects.extend(self.remove(id, reason, cx));
         }

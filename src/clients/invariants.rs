@@ -110,9 +110,10 @@ pub(crate) fn check(clients: &Clients) -> Result<(), String> {
         check(connection.needs_polling() == polled, "a client that cannot be pinged is polled")?;
         check(id <= clients.last_id, "ids are counted")?;
         match &connection.transport {
-            Transport::Wayland(transport) => {
-                check(transport.descriptor.is_some(), "the socket of a client that has ended is not used")?
-            }
+            Transport::Wayland(transport) => check(
+                clients.has_ended(id) || clients.by_descriptor.get(&transport.descriptor) == Some(&id),
+                "the socket of each client that has not ended leads to it",
+            )?,
             Transport::Control(control) => check(
                 control.is_open() != connection.is_lost(),
                 "a lost session has no socket, and each other has one",

@@ -22,19 +22,18 @@ pub struct PostedError {
     object: u32,
     code: u32,
     message: String,
-    is_no_memory: bool,
 }
 
 impl PostedError {
     /// Whether the client had more than it may have, or there was no memory.
     pub fn is_no_memory(&self) -> bool {
-        self.is_no_memory
+        self.object == DISPLAY_ID && self.code == NO_MEMORY
     }
 }
 
 impl fmt::Display for PostedError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { interface, object, code, message, .. } = self;
+        let Self { interface, object, code, message } = self;
         write!(formatter, "{interface}@{object}: error {code}: {message}")
     }
 }
@@ -148,6 +147,12 @@ impl ProtocolLog {
         self.shared.traffic.borrow().senders.last().copied()
     }
 
+    /// Returns whether an error was posted to the client with this socket since the last
+    /// [`ProtocolLog::take`].
+    pub fn has_error(&self, socket: RawFd) -> bool {
+        self.shared.traffic.borrow().errors.iter().any(|(failed, ..)| *failed == socket)
+    }
+
     /// Returns what was seen since the last call.
     pub fn take(&self) -> Traffic {
         self.shared.traffic.take()
@@ -245,8 +250,7 @@ unsafe fn read_error(arguments: *const Argument) -> PostedError {
         };
         let code = (*arguments.add(1)).number;
         let message = text((*arguments.add(2)).string);
-        let is_no_memory = id == DISPLAY_ID && code == NO_MEMORY;
-        PostedError { interface, object: id, code, message, is_no_memory }
+        PostedError { interface, object: id, code, message }
     }
 }
 

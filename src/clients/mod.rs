@@ -33,7 +33,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -96,7 +95,6 @@ pub struct ClientData {
     /// The client's user may command the service ([`Peer::may_command`](peer::Peer::may_command)).
     pub may_command: bool,
     ended: Ended,
-    end_reported: AtomicBool,
     /// How many objects the client has.
     pub objects: ObjectCounts,
 }
@@ -115,7 +113,6 @@ impl ClientData {
             is_sandboxed,
             may_command,
             ended,
-            end_reported: AtomicBool::new(false),
             objects: ObjectCounts::default(),
         }
     }
@@ -130,26 +127,12 @@ impl ClientData {
     }
 }
 
-impl ClientData {
-    /// Notes that the library destroys the client now, and its objects after that. The library may
-    /// hold its lock here, so the rest is done by [`Clients::reap`].
-    fn report_end(&self) {
-        if !self.end_reported.swap(true, Ordering::Relaxed) {
-            self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(self.id);
-        }
-    }
-}
-
 impl BackendData for ClientData {
+    /// The library destroys the client now, and its objects after that. It may hold its lock here,
+    /// so the rest is done by [`Clients::reap`]. It does not report the end of a client with a
+    /// protocol error ([`Clients::dispatched`]).
     fn disconnected(&self, _client: WaylandClientId, _reason: DisconnectReason) {
-        self.report_end();
-    }
-}
-
-/// wayland-backend does not call [`BackendData::disconnected`] after a protocol error.
-impl Drop for ClientData {
-    fn drop(&mut self) {
-        self.report_end();
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(self.id);
     }
 }
 
@@ -309,14 +292,12 @@ impl Clients {
     }
 
     /// Reports the end of clients with a protocol error once libwayland has closed their sockets.
-    /// wayland-backend does not report it, and something may keep a client's data: the clipboard
-    /// does.
     fn report_failed(&mut self) {
-        let ended = self.ended.clone();
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         self.failed.retain(|(id, descriptor, inode)| {
             let is_open = libwayland::inode(*descriptor) == Some(*inode);
-            if !is_open {
-                ended.lock().unwrap_or_else(PoisonError::into_inner).push(*id);
+            if !is_open && !ended.contains(id) {
+                ended.push(*id);
             }
             is_open
         });
@@ -375,7 +356,7 @@ impl Clients {
         let connection = self.connections.get(&id)?;
         match &connection.transport {
             // Once the library has closed the socket, its number may belong to another one.
-            Transport::Wayland(WaylandTransport { descriptor: Some(descriptor), .. })
+            Transport::Wayland(WaylandTransport { descriptor, .. })
                 if connection.peer.process.is_none() && !self.has_ended(id) =>
             {
                 // SAFETY: the library keeps the socket open until it reports the client's end.
@@ -386,9 +367,22 @@ impl Clients {
         }
     }
 
-    /// Returns whether the Wayland library has disconnected a client.
+    /// Returns whether the Wayland library has disconnected a client, or is about to because of a
+    /// protocol error.
     fn has_ended(&self, id: ClientId) -> bool {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+        let is_reported = || self.ended.lock().unwrap_or_else(PoisonError::into_inner).contains(&id);
+        let has_failed = || self.failed.iter().any(|(failed, ..)| *failed == id);
+        is_reported() || has_failed() || self.has_error(id)
+    }
+
+    /// Returns whether a protocol error was posted to a client in the present dispatch.
+    fn has_error(&self, id: ClientId) -> bool {
+        match self.connections.get(&id).map(|connection| &connection.transport) {
+            Some(Transport::Wayland(transport)) => {
+                self.protocol_log.as_ref().is_some_and(|log| log.has_error(transport.descriptor))
+            }
+            _ => false,
+        }
     }
 
     /// Returns whether nothing is connected and nothing is pending.
