@@ -66,6 +66,9 @@ const BAD_SURFACE: u32 = 0;
 struct Scene {
     fixture: Fixture,
     wire: Wire,
+    /// The hostile client's wl_compositor and xdg_wm_base.
+    compositor: u32,
+    wm_base: u32,
     other: TestClient,
 }
 
@@ -77,13 +80,14 @@ impl Scene {
     fn with(config: &str) -> Self {
         let mut fixture = Fixture::new(&format!("[headless]\ndisplays = [\"800x600\"]\n{config}"));
         let other = fixture.client();
-        let wire = Wire::new(&mut fixture);
-        Self { fixture, wire, other }
+        let mut wire = Wire::new(&mut fixture);
+        let (compositor, wm_base) = (wire.bind("wl_compositor"), wire.bind("xdg_wm_base"));
+        Self { fixture, wire, compositor, wm_base, other }
     }
 
     /// Returns a surface.
-    fn surface(&mut self, compositor: u32) -> u32 {
-        self.wire.create(compositor, op::CREATE_SURFACE, &[])
+    fn surface(&mut self) -> u32 {
+        self.wire.create(self.compositor, op::CREATE_SURFACE, &[])
     }
 
     /// Waits until the hostile client is disconnected, and returns the error that it got.
@@ -126,16 +130,23 @@ fn memfd(size: u64) -> OwnedFd {
     file
 }
 
-fn positioner(scene: &mut Scene, wm_base: u32) -> u32 {
-    let positioner = scene.wire.create(wm_base, op::CREATE_POSITIONER, &[]);
+fn positioner(scene: &mut Scene) -> u32 {
+    let positioner = scene.wire.create(scene.wm_base, op::CREATE_POSITIONER, &[]);
     scene.wire.send(positioner, op::POSITIONER_SET_SIZE, &[Arg::Int(1), Arg::Int(1)]);
     let rectangle = [Arg::Int(0), Arg::Int(0), Arg::Int(1), Arg::Int(1)];
     scene.wire.send(positioner, op::POSITIONER_SET_ANCHOR_RECT, &rectangle);
     positioner
 }
 
-fn xdg_surface(scene: &mut Scene, wm_base: u32, surface: u32) -> u32 {
-    scene.wire.create(wm_base, op::GET_XDG_SURFACE, &[Arg::Uint(surface)])
+fn xdg_surface(scene: &mut Scene, surface: u32) -> u32 {
+    scene.wire.create(scene.wm_base, op::GET_XDG_SURFACE, &[Arg::Uint(surface)])
+}
+
+/// Returns a surface, its xdg_surface and its xdg_toplevel.
+fn toplevel(scene: &mut Scene) -> (u32, u32, u32) {
+    let surface = scene.surface();
+    let xdg_surface = xdg_surface(scene, surface);
+    (surface, xdg_surface, scene.wire.create(xdg_surface, op::GET_TOPLEVEL, &[]))
 }
 
 fn popup(scene: &mut Scene, xdg_surface: u32, parent: u32, positioner: u32) -> u32 {
@@ -143,10 +154,8 @@ fn popup(scene: &mut Scene, xdg_surface: u32, parent: u32, positioner: u32) -> u
 }
 
 /// Opens a window, and returns its xdg_surface once it is shown.
-fn window(scene: &mut Scene, compositor: u32, wm_base: u32) -> u32 {
-    let surface = scene.surface(compositor);
-    let xdg_surface = xdg_surface(scene, wm_base, surface);
-    scene.wire.create(xdg_surface, op::GET_TOPLEVEL, &[]);
+fn window(scene: &mut Scene) -> u32 {
+    let (surface, xdg_surface, _) = toplevel(scene);
     scene.wire.send(surface, op::SURFACE_COMMIT, &[]);
     let wire = &mut scene.wire;
     scene.fixture.until("the configure event", |_| {
@@ -176,11 +185,11 @@ fn window(scene: &mut Scene, compositor: u32, wm_base: u32) -> u32 {
 
 /// Opens a popup of a window that takes all input, and waits until it is refused or has the
 /// keyboard. Returns whether it was refused.
-fn grabbing_popup(scene: &mut Scene, compositor: u32, wm_base: u32, parent: u32, serial: u32) -> bool {
+fn grabbing_popup(scene: &mut Scene, parent: u32, serial: u32) -> bool {
     let seat = scene.wire.bind("wl_seat");
-    let positioner = positioner(scene, wm_base);
-    let surface = scene.surface(compositor);
-    let xdg_surface = xdg_surface(scene, wm_base, surface);
+    let positioner = positioner(scene);
+    let surface = scene.surface();
+    let xdg_surface = xdg_surface(scene, surface);
     let popup = popup(scene, xdg_surface, parent, positioner);
     scene.wire.send(popup, op::POPUP_GRAB, &[Arg::Uint(seat), Arg::Uint(serial)]);
     scene.wire.send(surface, op::SURFACE_COMMIT, &[]);
@@ -201,11 +210,11 @@ fn grabbing_popup(scene: &mut Scene, compositor: u32, wm_base: u32, parent: u32,
 #[test]
 fn popup_that_is_its_own_parent() {
     let mut scene = Scene::new();
-    let (compositor, wm_base) = (scene.wire.bind("wl_compositor"), scene.wire.bind("xdg_wm_base"));
-    let surface = scene.surface(compositor);
-    let own = xdg_surface(&mut scene, wm_base, surface);
-    let positioner = positioner(&mut scene, wm_base);
+    let surface = scene.surface();
+    let own = xdg_surface(&mut scene, surface);
+    let positioner = positioner(&mut scene);
     popup(&mut scene, own, own, positioner);
+    let wm_base = scene.wm_base;
     let error = scene.refused();
     assert_eq!((error.object, error.code), (wm_base, INVALID_POPUP_PARENT), "{error:?}");
 }
@@ -213,24 +222,24 @@ fn popup_that_is_its_own_parent() {
 #[test]
 fn popup_whose_parent_is_another_xdg_surface_of_its_own_surface() {
     let mut scene = Scene::new();
-    let (compositor, wm_base) = (scene.wire.bind("wl_compositor"), scene.wire.bind("xdg_wm_base"));
-    let surface = scene.surface(compositor);
-    let first = xdg_surface(&mut scene, wm_base, surface);
-    let second = xdg_surface(&mut scene, wm_base, surface);
-    let positioner = positioner(&mut scene, wm_base);
+    let surface = scene.surface();
+    let first = xdg_surface(&mut scene, surface);
+    let second = xdg_surface(&mut scene, surface);
+    let positioner = positioner(&mut scene);
     popup(&mut scene, first, second, positioner);
+    let wm_base = scene.wm_base;
     assert_eq!(scene.refused().object, wm_base);
 }
 
 #[test]
 fn popups_that_are_each_others_parent() {
     let mut scene = Scene::new();
-    let (compositor, wm_base) = (scene.wire.bind("wl_compositor"), scene.wire.bind("xdg_wm_base"));
-    let positioner = positioner(&mut scene, wm_base);
-    let surfaces = [scene.surface(compositor), scene.surface(compositor)];
-    let [one, two] = surfaces.map(|surface| xdg_surface(&mut scene, wm_base, surface));
+    let positioner = positioner(&mut scene);
+    let surfaces = [scene.surface(), scene.surface()];
+    let [one, two] = surfaces.map(|surface| xdg_surface(&mut scene, surface));
     popup(&mut scene, one, two, positioner);
     popup(&mut scene, two, one, positioner);
+    let wm_base = scene.wm_base;
     let error = scene.refused();
     assert_eq!((error.object, error.code), (wm_base, INVALID_POPUP_PARENT), "{error:?}");
 }
@@ -238,14 +247,11 @@ fn popups_that_are_each_others_parent() {
 #[test]
 fn popups_are_nested_at_most_32_levels_deep() {
     let mut scene = Scene::new();
-    let (compositor, wm_base) = (scene.wire.bind("wl_compositor"), scene.wire.bind("xdg_wm_base"));
-    let positioner = positioner(&mut scene, wm_base);
-    let surface = scene.surface(compositor);
-    let mut parent = xdg_surface(&mut scene, wm_base, surface);
-    scene.wire.create(parent, op::GET_TOPLEVEL, &[]);
+    let positioner = positioner(&mut scene);
+    let (_, mut parent, _) = toplevel(&mut scene);
     for _ in 0..40 {
-        let surface = scene.surface(compositor);
-        let next = xdg_surface(&mut scene, wm_base, surface);
+        let surface = scene.surface();
+        let next = xdg_surface(&mut scene, surface);
         popup(&mut scene, next, parent, positioner);
         parent = next;
     }
@@ -270,10 +276,7 @@ fn pool_without_bytes() {
 #[test]
 fn null_string() {
     let mut scene = Scene::new();
-    let (compositor, wm_base) = (scene.wire.bind("wl_compositor"), scene.wire.bind("xdg_wm_base"));
-    let surface = scene.surface(compositor);
-    let xdg_surface = xdg_surface(&mut scene, wm_base, surface);
-    let toplevel = scene.wire.create(xdg_surface, op::GET_TOPLEVEL, &[]);
+    let (_, _, toplevel) = toplevel(&mut scene);
     scene.wire.send(toplevel, op::TOPLEVEL_SET_TITLE, &[Arg::Null]);
     assert_eq!(scene.refused().code, INVALID_METHOD);
 }
@@ -290,9 +293,8 @@ fn global_without_an_interface_name() {
 #[test]
 fn subsurface_above_itself() {
     let mut scene = Scene::new();
-    let compositor = scene.wire.bind("wl_compositor");
     let subcompositor = scene.wire.bind("wl_subcompositor");
-    let (parent, child) = (scene.surface(compositor), scene.surface(compositor));
+    let (parent, child) = (scene.surface(), scene.surface());
     let args = [Arg::Uint(child), Arg::Uint(parent)];
     let subsurface = scene.wire.create(subcompositor, op::GET_SUBSURFACE, &args);
     // Above its parent is allowed.
@@ -305,11 +307,10 @@ fn subsurface_above_itself() {
 #[test]
 fn subsurfaces_are_nested_at_most_64_levels_deep() {
     let mut scene = Scene::new();
-    let compositor = scene.wire.bind("wl_compositor");
     let subcompositor = scene.wire.bind("wl_subcompositor");
-    let mut parent = scene.surface(compositor);
+    let mut parent = scene.surface();
     for _ in 0..70 {
-        let child = scene.surface(compositor);
+        let child = scene.surface();
         let args = [Arg::Uint(child), Arg::Uint(parent)];
         scene.wire.create(subcompositor, op::GET_SUBSURFACE, &args);
         scene.wire.send(child, op::SURFACE_COMMIT, &[]);
@@ -324,10 +325,9 @@ fn subsurfaces_are_nested_at_most_64_levels_deep() {
 #[test]
 fn popup_grab_without_a_press_is_refused() {
     let mut scene = Scene::new();
-    let (compositor, wm_base) = (scene.wire.bind("wl_compositor"), scene.wire.bind("xdg_wm_base"));
-    let parent = window(&mut scene, compositor, wm_base);
+    let parent = window(&mut scene);
     for serial in [0, 1, u32::MAX] {
-        assert!(grabbing_popup(&mut scene, compositor, wm_base, parent, serial), "serial {serial}");
+        assert!(grabbing_popup(&mut scene, parent, serial), "serial {serial}");
     }
     scene.survives();
 }
@@ -335,20 +335,18 @@ fn popup_grab_without_a_press_is_refused() {
 #[test]
 fn popup_grab_after_a_press_gets_the_keyboard() {
     let mut scene = Scene::new();
-    let (compositor, wm_base) = (scene.wire.bind("wl_compositor"), scene.wire.bind("xdg_wm_base"));
-    let parent = window(&mut scene, compositor, wm_base);
+    let parent = window(&mut scene);
     let state = &mut scene.fixture.compositor.state;
     let own = state.clients.iter().last().expect("connected").id;
     state.input.presses.push(7.into(), own);
-    assert!(!grabbing_popup(&mut scene, compositor, wm_base, parent, 7));
+    assert!(!grabbing_popup(&mut scene, parent, 7));
 }
 
 /// The window is hidden by that of another program, which has the keyboard.
 #[test]
 fn popup_grab_of_a_hidden_window_is_refused() {
     let mut scene = Scene::new();
-    let (compositor, wm_base) = (scene.wire.bind("wl_compositor"), scene.wire.bind("xdg_wm_base"));
-    let parent = window(&mut scene, compositor, wm_base);
+    let parent = window(&mut scene);
     let state = &mut scene.fixture.compositor.state;
     let own = state.clients.iter().last().expect("connected").id;
     state.input.presses.push(7.into(), own);
@@ -358,7 +356,7 @@ fn popup_grab_of_a_hidden_window_is_refused() {
         other.poll();
         fixture.middle("HEADLESS-1") == 0x00ff_0000
     });
-    assert!(grabbing_popup(&mut scene, compositor, wm_base, parent, 7));
+    assert!(grabbing_popup(&mut scene, parent, 7));
     let focus = scene.fixture.compositor.state.keyboard_focus().expect("the victim");
     assert_ne!(crate::clients::client_of(&focus), Some(own));
 }
@@ -367,11 +365,10 @@ fn popup_grab_of_a_hidden_window_is_refused() {
 #[test]
 fn subsurfaces_nested_from_below() {
     let mut scene = Scene::new();
-    let compositor = scene.wire.bind("wl_compositor");
     let subcompositor = scene.wire.bind("wl_subcompositor");
-    let mut child = scene.surface(compositor);
+    let mut child = scene.surface();
     for _ in 0..70 {
-        let parent = scene.surface(compositor);
+        let parent = scene.surface();
         let args = [Arg::Uint(child), Arg::Uint(parent)];
         scene.wire.create(subcompositor, op::GET_SUBSURFACE, &args);
         child = parent;
@@ -405,11 +402,8 @@ fn cursor_shape_of_a_pulled_mouse() {
 #[test]
 fn more_windows_than_one_client_may_have() {
     let mut scene = Scene::with("[clients.objects]\nwindows = 5\n");
-    let (compositor, wm_base) = (scene.wire.bind("wl_compositor"), scene.wire.bind("xdg_wm_base"));
     for _ in 0..6 {
-        let surface = scene.surface(compositor);
-        let xdg_surface = xdg_surface(&mut scene, wm_base, surface);
-        scene.wire.create(xdg_surface, op::GET_TOPLEVEL, &[]);
+        toplevel(&mut scene);
     }
     let error = scene.refused();
     assert_eq!((error.object, error.code), (1, NO_MEMORY), "{error:?}");
@@ -421,9 +415,8 @@ fn more_windows_than_one_client_may_have() {
 fn more_objects_than_one_client_may_have() {
     for (config, key) in [("surfaces = 50", "surfaces"), ("objects = 50", "objects")] {
         let mut scene = Scene::with(&format!("[clients.objects]\n{config}\n"));
-        let compositor = scene.wire.bind("wl_compositor");
         for _ in 0..60 {
-            scene.surface(compositor);
+            scene.surface();
         }
         let error = scene.refused();
         assert_eq!((error.object, error.code), (1, NO_MEMORY), "{error:?}");
@@ -435,9 +428,8 @@ fn more_objects_than_one_client_may_have() {
 #[test]
 fn many_surfaces_one_after_the_other() {
     let mut scene = Scene::with("[clients.objects]\nsurfaces = 50\n");
-    let compositor = scene.wire.bind("wl_compositor");
     for _ in 0..500 {
-        let surface = scene.surface(compositor);
+        let surface = scene.surface();
         scene.wire.send(surface, 0, &[]);
         scene.wire.exchange();
         scene.fixture.iterate();
@@ -448,8 +440,7 @@ fn many_surfaces_one_after_the_other() {
 #[test]
 fn region_of_too_many_rectangles() {
     let mut scene = Scene::with("[clients.objects]\nregion_rectangles = 100\n");
-    let compositor = scene.wire.bind("wl_compositor");
-    let region = scene.wire.create(compositor, op::CREATE_REGION, &[]);
+    let region = scene.wire.create(scene.compositor, op::CREATE_REGION, &[]);
     for x in 0..101 {
         scene.wire.send(region, op::REGION_ADD, &[Arg::Int(x * 2), Arg::Int(0), Arg::Int(1), Arg::Int(1)]);
     }
@@ -461,10 +452,7 @@ fn region_of_too_many_rectangles() {
 #[test]
 fn flood_of_requests() {
     let mut scene = Scene::new();
-    let (compositor, wm_base) = (scene.wire.bind("wl_compositor"), scene.wire.bind("xdg_wm_base"));
-    let surface = scene.surface(compositor);
-    let xdg_surface = xdg_surface(&mut scene, wm_base, surface);
-    let toplevel = scene.wire.create(xdg_surface, op::GET_TOPLEVEL, &[]);
+    let (_, _, toplevel) = toplevel(&mut scene);
     scene.wire.exchange();
     let block = Wire::request(toplevel, op::TOPLEVEL_SET_TITLE, &[Arg::Text("title")]).repeat(2000);
     let mut stream = scene.wire.blocking_stream();
@@ -515,9 +503,8 @@ fn flood_of_descriptors() {
 #[test]
 fn negative_sizes_of_regions_and_damage() {
     let mut scene = Scene::new();
-    let compositor = scene.wire.bind("wl_compositor");
-    let region = scene.wire.create(compositor, op::CREATE_REGION, &[]);
-    let surface = scene.surface(compositor);
+    let region = scene.wire.create(scene.compositor, op::CREATE_REGION, &[]);
+    let surface = scene.surface();
     for (width, height) in [(-1, 1), (1, i32::MIN)] {
         let args = [Arg::Int(0), Arg::Int(0), Arg::Int(width), Arg::Int(height)];
         scene.wire.send(region, op::REGION_ADD, &args);
@@ -537,10 +524,7 @@ fn negative_sizes_of_windows() {
     ];
     for (opcode, numbers, code) in requests {
         let mut scene = Scene::new();
-        let (compositor, wm_base) = (scene.wire.bind("wl_compositor"), scene.wire.bind("xdg_wm_base"));
-        let surface = scene.surface(compositor);
-        let xdg_surface = xdg_surface(&mut scene, wm_base, surface);
-        let toplevel = scene.wire.create(xdg_surface, op::GET_TOPLEVEL, &[]);
+        let (_, xdg_surface, toplevel) = toplevel(&mut scene);
         let object = if opcode == op::XDG_SURFACE_SET_GEOMETRY { xdg_surface } else { toplevel };
         let args: Vec<Arg<'_>> = numbers.iter().map(|number| Arg::Int(*number)).collect();
         scene.wire.send(object, opcode, &args);
@@ -552,8 +536,7 @@ fn negative_sizes_of_windows() {
 #[test]
 fn negative_size_of_a_popups_parent() {
     let mut scene = Scene::new();
-    let wm_base = scene.wire.bind("xdg_wm_base");
-    let positioner = positioner(&mut scene, wm_base);
+    let positioner = positioner(&mut scene);
     scene.wire.send(positioner, op::POSITIONER_SET_PARENT_SIZE, &[Arg::Int(-1), Arg::Int(1)]);
     assert_eq!(scene.refused().object, positioner);
 }
@@ -561,8 +544,8 @@ fn negative_size_of_a_popups_parent() {
 #[test]
 fn layer_of_a_size_that_no_number_has() {
     let mut scene = Scene::new();
-    let (compositor, shell) = (scene.wire.bind("wl_compositor"), scene.wire.bind("zwlr_layer_shell_v1"));
-    let surface = scene.surface(compositor);
+    let shell = scene.wire.bind("zwlr_layer_shell_v1");
+    let surface = scene.surface();
     let rest = [Arg::Uint(surface), Arg::Null, Arg::Uint(2), Arg::Text("test")];
     let layer = scene.wire.create(shell, op::GET_LAYER_SURFACE, &rest);
     scene.wire.send(layer, op::LAYER_SET_SIZE, &[Arg::Uint(1), Arg::Uint(1 << 31)]);
