@@ -15,6 +15,7 @@ pub use smithay::reexports::{wayland_protocols, wayland_protocols_wlr, wayland_s
 use smithay::utils::{Logical, Point};
 
 use super::run::Compositor;
+use super::State;
 use crate::backend::Backend;
 use crate::cli::options::Options;
 use crate::clients::{invariants, ClientId};
@@ -47,17 +48,36 @@ pub struct Host {
 const DEVICES: [(&str, DeviceCapability); 2] =
     [("event1", DeviceCapability::Pointer), ("event2", DeviceCapability::Touch)];
 
+/// Builds a compositor for virtual displays with a configuration, whose file is kept as well. Its
+/// backend is not started.
+///
+/// # Errors
+/// If epoll, xkb layouts, pixman or temporary files are not available.
+pub(crate) fn configured(config: &str) -> Result<(Compositor, tempfile::NamedTempFile)> {
+    let file = tempfile::NamedTempFile::new().context("create a configuration")?;
+    std::fs::write(file.path(), config).context("write the configuration")?;
+    let path = file.path().to_string_lossy().into_owned();
+    let options = Options::try_parse_from(["geom_compositor", "--backend=headless", "--config", &path])?;
+    Ok((Compositor::new(options)?, file))
+}
+
+impl State {
+    /// Connects or disconnects a virtual display.
+    pub(crate) fn plug_virtual(&mut self, display: &str, is_connected: bool) {
+        if let Backend::Headless(headless) = &mut self.backend {
+            headless.set_connected(display, is_connected);
+        }
+        self.reconfigure("hotplug");
+    }
+}
+
 impl Host {
     /// Starts a compositor with a configuration.
     ///
     /// # Errors
     /// If epoll, xkb layouts, pixman or temporary files are not available.
     pub fn new(config: &str) -> Result<Self> {
-        let file = tempfile::NamedTempFile::new().context("create a configuration")?;
-        std::fs::write(file.path(), config).context("write the configuration")?;
-        let path = file.path().to_string_lossy().into_owned();
-        let options = Options::try_parse_from(["geom_compositor", "--backend=headless", "--config", &path])?;
-        let mut compositor = Compositor::new(options)?;
+        let (mut compositor, file) = configured(config)?;
         compositor.start_backend()?;
         Ok(Self { compositor, has_devices: [false; 2], time: 0, _config: file })
     }
@@ -91,11 +111,7 @@ impl Host {
 
     /// Connects or disconnects a virtual display.
     pub fn plug(&mut self, display: &str, is_connected: bool) {
-        let state = &mut self.compositor.state;
-        if let Backend::Headless(headless) = &mut state.backend {
-            headless.set_connected(display, is_connected);
-        }
-        state.reconfigure("hotplug");
+        self.compositor.state.plug_virtual(display, is_connected);
     }
 
     /// Plugs or pulls the mouse and the touch screen.
@@ -170,14 +186,14 @@ impl Host {
         }
     }
 
-    /// Returns the centers of mapped windows in the layout.
+    /// Returns a point in each mapped window, near its top left corner.
     pub fn windows(&self) -> Vec<(f64, f64)> {
         let state = &self.compositor.state;
-        let center = |window| {
+        let point = |window| {
             let location = state.shell.window_location(window, &state.outputs)?;
             Some((f64::from(location.x) + 8.0, f64::from(location.y) + 8.0))
         };
-        state.shell.windows().iter().filter_map(center).collect()
+        state.shell.windows().iter().filter_map(point).collect()
     }
 
     /// Checks what holds between two iterations.

@@ -20,13 +20,12 @@ mod wire;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use clap::Parser;
 use geom_ipc::ClientKind;
 
 use crate::backend::kms::tests::FakeSeat;
 use crate::backend::kms::Kms;
 use crate::backend::Backend;
-use crate::cli::options::Options;
+use crate::compositor::fuzzing::configured;
 use crate::compositor::run::Compositor;
 pub use client::TestClient;
 
@@ -55,11 +54,7 @@ impl Fixture {
     }
 
     fn start(config: &str, start_backend: impl FnOnce(&mut Compositor)) -> Self {
-        let file = tempfile::NamedTempFile::new().expect("a temporary file");
-        std::fs::write(file.path(), config).expect("write the configuration");
-        let path = file.path().to_string_lossy().into_owned();
-        let options = Options::parse_from(["geom_compositor", "--backend=headless", "--config", &path]);
-        let mut compositor = Compositor::new(options).expect("a compositor");
+        let (mut compositor, file) = configured(config).expect("a compositor");
         start_backend(&mut compositor);
         Self { compositor, _config: file }
     }
@@ -131,11 +126,7 @@ impl Fixture {
 
     /// Connects or disconnects a virtual display.
     pub fn plug(&mut self, display: &str, connected: bool) {
-        let state = &mut self.compositor.state;
-        if let Backend::Headless(headless) = &mut state.backend {
-            headless.set_connected(display, connected);
-        }
-        state.reconfigure("hotplug");
+        self.compositor.state.plug_virtual(display, connected);
     }
 }
 
