@@ -1,9 +1,13 @@
 //! Clients that break the protocol or ask for too much: no other client notices.
 
 use anyhow::{ensure, Result};
+use geom_lab::protocol::ExitStatus;
 
-use crate::support::harness::Service;
+use crate::support::harness::{install_program, Service, Setup};
 use crate::support::{GREEN, RED};
+
+/// The time for which the hostile client does each thing. No outcome depends on it.
+const SECONDS_EACH: &str = "0.2";
 
 #[test]
 fn client_that_sends_garbage_is_disconnected() -> Result<()> {
@@ -39,5 +43,24 @@ fn killed_client_leaves_no_trace() -> Result<()> {
     service.wait_for_color("Virtual-1", RED)?;
     red.signal(crate::support::SIGKILL)?;
     service.wait_for_color("Virtual-1", GREEN)?;
+    service.finish()
+}
+
+/// Everything that was once found to end, stop or exhaust a display server, one after the other.
+#[test]
+fn hostile_clients_of_all_kinds_disturb_nobody() -> Result<()> {
+    const HOSTILE: &str = "/run/bin/geom-lab-hostile";
+    let setup = Setup::with_monitors(1)?;
+    install_program(&setup.machine, "geom-lab-hostile", HOSTILE)?;
+    let service = setup.start("", &[])?;
+    let good = service.client("green", &["--color", "00ff00", "--animate", "small"])?;
+    let events = service.subscribe()?;
+    let (status, output) = service.run_program(&[HOSTILE, "--seconds", SECONDS_EACH])?;
+    ensure!(status == Some(ExitStatus::Exited(0)), "{status:?}: {output}");
+    ensure!(service.is_running(&good.program)?, "another client ended");
+    let is_unresponsive = |event: &geom_ipc::Event| matches!(event, geom_ipc::Event::ClientState { client } if client.pid == good.program.pid as i32);
+    ensure!(events.count(is_unresponsive)? == 0, "another client became unresponsive");
+    let animated = service.client("animated", &["--animate", "small", "--frames", "30"])?;
+    animated.wait_for_frames_presented(30)?;
     service.finish()
 }

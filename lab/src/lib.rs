@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 mod card;
+mod hostile_kind;
 mod input;
 mod machine;
 pub mod protocol;
@@ -16,6 +17,7 @@ mod screenshot;
 mod serial;
 
 pub use card::Card;
+pub use hostile_kind::HostileKind;
 pub use input::{keys, Keyboard, Lid, Pointer, Touch};
 pub use machine::{kernel, BootOptions, Machine, Program, SystemdOptions};
 pub use screenshot::Screenshot;

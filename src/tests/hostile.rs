@@ -1,7 +1,7 @@
 //! Requests that end or stop other display servers: the client is refused, and others do not
 //! notice.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -9,42 +9,9 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{memfd_create, MemfdFlags};
 
-use super::wire::{Arg, Wire, WireError};
-use super::{Fixture, TestClient};
+use geom_test_client::wire::{op, Arg, Wire, WireError};
 
-/// Opcodes of requests, in the order of wayland.xml and xdg-shell.xml.
-mod op {
-    pub const CREATE_SURFACE: u16 = 0;
-    pub const CREATE_REGION: u16 = 1;
-    pub const CREATE_POOL: u16 = 0;
-    pub const POOL_RESIZE: u16 = 2;
-    pub const GET_SUBSURFACE: u16 = 1;
-    pub const SUBSURFACE_PLACE_ABOVE: u16 = 2;
-    pub const SURFACE_COMMIT: u16 = 6;
-    pub const REGION_ADD: u16 = 1;
-    pub const CREATE_POSITIONER: u16 = 1;
-    pub const GET_XDG_SURFACE: u16 = 2;
-    pub const GET_TOPLEVEL: u16 = 1;
-    pub const GET_POPUP: u16 = 2;
-    pub const POSITIONER_SET_SIZE: u16 = 1;
-    pub const POSITIONER_SET_ANCHOR_RECT: u16 = 2;
-    pub const POSITIONER_SET_PARENT_SIZE: u16 = 8;
-    pub const XDG_SURFACE_SET_GEOMETRY: u16 = 3;
-    pub const TOPLEVEL_SET_TITLE: u16 = 2;
-    pub const TOPLEVEL_SET_MAX_SIZE: u16 = 7;
-    pub const TOPLEVEL_SET_MIN_SIZE: u16 = 8;
-    pub const SURFACE_DAMAGE: u16 = 2;
-    pub const SURFACE_DAMAGE_BUFFER: u16 = 9;
-    pub const REGION_SUBTRACT: u16 = 2;
-    pub const GET_LAYER_SURFACE: u16 = 0;
-    pub const LAYER_SET_SIZE: u16 = 0;
-    pub const GET_POINTER: u16 = 0;
-    pub const SHAPE_GET_POINTER: u16 = 1;
-    pub const POOL_CREATE_BUFFER: u16 = 0;
-    pub const SURFACE_ATTACH: u16 = 1;
-    pub const ACK_CONFIGURE: u16 = 4;
-    pub const POPUP_GRAB: u16 = 1;
-}
+use super::{Fixture, TestClient};
 
 /// Opcodes of events.
 mod event {
@@ -80,7 +47,11 @@ impl Scene {
     fn with(config: &str) -> Self {
         let mut fixture = Fixture::new(&format!("[headless]\ndisplays = [\"800x600\"]\n{config}"));
         let other = fixture.client();
-        let mut wire = Wire::new(&mut fixture);
+        let mut wire = Wire::new(fixture.connect()).expect("a socket");
+        fixture.until("globals", |_| {
+            wire.exchange();
+            wire.has_global("xdg_wm_base") && wire.has_global("wl_seat")
+        });
         let (compositor, wm_base) = (wire.bind("wl_compositor"), wire.bind("xdg_wm_base"));
         Self { fixture, wire, compositor, wm_base, other }
     }
@@ -169,7 +140,7 @@ fn window(scene: &mut Scene) -> u32 {
     let pool = wire.id();
     let file = memfd(4);
     wire.exchange();
-    wire.send_with(shm, op::CREATE_POOL, &[Arg::Uint(pool), Arg::Int(4)], &[file.as_fd()]);
+    wire.send_with(shm, op::CREATE_POOL, &[Arg::Uint(pool), Arg::Int(4)], &[file.as_fd()]).expect("room");
     let numbers = [0, 1, 1, 4, 1].map(Arg::Int);
     let buffer = wire.create(pool, op::POOL_CREATE_BUFFER, &numbers);
     wire.send(surface, op::SURFACE_ATTACH, &[Arg::Uint(buffer), Arg::Int(0), Arg::Int(0)]);
@@ -266,7 +237,7 @@ fn pool_without_bytes() {
         let pool = scene.wire.id();
         let file = memfd(4096);
         let args = [Arg::Uint(pool), Arg::Int(4096)];
-        scene.wire.send_with(shm, op::CREATE_POOL, &args, &[file.as_fd()]);
+        scene.wire.send_with(shm, op::CREATE_POOL, &args, &[file.as_fd()]).expect("room");
         scene.wire.send(pool, op::POOL_RESIZE, &[Arg::Int(size)]);
         let error = scene.refused();
         assert_eq!((error.object, error.code), (pool, INVALID_FD), "{size}: {error:?}");
@@ -284,7 +255,7 @@ fn null_string() {
 #[test]
 fn global_without_an_interface_name() {
     let mut scene = Scene::new();
-    let name = scene.wire.global_name("wl_compositor");
+    let name = scene.wire.global_name("wl_compositor").expect("announced");
     let id = scene.wire.id();
     scene.wire.send(2, 0, &[Arg::Uint(name), Arg::Null, Arg::Uint(1), Arg::Uint(id)]);
     assert_eq!(scene.refused().code, INVALID_METHOD);
@@ -455,11 +426,23 @@ fn flood_of_requests() {
     let (_, _, toplevel) = toplevel(&mut scene);
     scene.wire.exchange();
     let block = Wire::request(toplevel, op::TOPLEVEL_SET_TITLE, &[Arg::Text("title")]).repeat(2000);
-    let mut stream = scene.wire.blocking_stream();
+    let mut stream = scene.wire.stream().try_clone().expect("a descriptor");
     let ends = Arc::new(AtomicBool::new(false));
     let writer = std::thread::spawn({
         let ends = ends.clone();
-        move || while !ends.load(Ordering::Relaxed) && stream.write_all(&block).is_ok() {}
+        move || {
+            let mut rest = &block[..];
+            while !ends.load(Ordering::Relaxed) {
+                if rest.is_empty() {
+                    rest = &block;
+                }
+                match stream.write(rest) {
+                    Ok(count) => rest = &rest[count..],
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::yield_now(),
+                    Err(_) => break,
+                }
+            }
+        }
     });
     for _ in 0..50 {
         let since = Instant::now();

@@ -15,7 +15,6 @@ mod idle;
 mod layers;
 mod security_context;
 mod windows;
-mod wire;
 
 use std::os::unix::net::UnixStream;
 use std::time::Duration;

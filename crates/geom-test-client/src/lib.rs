@@ -9,6 +9,7 @@
 mod buffer;
 mod dispatch;
 mod state;
+pub mod wire;
 
 pub use buffer::{Buffer, Memory};
 pub use state::{ClientState, Output, Toplevel, Window};

@@ -3,6 +3,7 @@
 
 mod compositors;
 mod connections;
+mod hostile;
 mod idle_connections;
 mod library_baseline;
 mod measure;
