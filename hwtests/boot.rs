@@ -171,7 +171,8 @@ fn socket_activation_starts_the_service() -> Result<()> {
     ensure!(socket_inodes(&device, sockets)? == inodes, "the sockets were created again");
     ensure!(status()?.enabled_displays == 3);
     device.run(&["systemctl", "stop", UNIT, SERVICE])?;
-    ensure!(machine.read_dir("/run/geom-compositor")?.is_empty(), "sockets are left");
+    machine
+        .wait_until("the end of all sockets", |_| Ok(machine.read_dir("/run/geom-compositor")?.is_empty()))?;
     Ok(())
 }
 
