@@ -25,8 +25,8 @@ userdata=/usr/local/share/GeometryOS/userdata/geom
   try commands-by-default 'geom_compositor status'
   try commands 'GEOM_COMPOSITOR_SOCKET=/run/geom-compositor/geom-compositor.sock geom_compositor status'
   try opens-own-sockets 'ls /run/user/995'
-  try opens-wayland 'WAYLAND_DISPLAY=/run/geom-compositor/wayland geom-lab-client --frames 1'
-  try has-privileged-protocols 'geom-lab-client --panel 20 --frames 1'
+  try opens-wayland 'WAYLAND_DISPLAY=/run/geom-compositor/wayland geom-lab-client --frames 1 --animate full'
+  try has-privileged-protocols 'geom-lab-client --panel 20 --frames 1 --animate full'
   try asks-for-kills 'test -w /run/geom-compositor/kiosk-kill'
   try writes-profile ": >$userdata/displays.toml"
   try reads-profiles "ls $userdata"
@@ -147,9 +147,9 @@ fn kiosk_program_of_the_service_user_may_command() -> Result<()> {
 /// logind moves the service into the slice of its user, where the limits of the unit do not hold.
 #[test]
 fn memory_limit_ends_a_leaking_program_and_not_the_service() -> Result<()> {
-    const LIMIT: u64 = 400 << 20;
+    const LIMIT: u64 = 200 << 20;
     let limit = format!("[Service]\nMemoryMax={LIMIT}\n");
-    let leak = "GEOM_COMPOSITOR_EXEC='while [ ! -e /run/leak ]; do sleep 0.1; done; exec tail /dev/zero'\n";
+    let leak = "GEOM_COMPOSITOR_EXEC='while [ ! -e /run/leak ]; do sleep 0.1; done; exec dd if=/dev/zero of=/dev/null bs=1G'\n";
     let files = [
         ("etc/systemd/system/geom-compositor.service.d/memory.conf", limit.as_str()),
         ("etc/default/geom-compositor", leak),
