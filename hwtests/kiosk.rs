@@ -36,7 +36,7 @@ userdata=/usr/local/share/GeometryOS/userdata/geom
   try gains-privileges 'unshare --mount true'
   try hides-from-limits 'unshare --user --cgroup true'
   try writes-own-folders ': >$HOME/a && : >$XDG_RUNTIME_DIR/b && : >/tmp/c'
-  try builds-a-sandbox 'unshare --user --map-root-user --pid --fork --net --ipc --uts --mount \
+  try builds-a-sandbox 'unshare --user --map-root-user --pid --fork --net --ipc --uts --mount-proc \
     sh -c "mount -t tmpfs tmpfs /mnt && chroot / true"'
 } >$HOME/report.new
 mv $HOME/report.new $HOME/report
