@@ -33,6 +33,10 @@ fn service_starts_at_boot_and_comes_back_after_crashes() -> Result<()> {
         ensure!(status.contains(&format!("{display} 1024x768@60.00")), "{status}");
     }
     device.wait_until_kiosk_shown()?;
+    // systemd opens the session without PAM's authentication.
+    let pam = device.machine.read("/etc/pam.d/geom-compositor")?;
+    ensure!(pam.contains("auth     required pam_deny.so"), "{pam}");
+    ensure!(device.run(&["loginctl", "--no-legend", "list-sessions"])?.contains("geom"), "no session");
     let sockets = ["/run/user/995/wayland-1", CONTROL];
     let inodes = socket_inodes(&device, sockets)?;
     let argv =
@@ -115,7 +119,9 @@ fn service_starts_at_boot_and_comes_back_after_crashes() -> Result<()> {
 #[test]
 fn service_runs_on_another_vt_for_another_user() -> Result<()> {
     let manual = include_str!("../docs/install.md");
-    let drop_in = manual.split_once("```ini\n").and_then(|(_, rest)| rest.split_once("```"));
+    let drop_in =
+        manual.split_once("## Use another VT or user").and_then(|(_, rest)| rest.split_once("```ini\n"));
+    let drop_in = drop_in.and_then(|(_, rest)| rest.split_once("```"));
     let drop_in = drop_in.context("no drop-in in the manual")?.0.replace("User=kiosk", "User=person");
     let file = "etc/systemd/system/geom-compositor.service.d/override.conf";
     let device = Device::boot(&[SERVICE], &[(file, &drop_in)])?;
@@ -165,7 +171,8 @@ fn socket_activation_starts_the_service() -> Result<()> {
     ensure!(socket_inodes(&device, sockets)? == inodes, "the sockets were created again");
     ensure!(status()?.enabled_displays == 3);
     device.run(&["systemctl", "stop", UNIT, SERVICE])?;
-    ensure!(machine.read_dir("/run/geom-compositor")?.is_empty(), "sockets are left");
+    machine
+        .wait_until("the end of all sockets", |_| Ok(machine.read_dir("/run/geom-compositor")?.is_empty()))?;
     Ok(())
 }
 

@@ -21,6 +21,7 @@ mod hotplug_stress;
 mod identity;
 mod input;
 mod install;
+mod kiosk;
 mod layout;
 mod lease;
 mod libraries;

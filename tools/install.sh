@@ -43,7 +43,11 @@ LIST
   # "@": a template, filled in with the paths of this installation.
   cat <<LIST
 644 $PREFIX/lib/systemd/system/geom-compositor.service @conf/systemd/geom-compositor.service
+644 $PREFIX/lib/systemd/system/geom-compositor-memory.service conf/systemd/geom-compositor-memory.service
 644 $PREFIX/lib/systemd/system/geom-kiosk@.service @conf/systemd/geom-kiosk@.service
+644 $PREFIX/lib/systemd/system/geom-kiosk.socket conf/systemd/geom-kiosk.socket
+644 $PREFIX/lib/systemd/system/geom-kiosk-kill.service @conf/systemd/geom-kiosk-kill.service
+644 $PREFIX/lib/systemd/system/geom-kiosk-kill.socket conf/systemd/geom-kiosk-kill.socket
 644 $PREFIX/lib/systemd/system/geom-plymouth-deactivate.service conf/systemd/geom-plymouth-deactivate.service
 644 $PREFIX/lib/systemd/system/geom-plymouth-quit.service conf/systemd/geom-plymouth-quit.service
 644 $PREFIX/lib/systemd/system/geom-compositor.socket conf/systemd/geom-compositor.socket
@@ -130,6 +134,12 @@ uninstall_all() {
     rmdir "$DESTDIR$folder" 2>/dev/null || true
   done
   [ ! -d "$DESTDIR$geometry" ] || say "files that users have written stay in $DESTDIR$geometry"
+  [ -n "$DESTDIR" ] || cat <<NEXT
+install: next, as root, if it ran as a service:
+  systemctl stop 'geom-kiosk*' 'geom-compositor*' && systemctl daemon-reload
+  userdel geom-kiosk && rm -rf /var/lib/geom-kiosk    # data of kiosk programs
+  userdel geom && rm -rf /var/lib/geom-compositor     # crash reports
+NEXT
 }
 
 case "${1:-}" in

@@ -22,6 +22,7 @@ use serde::Serialize;
 
 use self::error::Error;
 use self::options::Options;
+use crate::session::kiosk_kill;
 
 /// A request to a running service, or a task that needs none.
 #[derive(Debug, Clone, Subcommand)]
@@ -101,6 +102,9 @@ pub enum Command {
     Completions { shell: clap_complete::Shell },
     /// Write the manual pages into a folder
     Man { folder: PathBuf },
+    /// Kill the processes that the service has sent (geom-kiosk-kill.service)
+    #[command(hide = true)]
+    KillKioskPrograms,
 }
 
 /// The format of a result.
@@ -161,6 +165,7 @@ fn perform(command: Command) -> Result<(), Error> {
             return Ok(());
         }
         Command::Man { folder } => return Ok(clap_mangen::generate_to(Options::command(), folder)?),
+        Command::KillKioskPrograms => return Ok(kiosk_kill::run()?),
         Command::Set(change) => return set::run(*change),
         Command::Focus { window } => Request::FocusWindow { window },
         Command::Place { window, display } => Request::PlaceWindow { window, display },

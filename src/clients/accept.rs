@@ -15,7 +15,7 @@ use super::control_connection::ControlConnection;
 use super::limits::NewClient;
 use super::listen::refuse;
 use super::peer::{Peer, Process};
-use super::{ClientData, ClientId, Clients, Cx, Effect, Effects};
+use super::{ClientData, ClientId, Clients, Cx, Effect, Effects, Sandbox};
 
 /// The delay from accept to the event `client_connected`, unless another event about the client
 /// comes first. Connecting, binding the globals and a window's first configure take three round
@@ -24,12 +24,12 @@ const ANNOUNCE_DELAY: Duration = Duration::from_millis(100);
 
 impl Clients {
     /// Takes a connected socket, or refuses the client with a reason. Returns the connection's id.
-    /// `context` names the sandbox that the client connected through.
+    /// `sandbox` is the one that the client connected through.
     pub fn accept(
         &mut self,
         stream: UnixStream,
         kind: ClientKind,
-        context: Option<&str>,
+        sandbox: Option<Sandbox<'_>>,
         display: &mut DisplayHandle,
         cx: &Cx<'_>,
     ) -> (Option<ClientId>, Effects) {
@@ -43,7 +43,8 @@ impl Clients {
             }
         };
         let new_client = NewClient { pid: peer.pid, uid: peer.uid, gid: peer.gid, groups: &peer.groups };
-        if let Err(refusal) = self.counts.admit(&cx.config.limits, new_client, own, cx.now) {
+        let is_admitted = sandbox.is_some_and(|sandbox| sandbox.is_admitted);
+        if let Err(refusal) = self.counts.admit(&cx.config.limits, new_client, own, is_admitted, cx.now) {
             self.refused += 1;
             let (pid, uid) = (peer.pid, peer.uid);
             if let Some(suppressed) = self.counts.log_refusal(uid, cx.now) {
@@ -61,7 +62,7 @@ impl Clients {
         let transport = match kind {
             ClientKind::Wayland => {
                 let may_command = peer.may_command(own, cx.config.control_group);
-                self.insert_wayland(id, stream, context.is_some(), may_command, display)
+                self.insert_wayland(id, stream, sandbox.is_some(), may_command, display)
             }
             ClientKind::Control => super::sessions::new_token()
                 .map(|token| Transport::Control(Box::new(ControlConnection::new(stream, token)))),
@@ -75,7 +76,7 @@ impl Clients {
             }
         };
         let mut connection = Connection::new(id, peer, cx.now, cx.connect_type, transport);
-        connection.context = context.map(str::to_owned);
+        connection.context = sandbox.map(|sandbox| sandbox.name.to_owned());
         if connection.needs_polling() {
             self.unpinged.insert(id);
         }

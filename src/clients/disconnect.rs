@@ -2,6 +2,7 @@
 //! that belongs to a connection is removed then.
 
 use std::os::fd::BorrowedFd;
+use std::rc::Rc;
 
 use geom_ipc::{CloseReason, Error, ErrorKind};
 use rustix::net::{shutdown, Shutdown};
@@ -9,8 +10,11 @@ use tracing::{debug, info, warn};
 
 use super::connection::{Connection, Transport};
 use super::heartbeat::{Event, Liveness};
+use super::listen::KIOSK_SANDBOX;
+use super::peer::Process;
 use super::{ClientId, Clients, Cx, Effect, Effects};
 use crate::config::UnresponsivePolicy;
+use crate::session::kiosk_kill;
 
 impl Clients {
     /// Handles a client that has not replied in time or whose socket broke. The policy of its
@@ -45,11 +49,18 @@ impl Clients {
         effects
     }
 
-    /// Kills a client's process.
+    /// Kills a client's process; that of a kiosk program by its own user's helper.
     pub fn kill_process(&self, id: ClientId) {
         let Some(connection) = self.connections.get(&id) else { return };
         let pid = connection.peer.pid;
-        match self.process(id).map(|process| process.kill()) {
+        let is_kiosk = connection.context.as_deref() == Some(KIOSK_SANDBOX.name);
+        let kill = |process: Rc<Process>| match process.kill() {
+            Err(error) if is_kiosk && error.kind() == std::io::ErrorKind::PermissionDenied => {
+                kiosk_kill::request(process.fd())
+            }
+            result => result,
+        };
+        match self.process(id).map(kill) {
             Some(Ok(())) => info!(client = %id, pid, "client killed"),
             Some(Err(error)) => warn!(client = %id, pid, %error, "cannot kill the client"),
             None => warn!(client = %id, pid, "cannot kill the client: its process has ended"),

@@ -93,7 +93,8 @@ impl Limits {
 }
 
 impl Counts {
-    /// Counts a new client.
+    /// Counts a new client. `is_admitted` says that its user may connect whatever the configuration
+    /// says.
     ///
     /// # Errors
     /// Why the client is refused. Nothing but the attempt is counted then.
@@ -102,9 +103,10 @@ impl Counts {
         limits: &Limits,
         new_client: NewClient<'_>,
         own: u32,
+        is_admitted: bool,
         now: Time,
     ) -> Result<(), Refusal> {
-        if !limits.allows(new_client, own) {
+        if !is_admitted && !limits.allows(new_client, own) {
             let message = format!(
                 "user {} may not connect; [clients] users and groups of the configuration name who may",
                 new_client.uid
@@ -253,12 +255,26 @@ mod tests {
         }
     }
 
+    /// The number of connections is limited all the same.
+    #[test]
+    fn admitted_client_needs_no_entry_in_the_configuration() {
+        let limits = Limits { per_user: 1, ..Limits::default() };
+        let (mut counts, now) = (Counts::default(), Duration::from_secs(1));
+        let other = new_client(2, 1001);
+        let refused = counts.admit(&limits, other, OWN, false, now).expect_err("not in the configuration");
+        assert_eq!(refused.reason, CloseReason::NotAllowed);
+        assert_eq!(counts.admit(&limits, other, OWN, true, now), Ok(()));
+        let refused = counts.admit(&limits, other, OWN, true, now).expect_err("a second connection");
+        assert_eq!(refused.reason, CloseReason::OverLimit);
+    }
+
     #[test]
     fn rate_limit_refills_with_time() {
         let limits = Limits { accept_rate: 10, per_process: 1000, ..Limits::default() };
         let mut counts = Counts::default();
-        let mut try_at =
-            |millis| counts.admit(&limits, new_client(1, OWN), OWN, Duration::from_millis(millis)).is_ok();
+        let mut try_at = |millis| {
+            counts.admit(&limits, new_client(1, OWN), OWN, false, Duration::from_millis(millis)).is_ok()
+        };
         assert_eq!((0..50).filter(|_| try_at(1000)).count(), 10);
         assert_eq!((0..50).filter(|_| try_at(1500)).count(), 5);
     }
@@ -271,7 +287,7 @@ mod tests {
         let mut accepted = |uid| {
             let new_client = new_client(uid as i32 + 1, uid);
             let now = Duration::from_secs(5);
-            (0..100).filter(|_| counts.admit(&limits, new_client, OWN, now).is_ok()).count()
+            (0..100).filter(|_| counts.admit(&limits, new_client, OWN, false, now).is_ok()).count()
         };
         assert_eq!(accepted(1001), 5);
         assert_eq!((accepted(1002), accepted(1003)), (5, 0), "all users together");
@@ -285,7 +301,9 @@ mod tests {
         let mut counts = Counts::default();
         let mut accepted = |uid| {
             let now = Duration::from_secs(5);
-            (0..100).filter(|pid| counts.admit(&limits, new_client(*pid + 1, uid), OWN, now).is_ok()).count()
+            (0..100)
+                .filter(|pid| counts.admit(&limits, new_client(*pid + 1, uid), OWN, false, now).is_ok())
+                .count()
         };
         assert_eq!((accepted(1001), accepted(0)), (30, 2));
     }
@@ -297,7 +315,7 @@ mod tests {
         let mut counts = Counts::default();
         for (second, uid) in users.into_iter().enumerate() {
             let now = Duration::from_secs(second as u64);
-            assert!(counts.admit(&limits, new_client(1 + uid as i32, uid), 7, now).is_ok());
+            assert!(counts.admit(&limits, new_client(1 + uid as i32, uid), 7, false, now).is_ok());
             assert_eq!(counts.log_refusal(uid, now), Some(0));
             assert!(counts.user_rates.len() <= MAX_USER_ENTRIES && counts.refusals.len() <= MAX_USER_ENTRIES);
         }
@@ -321,7 +339,7 @@ mod tests {
         let mut counts = Counts::default();
         let now = Duration::from_secs(5);
         for _ in 0..3 {
-            assert_eq!(counts.admit(&limits, new_client(0, OWN), OWN, now), Ok(()));
+            assert_eq!(counts.admit(&limits, new_client(0, OWN), OWN, false, now), Ok(()));
         }
         for _ in 0..3 {
             counts.leave(0, OWN);
@@ -341,7 +359,7 @@ mod tests {
             for (step, (connects, pid, uid)) in steps.into_iter().enumerate() {
                 let now = Duration::from_secs(step as u64);
                 if connects {
-                    if counts.admit(&limits, new_client(pid, uid), OWN, now).is_ok() {
+                    if counts.admit(&limits, new_client(pid, uid), OWN, false, now).is_ok() {
                         present.push((pid, uid));
                     }
                 } else if !present.is_empty() {

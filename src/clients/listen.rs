@@ -17,7 +17,7 @@ use smithay::reexports::wayland_server::DisplayHandle;
 use tracing::{info, warn};
 
 use super::limits::Refusal;
-use super::{Clients, Cx, Effect, Effects};
+use super::{Clients, Cx, Effect, Effects, Sandbox};
 use crate::event_loop::reactor::{Reactor, Source};
 use crate::session::fd_store::FdStore;
 
@@ -101,19 +101,27 @@ const WAYLAND: &str = "wayland";
 const LOCK: &str = "wayland-lock";
 const CONTROL: &str = "control";
 
+/// The name that a unit gives to its sockets for sandboxed Wayland clients (FileDescriptorName= of
+/// geom-kiosk.socket).
+const KIOSK: &str = "kiosk";
+
+/// The sandbox of clients that connect to such a socket.
+pub(super) const KIOSK_SANDBOX: Sandbox<'static> = Sandbox { name: "geom-kiosk", is_admitted: true };
+
 fn path_of(socket: &UnixListener) -> PathBuf {
     let address = socket.local_addr().ok();
     address.and_then(|address| address.as_pathname().map(Path::to_owned)).unwrap_or_default()
 }
 
 /// Opens the listening sockets, Wayland's and then the control socket: those of systemd, those of
-/// the previous process, or new ones.
+/// the previous process, or new ones. Sockets for sandboxed clients follow; only systemd has those.
 ///
 /// # Errors
 /// If a socket cannot be created, or another instance serves the control socket.
-fn open(store: &mut FdStore) -> Result<(Addresses, Listener, Listener)> {
+fn open(store: &mut FdStore) -> Result<(Addresses, Vec<Listening>)> {
     let mut addresses = Addresses::default();
     let (mut wayland, mut control) = (None, None);
+    let mut kiosks = Vec::new();
     for (name, socket) in store.sockets() {
         let socket = UnixListener::from(socket);
         let path = path_of(&socket);
@@ -122,6 +130,9 @@ fn open(store: &mut FdStore) -> Result<(Addresses, Listener, Listener)> {
         // By FileDescriptorName=, or if one unit has both sockets, by the name that clients use.
         if name == CONTROL || path.file_name() == Some(geom_ipc::SOCKET_NAME.as_ref()) {
             (addresses.control, control) = (path, Some(Listener::Passed(socket)));
+        } else if name == KIOSK {
+            let listener = Listener::Passed(socket);
+            kiosks.push(Listening::new(listener, ClientKind::Wayland, Some(KIOSK_SANDBOX)));
         } else {
             addresses.wayland = path.to_string_lossy().into_owned();
             wayland = Some(Listener::Passed(socket));
@@ -155,7 +166,12 @@ fn open(store: &mut FdStore) -> Result<(Addresses, Listener, Listener)> {
             Listener::Own { socket, files: vec![addresses.control.clone()] }
         }
     };
-    Ok((addresses, wayland, control))
+    let mut all = vec![
+        Listening::new(wayland, ClientKind::Wayland, None),
+        Listening::new(control, ClientKind::Control, None),
+    ];
+    all.append(&mut kiosks);
+    Ok((addresses, all))
 }
 
 /// Returns a socket of the previous process, if its file still exists.
@@ -236,6 +252,8 @@ fn bind_control(path: &Path) -> Result<UnixListener> {
 pub struct Listening {
     listener: Listener,
     kind: ClientKind,
+    /// The sandbox of all clients that connect here.
+    sandbox: Option<Sandbox<'static>>,
     /// A descriptor that is closed to accept and refuse a client if no other is left.
     reserve: Option<File>,
     /// The last iteration of the event loop in which a client waited here.
@@ -257,8 +275,8 @@ enum Accepted {
 const MAX_PER_DISPATCH: usize = 64;
 
 impl Listening {
-    pub(super) fn new(listener: Listener, kind: ClientKind) -> Self {
-        Self { listener, kind, reserve: reserve(), last_busy: 0 }
+    pub(super) fn new(listener: Listener, kind: ClientKind, sandbox: Option<Sandbox<'static>>) -> Self {
+        Self { listener, kind, sandbox, reserve: reserve(), last_busy: 0 }
     }
 
     fn accept(&self) -> Accepted {
@@ -288,11 +306,11 @@ impl Clients {
     /// # Errors
     /// If a socket cannot be created, or another instance serves the control socket.
     pub fn listen(&mut self, store: &mut FdStore, reactor: &Reactor) -> Result<()> {
-        let (addresses, wayland, control) = open(store)?;
-        for (listener, kind) in [(wayland, ClientKind::Wayland), (control, ClientKind::Control)] {
+        let (addresses, all) = open(store)?;
+        for listening in all {
             let index = self.listeners.len() as u64;
-            reactor.add(&listener, Source::Listener(index)).context("listen for clients")?;
-            self.listeners.push(Listening::new(listener, kind));
+            reactor.add(&listening.listener, Source::Listener(index)).context("listen for clients")?;
+            self.listeners.push(listening);
         }
         info!(address = addresses.wayland, control = %addresses.control.display(), "accepting clients");
         self.addresses = addresses;
@@ -312,14 +330,14 @@ impl Clients {
         let mut effects = Effects::new();
         let Ok(index) = usize::try_from(index) else { return effects };
         let Some(listening) = self.listeners.get_mut(index) else { return effects };
-        let kind = listening.kind;
+        let (kind, sandbox) = (listening.kind, listening.sandbox);
         let was_busy = std::mem::replace(&mut listening.last_busy, iteration) + 1 == iteration;
         let mut accepted_wayland = false;
         for _ in 0..if was_busy { MAX_PER_DISPATCH } else { 1 } {
             let Some(listening) = self.listeners.get_mut(index) else { break };
             match listening.accept() {
                 Accepted::Stream(stream) => {
-                    let (id, accepted) = self.accept(stream, kind, None, display, cx);
+                    let (id, accepted) = self.accept(stream, kind, sandbox, display, cx);
                     effects.extend(accepted);
                     accepted_wayland |= id.is_some() && kind == ClientKind::Wayland;
                 }

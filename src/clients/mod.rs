@@ -84,13 +84,24 @@ impl fmt::Display for ClientId {
 /// Wayland clients that the Wayland library has disconnected.
 pub type Ended = Arc<Mutex<Vec<ClientId>>>;
 
+/// The sandbox that a client connected through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sandbox<'a> {
+    /// Engine, application and instance, as reported by `clients`.
+    pub name: &'a str,
+    /// The permissions of the listening socket's file decide who may connect, and not `users` and
+    /// `groups` of the configuration.
+    pub is_admitted: bool,
+}
+
 /// The data that the Wayland library keeps for each of its clients.
 #[derive(Default)]
 pub struct ClientData {
     pub compositor: CompositorClientState,
     /// The client's [`Connection`].
     pub id: ClientId,
-    /// The client connected through the socket of a sandbox (wp_security_context_v1).
+    /// The client connected through the socket of a sandbox: that of a sandbox engine
+    /// (wp_security_context_v1), or that of kiosk programs.
     pub is_sandboxed: bool,
     /// The client's user may command the service ([`Peer::may_command`](peer::Peer::may_command)).
     pub may_command: bool,

@@ -14,7 +14,7 @@ use super::deadline::Deadline;
 use super::{notify_user, State};
 use crate::clients::heartbeat::Event;
 use crate::clients::saved_state::StateFile;
-use crate::clients::{client_of, ClientId, Clients, Cx, Effect, Effects, Windows};
+use crate::clients::{client_of, ClientId, Clients, Cx, Effect, Effects, Sandbox, Windows};
 use crate::shell::Shell;
 
 impl Windows for Shell {
@@ -120,16 +120,16 @@ impl State {
         self.apply_client_effects(effects);
     }
 
-    /// Takes a connected socket, or refuses the client. Returns the connection's id. `context`
-    /// names the sandbox that the client connected through.
+    /// Takes a connected socket, or refuses the client. Returns the connection's id. `sandbox` is
+    /// the one that the client connected through.
     pub fn new_client(
         &mut self,
         stream: UnixStream,
         kind: ClientKind,
-        context: Option<&str>,
+        sandbox: Option<Sandbox<'_>>,
     ) -> Option<ClientId> {
         let (id, effects) = self.with_clients_and_display(|clients, display, cx| {
-            clients.accept(stream, kind, context, display, cx)
+            clients.accept(stream, kind, sandbox, display, cx)
         });
         self.apply_client_effects(effects);
         id

@@ -18,7 +18,7 @@ use super::run::Compositor;
 use super::State;
 use crate::backend::Backend;
 use crate::cli::options::Options;
-use crate::clients::{invariants, ClientId};
+use crate::clients::{invariants, ClientId, Sandbox};
 use crate::input::DeviceInfo;
 
 /// Input that a person causes, in the layout's coordinates.
@@ -91,8 +91,8 @@ impl Host {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         theirs.set_nonblocking(true)?;
-        let context = is_sandboxed.then_some("org.example.Fuzz");
-        let id = self.compositor.state.new_client(ours, ClientKind::Wayland, context);
+        let sandbox = is_sandboxed.then_some(Sandbox { name: "org.example.Fuzz", is_admitted: false });
+        let id = self.compositor.state.new_client(ours, ClientKind::Wayland, sandbox);
         Ok(id.map(|id| (id.into(), theirs)))
     }
 

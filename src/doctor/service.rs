@@ -23,6 +23,7 @@ pub fn check(machine: &Machine, files: &Files) -> Vec<Finding> {
         findings.push(free_space(files));
     }
     findings.extend(unit(machine));
+    findings.extend(kiosks(machine));
     findings.extend(crashes());
     findings
 }
@@ -154,6 +155,29 @@ fn unit(machine: &Machine) -> Option<Finding> {
     })
 }
 
+/// Checks that enabled kiosk programs can connect. `None` if there are none.
+fn kiosks(machine: &Machine) -> Option<Finding> {
+    const WHAT: &str = "kiosk programs";
+    /// The socket of geom-kiosk.socket.
+    const SOCKET: &str = "/run/geom-compositor/kiosk";
+    let names = UNIT_FOLDERS.iter().flat_map(|folder| machine.names(&format!("{folder}/{UNIT}.wants")));
+    let mut instances: Vec<String> = names
+        .filter_map(|name| Some(name.strip_prefix("geom-kiosk@")?.strip_suffix(".service")?.to_owned()))
+        .collect();
+    instances.sort();
+    if instances.is_empty() {
+        return None;
+    }
+    if machine.exists(SOCKET) {
+        return Some(Finding::good(WHAT, instances.join(", ")));
+    }
+    Some(Finding::poor(
+        WHAT,
+        format!("{}: there is no {SOCKET}", instances.join(", ")),
+        format!("systemd passes it to the service at a start: systemctl daemon-reload && systemctl restart {UNIT}"),
+    ))
+}
+
 fn crashes() -> Option<Finding> {
     let reports: Vec<_> = crash::folders().flat_map(|folder| crash::reports(&folder)).collect();
     let newest = reports.last()?;
@@ -208,6 +232,23 @@ mod tests {
             wants.join(UNIT),
         )?;
         assert!(unit(&machine).is_some_and(|found| found.grade == Grade::Good));
+        Ok(())
+    }
+
+    #[test]
+    fn enabled_kiosk_programs_need_their_socket() -> std::io::Result<()> {
+        let root = tempfile::tempdir()?;
+        let machine = Machine::at(root.path(), &[]);
+        let wants = root.path().join("etc/systemd/system/geom-compositor.service.wants");
+        std::fs::create_dir_all(&wants)?;
+        std::fs::write(wants.join("another.service"), "")?;
+        assert_eq!(kiosks(&machine), None);
+        std::fs::write(wants.join("geom-kiosk@board.service"), "")?;
+        let found = kiosks(&machine).filter(|found| found.grade == Grade::Poor);
+        assert!(found.is_some_and(|found| found.found.starts_with("board:")));
+        std::fs::create_dir_all(root.path().join("run/geom-compositor"))?;
+        std::fs::write(root.path().join("run/geom-compositor/kiosk"), "")?;
+        assert!(kiosks(&machine).is_some_and(|found| found.grade == Grade::Good));
         Ok(())
     }
 }

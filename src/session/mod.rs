@@ -6,6 +6,7 @@ pub mod crash;
 pub mod fd_store;
 pub mod guard;
 pub mod journal;
+pub mod kiosk_kill;
 pub mod logind;
 pub mod rlimit;
 pub mod sd_notify;

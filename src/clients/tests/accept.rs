@@ -10,7 +10,7 @@ use super::{notable, World, SECOND};
 use crate::clients::heartbeat::Event;
 use crate::clients::listen::{Listener, Listening};
 use crate::clients::peer::Peer;
-use crate::clients::{Clients, Effect, Effects};
+use crate::clients::{Clients, Effect, Effects, Sandbox};
 
 const ANNOUNCE_DELAY: Duration = Duration::from_millis(100);
 
@@ -119,13 +119,13 @@ fn nothing_is_described_without_subscribers() {
 }
 
 /// A listening socket in a folder of its own.
-fn listen(world: &mut World) -> (tempfile::TempDir, std::path::PathBuf) {
+fn listen(world: &mut World, sandbox: Option<Sandbox<'static>>) -> (tempfile::TempDir, std::path::PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("socket");
     let socket = UnixListener::bind(&path).expect("a socket");
     socket.set_nonblocking(true).expect("a socket option");
     let listener = Listener::Passed(socket);
-    world.clients.listeners.push(Listening::new(listener, ClientKind::Wayland));
+    world.clients.listeners.push(Listening::new(listener, ClientKind::Wayland, sandbox));
     (folder, path)
 }
 
@@ -144,7 +144,7 @@ fn accept_waiting(world: &mut World, iteration: u64) -> usize {
 fn one_client_is_accepted_at_first_and_many_if_they_keep_coming() {
     let mut world = World::new();
     world.config.limits.per_process = 1000;
-    let (_folder, path) = listen(&mut world);
+    let (_folder, path) = listen(&mut world, None);
     let streams: Vec<UnixStream> = (0..70).map(|_| UnixStream::connect(&path).expect("connected")).collect();
     assert_eq!(accept_waiting(&mut world, 5), 1);
     assert_eq!(accept_waiting(&mut world, 6), 64);
@@ -153,6 +153,19 @@ fn one_client_is_accepted_at_first_and_many_if_they_keep_coming() {
     assert_eq!(accept_waiting(&mut world, 9), 4);
     assert_eq!(accept_waiting(&mut world, 10), 0);
     assert_eq!(world.clients.len(), streams.len());
+    world.reap();
+}
+
+/// As those of geom-kiosk.socket.
+#[test]
+fn clients_of_a_sandbox_socket_are_in_its_sandbox() {
+    let mut world = World::new();
+    let sandbox = Sandbox { name: "geom-kiosk", is_admitted: true };
+    let (_folder, path) = listen(&mut world, Some(sandbox));
+    let _stream = UnixStream::connect(&path).expect("connected");
+    assert_eq!(accept_waiting(&mut world, 1), 1);
+    let contexts: Vec<_> = world.clients.iter().map(|connection| connection.context.as_deref()).collect();
+    assert_eq!(contexts, [Some("geom-kiosk")]);
     world.reap();
 }
 

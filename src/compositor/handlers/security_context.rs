@@ -13,7 +13,7 @@ use smithay::wayland::security_context::{
 };
 use tracing::{info, warn};
 
-use crate::clients::ClientData;
+use crate::clients::{ClientData, Sandbox};
 use crate::compositor::State;
 
 /// Returns whether a client sees privileged globals.
@@ -67,7 +67,8 @@ impl SecurityContextHandler for State {
                 warn!(%error, "cannot accept a sandboxed client");
                 return;
             }
-            state.new_client(stream, ClientKind::Wayland, Some(&name));
+            let sandbox = Sandbox { name: &name, is_admitted: false };
+            state.new_client(stream, ClientKind::Wayland, Some(sandbox));
         });
         if let Err(error) = inserted {
             warn!(error = %error.error, "cannot watch a sandbox socket");
