@@ -62,7 +62,9 @@ impl Clients {
         let transport = match kind {
             ClientKind::Wayland => {
                 let may_command = peer.may_command(own, cx.config.control_group);
-                self.insert_wayland(id, stream, sandbox.is_some(), may_command, display)
+                let data =
+                    ClientData::new(id, uid, sandbox.is_some(), may_command, self.ended.clone());
+                self.insert_wayland(id, stream, data, display)
             }
             ClientKind::Control => super::sessions::new_token()
                 .map(|token| Transport::Control(Box::new(ControlConnection::new(stream, token)))),
@@ -98,12 +100,10 @@ impl Clients {
         &mut self,
         id: ClientId,
         stream: UnixStream,
-        is_sandboxed: bool,
-        may_command: bool,
+        data: ClientData,
         display: &mut DisplayHandle,
     ) -> std::io::Result<Transport> {
         let descriptor = stream.as_raw_fd();
-        let data = ClientData::new(id, is_sandboxed, may_command, self.ended.clone());
         display.insert_client(stream, Arc::new(data))?;
         self.by_descriptor.insert(descriptor, id);
         Ok(Transport::Wayland(WaylandTransport { descriptor, error: None, ping_target: None }))

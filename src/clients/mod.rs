@@ -103,6 +103,7 @@ pub struct ClientData {
     /// The client connected through the socket of a sandbox: that of a sandbox engine
     /// (wp_security_context_v1), or that of kiosk programs.
     pub is_sandboxed: bool,
+    uid: u32,
     /// The client's user may command the service ([`Peer::may_command`](peer::Peer::may_command)).
     pub may_command: bool,
     ended: Ended,
@@ -117,10 +118,17 @@ impl ClientData {
         self.may_command && !self.is_sandboxed
     }
 
-    pub fn new(id: ClientId, is_sandboxed: bool, may_command: bool, ended: Ended) -> Self {
+    /// Returns whether a new window of the client may take the keyboard from one of `other`: it is
+    /// the same user's, or its user may command the service.
+    pub fn may_take_focus_from(&self, other: &Self) -> bool {
+        self.may_command || self.uid == other.uid
+    }
+
+    pub fn new(id: ClientId, uid: u32, is_sandboxed: bool, may_command: bool, ended: Ended) -> Self {
         Self {
             compositor: CompositorClientState::default(),
             id,
+            uid,
             is_sandboxed,
             may_command,
             ended,

@@ -166,6 +166,23 @@ impl<W> Stack<W> {
         }
     }
 
+    /// Maps an unmapped window, but leaves the window that gets the keyboard, and the windows that it
+    /// is a dialog of, in front of it.
+    pub fn map_behind(&mut self, id: u64) {
+        let mut front = self.topmost();
+        while let Some(parent) = front.and_then(|window| window.parent) {
+            match self.mapped.iter().find(|window| window.id == parent) {
+                Some(parent) => front = Some(parent),
+                None => break,
+            }
+        }
+        let front = front.map(|window| window.id);
+        self.map(id);
+        if let Some(front) = front {
+            self.raise(front);
+        }
+    }
+
     /// Removes a mapped window and its dialogs, at any depth. Returns them back to front.
     fn take_family(&mut self, id: u64) -> Vec<ShellWindow<W>> {
         let mut ids = vec![id];

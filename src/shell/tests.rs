@@ -209,6 +209,26 @@ fn dialogs_of_dialogs_stay_in_front_when_the_window_is_raised() {
     assert_eq!(all.focus, Some(nested), "the topmost dialog gets the keyboard");
 }
 
+/// As windows of users that may not command the service.
+#[test]
+fn window_that_takes_no_focus_stays_behind_the_focused_one_and_its_dialogs() {
+    let mut all = Fixture::new([true; 3]);
+    let own = all.open("other", None);
+    let window = all.open("app", None);
+    let dialog = all.open("app", Some(window));
+    let new = all.stack.add(2.into(), ());
+    all.place(new, "other");
+    all.stack.map_behind(new);
+    assert_eq!(all.order(), [own, new, window, dialog]);
+    assert_eq!(all.visible_on("DP-1"), [dialog, window]);
+    assert_eq!(all.stack.topmost().map(|window| window.id), Some(dialog));
+    let mut empty = Fixture::new([true; 3]);
+    let only = empty.stack.add(2.into(), ());
+    empty.place(only, "other");
+    empty.stack.map_behind(only);
+    assert_eq!(empty.visible_on("DP-1"), [only]);
+}
+
 #[test]
 fn parent_that_is_mapped_last_is_behind_its_dialogs() {
     let mut all = Fixture::new([true; 3]);

@@ -7,6 +7,7 @@ use smithay::desktop::Window;
 use smithay::output::Output as WlOutput;
 use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel::State as ToplevelFlag;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::reexports::wayland_server::Resource;
 use smithay::utils::{Logical, Point, Rectangle};
 use smithay::wayland::compositor::{get_parent, send_surface_state, with_states, SurfaceData};
 use smithay::wayland::fractional_scale::with_fractional_scale;
@@ -18,7 +19,7 @@ use super::focus::exclusive_layer;
 use super::placement::{area, centered, Moved};
 use super::stack::ShellWindow;
 use super::{ClosedWindow, Cx, Effect, Effects, Shell};
-use crate::clients::ClientId;
+use crate::clients::{ClientData, ClientId};
 use crate::config::WindowTraits;
 use crate::output::outputs::Outputs;
 use crate::output::OutputId;
@@ -199,8 +200,17 @@ impl Shell {
         let Some(window) = self.stack.get(id) else { return };
         // A new window gets the keyboard. Activated from the start, it does not draw its first
         // frame twice.
-        window.handle.set_activated(exclusive_layer(cx.outputs).is_none());
+        window.handle.set_activated(exclusive_layer(cx.outputs).is_none() && self.takes_focus(window));
         self.configure(window, cx.outputs);
+    }
+
+    /// Returns whether a new window may take the keyboard from the one that has it.
+    fn takes_focus(&self, new: &ShellWindow) -> bool {
+        let client = |window: &ShellWindow| window.surface()?.client();
+        let (Some(new), Some(focused)) = (client(new), self.stack.topmost().and_then(client)) else {
+            return true;
+        };
+        ClientData::of(&new).may_take_focus_from(ClientData::of(&focused))
     }
 
     fn map_window(&mut self, id: u64, cx: &Cx<'_>) -> Effects {
@@ -211,7 +221,11 @@ impl Shell {
             return Effects::new();
         }
         let moved = self.place(id, cx);
-        self.stack.map(id);
+        let takes_focus = self.stack.get(id).is_some_and(|window| self.takes_focus(window));
+        match takes_focus {
+            true => self.stack.map(id),
+            false => self.stack.map_behind(id),
+        }
         let mut effects = Effects::new();
         let Some(window) = self.stack.get(id) else { return effects };
         self.configure(window, cx.outputs);
@@ -221,7 +235,10 @@ impl Shell {
         }
         enter(window, cx.outputs, &mut effects);
         effects.extend([Effect::SavePlacements, Effect::WindowMapped(id)]);
-        effects.extend(self.focus_window(id, cx));
+        match takes_focus {
+            true => effects.extend(self.focus_window(id, cx)),
+            false => effects.extend(window.shown_on.map(Effect::Redraw)),
+        }
         effects.push(Effect::CheckFullscreen);
         effects
     }

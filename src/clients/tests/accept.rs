@@ -183,12 +183,27 @@ fn clients_of_users_that_may_not_command_are_not_privileged() {
     };
     let is_privileged = |peer: Peer, is_sandboxed| {
         let may_command = peer.may_command(500, Some(44));
-        ClientData::new(1.into(), is_sandboxed, may_command, Ended::default()).is_privileged()
+        ClientData::new(1.into(), peer.uid, is_sandboxed, may_command, Ended::default()).is_privileged()
     };
     for (uid, groups, expected) in
         [(0, &[][..], true), (500, &[], true), (1000, &[44], true), (44, &[], true), (1000, &[45], false)]
     {
         assert_eq!(is_privileged(process(uid, groups), false), expected, "user {uid} of {groups:?}");
         assert!(!is_privileged(process(uid, groups), true), "user {uid} in a sandbox");
+    }
+}
+
+/// A window of a user who may not command does not get what is typed into another user's.
+#[test]
+fn windows_take_the_keyboard_from_those_of_the_same_user_only() {
+    use crate::clients::{ClientData, Ended};
+    let client = |uid, may_command| ClientData::new(1.into(), uid, false, may_command, Ended::default());
+    for (new, focused, expected) in [
+        (client(0, true), client(1000, false), true),
+        (client(1000, false), client(1000, false), true),
+        (client(1000, false), client(1001, false), false),
+        (client(1000, false), client(0, true), false),
+    ] {
+        assert_eq!(new.may_take_focus_from(&focused), expected, "{} from {}", new.uid, focused.uid);
     }
 }
