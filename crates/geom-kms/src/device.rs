@@ -66,8 +66,8 @@ pub struct Device {
     pub(crate) leases: Vec<Lease>,
     /// Outputs that are blanked.
     blanked: BTreeSet<String>,
-    /// The first choices of the last search, by output.
-    pub(crate) last_requests: HashMap<String, (Mode, SignalFormat)>,
+    /// The first choices of the requests that were committed last, by output.
+    pub(crate) committed_requests: HashMap<String, (Mode, SignalFormat)>,
     /// Modes that failed although their test passed, or that could not be tested.
     pub(crate) rejected_modes: Vec<(String, Mode, SignalFormat)>,
     /// By output.
@@ -137,7 +137,7 @@ impl Device {
             not_master: false,
             leases: Vec::new(),
             blanked: BTreeSet::new(),
-            last_requests: HashMap::new(),
+            committed_requests: HashMap::new(),
             rejected_modes: Vec::new(),
             color: HashMap::new(),
         })
