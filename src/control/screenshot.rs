@@ -50,7 +50,17 @@ fn write_memory(image: &RgbImage) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// Returns the length of an image's pixels in bytes. `None` if that is beyond what memory holds.
+fn byte_length(image: &RgbImage) -> Option<usize> {
+    let [width, height] = [image.width, image.height].map(usize::try_from);
+    width.ok()?.checked_mul(height.ok()?)?.checked_mul(3)
+}
+
 fn write_png(image: &RgbImage, file: &File) -> io::Result<()> {
+    // The encoder multiplies without a check.
+    if byte_length(image) != Some(image.rgb.len()) {
+        return Err(io::Error::other("the image has another size than its pixels"));
+    }
     let mut encoder = png::Encoder::new(BufWriter::new(file), image.width, image.height);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
