@@ -116,9 +116,7 @@ pub struct State {
     pub power: Power,
     /// The timer of the page-flip watchdog is armed.
     pub pageflip_watchdog_armed: bool,
-    /// The timer of the next metrics file, and the file, if the last attempt could not write it.
-    pub metrics_timer: Option<Timer>,
-    pub unwritable_metrics: Option<PathBuf>,
+    pub metrics: metrics::MetricsFile,
     /// Running programs of `--exec`.
     pub programs: Programs,
     pub started: Duration,
@@ -193,8 +191,7 @@ impl State {
             power: Power::default(),
             started: Clock::<Monotonic>::new().now().into(),
             pageflip_watchdog_armed: false,
-            metrics_timer: None,
-            unwritable_metrics: None,
+            metrics: metrics::MetricsFile::default(),
             programs: Programs::default(),
             frames: 0,
             failure: None,

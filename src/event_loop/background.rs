@@ -71,6 +71,12 @@ impl<T> Newest<T> {
         next
     }
 
+    /// Returns whether something was started that has not ended.
+    #[cfg(test)]
+    pub fn is_running(&self) -> bool {
+        self.is_running
+    }
+
     /// Drops the request that waits.
     pub fn cancel_waiting(&mut self) {
         self.waiting = None;

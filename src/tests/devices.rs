@@ -167,21 +167,28 @@ fn metrics_file_that_cannot_be_written_is_a_notice_until_it_can() {
     let mut fixture = Fixture::new(&format!("metrics_file = \"{}\"\n", file.display()));
     let mut control = subscriber(&mut fixture);
     let path = file.display().to_string();
-    let mut reported = |fixture: &mut Fixture| {
-        let notices = status(fixture, &mut control).notices;
+    let reported = move |fixture: &Fixture| {
+        let notices = fixture.compositor.state.notices.recent();
         notices.iter().filter(|notice| notice.starts_with(&path)).count()
     };
     fixture.compositor.state.start_metrics();
-    assert_eq!(reported(&mut fixture), 1);
+    fixture.until("a notice", |fixture| reported(fixture) == 1);
     fixture.compositor.state.write_metrics();
-    assert_eq!(reported(&mut fixture), 1, "not for each attempt");
     std::fs::create_dir(&missing).expect("a folder");
+    // The second write may have failed before there was a folder.
+    fixture.until("the end of the second write", |fixture| {
+        assert!(reported(fixture) <= 1, "not for each attempt");
+        !fixture.compositor.state.metrics.is_writing()
+    });
     fixture.compositor.state.write_metrics();
-    assert_eq!(reported(&mut fixture), 0, "it was written");
+    fixture.until("no notice", |fixture| reported(fixture) == 0);
+    assert!(file.exists());
     std::fs::remove_dir_all(&missing).expect("a folder");
     fixture.compositor.state.write_metrics();
-    assert_eq!(reported(&mut fixture), 1);
+    fixture.until("a notice again", |fixture| reported(fixture) == 1);
+    let notices = status(&mut fixture, &mut control).notices;
+    assert!(notices.iter().any(|notice| notice.contains("metrics file")), "{notices:?}");
     fixture.compositor.state.config.metrics_file = None;
     fixture.compositor.state.start_metrics();
-    assert_eq!(reported(&mut fixture), 0, "no file is configured any more");
+    assert_eq!(reported(&fixture), 0, "no file is configured any more");
 }
