@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use geom_ipc::{Event, Gpu, InputCapability, InputDevice, Metrics, Request, Response, Status};
 use geom_kms::fake::FakeDevice;
+use rustix::io::Errno;
 use serde_json::json;
 use smithay::reexports::input::DeviceCapability;
 
@@ -134,6 +135,28 @@ fn gpus_modesets_and_the_session_are_published() {
     fixture.compositor.state.on_backend_event(KmsEvent::GpuRemoved { id });
     assert_eq!(status(&mut fixture, &mut control).gpus, []);
     assert!(control.events.contains(&Event::GpuRemoved { gpu: gpu.clone() }), "{:?}", control.events);
+}
+
+#[test]
+fn displays_are_blanked_all_or_none() {
+    const CARD: &str = "/dev/null";
+    let id = rustix::fs::stat(CARD).expect("a device node").st_rdev;
+    let fake = FakeDevice::with_outputs(2);
+    let seat = Rc::new(RefCell::new(SeatState::default()));
+    seat.borrow_mut().gpus.insert(CARD.into(), fake.clone());
+    let mut fixture = Fixture::on_seat(FakeSeat(seat));
+    fixture.compositor.state.on_backend_event(KmsEvent::GpuAdded { id, path: CARD.into() });
+    let mut control = subscriber(&mut fixture);
+    let mut blank = |fixture: &mut Fixture| {
+        let reply = control.request(fixture, Request::BlankDisplay { display: "*".into(), blank: true });
+        let outputs = fixture.compositor.state.outputs.iter();
+        (reply.is_ok(), outputs.map(|output| output.blanked).collect::<Vec<_>>())
+    };
+    let second = fake.crtcs()[1];
+    fake.fail_commits(Errno::INVAL, move |commit| commit.value(second, "ACTIVE") == Some(0));
+    assert_eq!(blank(&mut fixture), (false, vec![false, false]));
+    fake.clear_failures();
+    assert_eq!(blank(&mut fixture), (true, vec![true, true]));
 }
 
 #[test]
