@@ -175,7 +175,7 @@ impl State {
     }
 
     /// Plans and searches what the kernel accepts.
-    fn resolve(&mut self, present: &[ProbedGpu]) -> Resolution {
+    pub(crate) fn resolve(&mut self, present: &[ProbedGpu]) -> Resolution {
         let mut resolution = Resolution::default();
         let plan = self.plan(present, &mut resolution.notices);
         let mut by_gpu: BTreeMap<u64, Vec<&PlannedOutput>> = BTreeMap::new();
@@ -237,15 +237,14 @@ impl State {
     }
 
     fn resolve_gpu(&mut self, id: u64, planned: &[&PlannedOutput], resolution: &mut Resolution) {
+        if matches!(self.backend, Backend::Headless(_)) {
+            resolve_virtual(planned, resolution);
+            return;
+        }
         let Some(gpu) = self.backend.gpu_mut(id) else {
-            // Virtual outputs accept every mode.
-            for planned in planned {
-                let (modes, signal) = wanted(planned);
-                if let Some(mode) = modes.first() {
-                    let monitor = Monitor::default();
-                    resolution.enabled.push(resolved(planned, *mode, signal, Target::Memory, monitor));
-                }
-            }
+            // The GPU was closed after it was probed, and its monitors are gone with it.
+            let gone = planned.iter().map(|planned| (planned.name.clone(), LifecycleEvent::Disconnected));
+            resolution.disabled.extend(gone);
             return;
         };
         let requests: Vec<OutputRequest> = planned
@@ -280,6 +279,16 @@ impl State {
             resolution.disabled.push((planned.name.clone(), LifecycleEvent::Rejected(failure.to_string())));
         }
         resolution.requests.insert(id, requests);
+    }
+}
+
+/// Virtual outputs accept every mode.
+fn resolve_virtual(planned: &[&PlannedOutput], resolution: &mut Resolution) {
+    for planned in planned {
+        let (modes, signal) = wanted(planned);
+        if let Some(mode) = modes.first() {
+            resolution.enabled.push(resolved(planned, *mode, signal, Target::Memory, Monitor::default()));
+        }
     }
 }
 
