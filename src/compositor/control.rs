@@ -214,16 +214,20 @@ impl State {
             }),
             Command::AwaitFrame if self.frames > 0 => Ok(Response::Done),
             Command::AwaitFrame => return self.control.await_frame(id, number).err().map(Err),
-            Command::UseProfile(Some(user)) => match self.use_profile(&user) {
-                Ok(()) => {
-                    self.reconfigure("another user's profile");
-                    Ok(Response::Done)
+            Command::UseProfile(user) => {
+                // Answered when the profile is read.
+                if let Err(error) = self.control.await_profile(id, number) {
+                    return Some(Err(error));
                 }
-                Err(error) => Err(bad_value(error)),
-            },
-            Command::UseProfile(None) => {
-                self.reload_profile();
-                Ok(Response::Done)
+                match user.map(|user| self.use_profile(&user)) {
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => {
+                        self.control.forget_profile(id, number);
+                        return Some(Err(bad_value(error)));
+                    }
+                    None => self.reload_profile(),
+                }
+                return None;
             }
             Command::Reload if self.config_path.is_none() => {
                 let message = "the service runs without a configuration file; start it with --config";
