@@ -140,11 +140,17 @@ impl State {
             });
             inserted.map_err(|error| error.error.to_string())
         });
-        let writer = inserted.inspect_err(|error| {
-            warn!(client = %id, error, "cannot wait until a control client can be sent to");
-        });
-        if let Some(control) = self.clients.control(id) {
-            control.set_writer(writer.ok());
+        match inserted {
+            Ok(writer) => {
+                if let Some(control) = self.clients.control(id) {
+                    control.set_writer(Some(writer));
+                }
+            }
+            // Nothing would send what is queued for it.
+            Err(error) => {
+                warn!(client = %id, error, "cannot wait until a control client can be sent to");
+                self.run_clients(|clients, cx| clients.remove(id, CloseReason::OverLimit, cx));
+            }
         }
     }
 
@@ -208,16 +214,20 @@ impl State {
             }),
             Command::AwaitFrame if self.frames > 0 => Ok(Response::Done),
             Command::AwaitFrame => return self.control.await_frame(id, number).err().map(Err),
-            Command::UseProfile(Some(user)) => match self.use_profile(&user) {
-                Ok(()) => {
-                    self.reconfigure("another user's profile");
-                    Ok(Response::Done)
+            Command::UseProfile(user) => {
+                // Answered when the profile is read.
+                if let Err(error) = self.control.await_profile(id, number) {
+                    return Some(Err(error));
                 }
-                Err(error) => Err(bad_value(error)),
-            },
-            Command::UseProfile(None) => {
-                self.reload_profile();
-                Ok(Response::Done)
+                match user.map(|user| self.use_profile(&user)) {
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => {
+                        self.control.forget_profile(id, number);
+                        return Some(Err(bad_value(error)));
+                    }
+                    None => self.reload_profile(),
+                }
+                return None;
             }
             Command::Reload if self.config_path.is_none() => {
                 let message = "the service runs without a configuration file; start it with --config";
@@ -326,16 +336,14 @@ impl State {
         }
     }
 
-    /// Powers all displays that a name matches down or up.
+    /// Powers all displays that a name matches down or up, all of them or none.
     fn blank_displays(&mut self, name: &str, blank: bool) -> CommandResult {
         let mut names = self.displays_named(name);
         names.retain(|name| self.outputs.named(name).is_some_and(Output::is_enabled));
         if names.is_empty() {
             return Err(not_found(format!("no display {name} is enabled")));
         }
-        for name in names {
-            self.blank(&name, blank).map_err(failed)?;
-        }
+        self.blank(&names, blank).map_err(failed)?;
         Ok(Response::Done)
     }
 

@@ -4,10 +4,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::mpsc;
 
 use geom_ipc::{Error, ErrorKind, Response};
-use smithay::reexports::calloop::ping::{make_ping, Ping};
 use tracing::{error, info};
 
 use super::deadline::Deadline;
@@ -17,6 +15,7 @@ use crate::control::command::{bad_value, failed, not_found};
 use crate::control::jobs::{Job, JobResult, Next, Origin, Task};
 use crate::control::screenshot::Screenshot;
 use crate::control::upgrade::{Candidate, FileVersion};
+use crate::event_loop::background;
 use crate::output::scanout::Target;
 use crate::output::Output;
 use crate::render::offscreen::{self, RgbImage};
@@ -25,15 +24,6 @@ use crate::session::spawn;
 /// The maximum number of screenshots of a client that it has not received yet. Each has an image in
 /// memory that is counted as the service's.
 const MAX_UNREAD_SCREENSHOTS: usize = 16;
-
-/// Wakes the event loop when a thread ends, even by a panic.
-struct WakeOnDrop(Ping);
-
-impl Drop for WakeOnDrop {
-    fn drop(&mut self) {
-        self.0.ping();
-    }
-}
 
 impl State {
     /// Submits a task for a request of a control client, whose next requests wait for it.
@@ -115,24 +105,12 @@ impl State {
     }
 
     fn start_job(&mut self, origin: Origin, job: Job) -> io::Result<()> {
-        let (ping, source) = make_ping()?;
-        let (sender, receiver) = mpsc::channel();
-        let inserted = self.handle.insert_source(source, move |(), (), state: &mut State| {
-            let crashed = |_| JobResult::Reply(Err(failed("the request crashed; see the log")));
-            let result = receiver.try_recv().unwrap_or_else(crashed);
-            state.job_finished(origin, result);
-        });
-        let token = inserted.map_err(|error| io::Error::other(error.error.to_string()))?;
-        let thread = std::thread::Builder::new().name("control job".into()).spawn(move || {
-            let _wake = WakeOnDrop(ping);
-            // The receiver is gone if the service stops.
-            let _ = sender.send(job.run());
-        });
-        if let Err(error) = thread {
-            self.handle.remove(token);
-            return Err(error);
-        }
-        Ok(())
+        background::run(
+            &self.handle,
+            "control job",
+            move || job.run(),
+            move |state: &mut State, result| state.job_finished(origin, result),
+        )
     }
 
     /// Handles the result of a job. A client that has left meanwhile gets no reply.

@@ -46,6 +46,12 @@ pub enum Deadline {
     DropInheritedFrame(OutputId),
     /// Report to the service manager's watchdog.
     FeedWatchdog { interval: Duration },
+    /// Read the user's profile again: its file has changed.
+    ReloadProfile,
+    /// Read the configuration again: its file has changed.
+    ReloadConfig,
+    /// The user's profile could not be read in time.
+    ProfileOverdue { number: u64 },
     /// Write the metrics file.
     WriteMetrics,
     /// Remove display names that `identify` put on the screen.
@@ -119,6 +125,9 @@ impl State {
                 }
             }
             Deadline::FeedWatchdog { interval } => self.feed_watchdog(interval),
+            Deadline::ReloadProfile => self.reload_profile(),
+            Deadline::ReloadConfig => self.reload(),
+            Deadline::ProfileOverdue { number } => self.profile_overdue(number),
             Deadline::WriteMetrics => self.write_metrics(),
             Deadline::EndIdentification => self.end_identification(),
             Deadline::ConfirmationExpired { display } => self.confirmation_expired(&display),

@@ -42,7 +42,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use geom_ipc::Event as IpcEvent;
 use smithay::input::{Seat, SeatState};
-use smithay::reexports::calloop::LoopHandle;
+use smithay::reexports::calloop::{LoopHandle, RegistrationToken};
 use smithay::reexports::wayland_server::{Display, DisplayHandle};
 use smithay::utils::{Clock, Monotonic};
 use tracing::{info, warn};
@@ -70,6 +70,13 @@ use crate::session::fd_store::FdStore;
 use crate::session::spawn::Programs;
 use crate::session::user_profile::ActiveProfile;
 use crate::shell::Shell;
+
+/// The files that have changed and whose reading waits for a timer.
+#[derive(Default)]
+struct ReloadTimers {
+    profile: bool,
+    config: bool,
+}
 
 /// The state that the event loop passes to its callbacks.
 pub struct State {
@@ -112,13 +119,13 @@ pub struct State {
     /// A reconfiguration is queued because a fullscreen window came or went.
     pub fullscreen_change_queued: bool,
     pub profile: ActiveProfile,
-    pub profile_watch: Option<user_profile::ProfileWatch>,
+    /// The watch on the profile's file.
+    profile_watch: Option<RegistrationToken>,
+    reload_timers: ReloadTimers,
     pub power: Power,
     /// The timer of the page-flip watchdog is armed.
     pub pageflip_watchdog_armed: bool,
-    /// The timer of the next metrics file, and the file, if the last attempt could not write it.
-    pub metrics_timer: Option<Timer>,
-    pub unwritable_metrics: Option<PathBuf>,
+    pub metrics: metrics::MetricsFile,
     /// Running programs of `--exec`.
     pub programs: Programs,
     pub started: Duration,
@@ -190,11 +197,11 @@ impl State {
             fullscreen_change_queued: false,
             profile: ActiveProfile::default(),
             profile_watch: None,
+            reload_timers: ReloadTimers::default(),
             power: Power::default(),
             started: Clock::<Monotonic>::new().now().into(),
             pageflip_watchdog_armed: false,
-            metrics_timer: None,
-            unwritable_metrics: None,
+            metrics: metrics::MetricsFile::default(),
             programs: Programs::default(),
             frames: 0,
             failure: None,
@@ -232,6 +239,7 @@ impl State {
 
     /// Reads the configuration file again: valid settings apply, mistakes are reported.
     pub fn reload(&mut self) {
+        self.reload_timers.config = false;
         let Some(path) = self.config_path.clone() else { return };
         let (config, problems) = crate::config::load(&path);
         let prefix = path.display().to_string();

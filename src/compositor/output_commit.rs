@@ -282,6 +282,8 @@ impl State {
             device.reject_mode(&name, mode, signal);
             return Committed::Retry;
         }
+        let requests = resolution.requests.get(&gpu).map_or(&[][..], Vec::as_slice);
+        device.note_committed_requests(requests);
         committing.drop_unused(&crtcs);
         if never_committed {
             self.hold_gpu(gpu);

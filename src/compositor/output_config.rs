@@ -14,6 +14,7 @@ use geom_display::plan::{self, logical_size, Plan, PlanTarget, PlannedOutput, Pr
 use geom_display::signal_format::SignalFormat;
 use geom_ipc::Event as IpcEvent;
 use geom_kms::objects::Connector;
+use geom_kms::search::OutputRequest;
 use tracing::{debug, info, warn};
 
 use super::deadline::Deadline;
@@ -38,10 +39,13 @@ pub struct ResolvedOutput {
 }
 
 /// The result of a probe, a plan and the kernel's test commits.
+#[derive(Default)]
 pub struct Resolution {
     pub enabled: Vec<ResolvedOutput>,
     /// Outputs that are not enabled, and the lifecycle event that says why.
     pub disabled: Vec<(String, LifecycleEvent)>,
+    /// What the search of each GPU was asked for.
+    pub requests: BTreeMap<u64, Vec<OutputRequest>>,
     /// Messages for the user, if the resolution is applied.
     notices: Vec<String>,
 }
@@ -144,6 +148,10 @@ impl State {
     pub fn test_resolution(&mut self) -> Resolution {
         let resolution = self.resolve(&self.backend.probed());
         self.backend.release_spare_buffers();
+        // Nothing was to be committed, so there is nothing to try again when we are DRM master.
+        for gpu in self.backend.gpus_mut() {
+            gpu.device.take_not_master();
+        }
         resolution
     }
 
@@ -167,8 +175,8 @@ impl State {
     }
 
     /// Plans and searches what the kernel accepts.
-    fn resolve(&mut self, present: &[ProbedGpu]) -> Resolution {
-        let mut resolution = Resolution { enabled: Vec::new(), disabled: Vec::new(), notices: Vec::new() };
+    pub(crate) fn resolve(&mut self, present: &[ProbedGpu]) -> Resolution {
+        let mut resolution = Resolution::default();
         let plan = self.plan(present, &mut resolution.notices);
         let mut by_gpu: BTreeMap<u64, Vec<&PlannedOutput>> = BTreeMap::new();
         for planned in &plan.outputs {
@@ -229,18 +237,17 @@ impl State {
     }
 
     fn resolve_gpu(&mut self, id: u64, planned: &[&PlannedOutput], resolution: &mut Resolution) {
+        if matches!(self.backend, Backend::Headless(_)) {
+            resolve_virtual(planned, resolution);
+            return;
+        }
         let Some(gpu) = self.backend.gpu_mut(id) else {
-            // Virtual outputs accept every mode.
-            for planned in planned {
-                let (modes, signal) = wanted(planned);
-                if let Some(mode) = modes.first() {
-                    let monitor = Monitor::default();
-                    resolution.enabled.push(resolved(planned, *mode, signal, Target::Memory, monitor));
-                }
-            }
+            // The GPU was closed after it was probed, and its monitors are gone with it.
+            let gone = planned.iter().map(|planned| (planned.name.clone(), LifecycleEvent::Disconnected));
+            resolution.disabled.extend(gone);
             return;
         };
-        let requests: Vec<_> = planned
+        let requests: Vec<OutputRequest> = planned
             .iter()
             .map(|planned| {
                 let (modes, signal) = wanted(planned);
@@ -270,6 +277,17 @@ impl State {
             let Some(planned) = planned.get(request) else { continue };
             resolution.notices.push(format!("{} stays disabled: {failure}", planned.name));
             resolution.disabled.push((planned.name.clone(), LifecycleEvent::Rejected(failure.to_string())));
+        }
+        resolution.requests.insert(id, requests);
+    }
+}
+
+/// Virtual outputs accept every mode.
+fn resolve_virtual(planned: &[&PlannedOutput], resolution: &mut Resolution) {
+    for planned in planned {
+        let (modes, signal) = wanted(planned);
+        if let Some(mode) = modes.first() {
+            resolution.enabled.push(resolved(planned, *mode, signal, Target::Memory, Monitor::default()));
         }
     }
 }

@@ -42,7 +42,7 @@ impl State {
         match effect {
             Effect::Blank(displays) => {
                 for display in displays {
-                    if self.set_blanked(&display, true).is_err() {
+                    if self.set_blanked(std::slice::from_ref(&display), true).is_err() {
                         self.power.blank_failed(&display);
                     }
                 }
@@ -50,7 +50,7 @@ impl State {
             Effect::Unblank(displays) => {
                 for display in displays {
                     // `set_blanked` logs a failure.
-                    let _ = self.set_blanked(&display, false);
+                    let _ = self.set_blanked(&[display], false);
                 }
             }
             Effect::SetPendingActive { display, active } => {

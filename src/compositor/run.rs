@@ -14,7 +14,7 @@ use crate::cli::options::{BackendChoice, Options};
 use crate::clients::saved_state::StateFile;
 use crate::compositor::deadline::Deadline;
 use crate::compositor::State;
-use crate::config::watch::watch_file;
+use crate::config::watch::Watch;
 use crate::config::{self, Config, Problem, DEFAULT_PATH};
 use crate::event_loop::reactor::{Reactor, Source};
 use crate::session::fd_store::FdStore;
@@ -70,7 +70,8 @@ impl Compositor {
             state.start_profile();
         }
         if let Some(path) = path {
-            if let Err(error) = watch_file(&handle, &path, State::reload) {
+            let watched = Watch::new(&path).and_then(|watch| watch.listen(&handle, State::config_changed));
+            if let Err(error) = watched {
                 warn!(file = %path.display(), %error, "changes of the configuration will not be noticed");
             }
         }

@@ -141,9 +141,10 @@ impl State {
         let content = self.content_of(id)?.id;
         let is_mirror = content != id;
         let cursor = self.cursor_on(content);
-        let output = self.outputs.get(content)?;
         let is_empty = !visible.has_window && !visible.has_background;
-        let shows_diagnostics = self.config.diagnostic_screen && is_empty && output.inherited_frame.is_none();
+        let inherits = self.outputs.get_mut(content)?.keep_inherited_frame(is_empty);
+        let output = self.outputs.get(content)?;
+        let shows_diagnostics = self.config.diagnostic_screen && is_empty && !inherits;
         let diagnostic_info = shows_diagnostics.then(|| self.diagnostic_info(output));
         let source = output.frame_geometry()?;
         let (scale, transform, pixels) = (source.scale, source.transform, source.upright_size());
@@ -161,8 +162,7 @@ impl State {
         backdrop.update((pixels.w, pixels.h), BACKDROP);
         let mut overlay = std::mem::take(&mut output.unresponsive_overlay);
         let mut label = std::mem::take(&mut output.label);
-        let inherited =
-            output.inherited_frame.take().filter(|frame| is_empty && frame.transform == transform);
+        let inherited = output.inherited_frame.take();
 
         let mut items: Vec<Item<'_>> = Vec::with_capacity(visible.placed.len() + 1);
         if identified {

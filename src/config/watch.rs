@@ -19,13 +19,19 @@ use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction, Regist
 const MAX_EVENTS: usize = 1024;
 
 /// An inotify instance; readable when something in the folder has changed.
-struct Watch {
+#[derive(Debug)]
+pub struct Watch {
     fd: OwnedFd,
     name: OsString,
 }
 
 impl Watch {
-    fn new(file: &Path) -> io::Result<Self> {
+    /// Watches a file. Finding its folder may wait for a file system.
+    ///
+    /// # Errors
+    /// If the folder does not exist, or the limit of open descriptors or of inotify instances is
+    /// reached.
+    pub fn new(file: &Path) -> io::Result<Self> {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = file.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
         let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
@@ -33,6 +39,25 @@ impl Watch {
         let events = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::DELETE;
         inotify::add_watch(&fd, folder, events | WatchFlags::ONLYDIR)?;
         Ok(Self { fd, name })
+    }
+
+    /// Calls `on_change` whenever the file has changed.
+    ///
+    /// # Errors
+    /// If the event loop cannot watch it.
+    pub fn listen<D>(
+        self,
+        handle: &LoopHandle<'_, D>,
+        on_change: impl Fn(&mut D) + 'static,
+    ) -> io::Result<RegistrationToken> {
+        let source = Generic::new(self, Interest::READ, Mode::Level);
+        let inserted = handle.insert_source(source, move |_, watch, data| {
+            if watch.read_events() {
+                on_change(data);
+            }
+            Ok(PostAction::Continue)
+        });
+        inserted.map_err(|error| io::Error::other(error.to_string()))
     }
 
     /// Reads pending events, at most [`MAX_EVENTS`]. Returns whether one of them is about the file.
@@ -48,26 +73,6 @@ impl Watch {
         }
         changed
     }
-}
-
-/// Calls `on_change` whenever the file has changed.
-///
-/// # Errors
-/// If the folder does not exist, or the limit of open descriptors or of inotify instances is
-/// reached.
-pub fn watch_file<D>(
-    handle: &LoopHandle<'_, D>,
-    file: &Path,
-    on_change: impl Fn(&mut D) + 'static,
-) -> io::Result<RegistrationToken> {
-    let source = Generic::new(Watch::new(file)?, Interest::READ, Mode::Level);
-    let inserted = handle.insert_source(source, move |_, watch, data| {
-        if watch.read_events() {
-            on_change(data);
-        }
-        Ok(PostAction::Continue)
-    });
-    inserted.map_err(|error| io::Error::other(error.to_string()))
 }
 
 impl std::os::fd::AsFd for Watch {

@@ -57,7 +57,7 @@ pub enum JobResult {
 }
 
 impl Job {
-    /// Carries out the job. Called on a thread.
+    /// Carries out the job. Called on a thread, where nothing may panic.
     pub fn run(self) -> JobResult {
         match self {
             Self::EncodeScreenshot(screenshot) => {

@@ -22,19 +22,34 @@ use self::jobs::Jobs;
 use self::turns::Turns;
 use crate::clients::ClientId;
 
-/// The maximum number of requests that wait for the first frame.
-const MAX_FRAME_WAITERS: usize = 1024;
+/// The maximum number of requests that wait for the same.
+const MAX_WAITERS: usize = 1024;
 
 /// The maximum number of them that are one client's.
-const MAX_FRAME_WAITERS_PER_CLIENT: usize = 16;
+const MAX_WAITERS_PER_CLIENT: usize = 16;
+
+/// Requests that wait for the same event: connection and request.
+#[derive(Default)]
+struct Waiters(Vec<(ClientId, u64)>);
+
+impl Waiters {
+    fn add(&mut self, id: ClientId, request: u64) -> Result<(), Error> {
+        let own = self.0.iter().filter(|(waiter, _)| *waiter == id).count();
+        if own >= MAX_WAITERS_PER_CLIENT || self.0.len() >= MAX_WAITERS {
+            return Err(failed("too many such requests wait for their answer"));
+        }
+        self.0.push((id, request));
+        Ok(())
+    }
+}
 
 /// Requests that are answered later.
 #[derive(Default)]
 pub struct Control {
     pub jobs: Jobs,
     pub turns: Turns,
-    /// Requests that wait for the first frame: connection and request.
-    frame_waiters: Vec<(ClientId, u64)>,
+    frame_waiters: Waiters,
+    profile_waiters: Waiters,
 }
 
 impl Control {
@@ -43,22 +58,37 @@ impl Control {
     /// # Errors
     /// If too many wait already.
     pub fn await_frame(&mut self, id: ClientId, request: u64) -> Result<(), Error> {
-        let own = self.frame_waiters.iter().filter(|(waiter, _)| *waiter == id).count();
-        if own >= MAX_FRAME_WAITERS_PER_CLIENT || self.frame_waiters.len() >= MAX_FRAME_WAITERS {
-            return Err(failed("too many requests wait for the first frame"));
-        }
-        self.frame_waiters.push((id, request));
-        Ok(())
+        self.frame_waiters.add(id, request)
     }
 
     /// Returns the requests to answer, now that a frame is shown.
     pub fn frame_shown(&mut self) -> Vec<(ClientId, u64)> {
-        std::mem::take(&mut self.frame_waiters)
+        std::mem::take(&mut self.frame_waiters.0)
+    }
+
+    /// Adds a request that is answered when the profile is read.
+    ///
+    /// # Errors
+    /// If too many wait already.
+    pub fn await_profile(&mut self, id: ClientId, request: u64) -> Result<(), Error> {
+        self.profile_waiters.add(id, request)
+    }
+
+    /// Drops a request of [`Self::await_profile`] that is answered at once.
+    pub fn forget_profile(&mut self, id: ClientId, request: u64) {
+        self.profile_waiters.0.retain(|waiter| *waiter != (id, request));
+    }
+
+    /// Returns the requests to answer, now that the profile is read, or not in time.
+    pub fn profile_read(&mut self) -> Vec<(ClientId, u64)> {
+        std::mem::take(&mut self.profile_waiters.0)
     }
 
     /// Drops the requests of a client that is disconnected.
     pub fn client_disconnected(&mut self, id: ClientId) {
-        self.frame_waiters.retain(|(waiter, _)| *waiter != id);
+        for waiters in [&mut self.frame_waiters, &mut self.profile_waiters] {
+            waiters.0.retain(|(waiter, _)| *waiter != id);
+        }
         self.turns.remove(id);
         self.jobs.client_disconnected(id);
     }

@@ -1,5 +1,17 @@
 //! Encodes screenshots as PNG files. Takes too long for the event loop: some 100 ms for 3840x2160.
 
+// It runs on a thread, where nothing may panic (`event_loop/background.rs`).
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
 use std::fs::File;
 use std::io::{self, BufWriter, Seek};
 use std::os::fd::OwnedFd;
@@ -38,7 +50,17 @@ fn write_memory(image: &RgbImage) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// Returns the length of an image's pixels in bytes. `None` if that is beyond what memory holds.
+fn byte_length(image: &RgbImage) -> Option<usize> {
+    let [width, height] = [image.width, image.height].map(usize::try_from);
+    width.ok()?.checked_mul(height.ok()?)?.checked_mul(3)
+}
+
 fn write_png(image: &RgbImage, file: &File) -> io::Result<()> {
+    // The encoder multiplies without a check.
+    if byte_length(image) != Some(image.rgb.len()) {
+        return Err(io::Error::other("the image has another size than its pixels"));
+    }
     let mut encoder = png::Encoder::new(BufWriter::new(file), image.width, image.height);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
@@ -51,6 +73,13 @@ fn write_png(image: &RgbImage, file: &File) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn image_with_too_few_pixels_is_an_error() {
+        for (width, height) in [(2, 3), (0, 0), (u32::MAX, u32::MAX)] {
+            assert!(Screenshot { image: RgbImage { width, height, rgb: vec![0; 5] } }.encode().is_err());
+        }
+    }
 
     #[test]
     fn descriptor_has_the_image_from_its_start_and_does_not_grow() {

@@ -1,6 +1,18 @@
 //! Checks the program that is to replace the service. Takes too long for the event loop: it waits
 //! for the program.
 
+// It runs on a thread, where nothing may panic (`event_loop/background.rs`).
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
-//! The event loop: what it waits for, timers, and delays between retries.
+//! The event loop: what it waits for, timers, delays between retries, and work on threads.
 
+pub mod background;
 pub mod backoff;
 pub mod reactor;
 pub mod timers;

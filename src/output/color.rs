@@ -22,10 +22,15 @@ use crate::config::open::{read_user_file, MAX_ICC_BYTES};
 use crate::config::HardwareColor;
 use crate::gpu::Gpu;
 
+/// ICC profiles by their files, or why they cannot be used.
+pub type IccFiles = HashMap<PathBuf, Result<Arc<IccProfile>, String>>;
+
 /// ICC profiles that are in use, and what was computed from them.
 #[derive(Default)]
 pub struct OutputColor {
-    profiles: HashMap<PathBuf, Result<Arc<IccProfile>, String>>,
+    profiles: IccFiles,
+    /// The ICC profiles that the user's profile names, as they were read with it.
+    of_user: IccFiles,
     /// What the CRTC's gamma LUT does, by display.
     gamma: HashMap<String, Adjustments>,
     /// Conversions in hardware, and what they were computed for, by display.
@@ -48,8 +53,11 @@ fn hardware_conversion((target, sizes, pipelines): &ConversionKey) -> Option<Har
     by_crtc.map(HardwareConversion::Crtc).or_else(by_plane)
 }
 
-/// Reads the ICC profile of a monitor. Returns the reason if that is not possible.
-fn load_icc(path: &Path) -> Result<IccProfile, String> {
+/// Reads the ICC profile of a monitor.
+///
+/// # Errors
+/// Why it cannot be used.
+pub fn load_icc(path: &Path) -> Result<IccProfile, String> {
     let bytes = read_user_file(path, MAX_ICC_BYTES).map_err(|error| error.to_string())?;
     IccProfile::parse(&bytes)
 }
@@ -64,6 +72,7 @@ impl OutputColor {
             let wants_icc = config.signal.color_space == Some(ColorSpace::Icc);
             let Some(path) = config.icc.clone().filter(|_| wants_icc) else { continue };
             let known = self.profiles.remove(&path).or_else(|| used.remove(&path));
+            let known = known.or_else(|| self.of_user.get(&path).cloned());
             let profile = known.unwrap_or_else(|| load_icc(&path).map(Arc::new));
             if let Err(error) = &profile {
                 let path = path.display();
@@ -79,9 +88,16 @@ impl OutputColor {
         warnings
     }
 
-    /// Reads all ICC profiles again next time: the files may have changed.
+    /// Reads the ICC profiles that the configuration names again next time: the files may have
+    /// changed.
     pub fn forget_profiles(&mut self) {
         self.profiles.clear();
+    }
+
+    /// Sets the ICC profiles that the user's profile names: these files are not read here.
+    pub fn set_profile_files(&mut self, files: IccFiles) {
+        self.profiles.clear();
+        self.of_user = files;
     }
 
     /// Returns the ICC profile of an output whose color space is one.

@@ -254,6 +254,14 @@ impl Output {
         self.modes = modes.to_vec();
     }
 
+    /// Drops the inherited frame once it is of no use: something else is to be drawn, or the output
+    /// is rotated and the frame is not. Returns whether it stays.
+    pub fn keep_inherited_frame(&mut self, is_empty: bool) -> bool {
+        let transform = self.transform;
+        self.inherited_frame.take_if(|frame| !is_empty || frame.transform != transform);
+        self.inherited_frame.is_some()
+    }
+
     /// Makes another `wl_output` if the present one describes another monitor. Layer surfaces move
     /// to the new one.
     fn update_wl_output(&mut self) {

@@ -25,6 +25,7 @@ use calloop::generic::Generic;
 use calloop::signals::{Signal, Signals};
 use calloop::timer::{TimeoutAction, Timer};
 use calloop::{EventLoop, Interest, LoopSignal, Mode, PostAction};
+use rustix::net::sockopt::set_socket_passcred;
 use rustix::net::{
     recvmsg, sendmsg_addr, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketAddrUnix,
@@ -58,6 +59,8 @@ const FORWARDED_SIGNALS: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal:
 struct Guard {
     stored: Vec<(String, OwnedFd)>,
     child: Option<Child>,
+    /// The process that ended last: what it sent may be read after its end.
+    ended: Option<Pid>,
     status: Option<ExitStatus>,
     stop: LoopSignal,
     /// Receives the service's notifications too, for example systemd.
@@ -98,6 +101,16 @@ impl Manager {
 }
 
 impl Guard {
+    /// Handles a datagram if the service has sent it: any process of the user can write to the
+    /// socket, and could have descriptors stored, or beat for a service that hangs.
+    fn receive(&mut self, Datagram { text, fds, sender }: Datagram) {
+        if sender.is_some() && (sender == self.pid() || sender == self.ended) {
+            self.handle_notification(&text, fds);
+        } else {
+            debug!(?sender, "notification of another process ignored");
+        }
+    }
+
     /// Handles one datagram of the service: lines of `VARIABLE=value`, and descriptors.
     fn handle_notification(&mut self, text: &str, fds: Vec<OwnedFd>) {
         // The guard beats by itself: the manager's watchdog is for the guard.
@@ -153,6 +166,7 @@ impl Guard {
     }
 
     fn reap(&mut self) {
+        self.ended = self.pid();
         if let Some(status) = self.child.as_mut().and_then(|child| child.wait().ok()) {
             self.child = None;
             self.status = Some(status);
@@ -228,10 +242,26 @@ fn renumber(sources: &[i32]) -> std::io::Result<()> {
     Ok(())
 }
 
+/// One notification.
+struct Datagram {
+    text: String,
+    fds: Vec<OwnedFd>,
+    /// The process that sent it, as the kernel says (SO_PASSCRED).
+    sender: Option<Pid>,
+}
+
+/// Creates the socket for notifications.
+fn bind(path: &Path) -> std::io::Result<UnixDatagram> {
+    let socket = UnixDatagram::bind(path)?;
+    set_socket_passcred(&socket, true)?;
+    Ok(socket)
+}
+
 /// Reads one notification, or `None` if there is no more.
-fn read(socket: &UnixDatagram) -> std::io::Result<Option<(String, Vec<OwnedFd>)>> {
+fn read(socket: &UnixDatagram) -> std::io::Result<Option<Datagram>> {
     let mut bytes = [0; 4096];
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_STORED_FDS))];
+    let mut space =
+        [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_STORED_FDS), ScmCredentials(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
     let mut parts = [std::io::IoSliceMut::new(&mut bytes)];
@@ -240,13 +270,16 @@ fn read(socket: &UnixDatagram) -> std::io::Result<Option<(String, Vec<OwnedFd>)>
         Err(error) if std::io::Error::from(error).kind() == ErrorKind::WouldBlock => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let mut fds = Vec::new();
+    let (mut fds, mut sender) = (Vec::new(), None);
     for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(passed) = message {
-            fds.extend(passed);
+        match message {
+            RecvAncillaryMessage::ScmRights(passed) => fds.extend(passed),
+            RecvAncillaryMessage::ScmCredentials(credentials) => sender = Some(credentials.pid),
+            _ => {}
         }
     }
-    Ok(Some((String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned(), fds)))
+    let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned();
+    Ok(Some(Datagram { text, fds, sender }))
 }
 
 /// The path of the guard's socket, which is removed when the guard ends.
@@ -290,7 +323,7 @@ pub fn run() -> Result<ExitCode> {
     remove_stale_sockets(&folder);
     let path = SocketPath(folder.join(format!("{SOCKET_PREFIX}{}", std::process::id())));
     let _ = std::fs::remove_file(&path.0);
-    let socket = UnixDatagram::bind(&path.0).with_context(|| path.0.display().to_string())?;
+    let socket = bind(&path.0).with_context(|| path.0.display().to_string())?;
     let mut event_loop: EventLoop<'_, Guard> =
         EventLoop::try_new().context("create an event loop (epoll)")?;
     let handle = event_loop.handle();
@@ -300,15 +333,15 @@ pub fn run() -> Result<ExitCode> {
     let limit = ::sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero());
     let watchdog = Watchdog::new(limit, Instant::now());
     let manager = Manager::from_env();
-    let mut guard = Guard { stored, child: None, status: None, stop, manager, watchdog };
+    let mut guard = Guard { stored, child: None, ended: None, status: None, stop, manager, watchdog };
     let timer = Timer::from_duration(guard.watchdog.interval());
     handle
         .insert_source(timer, |_, (), guard| TimeoutAction::ToDuration(guard.check_service(Instant::now())))
         .map_err(|error| anyhow::anyhow!("{error}"))?;
     let source = Generic::new(socket, Interest::READ, Mode::Level);
     handle.insert_source(source, |_, socket, guard| {
-        while let Some((text, fds)) = read(socket)? {
-            guard.handle_notification(&text, fds);
+        while let Some(datagram) = read(socket)? {
+            guard.receive(datagram);
         }
         Ok(PostAction::Continue)
     })?;
@@ -364,7 +397,15 @@ mod tests {
     fn guard(limit: Option<Duration>, now: Instant) -> Result<Guard> {
         let event_loop: EventLoop<'_, Guard> = EventLoop::try_new()?;
         let (stop, watchdog) = (event_loop.get_signal(), Watchdog::new(limit, now));
-        Ok(Guard { stored: Vec::new(), child: None, status: None, stop, manager: None, watchdog })
+        Ok(Guard {
+            stored: Vec::new(),
+            child: None,
+            ended: None,
+            status: None,
+            stop,
+            manager: None,
+            watchdog,
+        })
     }
 
     #[test]
@@ -396,6 +437,28 @@ mod tests {
             guard.handle_notification("FDSTORE=1\nFDNAME=geom.connections", vec![fd()?]);
         }
         assert_eq!(guard.stored.len(), MAX_STORED_FDS);
+        Ok(())
+    }
+
+    #[test]
+    fn notification_of_another_process_is_ignored() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("notify");
+        let (socket, sending) = (bind(&path)?, UnixDatagram::unbound()?);
+        let mut guard = guard(None, Instant::now())?;
+        let mut stored = |pid: Option<Pid>, text: &str| -> Result<usize> {
+            guard.ended = pid;
+            let manager = Manager { socket: sending.try_clone()?, address: SocketAddrUnix::new(&path)? };
+            manager.forward(text, &[std::fs::File::open("/dev/null")?.into()]);
+            while let Some(datagram) = read(&socket)? {
+                guard.receive(datagram);
+            }
+            Ok(guard.stored.len())
+        };
+        let parent = rustix::process::getppid();
+        assert_eq!(stored(parent, "FDSTORE=1\nFDNAME=geom.control")?, 0);
+        assert_eq!(stored(None, "FDSTORE=1\nFDNAME=geom.control")?, 0);
+        assert_eq!(stored(Some(rustix::process::getpid()), "FDSTORE=1\nFDNAME=geom.control")?, 1);
         Ok(())
     }
 }

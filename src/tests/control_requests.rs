@@ -220,3 +220,27 @@ fn program_that_is_no_geom_compositor_does_not_replace_the_service() {
     let is_error = |result: &ReplyResult| matches!(result, ReplyResult::Error(_));
     assert!(!control.replies.iter().any(|reply| is_error(&reply.result)));
 }
+
+#[test]
+fn profile_applies_before_its_request_is_answered_and_follows_its_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("ann/displays.toml");
+    std::fs::create_dir(folder.path().join("ann")).expect("a folder");
+    let write = |scale: f64| std::fs::write(&file, format!("[displays.HEADLESS-1]\nscale = {scale}\n"));
+    write(2.0).expect("a file");
+    let mut fixture = Fixture::pair();
+    fixture.compositor.state.options.userdata = folder.path().to_owned();
+    let mut control = Control::greeted(&mut fixture, json!({}));
+    let scale = |fixture: &Fixture| {
+        let output = fixture.compositor.state.outputs.named("HEADLESS-1").expect("a display");
+        output.scale
+    };
+    let use_profile = |user: &str| Request::UseProfile { user: Some(user.into()) };
+    assert!(matches!(control.request(&mut fixture, use_profile("ann")), Ok(Response::Done)));
+    assert_eq!(scale(&fixture), 2.0);
+    write(1.5).expect("a file");
+    fixture.until("the changed file", |fixture| scale(fixture) == 1.5);
+    assert!(control.request(&mut fixture, use_profile("../ann")).is_err());
+    assert!(matches!(control.request(&mut fixture, use_profile("bob")), Ok(Response::Done)));
+    assert_eq!(scale(&fixture), 1.0, "a user without a profile");
+}

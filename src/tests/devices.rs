@@ -4,8 +4,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use geom_display::lifecycle::Event as LifecycleEvent;
 use geom_ipc::{Event, Gpu, InputCapability, InputDevice, Metrics, Request, Response, Status};
 use geom_kms::fake::FakeDevice;
+use rustix::io::Errno;
 use serde_json::json;
 use smithay::reexports::input::DeviceCapability;
 
@@ -137,6 +139,44 @@ fn gpus_modesets_and_the_session_are_published() {
 }
 
 #[test]
+fn monitors_of_a_closed_gpu_are_no_virtual_displays() {
+    const CARD: &str = "/dev/null";
+    let id = rustix::fs::stat(CARD).expect("a device node").st_rdev;
+    let seat = Rc::new(RefCell::new(SeatState::default()));
+    seat.borrow_mut().gpus.insert(CARD.into(), FakeDevice::with_outputs(1));
+    let mut fixture = Fixture::on_seat(FakeSeat(seat));
+    let state = &mut fixture.compositor.state;
+    state.on_backend_event(KmsEvent::GpuAdded { id, path: CARD.into() });
+    let probed = state.backend.probed();
+    state.on_backend_event(KmsEvent::GpuRemoved { id });
+    let resolution = state.resolve(&probed);
+    assert!(resolution.enabled.is_empty());
+    assert_eq!(resolution.disabled, [("DP-1".to_owned(), LifecycleEvent::Disconnected)]);
+}
+
+#[test]
+fn displays_are_blanked_all_or_none() {
+    const CARD: &str = "/dev/null";
+    let id = rustix::fs::stat(CARD).expect("a device node").st_rdev;
+    let fake = FakeDevice::with_outputs(2);
+    let seat = Rc::new(RefCell::new(SeatState::default()));
+    seat.borrow_mut().gpus.insert(CARD.into(), fake.clone());
+    let mut fixture = Fixture::on_seat(FakeSeat(seat));
+    fixture.compositor.state.on_backend_event(KmsEvent::GpuAdded { id, path: CARD.into() });
+    let mut control = subscriber(&mut fixture);
+    let mut blank = |fixture: &mut Fixture| {
+        let reply = control.request(fixture, Request::BlankDisplay { display: "*".into(), blank: true });
+        let outputs = fixture.compositor.state.outputs.iter();
+        (reply.is_ok(), outputs.map(|output| output.blanked).collect::<Vec<_>>())
+    };
+    let second = fake.crtcs()[1];
+    fake.fail_commits(Errno::INVAL, move |commit| commit.value(second, "ACTIVE") == Some(0));
+    assert_eq!(blank(&mut fixture), (false, vec![false, false]));
+    fake.clear_failures();
+    assert_eq!(blank(&mut fixture), (true, vec![true, true]));
+}
+
+#[test]
 fn end_of_a_program_is_published_with_its_command() {
     let mut fixture = Fixture::new("");
     let mut control = subscriber(&mut fixture);
@@ -167,21 +207,29 @@ fn metrics_file_that_cannot_be_written_is_a_notice_until_it_can() {
     let mut fixture = Fixture::new(&format!("metrics_file = \"{}\"\n", file.display()));
     let mut control = subscriber(&mut fixture);
     let path = file.display().to_string();
-    let mut reported = |fixture: &mut Fixture| {
-        let notices = status(fixture, &mut control).notices;
+    let reported = move |fixture: &Fixture| {
+        let notices = fixture.compositor.state.notices.recent();
         notices.iter().filter(|notice| notice.starts_with(&path)).count()
     };
     fixture.compositor.state.start_metrics();
-    assert_eq!(reported(&mut fixture), 1);
+    fixture.until("a notice", |fixture| reported(fixture) == 1);
     fixture.compositor.state.write_metrics();
-    assert_eq!(reported(&mut fixture), 1, "not for each attempt");
     std::fs::create_dir(&missing).expect("a folder");
+    // The second write may have failed before there was a folder.
+    fixture.until("the end of the second write", |fixture| {
+        assert!(reported(fixture) <= 1, "not for each attempt");
+        !fixture.compositor.state.metrics.is_writing()
+    });
     fixture.compositor.state.write_metrics();
-    assert_eq!(reported(&mut fixture), 0, "it was written");
+    fixture.until("the end of the third write", |fixture| !fixture.compositor.state.metrics.is_writing());
+    assert_eq!(reported(&fixture), 0);
+    assert!(file.exists());
     std::fs::remove_dir_all(&missing).expect("a folder");
     fixture.compositor.state.write_metrics();
-    assert_eq!(reported(&mut fixture), 1);
+    fixture.until("the end of the last write", |fixture| !fixture.compositor.state.metrics.is_writing());
+    let notices = status(&mut fixture, &mut control).notices;
+    assert!(notices.iter().any(|notice| notice.contains("metrics file")), "{notices:?}");
     fixture.compositor.state.config.metrics_file = None;
     fixture.compositor.state.start_metrics();
-    assert_eq!(reported(&mut fixture), 0, "no file is configured any more");
+    assert_eq!(reported(&fixture), 0, "no file is configured any more");
 }

@@ -142,6 +142,6 @@ fn displays_are_blanked_until_input() {
     assert!(!fixture.compositor.state.activity());
     until(&mut fixture, &mut client, "blanked displays again", |fixture, _| are_blanked(fixture));
     // A request to unblank one display counts as input.
-    fixture.compositor.state.blank(FIRST, false).expect("unblanked");
+    fixture.compositor.state.blank(&[FIRST.into()], false).expect("unblanked");
     assert!(fixture.compositor.state.outputs.iter().all(|output| output.is_enabled() && !output.blanked));
 }

@@ -10,6 +10,7 @@ mod connections;
 mod control;
 mod control_requests;
 mod devices;
+mod handoff;
 mod hostile;
 mod idle;
 mod layers;

@@ -23,8 +23,8 @@ pub struct Request {
     pub crtcs: Vec<usize>,
     /// Its present CRTC, mode and signal format. Keeping these avoids a modeset.
     pub current: Option<(usize, Mode, SignalFormat)>,
-    /// Whether the last search had the same first choice. If the kernel rejected it then, it is not
-    /// tried again at the cost of other outputs.
+    /// Whether the search that was committed last had the same first choice. If the kernel rejected
+    /// it then, it is not tried again at the cost of other outputs.
     pub settled: bool,
 }
 

@@ -1,6 +1,7 @@
 //! A user's profile: the configuration of displays, and layouts for sets of monitors.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use geom_color::night_light::NightLight;
 
@@ -30,6 +31,12 @@ pub struct UserProfile {
 }
 
 impl UserProfile {
+    /// Returns the ICC profiles that it names.
+    pub fn icc_files(&self) -> impl Iterator<Item = &Path> {
+        let layouts = self.layouts.iter().flat_map(|layout| layout.outputs.values());
+        self.outputs.values().chain(layouts).filter_map(|config| config.icc.as_deref())
+    }
+
     /// Returns the layout for the connectors that are present.
     ///
     /// This is the one whose monitors are exactly these, or else the one with the most monitors

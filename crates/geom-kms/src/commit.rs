@@ -284,18 +284,27 @@ pub(crate) fn modeset_legacy(
     Ok(())
 }
 
-/// Sets `ACTIVE` of a CRTC and nothing else: a CRTC that is not active keeps its mode
+/// Sets or tests `ACTIVE` of CRTCs and nothing else: a CRTC that is not active keeps its mode
 /// (drm-kms.rst).
 ///
 /// # Errors
 ///
 /// Returns the kernel's error, or that the driver is not atomic.
-pub(crate) fn set_active(fd: &DrmFd, objects: &Objects, crtc: usize, active: bool) -> io::Result<()> {
-    let crtc = objects.crtcs.get(crtc).ok_or(io::ErrorKind::NotFound)?;
-    let ids = crtc.ids.ok_or_else(|| io::Error::other("the driver has no atomic modesetting"))?;
+pub(crate) fn set_active(
+    fd: &DrmFd,
+    objects: &Objects,
+    crtcs: &[usize],
+    active: bool,
+    test: bool,
+) -> io::Result<()> {
     let mut request = AtomicRequest::new();
-    request.set(crtc.handle, ids.active, active.into());
-    fd.atomic_commit(&mut request, AtomicCommitFlags::ALLOW_MODESET)
+    for crtc in crtcs {
+        let crtc = objects.crtcs.get(*crtc).ok_or(io::ErrorKind::NotFound)?;
+        let ids = crtc.ids.ok_or_else(|| io::Error::other("the driver has no atomic modesetting"))?;
+        request.set(crtc.handle, ids.active, active.into());
+    }
+    let test = if test { AtomicCommitFlags::TEST_ONLY } else { AtomicCommitFlags::empty() };
+    fd.atomic_commit(&mut request, AtomicCommitFlags::ALLOW_MODESET | test)
 }
 
 fn with_ids(plane: Option<&Plane>) -> Option<(&Plane, PlanePropIds)> {

@@ -66,8 +66,8 @@ pub struct Device {
     pub(crate) leases: Vec<Lease>,
     /// Outputs that are blanked.
     blanked: BTreeSet<String>,
-    /// The first choices of the last search, by output.
-    pub(crate) last_requests: HashMap<String, (Mode, SignalFormat)>,
+    /// The first choices of the requests that were committed last, by output.
+    pub(crate) committed_requests: HashMap<String, (Mode, SignalFormat)>,
     /// Modes that failed although their test passed, or that could not be tested.
     pub(crate) rejected_modes: Vec<(String, Mode, SignalFormat)>,
     /// By output.
@@ -137,7 +137,7 @@ impl Device {
             not_master: false,
             leases: Vec::new(),
             blanked: BTreeSet::new(),
-            last_requests: HashMap::new(),
+            committed_requests: HashMap::new(),
             rejected_modes: Vec::new(),
             color: HashMap::new(),
         })
@@ -397,19 +397,34 @@ impl Device {
         self.forced_modesets.insert(crtc);
     }
 
-    /// Blanks or unblanks an enabled output (`ACTIVE`).
+    /// Tests [`Device::set_active`].
     ///
     /// # Errors
     ///
-    /// Returns the kernel's error; the output stays as it was.
-    pub fn set_active(&mut self, output: &str, active: bool) -> io::Result<()> {
-        let crtc = self.crtc_of(output).ok_or(io::ErrorKind::NotFound)?;
-        commit::set_active(&self.fd, &self.objects, crtc, active)?;
-        if let Some(state) = self.crtc_states.get_mut(&crtc) {
+    /// Returns the kernel's error.
+    pub fn test_active(&self, outputs: &[&str], active: bool) -> io::Result<()> {
+        commit::set_active(&self.fd, &self.objects, &self.crtcs_of(outputs)?, active, true)
+    }
+
+    /// Blanks or unblanks enabled outputs (`ACTIVE`), all of them or none.
+    ///
+    /// # Errors
+    ///
+    /// Returns the kernel's error; the outputs stay as they were.
+    pub fn set_active(&mut self, outputs: &[&str], active: bool) -> io::Result<()> {
+        let crtcs = self.crtcs_of(outputs)?;
+        commit::set_active(&self.fd, &self.objects, &crtcs, active, false)?;
+        for (_, state) in self.crtc_states.iter_mut().filter(|(crtc, _)| crtcs.contains(crtc)) {
             state.setup.active = active;
         }
-        self.set_pending_active(output, active);
+        for output in outputs {
+            self.set_pending_active(output, active);
+        }
         Ok(())
+    }
+
+    fn crtcs_of(&self, outputs: &[&str]) -> io::Result<Vec<usize>> {
+        outputs.iter().map(|output| Ok(self.crtc_of(output).ok_or(io::ErrorKind::NotFound)?)).collect()
     }
 
     /// Sets whether an output is active after its next modeset.

@@ -31,8 +31,14 @@ pub trait TestFramebuffers {
     ) -> io::Result<framebuffer::Handle>;
 }
 
+fn first_choice((_, modes, signal): &OutputRequest) -> Option<(Mode, SignalFormat)> {
+    Some((*modes.first()?, *signal))
+}
+
 impl Device {
     /// Searches which of the outputs can be enabled, and with which mode and signal format.
+    ///
+    /// Does not change what later searches find.
     ///
     /// On devices that are not atomic every test passes; a mode that fails is excluded by
     /// [`Device::reject_mode`].
@@ -41,7 +47,6 @@ impl Device {
         wanted: &[OutputRequest],
         framebuffers: &mut impl TestFramebuffers,
     ) -> fallback::SearchResult {
-        let first_choice = |(_, modes, signal): &OutputRequest| Some((*modes.first()?, *signal));
         let requests: Vec<fallback::Request> = wanted
             .iter()
             .map(|request| {
@@ -54,13 +59,21 @@ impl Device {
                     signals: signal.fallbacks(),
                     crtcs: self.crtcs_for(name),
                     current: current.map(|(crtc, state)| (*crtc, state.mode, state.setup.signal)),
-                    settled: choice.is_some() && self.last_requests.get(name).copied() == choice,
+                    settled: choice.is_some() && self.committed_requests.get(name).copied() == choice,
                 }
             })
             .collect();
-        let choices = wanted.iter().filter_map(|request| Some((request.0.clone(), first_choice(request)?)));
-        self.last_requests = choices.collect();
         fallback::search(&requests, &mut AtomicTester { device: self, framebuffers, requests: &requests })
+    }
+
+    /// Notes what was asked for in the search whose result was committed. If the kernel rejected a
+    /// first choice of these, later searches do not try it again at the cost of other outputs.
+    ///
+    /// Not a part of [`Device::search`]: a search may also be a test of a change that is not
+    /// committed.
+    pub fn note_committed_requests(&mut self, wanted: &[OutputRequest]) {
+        let choices = wanted.iter().filter_map(|request| Some((request.0.clone(), first_choice(request)?)));
+        self.committed_requests = choices.collect();
     }
 
     /// Returns the CRTCs that can drive an output.

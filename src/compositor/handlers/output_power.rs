@@ -109,7 +109,7 @@ impl Dispatch<ZwlrOutputPowerV1, OutputName> for State {
         let known = state.protocols.power.iter().any(|(_, known)| known == control);
         match mode {
             WEnum::Value(mode) if known => {
-                if state.blank(name, mode == Mode::Off).is_err() {
+                if state.blank(std::slice::from_ref(name), mode == Mode::Off).is_err() {
                     state.protocols.power.retain(|(_, known)| known != control);
                     control.failed();
                 }

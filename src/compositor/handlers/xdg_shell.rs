@@ -39,6 +39,19 @@ impl State {
     }
 }
 
+/// Returns whether a popup may take a device: nothing grabs it, or what grabs it is the press that
+/// the popup names, or the popup's parent. `previous` is the serial of the parent's grab. The same
+/// holds for keyboard and pointer: a popup that had only one of them would be closed by the other's
+/// next event.
+fn may_replace(
+    is_grabbed: bool,
+    has_grab: impl Fn(Serial) -> bool,
+    serial: Serial,
+    previous: Option<Serial>,
+) -> bool {
+    !is_grabbed || has_grab(serial) || previous.is_some_and(has_grab)
+}
+
 impl XdgShellHandler for State {
     fn xdg_shell_state(&mut self) -> &mut XdgShellState {
         &mut self.protocols.xdg_shell
@@ -91,25 +104,22 @@ impl XdgShellHandler for State {
                 return;
             }
         };
-        if let Some(keyboard) = seat.get_keyboard() {
-            if keyboard.is_grabbed()
-                && !(keyboard.has_grab(serial)
-                    || grab.previous_serial().is_some_and(|previous| keyboard.has_grab(previous)))
-            {
-                grab.ungrab(PopupUngrabStrategy::All);
-                return;
-            }
+        let previous = grab.previous_serial();
+        let (keyboard, pointer) = (seat.get_keyboard(), seat.get_pointer());
+        let may_take = keyboard.as_ref().is_none_or(|keyboard| {
+            may_replace(keyboard.is_grabbed(), |serial| keyboard.has_grab(serial), serial, previous)
+        }) && pointer.as_ref().is_none_or(|pointer| {
+            may_replace(pointer.is_grabbed(), |serial| pointer.has_grab(serial), serial, previous)
+        });
+        if !may_take {
+            grab.ungrab(PopupUngrabStrategy::All);
+            return;
+        }
+        if let Some(keyboard) = keyboard {
             keyboard.set_focus(self, grab.current_grab(), serial);
             keyboard.set_grab(self, PopupKeyboardGrab::new(&grab), serial);
         }
-        if let Some(pointer) = seat.get_pointer() {
-            if pointer.is_grabbed()
-                && !(pointer.has_grab(serial)
-                    || grab.previous_serial().is_none_or(|previous| pointer.has_grab(previous)))
-            {
-                grab.ungrab(PopupUngrabStrategy::All);
-                return;
-            }
+        if let Some(pointer) = pointer {
             pointer.set_grab(self, PopupPointerGrab::new(&grab), serial, Focus::Keep);
         }
     }
@@ -138,5 +148,22 @@ impl XdgShellHandler for State {
 
     fn parent_changed(&mut self, toplevel: ToplevelSurface) {
         self.with_shell(|shell, cx| shell.parent_changed(&toplevel, cx));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn popup_takes_a_device_only_from_its_press_or_its_parent() {
+        let [named, parent, other] = [1, 2, 3].map(Serial::from);
+        let may = |grab: Option<Serial>, previous| {
+            may_replace(grab.is_some(), |serial| grab == Some(serial), named, previous)
+        };
+        assert!(may(None, None) && may(None, Some(parent)));
+        assert!(may(Some(named), None) && may(Some(parent), Some(parent)));
+        assert!(!may(Some(other), None), "another grab, and no parent");
+        assert!(!may(Some(other), Some(parent)));
     }
 }

@@ -90,7 +90,7 @@ fn unplugged_device_fails_and_keeps_its_state() {
     assert_eq!(errno(rig.device.submit(0, &frame)), is(Errno::NODEV));
     assert_eq!(errno(rig.device.probe()), is(Errno::NODEV));
     assert_eq!(errno(rig.device.read_page_flips(&mut Vec::new())), is(Errno::NODEV));
-    assert_eq!(errno(rig.device.set_active("DP-1", false)), is(Errno::NODEV));
+    assert_eq!(errno(rig.device.set_active(&["DP-1"], false)), is(Errno::NODEV));
     rig.device.reset_color_state();
     assert_eq!(rig.device.connectors().len(), 1, "the last probe's connectors stay");
     assert!(rig.device.is_enabled("DP-1"));

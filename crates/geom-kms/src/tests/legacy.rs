@@ -84,7 +84,7 @@ fn planes_and_color_are_not_used() {
     assert!(!Cursor::default().fits(&rig.device, 0, &image));
     assert!(!rig.device.has_gamma(0) && !rig.device.takes_fences(0));
     assert_eq!(rig.device.gamma_size("DP-1"), None);
-    assert!(rig.device.set_active("DP-1", false).is_err());
+    assert!(rig.device.set_active(&["DP-1"], false).is_err());
     rig.fake.take_calls();
     rig.device.reset_color_state();
     assert!(rig.fake.take_calls().is_empty());

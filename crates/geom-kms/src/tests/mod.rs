@@ -12,7 +12,7 @@ use geom_display::signal_format::SignalFormat;
 use crate::dumb::DumbBuffer;
 use crate::fake::{Commit, FakeDevice};
 use crate::objects::PlaneFormats;
-use crate::search::TestFramebuffers;
+use crate::search::{OutputRequest, TestFramebuffers};
 use crate::{CrtcState, Device, DrmFd, Frame, Framebuffer};
 
 mod color;
@@ -84,10 +84,13 @@ impl Rig {
         framebuffer
     }
 
+    /// Returns requests for all modes of these outputs.
+    fn requests(&self, wanted: &[(&str, SignalFormat)]) -> Vec<OutputRequest> {
+        wanted.iter().map(|(name, signal)| ((*name).to_owned(), self.modes(name), *signal)).collect()
+    }
+
     fn search(&mut self, wanted: &[(&str, SignalFormat)]) -> SearchResult {
-        let wanted: Vec<_> =
-            wanted.iter().map(|(name, signal)| ((*name).to_owned(), self.modes(name), *signal)).collect();
-        self.device.search(&wanted, &mut self.buffers)
+        self.device.search(&self.requests(wanted), &mut self.buffers)
     }
 
     /// Returns the state of an output with this mode.
@@ -101,14 +104,20 @@ impl Rig {
 
     /// Searches and commits, as the compositor does. Returns the commit's result.
     fn commit_with(&mut self, wanted: &[(&str, SignalFormat)]) -> io::Result<()> {
-        let result = self.search(wanted);
+        self.commit_requests(&self.requests(wanted))
+    }
+
+    /// As [`Rig::commit_with`].
+    fn commit_requests(&mut self, wanted: &[OutputRequest]) -> io::Result<()> {
+        let result = self.device.search(wanted, &mut self.buffers);
         let states: Vec<CrtcState> = result
             .assignments
             .iter()
-            .map(|found| self.state(wanted[found.request].0, found.crtc, found.mode, found.signal))
+            .map(|found| self.state(&wanted[found.request].0, found.crtc, found.mode, found.signal))
             .collect();
         let crtcs: Vec<usize> = states.iter().map(|state| state.setup.crtc).collect();
         self.device.commit(states)?;
+        self.device.note_committed_requests(wanted);
         self.device.drop_unused(&crtcs);
         Ok(())
     }

@@ -5,6 +5,7 @@ use drm::control::AtomicCommitFlags;
 use geom_display::mode::Mode;
 use geom_display::modeline::{Blanking, Modeline};
 use geom_display::signal_format::{Colorimetry, HdrMetadata, SignalFormat};
+use rustix::io::Errno;
 
 use super::{Rig, SIZE};
 use crate::fake::{mode, FakeColorop, FakeDevice};
@@ -260,7 +261,7 @@ fn blanked_output_keeps_its_mode() {
     let mut rig = Rig::with_outputs(1);
     rig.enable(&["DP-1"]);
     rig.commits();
-    rig.device.set_active("DP-1", false).expect("the kernel accepts it");
+    rig.device.set_active(&["DP-1"], false).expect("the kernel accepts it");
     let commit = rig.the_commit();
     assert_eq!(commit.changes.len(), 1);
     assert_eq!(commit.value(rig.fake.crtcs()[0], "ACTIVE"), Some(0));
@@ -269,9 +270,26 @@ fn blanked_output_keeps_its_mode() {
     rig.device.force_modeset(0);
     rig.enable(&["DP-1"]);
     assert_eq!(rig.the_commit().value(rig.fake.crtcs()[0], "ACTIVE"), Some(0), "it stays blanked");
-    rig.device.set_active("DP-1", true).expect("the kernel accepts it");
+    rig.device.set_active(&["DP-1"], true).expect("the kernel accepts it");
     assert_eq!(rig.fake.value(rig.fake.crtcs()[0], "ACTIVE"), Some(1));
-    assert!(rig.device.set_active("DP-2", true).is_err());
+    assert!(rig.device.set_active(&["DP-2"], true).is_err());
+}
+
+#[test]
+fn outputs_are_blanked_together_or_not_at_all() {
+    let mut rig = Rig::with_outputs(2);
+    rig.enable(&["DP-1", "DP-2"]);
+    rig.fake.take_commits();
+    rig.device.test_active(&["DP-1", "DP-2"], false).expect("the kernel accepts it");
+    let tested = rig.fake.take_commits().pop().expect("a test commit");
+    assert!(tested.is_test() && tested.changes.len() == 2);
+    rig.fake.fail_nth_commit(0, Errno::INVAL);
+    assert!(rig.device.set_active(&["DP-1", "DP-2"], false).is_err());
+    let active =
+        |rig: &Rig| rig.fake.crtcs().iter().map(|crtc| rig.fake.value(*crtc, "ACTIVE")).collect::<Vec<_>>();
+    assert_eq!(active(&rig), [Some(1), Some(1)]);
+    rig.device.set_active(&["DP-1", "DP-2"], false).expect("the kernel accepts it");
+    assert_eq!(active(&rig), [Some(0), Some(0)]);
 }
 
 #[test]

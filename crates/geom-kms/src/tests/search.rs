@@ -3,6 +3,7 @@
 use drm::buffer::DrmFourcc;
 use drm::control::connector::Interface;
 use geom_display::fallback::Failure;
+use geom_display::mode::Mode;
 use geom_display::signal_format::SignalFormat;
 use rustix::io::Errno;
 
@@ -116,6 +117,26 @@ fn second_search_does_not_repeat_what_the_kernel_rejected() {
     assert_eq!(result.assignments.len(), 2);
     let sent = rig.fake.take_commits().len();
     assert!(sent <= 2, "{sent} test commits for an unchanged state");
+}
+
+/// A request that takes bandwidth of another output passes both searches: the one of its test, and
+/// the one of its commit.
+#[test]
+fn test_search_does_not_change_what_the_next_search_finds() {
+    let mut rig = Rig::with_outputs(2);
+    rig.fake.limit_bandwidth(FULL_HD + HD);
+    let modes = [rig.modes("DP-1"), rig.modes("DP-2")];
+    let lowered = |modes: &[Mode]| vec![modes[1]];
+    let plain = SignalFormat::default();
+    let before =
+        [("DP-1".to_owned(), modes[0].clone(), plain), ("DP-2".to_owned(), lowered(&modes[1]), plain)];
+    rig.commit_requests(&before).expect("the kernel accepts it");
+    // The second output gets its large mode, which leaves the small one to the first.
+    let after = [("DP-2".to_owned(), modes[1].clone(), plain), ("DP-1".to_owned(), modes[0].clone(), plain)];
+    let mut found = || rig.device.search(&after, &mut rig.buffers).assignments;
+    let tested = found();
+    assert_eq!(tested.iter().map(|found| found.mode.width).collect::<Vec<_>>(), [1920, 1280]);
+    assert_eq!(found(), tested);
 }
 
 #[test]
