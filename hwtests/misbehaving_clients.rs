@@ -48,7 +48,7 @@ fn killed_client_leaves_no_trace() -> Result<()> {
 
 /// Everything that was once found to end, stop or exhaust a display server, one after the other.
 #[test]
-fn hostile_clients_of_all_kinds_disturb_nobody() -> Result<()> {
+fn other_clients_do_not_notice_hostile_ones() -> Result<()> {
     const HOSTILE: &str = "/run/bin/geom-lab-hostile";
     let setup = Setup::with_monitors(1)?;
     install_program(&setup.machine, "geom-lab-hostile", HOSTILE)?;

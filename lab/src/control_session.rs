@@ -28,7 +28,7 @@ struct Options {
 }
 
 /// The time between two requests of `--requests`.
-const PAUSE: Duration = Duration::from_millis(20);
+const REQUEST_INTERVAL: Duration = Duration::from_millis(20);
 
 fn main() -> Result<()> {
     let options = Options::parse();
@@ -71,7 +71,7 @@ fn measure(session: &Session, count: u32) -> Result<()> {
         let asked = Instant::now();
         session.request(Request::Status)?;
         times.push(asked.elapsed().as_secs_f64() * 1000.0);
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(REQUEST_INTERVAL);
     }
     times.sort_by(f64::total_cmp);
     let longest = times.last().context("--requests needs at least 1")?;

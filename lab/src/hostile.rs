@@ -345,7 +345,7 @@ impl Hostile {
     }
 }
 
-/// Waits for events or for room, then sends and reads.
+/// Waits for events or for space in the socket, then sends and reads.
 fn exchange(wire: &mut Wire) -> Result<()> {
     wire.exchange();
     if !wire.is_closed {

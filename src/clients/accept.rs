@@ -62,8 +62,7 @@ impl Clients {
         let transport = match kind {
             ClientKind::Wayland => {
                 let may_command = peer.may_command(own, cx.config.control_group);
-                let data =
-                    ClientData::new(id, uid, sandbox.is_some(), may_command, self.ended.clone());
+                let data = ClientData::new(id, uid, sandbox.is_some(), may_command, self.ended.clone());
                 self.insert_wayland(id, stream, data, display)
             }
             ClientKind::Control => super::sessions::new_token()

@@ -166,8 +166,8 @@ impl<W> Stack<W> {
         }
     }
 
-    /// Maps an unmapped window, but leaves the window that gets the keyboard, and the windows that it
-    /// is a dialog of, in front of it.
+    /// Maps an unmapped window, but leaves the window that gets the keyboard, and the windows that
+    /// it is a dialog of, in front of it.
     pub fn map_behind(&mut self, id: u64) {
         let mut front = self.topmost();
         while let Some(parent) = front.and_then(|window| window.parent) {

@@ -140,7 +140,8 @@ fn window(scene: &mut Scene) -> u32 {
     let pool = wire.id();
     let file = memfd(4);
     wire.exchange();
-    wire.send_with(shm, op::CREATE_POOL, &[Arg::Uint(pool), Arg::Int(4)], &[file.as_fd()]).expect("room");
+    wire.send_with(shm, op::CREATE_POOL, &[Arg::Uint(pool), Arg::Int(4)], &[file.as_fd()])
+        .expect("space in the socket");
     let numbers = [0, 1, 1, 4, 1].map(Arg::Int);
     let buffer = wire.create(pool, op::POOL_CREATE_BUFFER, &numbers);
     wire.send(surface, op::SURFACE_ATTACH, &[Arg::Uint(buffer), Arg::Int(0), Arg::Int(0)]);
@@ -237,7 +238,7 @@ fn pool_without_bytes() {
         let pool = scene.wire.id();
         let file = memfd(4096);
         let args = [Arg::Uint(pool), Arg::Int(4096)];
-        scene.wire.send_with(shm, op::CREATE_POOL, &args, &[file.as_fd()]).expect("room");
+        scene.wire.send_with(shm, op::CREATE_POOL, &args, &[file.as_fd()]).expect("space in the socket");
         scene.wire.send(pool, op::POOL_RESIZE, &[Arg::Int(size)]);
         let error = scene.refused();
         assert_eq!((error.object, error.code), (pool, INVALID_FD), "{size}: {error:?}");

@@ -185,7 +185,7 @@ impl Wire {
         self.free.extend(ids);
     }
 
-    /// Returns whether requests wait for room in the socket.
+    /// Returns whether requests wait for space in the socket.
     pub fn has_unsent(&self) -> bool {
         !self.unsent.is_empty()
     }

@@ -1,5 +1,4 @@
-//! A hostile client of each kind beside an animated client and a control client: what those notice
-//! of it.
+//! What an animated client and a control client notice of a hostile client of each kind.
 
 use std::time::Duration;
 
@@ -46,10 +45,10 @@ pub fn hostile(machine: &Machine, results: &mut Results) -> Result<()> {
             (&control, "longest_ms", "control answer, longest", "ms"),
         ] {
             let status = machine.wait(program, Duration::from_secs(120))?;
-            ensure!(status == Some(ExitStatus::Exited(0)), "{key} beside {name}: {status:?}");
+            ensure!(status == Some(ExitStatus::Exited(0)), "{key} with {name}: {status:?}");
             let text = std::fs::read_to_string(&program.log)?;
             let value = text.lines().find_map(|line| stat(line, key)).context(key)?;
-            results.add(&format!("{what}, beside {name}"), unit, Compositor::Ours, value);
+            results.add(&format!("{what}, with {name}"), unit, Compositor::Ours, value);
         }
         if let Some(hostile) = hostile {
             machine.wait(&hostile, Duration::from_secs(60))?.context("the hostile client does not end")?;

@@ -158,7 +158,7 @@ pub enum Case {
     Rest,
     /// Time from hotplug to the new display's first frame.
     Plug,
-    /// Missed frames and control answers beside hostile clients; not of the peers.
+    /// Missed frames and control answers while hostile clients run; not of the peers.
     Hostile,
 }
 
