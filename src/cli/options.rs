@@ -70,8 +70,9 @@ pub struct Options {
     #[arg(long, env = "GEOM_COMPOSITOR_SAFE")]
     pub safe: bool,
 
-    /// Restart the service after a crash, by a small parent process. auto: only on a terminal,
-    /// where no service manager does it
+    /// Restart the service after a crash, by a small parent process (the guard). auto: only on a
+    /// terminal, where no service manager does it. Not to be confused with GEOM_COMPOSITOR_GUARD,
+    /// which the guard sets for the service that it starts
     #[arg(long, value_enum, default_value = "auto", env = "GEOM_COMPOSITOR_GUARDED")]
     pub guard: GuardChoice,
 

@@ -176,13 +176,13 @@ impl State {
 
     fn execute(&mut self, id: ClientId, number: u64, command: Command) {
         self.announce_clients();
-        if let Some(result) = self.carry_out(id, number, command) {
+        if let Some(result) = self.run_command(id, number, command) {
             self.reply(id, number, result);
         }
     }
 
     /// Carries out a command. Returns the result, or `None` if the reply was sent or comes later.
-    fn carry_out(&mut self, id: ClientId, number: u64, command: Command) -> Option<CommandResult> {
+    fn run_command(&mut self, id: ClientId, number: u64, command: Command) -> Option<CommandResult> {
         Some(match command {
             Command::Displays => Ok(Response::Displays(self.ipc_displays())),
             Command::Clients => Ok(Response::Clients(self.ipc_clients())),

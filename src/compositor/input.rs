@@ -13,7 +13,7 @@ use smithay::input::touch::{DownEvent, MotionEvent as TouchMotion, UpEvent};
 use smithay::reexports::input::Device;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{Logical, Point, Serial, SERIAL_COUNTER};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::output_config::connectors_named;
 use super::{notify_user, State};
@@ -21,7 +21,8 @@ use crate::clients::client_of;
 use crate::control::report;
 use crate::input::pointer::absolute_location;
 use crate::input::{
-    layout_location, touch_output, xkb_config, Capabilities, Command, DeviceInfo, TouchDevice,
+    layout_location, report_unknown_layout, touch_output, xkb_config, Capabilities, Command, DeviceInfo,
+    TouchDevice,
 };
 use crate::output::Output;
 use crate::power::{takes_power_button, HeldInput};
@@ -362,11 +363,7 @@ impl State {
         let config = self.config.keyboard.clone();
         keyboard.change_repeat_info(config.repeat_rate, config.repeat_delay);
         if let Err(error) = keyboard.set_xkb_config(self, xkb_config(&config)) {
-            warn!(%error, layout = config.layout, "unknown keyboard layout; keeping the present one. See [keyboard] in the configuration");
-            self.notices.add(format!(
-                "keyboard layout {:?} is unknown to xkb; see [keyboard] in the configuration",
-                config.layout
-            ));
+            self.notices.add(report_unknown_layout(&config.layout, &error, "the present one"));
         }
     }
 }

@@ -45,7 +45,7 @@ use smithay::input::{Seat, SeatState};
 use smithay::reexports::calloop::{LoopHandle, RegistrationToken};
 use smithay::reexports::wayland_server::{Display, DisplayHandle};
 use smithay::utils::{Clock, Monotonic};
-use tracing::{info, warn};
+use tracing::info;
 
 use self::deadline::Deadline;
 pub(crate) use self::notices::notify_user;
@@ -59,7 +59,7 @@ use crate::config::{Config, Problem};
 use crate::control::Control;
 use crate::event_loop::reactor::Reactor;
 use crate::event_loop::timers::{Timer, Timers};
-use crate::input::{xkb_config, Input};
+use crate::input::{report_unknown_layout, xkb_config, Input};
 use crate::output::color::OutputColor;
 use crate::output::outputs::Outputs;
 use crate::output::redraw::Event as RedrawEvent;
@@ -152,11 +152,7 @@ impl State {
         let mut notices = Notices::default();
         let added = seat.add_keyboard(xkb_config(keyboard), keyboard.repeat_delay, keyboard.repeat_rate);
         if let Err(error) = added {
-            warn!(%error, layout = keyboard.layout, "unknown keyboard layout; using the default (us). See [keyboard] in the configuration");
-            notices.add(format!(
-                "keyboard layout {:?} is unknown to xkb; see [keyboard] in the configuration",
-                keyboard.layout
-            ));
+            notices.add(report_unknown_layout(&keyboard.layout, &error, "the default (us)"));
             let standard = Config::default().keyboard;
             seat.add_keyboard(xkb_config(&standard), keyboard.repeat_delay, keyboard.repeat_rate)
                 .context("xkb has no keyboard layouts; install the package xkb-data")?;

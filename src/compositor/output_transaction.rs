@@ -8,7 +8,7 @@ use tracing::{debug, info, warn};
 use super::deadline::Deadline;
 use super::output_config::Resolution;
 use super::State;
-use crate::output::requests::{unmet, Given, OutputTransaction};
+use crate::output::requests::{mismatch, OutputResult, OutputTransaction};
 
 impl State {
     /// Tests a transaction without changing a display.
@@ -78,31 +78,37 @@ impl State {
 
     fn test_staged(&mut self, transaction: &OutputTransaction) -> Result<(), String> {
         let Resolution { enabled, .. } = self.test_resolution();
-        for (name, requested) in self.testable(transaction) {
-            let resolved = enabled.iter().find(|resolved| resolved.planned.name == *name);
-            let given = resolved.map(|resolved| Given {
+        self.check(transaction, |name| {
+            let resolved = enabled.iter().find(|resolved| resolved.planned.name == name)?;
+            Some(OutputResult {
                 mode: Some(resolved.mode),
                 signal: resolved.signal,
                 position: (resolved.planned.logical.x, resolved.planned.logical.y),
                 warnings: &resolved.warnings,
-            });
-            if let Some(why) = unmet(requested, given.as_ref(), transaction.exact_positions) {
-                return Err(format!("{name} stays as it was: {why}"));
-            }
-        }
-        Ok(())
+            })
+        })
     }
 
     fn check_committed(&self, transaction: &OutputTransaction) -> Result<(), String> {
-        for (name, requested) in self.testable(transaction) {
-            let output = self.outputs.named(name).filter(|output| output.is_enabled());
-            let given = output.map(|output| Given {
+        self.check(transaction, |name| {
+            let output = self.outputs.named(name).filter(|output| output.is_enabled())?;
+            Some(OutputResult {
                 mode: output.mode,
                 signal: output.signal,
                 position: (output.logical.x, output.logical.y),
                 warnings: &output.warnings,
-            });
-            if let Some(why) = unmet(requested, given.as_ref(), transaction.exact_positions) {
+            })
+        })
+    }
+
+    /// Checks what became of each display of a transaction; `None` is one that is not enabled.
+    fn check<'a>(
+        &self,
+        transaction: &OutputTransaction,
+        result: impl Fn(&str) -> Option<OutputResult<'a>>,
+    ) -> Result<(), String> {
+        for (name, requested) in self.testable(transaction) {
+            if let Some(why) = mismatch(requested, result(name).as_ref(), transaction.exact_positions) {
                 return Err(format!("{name} stays as it was: {why}"));
             }
         }

@@ -177,7 +177,7 @@ impl State {
                 let location = area.loc.to_f64() + Point::from((x, y));
                 items.push(Item::Memory { buffer, location });
             }
-            items.push(Item::Solid { buffer: &overlay.veil, location: area.loc });
+            items.push(Item::Solid { buffer: &overlay.dim, location: area.loc });
         }
         for (index, placed) in visible.placed.into_iter().enumerate() {
             if index == visible.before_backdrop && visible.has_window {

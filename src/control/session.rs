@@ -165,12 +165,12 @@ mod tests {
     use geom_ipc::{Reply, ReplyResult, MAX_LINE};
 
     use super::*;
-    use crate::clients::tests::{ControlPeer, World};
+    use crate::clients::tests::{ClientsFixture, ControlPeer};
 
     const KEEP: ConnectType = ConnectType::KEEP_CONNECTION_OPEN;
 
     /// Reads messages until there is none. Returns the commands, and how reading ended.
-    fn read_all(world: &mut World, id: ClientId) -> (Vec<(u64, Command)>, Input) {
+    fn read_all(world: &mut ClientsFixture, id: ClientId) -> (Vec<(u64, Command)>, Input) {
         let mut commands = Vec::new();
         loop {
             let (input, effects) = world.with(|clients, cx| read(clients, id, cx));
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn hello_begins_a_session_and_requests_follow() {
-        let mut world = World::new();
+        let mut world = ClientsFixture::new();
         let (id, mut peer) = world.raw_control();
         peer.send(
             r#"{"id":1,"request":"hello","versions":[1,7],"name":"me","connect_type":"DISCONNECT_ONCE"}"#,
@@ -229,7 +229,7 @@ mod tests {
             (r#"{"id":1,"request":"status"}"#, ErrorKind::Handshake),
             (r#"{"id":1,"request":"hello","versions":[9]}"#, ErrorKind::Version),
         ] {
-            let mut world = World::new();
+            let mut world = ClientsFixture::new();
             let (id, mut peer) = world.raw_control();
             peer.send(line);
             assert_eq!(read_all(&mut world, id), (vec![], Input::Stopped), "{line}");
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn invalid_messages_are_answered_and_end_nothing() {
-        let mut world = World::new();
+        let mut world = ClientsFixture::new();
         let (id, mut peer) = world.control(KEEP);
         for (line, kind) in [
             ("\u{fffd}\0", ErrorKind::BadMessage),
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn line_without_an_end_ends_the_connection() {
-        let mut world = World::new();
+        let mut world = ClientsFixture::new();
         let (id, mut peer) = world.control(KEEP);
         let chunk = vec![b'x'; 1 << 16];
         let mut end = Input::Nothing;
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn broken_socket_keeps_a_session_and_no_other_connection() {
-        let mut world = World::new();
+        let mut world = ClientsFixture::new();
         let (session, peer) = world.control(KEEP);
         drop(peer);
         assert_eq!(read_all(&mut world, session).1, Input::Stopped);
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn token_resumes_a_session_and_an_unknown_one_may_begin_a_session() {
-        let mut world = World::new();
+        let mut world = ClientsFixture::new();
         let (session, old) = world.control(KEEP);
         let token = world.token(session);
         drop(old);
@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn requests_wait_for_a_job_and_for_replies_to_be_read() {
-        let mut world = World::new();
+        let mut world = ClientsFixture::new();
         let (id, mut peer) = world.control(KEEP);
         peer.send(r#"{"id":1,"request":"status"}"#);
         world.clients.begin_job(id, 1);

@@ -2,7 +2,7 @@
 
 use smithay::input::keyboard::XkbConfig;
 use smithay::reexports::input::{AccelProfile, Device, DeviceCapability};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::touch::TouchDevice;
 use crate::config::{Keyboard, Pointer};
@@ -70,6 +70,12 @@ pub fn xkb_config(keyboard: &Keyboard) -> XkbConfig<'_> {
         variant: &keyboard.variant,
         options: (!keyboard.options.is_empty()).then(|| keyboard.options.clone()),
     }
+}
+
+/// Logs that xkbcommon has no such keymap, and which one is used. Returns the notice for the user.
+pub fn report_unknown_layout(layout: &str, error: &impl std::fmt::Display, used: &str) -> String {
+    warn!(%error, layout, used, "unknown keyboard layout; see [keyboard] in the configuration");
+    format!("keyboard layout {layout:?} is unknown to xkb; see [keyboard] in the configuration")
 }
 
 /// Configures a mouse or touchpad, as far as the device supports it.

@@ -14,7 +14,7 @@ use smithay::reexports::input::{Device, DeviceCapability};
 use tracing::info;
 
 use self::devices::configure;
-pub use self::devices::{xkb_config, DeviceInfo};
+pub use self::devices::{report_unknown_layout, xkb_config, DeviceInfo};
 use self::keys::Chord;
 pub use self::keys::Command;
 use self::pointer::PointerState;

@@ -24,7 +24,7 @@ pub struct OutputTransaction {
 }
 
 /// What an output is after a commit, or would be after a test commit.
-pub struct Given<'a> {
+pub struct OutputResult<'a> {
     pub mode: Option<Mode>,
     pub signal: SignalFormat,
     /// Its top left corner, in logical pixels.
@@ -34,7 +34,11 @@ pub struct Given<'a> {
 }
 
 /// Returns why an output does not meet a request. `given` is `None` if the output is not enabled.
-pub fn unmet(requested: &OutputConfig, given: Option<&Given<'_>>, exact_positions: bool) -> Option<String> {
+pub fn mismatch(
+    requested: &OutputConfig,
+    given: Option<&OutputResult<'_>>,
+    exact_positions: bool,
+) -> Option<String> {
     let Some(given) = given else {
         let must_be_enabled = requested.enabled == Some(true) || requested.mode.is_some();
         return must_be_enabled.then(|| "it cannot be enabled".to_owned());
@@ -237,19 +241,23 @@ mod tests {
     }
 
     #[test]
-    fn unmet_names_what_the_kernel_refused() {
+    fn mismatch_names_what_the_kernel_refused() {
         let warnings = ["the kernel refuses 10 bits per color".to_owned()];
-        let given =
-            Given { mode: None, signal: SignalFormat::default(), position: (0, 0), warnings: &warnings };
+        let given = OutputResult {
+            mode: None,
+            signal: SignalFormat::default(),
+            position: (0, 0),
+            warnings: &warnings,
+        };
         let mode = OutputConfig { mode: "800x600".parse().ok(), ..OutputConfig::default() };
-        assert_eq!(unmet(&mode, Some(&given), false).as_deref(), Some(warnings[0].as_str()));
-        assert!(unmet(&mode, None, false).is_some());
-        assert_eq!(unmet(&OutputConfig::default(), None, false), None);
+        assert_eq!(mismatch(&mode, Some(&given), false).as_deref(), Some(warnings[0].as_str()));
+        assert!(mismatch(&mode, None, false).is_some());
+        assert_eq!(mismatch(&OutputConfig::default(), None, false), None);
         let off = OutputConfig { enabled: Some(false), ..OutputConfig::default() };
-        assert_eq!(unmet(&off, None, false), None);
-        assert!(unmet(&off, Some(&given), false).is_some());
+        assert_eq!(mismatch(&off, None, false), None);
+        assert!(mismatch(&off, Some(&given), false).is_some());
         let moved = OutputConfig { position: Some(Position::At(5, 0)), ..OutputConfig::default() };
-        assert_eq!(unmet(&moved, Some(&given), false), None);
-        assert!(unmet(&moved, Some(&given), true).is_some());
+        assert_eq!(mismatch(&moved, Some(&given), false), None);
+        assert!(mismatch(&moved, Some(&given), true).is_some());
     }
 }

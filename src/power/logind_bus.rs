@@ -80,7 +80,7 @@ async fn inhibit(proxies: &Proxies, what: &str, why: &str, mode: &str) -> Result
     inhibitor.map(OwnedFd::from).map_err(|error| error.to_string())
 }
 
-async fn carry_out(proxies: Proxies, request: Request) -> Event {
+async fn send_request(proxies: Proxies, request: Request) -> Event {
     let done = |action, result: zbus::Result<()>| Event::Done {
         action,
         result: result.map_err(|error| error.to_string()),
@@ -132,7 +132,7 @@ impl Bus {
         if request == Request::Connect {
             self.schedule(connect());
         } else if let Some(proxies) = self.proxies.clone() {
-            self.schedule(async { BusEvent(Received::Event(carry_out(proxies, request).await)) });
+            self.schedule(async { BusEvent(Received::Event(send_request(proxies, request).await)) });
         }
     }
 

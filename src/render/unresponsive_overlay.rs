@@ -19,7 +19,7 @@ pub enum Choice {
 const BRIGHT: [u8; 3] = [0xff, 0xff, 0xff];
 const PLAIN: [u8; 3] = [0xd0, 0xd8, 0xe0];
 /// The dimming color, pre-multiplied.
-const VEIL: Color32F = Color32F::new(0.0, 0.0, 0.0, 0.7);
+const DIM: Color32F = Color32F::new(0.0, 0.0, 0.0, 0.7);
 /// Enough for an output of 8K.
 const MAX_MAGNIFICATION: u32 = 8;
 const CHOICES: &str = "  Wait    Close  ";
@@ -30,13 +30,13 @@ pub struct UnresponsiveOverlay {
     name: String,
     magnification: u32,
     buffer: Option<SizedBuffer>,
-    pub veil: SolidColorBuffer,
+    pub dim: SolidColorBuffer,
 }
 
 impl UnresponsiveOverlay {
     /// Updates the text to the program's name, for a window with this area in pixels.
     pub fn update(&mut self, name: &str, area: (i32, i32)) {
-        self.veil.update(area, VEIL);
+        self.dim.update(area, DIM);
         let magnification = (area.1.max(0) as u32 / 720).clamp(1, MAX_MAGNIFICATION);
         if self.buffer.is_some() && self.name == name && self.magnification == magnification {
             return;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use geom_ipc::{ClientKind, CloseReason, ConnectionState, ErrorKind, ReplyResult};
 
-use super::{notable, World, SECOND};
+use super::{notable, ClientsFixture, SECOND};
 use crate::clients::heartbeat::Event;
 use crate::clients::listen::{Listener, Listening};
 use crate::clients::peer::Peer;
@@ -24,7 +24,7 @@ fn connected(effects: &Effects) -> Vec<u64> {
 
 #[test]
 fn accepted_clients_are_watched_and_will_be_announced() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (wayland, _stream) = world.connect(ClientKind::Wayland);
     let announcement = Effect::ArmAnnouncement(world.now + ANNOUNCE_DELAY);
     assert_eq!(world.take_effects(), [announcement]);
@@ -41,7 +41,7 @@ fn accepted_clients_are_watched_and_will_be_announced() {
 
 #[test]
 fn refused_clients_get_the_reason_in_their_protocol() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     world.config.limits.per_process = 1;
     let (_first, _stream) = world.wayland();
     let (refused, mut stream) = world.connect(ClientKind::Wayland);
@@ -61,7 +61,7 @@ fn refused_clients_get_the_reason_in_their_protocol() {
 
 #[test]
 fn limit_is_free_again_after_a_disconnect() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     world.config.limits.per_process = 1;
     let (first, _stream) = world.wayland();
     assert!(world.connect(ClientKind::Wayland).0.is_none());
@@ -72,7 +72,7 @@ fn limit_is_free_again_after_a_disconnect() {
 
 #[test]
 fn clients_are_announced_in_order_after_their_first_round_trips() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (subscriber, _peer) = world.subscriber();
     let (first, _stream) = world.wayland();
     let (second, _stream) = world.wayland();
@@ -94,7 +94,7 @@ fn clients_are_announced_in_order_after_their_first_round_trips() {
 
 #[test]
 fn client_is_announced_before_another_event_about_it() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (_subscriber, _peer) = world.subscriber();
     let (first, _stream) = world.wayland();
     let (second, _stream) = world.wayland();
@@ -109,7 +109,7 @@ fn client_is_announced_before_another_event_about_it() {
 
 #[test]
 fn nothing_is_described_without_subscribers() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (id, _stream) = world.wayland();
     world.run(Clients::announcement_due);
     world.on(id, Event::Broken);
@@ -119,7 +119,10 @@ fn nothing_is_described_without_subscribers() {
 }
 
 /// A listening socket in a folder of its own.
-fn listen(world: &mut World, sandbox: Option<Sandbox<'static>>) -> (tempfile::TempDir, std::path::PathBuf) {
+fn listen(
+    world: &mut ClientsFixture,
+    sandbox: Option<Sandbox<'static>>,
+) -> (tempfile::TempDir, std::path::PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("socket");
     let socket = UnixListener::bind(&path).expect("a socket");
@@ -129,7 +132,7 @@ fn listen(world: &mut World, sandbox: Option<Sandbox<'static>>) -> (tempfile::Te
     (folder, path)
 }
 
-fn accept_waiting(world: &mut World, iteration: u64) -> usize {
+fn accept_waiting(world: &mut ClientsFixture, iteration: u64) -> usize {
     let mut display = world.display.handle();
     let before = world.clients.len();
     let effects = world.with(|clients, cx| clients.accept_waiting(0, iteration, &mut display, cx));
@@ -142,7 +145,7 @@ fn accept_waiting(world: &mut World, iteration: u64) -> usize {
 
 #[test]
 fn one_client_is_accepted_at_first_and_many_if_they_keep_coming() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     world.config.limits.per_process = 1000;
     let (_folder, path) = listen(&mut world, None);
     let streams: Vec<UnixStream> = (0..70).map(|_| UnixStream::connect(&path).expect("connected")).collect();
@@ -159,7 +162,7 @@ fn one_client_is_accepted_at_first_and_many_if_they_keep_coming() {
 /// As those of geom-kiosk.socket.
 #[test]
 fn clients_of_a_sandbox_socket_are_in_its_sandbox() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let sandbox = Sandbox { name: "geom-kiosk", is_admitted: true };
     let (_folder, path) = listen(&mut world, Some(sandbox));
     let _stream = UnixStream::connect(&path).expect("connected");

@@ -4,13 +4,13 @@ use std::io::Write;
 
 use geom_ipc::{CloseReason, ConnectType, ErrorKind, Event as IpcEvent, ReplyResult};
 
-use super::{notable, World, SECOND};
+use super::{notable, ClientsFixture, SECOND};
 use crate::clients::heartbeat::Event;
 use crate::clients::{Clients, Effect};
 
 #[test]
 fn client_with_a_window_is_asked_to_close_and_then_disconnected() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (id, _stream) = world.wayland();
     world.windows.0.insert(id, "app".into());
     world.run(Clients::announcement_due);
@@ -27,7 +27,7 @@ fn client_with_a_window_is_asked_to_close_and_then_disconnected() {
 
 #[test]
 fn client_without_a_window_is_disconnected_at_once() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (id, _stream) = world.wayland();
     world.take_effects();
     world.run(|clients, cx| clients.request_close(id, CloseReason::Requested, cx));
@@ -41,7 +41,7 @@ fn client_without_a_window_is_disconnected_at_once() {
 
 #[test]
 fn control_client_gets_goodbye_with_the_reason() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (id, mut peer) = world.control(ConnectType::KEEP_CONNECTION_OPEN);
     world.run(|clients, cx| clients.request_close(id, CloseReason::Requested, cx));
     let goodbye = IpcEvent::Goodbye { reason: CloseReason::Requested };
@@ -51,7 +51,7 @@ fn control_client_gets_goodbye_with_the_reason() {
 
 #[test]
 fn client_that_closes_its_socket_is_removed() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (id, stream) = world.wayland();
     world.take_effects();
     drop(stream);
@@ -63,7 +63,7 @@ fn client_that_closes_its_socket_is_removed() {
 
 #[test]
 fn protocol_error_is_the_reason_of_the_end() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (id, mut stream) = world.wayland();
     world.take_effects();
     // wl_display.get_registry, and wl_registry.bind of a global that does not exist.
@@ -77,7 +77,7 @@ fn protocol_error_is_the_reason_of_the_end() {
 
 #[test]
 fn requests_that_wait_for_a_client_get_an_error_at_its_end() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (control, mut peer) = world.control(ConnectType::default());
     let (target, _target_peer) = world.control(ConnectType::default());
     let (is_pinged, _) = world.with(|clients, cx| clients.ping_for(target, (control, 3), cx));
@@ -91,7 +91,7 @@ fn requests_that_wait_for_a_client_get_an_error_at_its_end() {
 
 #[test]
 fn shutdown_stops_the_service_after_the_last_wayland_client() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (_control, _peer) = world.control(ConnectType::default());
     let (first, first_stream) = world.wayland();
     let (second, _stream) = world.wayland();
@@ -114,14 +114,14 @@ fn shutdown_stops_the_service_after_the_last_wayland_client() {
 
 #[test]
 fn shutdown_without_wayland_clients_stops_at_once() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     world.run(Clients::shut_down);
     assert_eq!(world.take_effects(), [Effect::StopService]);
 }
 
 #[test]
 fn all_clients_are_disconnected_when_the_service_stops() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (_subscriber, mut peer) = world.subscriber();
     let (lost, lost_peer) = world.control(ConnectType::KEEP_CONNECTION_OPEN);
     drop(lost_peer);
@@ -139,7 +139,7 @@ fn all_clients_are_disconnected_when_the_service_stops() {
 
 #[test]
 fn memory_is_returned_once_after_many_disconnects() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     world.config.limits.per_process = 1000;
     let clients: Vec<_> = (0..150).map(|_| world.wayland()).collect();
     world.take_effects();
@@ -159,9 +159,9 @@ fn memory_is_returned_once_after_many_disconnects() {
 /// Ends a connection whose window is destroyed meanwhile, and returns the display that is saved.
 fn placement_after(
     connect_type: ConnectType,
-    end: impl FnOnce(&mut World, crate::clients::ClientId),
+    end: impl FnOnce(&mut ClientsFixture, crate::clients::ClientId),
 ) -> Option<String> {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     world.connect_type = connect_type;
     let (id, stream) = world.wayland();
     world.windows.0.insert(id, "app".into());
@@ -186,7 +186,7 @@ fn placement_is_saved_unless_the_end_was_ordered() {
         (CloseReason::Requested, None),
         (CloseReason::Shutdown, None),
     ] {
-        let disconnect = |world: &mut World, id| {
+        let disconnect = |world: &mut ClientsFixture, id| {
             world.run(|clients, cx| clients.disconnect(id, reason, cx));
         };
         assert_eq!(placement_after(keep, disconnect), expected, "{reason:?}");
@@ -195,7 +195,7 @@ fn placement_is_saved_unless_the_end_was_ordered() {
 
 #[test]
 fn placement_of_a_window_that_its_client_closes_is_not_saved() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (id, _stream) = world.wayland();
     world.clients.save_placement(id, "app".into(), "DP-1".into(), ConnectType::default());
     assert_eq!(world.clients.placement("app"), None);
@@ -203,7 +203,7 @@ fn placement_of_a_window_that_its_client_closes_is_not_saved() {
 
 #[test]
 fn placements_follow_a_monitor() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let placements = [("one", "DP-1"), ("two", "DP-2")];
     let owned = placements.map(|(app_id, display)| (app_id.to_owned(), display.to_owned()));
     world.clients.add_placements(owned.into());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use geom_ipc::{CloseReason, ConnectType, ConnectionState, Event as IpcEvent, ReplyResult, Response};
 
-use super::{notable, World, SECOND};
+use super::{notable, ClientsFixture, SECOND};
 use crate::clients::connection::PingTarget;
 use crate::clients::heartbeat::Event;
 use crate::clients::{ClientId, Clients, Effect, Effects};
@@ -33,7 +33,10 @@ impl PingTarget for TestTarget {
 }
 
 /// Connects a Wayland client with an app id that can be pinged.
-fn pingable(world: &mut World, app_id: &str) -> (ClientId, TestTarget, std::os::unix::net::UnixStream) {
+fn pingable(
+    world: &mut ClientsFixture,
+    app_id: &str,
+) -> (ClientId, TestTarget, std::os::unix::net::UnixStream) {
     let (id, stream) = world.wayland();
     let target = TestTarget::default();
     let boxed = Box::new(target.clone());
@@ -46,12 +49,12 @@ fn pingable(world: &mut World, app_id: &str) -> (ClientId, TestTarget, std::os::
     (id, target, stream)
 }
 
-fn state(world: &World, id: ClientId) -> Option<ConnectionState> {
+fn state(world: &ClientsFixture, id: ClientId) -> Option<ConnectionState> {
     world.clients.get(id).map(|connection| connection.ipc_state())
 }
 
 /// Sets the policy for all applications.
-fn set_policy(world: &mut World, policy: UnresponsivePolicy) {
+fn set_policy(world: &mut ClientsFixture, policy: UnresponsivePolicy) {
     let name: &'static str = policy.into();
     let text = format!("[clients]\non_lost = {name:?}\n");
     let (config, problems) = crate::config::parse(std::path::Path::new("test.toml"), &text);
@@ -61,7 +64,7 @@ fn set_policy(world: &mut World, policy: UnresponsivePolicy) {
 
 #[test]
 fn busy_client_costs_no_allocation_and_no_timer() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (id, target, _stream) = pingable(&mut world, "app");
     for _ in 0..100 {
         world.now += SECOND;
@@ -77,7 +80,7 @@ fn busy_client_costs_no_allocation_and_no_timer() {
 
 #[test]
 fn idle_control_client_is_pinged_and_its_pong_is_measured() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (id, mut peer) = world.control(ConnectType::default());
     world.advance(SECOND * 11);
     assert_eq!(peer.events(), [IpcEvent::Ping { serial: 1 }]);
@@ -93,7 +96,7 @@ fn idle_control_client_is_pinged_and_its_pong_is_measured() {
 
 #[test]
 fn client_that_does_not_reply_is_unresponsive_until_it_does() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (_subscriber, _peer) = world.subscriber();
     let (id, target, _stream) = pingable(&mut world, "app");
     world.advance(SECOND * 21);
@@ -120,13 +123,13 @@ fn client_that_does_not_reply_is_unresponsive_until_it_does() {
     assert_eq!((*one, client.state), (id, ConnectionState::Alive));
 }
 
-fn accepts_key(world: &mut World, id: ClientId) -> bool {
+fn accepts_key(world: &mut ClientsFixture, id: ClientId) -> bool {
     let (accepts, effects) = world.with(|clients, cx| clients.accepts_key(id, cx));
     world.apply(effects);
     accepts
 }
 
-fn accepts_input(world: &mut World, id: ClientId) -> bool {
+fn accepts_input(world: &mut ClientsFixture, id: ClientId) -> bool {
     let (accepts, effects) = world.with(|clients, cx| clients.accepts_input(id, cx));
     world.apply(effects);
     accepts
@@ -135,7 +138,7 @@ fn accepts_input(world: &mut World, id: ClientId) -> bool {
 /// A busy client is not unresponsive yet, and may be sent more than a socket holds.
 #[test]
 fn input_is_withheld_until_the_client_reads() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (id, _target, mut stream) = pingable(&mut world, "app");
     assert!(accepts_input(&mut world, id) && accepts_key(&mut world, id));
     world.take_effects();
@@ -167,7 +170,7 @@ fn input_is_withheld_until_the_client_reads() {
 
 #[test]
 fn few_keys_are_sent_to_an_unresponsive_client() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (id, _target, _stream) = pingable(&mut world, "app");
     assert!((0..1000).all(|_| accepts_key(&mut world, id)));
     world.advance(SECOND * 21);
@@ -187,14 +190,15 @@ fn few_keys_are_sent_to_an_unresponsive_client() {
 
 #[test]
 fn choice_to_wait_hides_the_dialog_for_a_while() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (id, _target, _stream) = pingable(&mut world, "app");
     world.advance(SECOND * 21);
     world.take_effects();
     world.run(|clients, cx| clients.extend_wait(id, cx));
     assert_eq!(notable(world.take_effects()), [Effect::Redraw(id)]);
-    let is_hidden =
-        |world: &World| world.clients.get(id).is_some_and(|connection| connection.wait_until.is_some());
+    let is_hidden = |world: &ClientsFixture| {
+        world.clients.get(id).is_some_and(|connection| connection.wait_until.is_some())
+    };
     world.advance(SECOND * 9);
     assert!(is_hidden(&world) && notable(world.take_effects()).is_empty());
     world.advance(SECOND);
@@ -205,7 +209,7 @@ fn choice_to_wait_hides_the_dialog_for_a_while() {
 #[test]
 fn policy_decides_about_a_lost_client() {
     for policy in [UnresponsivePolicy::Wait, UnresponsivePolicy::Close, UnresponsivePolicy::Kill] {
-        let mut world = World::new();
+        let mut world = ClientsFixture::new();
         set_policy(&mut world, policy);
         let (id, _target, _stream) = pingable(&mut world, "app");
         world.advance(SECOND * 21);
@@ -225,7 +229,7 @@ fn policy_decides_about_a_lost_client() {
 
 #[test]
 fn rule_for_an_application_goes_before_the_common_times() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let text = "[[clients.rules]]\napp_id = \"slow*\"\ninterval = 100\n";
     let (config, _) = crate::config::parse(std::path::Path::new("test.toml"), text);
     world.config = config.expect("valid").clients;
@@ -239,7 +243,7 @@ fn rule_for_an_application_goes_before_the_common_times() {
 
 #[test]
 fn pending_ping_keeps_its_time() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (id, target, _stream) = pingable(&mut world, "app");
     world.advance(SECOND * 11);
     let sent_at = world.clients.get(id).and_then(|connection| connection.ping_sent_at);
@@ -260,7 +264,7 @@ fn pending_ping_keeps_its_time() {
 
 #[test]
 fn client_that_cannot_be_pinged_is_polled() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (id, mut stream) = world.wayland();
     world.advance(SECOND * 100);
     assert_eq!(state(&world, id), Some(ConnectionState::Alive));
@@ -281,7 +285,7 @@ fn client_that_cannot_be_pinged_is_polled() {
 
 #[test]
 fn destroyed_ping_target_makes_a_client_polled() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (id, target, _stream) = pingable(&mut world, "app");
     target.is_dead.set(true);
     world.advance(SECOND * 100);
@@ -291,10 +295,10 @@ fn destroyed_ping_target_makes_a_client_polled() {
 
 #[test]
 fn requested_ping_is_answered_once() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (control, mut peer) = world.control(ConnectType::default());
     let (id, _target, _stream) = pingable(&mut world, "app");
-    let ping = |world: &mut World, client: ClientId, number: u64| {
+    let ping = |world: &mut ClientsFixture, client: ClientId, number: u64| {
         let (is_pinged, effects) = world.with(|clients, cx| clients.ping_for(client, (control, number), cx));
         world.apply(effects);
         is_pinged
@@ -321,7 +325,7 @@ fn requested_ping_is_answered_once() {
 /// The sender of each request is known, however many clients send at once.
 #[test]
 fn senders_are_distinguished() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let mut clients: Vec<_> = (0..20).map(|_| world.wayland()).collect();
     world.advance(SECOND * 5);
     let sync = [1u32, 12 << 16, 2].map(u32::to_ne_bytes).concat();
@@ -341,7 +345,7 @@ fn senders_are_distinguished() {
 /// libwayland reports malformed messages itself; wayland-backend does not report that end at all.
 #[test]
 fn protocol_error_ends_the_connection_with_its_reason() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (id, mut stream) = world.wayland();
     let (other, _other_stream) = world.wayland();
     world.take_effects();

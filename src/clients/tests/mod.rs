@@ -36,18 +36,18 @@ impl Windows for TestWindows {
 }
 
 /// The component and what it needs of the compositor.
-pub struct World {
+pub struct ClientsFixture {
     pub clients: Clients,
     display: Display<()>,
     pub config: ClientsConfig,
     pub connect_type: ConnectType,
     pub now: Time,
     pub windows: TestWindows,
-    /// All effects since the last [`World::take_effects`].
+    /// All effects since the last [`ClientsFixture::take_effects`].
     effects: Effects,
 }
 
-impl World {
+impl ClientsFixture {
     pub fn new() -> Self {
         let display = Display::new().expect("an epoll");
         let mut clients = Clients::default();

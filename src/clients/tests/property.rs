@@ -7,7 +7,7 @@ use std::time::Duration;
 use geom_ipc::{ClientKind, CloseReason, ConnectType};
 use proptest::prelude::*;
 
-use super::{ControlPeer, World};
+use super::{ClientsFixture, ControlPeer};
 use crate::clients::heartbeat::Event;
 use crate::clients::{invariants, ClientId, Clients, Effect, Effects};
 use crate::config::UnresponsivePolicy;
@@ -75,17 +75,17 @@ struct Run {
     disconnected: BTreeSet<u64>,
 }
 
-fn nth(world: &World, number: usize) -> Option<ClientId> {
+fn nth(world: &ClientsFixture, number: usize) -> Option<ClientId> {
     let ids: Vec<ClientId> = world.clients.iter().map(|connection| connection.id).collect();
     ids.get(number.checked_rem(ids.len())?).copied()
 }
 
-fn is_control(world: &World, id: ClientId) -> bool {
+fn is_control(world: &ClientsFixture, id: ClientId) -> bool {
     world.clients.get(id).is_some_and(|connection| connection.kind() == ClientKind::Control)
 }
 
 impl Run {
-    fn connect(&mut self, world: &mut World, connect_type: Option<ConnectType>) {
+    fn connect(&mut self, world: &mut ClientsFixture, connect_type: Option<ConnectType>) {
         let (id, stream) = world.connect(ClientKind::Control);
         self.peers.push(Peer::Control(ControlPeer { stream, lines: geom_ipc::LineBuffer::default() }));
         let Some(id) = id else { return };
@@ -96,7 +96,7 @@ impl Run {
         }
     }
 
-    fn step(&mut self, world: &mut World, step: Step) {
+    fn step(&mut self, world: &mut ClientsFixture, step: Step) {
         match step {
             Step::ConnectWayland => {
                 let (id, stream) = world.connect(ClientKind::Wayland);
@@ -202,7 +202,7 @@ proptest! {
             UnresponsivePolicy::Wait, UnresponsivePolicy::Close, UnresponsivePolicy::Kill,
         ]),
     ) {
-        let mut world = World::new();
+        let mut world = ClientsFixture::new();
         let name: &'static str = policy.into();
         let text = format!("[clients]\non_lost = {name:?}\nper_process = 20\n");
         let (config, _) = crate::config::parse(std::path::Path::new("test.toml"), &text);

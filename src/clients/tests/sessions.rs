@@ -2,7 +2,7 @@
 
 use geom_ipc::{ClientKind, CloseReason, ConnectType, Event as IpcEvent, Response};
 
-use super::{World, SECOND};
+use super::{ClientsFixture, SECOND};
 use crate::clients::control_connection::Incoming;
 use crate::clients::heartbeat::Event;
 use crate::clients::sessions::{ResumeError, MAX_LOST_SESSIONS, MAX_LOST_SESSIONS_PER_USER};
@@ -11,7 +11,7 @@ use crate::clients::{ClientId, Clients, Effect, Effects};
 const ONCE: ConnectType = ConnectType::DISCONNECT_ONCE;
 const KEEP: ConnectType = ConnectType::KEEP_CONNECTION_OPEN;
 
-fn resume(world: &mut World, id: ClientId, token: &str) -> Result<ClientId, ResumeError> {
+fn resume(world: &mut ClientsFixture, id: ClientId, token: &str) -> Result<ClientId, ResumeError> {
     let mut effects = Effects::new();
     let result = world.with(|clients, cx| clients.resume(id, token, cx, &mut effects));
     world.apply(effects);
@@ -24,7 +24,7 @@ fn connection_type_decides_whether_a_session_is_kept() {
     for (connect_type, survives) in
         [(ONCE, vec![false]), (KEEP, vec![true, true, true]), (ONCE | KEEP, vec![true, false])]
     {
-        let mut world = World::new();
+        let mut world = ClientsFixture::new();
         let (session, mut peer) = world.control(connect_type);
         let token = world.token(session);
         for survived in survives {
@@ -44,7 +44,7 @@ fn connection_type_decides_whether_a_session_is_kept() {
 
 #[test]
 fn silent_control_client_loses_its_session() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (session, mut peer) = world.control(KEEP);
     world.advance(SECOND * 200);
     assert!(world.clients.get(session).is_some_and(|connection| connection.is_lost()));
@@ -59,7 +59,7 @@ fn silent_control_client_loses_its_session() {
 
 #[test]
 fn client_may_return_before_its_old_socket_is_seen_to_break() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (session, mut old) = world.control(KEEP);
     let token = world.token(session);
     let (id, mut peer) = world.control(KEEP);
@@ -78,7 +78,7 @@ fn client_may_return_before_its_old_socket_is_seen_to_break() {
 
 #[test]
 fn subscription_and_received_requests_survive() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (session, peer) = world.subscriber();
     let token = world.token(session);
     drop(peer);
@@ -98,7 +98,7 @@ fn subscription_and_received_requests_survive() {
 
 #[test]
 fn unknown_token_resumes_nothing() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (_session, _peer) = world.control(KEEP);
     let (id, _other) = world.control(KEEP);
     assert_eq!(resume(&mut world, id, "guessed"), Err(ResumeError::Unknown));
@@ -110,7 +110,7 @@ fn unknown_token_resumes_nothing() {
 
 #[test]
 fn session_that_was_lost_first_is_removed_over_the_limit() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     world.config.limits.per_process = 1000;
     let mut sessions = Vec::new();
     for _ in 0..MAX_LOST_SESSIONS_PER_USER + 1 {
@@ -126,7 +126,7 @@ fn session_that_was_lost_first_is_removed_over_the_limit() {
 }
 
 /// Opens a session as another user, and loses it.
-fn lose_session_of(world: &mut World, user: u32) -> ClientId {
+fn lose_session_of(world: &mut ClientsFixture, user: u32) -> ClientId {
     let (id, _peer) = world.control(KEEP);
     let connection = world.clients.connections.get_mut(&id).expect("connected");
     let (pid, uid) = (connection.peer.pid, std::mem::replace(&mut connection.peer.uid, user));
@@ -140,7 +140,7 @@ fn lose_session_of(world: &mut World, user: u32) -> ClientId {
 
 #[test]
 fn lost_sessions_of_one_user_do_not_remove_those_of_another() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     world.config.limits.per_process = 1000;
     let first = lose_session_of(&mut world, 1001);
     for _ in 0..2 * MAX_LOST_SESSIONS_PER_USER {
@@ -160,7 +160,7 @@ fn lost_sessions_of_one_user_do_not_remove_those_of_another() {
 
 #[test]
 fn slow_subscriber_loses_its_subscription_and_not_its_connection() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (subscriber, mut peer) = world.subscriber();
     let message = "x".repeat(10_000);
     let event = IpcEvent::ConfigError { message };
@@ -184,7 +184,7 @@ fn slow_subscriber_loses_its_subscription_and_not_its_connection() {
 
 #[test]
 fn job_makes_requests_wait_and_ends_with_the_socket() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (id, peer) = world.control(KEEP);
     world.clients.begin_job(id, 1);
     assert!(world.clients.control(id).is_some_and(|control| control.is_paused()));
@@ -198,7 +198,7 @@ fn job_makes_requests_wait_and_ends_with_the_socket() {
 
 #[test]
 fn sessions_and_placements_survive_the_process() {
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let (kept, _peer) = world.control(KEEP);
     let (once, _other) = world.control(ONCE);
     let (survives_one, _third) = world.control(ONCE | KEEP);
@@ -211,7 +211,7 @@ fn sessions_and_placements_survive_the_process() {
     let saved = serde_json::to_vec(&saved).expect("JSON");
     drop(world);
 
-    let mut world = World::new();
+    let mut world = ClientsFixture::new();
     let saved: crate::clients::saved_state::SavedClients =
         serde_json::from_slice(&saved).expect("what was saved");
     assert_eq!(world.clients.restore(saved.clone(), world.now), 2);
