@@ -10,6 +10,7 @@ mod coverage;
 mod files;
 mod interfaces;
 mod requests;
+mod scenes;
 
 use std::time::Duration;
 
@@ -200,7 +201,8 @@ impl Run<'_> {
                 let index = self.client()?;
                 self.window(index)?;
             }
-            178..228 => self.input(),
+            178..204 => self.input(),
+            204..228 => self.scene()?,
             228..232 => {
                 let index = self.client()?;
                 self.malformed(index);
@@ -245,9 +247,10 @@ impl Run<'_> {
                     bind(client, name, &interface, version);
                 }
             }
-            // Time passes: heartbeats are due, frames are shown.
+            // Time passes: frames are shown and, in rare cases, heartbeats are due.
             _ => {
-                let timeout = Duration::from_millis(u64::from(self.bytes.byte()));
+                let long = if self.bytes.one_in(12) { 1 } else { 32 };
+                let timeout = Duration::from_millis(u64::from(self.bytes.byte() / long));
                 self.iterate(timeout)?;
             }
         }
@@ -275,25 +278,37 @@ impl Run<'_> {
 
     /// Maps a window, a popup, a layer or a subsurface, as well-behaved clients do.
     fn window(&mut self, index: usize) -> Result<(), Violation> {
-        self.request_named(index, "wl_shm", "create_pool");
-        self.request_named(index, "wl_shm_pool", "create_buffer");
-        self.request_named(index, "wl_compositor", "create_surface");
         let role = match self.bytes.byte() {
-            0..110 => {
+            0..110 => "xdg_toplevel",
+            110..170 => "xdg_popup",
+            170..220 => "zwlr_layer_surface_v1",
+            _ => "wl_subsurface",
+        };
+        self.map(index, role)
+    }
+
+    /// Maps a surface with a role.
+    fn map(&mut self, index: usize, role: &str) -> Result<(), Violation> {
+        self.request_named(index, "wl_compositor", "create_surface");
+        let configured = match role {
+            "xdg_toplevel" => {
                 self.request_named(index, "xdg_wm_base", "get_xdg_surface");
                 self.request_named(index, "xdg_surface", "get_toplevel");
                 "xdg_surface"
             }
-            110..170 => {
+            "xdg_popup" => {
                 self.request_named(index, "xdg_wm_base", "create_positioner");
                 self.request_named(index, "xdg_positioner", "set_size");
                 self.request_named(index, "xdg_positioner", "set_anchor_rect");
                 self.popup(index);
                 "xdg_surface"
             }
-            170..220 => {
+            "zwlr_layer_surface_v1" => {
                 self.request_named(index, "zwlr_layer_shell_v1", "get_layer_surface");
                 self.request_named(index, "zwlr_layer_surface_v1", "set_size");
+                if self.bytes.one_in(2) {
+                    self.request_named(index, "zwlr_layer_surface_v1", "set_anchor");
+                }
                 "zwlr_layer_surface_v1"
             }
             _ => {
@@ -303,11 +318,20 @@ impl Run<'_> {
             }
         };
         self.request_named(index, "wl_surface", "commit");
+        self.show(index, configured)
+    }
+
+    /// Attaches a buffer to the newest surface, which is configured if it must be.
+    fn show(&mut self, index: usize, configured: &str) -> Result<(), Violation> {
         self.iterate(Duration::ZERO)?;
         self.iterate(Duration::ZERO)?;
-        if !role.is_empty() {
-            self.request_named(index, role, "ack_configure");
+        if !configured.is_empty() {
+            self.request_named(index, configured, "ack_configure");
         }
+        if self.clients.get(index).is_some_and(|client| client.of("wl_shm_pool").is_empty()) {
+            self.request_named(index, "wl_shm", "create_pool");
+        }
+        self.request_named(index, "wl_shm_pool", "create_buffer");
         self.request_named(index, "wl_surface", "attach");
         self.request_named(index, "wl_surface", "damage_buffer");
         self.request_named(index, "wl_surface", "commit");
@@ -316,24 +340,14 @@ impl Run<'_> {
 
     /// Creates a popup whose parent is the xdg_surface before its own.
     fn popup(&mut self, index: usize) {
-        let parent = self.clients.get(index).and_then(|client| client.of("xdg_surface").last().copied());
+        let parent = self.last(index, "xdg_surface");
         self.request_named(index, "xdg_wm_base", "get_xdg_surface");
-        let Some(client) = self.clients.get_mut(index) else { return };
         let (Some(own), Some(positioner)) =
-            (client.of("xdg_surface").last().copied(), client.of("xdg_positioner").last().copied())
+            (self.last(index, "xdg_surface"), self.last(index, "xdg_positioner"))
         else {
             return;
         };
-        let Some(interface) = own.interface.requests.get(2).and_then(|desc| desc.child_interface) else {
-            return;
-        };
-        let id = client.new_id();
-        let words = [id, parent.map_or(0, |parent| parent.id), positioner.id];
-        let body: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        if client.send(&message(own.id, 2, &body), &[]) {
-            client.insert(id, interface, own.version);
-            client.note("xdg_surface", "get_popup");
-        }
+        self.call(index, own, "get_popup", &[parent.map_or(0, |parent| parent.id), positioner.id]);
     }
 
     /// Sends bytes that are no request.
@@ -366,10 +380,10 @@ impl Run<'_> {
 
     /// A person uses mouse, touch screen and keyboard, on windows in most cases.
     fn input(&mut self) {
-        let windows = self.host.windows();
+        let points = self.host.points();
         let bytes = &mut self.bytes;
-        let (x, y) = match bytes.pick_recent(&windows) {
-            Some((x, y)) if !bytes.one_in(4) => {
+        let (x, y) = match bytes.pick(&points) {
+            Some((_, (x, y))) if !bytes.one_in(4) => {
                 (x + f64::from(bytes.byte() % 64), y + f64::from(bytes.byte() % 64))
             }
             _ => (f64::from(bytes.byte()) * 4.0, f64::from(bytes.byte()) * 2.0),
