@@ -40,6 +40,7 @@ pub mod internals {
     pub use crate::clients::heartbeat;
     pub use crate::clients::invariants;
     pub use crate::clients::saved_state::SavedClients;
+    #[cfg(feature = "fuzzing")]
     pub use crate::compositor::fuzzing;
     pub use crate::config::{parse as parse_config, profile};
 }

@@ -1,6 +1,8 @@
 //! Requests that end or stop other display servers: the client is refused, and others do not
 //! notice.
 
+mod fuzzed;
+
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +30,7 @@ mod op {
     pub const GET_POPUP: u16 = 2;
     pub const POSITIONER_SET_SIZE: u16 = 1;
     pub const POSITIONER_SET_ANCHOR_RECT: u16 = 2;
+    pub const POSITIONER_SET_OFFSET: u16 = 6;
     pub const POSITIONER_SET_PARENT_SIZE: u16 = 8;
     pub const XDG_SURFACE_SET_GEOMETRY: u16 = 3;
     pub const TOPLEVEL_SET_TITLE: u16 = 2;
@@ -39,11 +42,18 @@ mod op {
     pub const GET_LAYER_SURFACE: u16 = 0;
     pub const LAYER_SET_SIZE: u16 = 0;
     pub const GET_POINTER: u16 = 0;
+    pub const GET_KEYBOARD: u16 = 1;
     pub const SHAPE_GET_POINTER: u16 = 1;
     pub const POOL_CREATE_BUFFER: u16 = 0;
     pub const SURFACE_ATTACH: u16 = 1;
     pub const ACK_CONFIGURE: u16 = 4;
     pub const POPUP_GRAB: u16 = 1;
+    pub const SUBSURFACE_SET_POSITION: u16 = 1;
+    pub const LAYER_SET_MARGIN: u16 = 3;
+    pub const CREATE_DATA_SOURCE: u16 = 0;
+    pub const GET_DATA_DEVICE: u16 = 1;
+    pub const SOURCE_OFFER: u16 = 0;
+    pub const START_DRAG: u16 = 0;
 }
 
 /// Opcodes of events.
@@ -422,6 +432,20 @@ fn more_objects_than_one_client_may_have() {
         assert_eq!((error.object, error.code), (1, NO_MEMORY), "{error:?}");
         assert!(error.message.contains(key), "{error:?}");
     }
+}
+
+/// The limit of all objects is libwayland's to hold, and must be passed on to it.
+#[test]
+fn limit_of_objects_after_a_reload() {
+    let mut scene = Scene::with("[clients.objects]\nobjects = 5000\n");
+    let config = "[headless]\ndisplays = [\"800x600\"]\n[clients.objects]\nobjects = 50\n";
+    std::fs::write(scene.fixture.config_path(), config).expect("a file");
+    scene.fixture.compositor.state.reload();
+    for _ in 0..60 {
+        scene.surface();
+    }
+    let error = scene.refused();
+    assert_eq!((error.object, error.code), (1, NO_MEMORY), "{error:?}");
 }
 
 /// Surfaces that are destroyed are not counted any more.
