@@ -63,7 +63,7 @@ else
 	$(error HWTESTS=$(HWTESTS) is unknown; it may be real, or not set)
 endif
 
-lint: ## rustfmt, clippy without warnings, documentation of the libraries, file lengths, terms and columns, import graph, licenses
+lint: ## rustfmt, clippy without warnings, documentation of the libraries, file lengths, terms and columns, import graph, licenses, advisories
 	@tools/packages.sh build
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- --deny warnings
@@ -73,6 +73,7 @@ lint: ## rustfmt, clippy without warnings, documentation of the libraries, file 
 	@tools/imports
 	@tools/flows
 	@tools/notices.py --lint
+	@tools/deny.sh
 
 bench: ## measure, and compare with sway and cage; target/bench/results.json and table.md
 	@tools/packages.sh bench

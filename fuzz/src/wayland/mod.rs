@@ -12,6 +12,7 @@ mod interfaces;
 mod requests;
 mod scenes;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use geom_compositor::internals::fuzzing::{Action, Host};
@@ -98,13 +99,28 @@ pub fn wayland(bytes: &[u8]) -> Result<(), Violation> {
     }
     let after = descriptors();
     if after > before + MAX_LEFT {
-        return Err(format!("{after} descriptors are open after all clients have ended, {before} before"));
+        return Err(format!(
+            "{after} descriptors are open after all clients have ended, {before} before: {:?}",
+            open_files()
+        ));
     }
     Ok(())
 }
 
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
+
+/// Returns the number of descriptors of each file or kind of file.
+fn open_files() -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    let links = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    for file in links.filter_map(|entry| std::fs::read_link(entry.path()).ok()) {
+        let name = file.to_string_lossy();
+        let kind = name.split_once(":[").map_or(&*name, |(kind, _)| kind).to_owned();
+        *found.entry(kind).or_default() += 1;
+    }
+    found
 }
 
 fn connect(host: &mut Host, is_sandboxed: bool, answers: bool) -> Result<Option<Client>, Violation> {
