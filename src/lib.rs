@@ -43,6 +43,8 @@ pub mod internals {
     #[cfg(feature = "fuzzing")]
     pub use crate::compositor::fuzzing;
     pub use crate::config::{parse as parse_config, profile};
+    #[cfg(feature = "fuzzing")]
+    pub use crate::session::{fd_store, notifications};
 }
 
 /// Runs the program: a command to a running service, the guard, or the service itself.

@@ -7,6 +7,7 @@ pub mod fd_store;
 pub mod guard;
 pub mod journal;
 pub mod logind;
+pub mod notifications;
 pub mod rlimit;
 pub mod sd_notify;
 pub mod signals;

@@ -49,7 +49,10 @@ mod op {
     pub const ACK_CONFIGURE: u16 = 4;
     pub const POPUP_GRAB: u16 = 1;
     pub const SUBSURFACE_SET_POSITION: u16 = 1;
+    pub const LAYER_SET_ANCHOR: u16 = 1;
+    pub const LAYER_SET_EXCLUSIVE_ZONE: u16 = 2;
     pub const LAYER_SET_MARGIN: u16 = 3;
+    pub const LAYER_ACK_CONFIGURE: u16 = 6;
     pub const CREATE_DATA_SOURCE: u16 = 0;
     pub const GET_DATA_DEVICE: u16 = 1;
     pub const SOURCE_OFFER: u16 = 0;
@@ -60,6 +63,7 @@ mod op {
 mod event {
     pub const XDG_SURFACE_CONFIGURE: u16 = 0;
     pub const POPUP_DONE: u16 = 1;
+    pub const LAYER_CONFIGURE: u16 = 0;
 }
 
 /// wl_display.error
@@ -163,8 +167,26 @@ fn popup(scene: &mut Scene, xdg_surface: u32, parent: u32, positioner: u32) -> u
     scene.wire.create(xdg_surface, op::GET_POPUP, &[Arg::Uint(parent), Arg::Uint(positioner)])
 }
 
+/// Attaches a buffer of a pixel to a surface, and commits it.
+fn attach(wire: &mut Wire, surface: u32) {
+    let shm = wire.bind("wl_shm");
+    let pool = wire.id();
+    let file = memfd(4);
+    wire.exchange();
+    wire.send_with(shm, op::CREATE_POOL, &[Arg::Uint(pool), Arg::Int(4)], &[file.as_fd()]);
+    let numbers = [0, 1, 1, 4, 1].map(Arg::Int);
+    let buffer = wire.create(pool, op::POOL_CREATE_BUFFER, &numbers);
+    wire.send(surface, op::SURFACE_ATTACH, &[Arg::Uint(buffer), Arg::Int(0), Arg::Int(0)]);
+    wire.send(surface, op::SURFACE_COMMIT, &[]);
+}
+
 /// Opens a window, and returns its xdg_surface once it is shown.
 fn window(scene: &mut Scene) -> u32 {
+    shown_window(scene).1
+}
+
+/// Opens a window, and returns its surface and xdg_surface once it is shown.
+fn shown_window(scene: &mut Scene) -> (u32, u32) {
     let (surface, xdg_surface, _) = toplevel(scene);
     scene.wire.send(surface, op::SURFACE_COMMIT, &[]);
     let wire = &mut scene.wire;
@@ -175,22 +197,14 @@ fn window(scene: &mut Scene) -> u32 {
     let serial = wire.event(xdg_surface, event::XDG_SURFACE_CONFIGURE).expect("configured");
     let serial = u32::from_ne_bytes(serial.try_into().expect("one argument"));
     wire.send(xdg_surface, op::ACK_CONFIGURE, &[Arg::Uint(serial)]);
-    let shm = wire.bind("wl_shm");
-    let pool = wire.id();
-    let file = memfd(4);
-    wire.exchange();
-    wire.send_with(shm, op::CREATE_POOL, &[Arg::Uint(pool), Arg::Int(4)], &[file.as_fd()]);
-    let numbers = [0, 1, 1, 4, 1].map(Arg::Int);
-    let buffer = wire.create(pool, op::POOL_CREATE_BUFFER, &numbers);
-    wire.send(surface, op::SURFACE_ATTACH, &[Arg::Uint(buffer), Arg::Int(0), Arg::Int(0)]);
-    wire.send(surface, op::SURFACE_COMMIT, &[]);
+    attach(wire, surface);
     scene.fixture.until("the window", |fixture| {
         wire.exchange();
         fixture.compositor.state.shell.windows().iter().any(|window| {
             window.client == fixture.compositor.state.clients.iter().last().expect("connected").id
         })
     });
-    xdg_surface
+    (surface, xdg_surface)
 }
 
 /// Opens a popup of a window that takes all input, and waits until it is refused or has the

@@ -63,26 +63,49 @@ fn end_of_a_client_whose_popup_has_the_keyboard() {
     assert!(other.poll(), "the other client is still connected");
 }
 
-/// Nested positions and margins are added up. The protocols have no error for them.
+/// Nested positions are added up. The protocol has no error for them.
 #[test]
-fn places_of_subsurfaces_and_layers_that_no_number_has() {
+fn places_of_subsurfaces_that_no_number_has() {
     let mut scene = Scene::new();
+    let (root, _) = shown_window(&mut scene);
     let subcompositor = scene.wire.bind("wl_subcompositor");
-    let mut parent = scene.surface();
+    let mut parents = vec![root];
     for _ in 0..3 {
-        let child = scene.surface();
+        let (child, parent) = (scene.surface(), *parents.last().expect("one"));
         let args = [Arg::Uint(child), Arg::Uint(parent)];
         let subsurface = scene.wire.create(subcompositor, op::GET_SUBSURFACE, &args);
-        scene.wire.send(subsurface, op::SUBSURFACE_SET_POSITION, &[i32::MAX, i32::MIN].map(Arg::Int));
-        scene.wire.send(child, op::SURFACE_COMMIT, &[]);
-        parent = child;
+        scene.wire.send(subsurface, op::SUBSURFACE_SET_POSITION, &[i32::MAX, i32::MAX].map(Arg::Int));
+        attach(&mut scene.wire, child);
+        parents.push(child);
     }
+    for parent in parents.iter().rev() {
+        scene.wire.send(*parent, op::SURFACE_COMMIT, &[]);
+    }
+    scene.survives();
+}
+
+/// Margins are added to places, and exclusive zones are subtracted from sizes.
+#[test]
+fn margins_and_zones_of_layers_that_no_number_has() {
+    let mut scene = Scene::new();
     let (shell, surface) = (scene.wire.bind("zwlr_layer_shell_v1"), scene.surface());
     let rest = [Arg::Uint(surface), Arg::Null, Arg::Uint(2), Arg::Text("test")];
     let layer = scene.wire.create(shell, op::GET_LAYER_SURFACE, &rest);
-    scene.wire.send(layer, op::LAYER_SET_MARGIN, &[i32::MAX, i32::MAX, i32::MIN, i32::MAX].map(Arg::Int));
-    scene.wire.send(layer, op::LAYER_SET_SIZE, &[Arg::Uint(1), Arg::Uint(1)]);
+    // At the top left.
+    scene.wire.send(layer, op::LAYER_SET_ANCHOR, &[Arg::Uint(1 | 4)]);
+    scene.wire.send(layer, op::LAYER_SET_MARGIN, &[i32::MAX, i32::MAX, i32::MAX, i32::MAX].map(Arg::Int));
+    scene.wire.send(layer, op::LAYER_SET_EXCLUSIVE_ZONE, &[Arg::Int(i32::MAX)]);
+    scene.wire.send(layer, op::LAYER_SET_SIZE, &[Arg::Uint(9), Arg::Uint(9)]);
     scene.wire.send(surface, op::SURFACE_COMMIT, &[]);
+    let wire = &mut scene.wire;
+    scene.fixture.until("the configure event", |_| {
+        wire.exchange();
+        wire.event(layer, event::LAYER_CONFIGURE).is_some()
+    });
+    let serial = wire.event(layer, event::LAYER_CONFIGURE).and_then(|event| event.first_chunk());
+    let serial = u32::from_ne_bytes(*serial.expect("a serial"));
+    wire.send(layer, op::LAYER_ACK_CONFIGURE, &[Arg::Uint(serial)]);
+    attach(wire, surface);
     scene.survives();
 }
 
