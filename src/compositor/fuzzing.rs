@@ -17,6 +17,7 @@ use super::in_process::configured;
 use super::run::Compositor;
 use crate::clients::{client_of, invariants, ClientId};
 use crate::input::DeviceInfo;
+use crate::session::rlimit::raise_limit;
 
 /// Input that a person causes, in the layout's coordinates.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +55,8 @@ impl Host {
     /// # Errors
     /// If epoll, xkb layouts, pixman or temporary files are not available.
     pub fn new(config: &str) -> Result<Self> {
+        // As the service does: each client needs descriptors.
+        raise_limit();
         let (mut compositor, file) = configured(config)?;
         compositor.start_backend()?;
         Ok(Self { compositor, has_devices: [false; 2], time: 0, _config: file })

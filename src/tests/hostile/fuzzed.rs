@@ -1,6 +1,7 @@
 //! What the fuzz target `wayland` found. Each test ended the process before the fix.
 
 use smithay::backend::input::ButtonState;
+use smithay::reexports::wayland_server::Resource;
 
 use super::*;
 
@@ -61,6 +62,22 @@ fn end_of_a_client_whose_popup_has_the_keyboard() {
     });
     assert!(fixture.compositor.state.keyboard_focus().is_none());
     assert!(other.poll(), "the other client is still connected");
+}
+
+/// An error that a timer posts, with requests in the socket: wayland-server panics if the first of
+/// them binds a global.
+#[test]
+fn bind_after_an_error_that_answers_no_request() {
+    let mut scene = Scene::new();
+    window(&mut scene);
+    scene.wire.exchange();
+    scene.fixture.iterate();
+    scene.wire.bind("wl_seat");
+    scene.wire.exchange();
+    let windows = scene.fixture.compositor.state.shell.windows();
+    let toplevel = windows.iter().find_map(|window| window.handle.toplevel()).expect("the window");
+    toplevel.xdg_toplevel().post_error(1u32, "a test");
+    assert_eq!(scene.refused().code, 1);
 }
 
 /// Nested positions are added up. The protocol has no error for them.
