@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Runs each fuzz target of fuzz/, or those of TARGETS, for SECONDS_EACH (60 by default). A failing input is written to
-# fuzz/artifacts/<target>; once fixed, move it to fuzz/corpus/<target>, which `cargo test` replays.
+# Runs each fuzz target of fuzz/, or those of TARGETS, for SECONDS_EACH (60 by default). A failing
+# input is written to fuzz/artifacts/<target>; once fixed, move it to fuzz/corpus/<target>, which
+# `cargo test` replays.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 seconds=${SECONDS_EACH:-60}

@@ -90,7 +90,7 @@ pub fn wayland(bytes: &[u8]) -> Result<(), Violation> {
             break;
         }
     }
-    run.let_go();
+    run.release_all();
     run.serve()?;
     match run.host.counts() {
         (1, 0) => {}
@@ -377,9 +377,9 @@ impl Run<'_> {
         self.call(index, own, "get_popup", &[parent.map_or(0, |parent| parent.id), positioner.id]);
     }
 
-    /// The person lets go of everything. Smithay's grabs keep the seat, which keeps them: they would
+    /// Releases buttons and fingers. Smithay's grabs keep the seat, which keeps them: they would
     /// be left after the compositor's end. They end with the first input after their clients' end.
-    fn let_go(&mut self) {
+    fn release_all(&mut self) {
         self.host.set_devices(true, true);
         for pressed in [true, false] {
             self.host.input(Action::Key { code: 36, pressed });

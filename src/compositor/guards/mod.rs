@@ -53,11 +53,11 @@ fn refuse(resource: &impl Resource, over: &OverLimit) -> Refused {
     Refused
 }
 
-/// The greatest coordinate and length, in pixels, that a client may use in what is added up to
-/// places: the sum of one for each level of popups or subsurfaces fits into 32 bits.
+/// The greatest coordinate and length, in pixels, that a client may use in what places are computed
+/// from: one for each level of popups or subsurfaces, added, fits into 32 bits.
 const MAX_COORDINATE: i32 = 1 << 20;
 
-/// Returns whether sums of these coordinates and lengths fit into 32 bits.
+/// Returns whether additions of these coordinates and lengths fit into 32 bits.
 fn can_be_added(numbers: &[i32]) -> bool {
     numbers.iter().all(|number| (-MAX_COORDINATE..=MAX_COORDINATE).contains(number))
 }

@@ -126,7 +126,7 @@ fn margins_and_zones_of_layers_that_no_number_has() {
     scene.survives();
 }
 
-/// Whoever pastes is sent all types in one go, and its socket cannot take them.
+/// A client that pastes is sent all types in one go, and its socket cannot take them.
 #[test]
 fn source_of_too_many_types() {
     let sources = [
