@@ -1,5 +1,5 @@
-//! What the guard reads: the service's datagrams, and what a process is told of descriptors that
-//! were passed to it.
+//! What the guard reads: the service's datagrams, and the lists of descriptors that are passed to a
+//! process.
 
 use std::ffi::CString;
 use std::fs::File;

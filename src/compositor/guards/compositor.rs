@@ -61,7 +61,8 @@ fn check_subcompositor(
 }
 
 /// Nested positions are added up. `place_above` and `place_below` need a sibling or the parent.
-/// Smithay takes the surface itself for a sibling, and inserts it past the end of its parent's list.
+/// Smithay takes the surface itself for a sibling, and inserts it past the end of its parent's
+/// list.
 fn check_subsurface(
     _state: &mut State,
     _client: &Client,
