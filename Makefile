@@ -10,7 +10,7 @@ export DESTDIR PREFIX
 # Crates whose public items all have documentation.
 LIBRARIES := geom-client geom-color geom-display geom-edid geom-ipc geom-kms geom-lab geom-test-client
 
-.PHONY: help run test check hwtests lint bench fuzz soak build install uninstall deb clean
+.PHONY: help run test check hwtests lint bench fuzz sanitize soak build install uninstall deb clean
 
 help:
 	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -63,7 +63,7 @@ else
 	$(error HWTESTS=$(HWTESTS) is unknown; it may be real, or not set)
 endif
 
-lint: ## rustfmt, clippy without warnings, documentation of the libraries, file lengths, terms and columns, import graph, licenses
+lint: ## rustfmt, clippy without warnings, documentation of the libraries, file lengths, terms and columns, import graph, licenses, advisories
 	@tools/packages.sh build
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- --deny warnings
@@ -73,6 +73,7 @@ lint: ## rustfmt, clippy without warnings, documentation of the libraries, file 
 	@tools/imports
 	@tools/flows
 	@tools/notices.py --lint
+	@tools/deny.sh
 
 bench: ## measure, and compare with sway and cage; target/bench/results.json and table.md
 	@tools/packages.sh bench
@@ -90,6 +91,10 @@ soak: ## MINUTES=60 of connecting and killed clients and monitor hotplug; target
 fuzz: ## run each fuzz target for SECONDS_EACH=60
 	@tools/packages.sh build
 	@tools/fuzz.sh
+
+sanitize: ## in-process tests and SECONDS_EACH=60 of fuzzing with AddressSanitizer; not part of `make test`
+	@tools/packages.sh build
+	@tools/sanitize.sh
 
 clean: ## remove target/; the lab kernel's cache stays
 	$(CARGO) clean

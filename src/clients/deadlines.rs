@@ -43,11 +43,13 @@ impl Deadlines {
     }
 
     /// Returns a connection's deadline.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub fn of(&self, id: ClientId) -> Option<Time> {
         self.of.get(&id).copied()
     }
 
     /// Returns the connections that have a deadline.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub fn ids(&self) -> impl Iterator<Item = ClientId> + '_ {
         self.of.keys().copied()
     }

@@ -4,11 +4,6 @@
 use std::time::Duration;
 
 use super::heartbeat::{Action, Event, HeartbeatTimeouts, Liveness, Time};
-use super::{
-    connection::Transport,
-    sessions::{MAX_LOST_SESSIONS, MAX_LOST_SESSIONS_PER_USER},
-    Clients,
-};
 
 /// Checks the state machine with a history of events, each this much later than the one before.
 ///
@@ -76,7 +71,10 @@ pub fn hold(
 ///
 /// # Errors
 /// The invariant that is violated.
-pub(crate) fn check(clients: &Clients) -> Result<(), String> {
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn check(clients: &super::Clients) -> Result<(), String> {
+    use super::connection::Transport;
+    use super::sessions::{MAX_LOST_SESSIONS, MAX_LOST_SESSIONS_PER_USER};
     let exists = |id| clients.connections.contains_key(&id);
     let check = |holds: bool, invariant: &str| match holds {
         true => Ok(()),

@@ -10,7 +10,7 @@ use std::ffi::{c_char, c_int, c_void, CStr, CString};
 use std::fmt;
 use std::os::fd::{BorrowedFd, RawFd};
 
-use rustix::net::{shutdown, Shutdown};
+use rustix::net::{recv, shutdown, RecvFlags, Shutdown};
 use smithay::reexports::wayland_server::{DisplayHandle, Resource};
 use tracing::debug;
 
@@ -210,6 +210,16 @@ unsafe extern "C" fn on_message(user_data: *mut c_void, direction: c_int, messag
     if let Err(error) = shutdown(socket, Shutdown::Read) {
         debug!(%error, "the socket of a client with a protocol error is closed already");
     }
+    discard_input(socket);
+}
+
+/// Discards what waits in a socket that is shut down. libwayland would dispatch a first request of
+/// it before the error counts, and the crate panics if that is `wl_registry.bind`: an error that is
+/// not the answer to a request, for example of a timer, leaves its client to be read again.
+fn discard_input(socket: BorrowedFd<'_>) {
+    let mut buffer = [0; 4096];
+    // The end is the first that reads nothing: the client can send no more.
+    while recv(socket, &mut buffer, RecvFlags::DONTWAIT).is_ok_and(|(_, count)| count > 0) {}
 }
 
 /// Returns the inode number of an open file, or `None` if the descriptor is closed.

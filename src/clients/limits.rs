@@ -210,6 +210,7 @@ impl Counts {
     }
 
     /// Returns whether the counts are those of these processes and users.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub fn are_of(&self, peers: impl Iterator<Item = (i32, u32)>) -> bool {
         let mut expected = Self::default();
         peers.for_each(|(pid, uid)| expected.readmit(pid, uid));

@@ -55,12 +55,19 @@ impl fmt::Display for OverLimit {
     }
 }
 
+/// What the types of a source of data may take, in bytes.
+const MAX_TYPES: usize = 16 << 10;
+/// The bytes that an event with a type has besides it: header, length and padding.
+const EVENT: usize = 16;
+
 /// What one client has now.
 #[derive(Debug, Default)]
 pub struct ObjectCounts {
     counts: [AtomicU32; Counted::VARIANTS.len()],
     /// The number of rectangles of each region, by the region's id.
     rectangles: Mutex<HashMap<u32, u32>>,
+    /// The bytes of the types that each source of data offers, by the source's id.
+    types: Mutex<HashMap<u32, usize>>,
 }
 
 impl ObjectCounts {
@@ -99,6 +106,25 @@ impl ObjectCounts {
         }
         *count += 1;
         Ok(())
+    }
+
+    /// Counts a type that a source of data offers.
+    ///
+    /// # Errors
+    /// The maximum of bytes, if the source's types have more.
+    pub fn add_type(&self, source: u32, mime_type: &str) -> Result<(), usize> {
+        let mut types = self.types.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = types.entry(source).or_default();
+        *bytes += mime_type.len() + EVENT;
+        if *bytes > MAX_TYPES {
+            return Err(MAX_TYPES);
+        }
+        Ok(())
+    }
+
+    /// Forgets a source of data that is destroyed: its id may be used again.
+    pub fn remove_source(&self, source: u32) {
+        self.types.lock().unwrap_or_else(PoisonError::into_inner).remove(&source);
     }
 
     /// Forgets a region that is destroyed: its id may be used again.

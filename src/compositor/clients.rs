@@ -142,6 +142,9 @@ impl State {
         if let Err(error) = display.borrow_mut().dispatch_clients(self) {
             warn!(%error, "cannot dispatch requests of clients");
         }
+        if std::mem::take(&mut self.focus_refresh_pending) {
+            self.refresh_focus();
+        }
         self.run_clients(Clients::dispatched);
     }
 

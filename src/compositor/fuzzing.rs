@@ -5,8 +5,7 @@
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use clap::Parser;
+use anyhow::Result;
 use geom_ipc::{ClientKind, CloseReason};
 use smithay::backend::input::{Axis, AxisSource, ButtonState, KeyState, TouchSlot};
 use smithay::input::pointer::{AxisFrame, RelativeMotionEvent};
@@ -14,12 +13,11 @@ use smithay::reexports::input::DeviceCapability;
 pub use smithay::reexports::{wayland_protocols, wayland_protocols_wlr, wayland_server};
 use smithay::utils::{Logical, Point};
 
+use super::in_process::configured;
 use super::run::Compositor;
-use super::State;
-use crate::backend::Backend;
-use crate::cli::options::Options;
-use crate::clients::{invariants, ClientId, Sandbox};
+use crate::clients::{client_of, invariants, ClientId, Sandbox};
 use crate::input::DeviceInfo;
+use crate::session::rlimit::raise_limit;
 
 /// Input that a person causes, in the layout's coordinates.
 #[derive(Debug, Clone, Copy)]
@@ -44,32 +42,12 @@ pub struct Host {
     _config: tempfile::NamedTempFile,
 }
 
+/// Points of [`Host::points`] in each direction of a display.
+const GRID: u32 = 6;
+
 /// Names of the mouse and the touch screen in /dev/input.
 const DEVICES: [(&str, DeviceCapability); 2] =
     [("event1", DeviceCapability::Pointer), ("event2", DeviceCapability::Touch)];
-
-/// Builds a compositor for virtual displays with a configuration, whose file is kept as well. Its
-/// backend is not started.
-///
-/// # Errors
-/// If epoll, xkb layouts, pixman or temporary files are not available.
-pub(crate) fn configured(config: &str) -> Result<(Compositor, tempfile::NamedTempFile)> {
-    let file = tempfile::NamedTempFile::new().context("create a configuration")?;
-    std::fs::write(file.path(), config).context("write the configuration")?;
-    let path = file.path().to_string_lossy().into_owned();
-    let options = Options::try_parse_from(["geom_compositor", "--backend=headless", "--config", &path])?;
-    Ok((Compositor::new(options)?, file))
-}
-
-impl State {
-    /// Connects or disconnects a virtual display.
-    pub(crate) fn plug_virtual(&mut self, display: &str, is_connected: bool) {
-        if let Backend::Headless(headless) = &mut self.backend {
-            headless.set_connected(display, is_connected);
-        }
-        self.reconfigure("hotplug");
-    }
-}
 
 impl Host {
     /// Starts a compositor with a configuration.
@@ -77,6 +55,8 @@ impl Host {
     /// # Errors
     /// If epoll, xkb layouts, pixman or temporary files are not available.
     pub fn new(config: &str) -> Result<Self> {
+        // As the service does: each client needs descriptors.
+        raise_limit();
         let (mut compositor, file) = configured(config)?;
         compositor.start_backend()?;
         Ok(Self { compositor, has_devices: [false; 2], time: 0, _config: file })
@@ -186,14 +166,21 @@ impl Host {
         }
     }
 
-    /// Returns a point in each mapped window, near its top left corner.
-    pub fn windows(&self) -> Vec<(f64, f64)> {
+    /// Returns points where a client gets input, with the number of its connection.
+    pub fn points(&self) -> Vec<(u64, (f64, f64))> {
         let state = &self.compositor.state;
-        let point = |window| {
-            let location = state.shell.window_location(window, &state.outputs)?;
-            Some((f64::from(location.x) + 8.0, f64::from(location.y) + 8.0))
-        };
-        state.shell.windows().iter().filter_map(point).collect()
+        let mut found = Vec::new();
+        for output in state.outputs.iter().filter(|output| output.is_enabled()) {
+            let area = output.geometry().to_f64();
+            for (column, row) in (0..GRID).flat_map(|column| (0..GRID).map(move |row| (column, row))) {
+                let step = |length: f64, index: u32| 1.0 + length * f64::from(index) / f64::from(GRID);
+                let point = area.loc + Point::from((step(area.size.w, column), step(area.size.h, row)));
+                let surface = state.shell.surface_at(point, &state.outputs);
+                let client = surface.and_then(|(surface, _)| client_of(&surface));
+                found.extend(client.map(|client| (client.into(), (point.x, point.y))));
+            }
+        }
+        found
     }
 
     /// Checks what holds between two iterations.

@@ -8,11 +8,14 @@ pub mod clients;
 pub mod control;
 pub mod control_jobs;
 pub mod deadline;
+#[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod gpu_reset;
 mod guards;
 pub mod handlers;
 pub mod handoff;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod in_process;
 mod input;
 pub mod kms;
 pub mod metrics;
@@ -118,6 +121,8 @@ pub struct State {
     pub night_light_timer: Option<Timer>,
     /// A reconfiguration is queued because a fullscreen window came or went.
     pub fullscreen_change_queued: bool,
+    /// The keyboard's focus is computed again after the dispatch of requests.
+    pub focus_refresh_pending: bool,
     pub profile: ActiveProfile,
     /// The watch on the profile's file.
     profile_watch: Option<RegistrationToken>,
@@ -191,6 +196,7 @@ impl State {
             color: OutputColor::default(),
             night_light_timer: None,
             fullscreen_change_queued: false,
+            focus_refresh_pending: false,
             profile: ActiveProfile::default(),
             profile_watch: None,
             reload_timers: ReloadTimers::default(),
@@ -245,6 +251,7 @@ impl State {
             info!(file = %path.display(), "configuration applied");
             self.options.override_config(&mut config);
             self.config = config;
+            self.clients.set_max_objects(self.config.clients.objects.objects);
             self.color.forget_profiles();
             self.discard_requests();
             self.publish_event(&IpcEvent::ConfigApplied);

@@ -2,6 +2,7 @@
 
 use geom_ipc::Event as IpcEvent;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::reexports::wayland_server::Resource;
 use smithay::utils::{Logical, Point, SERIAL_COUNTER};
 use tracing::info;
 
@@ -75,7 +76,15 @@ impl State {
 
     fn focus_keyboard(&mut self, surface: Option<WlSurface>) {
         let Some(keyboard) = self.seat.get_keyboard() else { return };
-        if keyboard.current_focus() == surface {
+        let focused = keyboard.current_focus();
+        if focused == surface {
+            return;
+        }
+        // libwayland destroys the objects of a client that ends one by one. An event that names one
+        // of those that are left ends the service: wayland-backend does not find its client.
+        let is_ending = |surface: &WlSurface| surface.is_alive() && surface.client().is_none();
+        if focused.iter().chain(&surface).any(is_ending) {
+            self.focus_refresh_pending = true;
             return;
         }
         let window = surface.as_ref().and_then(|surface| self.shell.window_of(surface));

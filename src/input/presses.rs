@@ -24,6 +24,12 @@ impl Presses {
         self.0.push_back((serial, client));
     }
 
+    /// Returns the last press that a client was sent.
+    #[cfg(test)]
+    pub fn last(&self) -> Option<Serial> {
+        self.0.back().map(|(serial, _)| *serial)
+    }
+
     /// Returns whether a client was sent this press recently.
     pub fn were_sent(&self, serial: Serial, client: ClientId) -> bool {
         self.0.contains(&(serial, client))

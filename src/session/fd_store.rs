@@ -34,15 +34,43 @@ pub struct FdStore {
     unit_sockets: Vec<(String, OwnedFd)>,
 }
 
-/// Takes ownership of a descriptor that was passed to this process. Each is taken once.
-fn take(number: i32) -> OwnedFd {
-    // SAFETY: the program that started us opened it for us, and no other code here owns it.
-    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+/// The maximum number of passed descriptors: a number beyond is no count.
+const MAX_PASSED: usize = 256;
+
+/// Takes ownership of a descriptor that was passed to this process, if it is open. Each is taken
+/// once.
+fn take(number: i32) -> Option<OwnedFd> {
+    // SAFETY: used for one system call, which fails if the descriptor is not open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     // Programs that we start must not inherit it.
-    if let Err(error) = fcntl_setfd(&fd, FdFlags::CLOEXEC) {
+    if let Err(error) = fcntl_setfd(borrowed, FdFlags::CLOEXEC) {
         debug!(number, %error, "a passed descriptor is not open");
+        return None;
     }
-    fd
+    // SAFETY: it is open, the program that started us opened it for us, and no other code here owns
+    // it.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Reads a list of [`VARIABLE`] for this process: numbers and names. A number that comes twice
+/// would be closed twice.
+pub fn parse_held(list: &str, pid: u32) -> Option<BTreeMap<i32, &str>> {
+    let (of, list) = list.split_once(' ')?;
+    if of.parse() != Ok(pid) {
+        return None;
+    }
+    let entry = |entry: &'_ str| {
+        let (number, _) = entry.split_once(':')?;
+        number.parse::<i32>().ok().filter(|number| *number >= FIRST_PASSED_FD)
+    };
+    let numbered = list.split(' ').filter_map(|text| Some((entry(text)?, text.split_once(':')?.1)));
+    Some(numbered.take(MAX_PASSED).collect())
+}
+
+/// Returns the names of passed descriptors, from the first on, from LISTEN_FDS and LISTEN_FDNAMES.
+pub fn parse_passed(count: u32, names: &str) -> Vec<(i32, &str)> {
+    let names = names.split(':').chain(std::iter::repeat(""));
+    (FIRST_PASSED_FD..).zip(names).take((count as usize).min(MAX_PASSED)).collect()
 }
 
 impl FdStore {
@@ -51,25 +79,17 @@ impl FdStore {
     pub fn inherit(pid: u32, variable: impl Fn(&str) -> Option<String>) -> Self {
         let number = |name: &str| variable(name).and_then(|text| text.parse::<u32>().ok());
         let from_exec = variable(VARIABLE).unwrap_or_default();
-        if let Some((_, list)) = from_exec.split_once(' ').filter(|(of, _)| of.parse() == Ok(pid)) {
-            let entry = |entry: &str| {
-                let (number, name) = entry.split_once(':')?;
-                let number = number.parse::<i32>().ok().filter(|number| *number >= FIRST_PASSED_FD)?;
-                Some((name.to_owned(), take(number)))
-            };
-            return Self { passed: list.split(' ').filter_map(entry).collect(), ..Self::default() };
+        let taken = |(number, name): (i32, &str)| Some((name.to_owned(), take(number)?));
+        if let Some(held) = parse_held(&from_exec, pid) {
+            return Self { passed: held.into_iter().filter_map(taken).collect(), ..Self::default() };
         }
         let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
         let has_guard = parent.is_some() && number(super::guard::VARIABLE) == parent;
         let is_for_us = number("LISTEN_PID") == Some(pid) || has_guard;
         let count = number("LISTEN_FDS").filter(|_| is_for_us).unwrap_or(0);
         let names = variable("LISTEN_FDNAMES").unwrap_or_default();
-        let names: Vec<&str> = names.split(':').collect();
-        let passed = |index: usize| {
-            let name = names.get(index).copied().unwrap_or_default();
-            (name.to_owned(), take(FIRST_PASSED_FD + index as i32))
-        };
-        Self { passed: (0..count as usize).map(passed).collect(), ..Self::default() }
+        let passed = parse_passed(count, &names);
+        Self { passed: passed.into_iter().filter_map(taken).collect(), ..Self::default() }
     }
 
     /// Returns all descriptors that were passed to this process, for the guard, which passes them
@@ -196,6 +216,21 @@ mod tests {
             Some(value.to_owned())
         };
         assert!(FdStore::inherit(78, variable).passed.is_empty());
+    }
+
+    #[test]
+    fn lists_of_passed_descriptors_are_bounded() {
+        assert_eq!(parse_passed(3, "a:b"), [(3, "a"), (4, "b"), (5, "")]);
+        assert_eq!(parse_passed(u32::MAX, "a").len(), MAX_PASSED);
+        let held = parse_held("7 5:a 5:b 2:c x:d 9:e:f", 7).expect("for this process");
+        assert_eq!(held.into_iter().collect::<Vec<_>>(), [(5, "b"), (9, "e:f")]);
+        assert_eq!(parse_held("8 5:a", 7), None);
+    }
+
+    #[test]
+    fn descriptors_that_are_not_open_are_not_taken() {
+        let variable = |name: &str| (name == VARIABLE).then(|| "7 1000000:geom.a".to_owned());
+        assert!(FdStore::inherit(7, variable).passed.is_empty());
     }
 
     #[test]

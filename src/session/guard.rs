@@ -34,6 +34,7 @@ use rustix::process::{kill_process, pidfd_open, Pid, PidfdFlags, Signal as Kill}
 use tracing::{debug, info, warn};
 
 use super::fd_store::{self, FdStore, FIRST_PASSED_FD};
+use super::notifications::{Notification, Stored, MAX_STORED_FDS};
 use super::spawn::own_executable;
 use super::watchdog::{Action, Watchdog};
 use crate::event_loop::backoff::Backoff;
@@ -49,15 +50,13 @@ const RESTART: Backoff =
     Backoff::new(Duration::from_millis(10), Duration::from_secs(5)).with_constant_delays(20);
 /// After a run of this length, earlier crashes no longer count.
 const CRASH_RESET: Duration = Duration::from_secs(60);
-/// Stored descriptors; the same limit as in the unit (FileDescriptorStoreMax=).
-const MAX_STORED_FDS: usize = 16;
 
 /// Signals that the guard forwards to the service.
 const FORWARDED_SIGNALS: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 
 /// The descriptors that the guard stores, and the process that it watches.
 struct Guard {
-    stored: Vec<(String, OwnedFd)>,
+    stored: Stored,
     child: Option<Child>,
     /// The process that ended last: what it sent may be read after its end.
     ended: Option<Pid>,
@@ -113,25 +112,16 @@ impl Guard {
 
     /// Handles one datagram of the service: lines of `VARIABLE=value`, and descriptors.
     fn handle_notification(&mut self, text: &str, fds: Vec<OwnedFd>) {
+        let notification = Notification::parse(text);
         // The guard beats by itself: the manager's watchdog is for the guard.
-        if text.trim_end() == "WATCHDOG=1" {
+        if notification == Notification::Beat {
             self.watchdog.on_beat(Instant::now());
             return;
         }
         if let Some(manager) = &self.manager {
             manager.forward(text, &fds);
         }
-        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        let Some(name) = value("FDNAME") else { return };
-        if value("FDSTOREREMOVE") == Some("1") {
-            self.stored.retain(|(known, _)| known != name);
-        } else if value("FDSTORE") == Some("1") {
-            for fd in fds {
-                if self.stored.len() < MAX_STORED_FDS {
-                    self.stored.push((name.to_owned(), fd));
-                }
-            }
-        }
+        self.stored.apply(&notification, fds);
     }
 
     /// Tells the service manager that the guard works: the service beats, or is being restarted.
@@ -190,7 +180,7 @@ impl Guard {
             // down in order, and leave nothing for the next process.
             command.process_group(0);
         }
-        let names: Vec<&str> = self.stored.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = self.stored.iter().map(|(name, _)| name).collect();
         // No LISTEN_PID: the child's process ID is not known before fork(2). The child accepts the
         // descriptors because VARIABLE names its parent.
         command
@@ -329,7 +319,8 @@ pub fn run() -> Result<ExitCode> {
     let handle = event_loop.handle();
     let stop = event_loop.get_signal();
     // What the service manager held while no guard was running.
-    let stored = FdStore::inherit(std::process::id(), |name| env::var(name).ok()).into_passed();
+    let passed = FdStore::inherit(std::process::id(), |name| env::var(name).ok()).into_passed();
+    let stored = Stored::new(passed);
     let limit = ::sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero());
     let watchdog = Watchdog::new(limit, Instant::now());
     let manager = Manager::from_env();
@@ -386,7 +377,7 @@ pub fn run() -> Result<ExitCode> {
                 guard.beat();
             }
         }
-        info!(descriptors = guard.stored.len(), "restarting the service");
+        info!(descriptors = guard.stored.iter().count(), "restarting the service");
     }
 }
 
@@ -398,7 +389,7 @@ mod tests {
         let event_loop: EventLoop<'_, Guard> = EventLoop::try_new()?;
         let (stop, watchdog) = (event_loop.get_signal(), Watchdog::new(limit, now));
         Ok(Guard {
-            stored: Vec::new(),
+            stored: Stored::default(),
             child: None,
             ended: None,
             status: None,
@@ -431,12 +422,12 @@ mod tests {
         guard.handle_notification("FDSTORE=1\nFDNAME=geom.wayland", vec![fd()?]);
         guard.handle_notification("STATUS=fine\nREADY=1", vec![]);
         guard.handle_notification("FDSTOREREMOVE=1\nFDNAME=geom.control", vec![]);
-        let names: Vec<&str> = guard.stored.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = guard.stored.iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["geom.wayland"]);
         for _ in 0..100 {
             guard.handle_notification("FDSTORE=1\nFDNAME=geom.connections", vec![fd()?]);
         }
-        assert_eq!(guard.stored.len(), MAX_STORED_FDS);
+        assert_eq!(guard.stored.iter().count(), MAX_STORED_FDS);
         Ok(())
     }
 
@@ -453,7 +444,7 @@ mod tests {
             while let Some(datagram) = read(&socket)? {
                 guard.receive(datagram);
             }
-            Ok(guard.stored.len())
+            Ok(guard.stored.iter().count())
         };
         let parent = rustix::process::getppid();
         assert_eq!(stored(parent, "FDSTORE=1\nFDNAME=geom.control")?, 0);

@@ -8,6 +8,7 @@ pub mod guard;
 pub mod journal;
 pub mod kiosk_kill;
 pub mod logind;
+pub mod notifications;
 pub mod rlimit;
 pub mod sd_notify;
 pub mod signals;

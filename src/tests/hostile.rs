@@ -1,6 +1,8 @@
 //! Requests that end or stop other display servers: the client is refused, and others do not
 //! notice.
 
+mod fuzzed;
+
 use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +19,7 @@ use super::{Fixture, TestClient};
 mod event {
     pub const XDG_SURFACE_CONFIGURE: u16 = 0;
     pub const POPUP_DONE: u16 = 1;
+    pub const LAYER_CONFIGURE: u16 = 0;
 }
 
 /// wl_display.error
@@ -124,18 +127,8 @@ fn popup(scene: &mut Scene, xdg_surface: u32, parent: u32, positioner: u32) -> u
     scene.wire.create(xdg_surface, op::GET_POPUP, &[Arg::Uint(parent), Arg::Uint(positioner)])
 }
 
-/// Opens a window, and returns its xdg_surface once it is shown.
-fn window(scene: &mut Scene) -> u32 {
-    let (surface, xdg_surface, _) = toplevel(scene);
-    scene.wire.send(surface, op::SURFACE_COMMIT, &[]);
-    let wire = &mut scene.wire;
-    scene.fixture.until("the configure event", |_| {
-        wire.exchange();
-        wire.event(xdg_surface, event::XDG_SURFACE_CONFIGURE).is_some()
-    });
-    let serial = wire.event(xdg_surface, event::XDG_SURFACE_CONFIGURE).expect("configured");
-    let serial = u32::from_ne_bytes(serial.try_into().expect("one argument"));
-    wire.send(xdg_surface, op::ACK_CONFIGURE, &[Arg::Uint(serial)]);
+/// Attaches a buffer of a pixel to a surface, and commits it.
+fn attach(wire: &mut Wire, surface: u32) {
     let shm = wire.bind("wl_shm");
     let pool = wire.id();
     let file = memfd(4);
@@ -146,13 +139,33 @@ fn window(scene: &mut Scene) -> u32 {
     let buffer = wire.create(pool, op::POOL_CREATE_BUFFER, &numbers);
     wire.send(surface, op::SURFACE_ATTACH, &[Arg::Uint(buffer), Arg::Int(0), Arg::Int(0)]);
     wire.send(surface, op::SURFACE_COMMIT, &[]);
+}
+
+/// Opens a window, and returns its xdg_surface once it is shown.
+fn window(scene: &mut Scene) -> u32 {
+    shown_window(scene).1
+}
+
+/// Opens a window, and returns its surface and xdg_surface once it is shown.
+fn shown_window(scene: &mut Scene) -> (u32, u32) {
+    let (surface, xdg_surface, _) = toplevel(scene);
+    scene.wire.send(surface, op::SURFACE_COMMIT, &[]);
+    let wire = &mut scene.wire;
+    scene.fixture.until("the configure event", |_| {
+        wire.exchange();
+        wire.event(xdg_surface, event::XDG_SURFACE_CONFIGURE).is_some()
+    });
+    let serial = wire.event(xdg_surface, event::XDG_SURFACE_CONFIGURE).expect("configured");
+    let serial = u32::from_ne_bytes(serial.try_into().expect("one argument"));
+    wire.send(xdg_surface, op::ACK_CONFIGURE, &[Arg::Uint(serial)]);
+    attach(wire, surface);
     scene.fixture.until("the window", |fixture| {
         wire.exchange();
         fixture.compositor.state.shell.windows().iter().any(|window| {
             window.client == fixture.compositor.state.clients.iter().last().expect("connected").id
         })
     });
-    xdg_surface
+    (surface, xdg_surface)
 }
 
 /// Opens a popup of a window that takes all input, and waits until it is refused or has the
@@ -394,6 +407,20 @@ fn more_objects_than_one_client_may_have() {
         assert_eq!((error.object, error.code), (1, NO_MEMORY), "{error:?}");
         assert!(error.message.contains(key), "{error:?}");
     }
+}
+
+/// The limit of all objects is libwayland's to hold, and must be passed on to it.
+#[test]
+fn limit_of_objects_after_a_reload() {
+    let mut scene = Scene::with("[clients.objects]\nobjects = 5000\n");
+    let config = "[headless]\ndisplays = [\"800x600\"]\n[clients.objects]\nobjects = 50\n";
+    std::fs::write(scene.fixture.config_path(), config).expect("a file");
+    scene.fixture.compositor.state.reload();
+    for _ in 0..60 {
+        scene.surface();
+    }
+    let error = scene.refused();
+    assert_eq!((error.object, error.code), (1, NO_MEMORY), "{error:?}");
 }
 
 /// Surfaces that are destroyed are not counted any more.

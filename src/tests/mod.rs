@@ -25,14 +25,14 @@ use geom_ipc::ClientKind;
 use crate::backend::kms::tests::FakeSeat;
 use crate::backend::kms::Kms;
 use crate::backend::Backend;
-use crate::compositor::fuzzing::configured;
+use crate::compositor::in_process::configured;
 use crate::compositor::run::Compositor;
 pub use client::TestClient;
 
 /// A compositor with virtual displays.
 pub struct Fixture {
     pub compositor: Compositor,
-    _config: tempfile::NamedTempFile,
+    config: tempfile::NamedTempFile,
 }
 
 /// How long one iteration of the event loop waits for an event.
@@ -56,7 +56,7 @@ impl Fixture {
     fn start(config: &str, start_backend: impl FnOnce(&mut Compositor)) -> Self {
         let (mut compositor, file) = configured(config).expect("a compositor");
         start_backend(&mut compositor);
-        Self { compositor, _config: file }
+        Self { compositor, config: file }
     }
 
     /// Starts a compositor with two displays next to each other.
@@ -77,6 +77,11 @@ impl Fixture {
         ours.set_nonblocking(true).expect("a socket option");
         self.compositor.state.new_client(ours, ClientKind::Wayland, None).expect("accepted");
         theirs
+    }
+
+    /// Returns the path of the configuration file.
+    pub fn config_path(&self) -> &std::path::Path {
+        self.config.path()
     }
 
     /// Runs one iteration of the event loop.

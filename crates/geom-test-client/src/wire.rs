@@ -312,4 +312,15 @@ pub mod op {
     pub const SURFACE_ATTACH: u16 = 1;
     pub const ACK_CONFIGURE: u16 = 4;
     pub const POPUP_GRAB: u16 = 1;
+    pub const POSITIONER_SET_OFFSET: u16 = 6;
+    pub const GET_KEYBOARD: u16 = 1;
+    pub const SUBSURFACE_SET_POSITION: u16 = 1;
+    pub const LAYER_SET_ANCHOR: u16 = 1;
+    pub const LAYER_SET_EXCLUSIVE_ZONE: u16 = 2;
+    pub const LAYER_SET_MARGIN: u16 = 3;
+    pub const LAYER_ACK_CONFIGURE: u16 = 6;
+    pub const CREATE_DATA_SOURCE: u16 = 0;
+    pub const GET_DATA_DEVICE: u16 = 1;
+    pub const SOURCE_OFFER: u16 = 0;
+    pub const START_DRAG: u16 = 0;
 }

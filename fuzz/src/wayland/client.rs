@@ -43,9 +43,14 @@ pub struct Client {
     /// Name, interface, version.
     pub globals: Vec<(u32, String, u32)>,
     next_id: u32,
-    /// Serials of input events and configures, and each object's latest.
+    /// Serials of input events; of presses, and of the pointer's arrival on a surface.
     pub serials: Vec<u32>,
+    pub presses: Vec<u32>,
+    pub enters: Vec<u32>,
+    /// The serial that each object's latest event asks to be answered with.
     pub configured: BTreeMap<u32, u32>,
+    /// The object whose event created an object.
+    pub parents: BTreeMap<u32, u32>,
     sent: VecDeque<Sent>,
     /// Requests that were followed by an answered sync.
     pub accepted: Vec<String>,
@@ -89,7 +94,10 @@ impl Client {
             globals: Vec::new(),
             next_id: FIRST_FREE,
             serials: Vec::new(),
+            presses: Vec::new(),
+            enters: Vec::new(),
             configured: BTreeMap::new(),
+            parents: BTreeMap::new(),
             sent: VecDeque::new(),
             accepted: Vec::new(),
             error: None,
@@ -104,6 +112,17 @@ impl Client {
     pub fn new_id(&mut self) -> u32 {
         self.next_id += 1;
         self.next_id - 1
+    }
+
+    /// Takes back the ids from this one on, of a request that was not sent: libwayland refuses ids
+    /// with a gap.
+    pub fn take_back(&mut self, id: u32) {
+        self.next_id = id;
+    }
+
+    /// Returns the id that is used next.
+    pub fn next_id(&self) -> u32 {
+        self.next_id
     }
 
     /// Sends bytes with descriptors. Returns false if the socket is full, and nothing was sent.
@@ -216,10 +235,25 @@ impl Client {
             ("xdg_wm_base", "ping") if self.answers_pings => {
                 self.send(&message(object, 3, &first.to_ne_bytes()), &[]);
             }
-            (_, "configure") if event.signature.first() == Some(&ArgumentType::Uint) => {
+            (_, "configure" | "done") if event.signature.first() == Some(&ArgumentType::Uint) => {
                 self.configured.insert(object, first);
             }
-            ("wl_pointer" | "wl_keyboard" | "wl_touch", _) => self.serials.push(first),
+            ("wl_pointer", "enter") => {
+                self.serials.push(first);
+                self.enters.push(first);
+            }
+            ("wl_pointer" | "wl_keyboard", "button" | "key") => {
+                self.serials.push(first);
+                if number(body, 12) == Some(1) {
+                    self.presses.push(first);
+                }
+            }
+            ("wl_touch", "down") => {
+                self.serials.push(first);
+                self.presses.push(first);
+            }
+            ("wl_pointer" | "wl_keyboard" | "wl_data_device", "enter" | "leave" | "modifiers")
+            | ("wl_touch", "up") => self.serials.push(first),
             _ => {}
         }
         let mut at = 0;
@@ -228,6 +262,7 @@ impl Client {
                 ArgumentType::NewId => {
                     if let (Some(id), Some(child)) = (number(body, at), event.child_interface) {
                         self.insert(id, child, version);
+                        self.parents.insert(id, object);
                     }
                     at += 4;
                 }

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
 use rustix::fs::{ftruncate, memfd_create, MemfdFlags};
 use rustix::pipe::{pipe_with, PipeFlags};
@@ -14,6 +15,8 @@ use super::bytes::Bytes;
 pub struct Files {
     ends: Vec<OwnedFd>,
     memory: Vec<OwnedFd>,
+    /// The address of the socket that listens for sandboxed clients.
+    address: Option<SocketAddr>,
 }
 
 /// The maximum number of descriptors that stay open.
@@ -62,6 +65,41 @@ impl Files {
                 pair(&mut self.ends, bytes.one_in(2), one.into(), two.into())
             }
         })
+    }
+
+    /// Returns memory of a size in most cases.
+    ///
+    /// # Errors
+    /// If there is no descriptor left.
+    pub fn make_memory(&mut self, bytes: &mut Bytes<'_>, size: u64) -> std::io::Result<OwnedFd> {
+        if bytes.one_in(16) {
+            return self.make(bytes, size);
+        }
+        let file = memory(size)?;
+        self.memory.push(file.try_clone()?);
+        Ok(file)
+    }
+
+    /// Returns a socket that listens in most cases.
+    ///
+    /// # Errors
+    /// If there is no descriptor left.
+    pub fn make_listener(&mut self, bytes: &mut Bytes<'_>) -> std::io::Result<OwnedFd> {
+        if bytes.one_in(4) {
+            return self.make(bytes, 0);
+        }
+        // The kernel chooses an abstract name.
+        let address = SocketAddr::from_abstract_name(b"")?;
+        let listener = UnixListener::bind_addr(&address)?;
+        self.address = Some(listener.local_addr()?);
+        Ok(listener.into())
+    }
+
+    /// Connects to the socket that listens for sandboxed clients, and sends nothing.
+    pub fn connect(&mut self) {
+        if let Some(stream) = self.address.as_ref().and_then(|to| UnixStream::connect_addr(to).ok()) {
+            self.ends.push(stream.into());
+        }
     }
 
     /// Truncates memory that the compositor may have mapped.

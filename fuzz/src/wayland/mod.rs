@@ -10,7 +10,9 @@ mod coverage;
 mod files;
 mod interfaces;
 mod requests;
+mod scenes;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use geom_compositor::internals::fuzzing::{Action, Host};
@@ -30,7 +32,7 @@ const MAX_WAIT: usize = 300;
 const CHECK_INTERVAL: usize = 24;
 /// Clients that misbehave.
 const CLIENTS: usize = 3;
-/// Descriptors that the process may have open: those of a connection in flight, of each client.
+/// Descriptors that a sequence may open: those of a connection in flight, of each client.
 const MAX_DESCRIPTORS: usize = 4000;
 /// Descriptors that may be there after the clients have ended and were not before: of caches.
 const MAX_LEFT: usize = 12;
@@ -47,6 +49,8 @@ struct Run<'a> {
     witness: Client,
     is_plugged: [bool; 2],
     devices: (bool, bool),
+    /// Descriptors of the process before the sequence.
+    open_before: usize,
 }
 
 /// Checks a sequence of operations.
@@ -64,6 +68,7 @@ pub fn wayland(bytes: &[u8]) -> Result<(), Violation> {
         witness,
         is_plugged: [true; 2],
         devices: (true, true),
+        open_before: descriptors(),
     };
     run.host.set_devices(true, true);
     run.serve()?;
@@ -85,6 +90,7 @@ pub fn wayland(bytes: &[u8]) -> Result<(), Violation> {
             break;
         }
     }
+    run.release_all();
     run.serve()?;
     match run.host.counts() {
         (1, 0) => {}
@@ -95,15 +101,37 @@ pub fn wayland(bytes: &[u8]) -> Result<(), Violation> {
             ));
         }
     }
+    // Smithay unmaps pools on a thread of its own.
+    for _ in 0..MAX_WAIT {
+        if descriptors() <= before + MAX_LEFT {
+            break;
+        }
+        run.iterate(Duration::from_millis(10))?;
+    }
     let after = descriptors();
     if after > before + MAX_LEFT {
-        return Err(format!("{after} descriptors are open after all clients have ended, {before} before"));
+        return Err(format!(
+            "{after} descriptors are open after all clients have ended, {before} before: {:?}",
+            open_files()
+        ));
     }
     Ok(())
 }
 
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
+
+/// Returns the number of descriptors of each file or kind of file.
+fn open_files() -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    let links = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    for file in links.filter_map(|entry| std::fs::read_link(entry.path()).ok()) {
+        let name = file.to_string_lossy();
+        let kind = name.split_once(":[").map_or(&*name, |(kind, _)| kind).to_owned();
+        *found.entry(kind).or_default() += 1;
+    }
+    found
 }
 
 fn connect(host: &mut Host, is_sandboxed: bool, answers: bool) -> Result<Option<Client>, Violation> {
@@ -151,9 +179,9 @@ impl Run<'_> {
         }
         self.clients.retain(|client| !client.is_closed && client.error.is_none());
         let open = descriptors();
-        match open {
-            0..MAX_DESCRIPTORS => Ok(()),
-            _ => Err(format!("{open} descriptors are open")),
+        match open < self.open_before + MAX_DESCRIPTORS {
+            true => Ok(()),
+            false => Err(format!("{open} descriptors are open: {:?}", open_files())),
         }
     }
 
@@ -200,7 +228,8 @@ impl Run<'_> {
                 let index = self.client()?;
                 self.window(index)?;
             }
-            178..228 => self.input(),
+            178..204 => self.input(),
+            204..228 => self.scene()?,
             228..232 => {
                 let index = self.client()?;
                 self.malformed(index);
@@ -245,9 +274,10 @@ impl Run<'_> {
                     bind(client, name, &interface, version);
                 }
             }
-            // Time passes: heartbeats are due, frames are shown.
+            // Time passes: frames are shown and, in rare cases, heartbeats are due.
             _ => {
-                let timeout = Duration::from_millis(u64::from(self.bytes.byte()));
+                let long = if self.bytes.one_in(12) { 1 } else { 32 };
+                let timeout = Duration::from_millis(u64::from(self.bytes.byte() / long));
                 self.iterate(timeout)?;
             }
         }
@@ -275,25 +305,37 @@ impl Run<'_> {
 
     /// Maps a window, a popup, a layer or a subsurface, as well-behaved clients do.
     fn window(&mut self, index: usize) -> Result<(), Violation> {
-        self.request_named(index, "wl_shm", "create_pool");
-        self.request_named(index, "wl_shm_pool", "create_buffer");
-        self.request_named(index, "wl_compositor", "create_surface");
         let role = match self.bytes.byte() {
-            0..110 => {
+            0..110 => "xdg_toplevel",
+            110..170 => "xdg_popup",
+            170..220 => "zwlr_layer_surface_v1",
+            _ => "wl_subsurface",
+        };
+        self.map(index, role)
+    }
+
+    /// Maps a surface with a role.
+    fn map(&mut self, index: usize, role: &str) -> Result<(), Violation> {
+        self.request_named(index, "wl_compositor", "create_surface");
+        let configured = match role {
+            "xdg_toplevel" => {
                 self.request_named(index, "xdg_wm_base", "get_xdg_surface");
                 self.request_named(index, "xdg_surface", "get_toplevel");
                 "xdg_surface"
             }
-            110..170 => {
+            "xdg_popup" => {
                 self.request_named(index, "xdg_wm_base", "create_positioner");
                 self.request_named(index, "xdg_positioner", "set_size");
                 self.request_named(index, "xdg_positioner", "set_anchor_rect");
                 self.popup(index);
                 "xdg_surface"
             }
-            170..220 => {
+            "zwlr_layer_surface_v1" => {
                 self.request_named(index, "zwlr_layer_shell_v1", "get_layer_surface");
                 self.request_named(index, "zwlr_layer_surface_v1", "set_size");
+                if self.bytes.one_in(2) {
+                    self.request_named(index, "zwlr_layer_surface_v1", "set_anchor");
+                }
                 "zwlr_layer_surface_v1"
             }
             _ => {
@@ -303,11 +345,20 @@ impl Run<'_> {
             }
         };
         self.request_named(index, "wl_surface", "commit");
+        self.show(index, configured)
+    }
+
+    /// Attaches a buffer to the newest surface, which is configured if it must be.
+    fn show(&mut self, index: usize, configured: &str) -> Result<(), Violation> {
         self.iterate(Duration::ZERO)?;
         self.iterate(Duration::ZERO)?;
-        if !role.is_empty() {
-            self.request_named(index, role, "ack_configure");
+        if !configured.is_empty() {
+            self.request_named(index, configured, "ack_configure");
         }
+        if self.clients.get(index).is_some_and(|client| client.of("wl_shm_pool").is_empty()) {
+            self.request_named(index, "wl_shm", "create_pool");
+        }
+        self.request_named(index, "wl_shm_pool", "create_buffer");
         self.request_named(index, "wl_surface", "attach");
         self.request_named(index, "wl_surface", "damage_buffer");
         self.request_named(index, "wl_surface", "commit");
@@ -316,24 +367,31 @@ impl Run<'_> {
 
     /// Creates a popup whose parent is the xdg_surface before its own.
     fn popup(&mut self, index: usize) {
-        let parent = self.clients.get(index).and_then(|client| client.of("xdg_surface").last().copied());
+        let parent = self.last(index, "xdg_surface");
         self.request_named(index, "xdg_wm_base", "get_xdg_surface");
-        let Some(client) = self.clients.get_mut(index) else { return };
         let (Some(own), Some(positioner)) =
-            (client.of("xdg_surface").last().copied(), client.of("xdg_positioner").last().copied())
+            (self.last(index, "xdg_surface"), self.last(index, "xdg_positioner"))
         else {
             return;
         };
-        let Some(interface) = own.interface.requests.get(2).and_then(|desc| desc.child_interface) else {
-            return;
-        };
-        let id = client.new_id();
-        let words = [id, parent.map_or(0, |parent| parent.id), positioner.id];
-        let body: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        if client.send(&message(own.id, 2, &body), &[]) {
-            client.insert(id, interface, own.version);
-            client.note("xdg_surface", "get_popup");
+        self.call(index, own, "get_popup", &[parent.map_or(0, |parent| parent.id), positioner.id]);
+    }
+
+    /// Releases buttons and fingers. Smithay's grabs keep the seat, which keeps them: they would
+    /// be left after the compositor's end. They end with the first input after their clients' end.
+    fn release_all(&mut self) {
+        self.host.set_devices(true, true);
+        for pressed in [true, false] {
+            self.host.input(Action::Key { code: 36, pressed });
         }
+        self.host.input(Action::Move { x: 1.0, y: 1.0 });
+        for button in [0x110, 0x111] {
+            self.host.input(Action::Button { button, pressed: false });
+        }
+        for slot in 0..3 {
+            self.host.input(Action::TouchUp { slot });
+        }
+        self.host.input(Action::TouchCancel);
     }
 
     /// Sends bytes that are no request.
@@ -366,10 +424,10 @@ impl Run<'_> {
 
     /// A person uses mouse, touch screen and keyboard, on windows in most cases.
     fn input(&mut self) {
-        let windows = self.host.windows();
+        let points = self.host.points();
         let bytes = &mut self.bytes;
-        let (x, y) = match bytes.pick_recent(&windows) {
-            Some((x, y)) if !bytes.one_in(4) => {
+        let (x, y) = match bytes.pick(&points) {
+            Some((_, (x, y))) if !bytes.one_in(4) => {
                 (x + f64::from(bytes.byte() % 64), y + f64::from(bytes.byte() % 64))
             }
             _ => (f64::from(bytes.byte()) * 4.0, f64::from(bytes.byte()) * 2.0),

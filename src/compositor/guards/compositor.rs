@@ -10,7 +10,7 @@ use smithay::wayland::compositor::{
     get_children, get_parent, with_states, CompositorState, SubsurfaceUserData, SurfaceUserData,
 };
 
-use super::{guard, Checked, Refused};
+use super::{can_be_added, guard, Checked, Refused};
 use crate::clients::objects::Counted;
 use crate::compositor::State;
 
@@ -25,21 +25,6 @@ const MAX_DAMAGE: u32 = 256;
 /// The number of damaged rectangles since the last commit, kept with the surface.
 #[derive(Default)]
 struct DamageCount(std::sync::atomic::AtomicU32);
-
-fn check_compositor(
-    state: &mut State,
-    client: &Client,
-    compositor: &WlCompositor,
-    request: &wl_compositor::Request,
-    (): &(),
-) -> Checked {
-    match request {
-        wl_compositor::Request::CreateSurface { .. } => {
-            state.count_object(client, compositor, Counted::Surface)
-        }
-        _ => Ok(()),
-    }
-}
 
 /// Returns the depth of the tree of subsurfaces below a surface, 0 without any, and at most `max`.
 fn height(surface: &WlSurface, max: usize) -> usize {
@@ -75,8 +60,9 @@ fn check_subcompositor(
     Ok(())
 }
 
-/// `place_above` and `place_below` need a sibling or the parent. Smithay takes the surface itself
-/// for a sibling, and inserts it past the end of its parent's list.
+/// Nested positions are added up. `place_above` and `place_below` need a sibling or the parent.
+/// Smithay takes the surface itself for a sibling, and inserts it past the end of its parent's
+/// list.
 fn check_subsurface(
     _state: &mut State,
     _client: &Client,
@@ -88,6 +74,8 @@ fn check_subsurface(
         wl_subsurface::Request::PlaceAbove { sibling } | wl_subsurface::Request::PlaceBelow { sibling } => {
             sibling
         }
+        // The protocol has no error for it.
+        wl_subsurface::Request::SetPosition { x, y } if !can_be_added(&[*x, *y]) => return Err(Refused),
         _ => return Ok(()),
     };
     // A subsurface whose parent was destroyed is inert.
@@ -153,10 +141,10 @@ fn damage_all(states: &smithay::wayland::compositor::SurfaceData) {
     attributes.pending().damage.push(Damage::Buffer(everything));
 }
 
-guard!(WlCompositor, () => CompositorState, check check_compositor);
+guard!(WlCompositor, () => CompositorState, creates wl_compositor::Request::CreateSurface => Counted::Surface);
 guard!(WlSubcompositor, () => CompositorState, check check_subcompositor);
 guard!(WlSubsurface, SubsurfaceUserData => CompositorState, check check_subsurface);
-guard!(WlSurface, SurfaceUserData => CompositorState, check check_surface, counted Counted::Surface);
+guard!(WlSurface, SurfaceUserData => CompositorState, check check_surface; counted Counted::Surface);
 delegate_global_dispatch!(State: [WlCompositor: ()] => CompositorState);
 delegate_global_dispatch!(State: [WlSubcompositor: ()] => CompositorState);
 delegate_dispatch!(State: [WlCallback: ()] => CompositorState);

@@ -8,32 +8,17 @@ use smithay::reexports::wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_li
     self, ZwpLinuxDmabufV1,
 };
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
-use smithay::reexports::wayland_server::{delegate_dispatch, delegate_global_dispatch, Client};
+use smithay::reexports::wayland_server::{delegate_dispatch, delegate_global_dispatch};
 use smithay::wayland::dmabuf::{
     DmabufData, DmabufFeedbackData, DmabufGlobalData, DmabufParamsData, DmabufState,
 };
 
-use super::{guard, Checked};
+use super::guard;
 use crate::clients::objects::Counted;
 use crate::compositor::State;
 
-fn check_dmabuf(
-    state: &mut State,
-    client: &Client,
-    dmabuf: &ZwpLinuxDmabufV1,
-    request: &zwp_linux_dmabuf_v1::Request,
-    _data: &DmabufData,
-) -> Checked {
-    match request {
-        zwp_linux_dmabuf_v1::Request::CreateParams { .. } => {
-            state.count_object(client, dmabuf, Counted::Buffer)
-        }
-        _ => Ok(()),
-    }
-}
-
-guard!(ZwpLinuxDmabufV1, DmabufData => DmabufState, check check_dmabuf);
-guard!(ZwpLinuxBufferParamsV1, DmabufParamsData => DmabufState, counted Counted::Buffer);
-guard!(WlBuffer, Dmabuf => DmabufState, counted Counted::Buffer);
+guard!(ZwpLinuxDmabufV1, DmabufData => DmabufState, creates zwp_linux_dmabuf_v1::Request::CreateParams => Counted::Buffer);
+guard!(ZwpLinuxBufferParamsV1, DmabufParamsData => DmabufState; counted Counted::Buffer);
+guard!(WlBuffer, Dmabuf => DmabufState; counted Counted::Buffer);
 delegate_global_dispatch!(State: [ZwpLinuxDmabufV1: DmabufGlobalData] => DmabufState);
 delegate_dispatch!(State: [ZwpLinuxDmabufFeedbackV1: DmabufFeedbackData] => DmabufState);

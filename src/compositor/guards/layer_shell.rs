@@ -1,4 +1,5 @@
-//! wlr-layer-shell: how many surfaces there are, and sizes that are negative as Smithay keeps them.
+//! wlr-layer-shell: how many surfaces there are, and sizes and margins that are negative as Smithay
+//! keeps them or too large to be added.
 
 use smithay::reexports::wayland_protocols_wlr::layer_shell::v1::server::zwlr_layer_shell_v1::{
     self, ZwlrLayerShellV1,
@@ -11,24 +12,9 @@ use smithay::wayland::shell::wlr_layer::{
     WlrLayerShellGlobalData, WlrLayerShellState, WlrLayerSurfaceUserData,
 };
 
-use super::{guard, Checked, Refused};
+use super::{can_be_added, guard, Checked, Refused, MAX_COORDINATE};
 use crate::clients::objects::Counted;
 use crate::compositor::State;
-
-fn check_layer_shell(
-    state: &mut State,
-    client: &Client,
-    shell: &ZwlrLayerShellV1,
-    request: &zwlr_layer_shell_v1::Request,
-    (): &(),
-) -> Checked {
-    match request {
-        zwlr_layer_shell_v1::Request::GetLayerSurface { .. } => {
-            state.count_object(client, shell, Counted::LayerSurface)
-        }
-        _ => Ok(()),
-    }
-}
 
 fn check_layer_surface(
     _state: &mut State,
@@ -39,15 +25,22 @@ fn check_layer_surface(
 ) -> Checked {
     match request {
         zwlr_layer_surface_v1::Request::SetSize { width, height }
-            if (*width).max(*height) > i32::MAX as u32 =>
+            if (*width).max(*height) > MAX_COORDINATE as u32 =>
         {
             surface.post_error(zwlr_layer_surface_v1::Error::InvalidSize, "the size is too large");
             Err(Refused)
         }
+        // Smithay adds them to places and sizes of displays. The protocol has no error for them.
+        zwlr_layer_surface_v1::Request::SetMargin { top, right, bottom, left }
+            if !can_be_added(&[*top, *right, *bottom, *left]) =>
+        {
+            Err(Refused)
+        }
+        zwlr_layer_surface_v1::Request::SetExclusiveZone { zone } if !can_be_added(&[*zone]) => Err(Refused),
         _ => Ok(()),
     }
 }
 
-guard!(ZwlrLayerShellV1, () => WlrLayerShellState, check check_layer_shell);
-guard!(ZwlrLayerSurfaceV1, WlrLayerSurfaceUserData => WlrLayerShellState, check check_layer_surface, counted Counted::LayerSurface);
+guard!(ZwlrLayerShellV1, () => WlrLayerShellState, creates zwlr_layer_shell_v1::Request::GetLayerSurface => Counted::LayerSurface);
+guard!(ZwlrLayerSurfaceV1, WlrLayerSurfaceUserData => WlrLayerShellState, check check_layer_surface; counted Counted::LayerSurface);
 delegate_global_dispatch!(State: [ZwlrLayerShellV1: WlrLayerShellGlobalData] => WlrLayerShellState);

@@ -10,6 +10,7 @@ mod cursor_shape;
 mod dmabuf;
 mod layer_shell;
 mod region;
+mod selection;
 mod shm;
 pub mod xdg_shell;
 
@@ -52,10 +53,25 @@ fn refuse(resource: &impl Resource, over: &OverLimit) -> Refused {
     Refused
 }
 
-/// Passes the requests of an interface to Smithay if the function after `check` accepts them. With
+/// The greatest coordinate and length, in pixels, that a client may use in what places are computed
+/// from: one for each level of popups or subsurfaces, added, fits into 32 bits.
+const MAX_COORDINATE: i32 = 1 << 20;
+
+/// Returns whether additions of these coordinates and lengths fit into 32 bits.
+fn can_be_added(numbers: &[i32]) -> bool {
+    numbers.iter().all(|number| (-MAX_COORDINATE..=MAX_COORDINATE).contains(number))
+}
+
+/// Passes the requests of an interface to Smithay if the function after `check` accepts them, and
+/// the client may have one more of the kind of object that a request after `creates` creates. With
 /// a kind after `counted`, its destroyed objects are no longer counted.
 macro_rules! guard {
-    ($interface:ty, $data:ty => $smithay:ty $(, check $check:path)? $(, counted $kind:expr)?) => {
+    (
+        $interface:ty, $data:ty => $smithay:ty
+        $(, check $check:path)?
+        $(, creates $($request:path => $created:expr),+)?
+        $(; counted $kind:expr)?
+    ) => {
         impl smithay::reexports::wayland_server::Dispatch<$interface, $data> for $crate::compositor::State {
             fn request(
                 state: &mut Self,
@@ -71,6 +87,12 @@ macro_rules! guard {
                         return;
                     }
                 )?
+                $($(
+                    let is_created = matches!(&request, $request { .. });
+                    if is_created && state.count_object(client, resource, $created).is_err() {
+                        return;
+                    }
+                )+)?
                 <$smithay as smithay::reexports::wayland_server::Dispatch<$interface, $data, Self>>::request(
                     state, client, resource, request, data, display, data_init,
                 );

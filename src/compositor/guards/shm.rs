@@ -11,21 +11,26 @@ use crate::clients::objects::Counted;
 use crate::clients::received_file::may_block;
 use crate::compositor::State;
 
-fn check_shm(state: &mut State, client: &Client, shm: &WlShm, request: &wl_shm::Request, (): &()) -> Checked {
+fn check_shm(
+    _state: &mut State,
+    _client: &Client,
+    shm: &WlShm,
+    request: &wl_shm::Request,
+    (): &(),
+) -> Checked {
     match request {
         wl_shm::Request::CreatePool { fd, .. } if may_block(fd) => {
             shm.post_error(wl_shm::Error::InvalidFd, "the file is on a file system that may block");
             Err(Refused)
         }
-        wl_shm::Request::CreatePool { .. } => state.count_object(client, shm, Counted::Pool),
         _ => Ok(()),
     }
 }
 
 /// Smithay posts the error for a size of 0 or less, and panics then.
 fn check_pool(
-    state: &mut State,
-    client: &Client,
+    _state: &mut State,
+    _client: &Client,
     pool: &WlShmPool,
     request: &wl_shm_pool::Request,
     _data: &ShmPoolUserData,
@@ -35,12 +40,11 @@ fn check_pool(
             pool.post_error(wl_shm::Error::InvalidFd, format!("a pool cannot have {size} bytes"));
             Err(Refused)
         }
-        wl_shm_pool::Request::CreateBuffer { .. } => state.count_object(client, pool, Counted::Buffer),
         _ => Ok(()),
     }
 }
 
-guard!(WlShm, () => ShmState, check check_shm);
-guard!(WlShmPool, ShmPoolUserData => ShmState, check check_pool, counted Counted::Pool);
-guard!(WlBuffer, ShmBufferUserData => ShmState, counted Counted::Buffer);
+guard!(WlShm, () => ShmState, check check_shm, creates wl_shm::Request::CreatePool => Counted::Pool);
+guard!(WlShmPool, ShmPoolUserData => ShmState, check check_pool, creates wl_shm_pool::Request::CreateBuffer => Counted::Buffer; counted Counted::Pool);
+guard!(WlBuffer, ShmBufferUserData => ShmState; counted Counted::Buffer);
 delegate_global_dispatch!(State: [WlShm: ()] => ShmState);

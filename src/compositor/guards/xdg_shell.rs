@@ -1,5 +1,5 @@
-//! xdg-shell: parents of popups, how many windows and popups there are, and negative sizes, which
-//! Smithay takes.
+//! xdg-shell: parents of popups, how many windows and popups there are, and sizes and places that
+//! are negative or too large to be added, which Smithay takes.
 
 use std::sync::Mutex;
 
@@ -15,7 +15,7 @@ use smithay::wayland::shell::xdg::{
     XdgWmBaseUserData,
 };
 
-use super::{guard, Checked, Refused};
+use super::{can_be_added, guard, Checked, Refused, MAX_COORDINATE};
 use crate::clients::objects::Counted;
 use crate::compositor::State;
 use crate::shell::popups::{popup_root, PopupError};
@@ -41,19 +41,23 @@ fn check_wm_base(
 }
 
 fn check_xdg_surface(
-    state: &mut State,
-    client: &Client,
+    _state: &mut State,
+    _client: &Client,
     xdg_surface: &XdgSurface,
     request: &xdg_surface::Request,
     _data: &XdgSurfaceUserData,
 ) -> Checked {
     match request {
-        xdg_surface::Request::GetToplevel { .. } => state.count_object(client, xdg_surface, Counted::Window),
         xdg_surface::Request::SetWindowGeometry { width, height, .. } if *width < 1 || *height < 1 => {
             xdg_surface.post_error(xdg_surface::Error::InvalidSize, "the window geometry is empty");
             Err(Refused)
         }
-        xdg_surface::Request::GetPopup { .. } => state.count_object(client, xdg_surface, Counted::Popup),
+        xdg_surface::Request::SetWindowGeometry { x, y, width, height }
+            if !can_be_added(&[*x, *y, *width, *height]) =>
+        {
+            xdg_surface.post_error(xdg_surface::Error::InvalidSize, "the window geometry is too large");
+            Err(Refused)
+        }
         _ => Ok(()),
     }
 }
@@ -84,15 +88,29 @@ fn check_positioner(
     request: &xdg_positioner::Request,
     _data: &XdgPositionerUserData,
 ) -> Checked {
-    match request {
+    let is_in_range = match request {
         xdg_positioner::Request::SetParentSize { parent_width, parent_height }
             if *parent_width < 0 || *parent_height < 0 =>
         {
             positioner.post_error(xdg_positioner::Error::InvalidInput, "the parent's size is negative");
-            Err(Refused)
+            return Err(Refused);
         }
-        _ => Ok(()),
+        xdg_positioner::Request::SetParentSize { parent_width, parent_height } => {
+            can_be_added(&[*parent_width, *parent_height])
+        }
+        xdg_positioner::Request::SetSize { width, height } => can_be_added(&[*width, *height]),
+        xdg_positioner::Request::SetAnchorRect { x, y, width, height } => {
+            can_be_added(&[*x, *y, *width, *height])
+        }
+        xdg_positioner::Request::SetOffset { x, y } => can_be_added(&[*x, *y]),
+        _ => true,
+    };
+    if !is_in_range {
+        let message = format!("a place or size is beyond {MAX_COORDINATE} pixels");
+        positioner.post_error(xdg_positioner::Error::InvalidInput, message);
+        return Err(Refused);
     }
+    Ok(())
 }
 
 /// Checks the parents of a new popup. Returns whether it may be used; if not, an error has been
@@ -115,8 +133,9 @@ pub fn check_popup_parents(popup: &PopupSurface) -> bool {
 }
 
 guard!(XdgWmBase, XdgWmBaseUserData => XdgShellState, check check_wm_base);
-guard!(XdgSurface, XdgSurfaceUserData => XdgShellState, check check_xdg_surface);
-guard!(XdgToplevel, XdgShellSurfaceUserData => XdgShellState, check check_toplevel, counted Counted::Window);
+guard!(XdgSurface, XdgSurfaceUserData => XdgShellState, check check_xdg_surface,
+    creates xdg_surface::Request::GetToplevel => Counted::Window, xdg_surface::Request::GetPopup => Counted::Popup);
+guard!(XdgToplevel, XdgShellSurfaceUserData => XdgShellState, check check_toplevel; counted Counted::Window);
 guard!(XdgPositioner, XdgPositionerUserData => XdgShellState, check check_positioner);
-guard!(XdgPopup, XdgShellSurfaceUserData => XdgShellState, counted Counted::Popup);
+guard!(XdgPopup, XdgShellSurfaceUserData => XdgShellState; counted Counted::Popup);
 delegate_global_dispatch!(State: [XdgWmBase: ()] => XdgShellState);

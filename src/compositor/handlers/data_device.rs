@@ -1,6 +1,5 @@
 //! wl_data_device: clipboard, and drag and drop.
 
-use smithay::delegate_data_device;
 use smithay::input::Seat;
 use smithay::reexports::wayland_server::protocol::{wl_data_source::WlDataSource, wl_surface::WlSurface};
 use smithay::wayland::selection::data_device::{
@@ -33,5 +32,3 @@ impl ClientDndGrabHandler for State {
 }
 
 impl ServerDndGrabHandler for State {}
-
-delegate_data_device!(State);

@@ -1,6 +1,5 @@
 //! primary-selection: the middle button pastes selected text.
 
-use smithay::delegate_primary_selection;
 use smithay::wayland::selection::primary_selection::{PrimarySelectionHandler, PrimarySelectionState};
 
 use crate::compositor::State;
@@ -10,5 +9,3 @@ impl PrimarySelectionHandler for State {
         &self.protocols.primary_selection
     }
 }
-
-delegate_primary_selection!(State);
