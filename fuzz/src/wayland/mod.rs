@@ -13,6 +13,7 @@ mod requests;
 mod scenes;
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use geom_compositor::internals::fuzzing::{Action, Host};
@@ -59,6 +60,9 @@ struct Run<'a> {
 /// If an iteration takes too long, a well-behaved client is not served, descriptors are left, or an
 /// invariant of the clients is violated. A panic is not caught.
 pub fn wayland(bytes: &[u8]) -> Result<(), Violation> {
+    // Descriptors are counted for the whole process.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut host = Host::new(CONFIG).map_err(|error| format!("{error:#}"))?;
     let witness = connect(&mut host, false, true)?.ok_or("the first client is refused")?;
     let mut run = Run {
