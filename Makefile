@@ -75,17 +75,18 @@ lint: ## rustfmt, clippy without warnings, documentation of the libraries, file 
 	@tools/notices.py --lint
 	@tools/deny.sh
 
+# geom-fuzz has the program built with the fuzz driver in it: not in what is measured.
 bench: ## measure, and compare with sway and cage; target/bench/results.json and table.md
 	@tools/packages.sh bench
 	@lab/kernel/build.sh >/dev/null
-	$(CARGO) build --release --workspace
+	$(CARGO) build --release --workspace --exclude geom-fuzz
 	$(CARGO) bench --quiet --bench display_config | tee target/bench-display-config.txt
 	target/release/geom-lab-bench --compositor target/release/geom_compositor --out target/bench
 
 soak: ## MINUTES=60 of connecting and killed clients and monitor hotplug; target/bench/soak.md
 	@tools/packages.sh bench
 	@lab/kernel/build.sh >/dev/null
-	$(CARGO) build --release --workspace
+	$(CARGO) build --release --workspace --exclude geom-fuzz
 	target/release/geom-lab-bench --soak $${MINUTES:-60} --compositor target/release/geom_compositor --out target/bench
 
 fuzz: ## run each fuzz target for SECONDS_EACH=60

@@ -17,5 +17,5 @@ fi
 echo "run: no monitor can be driven from here; showing it in the lab"
 tools/packages.sh lab
 lab/kernel/build.sh >/dev/null
-cargo build --release --workspace
+cargo build --release --workspace --exclude geom-fuzz
 exec target/release/geom-lab-demo --compositor target/release/geom_compositor --out target/run
