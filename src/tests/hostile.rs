@@ -127,14 +127,19 @@ fn popup(scene: &mut Scene, xdg_surface: u32, parent: u32, positioner: u32) -> u
     scene.wire.create(xdg_surface, op::GET_POPUP, &[Arg::Uint(parent), Arg::Uint(positioner)])
 }
 
+/// Returns a pool of a file of `size` bytes.
+fn pool(wire: &mut Wire, size: i32) -> u32 {
+    let (shm, pool) = (wire.bind("wl_shm"), wire.id());
+    let file = memfd(size as u64);
+    wire.send_with(shm, op::CREATE_POOL, &[Arg::Uint(pool), Arg::Int(size)], &[file.as_fd()])
+        .expect("space in the socket");
+    pool
+}
+
 /// Attaches a buffer of a pixel to a surface, and commits it.
 fn attach(wire: &mut Wire, surface: u32) {
-    let shm = wire.bind("wl_shm");
-    let pool = wire.id();
-    let file = memfd(4);
     wire.exchange();
-    wire.send_with(shm, op::CREATE_POOL, &[Arg::Uint(pool), Arg::Int(4)], &[file.as_fd()])
-        .expect("space in the socket");
+    let pool = pool(wire, 4);
     let numbers = [0, 1, 1, 4, 1].map(Arg::Int);
     let buffer = wire.create(pool, op::POOL_CREATE_BUFFER, &numbers);
     wire.send(surface, op::SURFACE_ATTACH, &[Arg::Uint(buffer), Arg::Int(0), Arg::Int(0)]);
@@ -247,11 +252,7 @@ fn popups_are_nested_at_most_32_levels_deep() {
 fn pool_without_bytes() {
     for size in [0, -1, i32::MIN] {
         let mut scene = Scene::new();
-        let shm = scene.wire.bind("wl_shm");
-        let pool = scene.wire.id();
-        let file = memfd(4096);
-        let args = [Arg::Uint(pool), Arg::Int(4096)];
-        scene.wire.send_with(shm, op::CREATE_POOL, &args, &[file.as_fd()]).expect("space in the socket");
+        let pool = pool(&mut scene.wire, 4096);
         scene.wire.send(pool, op::POOL_RESIZE, &[Arg::Int(size)]);
         let error = scene.refused();
         assert_eq!((error.object, error.code), (pool, INVALID_FD), "{size}: {error:?}");
