@@ -23,6 +23,8 @@ pub enum Counted {
     Buffer,
     Inhibitor,
     IdleNotification,
+    /// Each gets events for each change of the clipboard.
+    DataDevice,
 }
 
 impl Counted {
@@ -37,6 +39,7 @@ impl Counted {
             Self::Buffer => (limits.buffers, "buffers"),
             Self::Inhibitor => (limits.inhibitors, "inhibitors"),
             Self::IdleNotification => (limits.idle_notifications, "idle_notifications"),
+            Self::DataDevice => (limits.data_devices, "data_devices"),
         }
     }
 }

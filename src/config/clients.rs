@@ -88,6 +88,8 @@ pub struct ObjectLimits {
     /// Idle inhibitors.
     pub inhibitors: u32,
     pub idle_notifications: u32,
+    /// Of the clipboard with drag and drop, and of the primary selection.
+    pub data_devices: u32,
     /// Rectangles that are added to a region or subtracted from it.
     pub region_rectangles: u32,
 }
@@ -104,6 +106,7 @@ impl Default for ObjectLimits {
             buffers: 2048,
             inhibitors: 64,
             idle_notifications: 64,
+            data_devices: 64,
             region_rectangles: 2048,
         }
     }
@@ -227,6 +230,7 @@ pub fn read(clients: &mut ClientsConfig, section: &mut Section<'_>, reader: &mut
             buffers,
             inhibitors,
             idle_notifications,
+            data_devices,
             region_rectangles,
         } = &mut clients.objects;
         for (limit, key) in [
@@ -239,6 +243,7 @@ pub fn read(clients: &mut ClientsConfig, section: &mut Section<'_>, reader: &mut
             (buffers, "buffers"),
             (inhibitors, "inhibitors"),
             (idle_notifications, "idle_notifications"),
+            (data_devices, "data_devices"),
             (region_rectangles, "region_rectangles"),
         ] {
             let value = objects.integer(reader, key, 1..1_000_001);

@@ -410,6 +410,21 @@ fn more_objects_than_one_client_may_have() {
     }
 }
 
+/// Each would get events for each change of the clipboard.
+#[test]
+fn more_data_devices_than_one_client_may_have() {
+    for manager in ["wl_data_device_manager", "zwp_primary_selection_device_manager_v1"] {
+        let mut scene = Scene::with("[clients.objects]\ndata_devices = 5\n");
+        let (seat, manager) = (scene.wire.bind("wl_seat"), scene.wire.bind(manager));
+        for _ in 0..6 {
+            scene.wire.create(manager, op::GET_DATA_DEVICE, &[Arg::Uint(seat)]);
+        }
+        let error = scene.refused();
+        assert_eq!((error.object, error.code), (1, NO_MEMORY), "{error:?}");
+        assert!(error.message.contains("data_devices"), "{error:?}");
+    }
+}
+
 /// The limit of all objects is libwayland's to hold, and must be passed on to it.
 #[test]
 fn limit_of_objects_after_a_reload() {

@@ -105,6 +105,7 @@ pub fn wayland(bytes: &[u8]) -> Result<(), Violation> {
             ));
         }
     }
+    run.free_devices()?;
     // Smithay unmaps pools on a thread of its own.
     for _ in 0..MAX_WAIT {
         if descriptors() <= before + MAX_LEFT {
@@ -396,6 +397,33 @@ impl Run<'_> {
             self.host.input(Action::TouchUp { slot });
         }
         self.host.input(Action::TouchCancel);
+    }
+
+    /// Lets the compositor free devices of ended clients, which keep the seat after its end: it does
+    /// so with the next new devices.
+    fn free_devices(&mut self) -> Result<(), Violation> {
+        let Some(client) = connect(&mut self.host, false, true)? else { return Ok(()) };
+        self.clients.push(client);
+        self.settle()?;
+        self.bind_all(0);
+        for (manager, request, device, end) in [
+            ("wl_data_device_manager", "get_data_device", "wl_data_device", "release"),
+            (
+                "zwp_primary_selection_device_manager_v1",
+                "get_device",
+                "zwp_primary_selection_device_v1",
+                "destroy",
+            ),
+        ] {
+            for _ in 0..4 {
+                self.request_named(0, manager, request);
+                self.request_named(0, device, end);
+            }
+        }
+        self.settle()?;
+        self.settle()?;
+        self.clients.clear();
+        self.serve()
     }
 
     /// Sends bytes that are no request.

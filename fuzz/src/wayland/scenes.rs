@@ -57,7 +57,7 @@ impl Run<'_> {
     }
 
     /// What all clients sent so far is accepted, unless one has an error.
-    fn settle(&mut self) -> Result<(), Violation> {
+    pub(super) fn settle(&mut self) -> Result<(), Violation> {
         for client in &mut self.clients {
             client.sync();
         }

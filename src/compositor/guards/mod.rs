@@ -10,7 +10,7 @@ mod cursor_shape;
 mod dmabuf;
 mod layer_shell;
 mod region;
-mod selection;
+pub mod selection;
 mod shm;
 pub mod xdg_shell;
 

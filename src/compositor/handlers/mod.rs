@@ -50,6 +50,7 @@ use smithay::wayland::viewporter::ViewporterState;
 
 pub use self::image_description::send_information as send_image_description;
 use self::security_context::is_trusted;
+use crate::compositor::guards::selection::EndedDevices;
 use crate::compositor::State;
 
 /// The state of all protocols.
@@ -63,6 +64,7 @@ pub struct Protocols {
     pub layer_shell: WlrLayerShellState,
     pub data_device: DataDeviceState,
     pub primary_selection: PrimarySelectionState,
+    pub ended_devices: EndedDevices,
     _output: OutputManagerState,
     pub disabled_globals: output::DisabledGlobals,
     pub gamma: gamma_control::Controls,
@@ -101,6 +103,7 @@ impl Protocols {
             layer_shell: WlrLayerShellState::new_with_filter::<State, _>(display, is_trusted),
             data_device: DataDeviceState::new::<State>(display),
             primary_selection: PrimarySelectionState::new::<State>(display),
+            ended_devices: EndedDevices::default(),
             _output: OutputManagerState::new_with_xdg_output::<State>(display),
             disabled_globals: output::DisabledGlobals::default(),
             gamma: gamma_control::Controls::default(),

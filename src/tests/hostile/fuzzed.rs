@@ -1,7 +1,9 @@
 //! What the fuzz target `wayland` found. Each test ended the process before the fix.
 
 use smithay::backend::input::ButtonState;
+use smithay::reexports::wayland_server::protocol::wl_seat::WlSeat;
 use smithay::reexports::wayland_server::Resource;
+use smithay::wayland::seat::WaylandFocus;
 
 use super::*;
 
@@ -176,4 +178,41 @@ fn drag_from_a_press_in_another_client_is_refused() {
     let focus = state.seat.get_pointer().expect("a pointer").current_focus();
     assert!(focus.is_some(), "the victim has the pointer still");
     scene.survives();
+}
+
+/// Smithay keeps what a client did not release, and goes through all of it for each change of
+/// focus.
+#[test]
+fn devices_of_an_ended_client_are_freed() {
+    for manager in ["wl_data_device_manager", "zwp_primary_selection_device_manager_v1"] {
+        let mut scene = Scene::new();
+        window(&mut scene);
+        let device = |wire: &mut Wire| {
+            let (seat, manager) = (wire.bind("wl_seat"), wire.bind(manager));
+            wire.create(manager, op::GET_DATA_DEVICE, &[Arg::Uint(seat)]);
+            wire.exchange();
+            seat
+        };
+        let seat = device(&mut scene.wire);
+        scene.fixture.run_for(Duration::from_millis(5));
+        let state = &scene.fixture.compositor.state;
+        let surface = state.shell.windows().iter().find_map(|window| window.handle.wl_surface());
+        let client = surface.and_then(|surface| surface.client()).expect("connected");
+        // The device keeps the seat's object.
+        let seat: WlSeat = client.object_from_protocol_id(&state.display_handle, seat).expect("bound");
+        let data = Arc::downgrade(seat.object_data().expect("managed"));
+        drop((seat, client));
+        let Scene { mut fixture, wire, .. } = scene;
+        drop(wire);
+        let mut next = Wire::new(fixture.connect()).expect("a socket");
+        fixture.until("the end of the client, and globals", |fixture| {
+            next.exchange();
+            next.has_global("wl_seat") && fixture.compositor.state.shell.windows().is_empty()
+        });
+        device(&mut next);
+        fixture.until("no seat of the ended client", |_| {
+            next.exchange();
+            data.upgrade().is_none()
+        });
+    }
 }
