@@ -206,6 +206,8 @@ pub struct Clients {
     peak: usize,
     trim_armed: bool,
     last_id: ClientId,
+    /// Ids up to this one are saved as used, so that not every connection has to be saved.
+    reserved_id: ClientId,
     deadlines: Deadlines,
     /// The time that the timer for all deadlines is armed for.
     armed: Option<Time>,
@@ -228,6 +230,9 @@ pub struct Clients {
 /// disconnected. libwayland before 1.23 has 4 KiB, and `unresponsive` spares clients that do not
 /// read so that this is enough.
 pub const SEND_BUFFER: usize = 1 << 20;
+
+/// The number of ids that are saved as used before they are.
+const RESERVED_IDS: u64 = 255;
 
 /// The number of connections that makes returning memory worthwhile: each takes some 10 KiB.
 const TRIM_THRESHOLD: usize = 128;
@@ -253,6 +258,7 @@ impl Default for Clients {
             peak: 0,
             trim_armed: false,
             last_id: ClientId::default(),
+            reserved_id: ClientId::default(),
             deadlines: Deadlines::default(),
             armed: None,
             timer: None,
@@ -440,6 +446,10 @@ impl Clients {
 
     fn next_id(&mut self) -> ClientId {
         self.last_id.0 += 1;
+        if self.last_id > self.reserved_id {
+            self.reserved_id.0 = self.last_id.0 + RESERVED_IDS;
+            self.mark_unsaved();
+        }
         self.last_id
     }
 }

@@ -58,7 +58,7 @@ pub struct SavedSession {
 /// The part of the state that [`Clients`] has.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedClients {
-    /// The id of the newest connection: none is used twice.
+    /// No connection of the next process has this id or one before.
     pub last_id: ClientId,
     /// Displays of applications, by app id.
     pub placements: Placements,
@@ -248,6 +248,7 @@ impl Clients {
     /// placements. Returns the number of sessions.
     pub fn restore(&mut self, saved: SavedClients, now: Time) -> usize {
         self.last_id = self.last_id.max(saved.last_id);
+        self.reserved_id = self.reserved_id.max(self.last_id);
         self.add_placements(saved.placements);
         let mut restored = 0;
         for session in saved.sessions {
@@ -286,7 +287,7 @@ impl Clients {
                 open: control.is_open(),
             })
         });
-        SavedClients { last_id: self.last_id, placements, sessions: sessions.collect() }
+        SavedClients { last_id: self.reserved_id, placements, sessions: sessions.collect() }
     }
 }
 

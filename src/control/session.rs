@@ -208,6 +208,7 @@ mod tests {
     fn hello_begins_a_session_and_requests_follow() {
         let mut world = ClientsFixture::new();
         let (id, mut peer) = world.raw_control();
+        world.clients.take_unsaved();
         peer.send(
             r#"{"id":1,"request":"hello","versions":[1,7],"name":"me","connect_type":"DISCONNECT_ONCE"}"#,
         );

@@ -196,6 +196,21 @@ fn job_makes_requests_wait_and_ends_with_the_socket() {
     assert!(!world.clients.end_job(id, 2), "its client has left");
 }
 
+/// A file is written for what is saved, which is too much for each connection.
+#[test]
+fn ids_are_saved_in_blocks() {
+    let mut world = ClientsFixture::new();
+    let _first = world.wayland();
+    assert!(world.clients.take_unsaved());
+    let saved = world.clients.to_saved(std::iter::empty());
+    let (id, _second) = world.wayland();
+    assert!(!world.clients.take_unsaved() && id <= saved.last_id);
+    let mut next = ClientsFixture::new();
+    next.clients.restore(saved.clone(), next.now);
+    let (id, _third) = next.wayland();
+    assert!(next.clients.take_unsaved() && id > saved.last_id);
+}
+
 #[test]
 fn sessions_and_placements_survive_the_process() {
     let mut world = ClientsFixture::new();
