@@ -4,7 +4,7 @@ use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
 use smithay::utils::Transform;
 
-use super::text::{block, letters, Line, Size};
+use super::text::{block, letters, magnification, Line, Size};
 use super::SizedBuffer;
 
 /// What the diagnostic screen of an output says.
@@ -33,11 +33,14 @@ const BRIGHT: [u8; 3] = [0xff, 0xff, 0xff];
 const PLAIN: [u8; 3] = [0xa8, 0xb4, 0xc0];
 const WARNING: [u8; 3] = [0xff, 0xb4, 0x54];
 
+/// Longer lines are hard to read.
+const MAX_COLUMNS: usize = 120;
+
 impl DiagnosticScreen {
     /// Returns the buffer that shows the screen.
     pub fn buffer(&mut self, info: DiagnosticInfo) -> Option<&SizedBuffer> {
         if self.info.as_ref() != Some(&info) {
-            let magnification = (info.size.1 / 720).max(1);
+            let magnification = magnification(info.size);
             let block = block(&lines(&info, magnification), magnification);
             let size = (block.width as i32, block.height as i32);
             let buffer = MemoryRenderBuffer::from_slice(
@@ -58,7 +61,7 @@ impl DiagnosticScreen {
 fn lines(info: &DiagnosticInfo, magnification: u32) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut add = |text: String, size: Size, color: [u8; 3]| {
-        let columns = letters(size, magnification, info.size.0.saturating_sub(32)).max(8);
+        let columns = letters(size, magnification, info.size.0.saturating_sub(32)).clamp(8, MAX_COLUMNS);
         let mut rest: Vec<char> = text.chars().collect();
         loop {
             let next = rest.split_off(rest.len().min(columns));
@@ -107,5 +110,16 @@ mod tests {
         let mut screen = DiagnosticScreen::default();
         let width = screen.buffer(info()).map(|buffer| buffer.1 .0);
         assert!(width.is_some_and(|width| width <= 640), "{width:?}");
+    }
+
+    /// Letters that fit the height of a tall display were too wide for it, and took a second to
+    /// draw.
+    #[test]
+    fn letters_fit_a_tall_display() {
+        for size in [(800, 32_768), (1080, 3840), (32_768, 32_768)] {
+            let mut screen = DiagnosticScreen::default();
+            let drawn = screen.buffer(DiagnosticInfo { size, ..info() }).map(|buffer| buffer.1);
+            assert!(drawn.is_some_and(|drawn| drawn.0 <= size.0.min(10_000)), "{size:?}: {drawn:?}");
+        }
     }
 }

@@ -35,6 +35,14 @@ fn raster(size: Size) -> (RasterHeight, FontWeight) {
     }
 }
 
+/// The maximum of [`magnification`]: on larger displays, text is relatively smaller.
+const MAX_MAGNIFICATION: u32 = 8;
+
+/// Returns how many times as large text is drawn on a display or in a window of a size in pixels.
+pub fn magnification(size: (u32, u32)) -> u32 {
+    (size.1 / 720).min(size.0 / 480).clamp(1, MAX_MAGNIFICATION)
+}
+
 /// Returns how many letters fit a width in pixels.
 pub fn letters(size: Size, magnification: u32, width: u32) -> usize {
     let (height, weight) = raster(size);

@@ -6,7 +6,7 @@ use smithay::backend::renderer::element::solid::SolidColorBuffer;
 use smithay::backend::renderer::Color32F;
 use smithay::utils::Transform;
 
-use super::text::{block, Line, Size};
+use super::text::{block, magnification, Line, Size};
 use super::SizedBuffer;
 
 /// The buttons of the overlay.
@@ -20,8 +20,6 @@ const BRIGHT: [u8; 3] = [0xff, 0xff, 0xff];
 const PLAIN: [u8; 3] = [0xd0, 0xd8, 0xe0];
 /// The dimming color, pre-multiplied.
 const DIM: Color32F = Color32F::new(0.0, 0.0, 0.0, 0.7);
-/// Enough for an output of 8K.
-const MAX_MAGNIFICATION: u32 = 8;
 const CHOICES: &str = "  Wait    Close  ";
 
 /// An overlay, drawn again when its text changes.
@@ -37,7 +35,7 @@ impl UnresponsiveOverlay {
     /// Updates the text to the program's name, for a window with this area in pixels.
     pub fn update(&mut self, name: &str, area: (i32, i32)) {
         self.dim.update(area, DIM);
-        let magnification = (area.1.max(0) as u32 / 720).clamp(1, MAX_MAGNIFICATION);
+        let magnification = magnification((area.0.max(0) as u32, area.1.max(0) as u32));
         if self.buffer.is_some() && self.name == name && self.magnification == magnification {
             return;
         }
@@ -104,13 +102,13 @@ fn outline(argb: &mut [u8], width: u32, height: u32) {
 mod tests {
     use super::*;
 
-    /// A client may declare a window of any height.
+    /// A client may declare a window of any size.
     #[test]
     fn message_is_bounded_whatever_the_size_of_the_window() {
         let mut overlay = UnresponsiveOverlay::default();
-        for height in [0, 8 * 720, i32::MAX] {
-            overlay.update("foot", (1, height));
-            let (buffer, _) = overlay.message((1, height)).expect("a message");
+        for size in [0, 8 * 720, i32::MAX] {
+            overlay.update("foot", (size, size));
+            let (buffer, _) = overlay.message((size, size)).expect("a message");
             assert!(buffer.1 .0 < 8192 && buffer.1 .1 < 8192, "{:?}", buffer.1);
         }
     }

@@ -180,6 +180,21 @@ fn drag_from_a_press_in_another_client_is_refused() {
     scene.survives();
 }
 
+/// pixman does not take such an image, and says so on stderr.
+#[test]
+fn buffers_whose_rows_start_in_the_middle_of_a_pixel() {
+    // wl_shm.error.invalid_stride
+    const INVALID_STRIDE: u32 = 1;
+    for (offset, stride) in [(0, 6), (2, 8)] {
+        let mut scene = Scene::new();
+        let pool = pool(&mut scene.wire, 64);
+        let numbers = [offset, 1, 1, stride, 1].map(Arg::Int);
+        scene.wire.create(pool, op::POOL_CREATE_BUFFER, &numbers);
+        let error = scene.refused();
+        assert_eq!((error.object, error.code), (pool, INVALID_STRIDE), "{error:?}");
+    }
+}
+
 /// Smithay keeps what a client did not release, and goes through all of it for each change of
 /// focus.
 #[test]
