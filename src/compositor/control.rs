@@ -350,10 +350,7 @@ impl State {
     /// Shows each display's name on it for some time.
     fn identify(&mut self, time: Duration) -> CommandResult {
         let until = self.now() + time;
-        for id in self.outputs.enabled() {
-            if let Some(output) = self.outputs.get_mut(id) {
-                output.identified_until = Some(until);
-            }
+        for id in self.outputs.identify(until) {
             self.queue_redraw(id);
         }
         self.timers.at(until, Deadline::EndIdentification);
@@ -363,11 +360,7 @@ impl State {
     /// Removes the names whose time is over.
     pub fn end_identification(&mut self) {
         let now = self.now();
-        let ended = self
-            .outputs
-            .iter_mut()
-            .filter_map(|output| output.identified_until.take_if(|until| *until <= now).map(|_| output.id));
-        for id in ended.collect::<Vec<_>>() {
+        for id in self.outputs.end_identification(now) {
             self.queue_redraw(id);
         }
     }

@@ -171,7 +171,7 @@ impl State {
     /// Renders an output's scene into memory.
     pub fn render_to_image(&mut self, name: &str) -> io::Result<RgbImage> {
         let id = self.outputs.id(name).ok_or(io::ErrorKind::NotFound)?;
-        let content = self.content_of(id).ok_or(io::ErrorKind::NotFound)?;
+        let content = self.outputs.content_of(id).ok_or(io::ErrorKind::NotFound)?;
         let visible = self.visible_surfaces(content);
         let rendered = self.with_scene(id, visible, |state, scene| {
             let State { outputs, backend, .. } = state;

@@ -310,7 +310,8 @@ impl State {
     fn first_frame(&mut self, gpu: u64, name: &str) -> std::io::Result<Arc<Framebuffer>> {
         let missing = || std::io::Error::other("the output has no scanout");
         let id = self.outputs.id(name).ok_or_else(missing)?;
-        let visible = self.content_of(id).map(|content| self.visible_surfaces(content)).unwrap_or_default();
+        let visible =
+            self.outputs.content_of(id).map(|content| self.visible_surfaces(content)).unwrap_or_default();
         let frame = self.with_scene(id, visible, |state, scene| {
             let State { outputs, backend, .. } = state;
             let scanout = outputs.scanout_mut(id)?;

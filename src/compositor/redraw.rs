@@ -71,7 +71,7 @@ impl State {
             self.redraw_event(id, Event::Unchanged);
             return;
         }
-        let Some(content) = self.content_of(id) else { return };
+        let Some(content) = self.outputs.content_of(id) else { return };
         let is_mirror = content.id != id;
         let visible = self.visible_surfaces(content);
         self.update_described_surfaces(id, &visible);

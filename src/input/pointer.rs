@@ -12,7 +12,10 @@ use smithay::wayland::compositor::{get_children, with_states};
 use smithay::wayland::shm::with_buffer_contents;
 
 use crate::output::outputs::Outputs;
+use crate::output::{Output, OutputId};
 use crate::render::cursor::{CursorBuffer, Theme};
+use crate::render::scene::Cursor;
+use crate::render::visible::PlacedSurface;
 
 /// The seat's pointer as the compositor draws it.
 pub struct PointerState {
@@ -34,12 +37,12 @@ pub struct PointerState {
 }
 
 /// What the pointer shows.
-pub struct CursorImage {
+struct CursorImage {
     /// `None` for a client's surface that only a renderer can draw.
-    pub buffer: Option<Rc<CursorBuffer>>,
-    pub surface: Option<WlSurface>,
+    buffer: Option<Rc<CursorBuffer>>,
+    surface: Option<WlSurface>,
     /// From the top left corner, in framebuffer pixels.
-    pub hotspot: (f64, f64),
+    hotspot: (f64, f64),
 }
 
 /// Set in the serials of buffers of clients' surfaces, so that they differ from the theme's.
@@ -94,8 +97,31 @@ impl PointerState {
         }
     }
 
+    /// Returns whether a surface is the cursor or the icon of a drag and drop.
+    pub fn shows(&self, surface: &WlSurface) -> bool {
+        self.surface() == Some(surface) || self.drag_icon.as_ref() == Some(surface)
+    }
+
+    /// Returns the icon of a drag and drop, if the pointer is on this output.
+    pub fn drag_icon_on(&self, output: &Output, outputs: &Outputs) -> Option<PlacedSurface> {
+        let icon = self.drag_icon.as_ref().filter(|icon| icon.alive())?;
+        let is_here = outputs.at(self.location).is_some_and(|under| under.id == output.id);
+        let location = output.local(self.location).to_i32_round();
+        is_here.then(|| PlacedSurface { surface: icon.clone(), location })
+    }
+
+    /// Returns the cursor, if there is a pointing device, the pointer is on this output, and the
+    /// client does not hide the cursor.
+    pub fn cursor_on(&mut self, id: OutputId, outputs: &Outputs) -> Option<Cursor> {
+        let output = outputs.at(self.location).filter(|under| self.present && under.id == id)?;
+        let location = output.local(self.location).to_physical(output.scale);
+        let CursorImage { buffer, surface, hotspot } = self.image(output.scale)?;
+        let position = ((location.x - hotspot.0).floor() as i32, (location.y - hotspot.1).floor() as i32);
+        Some(Cursor { buffer, surface, position })
+    }
+
     /// Returns the cursor for an output's scale. `None` if the client hides it.
-    pub fn image(&mut self, scale: f64) -> Option<CursorImage> {
+    fn image(&mut self, scale: f64) -> Option<CursorImage> {
         if self.surface().is_some_and(|surface| !surface.alive()) {
             self.status = CursorImageStatus::default_named();
         }
@@ -225,6 +251,21 @@ mod tests {
         // Without an output it stays where it is.
         pointer.appear(&outputs([false; 3]));
         assert_eq!(pointer.location, (150.0, 50.0).into());
+    }
+
+    #[test]
+    fn cursor_is_on_the_output_under_the_pointer_only() {
+        let outputs = outputs([true; 3]);
+        let id = |name| outputs.id(name).expect("an output");
+        let mut pointer = PointerState::new("default", 24);
+        pointer.location = (110.0, 20.0).into();
+        assert!(pointer.cursor_on(id("DP-2"), &outputs).is_none(), "without a device");
+        pointer.present = true;
+        assert!(pointer.cursor_on(id("DP-1"), &outputs).is_none());
+        let (x, y) = pointer.cursor_on(id("DP-2"), &outputs).expect("a cursor").position;
+        assert!(x <= 10 && y <= 20, "{x}, {y}");
+        pointer.status = CursorImageStatus::Hidden;
+        assert!(pointer.cursor_on(id("DP-2"), &outputs).is_none());
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod scanout;
 pub mod swapchain;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use geom_color::adjustments::AdjustmentConfig;
 use geom_display::identity::Monitor;
@@ -21,7 +22,6 @@ use geom_display::mode::Mode;
 use geom_display::output_config::Transform;
 use geom_display::plan::{LogicalRect, PlannedOutput};
 use geom_display::signal_format::SignalFormat;
-use smithay::backend::renderer::element::solid::SolidColorBuffer;
 use smithay::backend::renderer::element::Id;
 use smithay::desktop::{layer_map_for_output, LayerSurface};
 use smithay::output::{Mode as WlMode, Output as WlOutput, PhysicalProperties, Scale, Subpixel};
@@ -31,12 +31,9 @@ use tracing::debug;
 
 use crate::output::frame_stats::FrameStats;
 use crate::output::scanout::Scanout;
-use crate::render::diagnostic;
 use crate::render::geometry::FrameGeometry;
-use crate::render::inherited_frame::InheritedFrame;
-use crate::render::label::Label;
+use crate::render::own_content::OwnContent;
 use crate::render::scene::SurfaceImageDescription;
-use crate::render::unresponsive_overlay::UnresponsiveOverlay;
 
 /// Identifies an output while the service runs. Names are for people, files and the control
 /// protocol.
@@ -103,14 +100,10 @@ pub struct Output {
     pub frame_stats: FrameStats,
     /// Modesets since the start.
     pub modesets: u64,
-    pub diagnostic: diagnostic::DiagnosticScreen,
-    pub backdrop: SolidColorBuffer,
-    pub unresponsive_overlay: UnresponsiveOverlay,
+    /// What the compositor itself draws on it.
+    pub own_content: OwnContent,
     /// Until when its name is shown in large letters.
-    pub identified_until: Option<std::time::Duration>,
-    pub label: Label,
-    /// What the previous DRM master showed; present until there is a window.
-    pub inherited_frame: Option<InheritedFrame>,
+    identified_until: Option<Duration>,
 }
 
 /// Returns Smithay's type for a transform.
@@ -168,12 +161,8 @@ impl Output {
             scanout: None,
             frame_stats: FrameStats::default(),
             modesets: 0,
-            diagnostic: diagnostic::DiagnosticScreen::default(),
-            backdrop: SolidColorBuffer::default(),
-            unresponsive_overlay: UnresponsiveOverlay::default(),
+            own_content: OwnContent::default(),
             identified_until: None,
-            label: Label::default(),
-            inherited_frame: None,
         }
     }
 
@@ -254,12 +243,9 @@ impl Output {
         self.modes = modes.to_vec();
     }
 
-    /// Drops the inherited frame once it is of no use: something else is to be drawn, or the output
-    /// is rotated and the frame is not. Returns whether it stays.
-    pub fn keep_inherited_frame(&mut self, is_empty: bool) -> bool {
-        let transform = self.transform;
-        self.inherited_frame.take_if(|frame| !is_empty || frame.transform != transform);
-        self.inherited_frame.is_some()
+    /// Returns whether its name is shown in large letters.
+    pub fn is_identified(&self) -> bool {
+        self.identified_until.is_some()
     }
 
     /// Makes another `wl_output` if the present one describes another monitor. Layer surfaces move

@@ -1,6 +1,7 @@
 //! All outputs, and questions about the layout. Pure.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use geom_display::plan::LogicalRect;
 use geom_display::relocation::MonitorKey;
@@ -118,6 +119,31 @@ impl Outputs {
     fn enabled_outputs(&self) -> impl Iterator<Item = &Output> {
         let mirrors = self.iter().filter(|output| output.is_enabled() && !output.is_in_layout());
         self.in_layout().into_iter().chain(mirrors)
+    }
+
+    /// Returns the output whose content an output shows: its source if it is a mirror, or itself.
+    pub fn content_of(&self, id: OutputId) -> Option<&Output> {
+        let output = self.get(id)?;
+        match output.mirror.as_deref() {
+            Some(source) => Some(self.named(source).unwrap_or(output)),
+            None => Some(output),
+        }
+    }
+
+    /// Shows the name of each enabled output on it until `until`. Returns these outputs.
+    pub fn identify(&mut self, until: Duration) -> Vec<OutputId> {
+        let enabled = self.enabled();
+        for output in self.iter_mut().filter(|output| enabled.contains(&output.id)) {
+            output.identified_until = Some(until);
+        }
+        enabled
+    }
+
+    /// Hides the names whose time is over. Returns the outputs that showed them.
+    pub fn end_identification(&mut self, now: Duration) -> Vec<OutputId> {
+        let ended =
+            |output: &mut Output| output.identified_until.take_if(|until| *until <= now).map(|_| output.id);
+        self.iter_mut().filter_map(ended).collect()
     }
 
     /// Returns the ids of the outputs that mirror this one.
@@ -256,6 +282,20 @@ mod tests {
         assert!(outputs(&[("A", 0, false)])
             .nearest(LogicalRect { x: 0, y: 0, width: 1, height: 1 })
             .is_none());
+    }
+
+    #[test]
+    fn names_are_shown_until_their_time_is_over() {
+        let mut all = outputs(&[("A", 0, true), ("B", 100, false)]);
+        let (a, second) = (all.id("A").expect("an output"), Duration::from_secs(1));
+        assert_eq!(all.identify(second), [a]);
+        assert!(all.get(a).is_some_and(Output::is_identified));
+        assert!(!all.named("B").is_some_and(Output::is_identified));
+        // Asked for again: the later time counts.
+        all.identify(2 * second);
+        assert_eq!(all.end_identification(second), []);
+        assert_eq!(all.end_identification(2 * second), [a]);
+        assert_eq!(all.end_identification(2 * second), [], "once");
     }
 
     #[test]

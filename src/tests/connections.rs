@@ -47,7 +47,7 @@ fn unresponsive_client_is_covered_until_it_answers() {
     control.until_event(&mut fixture, "unresponsive", state_is(ConnectionState::Unresponsive));
     fixture.until("the overlay", |fixture| fixture.middle(FIRST) != RED);
     let window = fixture.compositor.state.unresponsive_on_display(FIRST).expect("the overlay");
-    assert_eq!((window.name.as_str(), window.asks), ("app", true));
+    assert_eq!((window.covered.name.as_str(), window.covered.asks), ("app", true));
     // The default policy is to wait: it is still there well past `lost`.
     let since = fixture.compositor.state.now();
     fixture.until("a second", |fixture| {
@@ -91,11 +91,11 @@ fn user_waits_for_an_unresponsive_client_and_then_closes_it() {
     let state = &mut fixture.compositor.state;
     assert!(state.press_unresponsive_overlay((370.0, 345.0).into()));
     assert!(
-        !state.unresponsive_on_display(FIRST).expect("the overlay").asks,
+        !state.unresponsive_on_display(FIRST).expect("the overlay").covered.asks,
         "the user waits, and is still asked"
     );
     fixture.until("the choice again", |fixture| {
-        fixture.compositor.state.unresponsive_on_display(FIRST).is_some_and(|window| window.asks)
+        fixture.compositor.state.unresponsive_on_display(FIRST).is_some_and(|window| window.covered.asks)
     });
     assert!(fixture.compositor.state.press_unresponsive_overlay((440.0, 345.0).into()));
     fixture.until("its disconnect", |fixture| fixture.compositor.state.clients.is_empty());

@@ -33,11 +33,11 @@ use geom_color::image_description::{ImageDescription, TransferFunction as Transf
 
 use super::image_description::{Creator, DescriptionData};
 use crate::compositor::deadline::Deadline;
-use crate::compositor::scene::VisibleSurfaces;
 use crate::compositor::State;
 use crate::output::scanout::Scanout;
 use crate::output::OutputId;
 use crate::render::scene::SurfaceImageDescription;
+use crate::render::visible::VisibleSurfaces;
 
 /// The user data of the global.
 pub struct Global;
