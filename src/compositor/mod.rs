@@ -6,6 +6,7 @@
 
 pub mod clients;
 pub mod control;
+mod control_commands;
 pub mod control_jobs;
 pub mod deadline;
 #[cfg(feature = "fuzzing")]
