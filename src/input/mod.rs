@@ -7,10 +7,13 @@ mod devices;
 mod keys;
 pub mod pointer;
 mod presses;
+pub mod scroll;
 mod touch;
 
 use smithay::input::keyboard::{Keysym, ModifiersState};
+use smithay::input::{Seat, SeatHandler};
 use smithay::reexports::input::{Device, DeviceCapability};
+use smithay::wayland::seat::WaylandFocus;
 use tracing::info;
 
 use self::devices::configure;
@@ -34,10 +37,9 @@ pub struct Input {
 }
 
 /// What at least one device can do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Capabilities {
-    pub pointer: bool,
-    pub touch: bool,
+struct Capabilities {
+    pointer: bool,
+    touch: bool,
 }
 
 impl Input {
@@ -126,9 +128,29 @@ impl Input {
         !self.devices.is_empty()
     }
 
-    /// Returns what at least one device can do.
-    pub fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         let has = |capability| self.devices.iter().any(|device| device.has(capability));
         Capabilities { pointer: has(DeviceCapability::Pointer), touch: has(DeviceCapability::Touch) }
+    }
+
+    /// Gives the seat a pointer and a touch device while there are such devices. It always has a
+    /// keyboard, because keyboard focus also tells clients which window is active.
+    pub fn update_seat<D>(&self, seat: &mut Seat<D>)
+    where
+        D: SeatHandler + 'static,
+        D::PointerFocus: WaylandFocus,
+        D::TouchFocus: WaylandFocus,
+    {
+        let Capabilities { pointer, touch } = self.capabilities();
+        match (pointer, seat.get_pointer()) {
+            (true, None) => drop(seat.add_pointer()),
+            (false, Some(_)) => seat.remove_pointer(),
+            _ => {}
+        }
+        match (touch, seat.get_touch()) {
+            (true, None) => drop(seat.add_touch()),
+            (false, Some(_)) => seat.remove_touch(),
+            _ => {}
+        }
     }
 }
