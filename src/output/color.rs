@@ -21,6 +21,7 @@ use super::Output;
 use crate::config::open::{read_user_file, MAX_ICC_BYTES};
 use crate::config::HardwareColor;
 use crate::gpu::Gpu;
+use crate::render::renderer::Renderer;
 
 /// ICC profiles by their files, or why they cannot be used.
 pub type IccFiles = HashMap<PathBuf, Result<Arc<IccProfile>, String>>;
@@ -60,6 +61,69 @@ fn hardware_conversion((target, sizes, pipelines): &ConversionKey) -> Option<Har
 pub fn load_icc(path: &Path) -> Result<IccProfile, String> {
     let bytes = read_user_file(path, MAX_ICC_BYTES).map_err(|error| error.to_string())?;
     IccProfile::parse(&bytes)
+}
+
+/// Returns what the frames of a GPU's output are to be converted to. In sRGB, adjustments are left
+/// to the gamma LUT if there is one.
+fn wanted_target(
+    output: &Output,
+    gpu: &Gpu,
+    crtc: usize,
+    icc: Option<Arc<IccProfile>>,
+    adjustments: Adjustments,
+) -> ColorTarget {
+    let space = output.signal.color_space;
+    let by_gamma_lut = space == ColorSpace::Srgb && gpu.device.has_gamma(crtc);
+    let is_deep = output.signal.bit_depth.is_some_and(|depth| depth >= 10) && space != ColorSpace::Srgb;
+    ColorTarget {
+        space,
+        native: output.monitor.primaries.filter(|_| space == ColorSpace::Native),
+        icc,
+        adjustments: if by_gamma_lut { Adjustments::default() } else { adjustments },
+        bits: if is_deep { gpu.max_bits(crtc) } else { 8 },
+        has_color_layers: !output.described_surfaces.is_empty() && gpu.renderer.converts(),
+        max_luminance: output.monitor.max_luminance.map(f64::from),
+    }
+}
+
+/// Converts the frames of a GPU's output to what the hardware leaves of a target.
+fn convert_while_rendering(output: &mut Output, renderer: &Renderer, mut target: ColorTarget) {
+    let space = output.signal.color_space;
+    let has_color_layers = !output.described_surfaces.is_empty() && renderer.converts();
+    if !has_color_layers && space == ColorSpace::Srgb && target.adjustments.is_neutral() {
+        target = ColorTarget::default();
+    }
+    if target != ColorTarget::default() && !renderer.converts() {
+        output.add_warning(match space {
+            ColorSpace::Srgb => {
+                "white_point, brightness and night_light cannot be applied: the CRTC has no gamma LUT"
+            }
+            _ => {
+                "color_space cannot be applied: the hardware's LUTs are too coarse, and the GPU's GLES is too old to convert"
+            }
+        });
+        return;
+    }
+    let name = output.name.as_str();
+    let Some(scanout) = &mut output.scanout else { return };
+    match scanout.set_color_conversion(target, renderer.is_gles()) {
+        Ok(true) => debug!(display = name, space = space.name(), "color conversion changed"),
+        Ok(false) => {}
+        Err(error) => {
+            warn!(display = name, %error, "cannot convert colors");
+            output.add_warning(&format!("colors are not converted: {error}"));
+        }
+    }
+}
+
+/// A virtual output shows sRGB; surfaces with other image descriptions are converted to it.
+fn convert_virtual(output: &mut Output) {
+    let has_color_layers = !output.described_surfaces.is_empty();
+    let target = ColorTarget { has_color_layers, ..ColorTarget::default() };
+    let converted = output.scanout.as_mut().map(|scanout| scanout.set_color_conversion(target, false));
+    if let Some(Err(error)) = converted {
+        warn!(display = output.name, %error, "cannot convert surfaces with image descriptions");
+    }
 }
 
 impl OutputColor {
@@ -130,37 +194,34 @@ impl OutputColor {
         adjustments: Adjustments,
     ) {
         let icc = self.icc(output);
-        let name = output.name.as_str();
-        let Some(scanout) = &mut output.scanout else { return };
-        let (Target::Crtc { index, .. }, Some(gpu)) = (scanout.target, gpu) else {
-            // A virtual output shows sRGB; surfaces with other image descriptions are converted to
-            // it.
-            let has_color_layers = !output.described_surfaces.is_empty();
-            let target = ColorTarget { has_color_layers, ..ColorTarget::default() };
-            if let Err(error) = scanout.set_color_conversion(target, false) {
-                warn!(display = name, %error, "cannot convert surfaces with image descriptions");
+        let crtc = output.scanout.as_ref().map(|scanout| scanout.target);
+        match (crtc, gpu) {
+            (None, _) => {}
+            (Some(Target::Crtc { index, .. }), Some(gpu)) => {
+                let target = wanted_target(output, gpu, index, icc, adjustments);
+                let target = self.convert_in_hardware(&output.name, gpu, index, hardware_color, target);
+                convert_while_rendering(output, &gpu.renderer, target);
             }
-            return;
-        };
-        let has_color_layers = !output.described_surfaces.is_empty() && gpu.renderer.converts();
-        let space = output.signal.color_space;
-        let by_gamma_lut = space == ColorSpace::Srgb && gpu.device.has_gamma(index);
-        let deep = output.signal.bit_depth.is_some_and(|depth| depth >= 10) && space != ColorSpace::Srgb;
-        let target = ColorTarget {
-            space,
-            native: output.monitor.primaries.filter(|_| space == ColorSpace::Native),
-            icc,
-            adjustments: if by_gamma_lut { Adjustments::default() } else { adjustments },
-            bits: if deep { gpu.max_bits(index) } else { 8 },
-            has_color_layers,
-            max_luminance: output.monitor.max_luminance.map(f64::from),
-        };
+            (Some(_), _) => convert_virtual(output),
+        }
+    }
+
+    /// Gives a conversion to the hardware if that is exact enough. Returns what is left to convert
+    /// while rendering.
+    fn convert_in_hardware(
+        &mut self,
+        name: &str,
+        gpu: &mut Gpu,
+        crtc: usize,
+        hardware_color: HardwareColor,
+        target: ColorTarget,
+    ) -> ColorTarget {
         // Frames with color layers are converted while rendering; the hardware would convert them
         // twice.
-        let by_crtc = hardware_color == HardwareColor::Any && !has_color_layers;
-        let by_plane = hardware_color != HardwareColor::Never && !has_color_layers;
-        let sizes = gpu.device.crtc_lut_sizes(index).filter(|_| by_crtc);
-        let pipelines = if by_plane { gpu.device.plane_colorops(index) } else { Vec::new() };
+        let by_crtc = hardware_color == HardwareColor::Any && !target.has_color_layers;
+        let by_plane = hardware_color != HardwareColor::Never && !target.has_color_layers;
+        let sizes = gpu.device.crtc_lut_sizes(crtc).filter(|_| by_crtc);
+        let pipelines = if by_plane { gpu.device.plane_colorops(crtc) } else { Vec::new() };
         let key = (target, sizes, pipelines);
         let hardware = match self.conversions.get(name).filter(|(known, _)| *known == key) {
             Some((_, hardware)) => hardware.clone(),
@@ -170,35 +231,13 @@ impl OutputColor {
                 hardware
             }
         };
-        let mut target = key.0;
         let has_hardware = hardware.is_some();
         match gpu.device.set_conversion(name, hardware) {
-            Ok(()) if has_hardware => target = ColorTarget::default(),
-            Ok(()) => {}
+            Ok(()) if has_hardware => ColorTarget::default(),
+            Ok(()) => key.0,
             Err(error) => {
                 warn!(display = name, %error, "the kernel refuses a color conversion; converting while rendering");
-            }
-        }
-        if !has_color_layers && space == ColorSpace::Srgb && target.adjustments.is_neutral() {
-            target = ColorTarget::default();
-        }
-        if target != ColorTarget::default() && !gpu.renderer.converts() {
-            output.add_warning(match space {
-                ColorSpace::Srgb => {
-                    "white_point, brightness and night_light cannot be applied: the CRTC has no gamma LUT"
-                }
-                _ => {
-                    "color_space cannot be applied: the hardware's LUTs are too coarse, and the GPU's GLES is too old to convert"
-                }
-            });
-            return;
-        }
-        match scanout.set_color_conversion(target, gpu.renderer.is_gles()) {
-            Ok(true) => debug!(display = name, space = space.name(), "color conversion changed"),
-            Ok(false) => {}
-            Err(error) => {
-                warn!(display = name, %error, "cannot convert colors");
-                output.add_warning(&format!("colors are not converted: {error}"));
+                key.0
             }
         }
     }

@@ -300,6 +300,7 @@ impl Scanout {
         true
     }
 
+    /// Renders what changed and commits it with what the frame has already.
     fn draw_and_submit(
         &mut self,
         gpu: &mut Gpu,
@@ -308,12 +309,7 @@ impl Scanout {
         frame: &mut Frame,
     ) -> io::Result<Outcome> {
         let only = frame.cursor.is_none() && frame.color.is_none();
-        // What was there before us is not drawn, only left.
-        let shown = gpu.device.framebuffer(crtc).map(|framebuffer| framebuffer.handle());
-        let draws_cursor = scene.draws_cursor && scene.cursor.is_some();
-        let inherited =
-            scene.inherited_framebuffer().map(|framebuffer| framebuffer.handle()).filter(|_| !draws_cursor);
-        if inherited.is_some() && inherited == shown {
+        if is_left_as_inherited(&gpu.device, crtc, scene) {
             return match only {
                 true => Ok(Outcome::Unchanged),
                 false => submit(gpu, crtc, frame),
@@ -329,40 +325,11 @@ impl Scanout {
             // Asking counted as a frame of the tracker's.
             self.shadow.iter_mut().for_each(ShadowBuffer::forget);
         }
-        let bits = self.bits();
-        let (slot, age) = self.swapchain.acquire(|size| gpu.drawable(size, bits))?;
-        let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
-        let drawn = draw_on_gpu(&mut gpu.renderer, &mut self.shadow, drawable, &mut self.tracker, age, scene);
-        let framebuffer = drawable.framebuffer().cloned().ok_or(io::ErrorKind::Unsupported)?;
-        let drawn = match drawn {
-            Ok(drawn) => drawn,
-            Err(error) => {
-                self.lose_count();
-                return Err(error);
-            }
-        };
-        // After a client's buffer even an unchanged frame has to come back.
-        let returns = self.direct_scanout.is_some();
-        if drawn.damage.is_some() || returns {
-            frame.primary = Some((framebuffer, self.swapchain.size()));
-            frame.fence = gpu.device.takes_fences(crtc).then(|| drawn.sync.export()).flatten();
-            if frame.fence.is_none() {
-                drawn.sync.wait().map_err(io::Error::other)?;
-            }
-            if !returns {
-                let damage = drawn.damage.as_deref().unwrap_or_default();
-                frame.damage = gpu.device.damage_clips(damage.iter().map(edges));
-            }
-        } else if only {
+        let slot = self.draw(gpu, crtc, scene, frame)?;
+        if frame.primary.is_none() && only {
             return Ok(Outcome::Unchanged);
         }
-        let outcome = match submit(gpu, crtc, frame) {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                self.lose_count();
-                return Err(error);
-            }
-        };
+        let outcome = submit(gpu, crtc, frame).inspect_err(|_| self.lose_count())?;
         if frame.primary.is_some() && outcome == Outcome::Submitted {
             self.swapchain.submitted(slot);
             if asks {
@@ -373,6 +340,38 @@ impl Scanout {
             self.deferred = self.direct_scanout.take();
         }
         Ok(outcome)
+    }
+
+    /// Draws the scene into a buffer, and adds that to the frame if it has to be shown. Returns the
+    /// buffer's slot.
+    fn draw(
+        &mut self,
+        gpu: &mut Gpu,
+        crtc: usize,
+        scene: &Scene<'_>,
+        frame: &mut Frame,
+    ) -> io::Result<usize> {
+        let bits = self.bits();
+        let (slot, age) = self.swapchain.acquire(|size| gpu.drawable(size, bits))?;
+        let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
+        let drawn = draw_on_gpu(&mut gpu.renderer, &mut self.shadow, drawable, &mut self.tracker, age, scene);
+        let framebuffer = drawable.framebuffer().cloned().ok_or(io::ErrorKind::Unsupported)?;
+        let drawn = drawn.inspect_err(|_| self.lose_count())?;
+        // After a client's buffer even an unchanged frame has to come back.
+        let returns = self.direct_scanout.is_some();
+        if drawn.damage.is_none() && !returns {
+            return Ok(slot);
+        }
+        frame.primary = Some((framebuffer, self.swapchain.size()));
+        frame.fence = gpu.device.takes_fences(crtc).then(|| drawn.sync.export()).flatten();
+        if frame.fence.is_none() {
+            drawn.sync.wait().map_err(io::Error::other)?;
+        }
+        if !returns {
+            let damage = drawn.damage.as_deref().unwrap_or_default();
+            frame.damage = gpu.device.damage_clips(damage.iter().map(edges));
+        }
+        Ok(slot)
     }
 
     /// The tracker has counted a frame that was never shown: its ages are wrong from here on.
@@ -425,6 +424,16 @@ impl Scanout {
         let submitted = self.submitted.take().unwrap_or(time);
         (self.clock.presented(time), time.saturating_sub(submitted))
     }
+}
+
+/// Returns whether a CRTC already shows all of a scene: what was there before us is not drawn, only
+/// left.
+fn is_left_as_inherited(device: &Device, crtc: usize, scene: &Scene<'_>) -> bool {
+    let draws_cursor = scene.draws_cursor && scene.cursor.is_some();
+    let inherited = scene.inherited_framebuffer().filter(|_| !draws_cursor);
+    inherited.is_some_and(|inherited| {
+        device.framebuffer(crtc).is_some_and(|shown| shown.handle() == inherited.handle())
+    })
 }
 
 fn submit(gpu: &mut Gpu, crtc: usize, frame: &Frame) -> io::Result<Outcome> {
