@@ -169,7 +169,7 @@ impl State {
 
     pub fn ipc_display(&self, output: &Output) -> geom_ipc::Display {
         let is_focused = self.shell.focused_output() == Some(output.id);
-        report::display(output, is_focused, self.outputs.ports.get(&output.name))
+        report::display(output, &self.outputs, is_focused)
     }
 
     pub fn ipc_clients(&self) -> Vec<geom_ipc::Client> {

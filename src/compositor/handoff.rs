@@ -85,7 +85,7 @@ impl State {
         if output.scanout.as_ref().is_none_or(|scanout| scanout.converts()) {
             return;
         }
-        output.own_content.inherit(InheritedFrame::new(framebuffer, output.transform));
+        output.own_content.inherit(InheritedFrame::new(framebuffer, output.state().transform));
         info!(display = name, "keeping inherited framebuffer until the first window");
         let id = output.id;
         self.timers.at(at, Deadline::DropInheritedFrame(id));

@@ -49,7 +49,7 @@ impl State {
             }
             InputEvent::PointerMotion { event } => {
                 self.activity();
-                let from = self.input.pointer.location;
+                let from = self.input.pointer().location();
                 let to = self.outputs.move_pointer(from, from + event.delta());
                 let relative = RelativeMotionEvent {
                     delta: event.delta(),
@@ -61,7 +61,7 @@ impl State {
             InputEvent::PointerMotionAbsolute { event } => {
                 self.activity();
                 let position = |size| event.position_transformed(size);
-                let to = absolute_location(self.input.pointer.location, &self.outputs, position);
+                let to = absolute_location(self.input.pointer().location(), &self.outputs, position);
                 self.pointer_moved(to, event.time_msec(), None);
             }
             InputEvent::PointerButton { event } => {
@@ -122,7 +122,7 @@ impl State {
             return;
         }
         let Some(pointer) = self.seat.get_pointer() else { return };
-        let location = self.input.pointer.location;
+        let location = self.input.pointer().location();
         if is_press {
             if self.press_unresponsive_overlay(location) {
                 return;
@@ -221,8 +221,8 @@ impl State {
         relative: Option<RelativeMotionEvent>,
     ) {
         self.redraw_under_pointer();
-        self.input.pointer.location = to;
-        self.input.pointer.moved_at = self.iteration_start();
+        let now = self.iteration_start();
+        self.input.pointer_mut().moved(to, now);
         self.redraw_under_pointer();
         let Some(pointer) = self.seat.get_pointer() else { return };
         let under = self.surface_at(to).filter(|(surface, _)| !self.is_unresponsive(surface));
@@ -251,7 +251,7 @@ impl State {
 
     /// Redraws the output that shows the cursor.
     pub fn redraw_under_pointer(&mut self) {
-        if let Some(id) = self.outputs.at(self.input.pointer.location).map(|output| output.id) {
+        if let Some(id) = self.input.pointer().output(&self.outputs) {
             self.queue_redraw(id);
         }
     }

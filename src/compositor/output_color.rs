@@ -29,7 +29,8 @@ impl State {
         let fullscreen = self.fullscreen_displays();
         let differs = self.outputs.iter().any(|output| {
             let is_fullscreen = fullscreen.contains(&output.name);
-            output.is_in_layout() && output.fullscreen_vrr.is_some_and(|before| before != is_fullscreen)
+            output.is_in_layout()
+                && output.state().fullscreen_vrr.is_some_and(|before| before != is_fullscreen)
         });
         if differs && !std::mem::replace(&mut self.fullscreen_change_queued, true) {
             // Not now: a reconfiguration may be under way.

@@ -33,7 +33,7 @@ impl State {
     /// Passes an event to an output's redraw state machine and performs what it asks for.
     pub fn redraw_event(&mut self, id: OutputId, event: Event) {
         let now = self.iteration_start();
-        let effects = self.outputs.on_redraw(id, event, now, self.input.pointer.moved_at);
+        let effects = self.outputs.on_redraw(id, event, now, self.input.pointer().moved_at());
         if let Some(timer) = effects.cancel {
             self.timers.cancel(timer);
         }

@@ -160,7 +160,7 @@ impl State {
     pub fn status(&self) -> String {
         let names = self.outputs.enabled_names();
         let mode = |name: &String| {
-            let mode = self.outputs.named(name).and_then(|output| output.mode);
+            let mode = self.outputs.named(name).and_then(|output| output.state().mode);
             mode.map_or_else(|| name.clone(), |mode| format!("{name} {mode}"))
         };
         let enabled: Vec<String> = names.iter().map(mode).collect();
@@ -186,13 +186,13 @@ impl State {
             );
         }
         for output in self.outputs.iter() {
-            let mode = output.mode.map(|mode| mode.to_string());
+            let mode = output.state().mode.map(|mode| mode.to_string());
             text += &format!(
                 "\n{}: {:?} {}, {}",
                 output.name,
-                output.lifecycle,
+                output.lifecycle(),
                 mode.unwrap_or_default(),
-                output.warnings.join("; ")
+                output.state().warnings.join("; ")
             );
         }
         crash::note_state(text);

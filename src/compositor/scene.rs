@@ -14,7 +14,7 @@ use crate::shell::root_surface;
 impl State {
     /// Collects the visible surfaces of an output. A mirror has none: its source shows them.
     pub fn visible_surfaces(&self, output: &Output) -> VisibleSurfaces {
-        let drag_icon = self.input.pointer.drag_icon_on(output, &self.outputs);
+        let drag_icon = self.input.pointer().drag_icon_on(output, &self.outputs);
         self.shell.visible_surfaces(output, &self.outputs, drag_icon)
     }
 
@@ -23,7 +23,7 @@ impl State {
         DiagnosticInfo {
             title: self.options.window_title.clone(),
             display: output.name.clone(),
-            mode: output.mode.map(|mode| mode.to_string()).unwrap_or_default(),
+            mode: output.state().mode.map(|mode| mode.to_string()).unwrap_or_default(),
             address: self.clients.addresses().wayland.clone(),
             notices: self.notices.recent(),
             size: (size.w.unsigned_abs(), size.h.unsigned_abs()),
@@ -34,7 +34,7 @@ impl State {
     fn shown_content(&mut self, id: OutputId, visible: &VisibleSurfaces) -> Option<ShownContent> {
         let output = self.outputs.get_mut(id)?;
         let is_empty = visible.is_empty();
-        let inherits = output.own_content.keep_inherited_frame(is_empty, output.transform);
+        let inherits = output.own_content.keep_inherited_frame(is_empty, output.state().transform);
         let output = self.outputs.get(id)?;
         let shows_diagnostics = self.config.diagnostic_screen && is_empty && !inherits;
         Some(ShownContent {
@@ -63,7 +63,7 @@ impl State {
             && !shown.covers_surfaces()
             && described_surfaces.is_empty();
         let scanout_candidate = may_scan_out.then(|| visible.scanout_candidate(&source)).flatten();
-        let cursor = self.input.pointer.cursor_on(content, &self.outputs);
+        let cursor = self.input.pointer_mut().cursor_on(content, &self.outputs);
         // Items borrow it, so it is taken out of the output while they are drawn.
         let mut own_content = std::mem::take(&mut self.outputs.get_mut(content)?.own_content);
         let mut scene = Scene {
@@ -88,9 +88,9 @@ impl State {
     /// Returns the output that shows a surface.
     pub fn output_of(&self, surface: &WlSurface) -> Option<OutputId> {
         self.shell.output_of(surface, &self.outputs).or_else(|| {
-            let pointer = &self.input.pointer;
+            let pointer = self.input.pointer();
             let shows = pointer.shows(&root_surface(surface));
-            shows.then(|| self.outputs.at(pointer.location).map(|output| output.id)).flatten()
+            shows.then(|| pointer.output(&self.outputs)).flatten()
         })
     }
 }

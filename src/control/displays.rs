@@ -78,7 +78,7 @@ pub fn the_display(name: &str, mut matching: Vec<String>, outputs: &Outputs) -> 
             Err(bad_value(format!("{name} matches {}; name one of them", matching.join(", "))))
         }
         (None, _) => {
-            let known = outputs.iter().map(|output| match &output.monitor.identity {
+            let known = outputs.iter().map(|output| match &output.state().monitor.identity {
                 Some(monitor) => format!("{} ({monitor})", output.name),
                 None => output.name.clone(),
             });
@@ -108,7 +108,8 @@ pub fn transaction(
         *other = resolve(other)?;
     }
     if let Some(mode) = config.mode.filter(|mode| mode.modeline.is_none()) {
-        let offered = outputs.named(&display).map(|output| output.modes.as_slice()).unwrap_or_default();
+        let offered =
+            outputs.named(&display).map(|output| output.state().modes.as_slice()).unwrap_or_default();
         if !offered.iter().any(|known| mode.matches(known)) {
             let offered: Vec<String> = offered.iter().map(ToString::to_string).collect();
             let offered = offered.join(", ");

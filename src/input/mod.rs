@@ -28,7 +28,7 @@ use crate::output::outputs::Outputs;
 
 /// All input devices, the pointer, and the keys that are ours.
 pub struct Input {
-    pub pointer: PointerState,
+    pointer: PointerState,
     pub presses: Presses,
     devices: Vec<DeviceInfo>,
     /// libinput's handles of the devices, for their configuration.
@@ -83,7 +83,7 @@ impl Input {
     pub fn add_device(&mut self, device: DeviceInfo, outputs: &Outputs) -> bool {
         info!(device = device.name, "input device added");
         self.devices.push(device);
-        let appears = self.capabilities().pointer && !self.pointer.present;
+        let appears = self.capabilities().pointer && !self.pointer.is_present();
         if appears {
             self.pointer.appear(outputs);
         }
@@ -99,8 +99,10 @@ impl Input {
             }
             stays
         });
-        let disappears = self.pointer.present && !self.capabilities().pointer;
-        self.pointer.present &= !disappears;
+        let disappears = self.pointer.is_present() && !self.capabilities().pointer;
+        if disappears {
+            self.pointer.disappear();
+        }
         disappears
     }
 
@@ -116,6 +118,14 @@ impl Input {
         raw: &[Keysym],
     ) -> Option<Command> {
         keys::command(self.exit_chord.as_ref(), takes_power_button, vt_keys, modifiers, keysym, raw)
+    }
+
+    pub fn pointer(&self) -> &PointerState {
+        &self.pointer
+    }
+
+    pub fn pointer_mut(&mut self) -> &mut PointerState {
+        &mut self.pointer
     }
 
     /// Returns all devices.

@@ -20,15 +20,15 @@ use crate::render::visible::PlacedSurface;
 /// The seat's pointer as the compositor draws it.
 pub struct PointerState {
     /// In the layout.
-    pub location: Point<f64, Logical>,
+    location: Point<f64, Logical>,
     /// Time of the last motion, on the monotonic clock.
-    pub moved_at: Duration,
+    moved_at: Duration,
     /// There is a pointing device. Without one, no cursor is shown.
-    pub present: bool,
+    present: bool,
     /// The cursor that a client set.
-    pub status: CursorImageStatus,
+    status: CursorImageStatus,
     /// The icon of a drag and drop, next to the cursor.
-    pub drag_icon: Option<WlSurface>,
+    drag_icon: Option<WlSurface>,
     theme: Theme,
     /// The buffer made of a client's cursor surface for an output's scale.
     client_buffer: Option<(WlSurface, f64, Rc<CursorBuffer>)>,
@@ -66,6 +66,51 @@ impl PointerState {
             client_buffer: None,
             serial: 0,
         }
+    }
+
+    /// Returns where it is in the layout.
+    pub fn location(&self) -> Point<f64, Logical> {
+        self.location
+    }
+
+    /// Returns the time of the last motion, on the monotonic clock.
+    pub fn moved_at(&self) -> Duration {
+        self.moved_at
+    }
+
+    /// Returns whether there is a pointing device.
+    pub fn is_present(&self) -> bool {
+        self.present
+    }
+
+    /// Returns the output under it.
+    pub fn output(&self, outputs: &Outputs) -> Option<OutputId> {
+        outputs.at(self.location).map(|output| output.id)
+    }
+
+    /// A device moved it.
+    pub fn moved(&mut self, to: Point<f64, Logical>, time: Duration) {
+        (self.location, self.moved_at) = (to, time);
+    }
+
+    /// Outputs have changed: puts it on an enabled one.
+    pub fn keep_on_outputs(&mut self, outputs: &Outputs) {
+        self.location = outputs.move_pointer(self.location, self.location);
+    }
+
+    /// The last pointing device is gone.
+    pub(super) fn disappear(&mut self) {
+        self.present = false;
+    }
+
+    /// Shows the cursor that a client sets.
+    pub fn set_status(&mut self, status: CursorImageStatus) {
+        self.status = status;
+    }
+
+    /// Shows the icon of a drag and drop next to the cursor, or none.
+    pub fn set_drag_icon(&mut self, icon: Option<WlSurface>) {
+        self.drag_icon = icon;
     }
 
     /// Shows the cursor, in the middle of the leftmost output.
@@ -114,8 +159,8 @@ impl PointerState {
     /// client does not hide the cursor.
     pub fn cursor_on(&mut self, id: OutputId, outputs: &Outputs) -> Option<Cursor> {
         let output = outputs.at(self.location).filter(|under| self.present && under.id == id)?;
-        let location = output.local(self.location).to_physical(output.scale);
-        let CursorImage { buffer, surface, hotspot } = self.image(output.scale)?;
+        let location = output.local(self.location).to_physical(output.state().scale);
+        let CursorImage { buffer, surface, hotspot } = self.image(output.state().scale)?;
         let position = ((location.x - hotspot.0).floor() as i32, (location.y - hotspot.1).floor() as i32);
         Some(Cursor { buffer, surface, position })
     }
@@ -171,8 +216,16 @@ pub fn absolute_location(
     position: impl Fn(Size<i32, Logical>) -> Point<f64, Logical>,
 ) -> Point<f64, Logical> {
     let layout = outputs.in_layout();
-    let right = layout.iter().map(|output| output.logical.x + output.logical.width).max().unwrap_or(0);
-    let bottom = layout.iter().map(|output| output.logical.y + output.logical.height).max().unwrap_or(0);
+    let right = layout
+        .iter()
+        .map(|output| output.state().logical.x + output.state().logical.width)
+        .max()
+        .unwrap_or(0);
+    let bottom = layout
+        .iter()
+        .map(|output| output.state().logical.y + output.state().logical.height)
+        .max()
+        .unwrap_or(0);
     outputs.move_pointer(from, position((right, bottom).into()))
 }
 
@@ -236,8 +289,8 @@ mod tests {
         let mut outputs = Outputs::default();
         for (index, (name, enabled)) in ["DP-1", "DP-2", "DP-3"].into_iter().zip(enabled).enumerate() {
             let output = outputs.entry(name);
-            output.logical = LogicalRect { x: 100 * index as i32, y: 0, width: 100, height: 100 };
-            output.lifecycle = if enabled { Lifecycle::Enabled } else { Lifecycle::Disconnected };
+            output.state_mut().logical = LogicalRect { x: 100 * index as i32, y: 0, width: 100, height: 100 };
+            output.set_lifecycle(if enabled { Lifecycle::Enabled } else { Lifecycle::Disconnected });
         }
         outputs
     }

@@ -72,23 +72,23 @@ fn wanted_target(
     icc: Option<Arc<IccProfile>>,
     adjustments: Adjustments,
 ) -> ColorTarget {
-    let space = output.signal.color_space;
+    let space = output.state.signal.color_space;
     let by_gamma_lut = space == ColorSpace::Srgb && gpu.device.has_gamma(crtc);
-    let is_deep = output.signal.bit_depth.is_some_and(|depth| depth >= 10) && space != ColorSpace::Srgb;
+    let is_deep = output.state.signal.bit_depth.is_some_and(|depth| depth >= 10) && space != ColorSpace::Srgb;
     ColorTarget {
         space,
-        native: output.monitor.primaries.filter(|_| space == ColorSpace::Native),
+        native: output.state.monitor.primaries.filter(|_| space == ColorSpace::Native),
         icc,
         adjustments: if by_gamma_lut { Adjustments::default() } else { adjustments },
         bits: if is_deep { gpu.max_bits(crtc) } else { 8 },
         has_color_layers: !output.described_surfaces.is_empty() && gpu.renderer.converts(),
-        max_luminance: output.monitor.max_luminance.map(f64::from),
+        max_luminance: output.state.monitor.max_luminance.map(f64::from),
     }
 }
 
 /// Converts the frames of a GPU's output to what the hardware leaves of a target.
 fn convert_while_rendering(output: &mut Output, renderer: &Renderer, mut target: ColorTarget) {
-    let space = output.signal.color_space;
+    let space = output.state.signal.color_space;
     let has_color_layers = !output.described_surfaces.is_empty() && renderer.converts();
     if !has_color_layers && space == ColorSpace::Srgb && target.adjustments.is_neutral() {
         target = ColorTarget::default();
@@ -166,14 +166,15 @@ impl OutputColor {
 
     /// Returns the ICC profile of an output whose color space is one.
     fn icc(&self, output: &Output) -> Option<Arc<IccProfile>> {
-        let path = output.icc.as_ref().filter(|_| output.signal.color_space == ColorSpace::Icc)?;
+        let path =
+            output.state.icc.as_ref().filter(|_| output.state.signal.color_space == ColorSpace::Icc)?;
         self.profiles.get(path)?.as_ref().ok().cloned()
     }
 
     /// Returns white point, brightness and calibration of an output at a time. `minute` is the
     /// minute of the local day.
     pub fn adjustments(&self, output: &Output, night_light: Option<NightLight>, minute: f64) -> Adjustments {
-        let config = output.adjustments;
+        let config = output.state.adjustments;
         let day = config.white_point.unwrap_or(NEUTRAL_WHITE_POINT);
         let night_light = night_light.filter(|_| config.night_light != Some(false));
         Adjustments {
@@ -245,7 +246,7 @@ impl OutputColor {
     /// Returns what an output's gamma LUT has to do if that differs from what it does. Outside sRGB
     /// it does nothing.
     pub fn pending_gamma(&self, output: &Output, adjustments: Adjustments) -> Option<Adjustments> {
-        let is_srgb = output.signal.color_space == ColorSpace::Srgb;
+        let is_srgb = output.state.signal.color_space == ColorSpace::Srgb;
         let wanted = if is_srgb { adjustments } else { Adjustments::default() };
         let applied = self.gamma.get(&output.name);
         let is_applied = applied.map_or(wanted.is_neutral(), |applied| *applied == wanted);
@@ -300,13 +301,13 @@ mod tests {
         let output = outputs.entry("A");
         let neutral = color.adjustments(output, None, 0.0);
         assert_eq!(color.pending_gamma(output, neutral), None, "nothing to do at the start");
-        output.adjustments.white_point = Some(4000);
+        output.state.adjustments.white_point = Some(4000);
         let warm = color.adjustments(output, None, 0.0);
         assert_eq!(color.pending_gamma(output, warm.clone()), Some(warm.clone()));
         color.gamma_applied("A", warm.clone());
         assert_eq!(color.pending_gamma(output, warm.clone()), None);
         // In another color space frames are converted instead.
-        output.signal.color_space = ColorSpace::DisplayP3;
+        output.state.signal.color_space = ColorSpace::DisplayP3;
         assert_eq!(color.pending_gamma(output, warm.clone()), Some(Adjustments::default()));
         color.gamma_lost("A");
         assert_eq!(color.pending_gamma(output, warm), None);

@@ -46,11 +46,11 @@ impl HeadProperties {
 /// Returns the state of an output if it is enabled.
 fn head_state(output: &Output) -> Option<HeadState> {
     Some(HeadState {
-        mode: output.mode.filter(|_| output.is_enabled())?,
-        position: (output.logical.x, output.logical.y),
-        transform: output.wl_output.current_transform(),
-        scale: output.scale,
-        vrr: output.signal.vrr,
+        mode: output.state.mode.filter(|_| output.is_enabled())?,
+        position: (output.state.logical.x, output.state.logical.y),
+        transform: output.published.wl_output.current_transform(),
+        scale: output.state.scale,
+        vrr: output.state.signal.vrr,
     })
 }
 
@@ -62,10 +62,10 @@ impl Outputs {
         let heads = shown.map(|connector| {
             let output = self.named(&connector.name);
             let mut modes = mode_candidates(&connector.modes, None);
-            modes.extend(output.and_then(|output| output.mode).filter(|mode| mode.modeline.is_some()));
+            modes.extend(output.and_then(|output| output.state.mode).filter(|mode| mode.modeline.is_some()));
             let properties = HeadProperties {
                 monitor: connector.monitor.clone(),
-                size: output.map_or((0, 0), |output| output.monitor.size),
+                size: output.map_or((0, 0), |output| output.state.monitor.size),
                 modes,
                 state: output.and_then(head_state),
             };
@@ -185,7 +185,7 @@ pub fn requested_changes(
     outputs: &Outputs,
 ) -> Option<BTreeMap<String, OutputConfig>> {
     let change = |(name, head): (String, Option<HeadConfig>)| {
-        let listed = outputs.named(&name).map(|output| output.modes.as_slice()).unwrap_or_default();
+        let listed = outputs.named(&name).map(|output| output.state.modes.as_slice()).unwrap_or_default();
         let config = match head {
             Some(head) => head.requested(listed)?,
             None => OutputConfig { enabled: Some(false), ..OutputConfig::default() },

@@ -102,7 +102,7 @@ impl Outputs {
     /// other.
     pub fn in_layout(&self) -> Vec<&Output> {
         let mut outputs: Vec<_> = self.iter().filter(|output| output.is_in_layout()).collect();
-        outputs.sort_by_key(|output| (output.logical.x, output.logical.y));
+        outputs.sort_by_key(|output| (output.state.logical.x, output.state.logical.y));
         outputs
     }
 
@@ -124,10 +124,7 @@ impl Outputs {
     /// Returns the output whose content an output shows: its source if it is a mirror, or itself.
     pub fn content_of(&self, id: OutputId) -> Option<&Output> {
         let output = self.get(id)?;
-        match output.mirror.as_deref() {
-            Some(source) => Some(self.named(source).unwrap_or(output)),
-            None => Some(output),
-        }
+        Some(output.state.mirror.and_then(|source| self.get(source)).unwrap_or(output))
     }
 
     /// Shows the name of each enabled output on it until `until`. Returns these outputs.
@@ -148,14 +145,13 @@ impl Outputs {
 
     /// Returns the ids of the outputs that mirror this one.
     pub fn mirrors_of(&self, id: OutputId) -> Vec<OutputId> {
-        let Some(source) = self.name(id) else { return Vec::new() };
-        let mirrors = |output: &&Output| output.is_enabled() && output.mirror.as_deref() == Some(source);
+        let mirrors = |output: &&Output| output.is_enabled() && output.state.mirror == Some(id);
         self.iter().filter(mirrors).map(|output| output.id).collect()
     }
 
     /// Returns the output of a `wl_output`.
     pub fn of_wl_output(&self, wl_output: &WlOutput) -> Option<&Output> {
-        self.iter().find(|output| output.wl_output == *wl_output)
+        self.iter().find(|output| output.published.wl_output == *wl_output)
     }
 
     /// Returns the output that shows its frames on a target.
@@ -174,8 +170,8 @@ impl Outputs {
 
     /// Returns the rectangles of all outputs that ever were enabled, for the plan.
     pub fn layout(&self) -> BTreeMap<String, LogicalRect> {
-        let placed = self.iter().filter(|output| output.logical.width > 0);
-        placed.map(|output| (output.name.clone(), output.logical)).collect()
+        let placed = self.iter().filter(|output| output.state.logical.width > 0);
+        placed.map(|output| (output.name.clone(), output.state.logical)).collect()
     }
 
     /// Returns the enabled output nearest to a rectangle: it shows the windows of a disconnected
@@ -184,7 +180,7 @@ impl Outputs {
         let center = |rect: &LogicalRect| (rect.x + rect.width / 2, rect.y + rect.height / 2);
         let from = center(&rectangle);
         self.in_layout().into_iter().min_by_key(|output| {
-            let to = center(&output.logical);
+            let to = center(&output.state.logical);
             i64::from(to.0 - from.0).pow(2) + i64::from(to.1 - from.1).pow(2)
         })
     }
@@ -211,15 +207,16 @@ impl Outputs {
                 let area = output.geometry().to_f64();
                 (area.loc.y..area.loc.y + area.size.h).contains(&edge.y)
             };
-            let ahead =
-                |output: &&Output| (output.logical.x - here.logical.x).signum() as f64 == leaves.signum();
+            let ahead = |output: &&Output| {
+                (output.state.logical.x - here.state.logical.x).signum() as f64 == leaves.signum()
+            };
             let next = self
                 .in_layout()
                 .into_iter()
                 .filter(|output| leaves != 0.0 && output.id != here.id)
                 .filter(same_height)
                 .filter(ahead)
-                .min_by_key(|output| (output.logical.x - here.logical.x).abs());
+                .min_by_key(|output| (output.state.logical.x - here.state.logical.x).abs());
             if let Some(next) = next {
                 return clamp(next, (to.x, edge.y).into());
             }
@@ -246,7 +243,7 @@ mod tests {
         let mut outputs = Outputs::default();
         for (name, x, enabled) in entries {
             let output = outputs.entry(name);
-            output.logical = LogicalRect { x: *x, y: 0, width: 100, height: 100 };
+            output.state.logical = LogicalRect { x: *x, y: 0, width: 100, height: 100 };
             output.lifecycle = if *enabled { Lifecycle::Enabled } else { Lifecycle::Disconnected };
         }
         outputs
@@ -274,7 +271,7 @@ mod tests {
     #[test]
     fn nearest_enabled_output_is_found() {
         let all = outputs(&[("A", 0, true), ("B", 100, false), ("C", 300, true)]);
-        let rectangle = all.named("B").map(|output| output.logical);
+        let rectangle = all.named("B").map(|output| output.state.logical);
         assert_eq!(
             rectangle.and_then(|rectangle| all.nearest(rectangle)).map(|output| output.name.as_str()),
             Some("A")

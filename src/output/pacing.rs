@@ -125,7 +125,7 @@ impl Outputs {
     /// shown.
     pub fn collect_feedback(&mut self, id: OutputId) {
         let Some(output) = self.get_mut(id) else { return };
-        let wl_output = &output.wl_output;
+        let wl_output = &output.published.wl_output;
         let Some(scanout) = output.scanout.as_mut() else { return };
         let mut feedback = OutputPresentationFeedback::new(wl_output);
         for surface in scanout.surfaces.iter().filter(|surface| surface.alive()) {
@@ -145,7 +145,7 @@ impl Outputs {
         let Some(output) = self.get_mut(id) else { return false };
         let Some(scanout) = output.scanout.as_mut() else { return false };
         let (missed, latency) = scanout.presented(time);
-        output.frame_stats.count(missed, latency);
+        output.counts.frames.count(missed, latency);
         if let Some(mut feedback) = scanout.feedback.take() {
             let refresh = Refresh::fixed(scanout.clock.interval());
             feedback.presented::<_, Monotonic>(Time::<Monotonic>::from(time), refresh, sequence, flags);
@@ -157,7 +157,7 @@ impl Outputs {
     /// one.
     fn send_frame_callbacks(&mut self, id: OutputId, now: Duration) {
         let Some(output) = self.get_mut(id) else { return };
-        let wl_output = &output.wl_output;
+        let wl_output = &output.published.wl_output;
         let Some(scanout) = output.scanout.as_mut() else { return };
         scanout.awaited.clear();
         let awaited = &mut scanout.awaited;
@@ -265,7 +265,7 @@ mod tests {
         assert!(outputs.frame_shown(id, now + MS * 16, 1, Kind::empty()));
         let next = event(&mut outputs, id, Event::Vblank, now + MS * 16);
         assert!(matches!(next.arm, Some((_, Event::Deadline))));
-        assert_eq!(outputs.get(id).map(|output| output.frame_stats.frames), Some(1));
+        assert_eq!(outputs.get(id).map(|output| output.counts.frames.frames), Some(1));
     }
 
     #[test]

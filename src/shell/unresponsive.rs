@@ -76,8 +76,8 @@ impl Shell {
         if !covered.area.to_f64().contains(local) {
             return None;
         }
-        let size = covered.area.size.to_f64().to_physical(output.scale).to_i32_round();
-        let at = (local - covered.area.loc.to_f64()).to_physical(output.scale);
+        let size = covered.area.size.to_f64().to_physical(output.state().scale).to_i32_round();
+        let at = (local - covered.area.loc.to_f64()).to_physical(output.state().scale);
         let choice = output.own_content.overlay_choice(size, at);
         let effect = choice.filter(|_| covered.asks).map(|choice| match choice {
             Choice::Wait => Effect::Wait(client),

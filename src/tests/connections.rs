@@ -466,7 +466,8 @@ fn requests_are_not_read_while_replies_are_not() {
 fn set_display_is_rolled_back_when_not_confirmed() {
     let mut fixture = Fixture::pair();
     let mut control = Control::greeted(&mut fixture, json!({}));
-    let scale = |fixture: &Fixture| fixture.compositor.state.outputs.named(FIRST).map(|output| output.scale);
+    let scale =
+        |fixture: &Fixture| fixture.compositor.state.outputs.named(FIRST).map(|output| output.state().scale);
     let set = |fixture: &mut Fixture, control: &mut Control, factor: f64, within: Option<u32>| {
         let change = geom_ipc::DisplayChange { scale: Some(factor), ..Default::default() };
         let request =
@@ -478,7 +479,7 @@ fn set_display_is_rolled_back_when_not_confirmed() {
     set(&mut fixture, &mut control, 3.0, Some(1)).expect("set");
     assert_eq!(scale(&fixture), Some(3.0));
     fixture.until("the state before both changes", |fixture| {
-        fixture.compositor.state.outputs.named(FIRST).map(|output| output.scale) == Some(1.5)
+        fixture.compositor.state.outputs.named(FIRST).map(|output| output.state().scale) == Some(1.5)
     });
     let confirm = |keep: bool| Request::ConfirmDisplay { display: FIRST.into(), keep };
     let error = control.request(&mut fixture, confirm(true)).expect_err("nothing to confirm");
