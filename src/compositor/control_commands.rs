@@ -1,5 +1,6 @@
 //! Carries out the commands of control clients.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use geom_ipc::{CloseReason, Error, Response};
@@ -13,6 +14,7 @@ use crate::control::command::{
     ServiceCommand, SessionCommand, WindowCommand,
 };
 use crate::control::displays::{the_display, transaction};
+use crate::control::jobs::{IccSettings, Task};
 use crate::output::Output;
 
 type CommandResult = Result<Response, Error>;
@@ -60,7 +62,13 @@ impl State {
         command: DisplayCommand,
     ) -> Option<CommandResult> {
         Some(match command {
-            DisplayCommand::Set { display, change } => self.set_display(&display, *change),
+            DisplayCommand::Set { display, change } => match self.unread_icc(&change) {
+                Some(icc) => {
+                    let task = Task::SetDisplay(IccSettings { display, settings: change, icc });
+                    return self.submit_task(id, number, task).err().map(Err);
+                }
+                None => self.set_display(&display, *change),
+            },
             DisplayCommand::Confirm { display, keep } => self.confirm_display(&display, keep),
             DisplayCommand::Blank { display, blank } => self.blank_displays(&display, blank),
             DisplayCommand::Identify(time) => self.identify(time),
@@ -87,7 +95,13 @@ impl State {
         the_display(name, self.displays_named(name), &self.outputs)
     }
 
-    fn set_display(&mut self, name: &str, settings: DisplaySettings) -> CommandResult {
+    /// Returns the ICC profile that settings name, if it is to be read first.
+    fn unread_icc(&self, settings: &DisplaySettings) -> Option<PathBuf> {
+        let path = settings.config.icc.as_ref()?;
+        self.color.icc_files.profile(path).is_none().then(|| path.clone())
+    }
+
+    pub(super) fn set_display(&mut self, name: &str, settings: DisplaySettings) -> CommandResult {
         let name = self.display_named(name)?;
         let resolve = |name: &str| self.display_named(name);
         let transaction = transaction(name, settings, &self.outputs, resolve)?;

@@ -1,5 +1,6 @@
-//! Commands that are carried out on threads: screenshots, and the check of a new version of the
-//! program. The event loop does the rest: it renders the image, and replaces the program.
+//! Commands that are carried out on threads: screenshots, reading an ICC profile, and the check of
+//! a new version of the program. The event loop does the rest: it renders the image, sets the
+//! display, and replaces the program.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use super::deadline::Deadline;
 use super::State;
 use crate::clients::ClientId;
 use crate::control::command::{bad_value, failed, not_found};
-use crate::control::jobs::{Job, JobResult, Next, Origin, Task};
+use crate::control::jobs::{IccSettings, Job, JobResult, Next, Origin, Task};
 use crate::control::screenshot::Screenshot;
 use crate::control::upgrade::{Candidate, FileVersion};
 use crate::event_loop::background;
@@ -92,6 +93,7 @@ impl State {
                 Job::EncodeScreenshot(Screenshot { image: self.screenshot(&display)? })
             }
             Task::CheckProgram { program } => Job::CheckProgram(Candidate::new(program)),
+            Task::SetDisplay(settings) => Job::ReadIcc(settings),
         })
     }
 
@@ -133,6 +135,14 @@ impl State {
                 }
                 let now = self.now();
                 self.timers.at(now, Deadline::ExecNewVersion { program, version });
+            }
+            // As above.
+            JobResult::SetDisplay(IccSettings { display, settings, icc }, profile) => {
+                self.color.icc_files.insert(&icc, profile);
+                let result = self.set_display(&display, *settings);
+                if is_there {
+                    self.reply(id, number, result);
+                }
             }
         }
         // The thread has reaped its own child process.

@@ -2,12 +2,16 @@
 //! which outputs have a fullscreen window, which VRR may depend on.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use geom_color::night_light::NightLight;
 use tracing::{info, warn};
 
 use super::deadline::Deadline;
 use super::State;
+use crate::event_loop::background::{self, Pending};
+use crate::output::icc_files::{load_icc, IccResult};
 use crate::output::scanout::Target;
 use crate::output::OutputId;
 
@@ -43,6 +47,51 @@ impl State {
     pub fn fullscreen_changed(&mut self) {
         self.fullscreen_change_queued = false;
         self.reconfigure("fullscreen");
+    }
+
+    /// Has the ICC profiles read that were looked up and are not known.
+    pub fn read_icc_files(&mut self) -> Vec<Pending<(PathBuf, IccResult)>> {
+        let mut pending = Vec::new();
+        for path in self.color.icc_files.take_to_read() {
+            let file = path.clone();
+            let work = move || (file.clone(), load_icc(&file));
+            let done = |state: &mut Self, (path, result): (PathBuf, IccResult)| {
+                if state.color.icc_files.read_ended(&path, result) {
+                    state.reconfigure("ICC profile");
+                }
+            };
+            match background::start(&self.handle, "ICC profile", work, done) {
+                Ok(started) => pending.push(started),
+                Err(error) => {
+                    warn!(path = %path.display(), %error, "cannot start a thread that reads an ICC profile");
+                    if self.color.icc_files.read_ended(&path, Err(format!("cannot be read: {error}"))) {
+                        // Not now: a reconfiguration looks for it.
+                        let now = self.now();
+                        self.timers.at(now, Deadline::Reconfigure("ICC profile"));
+                    }
+                }
+            }
+        }
+        pending
+    }
+
+    /// Starts to read the ICC profiles that the configuration names, before the first modeset.
+    pub fn start_icc_files(&mut self) -> Vec<Pending<(PathBuf, IccResult)>> {
+        let configs = self.config.outputs.outputs.values();
+        for path in configs.filter_map(|config| config.icc.as_deref()) {
+            self.color.icc_files.look(path);
+        }
+        self.read_icc_files()
+    }
+
+    /// Waits until a time for ICC profiles that are being read.
+    pub fn await_icc_files(&mut self, pending: Vec<Pending<(PathBuf, IccResult)>>, until: Duration) {
+        for pending in pending {
+            let left = until.saturating_sub(self.now());
+            if let Some((path, result)) = pending.wait(left) {
+                self.color.icc_files.read_ended(&path, result);
+            }
+        }
     }
 
     fn night_light(&self) -> Option<NightLight> {

@@ -192,7 +192,8 @@ impl State {
             let config = configs.outputs.entry(name.clone()).or_default();
             *config = config.overridden_by(requested);
         }
-        let icc_warnings = self.color.read_icc(&mut configs);
+        let icc_warnings = self.color.look_up_icc(&mut configs, &self.outputs);
+        self.read_icc_files();
         let mut plan = plan::plan(present, &configs, &self.outputs.layout());
         for planned in &mut plan.outputs {
             planned.warnings.extend(icc_warnings.get(&planned.name).cloned());

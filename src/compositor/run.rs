@@ -13,6 +13,7 @@ use crate::backend::{headless::Headless, Backend};
 use crate::cli::options::{BackendChoice, Options};
 use crate::clients::saved_state::StateFile;
 use crate::compositor::deadline::Deadline;
+use crate::compositor::user_profile::START_TIMEOUT;
 use crate::compositor::State;
 use crate::config::watch::Watch;
 use crate::config::{self, Config, Problem, DEFAULT_PATH};
@@ -66,9 +67,12 @@ impl Compositor {
         reactor.add(&event_loop, Source::Calloop).context("watch the event loop")?;
         let mut state = State::new(display, handle.clone(), reactor, options, config, path.clone())?;
         state.report(&problems);
+        let until = state.now() + START_TIMEOUT;
+        let icc_files = state.start_icc_files();
         if !state.options.safe {
             state.start_profile();
         }
+        state.await_icc_files(icc_files, until);
         if let Some(path) = path {
             let watched = Watch::new(&path).and_then(|watch| watch.listen(&handle, State::config_changed));
             if let Err(error) = watched {

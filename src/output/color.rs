@@ -1,8 +1,8 @@
 //! Color of outputs: ICC profiles, white point and night light, and how frames are converted to
 //! what the monitor expects.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use geom_color::adjustments::{Adjustments, NEUTRAL_WHITE_POINT};
@@ -16,22 +16,18 @@ use geom_display::output_config::OutputConfigs;
 use geom_kms::HardwareConversion;
 use tracing::{debug, warn};
 
+use super::icc_files::IccFiles;
+use super::outputs::Outputs;
 use super::scanout::Target;
 use super::Output;
-use crate::config::open::{read_user_file, MAX_ICC_BYTES};
 use crate::config::HardwareColor;
 use crate::gpu::Gpu;
 use crate::render::renderer::Renderer;
 
-/// ICC profiles by their files, or why they cannot be used.
-pub type IccFiles = HashMap<PathBuf, Result<Arc<IccProfile>, String>>;
-
 /// ICC profiles that are in use, and what was computed from them.
 #[derive(Default)]
 pub struct OutputColor {
-    profiles: IccFiles,
-    /// The ICC profiles that the user's profile names, as they were read with it.
-    of_user: IccFiles,
+    pub icc_files: IccFiles,
     /// What the CRTC's gamma LUT does, by display.
     gamma: HashMap<String, Adjustments>,
     /// Conversions in hardware, and what they were computed for, by display.
@@ -52,15 +48,6 @@ fn hardware_conversion((target, sizes, pipelines): &ConversionKey) -> Option<Har
             .find_map(|(index, colorops)| Some(HardwareConversion::Plane(index, solve(target, colorops)?)))
     };
     by_crtc.map(HardwareConversion::Crtc).or_else(by_plane)
-}
-
-/// Reads the ICC profile of a monitor.
-///
-/// # Errors
-/// Why it cannot be used.
-pub fn load_icc(path: &Path) -> Result<IccProfile, String> {
-    let bytes = read_user_file(path, MAX_ICC_BYTES).map_err(|error| error.to_string())?;
-    IccProfile::parse(&bytes)
 }
 
 /// Returns what the frames of a GPU's output are to be converted to. In sRGB, adjustments are left
@@ -127,48 +114,57 @@ fn convert_virtual(output: &mut Output) {
 }
 
 impl OutputColor {
-    /// Reads the ICC profiles that outputs are configured with. A profile that cannot be used is
-    /// removed from its output's configuration. Returns the reasons, by display.
-    pub fn read_icc(&mut self, configs: &mut OutputConfigs) -> BTreeMap<String, String> {
+    /// Looks up the ICC profiles that outputs are configured with. An output whose profile was not
+    /// read yet keeps its color space. A profile that cannot be used is removed from its output's
+    /// configuration. Returns the reasons, by display.
+    pub fn look_up_icc(
+        &mut self,
+        configs: &mut OutputConfigs,
+        outputs: &Outputs,
+    ) -> BTreeMap<String, String> {
         let mut warnings = BTreeMap::new();
-        let mut used = HashMap::new();
+        let mut used = HashSet::new();
         for (name, config) in &mut configs.outputs {
             let wants_icc = config.signal.color_space == Some(ColorSpace::Icc);
             let Some(path) = config.icc.clone().filter(|_| wants_icc) else { continue };
-            let known = self.profiles.remove(&path).or_else(|| used.remove(&path));
-            let known = known.or_else(|| self.of_user.get(&path).cloned());
-            let profile = known.unwrap_or_else(|| load_icc(&path).map(Arc::new));
-            if let Err(error) = &profile {
-                let path = path.display();
-                warnings
-                    .insert(name.clone(), format!("color_space {path} cannot be used: {error}; using srgb"));
-                (config.icc, config.signal.color_space) = (None, None);
+            match self.icc_files.look(&path) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => {
+                    let path = path.display();
+                    let warning = format!("color_space {path} cannot be used: {error}; using srgb");
+                    warnings.insert(name.clone(), warning);
+                    (config.icc, config.signal.color_space) = (None, None);
+                }
+                None => {
+                    debug!(display = name, path = %path.display(), "reading an ICC profile");
+                    (config.icc, config.signal.color_space) = self.present_color(outputs.named(name));
+                    used.extend(config.icc.clone());
+                }
             }
-            used.insert(path, profile);
+            used.insert(path);
         }
-        // Files that could not be read are read again next time, as they may be repaired then.
-        used.retain(|_, profile| profile.is_ok());
-        self.profiles = used;
+        self.icc_files.retain(&used);
         warnings
     }
 
-    /// Reads the ICC profiles that the configuration names again next time: the files may have
-    /// changed.
-    pub fn forget_profiles(&mut self) {
-        self.profiles.clear();
-    }
-
-    /// Sets the ICC profiles that the user's profile names: these files are not read here.
-    pub fn set_profile_files(&mut self, files: IccFiles) {
-        self.profiles.clear();
-        self.of_user = files;
+    /// Returns the color space that an output has now, and its ICC profile.
+    fn present_color(&self, output: Option<&Output>) -> (Option<PathBuf>, Option<ColorSpace>) {
+        let Some(state) = output.map(Output::state).filter(|state| state.mode.is_some()) else {
+            return (None, None);
+        };
+        if state.signal.color_space != ColorSpace::Icc {
+            return (None, Some(state.signal.color_space));
+        }
+        let path = state.icc.clone().filter(|path| self.icc_files.profile(path).is_some());
+        let space = path.as_ref().map(|_| ColorSpace::Icc);
+        (path, space)
     }
 
     /// Returns the ICC profile of an output whose color space is one.
     fn icc(&self, output: &Output) -> Option<Arc<IccProfile>> {
         let path =
             output.state.icc.as_ref().filter(|_| output.state.signal.color_space == ColorSpace::Icc)?;
-        self.profiles.get(path)?.as_ref().ok().cloned()
+        self.icc_files.profile(path).cloned()
     }
 
     /// Returns white point, brightness and calibration of an output at a time. `minute` is the
@@ -276,22 +272,56 @@ impl OutputColor {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use geom_display::mode::Mode;
     use geom_display::output_config::OutputConfig;
 
     use super::*;
-    use crate::output::outputs::Outputs;
+    use crate::config::open::MAX_ICC_BYTES;
+    use crate::output::icc_files::load_icc;
 
     #[test]
     fn unusable_icc_profile_falls_back_to_srgb_with_a_warning() {
-        let mut color = OutputColor::default();
+        let (mut color, outputs) = (OutputColor::default(), Outputs::default());
         let mut configs = OutputConfigs::default();
         let mut config = OutputConfig { icc: Some("/no/such.icc".into()), ..OutputConfig::default() };
         config.signal.color_space = Some(ColorSpace::Icc);
         configs.outputs.insert("A".into(), config);
-        let warnings = color.read_icc(&mut configs);
+        let unread = color.look_up_icc(&mut configs.clone(), &outputs);
+        assert!(unread.is_empty(), "{unread:?}");
+        let paths = color.icc_files.take_to_read();
+        for path in &paths {
+            assert!(color.icc_files.read_ended(path, load_icc(path)));
+        }
+        let warnings = color.look_up_icc(&mut configs, &outputs);
         assert!(warnings["A"].contains("/no/such.icc"), "{warnings:?}");
         assert_eq!(configs.outputs["A"].signal.color_space, None);
-        assert!(color.profiles.is_empty(), "it is read again next time");
+        color.look_up_icc(&mut configs, &outputs);
+        assert!(color.icc_files.profile(&paths[0]).is_none(), "it is read again next time");
+    }
+
+    #[test]
+    fn output_keeps_its_color_space_while_its_icc_profile_is_read() {
+        let (mut color, mut outputs) = (OutputColor::default(), Outputs::default());
+        let mut configs = OutputConfigs::default();
+        let mut config = OutputConfig { icc: Some("/a.icc".into()), ..OutputConfig::default() };
+        config.signal.color_space = Some(ColorSpace::Icc);
+        configs.outputs.insert("A".into(), config);
+        let mut planned = |outputs: &Outputs| {
+            let mut configs = configs.clone();
+            color.look_up_icc(&mut configs, outputs);
+            let config = &configs.outputs["A"];
+            (config.icc.clone(), config.signal.color_space)
+        };
+        assert_eq!(planned(&outputs), (None, None), "it has none yet");
+        let state = outputs.entry("A").state_mut();
+        (state.mode, state.signal.color_space) = (Some(Mode::new(800, 600, 60_000)), ColorSpace::DisplayP3);
+        assert_eq!(planned(&outputs), (None, Some(ColorSpace::DisplayP3)));
+        // The one before was dropped, as its display was gone.
+        let state = outputs.entry("A").state_mut();
+        (state.icc, state.signal.color_space) = (Some("/before.icc".into()), ColorSpace::Icc);
+        assert_eq!(planned(&outputs), (None, None));
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod color;
 pub mod frame_clock;
 pub mod frame_stats;
 pub mod heads;
+pub mod icc_files;
 pub mod lifecycle;
 pub mod outputs;
 pub mod pacing;
