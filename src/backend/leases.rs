@@ -44,7 +44,7 @@ impl<C> Default for Offers<C> {
 
 impl<C> Offers<C> {
     /// Removes the connectors that can no longer be leased, and returns their objects.
-    pub fn withdraw(&mut self, leasable: &[Leasable]) -> Vec<C> {
+    pub fn remove_unleasable(&mut self, leasable: &[Leasable]) -> Vec<C> {
         let is_leasable = |name: &str| leasable.iter().any(|known| known.name == name);
         let gone = |name: &&String| !is_leasable(name);
         let gone: Vec<String> = self.0.keys().filter(gone).cloned().collect();
@@ -168,10 +168,10 @@ mod tests {
         let offer = |connector: &Leasable| Some(connector.name.clone());
         assert!(offers.add(&leasable(&["A", "B"]), offer));
         assert!(!offers.add(&leasable(&["A", "B"]), offer));
-        assert_eq!(offers.withdraw(&leasable(&["B", "C"])), ["A"]);
+        assert_eq!(offers.remove_unleasable(&leasable(&["B", "C"])), ["A"]);
         assert!(!offers.add(&leasable(&["B", "C"]), |_| None), "the client is gone");
         assert!(offers.add(&leasable(&["B", "C"]), offer));
-        assert_eq!(offers.withdraw(&[]), ["B", "C"]);
+        assert_eq!(offers.remove_unleasable(&[]), ["B", "C"]);
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl State {
     /// Updates the gamma LUT of an output, unless a tool has set it (wlr-gamma-control).
     pub fn update_gamma(&mut self, name: &str) {
         if self.protocols.gamma.contains_key(name) {
-            self.color.gamma_lost(name);
+            self.color.gamma_taken(name);
             return;
         }
         let Some(output) = self.outputs.named(name) else { return };
@@ -177,7 +177,7 @@ impl State {
 
     /// A tool has given the gamma LUT back.
     pub fn restore_gamma(&mut self, name: &str) {
-        self.color.gamma_lost(name);
+        self.color.gamma_taken(name);
         self.update_gamma(name);
     }
 }

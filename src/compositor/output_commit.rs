@@ -39,7 +39,7 @@ struct Staged {
 #[derive(PartialEq, Eq, Clone, Copy)]
 enum Committed {
     Accepted,
-    /// A mode was rejected for the next search.
+    /// The next search leaves a mode out.
     Retry,
     /// The state cannot be applied, and trying again would not help.
     Refused,
@@ -101,7 +101,7 @@ impl State {
         results.iter().all(|(_, result)| *result != Committed::Retry)
     }
 
-    /// A disabled or rejected monitor is listed as an output too: it can be named and enabled.
+    /// A disabled or refused monitor is listed as an output too: it can be named and enabled.
     fn ensure_listed(&mut self, name: &str) {
         let connector = self.backend.gpus().find_map(|gpu| gpu.device.connector(name));
         let Some(connector) = connector.filter(|connector| !connector.state.non_desktop) else { return };
@@ -248,7 +248,7 @@ impl State {
                 }
                 Err(error) => {
                     warn!(display = name, %error, "cannot render the first frame; trying another mode");
-                    gpu.device.reject_mode(&name, mode, signal);
+                    gpu.device.note_refused_mode(&name, mode, signal);
                     return Committed::Retry;
                 }
             }
@@ -262,14 +262,14 @@ impl State {
                 // Committed again once we are, by `retry_without_master`.
                 return Committed::Refused;
             }
-            // Reject one modeset at a time, the last first, so that the others keep their state.
+            // Leave out one modeset at a time, the last first, so that the others keep their state.
             let Some((name, mode, signal)) = modesets.pop() else {
                 // The kernel refuses even to disable outputs: nothing less can be asked for.
                 notify_user!(self, "{} refuses to change its displays: {error}", device.path().display());
                 return Committed::Refused;
             };
             warn!(gpu = %device.path().display(), display = name, %error, "modeset failed after its test commit passed; trying another mode");
-            device.reject_mode(&name, mode, signal);
+            device.note_refused_mode(&name, mode, signal);
             return Committed::Retry;
         }
         let requests = resolution.requests.get(&gpu).map_or(&[][..], Vec::as_slice);

@@ -49,8 +49,8 @@ const LISTENERS: [fn(&mut State, &OutputsChanged); 13] = [
     |state, _| state.redraw_all(),
 ];
 
-/// How often a commit may fail after its test passed. Each failure rejects one mode of one output
-/// for the next search.
+/// How often a commit may fail after its test passed. The next search leaves out one mode of one
+/// output for each failure.
 const MAX_COMMIT_ATTEMPTS: usize = 8;
 
 pub fn monitor_at(connector: &Connector) -> Monitor {

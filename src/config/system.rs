@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_not_toml_is_rejected_with_its_line() {
+    fn text_that_is_not_toml_is_refused_with_its_line() {
         let (config, problems) = parse(Path::new("test.toml"), "renderer = \"auto\"\n[keyboard\n");
         assert_eq!(config, None);
         assert_eq!(problems.len(), 1);

@@ -255,7 +255,7 @@ impl OutputColor {
     }
 
     /// What an output's gamma LUT does is not ours: a tool has set it.
-    pub fn gamma_lost(&mut self, display: &str) {
+    pub fn gamma_taken(&mut self, display: &str) {
         self.gamma.remove(display);
     }
 
@@ -339,12 +339,12 @@ mod tests {
         // In another color space frames are converted instead.
         output.state.signal.color_space = ColorSpace::DisplayP3;
         assert_eq!(color.pending_gamma(output, warm.clone()), Some(Adjustments::default()));
-        color.gamma_lost("A");
+        color.gamma_taken("A");
         assert_eq!(color.pending_gamma(output, warm), None);
     }
 
     #[test]
-    fn icc_profile_that_is_no_file_is_rejected() -> std::io::Result<()> {
+    fn icc_profile_that_is_no_file_is_refused() -> std::io::Result<()> {
         let folder = tempfile::tempdir()?;
         let fifo = folder.path().join("fifo.icc");
         rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU)?;

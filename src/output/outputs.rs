@@ -83,7 +83,7 @@ impl Outputs {
         &mut self.all[position]
     }
 
-    /// Removes the outputs that `keep` rejects.
+    /// Removes the outputs for which `keep` returns false.
     pub fn retain(&mut self, keep: impl Fn(&Output) -> bool) {
         self.all.retain(keep);
     }

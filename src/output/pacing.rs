@@ -22,7 +22,8 @@ use crate::event_loop::timers::Timer;
 /// The pointer counts as moving for this long after its last motion.
 const POINTER_IDLE_AFTER: Duration = Duration::from_millis(100);
 
-/// A page flip that takes longer is lost: the slowest display shows a frame within a fifth of this.
+/// A page flip that takes longer is given up: the slowest display shows a frame within a fifth of
+/// this.
 pub const PAGEFLIP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// After this time without a successful commit an output gets a new modeset. The kernel itself

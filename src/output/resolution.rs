@@ -121,7 +121,7 @@ impl Resolution {
         for (request, failure) in result.failed {
             let Some(planned) = planned.get(request) else { continue };
             self.notices.push(format!("{} stays disabled: {failure}", planned.name));
-            self.disabled.push((planned.name.clone(), LifecycleEvent::Rejected(failure.to_string())));
+            self.disabled.push((planned.name.clone(), LifecycleEvent::Refused(failure.to_string())));
         }
     }
 }
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!((resolved.planned.logical.width, resolved.planned.logical.height), (800, 600));
         assert_eq!(resolved.warnings.len(), 2, "{:?}", resolved.warnings);
         assert_eq!(resolved.modes.len(), 2);
-        let disabled = LifecycleEvent::Rejected(Failure::NoCrtc.to_string());
+        let disabled = LifecycleEvent::Refused(Failure::NoCrtc.to_string());
         assert_eq!(resolution.disabled, [("B".to_owned(), disabled)]);
         assert_eq!(resolution.notices.len(), 2, "{:?}", resolution.notices);
     }

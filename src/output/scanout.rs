@@ -250,8 +250,8 @@ impl Scanout {
         match &outcome {
             Ok(Outcome::Submitted) => self.cursor.set_committed(Some(cursor)),
             Ok(Outcome::Unchanged) => {}
-            Err(error) if self.cursor.reject_for(error, frame.cursor) => {
-                warn!(%error, "the kernel rejects the frame with its cursor plane; rendering the cursor from now on");
+            Err(error) if self.cursor.refused_for(error, frame.cursor) => {
+                warn!(%error, "the kernel refuses the frame with its cursor plane; rendering the cursor from now on");
             }
             Err(_) => {}
         }
@@ -268,7 +268,7 @@ impl Scanout {
             Ok(plane) => Some(plane),
             Err(error) => {
                 warn!(%error, "no cursor plane; the cursor is drawn");
-                self.cursor.reject();
+                self.cursor.give_up();
                 None
             }
         }
@@ -329,7 +329,7 @@ impl Scanout {
         if frame.primary.is_none() && only {
             return Ok(Outcome::Unchanged);
         }
-        let outcome = submit(gpu, crtc, frame).inspect_err(|_| self.lose_count())?;
+        let outcome = submit(gpu, crtc, frame).inspect_err(|_| self.restart_damage())?;
         if frame.primary.is_some() && outcome == Outcome::Submitted {
             self.swapchain.submitted(slot);
             if asks {
@@ -356,7 +356,7 @@ impl Scanout {
         let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
         let drawn = draw_on_gpu(&mut gpu.renderer, &mut self.shadow, drawable, &mut self.tracker, age, scene);
         let framebuffer = drawable.framebuffer().cloned().ok_or(io::ErrorKind::Unsupported)?;
-        let drawn = drawn.inspect_err(|_| self.lose_count())?;
+        let drawn = drawn.inspect_err(|_| self.restart_damage())?;
         // After a client's buffer even an unchanged frame has to come back.
         let returns = self.direct_scanout.is_some();
         if drawn.damage.is_none() && !returns {
@@ -375,7 +375,7 @@ impl Scanout {
     }
 
     /// The tracker has counted a frame that was never shown: its ages are wrong from here on.
-    fn lose_count(&mut self) {
+    fn restart_damage(&mut self) {
         self.tracker = self.geometry.damage_tracker();
         self.reset_buffer_ages();
     }

@@ -183,7 +183,7 @@ fn window_of_a_disconnected_client_is_gone_in_the_next_iteration() {
 }
 
 #[test]
-fn requests_take_effect_and_invalid_ones_are_rejected() {
+fn requests_take_effect_and_invalid_ones_are_refused() {
     let mut fixture = Fixture::new(FAST);
     let mut control = Control::greeted(&mut fixture, json!({}));
     let mut client = window(&mut fixture, "app", RED, Some(FIRST));

@@ -91,7 +91,7 @@ impl State {
     /// Sends a client which connectors can be leased. Returns whether that has changed.
     fn send_connectors(&self, device: &mut Device) -> bool {
         let leasable = self.backend.leasable(device.gpu);
-        let withdrawn = device.offers.withdraw(&leasable);
+        let withdrawn = device.offers.remove_unleasable(&leasable);
         withdrawn.iter().for_each(WpDrmLeaseConnectorV1::withdrawn);
         let Some(client) = device.resource.client() else { return false };
         let offer = |leasable: &Leasable| {
