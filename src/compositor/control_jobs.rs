@@ -187,7 +187,7 @@ impl State {
             let State { outputs, backend, .. } = state;
             let output = outputs.get(id).ok_or(io::ErrorKind::NotFound)?;
             let scanout = output.scanout.as_ref().ok_or(io::ErrorKind::NotFound)?;
-            match scanout.target {
+            match scanout.target() {
                 Target::Memory => {
                     let renderer = backend.memory_renderer().ok_or(io::ErrorKind::NotFound)?;
                     offscreen::draw_in_software(renderer, scene)

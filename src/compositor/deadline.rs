@@ -90,7 +90,7 @@ impl State {
         match deadline {
             Deadline::Redraw(id, event) => {
                 if let Some(scanout) = self.outputs.scanout_mut(id) {
-                    scanout.timer = None;
+                    scanout.take_timer();
                 }
                 self.redraw_event(id, event);
             }

@@ -116,7 +116,7 @@ impl State {
         let hardware_color = self.config.hardware_color;
         let Some(output) = self.outputs.get_mut(id) else { return };
         let adjustments = self.color.adjustments(output, night_light, minute_of_day());
-        let gpu = match output.scanout.as_ref().map(|scanout| scanout.target) {
+        let gpu = match output.scanout.as_ref().map(|scanout| scanout.target()) {
             Some(Target::Crtc { gpu, .. }) => self.backend.gpu_mut(gpu),
             _ => None,
         };

@@ -48,7 +48,7 @@ enum Committed {
 /// Stops a scanout; its buffers must live until the commit that no longer shows them.
 pub fn defer_drop(timers: &mut Timers<Deadline>, scanout: Option<Scanout>, deferred: &mut Vec<Scanout>) {
     let Some(mut scanout) = scanout else { return };
-    if let Some(timer) = scanout.timer.take() {
+    if let Some(timer) = scanout.take_timer() {
         timers.cancel(timer);
     }
     deferred.push(scanout);
@@ -126,7 +126,7 @@ impl State {
     fn stage_disabled(&mut self, name: &str, event: &LifecycleEvent) -> Option<Staged> {
         let output = self.outputs.named_mut(name)?;
         let (id, before) = (output.id, output.state().clone());
-        let target = output.scanout.as_ref().map(|scanout| scanout.target);
+        let target = output.scanout.as_ref().map(|scanout| scanout.target());
         let replaced = Some(output.scanout.take());
         Some(Staged { id, target, event: event.clone(), before, replaced })
     }
@@ -140,7 +140,7 @@ impl State {
         output.stage(resolved, mirror);
         let geometry = output.frame_geometry();
         let fits = output.scanout.as_ref().zip(geometry).is_some_and(|(scanout, geometry)| {
-            scanout.target == resolved.target && scanout.size() == geometry.pixels()
+            scanout.target() == resolved.target && scanout.size() == geometry.pixels()
         });
         let replaced = geometry.filter(|_| !fits).map(|geometry| {
             let scanout = Scanout::new(resolved.target, geometry, resolved.mode.refresh);
@@ -177,7 +177,7 @@ impl State {
         let Some(output) = self.outputs.get_mut(staged.id) else { return };
         if staged.event == LifecycleEvent::Enabled {
             output.publish();
-            layer_map_for_output(&output.wl_output()).arrange();
+            layer_map_for_output(output.wl_output()).arrange();
         }
         let is_changed = *output.state() != staged.before;
         let is_reported = self.apply_lifecycle(staged.id, staged.event);

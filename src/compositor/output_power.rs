@@ -39,7 +39,7 @@ impl State {
                 continue;
             }
             changed.push(output.id);
-            if let Some(Target::Crtc { gpu, .. }) = output.scanout.as_ref().map(|scanout| scanout.target) {
+            if let Some(Target::Crtc { gpu, .. }) = output.scanout.as_ref().map(|scanout| scanout.target()) {
                 by_gpu.entry(gpu).or_default().push(name);
             }
         }

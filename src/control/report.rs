@@ -87,7 +87,7 @@ pub fn display(output: &Output, outputs: &Outputs, is_focused: bool) -> Display 
                 edid: state.monitor.edid.clone(),
             })
         }),
-        port: outputs.ports.get(&output.name).cloned(),
+        port: outputs.port(&output.name).cloned(),
         signal: is_enabled.then(|| Box::new(signal(output))),
         blanked: state.blanked,
         mirror: state.mirror.and_then(|source| outputs.name(source)).map(str::to_owned),

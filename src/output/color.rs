@@ -191,7 +191,7 @@ impl OutputColor {
         adjustments: Adjustments,
     ) {
         let icc = self.icc(output);
-        let crtc = output.scanout.as_ref().map(|scanout| scanout.target);
+        let crtc = output.scanout.as_ref().map(|scanout| scanout.target());
         match (crtc, gpu) {
             (None, _) => {}
             (Some(Target::Crtc { index, .. }), Some(gpu)) => {

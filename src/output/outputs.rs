@@ -19,7 +19,7 @@ pub struct Outputs {
     all: Vec<Output>,
     last_id: u32,
     /// The port path of each connector by name, also of connectors that are gone.
-    pub ports: BTreeMap<String, String>,
+    pub(super) ports: BTreeMap<String, String>,
     /// Monitors whose connector has another monitor now.
     pub(super) away: BTreeMap<MonitorKey, AwayMonitor>,
 }
@@ -149,6 +149,11 @@ impl Outputs {
         self.iter().filter(mirrors).map(|output| output.id).collect()
     }
 
+    /// Returns the port path of a connector.
+    pub fn port(&self, connector: &str) -> Option<&String> {
+        self.ports.get(connector)
+    }
+
     /// Returns the output of a `wl_output`.
     pub fn of_wl_output(&self, wl_output: &WlOutput) -> Option<&Output> {
         self.iter().find(|output| output.published.wl_output == *wl_output)
@@ -157,7 +162,7 @@ impl Outputs {
     /// Returns the output that shows its frames on a target.
     pub fn on_target(&self, target: Target) -> Option<OutputId> {
         let shows =
-            |output: &&Output| output.scanout.as_ref().is_some_and(|scanout| scanout.target == target);
+            |output: &&Output| output.scanout.as_ref().is_some_and(|scanout| scanout.target() == target);
         self.iter().find(shows).map(|output| output.id)
     }
 

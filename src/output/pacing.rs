@@ -212,7 +212,7 @@ impl Outputs {
             scanout.failing = Some(now);
             return FailedCommit::First;
         };
-        match scanout.target {
+        match scanout.target() {
             Target::Crtc { gpu, index: crtc } if now.saturating_sub(since) >= MODESET_RETRY_AFTER => {
                 scanout.failing = None;
                 FailedCommit::ForceModeset { gpu, crtc }

@@ -60,23 +60,23 @@ pub enum Outcome {
 
 /// The buffers, planes and pacing of one enabled output.
 pub struct Scanout {
-    pub target: Target,
-    pub redraw: Redraw,
-    pub clock: FrameClock,
+    target: Target,
+    pub(super) redraw: Redraw,
+    pub(super) clock: FrameClock,
     /// The timer that the redraw state waits for.
-    pub timer: Option<Timer>,
+    pub(super) timer: Option<Timer>,
     /// Surfaces that got a frame callback for the last frame and have not committed since.
-    pub awaited: Vec<WlSurface>,
+    pub(super) awaited: Vec<WlSurface>,
     /// Presentation feedback to send when the submitted frame is shown.
-    pub feedback: Option<OutputPresentationFeedback>,
+    pub(super) feedback: Option<OutputPresentationFeedback>,
     /// Roots of the surface trees in the last rendered frame.
-    pub surfaces: Vec<WlSurface>,
+    pub(super) surfaces: Vec<WlSurface>,
     /// When the frame was committed whose page flip is pending.
-    pub submitted: Option<Duration>,
+    pub(super) submitted: Option<Duration>,
     /// Since when commits fail.
-    pub failing: Option<Duration>,
+    pub(super) failing: Option<Duration>,
     /// Frames shown by a virtual output; the kernel counts the others.
-    pub sequence: u64,
+    pub(super) sequence: u64,
     geometry: FrameGeometry,
     tracker: OutputDamageTracker,
     swapchain: Swapchain,
@@ -118,6 +118,36 @@ impl Scanout {
             direct_scanout: None,
             deferred: None,
         }
+    }
+
+    /// Returns where it shows its frames.
+    pub fn target(&self) -> Target {
+        self.target
+    }
+
+    /// The timer that the redraw state waits for is set.
+    pub fn timer_armed(&mut self, timer: Timer) {
+        self.timer = Some(timer);
+    }
+
+    /// The timer that the redraw state waits for has ended, or is to be cancelled.
+    pub fn take_timer(&mut self) -> Option<Timer> {
+        self.timer.take()
+    }
+
+    /// Notes the roots of the surface trees in the frame that is rendered now.
+    pub fn set_surfaces(&mut self, surfaces: Vec<WlSurface>) {
+        self.surfaces = surfaces;
+    }
+
+    /// A frame took this time to draw.
+    pub fn frame_drawn(&mut self, took: Duration) {
+        self.clock.drawn(took);
+    }
+
+    /// Returns when the next frame is shown.
+    pub fn next_vblank(&self, now: Duration) -> Duration {
+        self.clock.estimate(now)
     }
 
     pub fn size(&self) -> (u32, u32) {

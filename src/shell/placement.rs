@@ -83,7 +83,7 @@ pub fn area(outputs: &Outputs, id: OutputId, fullscreen: bool) -> Option<Rectang
     if fullscreen {
         return Some(Rectangle::from_size(output.geometry().size));
     }
-    Some(layer_map_for_output(&output.wl_output()).non_exclusive_zone())
+    Some(layer_map_for_output(output.wl_output()).non_exclusive_zone())
 }
 
 /// Returns where something of this size is centered in an area. If it is larger, its top left

@@ -66,7 +66,7 @@ fn add_tree(
 }
 
 fn add_layers(placed: &mut Vec<PlacedSurface>, output: &Output, layer: Layer) {
-    let layers = layer_map_for_output(&output.wl_output());
+    let layers = layer_map_for_output(output.wl_output());
     for surface in layers.layers_on(layer).rev() {
         if let Some(geometry) = layers.layer_geometry(surface) {
             add_tree(placed, LayerSurface::wl_surface(surface), geometry.loc, geometry.loc);

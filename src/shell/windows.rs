@@ -416,7 +416,7 @@ impl Shell {
             toplevel.send_configure();
         }
         let Some(output) = window.shown_on.and_then(|id| outputs.get(id)) else { return };
-        let wl_output = &output.wl_output();
+        let wl_output = output.wl_output();
         window.handle.with_surfaces(|surface, states| send_preferred_scale(wl_output, surface, states));
     }
 

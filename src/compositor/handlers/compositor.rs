@@ -78,7 +78,7 @@ impl CompositorHandler for State {
         let Some(id) = self.output_of(&root) else { return };
         if let Some(output) = self.outputs.get(id) {
             output.wl_output().enter(surface);
-            with_states(surface, |states| send_preferred_scale(&output.wl_output(), surface, states));
+            with_states(surface, |states| send_preferred_scale(output.wl_output(), surface, states));
         }
         if self.shell.is_visible(&root) {
             self.committed_on(id, surface);
