@@ -42,7 +42,7 @@ fn run(display: &str, mode: &str) -> Result<bool, Error> {
     let session = Session::connect(&options)?;
 
     // Fields that are left out do not change. A mode that the display does not offer, or that the
-    // kernel rejects, is an error, and the display stays as it was.
+    // kernel refuses, is an error, and the display stays as it was.
     let change = DisplayChange { mode: Some(mode.to_owned()), ..DisplayChange::default() };
     let response = session.request(Request::SetDisplay {
         display: display.to_owned(),

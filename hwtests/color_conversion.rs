@@ -189,9 +189,10 @@ fn ensure_icc_profile_applies(renderer: &str) -> Result<()> {
     )?;
     service.client("red", &["--fullscreen", "Virtual-1"])?;
     service.wait_for_color("Virtual-1", RED)?;
-    let display = service.display("Virtual-1")?;
-    let warning = display.warnings.first().context("no warning")?;
-    ensure!(warning.contains("/tmp/none.icc") && warning.contains("ICC"), "{display:#?}");
+    // The file is read outside the event loop.
+    service.wait_for_display("Virtual-1", "a warning about its ICC profile", |display| {
+        display.warnings.iter().any(|warning| warning.contains("/tmp/none.icc") && warning.contains("ICC"))
+    })?;
     service.command(&["set", "Virtual-1", "--color-space", "/tmp/wide.icc"])?;
     service.wait_for_pixels("Virtual-1", "red in the ICC profile", |screenshot| {
         let [red, green, blue] = screenshot.pixel(500, 500);

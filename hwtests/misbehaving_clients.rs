@@ -15,7 +15,7 @@ fn client_that_sends_garbage_is_disconnected() -> Result<()> {
     let good = service.client("green", &["--color", "00ff00"])?;
     service.wait_for_color("Virtual-1", GREEN)?;
     for round in 0..3 {
-        service.client(&format!("garbage-{round}"), &["--garbage"])?.wait_until_rejected()?;
+        service.client(&format!("garbage-{round}"), &["--garbage"])?.wait_until_refused()?;
     }
     ensure!(service.is_running(&good.program)?, "another client ended");
     service.wait_for_color("Virtual-1", GREEN)?;

@@ -30,11 +30,56 @@ pub struct Gpu {
     pub device: Device,
     /// Renders its outputs' frames.
     pub renderer: Renderer,
-    /// When the GPU was reset, as far back as `compositor/gpu_reset.rs` counts.
-    pub resets: Vec<Duration>,
-    /// The GPU was reset, and `renderer` waits to be replaced.
-    pub is_resetting: bool,
+    resets: Resets,
     spare_buffers: SpareBuffers,
+}
+
+/// Whether a frame can be rendered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RendererState {
+    Usable,
+    /// The GPU was reset since the last frame: its renderer has to be replaced.
+    JustLost,
+    /// The renderer is being replaced.
+    Lost,
+}
+
+/// More resets than this within [`RESET_WINDOW`] mean that the GPU is unusable: rendering goes on
+/// in software.
+const MAX_RESETS: usize = 3;
+const RESET_WINDOW: Duration = Duration::from_secs(60);
+
+/// How often to try again with a GPU that is not back yet.
+const MAX_RETRIES: u32 = 20;
+
+/// Resets of a GPU, by the driver or because a program hung it.
+#[derive(Debug, Default)]
+struct Resets {
+    /// When it was reset, within [`RESET_WINDOW`].
+    times: Vec<Duration>,
+    /// Its renderer waits to be replaced.
+    is_pending: bool,
+}
+
+impl Resets {
+    fn begin(&mut self, now: Duration) {
+        self.is_pending = true;
+        self.times.retain(|reset| now.saturating_sub(*reset) < RESET_WINDOW);
+        self.times.push(now);
+    }
+
+    fn ended(&mut self) {
+        self.is_pending = false;
+    }
+
+    /// Returns why the GPU is not used any more, after this many failures to replace its renderer.
+    fn unusable(&self, failures: u32) -> Option<&'static str> {
+        match (self.times.len() > MAX_RESETS, failures >= MAX_RETRIES) {
+            (true, _) => Some("was reset more than 3 times within a minute"),
+            (_, true) => Some("does not come back from a reset"),
+            _ => None,
+        }
+    }
 }
 
 /// Why a GPU cannot be used.
@@ -59,15 +104,46 @@ impl Gpu {
         let device = Device::open(fd, path, id, allow_atomic)?;
         let renderer = Renderer::choose(device.fd(), device.driver(), preference)
             .map_err(|reason| OpenError::Renderer { path: path.to_owned(), reason })?;
-        let (resets, spare_buffers) = (Vec::new(), SpareBuffers::default());
-        Ok(Self { device, renderer, resets, is_resetting: false, spare_buffers })
+        let (resets, spare_buffers) = (Resets::default(), SpareBuffers::default());
+        Ok(Self { device, renderer, resets, spare_buffers })
     }
 
     /// Replaces the renderer. The caller has dropped what belongs to the old one.
     pub fn replace_renderer(&mut self, renderer: Renderer) {
         self.spare_buffers.0.clear();
         self.renderer = renderer;
-        self.is_resetting = false;
+        self.resets.ended();
+    }
+
+    /// Checks for a reset of the GPU before a frame is rendered.
+    pub fn check_renderer(&mut self, now: Duration) -> RendererState {
+        if self.resets.is_pending {
+            return RendererState::Lost;
+        }
+        if !self.renderer.is_lost() {
+            return RendererState::Usable;
+        }
+        self.resets.begin(now);
+        RendererState::JustLost
+    }
+
+    /// Creates the renderer after a reset, which failed `failures` times. Returns it, and why it
+    /// draws in software.
+    ///
+    /// # Errors
+    /// If the GPU has no renderer yet.
+    pub fn renderer_after_reset(
+        &self,
+        preference: RendererPreference,
+        failures: u32,
+    ) -> Result<(Renderer, Option<&'static str>), String> {
+        let given_up = self.resets.unusable(failures);
+        let (fd, driver) = (self.device.fd(), self.device.driver());
+        let renderer = match given_up {
+            Some(_) => Renderer::choose(fd, driver, RendererPreference::Pixman),
+            None => Renderer::gles(fd, preference == RendererPreference::Llvmpipe),
+        };
+        Ok((renderer?, given_up))
     }
 
     /// Returns what is connected, for the plan.
@@ -154,5 +230,30 @@ impl TestFramebuffers for Allocation<'_> {
         };
         let framebuffer = spare.get(index).and_then(|(_, drawable)| drawable.framebuffer());
         framebuffer.map(|framebuffer| framebuffer.handle()).ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gpu_that_is_reset_often_or_does_not_come_back_is_given_up() {
+        let seconds = Duration::from_secs;
+        let mut resets = Resets::default();
+        for time in [0, 10, 20] {
+            resets.begin(seconds(time));
+            assert!(resets.is_pending);
+            resets.ended();
+            assert_eq!(resets.unusable(0), None);
+        }
+        // The first one is over a minute ago.
+        resets.begin(seconds(60));
+        assert_eq!(resets.unusable(0), None);
+        resets.begin(seconds(61));
+        assert!(resets.unusable(0).is_some());
+        let once = Resets { times: vec![seconds(1)], is_pending: true };
+        assert_eq!(once.unusable(MAX_RETRIES - 1), None);
+        assert!(once.unusable(MAX_RETRIES).is_some());
     }
 }

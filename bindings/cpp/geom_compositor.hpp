@@ -45,7 +45,7 @@ private:
   geom_status status_;
 };
 
-/// An argument is out of range, or the service rejects its value.
+/// An argument is out of range, or the service refuses its value.
 struct BadArgument : Error { using Error::Error; };
 /// No service accepts connections at the control socket.
 struct NotRunning : Error { using Error::Error; };

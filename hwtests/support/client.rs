@@ -134,7 +134,7 @@ impl<'a> TestClient<'a> {
     }
 
     /// Waits until the server has closed the connection of a client that sent garbage.
-    pub fn wait_until_rejected(&self) -> Result<()> {
+    pub fn wait_until_refused(&self) -> Result<()> {
         self.machine
             .wait_until("the end of the connection", |_| Ok(self.report()?.contains("disconnected after")))
     }

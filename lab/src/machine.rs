@@ -246,7 +246,7 @@ impl Machine {
     /// Sets the EDID that the connector's next probe finds (debugfs' edid_override).
     ///
     /// # Errors
-    /// If there is no such connector or the kernel rejects the EDID.
+    /// If there is no such connector or the kernel refuses the EDID.
     pub fn set_monitor(&self, gpu: &GpuNames, connector: usize, edid: &[u8]) -> Result<()> {
         let name = gpu.connectors.get(connector).context("the GPU has no such connector")?;
         let file = format!("edid-{name}");

@@ -4,6 +4,7 @@
 pub mod headless;
 mod hotplug;
 pub mod kms;
+pub mod leases;
 pub mod seat;
 
 use geom_display::plan;

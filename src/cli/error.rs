@@ -17,7 +17,7 @@ const NOT_FOUND: u8 = 5;
 /// Why a command failed. The text is for a person.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No service answered, or it rejected the request.
+    /// No service answered, or it refused the request.
     #[error("{}", field(&.0.to_string()))]
     Client(#[from] geom_client::Error),
     /// Standard output or a temporary file could not be written.

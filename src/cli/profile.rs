@@ -305,7 +305,7 @@ fn edit(file: &Path) -> Result<(), Error> {
 /// Runs a command on a profile.
 ///
 /// # Errors
-/// If the profile is invalid, cannot be read or written, or the service rejects the request.
+/// If the profile is invalid, cannot be read or written, or the service refuses the request.
 pub fn run(command: Profile) -> Result<(), Error> {
     match command {
         Profile::Save { whose, layout } => {

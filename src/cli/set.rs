@@ -111,7 +111,7 @@ fn vrr(text: &str) -> Result<Vrr, String> {
 /// Changes the display and prints its new state.
 ///
 /// # Errors
-/// If the service rejects the change, or the user does not confirm it.
+/// If the service refuses the change, or the user does not confirm it.
 pub fn run(set: Set) -> Result<(), Error> {
     let (position, relative_position) = match set.position {
         Some(Position::At(x, y)) => (Some((x, y)), None),

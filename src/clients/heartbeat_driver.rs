@@ -8,6 +8,7 @@ use super::connection::{micros, Connection, PingTarget, Transport};
 use super::heartbeat::{Action, Event, HeartbeatTimeouts, Liveness};
 use super::{ClientId, Clients, Cx, Effect, Effects};
 use crate::config::UnresponsivePolicy;
+use crate::event_loop::timers::Timer;
 
 /// The connection that an xdg_wm_base object belongs to.
 struct ShellOf(ClientId);
@@ -175,13 +176,18 @@ impl Clients {
         }
     }
 
+    /// The timer of [`Effect::ArmDeadline`] is set. Returns the earlier one, to be cancelled.
+    pub fn deadline_armed(&mut self, timer: Timer) -> Option<Timer> {
+        self.timer.replace(timer)
+    }
+
     /// Handles the time that [`Effect::ArmDeadline`] named.
     ///
     /// Deadlines are judged by the iteration's time, as liveness is. With a later look at the
     /// clock, a deadline in between would be taken, found not to be due, and put back, without end.
     pub fn deadlines_due(&mut self, cx: &Cx<'_>) -> Effects {
         let mut effects = Effects::new();
-        self.armed = None;
+        (self.armed, self.timer) = (None, None);
         while let Some(id) = self.deadlines.pop(cx.now) {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
             if connection.is_closing {

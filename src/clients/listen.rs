@@ -81,7 +81,7 @@ fn cannot_create(what: &str, path: &Path, error: &std::io::Error) -> anyhow::Err
     anyhow!("no {what} socket: {}: {error}: {}", path.display(), remedy(error))
 }
 
-/// Rejects a folder of another user: a service of root would leave files there that the owner's own
+/// Refuses a folder of another user: a service of root would leave files there that the owner's own
 /// service cannot remove.
 fn check_owner(folder: &Path) -> Result<()> {
     let Ok(status) = std::fs::metadata(folder) else { return Ok(()) };

@@ -212,7 +212,7 @@ pub struct Clients {
     /// The time that the timer for all deadlines is armed for.
     armed: Option<Time>,
     /// The timer itself, which the compositor sets when it applies [`Effect::ArmDeadline`].
-    pub timer: Option<Timer>,
+    timer: Option<Timer>,
     counts: Counts,
     ended: Ended,
     /// The number of connections refused since the start.

@@ -68,7 +68,7 @@ impl State {
             }
             Effect::ArmDeadline(at) => {
                 let timer = self.timers.at(at, Deadline::ClientDeadlines);
-                if let Some(earlier) = self.clients.timer.replace(timer) {
+                if let Some(earlier) = self.clients.deadline_armed(timer) {
                     self.timers.cancel(earlier);
                 }
             }
@@ -163,7 +163,6 @@ impl State {
     }
 
     pub fn client_deadlines_due(&mut self) {
-        self.clients.timer = None;
         self.run_clients(Clients::deadlines_due);
     }
 
@@ -238,7 +237,7 @@ impl State {
         let Some(pointer) = self.seat.get_pointer() else { return };
         let has_pointer = pointer.current_focus().is_some_and(|surface| client_of(&surface) == Some(id));
         if has_pointer {
-            let (location, time) = (self.input.pointer.location, self.now().as_millis() as u32);
+            let (location, time) = (self.input.pointer().location(), self.now().as_millis() as u32);
             let serial = SERIAL_COUNTER.next_serial();
             let motion = smithay::input::pointer::MotionEvent { location, serial, time };
             pointer.motion(self, None, &motion);
@@ -261,7 +260,7 @@ impl State {
         let focus = self.seat.get_pointer().and_then(|pointer| pointer.current_focus());
         if focus.is_some_and(|surface| client_of(&surface) == Some(id)) {
             let time = self.now().as_millis() as u32;
-            self.pointer_moved(self.input.pointer.location, time, None);
+            self.pointer_moved(self.input.pointer().location(), time, None);
         }
     }
 

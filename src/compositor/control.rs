@@ -1,30 +1,24 @@
-//! Carries out the commands of control clients, and watches their sockets.
+//! Watches the sockets of control clients, takes their turns, and joins the reports that they ask
+//! for.
 
-use std::time::Duration;
-
-use geom_display::output_config::Position;
-use geom_ipc::{CloseReason, Error, Response};
+use geom_ipc::CloseReason;
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::{Interest, Mode, PostAction, RegistrationToken};
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::deadline::Deadline;
 use super::State;
 use crate::backend::Backend;
 use crate::clients::ClientId;
-use crate::control::command::{bad_value, failed, not_found, Command, DisplayCommand};
 use crate::control::report::{self, Service};
 use crate::control::session::{self, Input};
 use crate::control::turns::MAX_CLIENT_BYTES;
-use crate::output::requests::OutputTransaction;
 use crate::output::Output;
 use crate::shell::ShellWindow;
 
 /// The maximum number of messages of one control client that are handled in one iteration, so that
 /// other clients are served as well.
 const MAX_PER_DISPATCH: usize = 256;
-
-type CommandResult = Result<Response, Error>;
 
 /// Watching a control client's sockets.
 impl State {
@@ -167,248 +161,6 @@ impl State {
     }
 }
 
-/// Commands.
-impl State {
-    pub(super) fn reply(&mut self, id: ClientId, number: u64, result: CommandResult) {
-        let effects = self.clients.reply(id, Some(number), result);
-        self.apply_client_effects(effects);
-    }
-
-    fn execute(&mut self, id: ClientId, number: u64, command: Command) {
-        self.announce_clients();
-        if let Some(result) = self.run_command(id, number, command) {
-            self.reply(id, number, result);
-        }
-    }
-
-    /// Carries out a command. Returns the result, or `None` if the reply was sent or comes later.
-    fn run_command(&mut self, id: ClientId, number: u64, command: Command) -> Option<CommandResult> {
-        Some(match command {
-            Command::Displays => Ok(Response::Displays(self.ipc_displays())),
-            Command::Clients => Ok(Response::Clients(self.ipc_clients())),
-            Command::Windows => Ok(Response::Windows(self.ipc_windows())),
-            Command::InputDevices => Ok(Response::InputDevices(self.ipc_input_devices())),
-            Command::Metrics => Ok(Response::Metrics(self.ipc_metrics())),
-            Command::Status => Ok(Response::Status(Box::new(self.ipc_status()))),
-            Command::SetDisplay { display, change } => self.set_display(&display, *change),
-            Command::ConfirmDisplay { display, keep } => self.confirm_display(&display, keep),
-            Command::BlankDisplay { display, blank } => self.blank_displays(&display, blank),
-            Command::Identify(time) => self.identify(time),
-            Command::Screenshot { display } => {
-                let submitted = self.submit_screenshot(id, number, display);
-                return submitted.err().map(Err);
-            }
-            Command::FocusWindow(window) => self.with_window(window, |state| state.focus_window(window)),
-            Command::PlaceWindow { window, display } => self.place_on(window, &display),
-            Command::CloseWindow(window) => {
-                self.with_window(window, |state| state.shell.close_window(window))
-            }
-            Command::Ping(client) => return self.ping_client(id, number, client),
-            Command::Disconnect(client) => self.with_client(client, |state| {
-                let reason = CloseReason::Requested;
-                state.run_clients(|clients, cx| clients.request_close(client, reason, cx));
-            }),
-            Command::Kill(client) => self.with_client(client, |state| {
-                state.clients.kill_process(client);
-                state.disconnect(client, CloseReason::Requested);
-            }),
-            Command::AwaitFrame if self.frames > 0 => Ok(Response::Done),
-            Command::AwaitFrame => return self.control.await_frame(id, number).err().map(Err),
-            Command::UseProfile(user) => {
-                // Answered when the profile is read.
-                if let Err(error) = self.control.await_profile(id, number) {
-                    return Some(Err(error));
-                }
-                match user.map(|user| self.use_profile(&user)) {
-                    Some(Ok(())) => {}
-                    Some(Err(error)) => {
-                        self.control.forget_profile(id, number);
-                        return Some(Err(bad_value(error)));
-                    }
-                    None => self.reload_profile(),
-                }
-                return None;
-            }
-            Command::Reload if self.config_path.is_none() => {
-                let message = "the service runs without a configuration file; start it with --config";
-                Err(not_found(message.into()))
-            }
-            Command::Reload => {
-                self.reload();
-                Ok(Response::Done)
-            }
-            Command::Upgrade(program) => {
-                let task = Self::upgrade_task(program);
-                return task.and_then(|task| self.submit_task(id, number, task)).err().map(Err);
-            }
-            Command::Stop => {
-                info!(client = %id, "stopped by a control client");
-                // First, because stopping disconnects all clients.
-                self.reply(id, number, Ok(Response::Done));
-                self.stop();
-                return None;
-            }
-            Command::Subscribe(subscribed) => {
-                self.clients.subscribe(id, subscribed);
-                Ok(Response::Done)
-            }
-            Command::Pong(serial) => {
-                if self.clients.control(id).is_some_and(|control| control.serial == serial) {
-                    self.run_clients(|clients, cx| clients.on_pong(id, cx));
-                }
-                Ok(Response::Done)
-            }
-            Command::Heartbeat => Ok(Response::Done),
-            Command::Goodbye => {
-                self.reply(id, number, Ok(Response::Done));
-                self.run_clients(|clients, cx| clients.remove(id, CloseReason::ClientClosed, cx));
-                return None;
-            }
-        })
-    }
-
-    /// Answers the requests that wait for the first frame.
-    pub fn answer_frame(&mut self) {
-        for (id, number) in self.control.frame_shown() {
-            self.reply(id, number, Ok(Response::Done));
-        }
-    }
-
-    /// Returns the one display that a name means.
-    ///
-    /// # Errors
-    /// If there is none, or several.
-    pub fn display_named(&self, name: &str) -> Result<String, Error> {
-        let mut matching = self.displays_named(name);
-        matching.retain(|name| self.outputs.named(name).is_some());
-        match (matching.pop(), matching.is_empty()) {
-            (Some(one), true) => Ok(one),
-            (Some(one), false) => {
-                matching.push(one);
-                Err(bad_value(format!("{name} matches {}; name one of them", matching.join(", "))))
-            }
-            (None, _) => {
-                let known = self.outputs.iter().map(|output| match &output.monitor.identity {
-                    Some(monitor) => format!("{} ({monitor})", output.name),
-                    None => output.name.clone(),
-                });
-                let known: Vec<String> = known.collect();
-                Err(not_found(format!("there is no display {name}; there are: {}", known.join(", "))))
-            }
-        }
-    }
-
-    fn set_display(&mut self, name: &str, change: DisplayCommand) -> CommandResult {
-        let name = self.display_named(name)?;
-        let DisplayCommand { mut config, reset_mode, confirm_within } = change;
-        let resolve = |name: &mut String| -> Result<(), Error> {
-            *name = self.display_named(name)?;
-            Ok(())
-        };
-        if let Some(Position::NextTo(_, other)) = &mut config.position {
-            resolve(other)?;
-        }
-        config.mirror.iter_mut().filter(|other| !other.is_empty()).try_for_each(resolve)?;
-        if let Some(mode) = &config.mode {
-            let output = self.outputs.named(&name);
-            let offered = output.map(|output| output.modes.clone()).unwrap_or_default();
-            if mode.modeline.is_none() && !offered.iter().any(|known| mode.matches(known)) {
-                let offered: Vec<String> = offered.iter().map(ToString::to_string).collect();
-                let offered = offered.join(", ");
-                return Err(bad_value(format!("{name} has no mode {mode}; it offers {offered}")));
-            }
-        }
-        let transaction = OutputTransaction {
-            reset_modes: reset_mode.then(|| name.clone()).into_iter().collect(),
-            changes: [(name, config)].into(),
-            confirm_within,
-            ..OutputTransaction::default()
-        };
-        self.apply_transaction(&transaction, "control").map_err(failed)?;
-        Ok(Response::Displays(self.ipc_displays()))
-    }
-
-    fn confirm_display(&mut self, name: &str, keep: bool) -> CommandResult {
-        let name = self.display_named(name)?;
-        match self.confirm(&name, keep) {
-            true => Ok(Response::Done),
-            false => Err(not_found(format!("no change of {name} waits for confirmation"))),
-        }
-    }
-
-    /// Powers all displays that a name matches down or up, all of them or none.
-    fn blank_displays(&mut self, name: &str, blank: bool) -> CommandResult {
-        let mut names = self.displays_named(name);
-        names.retain(|name| self.outputs.named(name).is_some_and(Output::is_enabled));
-        if names.is_empty() {
-            return Err(not_found(format!("no display {name} is enabled")));
-        }
-        self.blank(&names, blank).map_err(failed)?;
-        Ok(Response::Done)
-    }
-
-    /// Shows each display's name on it for some time.
-    fn identify(&mut self, time: Duration) -> CommandResult {
-        let until = self.now() + time;
-        for id in self.outputs.enabled() {
-            if let Some(output) = self.outputs.get_mut(id) {
-                output.identified_until = Some(until);
-            }
-            self.queue_redraw(id);
-        }
-        self.timers.at(until, Deadline::EndIdentification);
-        Ok(Response::Done)
-    }
-
-    /// Removes the names whose time is over.
-    pub fn end_identification(&mut self) {
-        let now = self.now();
-        let ended = self
-            .outputs
-            .iter_mut()
-            .filter_map(|output| output.identified_until.take_if(|until| *until <= now).map(|_| output.id));
-        for id in ended.collect::<Vec<_>>() {
-            self.queue_redraw(id);
-        }
-    }
-
-    fn with_window(&mut self, id: u64, act: impl FnOnce(&mut Self)) -> CommandResult {
-        if self.shell.mapped_window(id).is_none() {
-            return Err(not_found(format!("there is no window {id}")));
-        }
-        act(self);
-        Ok(Response::Done)
-    }
-
-    fn place_on(&mut self, window: u64, display: &str) -> CommandResult {
-        let display = self.display_named(display)?;
-        self.with_window(window, |state| {
-            state.with_shell(|shell, cx| shell.pin_window(window, &display, cx));
-        })
-    }
-
-    fn with_client(&mut self, client: ClientId, act: impl FnOnce(&mut Self)) -> CommandResult {
-        if self.clients.get(client).is_none() {
-            return Err(not_found(format!("there is no client {client}")));
-        }
-        act(self);
-        Ok(Response::Done)
-    }
-
-    /// Pings a client. The reply comes when the client answers.
-    fn ping_client(&mut self, id: ClientId, number: u64, client: ClientId) -> Option<CommandResult> {
-        if self.clients.get(client).is_none() {
-            return Some(Err(not_found(format!("there is no client {client}"))));
-        }
-        let (is_pinged, effects) =
-            self.with_clients(|clients, cx| clients.ping_for(client, (id, number), cx));
-        self.apply_client_effects(effects);
-        (!is_pinged).then(|| {
-            Err(failed("this client cannot be pinged: it has not sent a request yet, or its session is lost"))
-        })
-    }
-}
-
 /// Reports.
 impl State {
     pub fn ipc_displays(&self) -> Vec<geom_ipc::Display> {
@@ -417,7 +169,7 @@ impl State {
 
     pub fn ipc_display(&self, output: &Output) -> geom_ipc::Display {
         let is_focused = self.shell.focused_output() == Some(output.id);
-        report::display(output, is_focused, self.outputs.ports.get(&output.name))
+        report::display(output, &self.outputs, is_focused)
     }
 
     pub fn ipc_clients(&self) -> Vec<geom_ipc::Client> {

@@ -1,5 +1,6 @@
-//! Commands that are carried out on threads: screenshots, and the check of a new version of the
-//! program. The event loop does the rest: it renders the image, and replaces the program.
+//! Commands that are carried out on threads: screenshots, reading an ICC profile, and the check of
+//! a new version of the program. The event loop does the rest: it renders the image, sets the
+//! display, and replaces the program.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use super::deadline::Deadline;
 use super::State;
 use crate::clients::ClientId;
 use crate::control::command::{bad_value, failed, not_found};
-use crate::control::jobs::{Job, JobResult, Next, Origin, Task};
+use crate::control::jobs::{IccSettings, Job, JobResult, Next, Origin, Task};
 use crate::control::screenshot::Screenshot;
 use crate::control::upgrade::{Candidate, FileVersion};
 use crate::event_loop::background;
@@ -92,6 +93,7 @@ impl State {
                 Job::EncodeScreenshot(Screenshot { image: self.screenshot(&display)? })
             }
             Task::CheckProgram { program } => Job::CheckProgram(Candidate::new(program)),
+            Task::SetDisplay(settings) => Job::ReadIcc(settings),
         })
     }
 
@@ -134,6 +136,14 @@ impl State {
                 let now = self.now();
                 self.timers.at(now, Deadline::ExecNewVersion { program, version });
             }
+            // As above.
+            JobResult::SetDisplay(IccSettings { display, settings, icc }, profile) => {
+                self.color.icc_files.insert(&icc, profile);
+                let result = self.set_display(&display, *settings);
+                if is_there {
+                    self.reply(id, number, result);
+                }
+            }
         }
         // The thread has reaped its own child process.
         let ended = spawn::reap_missed();
@@ -171,13 +181,13 @@ impl State {
     /// Renders an output's scene into memory.
     pub fn render_to_image(&mut self, name: &str) -> io::Result<RgbImage> {
         let id = self.outputs.id(name).ok_or(io::ErrorKind::NotFound)?;
-        let content = self.content_of(id).ok_or(io::ErrorKind::NotFound)?;
+        let content = self.outputs.content_of(id).ok_or(io::ErrorKind::NotFound)?;
         let visible = self.visible_surfaces(content);
         let rendered = self.with_scene(id, visible, |state, scene| {
             let State { outputs, backend, .. } = state;
             let output = outputs.get(id).ok_or(io::ErrorKind::NotFound)?;
             let scanout = output.scanout.as_ref().ok_or(io::ErrorKind::NotFound)?;
-            match scanout.target {
+            match scanout.target() {
                 Target::Memory => {
                     let renderer = backend.memory_renderer().ok_or(io::ErrorKind::NotFound)?;
                     offscreen::draw_in_software(renderer, scene)

@@ -90,7 +90,7 @@ impl State {
         match deadline {
             Deadline::Redraw(id, event) => {
                 if let Some(scanout) = self.outputs.scanout_mut(id) {
-                    scanout.timer = None;
+                    scanout.take_timer();
                 }
                 self.redraw_event(id, event);
             }
@@ -119,8 +119,8 @@ impl State {
             }
             Deadline::OpenGpu { id, path, failures } => self.open_gpu(id, path, failures),
             Deadline::DropInheritedFrame(id) => {
-                let frame = self.outputs.get_mut(id).and_then(|output| output.inherited_frame.take());
-                if frame.is_some() {
+                let output = self.outputs.get_mut(id);
+                if output.is_some_and(|output| output.own_content.drop_inherited_frame()) {
                     self.queue_redraw(id);
                 }
             }

@@ -129,7 +129,7 @@ impl Host {
         match action {
             Action::Move { x, y } => {
                 state.activity();
-                let from = state.input.pointer.location;
+                let from = state.input.pointer().location();
                 let to = state.outputs.move_pointer(from, Point::from((x, y)));
                 let delta: Point<f64, Logical> = to - from;
                 let relative = RelativeMotionEvent { delta, delta_unaccel: delta, utime: u64::from(time) };

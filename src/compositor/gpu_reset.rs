@@ -7,36 +7,25 @@ use tracing::{info, warn};
 
 use super::deadline::Deadline;
 use super::{notify_user, State};
-use crate::config::RendererPreference;
+use crate::gpu::RendererState;
 use crate::output::scanout::Target;
 use crate::output::OutputId;
-use crate::render::renderer::Renderer;
 
-/// More resets than this within [`RESET_WINDOW`] mean that the GPU is unusable: rendering goes on
-/// in software.
-const MAX_RESETS: usize = 3;
-const RESET_WINDOW: Duration = Duration::from_secs(60);
-
-/// How long and how often to wait for a GPU that is not back yet.
+/// How long to wait for a GPU that is not back yet.
 const RETRY_DELAY: Duration = Duration::from_millis(250);
-const MAX_RETRIES: u32 = 20;
 
 impl State {
     /// Checks for a GPU reset before an output is rendered. Returns whether its renderer is usable.
     pub fn ensure_renderer(&mut self, id: OutputId) -> bool {
         let now = self.iteration_start();
-        let target = self.outputs.scanout(id).map(|scanout| scanout.target);
+        let target = self.outputs.scanout(id).map(|scanout| scanout.target());
         let Some(Target::Crtc { gpu, .. }) = target else { return true };
         let Some(device) = self.backend.gpu_mut(gpu) else { return true };
-        if device.is_resetting {
-            return false;
+        match device.check_renderer(now) {
+            RendererState::Usable => return true,
+            RendererState::Lost => return false,
+            RendererState::JustLost => {}
         }
-        if !device.renderer.is_lost() {
-            return true;
-        }
-        device.is_resetting = true;
-        device.resets.retain(|reset| now.saturating_sub(*reset) < RESET_WINDOW);
-        device.resets.push(now);
         warn!(gpu = %device.device.path().display(), "GPU was reset; replacing its renderer");
         // Not from within a frame.
         self.timers.at(now, Deadline::ReplaceRenderer { gpu, failures: 0 });
@@ -46,16 +35,7 @@ impl State {
     pub fn replace_renderer(&mut self, id: u64, failures: u32) {
         let preference = self.config.renderer;
         let Some(gpu) = self.backend.gpu_mut(id) else { return };
-        let given_up = match (gpu.resets.len() > MAX_RESETS, failures >= MAX_RETRIES) {
-            (true, _) => Some("was reset more than 3 times within a minute"),
-            (_, true) => Some("does not come back from a reset"),
-            _ => None,
-        };
-        let renderer = match given_up {
-            Some(_) => Renderer::choose(gpu.device.fd(), gpu.device.driver(), RendererPreference::Pixman),
-            None => Renderer::gles(gpu.device.fd(), preference == RendererPreference::Llvmpipe),
-        };
-        let renderer = match renderer {
+        let (renderer, given_up) = match gpu.renderer_after_reset(preference, failures) {
             Ok(renderer) => renderer,
             Err(error) => {
                 warn!(gpu = %gpu.device.path().display(), failures, error, "no renderer yet after the GPU reset");
@@ -67,7 +47,7 @@ impl State {
         let path = gpu.device.path().to_owned();
         // Buffers and textures of the old renderer are dropped before it.
         let scanouts = self.outputs.iter_mut().filter_map(|output| output.scanout.as_mut());
-        for scanout in scanouts.filter(|scanout| scanout.target.crtc_on(id).is_some()) {
+        for scanout in scanouts.filter(|scanout| scanout.target().crtc_on(id).is_some()) {
             scanout.lose_renderer();
         }
         if let Some(gpu) = self.backend.gpu_mut(id) {

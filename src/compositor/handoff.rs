@@ -64,7 +64,7 @@ impl State {
     pub fn inherit_frame(&mut self, id: Dev, crtc: usize, name: &str, mode: &Mode) {
         // Another mode needs another frame.
         if let Some(output) = self.outputs.named_mut(name) {
-            output.inherited_frame = None;
+            output.own_content.drop_inherited_frame();
         }
         let Some(gpu) = self.backend.gpu(id).filter(|gpu| gpu.device.never_committed()) else { return };
         let Some(timing) = gpu.device.kms_mode(name, mode).filter(|_| self.keeps_inherited_frames()) else {
@@ -85,7 +85,7 @@ impl State {
         if output.scanout.as_ref().is_none_or(|scanout| scanout.converts()) {
             return;
         }
-        output.inherited_frame = Some(InheritedFrame::new(framebuffer, output.transform));
+        output.own_content.inherit(InheritedFrame::new(framebuffer, output.state().transform));
         info!(display = name, "keeping inherited framebuffer until the first window");
         let id = output.id;
         self.timers.at(at, Deadline::DropInheritedFrame(id));

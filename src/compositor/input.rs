@@ -2,13 +2,12 @@
 
 use geom_ipc::Event as IpcEvent;
 use smithay::backend::input::{
-    AbsolutePositionEvent, Axis, AxisSource, ButtonState, Event, InputEvent, KeyState, KeyboardKeyEvent,
-    PointerAxisEvent, PointerButtonEvent, PointerMotionEvent, Switch, SwitchState, SwitchToggleEvent,
-    TouchEvent, TouchSlot,
+    AbsolutePositionEvent, ButtonState, Event, InputEvent, KeyState, KeyboardKeyEvent, PointerAxisEvent,
+    PointerButtonEvent, PointerMotionEvent, Switch, SwitchState, SwitchToggleEvent, TouchEvent, TouchSlot,
 };
 use smithay::backend::libinput::LibinputInputBackend;
 use smithay::input::keyboard::{FilterResult, Keycode};
-use smithay::input::pointer::{AxisFrame, ButtonEvent, MotionEvent, RelativeMotionEvent};
+use smithay::input::pointer::{ButtonEvent, MotionEvent, RelativeMotionEvent};
 use smithay::input::touch::{DownEvent, MotionEvent as TouchMotion, UpEvent};
 use smithay::reexports::input::Device;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
@@ -20,9 +19,9 @@ use super::{notify_user, State};
 use crate::clients::client_of;
 use crate::control::report;
 use crate::input::pointer::absolute_location;
+use crate::input::scroll::axis_frame;
 use crate::input::{
-    layout_location, report_unknown_layout, touch_output, xkb_config, Capabilities, Command, DeviceInfo,
-    TouchDevice,
+    layout_location, report_unknown_layout, touch_output, xkb_config, Command, DeviceInfo, TouchDevice,
 };
 use crate::output::Output;
 use crate::power::{takes_power_button, HeldInput};
@@ -50,7 +49,7 @@ impl State {
             }
             InputEvent::PointerMotion { event } => {
                 self.activity();
-                let from = self.input.pointer.location;
+                let from = self.input.pointer().location();
                 let to = self.outputs.move_pointer(from, from + event.delta());
                 let relative = RelativeMotionEvent {
                     delta: event.delta(),
@@ -62,7 +61,7 @@ impl State {
             InputEvent::PointerMotionAbsolute { event } => {
                 self.activity();
                 let position = |size| event.position_transformed(size);
-                let to = absolute_location(self.input.pointer.location, &self.outputs, position);
+                let to = absolute_location(self.input.pointer().location(), &self.outputs, position);
                 self.pointer_moved(to, event.time_msec(), None);
             }
             InputEvent::PointerButton { event } => {
@@ -123,7 +122,7 @@ impl State {
             return;
         }
         let Some(pointer) = self.seat.get_pointer() else { return };
-        let location = self.input.pointer.location;
+        let location = self.input.pointer().location();
         if is_press {
             if self.press_unresponsive_overlay(location) {
                 return;
@@ -222,8 +221,8 @@ impl State {
         relative: Option<RelativeMotionEvent>,
     ) {
         self.redraw_under_pointer();
-        self.input.pointer.location = to;
-        self.input.pointer.moved_at = self.iteration_start();
+        let now = self.iteration_start();
+        self.input.pointer_mut().moved(to, now);
         self.redraw_under_pointer();
         let Some(pointer) = self.seat.get_pointer() else { return };
         let under = self.surface_at(to).filter(|(surface, _)| !self.is_unresponsive(surface));
@@ -252,7 +251,7 @@ impl State {
 
     /// Redraws the output that shows the cursor.
     pub fn redraw_under_pointer(&mut self) {
-        if let Some(id) = self.outputs.at(self.input.pointer.location).map(|output| output.id) {
+        if let Some(id) = self.input.pointer().output(&self.outputs) {
             self.queue_redraw(id);
         }
     }
@@ -268,21 +267,7 @@ impl State {
 
     fn scroll(&mut self, event: &impl PointerAxisEvent<LibinputInputBackend>) {
         let Some(pointer) = self.seat.get_pointer() else { return };
-        let mut frame = AxisFrame::new(event.time_msec()).source(event.source());
-        for axis in [Axis::Horizontal, Axis::Vertical] {
-            let steps = event.amount_v120(axis);
-            // A wheel's click is 120 steps, and 15 degrees in libinput's terms; clients expect 15
-            // as well.
-            let amount = event.amount(axis).unwrap_or_else(|| steps.unwrap_or(0.0) * 15.0 / 120.0);
-            if amount != 0.0 {
-                frame = frame.relative_direction(axis, event.relative_direction(axis)).value(axis, amount);
-                if let Some(steps) = steps {
-                    frame = frame.v120(axis, steps as i32);
-                }
-            } else if event.source() == AxisSource::Finger && event.amount(axis) == Some(0.0) {
-                frame = frame.stop(axis);
-            }
-        }
+        let frame = axis_frame(event);
         pointer.axis(self, frame);
         pointer.frame(self);
     }
@@ -309,7 +294,7 @@ impl State {
         if self.input.add_device(device, &self.outputs) {
             self.redraw_under_pointer();
         }
-        self.update_capabilities();
+        self.input.update_seat(&mut self.seat);
         self.publish_event(&IpcEvent::InputDeviceAdded { device: added });
     }
 
@@ -320,7 +305,7 @@ impl State {
         if self.input.remove_device(sysname) {
             self.redraw_under_pointer();
         }
-        self.update_capabilities();
+        self.input.update_seat(&mut self.seat);
         self.publish_event(&IpcEvent::InputDeviceRemoved { device: removed });
     }
 
@@ -331,22 +316,6 @@ impl State {
 
     pub fn ipc_input_devices(&self) -> Vec<geom_ipc::InputDevice> {
         self.input.devices().iter().map(|device| self.ipc_input_device(device)).collect()
-    }
-
-    /// Gives the seat a pointer and a touch device while there are such devices. It always has a
-    /// keyboard, because keyboard focus also tells clients which window is active.
-    fn update_capabilities(&mut self) {
-        let Capabilities { pointer, touch } = self.input.capabilities();
-        match (pointer, self.seat.get_pointer()) {
-            (true, None) => drop(self.seat.add_pointer()),
-            (false, Some(_)) => self.seat.remove_pointer(),
-            _ => {}
-        }
-        match (touch, self.seat.get_touch()) {
-            (true, None) => drop(self.seat.add_touch()),
-            (false, Some(_)) => self.seat.remove_touch(),
-            _ => {}
-        }
     }
 
     /// Reads the exit chord from the configuration.

@@ -6,6 +6,7 @@
 
 pub mod clients;
 pub mod control;
+mod control_commands;
 pub mod control_jobs;
 pub mod deadline;
 #[cfg(feature = "fuzzing")]
@@ -252,7 +253,7 @@ impl State {
             self.options.override_config(&mut config);
             self.config = config;
             self.clients.set_max_objects(self.config.clients.objects.objects);
-            self.color.forget_profiles();
+            self.color.icc_files.forget();
             self.discard_requests();
             self.publish_event(&IpcEvent::ConfigApplied);
             if let Backend::Headless(headless) = &mut self.backend {

@@ -1,5 +1,5 @@
 //! The displays that `--display` (`-w`) names: waited for, or the end of the service when they are
-//! lost (docs/control.md, connection types).
+//! disconnected (docs/control.md, connection types).
 
 use geom_ipc::ConnectType;
 use tracing::info;
@@ -8,7 +8,8 @@ use super::State;
 use crate::output::lifecycle::NamedDisplay;
 
 impl State {
-    /// Ends the service if a named display is lost for good, or missing and not waited for.
+    /// Ends the service if the disconnect of a named display is final, or if one is missing and not
+    /// waited for.
     pub fn check_named_displays(&mut self) {
         let connect_type = self.connect_type();
         for name in self.options.display.clone() {

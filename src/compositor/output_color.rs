@@ -2,12 +2,16 @@
 //! which outputs have a fullscreen window, which VRR may depend on.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use geom_color::night_light::NightLight;
 use tracing::{info, warn};
 
 use super::deadline::Deadline;
 use super::State;
+use crate::event_loop::background::{self, Pending};
+use crate::output::icc_files::{load_icc, IccResult};
 use crate::output::scanout::Target;
 use crate::output::OutputId;
 
@@ -29,7 +33,8 @@ impl State {
         let fullscreen = self.fullscreen_displays();
         let differs = self.outputs.iter().any(|output| {
             let is_fullscreen = fullscreen.contains(&output.name);
-            output.is_in_layout() && output.fullscreen_vrr.is_some_and(|before| before != is_fullscreen)
+            output.is_in_layout()
+                && output.state().fullscreen_vrr.is_some_and(|before| before != is_fullscreen)
         });
         if differs && !std::mem::replace(&mut self.fullscreen_change_queued, true) {
             // Not now: a reconfiguration may be under way.
@@ -42,6 +47,51 @@ impl State {
     pub fn fullscreen_changed(&mut self) {
         self.fullscreen_change_queued = false;
         self.reconfigure("fullscreen");
+    }
+
+    /// Has the ICC profiles read that were looked up and are not known.
+    pub fn read_icc_files(&mut self) -> Vec<Pending<(PathBuf, IccResult)>> {
+        let mut pending = Vec::new();
+        for path in self.color.icc_files.take_to_read() {
+            let file = path.clone();
+            let work = move || (file.clone(), load_icc(&file));
+            let done = |state: &mut Self, (path, result): (PathBuf, IccResult)| {
+                if state.color.icc_files.read_ended(&path, result) {
+                    state.reconfigure("ICC profile");
+                }
+            };
+            match background::start(&self.handle, "ICC profile", work, done) {
+                Ok(started) => pending.push(started),
+                Err(error) => {
+                    warn!(path = %path.display(), %error, "cannot start a thread that reads an ICC profile");
+                    if self.color.icc_files.read_ended(&path, Err(format!("cannot be read: {error}"))) {
+                        // Not now: a reconfiguration looks for it.
+                        let now = self.now();
+                        self.timers.at(now, Deadline::Reconfigure("ICC profile"));
+                    }
+                }
+            }
+        }
+        pending
+    }
+
+    /// Starts to read the ICC profiles that the configuration names, before the first modeset.
+    pub fn start_icc_files(&mut self) -> Vec<Pending<(PathBuf, IccResult)>> {
+        let configs = self.config.outputs.outputs.values();
+        for path in configs.filter_map(|config| config.icc.as_deref()) {
+            self.color.icc_files.look(path);
+        }
+        self.read_icc_files()
+    }
+
+    /// Waits until a time for ICC profiles that are being read.
+    pub fn await_icc_files(&mut self, pending: Vec<Pending<(PathBuf, IccResult)>>, until: Duration) {
+        for pending in pending {
+            let left = until.saturating_sub(self.now());
+            if let Some((path, result)) = pending.wait(left) {
+                self.color.icc_files.read_ended(&path, result);
+            }
+        }
     }
 
     fn night_light(&self) -> Option<NightLight> {
@@ -66,7 +116,7 @@ impl State {
         let hardware_color = self.config.hardware_color;
         let Some(output) = self.outputs.get_mut(id) else { return };
         let adjustments = self.color.adjustments(output, night_light, minute_of_day());
-        let gpu = match output.scanout.as_ref().map(|scanout| scanout.target) {
+        let gpu = match output.scanout.as_ref().map(|scanout| scanout.target()) {
             Some(Target::Crtc { gpu, .. }) => self.backend.gpu_mut(gpu),
             _ => None,
         };
@@ -99,7 +149,7 @@ impl State {
     /// Updates the gamma LUT of an output, unless a tool has set it (wlr-gamma-control).
     pub fn update_gamma(&mut self, name: &str) {
         if self.protocols.gamma.contains_key(name) {
-            self.color.gamma_lost(name);
+            self.color.gamma_taken(name);
             return;
         }
         let Some(output) = self.outputs.named(name) else { return };
@@ -127,7 +177,7 @@ impl State {
 
     /// A tool has given the gamma LUT back.
     pub fn restore_gamma(&mut self, name: &str) {
-        self.color.gamma_lost(name);
+        self.color.gamma_taken(name);
         self.update_gamma(name);
     }
 }

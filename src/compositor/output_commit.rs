@@ -12,22 +12,24 @@ use geom_display::signal_format::SignalFormat;
 use geom_ipc::Event as IpcEvent;
 use geom_kms::{CrtcState, Framebuffer};
 use smithay::desktop::layer_map_for_output;
+use smithay::output::Output as WlOutput;
 use tracing::{info, warn};
 
 use super::deadline::Deadline;
-use super::output_config::{monitor_at, Resolution, ResolvedOutput};
+use super::output_config::monitor_at;
 use super::{notify_user, State};
 use crate::event_loop::timers::Timers;
 use crate::output::redraw::Event;
+use crate::output::resolution::{Resolution, ResolvedOutput};
 use crate::output::scanout::{Scanout, Target};
-use crate::output::{OutputId, StagedState};
+use crate::output::{OutputId, OutputState};
 
 /// One staged output: what to roll back to.
 struct Staged {
     id: OutputId,
     target: Option<Target>,
     event: LifecycleEvent,
-    before: StagedState,
+    before: OutputState,
     /// The scanout that was replaced. It lives until the commit, as the kernel may still scan out
     /// its buffers.
     replaced: Option<Option<Scanout>>,
@@ -37,7 +39,7 @@ struct Staged {
 #[derive(PartialEq, Eq, Clone, Copy)]
 enum Committed {
     Accepted,
-    /// A mode was rejected for the next search.
+    /// The next search leaves a mode out.
     Retry,
     /// The state cannot be applied, and trying again would not help.
     Refused,
@@ -46,7 +48,7 @@ enum Committed {
 /// Stops a scanout; its buffers must live until the commit that no longer shows them.
 pub fn defer_drop(timers: &mut Timers<Deadline>, scanout: Option<Scanout>, deferred: &mut Vec<Scanout>) {
     let Some(mut scanout) = scanout else { return };
-    if let Some(timer) = scanout.timer.take() {
+    if let Some(timer) = scanout.take_timer() {
         timers.cancel(timer);
     }
     deferred.push(scanout);
@@ -99,16 +101,12 @@ impl State {
         results.iter().all(|(_, result)| *result != Committed::Retry)
     }
 
-    /// A disabled or rejected monitor is listed as an output too: it can be named and enabled.
+    /// A disabled or refused monitor is listed as an output too: it can be named and enabled.
     fn ensure_listed(&mut self, name: &str) {
         let connector = self.backend.gpus().find_map(|gpu| gpu.device.connector(name));
         let Some(connector) = connector.filter(|connector| !connector.state.non_desktop) else { return };
         let (monitor, modes) = (monitor_at(connector), plan::mode_candidates(&connector.state.modes, None));
-        let output = self.outputs.entry(name);
-        if !output.is_enabled() {
-            output.monitor = monitor;
-            output.modes = modes;
-        }
+        self.outputs.entry(name).list(monitor, modes);
     }
 
     /// Another monitor is plugged into the connector of an enabled output, and we saw no moment
@@ -116,7 +114,7 @@ impl State {
     fn replace_monitor(&mut self, resolved: &ResolvedOutput, deferred: &mut Vec<Scanout>) {
         let name = &resolved.planned.name;
         let Some(output) = self.outputs.named_mut(name) else { return };
-        if !output.is_enabled() || output.monitor == resolved.monitor {
+        if !output.is_enabled() || output.state().monitor == resolved.monitor {
             return;
         }
         let id = output.id;
@@ -127,27 +125,22 @@ impl State {
 
     fn stage_disabled(&mut self, name: &str, event: &LifecycleEvent) -> Option<Staged> {
         let output = self.outputs.named_mut(name)?;
-        let (id, before) = (output.id, output.staged_state());
-        let target = output.scanout.as_ref().map(|scanout| scanout.target);
+        let (id, before) = (output.id, output.state().clone());
+        let target = output.scanout.as_ref().map(|scanout| scanout.target());
         let replaced = Some(output.scanout.take());
         Some(Staged { id, target, event: event.clone(), before, replaced })
     }
 
     fn stage_enabled(&mut self, resolved: &ResolvedOutput) -> Staged {
         let name = &resolved.planned.name;
+        // Names are for configurations: frames find the source by its id.
+        let mirror = resolved.planned.mirror.as_deref().map(|source| self.outputs.entry(source).id);
         let output = self.outputs.entry(name);
-        let (id, before) = (output.id, output.staged_state());
-        output.stage(
-            &resolved.planned,
-            &resolved.monitor,
-            resolved.mode,
-            resolved.signal,
-            &resolved.warnings,
-            &resolved.modes,
-        );
+        let (id, before) = (output.id, output.state().clone());
+        output.stage(resolved, mirror);
         let geometry = output.frame_geometry();
         let fits = output.scanout.as_ref().zip(geometry).is_some_and(|(scanout, geometry)| {
-            scanout.target == resolved.target && scanout.size() == geometry.pixels()
+            scanout.target() == resolved.target && scanout.size() == geometry.pixels()
         });
         let replaced = geometry.filter(|_| !fits).map(|geometry| {
             let scanout = Scanout::new(resolved.target, geometry, resolved.mode.refresh);
@@ -156,7 +149,7 @@ impl State {
         if !output.is_enabled() {
             self.keep_blanked(name, resolved.monitor.identity.as_ref());
         }
-        if self.outputs.get(id).is_some_and(|output| output.blanked) {
+        if self.outputs.get(id).is_some_and(|output| output.state().blanked) {
             self.redraw_event(id, Event::Paused);
         }
         self.update_color_conversion(id);
@@ -184,9 +177,9 @@ impl State {
         let Some(output) = self.outputs.get_mut(staged.id) else { return };
         if staged.event == LifecycleEvent::Enabled {
             output.publish();
-            layer_map_for_output(&output.wl_output).arrange();
+            layer_map_for_output(output.wl_output()).arrange();
         }
-        let is_changed = output.staged_state() != staged.before;
+        let is_changed = *output.state() != staged.before;
         let is_reported = self.apply_lifecycle(staged.id, staged.event);
         self.update_global(staged.id);
         if is_changed && !is_reported {
@@ -211,7 +204,7 @@ impl State {
         if effects.disconnected {
             info!(
                 display = output.name,
-                disconnects = output.disconnects,
+                disconnects = output.counts().disconnects,
                 "monitor disconnected; its windows are kept"
             );
         }
@@ -227,12 +220,9 @@ impl State {
     /// Enabled outputs of the layout have a `wl_output` global; mirrors have none.
     fn update_global(&mut self, id: OutputId) {
         let Some(output) = self.outputs.get_mut(id) else { return };
-        match (output.is_in_layout(), output.global.take()) {
-            (true, None) => {
-                output.global = Some(output.wl_output.create_global::<Self>(&self.display_handle))
-            }
-            (false, Some(global)) => self.disable_global(global),
-            (_, global) => output.global = global,
+        let create = |wl_output: &WlOutput| wl_output.create_global::<Self>(&self.display_handle);
+        if let Some(global) = output.update_global(create) {
+            self.disable_global(global);
         }
     }
 
@@ -258,7 +248,7 @@ impl State {
                 }
                 Err(error) => {
                     warn!(display = name, %error, "cannot render the first frame; trying another mode");
-                    gpu.device.reject_mode(&name, mode, signal);
+                    gpu.device.note_refused_mode(&name, mode, signal);
                     return Committed::Retry;
                 }
             }
@@ -272,14 +262,14 @@ impl State {
                 // Committed again once we are, by `retry_without_master`.
                 return Committed::Refused;
             }
-            // Reject one modeset at a time, the last first, so that the others keep their state.
+            // Leave out one modeset at a time, the last first, so that the others keep their state.
             let Some((name, mode, signal)) = modesets.pop() else {
                 // The kernel refuses even to disable outputs: nothing less can be asked for.
                 notify_user!(self, "{} refuses to change its displays: {error}", device.path().display());
                 return Committed::Refused;
             };
             warn!(gpu = %device.path().display(), display = name, %error, "modeset failed after its test commit passed; trying another mode");
-            device.reject_mode(&name, mode, signal);
+            device.note_refused_mode(&name, mode, signal);
             return Committed::Retry;
         }
         let requests = resolution.requests.get(&gpu).map_or(&[][..], Vec::as_slice);
@@ -294,8 +284,8 @@ impl State {
             // Its first frame came with the modeset, without a page flip event.
             self.frames += 1;
             let Some(output) = self.outputs.named_mut(&name) else { continue };
-            output.modesets += 1;
-            if !output.blanked {
+            output.modeset_done();
+            if !output.state().blanked {
                 let id = output.id;
                 self.redraw_event(id, Event::Resumed);
             }
@@ -310,7 +300,8 @@ impl State {
     fn first_frame(&mut self, gpu: u64, name: &str) -> std::io::Result<Arc<Framebuffer>> {
         let missing = || std::io::Error::other("the output has no scanout");
         let id = self.outputs.id(name).ok_or_else(missing)?;
-        let visible = self.content_of(id).map(|content| self.visible_surfaces(content)).unwrap_or_default();
+        let visible =
+            self.outputs.content_of(id).map(|content| self.visible_surfaces(content)).unwrap_or_default();
         let frame = self.with_scene(id, visible, |state, scene| {
             let State { outputs, backend, .. } = state;
             let scanout = outputs.scanout_mut(id)?;

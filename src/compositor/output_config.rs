@@ -8,13 +8,10 @@ use std::collections::BTreeMap;
 
 use geom_display::identity::Monitor;
 use geom_display::lifecycle::Event as LifecycleEvent;
-use geom_display::mode::Mode;
 use geom_display::output_config::keep_one_enabled;
-use geom_display::plan::{self, logical_size, Plan, PlanTarget, PlannedOutput, ProbedGpu};
-use geom_display::signal_format::SignalFormat;
+use geom_display::plan::{self, Plan, PlanTarget, PlannedOutput, ProbedGpu};
 use geom_ipc::Event as IpcEvent;
 use geom_kms::objects::Connector;
-use geom_kms::search::OutputRequest;
 use tracing::{debug, info, warn};
 
 use super::deadline::Deadline;
@@ -23,32 +20,8 @@ use crate::backend::kms::GPU_RETRY;
 use crate::backend::Backend;
 use crate::config::Config;
 use crate::output::outputs::Outputs;
-use crate::output::scanout::Target;
+use crate::output::resolution::{search_requests, Resolution};
 use crate::session::sd_notify;
-
-/// One output as the search found that the kernel accepts it.
-pub struct ResolvedOutput {
-    pub planned: PlannedOutput,
-    pub target: Target,
-    pub mode: Mode,
-    pub signal: SignalFormat,
-    /// Settings that could not be applied, and why.
-    pub warnings: Vec<String>,
-    pub modes: Vec<Mode>,
-    pub monitor: Monitor,
-}
-
-/// The result of a probe, a plan and the kernel's test commits.
-#[derive(Default)]
-pub struct Resolution {
-    pub enabled: Vec<ResolvedOutput>,
-    /// Outputs that are not enabled, and the lifecycle event that says why.
-    pub disabled: Vec<(String, LifecycleEvent)>,
-    /// What the search of each GPU was asked for.
-    pub requests: BTreeMap<u64, Vec<OutputRequest>>,
-    /// Messages for the user, if the resolution is applied.
-    notices: Vec<String>,
-}
 
 /// What a reconfiguration changed, for its listeners.
 pub struct OutputsChanged {
@@ -76,8 +49,8 @@ const LISTENERS: [fn(&mut State, &OutputsChanged); 13] = [
     |state, _| state.redraw_all(),
 ];
 
-/// How often a commit may fail after its test passed. Each failure rejects one mode of one output
-/// for the next search.
+/// How often a commit may fail after its test passed. The next search leaves out one mode of one
+/// output for each failure.
 const MAX_COMMIT_ATTEMPTS: usize = 8;
 
 pub fn monitor_at(connector: &Connector) -> Monitor {
@@ -140,8 +113,7 @@ impl State {
     }
 
     fn keep_pointer_on_outputs(&mut self) {
-        let pointer = &mut self.input.pointer;
-        pointer.location = self.outputs.move_pointer(pointer.location, pointer.location);
+        self.input.pointer_mut().keep_on_outputs(&self.outputs);
     }
 
     /// Plans and tests without applying anything.
@@ -220,7 +192,8 @@ impl State {
             let config = configs.outputs.entry(name.clone()).or_default();
             *config = config.overridden_by(requested);
         }
-        let icc_warnings = self.color.read_icc(&mut configs);
+        let icc_warnings = self.color.look_up_icc(&mut configs, &self.outputs);
+        self.read_icc_files();
         let mut plan = plan::plan(present, &configs, &self.outputs.layout());
         for planned in &mut plan.outputs {
             planned.warnings.extend(icc_warnings.get(&planned.name).cloned());
@@ -238,57 +211,19 @@ impl State {
 
     fn resolve_gpu(&mut self, id: u64, planned: &[&PlannedOutput], resolution: &mut Resolution) {
         if matches!(self.backend, Backend::Headless(_)) {
-            resolve_virtual(planned, resolution);
+            resolution.add_virtual(planned);
             return;
         }
         let Some(gpu) = self.backend.gpu_mut(id) else {
-            // The GPU was closed after it was probed, and its monitors are gone with it.
-            let gone = planned.iter().map(|planned| (planned.name.clone(), LifecycleEvent::Disconnected));
-            resolution.disabled.extend(gone);
+            resolution.add_gone(planned);
             return;
         };
-        let requests: Vec<OutputRequest> = planned
-            .iter()
-            .map(|planned| {
-                let (modes, signal) = wanted(planned);
-                (planned.name.clone(), modes, signal)
-            })
-            .collect();
+        let requests = search_requests(planned);
         let result = gpu.search(&requests);
         debug!(gpu = %gpu.device.path().display(), tests = result.tests, enabled = result.assignments.len(), "search finished");
-        for assignment in result.assignments {
-            let Some(planned) = planned.get(assignment.request) else { continue };
-            let (modes, signal) = wanted(planned);
-            let monitor = gpu.device.connector(&planned.name).map(monitor_at).unwrap_or_default();
-            let target = Target::Crtc { gpu: id, index: assignment.crtc };
-            let mut resolved = resolved(planned, assignment.mode, assignment.signal, target, monitor);
-            let mode = modes.first().filter(|first| **first != assignment.mode);
-            let mode =
-                mode.map(|first| format!("the kernel refuses mode {first}; using {}", assignment.mode));
-            let signal = signal.differences(&assignment.signal);
-            let signal = signal.map(|difference| format!("the kernel refuses {difference}"));
-            for text in mode.into_iter().chain(signal) {
-                resolution.notices.push(format!("{}: {text}", resolved.planned.name));
-                resolved.warnings.push(text);
-            }
-            resolution.enabled.push(resolved);
-        }
-        for (request, failure) in result.failed {
-            let Some(planned) = planned.get(request) else { continue };
-            resolution.notices.push(format!("{} stays disabled: {failure}", planned.name));
-            resolution.disabled.push((planned.name.clone(), LifecycleEvent::Rejected(failure.to_string())));
-        }
+        let monitor = |name: &str| gpu.device.connector(name).map(monitor_at).unwrap_or_default();
+        resolution.add_search(id, planned, result, monitor);
         resolution.requests.insert(id, requests);
-    }
-}
-
-/// Virtual outputs accept every mode.
-fn resolve_virtual(planned: &[&PlannedOutput], resolution: &mut Resolution) {
-    for planned in planned {
-        let (modes, signal) = wanted(planned);
-        if let Some(mode) = modes.first() {
-            resolution.enabled.push(resolved(planned, *mode, signal, Target::Memory, Monitor::default()));
-        }
     }
 }
 
@@ -299,27 +234,4 @@ pub fn connectors_named(outputs: &Outputs, backend: &Backend, config: &Config, n
         return vec![name.to_owned()];
     }
     outputs.known(&backend.probed(), &config.aliases).connectors_of(name)
-}
-
-fn wanted(planned: &PlannedOutput) -> (Vec<Mode>, SignalFormat) {
-    match &planned.target {
-        PlanTarget::Enabled { modes, signal } => (modes.clone(), *signal),
-        PlanTarget::Disabled(_) => (Vec::new(), SignalFormat::default()),
-    }
-}
-
-fn resolved(
-    planned: &PlannedOutput,
-    mode: Mode,
-    signal: SignalFormat,
-    target: Target,
-    monitor: Monitor,
-) -> ResolvedOutput {
-    let mut planned = planned.clone();
-    if planned.mirror.is_none() {
-        (planned.logical.width, planned.logical.height) =
-            logical_size(&mode, planned.scale, planned.transform);
-    }
-    let (warnings, modes) = (planned.warnings.clone(), wanted(&planned).0);
-    ResolvedOutput { planned, target, mode, signal, warnings, modes, monitor }
 }

@@ -35,11 +35,11 @@ impl State {
         for name in names {
             let output = self.outputs.named(name).filter(|output| output.is_enabled());
             let output = output.ok_or_else(|| format!("display {name} is not enabled"))?;
-            if output.blanked == blank {
+            if output.state().blanked == blank {
                 continue;
             }
             changed.push(output.id);
-            if let Some(Target::Crtc { gpu, .. }) = output.scanout.as_ref().map(|scanout| scanout.target) {
+            if let Some(Target::Crtc { gpu, .. }) = output.scanout.as_ref().map(|scanout| scanout.target()) {
                 by_gpu.entry(gpu).or_default().push(name);
             }
         }
@@ -86,7 +86,7 @@ impl State {
     /// An output was blanked or unblanked.
     fn note_blanked(&mut self, id: OutputId, blank: bool) {
         let Some(output) = self.outputs.get_mut(id) else { return };
-        output.blanked = blank;
+        output.set_blanked(blank);
         // The content of our buffers is unknown after blanking.
         output.scanout.iter_mut().filter(|_| !blank).for_each(Scanout::forget);
         let name = output.name.clone();

@@ -6,9 +6,9 @@ use geom_display::output_config::OutputConfig;
 use tracing::{debug, info, warn};
 
 use super::deadline::Deadline;
-use super::output_config::Resolution;
 use super::State;
 use crate::output::requests::{mismatch, OutputResult, OutputTransaction};
+use crate::output::resolution::Resolution;
 
 impl State {
     /// Tests a transaction without changing a display.
@@ -93,10 +93,10 @@ impl State {
         self.check(transaction, |name| {
             let output = self.outputs.named(name).filter(|output| output.is_enabled())?;
             Some(OutputResult {
-                mode: output.mode,
-                signal: output.signal,
-                position: (output.logical.x, output.logical.y),
-                warnings: &output.warnings,
+                mode: output.state().mode,
+                signal: output.state().signal,
+                position: (output.state().logical.x, output.state().logical.y),
+                warnings: &output.state().warnings,
             })
         })
     }

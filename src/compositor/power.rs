@@ -56,13 +56,13 @@ impl State {
             Effect::SetPendingActive { display, active } => {
                 self.backend.gpus_mut().for_each(|gpu| gpu.device.set_pending_active(&display, active));
                 if let Some(output) = self.outputs.named_mut(&display) {
-                    output.blanked = !active;
+                    output.set_blanked(!active);
                 }
             }
             Effect::NotifyIdle { timer, is_idle } => self.protocols.idle.notify(timer, is_idle),
             Effect::ArmIdleCheck { at } => {
                 let timer = self.timers.at(at, Deadline::Power(PowerDeadline::CheckIdle));
-                if let Some(replaced) = self.power.idle_check.replace(timer) {
+                if let Some(replaced) = self.power.idle_check_armed(timer) {
                     self.timers.cancel(replaced);
                 }
             }
@@ -73,11 +73,7 @@ impl State {
                 self.activity();
             }
             Effect::Reconfigure(cause) => self.reconfigure(cause),
-            Effect::AskLogind(request) => {
-                if let Some(bus) = &self.power.bus {
-                    bus.ask(request);
-                }
-            }
+            Effect::AskLogind(request) => self.power.ask_logind(request),
             Effect::PrepareForSleep => {
                 self.pause_all();
                 self.backend.set_asleep(true);
@@ -100,7 +96,8 @@ impl State {
             warn!(%error, "cannot detect system sleep without logind; install systemd-logind or elogind");
         }
         if matches!(self.backend, Backend::Kms(_)) {
-            self.power.bus = Bus::new(&self.handle, |event, state: &mut Self| state.on_bus_event(event));
+            let bus = Bus::new(&self.handle, |event, state: &mut Self| state.on_bus_event(event));
+            self.power.set_bus(bus);
             self.apply_power(vec![Effect::AskLogind(Request::Connect)]);
         }
         self.activity();
@@ -151,9 +148,7 @@ impl State {
     }
 
     fn on_bus_event(&mut self, event: BusEvent) {
-        let Some(bus) = &mut self.power.bus else { return };
-        let event = bus.receive(event);
-        self.run_power(|power, cx| power.on_logind(event, cx));
+        self.run_power(|power, cx| power.on_bus_event(event, cx));
     }
 
     fn clock_changed(&mut self) {

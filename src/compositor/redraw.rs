@@ -33,7 +33,7 @@ impl State {
     /// Passes an event to an output's redraw state machine and performs what it asks for.
     pub fn redraw_event(&mut self, id: OutputId, event: Event) {
         let now = self.iteration_start();
-        let effects = self.outputs.on_redraw(id, event, now, self.input.pointer.moved_at);
+        let effects = self.outputs.on_redraw(id, event, now, self.input.pointer().moved_at());
         if let Some(timer) = effects.cancel {
             self.timers.cancel(timer);
         }
@@ -43,7 +43,7 @@ impl State {
             Some((at, event)) => {
                 let timer = self.timers.at(at, Deadline::Redraw(id, event));
                 if let Some(scanout) = self.outputs.scanout_mut(id) {
-                    scanout.timer = Some(timer);
+                    scanout.timer_armed(timer);
                 }
             }
             None => {}
@@ -71,7 +71,7 @@ impl State {
             self.redraw_event(id, Event::Unchanged);
             return;
         }
-        let Some(content) = self.content_of(id) else { return };
+        let Some(content) = self.outputs.content_of(id) else { return };
         let is_mirror = content.id != id;
         let visible = self.visible_surfaces(content);
         self.update_described_surfaces(id, &visible);
@@ -81,8 +81,8 @@ impl State {
             let scanout = scanout.ok_or_else(|| std::io::Error::other("the display is disabled"))?;
             // Clients get frame callbacks and feedback from the output itself, not from its
             // mirrors.
-            scanout.surfaces = if is_mirror { Vec::new() } else { scene.surfaces() };
-            match scanout.target {
+            scanout.set_surfaces(if is_mirror { Vec::new() } else { scene.surfaces() });
+            match scanout.target() {
                 Target::Memory => match backend.memory_renderer() {
                     Some(renderer) => scanout.memory_frame(renderer, scene),
                     None => Err(std::io::Error::other("no renderer for virtual displays")),
@@ -98,7 +98,7 @@ impl State {
             Some(Ok(Outcome::Submitted)) => {
                 self.outputs.collect_feedback(id);
                 if let Some(scanout) = self.outputs.scanout_mut(id) {
-                    scanout.clock.drawn(end.saturating_sub(start));
+                    scanout.frame_drawn(end.saturating_sub(start));
                 }
                 self.frame_succeeded(id);
                 self.redraw_event(id, Event::Submitted);
@@ -116,8 +116,8 @@ impl State {
     /// Virtual outputs have no hardware that reports when a frame is shown: a timer does.
     fn simulate_vblank(&mut self, id: OutputId) {
         let now = self.iteration_start();
-        let scanout = self.outputs.scanout(id).filter(|scanout| scanout.target == Target::Memory);
-        if let Some(at) = scanout.map(|scanout| scanout.clock.estimate(now)) {
+        let scanout = self.outputs.scanout(id).filter(|scanout| scanout.target() == Target::Memory);
+        if let Some(at) = scanout.map(|scanout| scanout.next_vblank(now)) {
             self.timers.at(at, Deadline::VirtualVblank(id, at));
         }
     }

@@ -13,6 +13,7 @@ use crate::backend::{headless::Headless, Backend};
 use crate::cli::options::{BackendChoice, Options};
 use crate::clients::saved_state::StateFile;
 use crate::compositor::deadline::Deadline;
+use crate::compositor::user_profile::START_TIMEOUT;
 use crate::compositor::State;
 use crate::config::watch::Watch;
 use crate::config::{self, Config, Problem, DEFAULT_PATH};
@@ -66,9 +67,12 @@ impl Compositor {
         reactor.add(&event_loop, Source::Calloop).context("watch the event loop")?;
         let mut state = State::new(display, handle.clone(), reactor, options, config, path.clone())?;
         state.report(&problems);
+        let until = state.now() + START_TIMEOUT;
+        let icc_files = state.start_icc_files();
         if !state.options.safe {
             state.start_profile();
         }
+        state.await_icc_files(icc_files, until);
         if let Some(path) = path {
             let watched = Watch::new(&path).and_then(|watch| watch.listen(&handle, State::config_changed));
             if let Err(error) = watched {
@@ -160,7 +164,7 @@ impl State {
     pub fn status(&self) -> String {
         let names = self.outputs.enabled_names();
         let mode = |name: &String| {
-            let mode = self.outputs.named(name).and_then(|output| output.mode);
+            let mode = self.outputs.named(name).and_then(|output| output.state().mode);
             mode.map_or_else(|| name.clone(), |mode| format!("{name} {mode}"))
         };
         let enabled: Vec<String> = names.iter().map(mode).collect();
@@ -186,13 +190,13 @@ impl State {
             );
         }
         for output in self.outputs.iter() {
-            let mode = output.mode.map(|mode| mode.to_string());
+            let mode = output.state().mode.map(|mode| mode.to_string());
             text += &format!(
                 "\n{}: {:?} {}, {}",
                 output.name,
-                output.lifecycle,
+                output.lifecycle(),
                 mode.unwrap_or_default(),
-                output.warnings.join("; ")
+                output.state().warnings.join("; ")
             );
         }
         crash::note_state(text);

@@ -1,10 +1,9 @@
 //! Applies the user's profile: follows the active user and the file, and joins
 //! [`ActiveProfile`](crate::session::user_profile::ActiveProfile) with the other components.
 
+use std::collections::HashMap;
 use std::io;
-use std::path::Path;
-use std::sync::mpsc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use geom_display::profile::UserProfile;
@@ -18,13 +17,14 @@ use crate::config::watch::Watch;
 use crate::config::Problem;
 use crate::control::command::failed;
 use crate::event_loop::background;
-use crate::output::color::{load_icc, IccFiles};
+use crate::output::icc_files::{load_icc, IccResult};
 use crate::session::user_profile::{Effect, Read, READ_TIMEOUT};
 use crate::session::{active_user, users};
 
-/// How long the start waits for the profile, so that the first modeset has it. A profile that is
-/// read later applies then: no file of a user delays the service's readiness by more than this.
-const START_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long the start waits for the profile and for ICC profiles, so that the first modeset has
+/// them. What is read later applies then: no file of a user delays the service's readiness by more
+/// than this.
+pub const START_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// From a change of a file to its reading: a program that writes again and again causes few
 /// reconfigurations.
@@ -35,7 +35,7 @@ struct LoadedProfile {
     settings: Option<UserProfile>,
     problems: Vec<Problem>,
     /// The ICC profiles that the profile names.
-    icc: IccFiles,
+    icc: HashMap<PathBuf, IccResult>,
     watch: io::Result<Watch>,
 }
 
@@ -45,15 +45,8 @@ fn read(file: &Path) -> LoadedProfile {
     let watch = Watch::new(file);
     let (settings, problems) = load(file);
     let paths = settings.iter().flat_map(UserProfile::icc_files);
-    let icc = paths.map(|path| (path.to_owned(), load_icc(path).map(Arc::new))).collect();
+    let icc = paths.map(|path| (path.to_owned(), load_icc(path))).collect();
     LoadedProfile { settings, problems, icc, watch }
-}
-
-/// Where a thread leaves what it has read.
-type Slot = Arc<Mutex<Option<LoadedProfile>>>;
-
-fn take(slot: &Slot) -> Option<LoadedProfile> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 impl State {
@@ -152,36 +145,21 @@ impl State {
 
     /// Reads a profile on a thread. `wait` is how long to wait for it here.
     fn read_profile(&mut self, Read { number, file }: Read, wait: Option<Duration>) {
-        let slot = Slot::default();
-        let (sender, receiver) = mpsc::channel();
-        let started = background::run(
-            &self.handle,
-            "profile",
-            {
-                let (slot, file) = (slot.clone(), file.clone());
-                move || {
-                    let loaded = read(&file);
-                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded);
-                    // The receiver is gone except at the start.
-                    let _ = sender.send(());
+        let work = {
+            let file = file.clone();
+            move || read(&file)
+        };
+        let done = move |state: &mut State, loaded| state.profile_read(number, loaded);
+        match background::start(&self.handle, "profile", work, done) {
+            Ok(pending) => {
+                if let Some(loaded) = wait.and_then(|wait| pending.wait(wait)) {
+                    self.profile_read(number, loaded);
                 }
-            },
-            {
-                let slot = slot.clone();
-                move |state: &mut State, ()| {
-                    if let Some(loaded) = take(&slot) {
-                        state.profile_read(number, loaded);
-                    }
-                }
-            },
-        );
-        if let Err(error) = started {
-            let problems = vec![Problem::of_file(&file, format!("cannot be read: {error}"))];
-            let effects = self.profile.read_ended(number, None, problems);
-            self.apply_profile(effects, None);
-        } else if wait.is_some_and(|wait| receiver.recv_timeout(wait).is_ok()) {
-            if let Some(loaded) = take(&slot) {
-                self.profile_read(number, loaded);
+            }
+            Err(error) => {
+                let problems = vec![Problem::of_file(&file, format!("cannot be read: {error}"))];
+                let effects = self.profile.read_ended(number, None, problems);
+                self.apply_profile(effects, None);
             }
         }
     }
@@ -191,7 +169,7 @@ impl State {
         if self.profile.is_current(number) {
             self.watch_profile(watch);
             if settings.is_some() {
-                self.color.set_profile_files(icc);
+                self.color.icc_files.set_profile_files(icc);
             }
         }
         let effects = self.profile.read_ended(number, settings, problems);

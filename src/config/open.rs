@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn file_of_another_user_is_rejected() {
+    fn file_of_another_user_is_refused() {
         let owners = Owners { system: 0, service: 990 };
         for (owner, folder, linked, accepted) in [
             (1000, 1000, false, true),

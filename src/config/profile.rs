@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn profile_that_is_not_a_regular_file_is_rejected() -> io::Result<()> {
+    fn profile_that_is_not_a_regular_file_is_refused() -> io::Result<()> {
         let folder = tempfile::tempdir()?;
         let (profile, problems) = load(&folder.path().join("missing.toml"));
         assert_eq!((profile, problems.len()), (Some(UserProfile::default()), 0));

@@ -241,6 +241,29 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
     config.outputs.outputs = read_displays(root, reader);
     config.aliases = read_aliases(root, reader);
     config.night_light = read_night_light(root, reader);
+    config.rules.extend(read_rules(root, reader));
+    if let Some(mut section) = root.section(reader, "clients") {
+        clients::read(&mut config.clients, &mut section, reader);
+        section.finish(reader);
+    }
+    if let Some(mut section) = root.section(reader, "power") {
+        power::read(&mut config.power, &mut section, reader);
+        section.finish(reader);
+    }
+    read_input(config, root, reader);
+    if let Some(mut section) = root.section(reader, "headless") {
+        let allowed = "a list of modes, [\"1920x1080@60\"], 1 to 16 of them";
+        let modes = section.value(reader, "displays", allowed, |value| {
+            let list: Option<Vec<Mode>> = value.as_array()?.iter().map(read_headless).collect();
+            list.filter(|list| (1..=16).contains(&list.len()))
+        });
+        set(&mut config.headless, modes);
+        section.finish(reader);
+    }
+}
+
+fn read_rules(root: &mut Section<'_>, reader: &mut Reader<'_>) -> Vec<Rule> {
+    let mut rules = Vec::new();
     for mut section in root.sections(reader, "rules") {
         let rule = Rule {
             app_id: section.string(reader, "app_id"),
@@ -251,17 +274,14 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
         if rule.display.is_empty() {
             reader.report(None, "a rule has no display; write display = \"HDMI-A-1\"".into());
         } else {
-            config.rules.push(rule);
+            rules.push(rule);
         }
     }
-    if let Some(mut section) = root.section(reader, "clients") {
-        clients::read(&mut config.clients, &mut section, reader);
-        section.finish(reader);
-    }
-    if let Some(mut section) = root.section(reader, "power") {
-        power::read(&mut config.power, &mut section, reader);
-        section.finish(reader);
-    }
+    rules
+}
+
+/// Reads the sections of input devices and the cursor.
+fn read_input(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_>) {
     if let Some(mut section) = root.section(reader, "keyboard") {
         let keyboard = &mut config.keyboard;
         set(&mut keyboard.rules, section.string(reader, "rules"));
@@ -298,15 +318,6 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
     if let Some(mut section) = root.section(reader, "cursor") {
         set(&mut config.cursor_theme, section.string(reader, "theme"));
         set(&mut config.cursor_size, section.integer(reader, "size", 8..256).map(|size| size as u8));
-        section.finish(reader);
-    }
-    if let Some(mut section) = root.section(reader, "headless") {
-        let allowed = "a list of modes, [\"1920x1080@60\"], 1 to 16 of them";
-        let modes = section.value(reader, "displays", allowed, |value| {
-            let list: Option<Vec<Mode>> = value.as_array()?.iter().map(read_headless).collect();
-            list.filter(|list| (1..=16).contains(&list.len()))
-        });
-        set(&mut config.headless, modes);
         section.finish(reader);
     }
 }
@@ -385,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_not_toml_is_rejected_with_its_line() {
+    fn text_that_is_not_toml_is_refused_with_its_line() {
         let (config, problems) = parse(Path::new("test.toml"), "renderer = \"auto\"\n[keyboard\n");
         assert_eq!(config, None);
         assert_eq!(problems.len(), 1);

@@ -11,46 +11,68 @@ use super::displays;
 use crate::clients::peer::Peer;
 use crate::clients::ClientId;
 
-/// A request that is valid in itself, and that its client may make.
+/// A request that is valid in itself, and that its client may make, by what it concerns.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
+    Query(Query),
+    Display(DisplayCommand),
+    /// For a window, by its id.
+    Window(u64, WindowCommand),
+    Client(ClientId, ClientCommand),
+    Service(ServiceCommand),
+    Session(SessionCommand),
+}
+
+/// A request for a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Query {
     Displays,
     Clients,
     Windows,
     InputDevices,
     Metrics,
     Status,
-    SetDisplay {
-        display: String,
-        change: Box<DisplayCommand>,
-    },
-    ConfirmDisplay {
-        display: String,
-        keep: bool,
-    },
-    BlankDisplay {
-        display: String,
-        blank: bool,
-    },
+}
+
+/// Names of displays are as the client wrote them.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DisplayCommand {
+    Set { display: String, change: Box<DisplaySettings> },
+    Confirm { display: String, keep: bool },
+    Blank { display: String, blank: bool },
     Identify(Duration),
-    Screenshot {
-        display: String,
-    },
-    FocusWindow(u64),
-    PlaceWindow {
-        window: u64,
-        display: String,
-    },
-    CloseWindow(u64),
-    Ping(ClientId),
-    Disconnect(ClientId),
-    Kill(ClientId),
+    Screenshot { display: String },
     AwaitFrame,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WindowCommand {
+    Focus,
+    Place { display: String },
+    Close,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientCommand {
+    Ping,
+    Disconnect,
+    Kill,
+}
+
+/// A command for the service itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServiceCommand {
+    /// `None` reads the present profile again.
     UseProfile(Option<String>),
     Reload,
     /// `None` for the installed program.
     Upgrade(Option<PathBuf>),
     Stop,
+}
+
+/// A request about the client's own session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionCommand {
     Subscribe(bool),
     Pong(u64),
     Heartbeat,
@@ -62,40 +84,26 @@ impl Command {
     /// all connections.
     pub fn takes_long(&self) -> bool {
         match self {
-            Self::SetDisplay { .. }
-            | Self::ConfirmDisplay { .. }
-            | Self::BlankDisplay { .. }
-            | Self::Identify(_)
-            | Self::UseProfile(_)
-            | Self::Reload
-            | Self::Stop => true,
-            Self::Displays
-            | Self::Clients
-            | Self::Windows
-            | Self::InputDevices
-            | Self::Metrics
-            | Self::Status
-            // The client waits for their jobs, which limit themselves.
-            | Self::Screenshot { .. }
-            | Self::Upgrade(_)
-            | Self::FocusWindow(_)
-            | Self::PlaceWindow { .. }
-            | Self::CloseWindow(_)
-            | Self::Ping(_)
-            | Self::Disconnect(_)
-            | Self::Kill(_)
-            | Self::AwaitFrame
-            | Self::Subscribe(_)
-            | Self::Pong(_)
-            | Self::Heartbeat
-            | Self::Goodbye => false,
+            Self::Display(command) => match command {
+                DisplayCommand::Set { .. }
+                | DisplayCommand::Confirm { .. }
+                | DisplayCommand::Blank { .. }
+                | DisplayCommand::Identify(_) => true,
+                // The client waits for its job; jobs limit themselves.
+                DisplayCommand::Screenshot { .. } | DisplayCommand::AwaitFrame => false,
+            },
+            Self::Service(command) => match command {
+                ServiceCommand::UseProfile(_) | ServiceCommand::Reload | ServiceCommand::Stop => true,
+                ServiceCommand::Upgrade(_) => false,
+            },
+            Self::Query(_) | Self::Window(..) | Self::Client(..) | Self::Session(_) => false,
         }
     }
 }
 
 /// The settings of `set_display`. Names of displays in them are as the client wrote them.
 #[derive(Debug, Clone, PartialEq)]
-pub struct DisplayCommand {
+pub struct DisplaySettings {
     pub config: OutputConfig,
     /// The mode goes back to that of the configuration, or else to the preferred one.
     pub reset_mode: bool,
@@ -173,47 +181,55 @@ pub fn decode(request: Request, permissions: Permissions) -> Result<Command, Err
         Request::Hello { .. } => {
             return Err(Error::new(ErrorKind::Handshake, "hello was sent already"));
         }
-        Request::Displays => Command::Displays,
-        Request::Clients => Command::Clients,
-        Request::Windows => Command::Windows,
-        Request::InputDevices => Command::InputDevices,
-        Request::Metrics => Command::Metrics,
-        Request::Status => Command::Status,
+        Request::Displays => Command::Query(Query::Displays),
+        Request::Clients => Command::Query(Query::Clients),
+        Request::Windows => Command::Query(Query::Windows),
+        Request::InputDevices => Command::Query(Query::InputDevices),
+        Request::Metrics => Command::Query(Query::Metrics),
+        Request::Status => Command::Query(Query::Status),
         Request::SetDisplay { display, change, confirm_within } => {
             let reset_mode = change.mode.as_deref() == Some("preferred");
             let within = confirm_within.map(|value| seconds("confirm_within", value, 1..=600));
-            let change = DisplayCommand {
+            let change = DisplaySettings {
                 config: displays::decode(*change)?,
                 reset_mode,
                 confirm_within: within.transpose()?,
             };
-            Command::SetDisplay { display, change: Box::new(change) }
+            Command::Display(DisplayCommand::Set { display, change: Box::new(change) })
         }
-        Request::ConfirmDisplay { display, keep } => Command::ConfirmDisplay { display, keep },
-        Request::BlankDisplay { display, blank } => Command::BlankDisplay { display, blank },
-        Request::Identify { seconds: value } => Command::Identify(seconds("seconds", value, 1..=60)?),
-        Request::Screenshot { display } => Command::Screenshot { display },
-        Request::FocusWindow { window } => Command::FocusWindow(window),
-        Request::PlaceWindow { window, display } => Command::PlaceWindow { window, display },
-        Request::CloseWindow { window } => Command::CloseWindow(window),
-        Request::Ping { client } => Command::Ping(client.into()),
-        Request::Disconnect { client } => Command::Disconnect(client.into()),
-        Request::Kill { client } => Command::Kill(client.into()),
-        Request::AwaitFrame => Command::AwaitFrame,
-        Request::UseProfile { user } => Command::UseProfile(user),
-        Request::Reload => Command::Reload,
+        Request::ConfirmDisplay { display, keep } => {
+            Command::Display(DisplayCommand::Confirm { display, keep })
+        }
+        Request::BlankDisplay { display, blank } => {
+            Command::Display(DisplayCommand::Blank { display, blank })
+        }
+        Request::Identify { seconds: value } => {
+            Command::Display(DisplayCommand::Identify(seconds("seconds", value, 1..=60)?))
+        }
+        Request::Screenshot { display } => Command::Display(DisplayCommand::Screenshot { display }),
+        Request::AwaitFrame => Command::Display(DisplayCommand::AwaitFrame),
+        Request::FocusWindow { window } => Command::Window(window, WindowCommand::Focus),
+        Request::PlaceWindow { window, display } => Command::Window(window, WindowCommand::Place { display }),
+        Request::CloseWindow { window } => Command::Window(window, WindowCommand::Close),
+        Request::Ping { client } => Command::Client(client.into(), ClientCommand::Ping),
+        Request::Disconnect { client } => Command::Client(client.into(), ClientCommand::Disconnect),
+        Request::Kill { client } => Command::Client(client.into(), ClientCommand::Kill),
+        Request::UseProfile { user } => Command::Service(ServiceCommand::UseProfile(user)),
+        Request::Reload => Command::Service(ServiceCommand::Reload),
         Request::Upgrade { program: Some(_) } if !permissions.name_program => {
             return Err(not_allowed(
                 "only the service's own user and root may name a program; upgrade without one",
             ));
         }
-        Request::Upgrade { program } => Command::Upgrade(program.map(absolute).transpose()?),
-        Request::Stop => Command::Stop,
-        Request::Subscribe => Command::Subscribe(true),
-        Request::Unsubscribe => Command::Subscribe(false),
-        Request::Pong { serial } => Command::Pong(serial),
-        Request::Heartbeat => Command::Heartbeat,
-        Request::Goodbye => Command::Goodbye,
+        Request::Upgrade { program } => {
+            Command::Service(ServiceCommand::Upgrade(program.map(absolute).transpose()?))
+        }
+        Request::Stop => Command::Service(ServiceCommand::Stop),
+        Request::Subscribe => Command::Session(SessionCommand::Subscribe(true)),
+        Request::Unsubscribe => Command::Session(SessionCommand::Subscribe(false)),
+        Request::Pong { serial } => Command::Session(SessionCommand::Pong(serial)),
+        Request::Heartbeat => Command::Session(SessionCommand::Heartbeat),
+        Request::Goodbye => Command::Session(SessionCommand::Goodbye),
     })
 }
 
@@ -264,8 +280,9 @@ mod tests {
         let member = Permissions { command: true, name_program: false };
         let named = || Request::Upgrade { program: Some("/bin/new".into()) };
         assert_eq!(kind(named(), member), Some(ErrorKind::NotAllowed));
-        assert_eq!(decode(Request::Upgrade { program: None }, member), Ok(Command::Upgrade(None)));
-        assert_eq!(decode(named(), ALL), Ok(Command::Upgrade(Some("/bin/new".into()))));
+        let upgrade = |program| Ok(Command::Service(ServiceCommand::Upgrade(program)));
+        assert_eq!(decode(Request::Upgrade { program: None }, member), upgrade(None));
+        assert_eq!(decode(named(), ALL), upgrade(Some("/bin/new".into())));
     }
 
     #[test]
@@ -283,7 +300,8 @@ mod tests {
             assert_eq!(kind(request.clone(), ALL), Some(ErrorKind::BadValue), "{request:?}");
         }
         let identify = decode(Request::Identify { seconds: 60 }, ALL);
-        assert_eq!(identify, Ok(Command::Identify(Duration::from_secs(60))));
+        let minute = DisplayCommand::Identify(Duration::from_secs(60));
+        assert_eq!(identify, Ok(Command::Display(minute)));
     }
 
     #[test]
@@ -296,9 +314,8 @@ mod tests {
     #[test]
     fn preferred_mode_resets_the_mode() {
         let change = DisplayChange { mode: Some("preferred".into()), ..DisplayChange::default() };
-        let Ok(Command::SetDisplay { change, .. }) = decode(set_display(change, Some(15)), ALL) else {
-            panic!("no command")
-        };
+        let decoded = decode(set_display(change, Some(15)), ALL);
+        let Ok(Command::Display(DisplayCommand::Set { change, .. })) = decoded else { panic!("no command") };
         assert!(change.reset_mode && change.config.mode.is_none());
         assert_eq!(change.confirm_within, Some(Duration::from_secs(15)));
     }

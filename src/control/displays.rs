@@ -1,4 +1,4 @@
-//! Decodes the settings of `set_display`. Pure.
+//! Displays that control clients name, and the settings of `set_display`. Pure.
 
 use std::ops::RangeInclusive;
 
@@ -7,8 +7,10 @@ use geom_display::output_config::{OutputConfig, Position, Transform};
 use geom_display::signal_format::{ContentType, RgbRange, Scaling, SignalConfig, Vrr};
 use geom_ipc::{DisplayChange, Error};
 
-use super::command::bad_value;
+use super::command::{bad_value, not_found, DisplaySettings};
 use crate::config::{color_space, names};
+use crate::output::outputs::Outputs;
+use crate::output::requests::OutputTransaction;
 
 /// Decodes a change. Settings that are left out are `None`.
 ///
@@ -61,6 +63,65 @@ fn position(x: i32, y: i32) -> Result<Position, Error> {
         return Ok(Position::At(x, y));
     }
     Err(bad_value(format!("position {x},{y} is not allowed; both are from -32768 to 32767")))
+}
+
+/// Returns the one display that a name means. `matching` are the connectors that the name matches.
+///
+/// # Errors
+/// If there is no such display, or there are several.
+pub fn the_display(name: &str, mut matching: Vec<String>, outputs: &Outputs) -> Result<String, Error> {
+    matching.retain(|name| outputs.named(name).is_some());
+    match (matching.pop(), matching.is_empty()) {
+        (Some(one), true) => Ok(one),
+        (Some(one), false) => {
+            matching.push(one);
+            Err(bad_value(format!("{name} matches {}; name one of them", matching.join(", "))))
+        }
+        (None, _) => {
+            let known = outputs.iter().map(|output| match &output.state().monitor.identity {
+                Some(monitor) => format!("{} ({monitor})", output.name),
+                None => output.name.clone(),
+            });
+            let known: Vec<String> = known.collect();
+            Err(not_found(format!("there is no display {name}; there are: {}", known.join(", "))))
+        }
+    }
+}
+
+/// Returns the transaction of `set_display` for a display. `resolve` returns the one display that a
+/// name in the settings means.
+///
+/// # Errors
+/// If a display in the settings is not known, or the monitor does not offer the mode.
+pub fn transaction(
+    display: String,
+    settings: DisplaySettings,
+    outputs: &Outputs,
+    resolve: impl Fn(&str) -> Result<String, Error>,
+) -> Result<OutputTransaction, Error> {
+    let DisplaySettings { mut config, reset_mode, confirm_within } = settings;
+    if let Some(Position::NextTo(_, other)) = &mut config.position {
+        *other = resolve(other)?;
+    }
+    // An empty name ends mirroring.
+    if let Some(other) = config.mirror.as_mut().filter(|other| !other.is_empty()) {
+        *other = resolve(other)?;
+    }
+    if let Some(mode) = config.mode.filter(|mode| mode.modeline.is_none()) {
+        let offered =
+            outputs.named(&display).map(|output| output.state().modes.as_slice()).unwrap_or_default();
+        if !offered.iter().any(|known| mode.matches(known)) {
+            let offered: Vec<String> = offered.iter().map(ToString::to_string).collect();
+            let offered = offered.join(", ");
+            return Err(bad_value(format!("{display} has no mode {mode}; it offers {offered}")));
+        }
+    }
+    Ok(OutputTransaction {
+        reset_modes: reset_mode.then(|| display.clone()).into_iter().collect(),
+        changes: [(display, config)].into(),
+        confirm_within,
+        ..OutputTransaction::default()
+    })
 }
 
 /// Checks the range of a number.
@@ -153,5 +214,53 @@ mod tests {
             let has_all = words.iter().all(|word| error.message.contains(word));
             assert!(has_all, "{json}: {}", error.message);
         }
+    }
+
+    fn outputs() -> Outputs {
+        let mut outputs = Outputs::default();
+        for name in ["DP-1", "DP-2"] {
+            outputs.entry(name);
+        }
+        outputs
+    }
+
+    #[test]
+    fn name_means_one_display() {
+        let outputs = outputs();
+        let named = |matching: &[&str]| {
+            the_display("Dell", matching.iter().map(|name| (*name).to_owned()).collect(), &outputs)
+        };
+        assert_eq!(named(&["DP-2", "HDMI-A-1"]), Ok("DP-2".to_owned()), "the other is not known");
+        let several = named(&["DP-1", "DP-2"]).expect_err("no display");
+        assert_eq!(several.kind, ErrorKind::BadValue);
+        assert!(several.message.contains("DP-1, DP-2"), "{several:?}");
+        let none = named(&[]).expect_err("no display");
+        assert_eq!(none.kind, ErrorKind::NotFound);
+        assert!(none.message.contains("DP-1, DP-2"), "{none:?}");
+    }
+
+    #[test]
+    fn settings_name_known_displays_and_offered_modes() {
+        let outputs = outputs();
+        let settings = |json| {
+            let config = decoded(json).expect("settings");
+            DisplaySettings { config, reset_mode: true, confirm_within: None }
+        };
+        let change = |json| {
+            let resolve = |name: &str| match name {
+                "right" => Ok("DP-2".to_owned()),
+                name => Err(not_found(name.to_owned())),
+            };
+            transaction("DP-1".to_owned(), settings(json), &outputs, resolve)
+        };
+        let changed = change(r#"{"mirror": "right"}"#).expect("a transaction");
+        assert_eq!(changed.changes["DP-1"].mirror.as_deref(), Some("DP-2"));
+        assert_eq!(changed.reset_modes, ["DP-1"]);
+        let changed = change(r#"{"mirror": ""}"#).expect("a transaction");
+        assert_eq!(changed.changes["DP-1"].mirror.as_deref(), Some(""));
+        assert!(change(r#"{"mirror": "left"}"#).is_err());
+        assert!(change(r#"{"relative_position": "left-of left"}"#).is_err());
+        let error = change(r#"{"mode": "800x600"}"#).expect_err("not offered");
+        assert_eq!(error.kind, ErrorKind::BadValue);
     }
 }

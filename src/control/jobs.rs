@@ -7,11 +7,12 @@ use std::path::PathBuf;
 
 use geom_ipc::{Error, Response};
 
-use super::command::failed;
+use super::command::{failed, DisplaySettings};
 use super::screenshot::Screenshot;
 use super::upgrade::Candidate;
 use crate::clients::control_connection::Ticket;
 use crate::clients::ClientId;
+use crate::output::icc_files::{load_icc, IccResult};
 
 /// The maximum number of threads, and of rendered images, of 25 MB for 3840x2160.
 const MAX_RUNNING: usize = 2;
@@ -23,7 +24,7 @@ const MAX_QUEUED: usize = 32;
 const MAX_QUEUED_PER_USER: usize = 8;
 
 /// What to do for a request when a thread is free.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum Task {
     /// Rendered in the event loop, and encoded on a thread.
     Screenshot {
@@ -32,6 +33,17 @@ pub enum Task {
     CheckProgram {
         program: PathBuf,
     },
+    /// Settings of a display with an ICC profile, which is read on a thread.
+    SetDisplay(IccSettings),
+}
+
+/// The settings of a display that name an ICC profile.
+#[derive(Debug, PartialEq)]
+pub struct IccSettings {
+    /// As the client wrote it.
+    pub display: String,
+    pub settings: Box<DisplaySettings>,
+    pub icc: PathBuf,
 }
 
 impl Task {
@@ -45,6 +57,7 @@ impl Task {
 pub enum Job {
     EncodeScreenshot(Screenshot),
     CheckProgram(Candidate),
+    ReadIcc(IccSettings),
 }
 
 /// The result of a job.
@@ -54,6 +67,8 @@ pub enum JobResult {
     Reply(Result<(Response, Option<std::os::fd::OwnedFd>), Error>),
     /// A program that can replace this one.
     Upgrade(Candidate),
+    /// The ICC profile was read, or cannot be used.
+    SetDisplay(IccSettings, IccResult),
 }
 
 impl Job {
@@ -67,6 +82,10 @@ impl Job {
                 Ok(()) => JobResult::Upgrade(candidate),
                 Err(error) => JobResult::Reply(Err(error)),
             },
+            Self::ReadIcc(settings) => {
+                let result = load_icc(&settings.icc);
+                JobResult::SetDisplay(settings, result)
+            }
         }
     }
 }
@@ -81,7 +100,7 @@ pub struct Origin {
 }
 
 /// What to start next.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum Next {
     Start(Origin, Task),
     /// A screenshot, in the next iteration of the event loop: this one has rendered one already.

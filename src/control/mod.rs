@@ -7,7 +7,7 @@
 //! The sockets belong to [`crate::clients`].
 
 pub mod command;
-mod displays;
+pub mod displays;
 pub mod jobs;
 pub mod report;
 pub mod screenshot;

@@ -34,8 +34,9 @@ fn name(value: impl Into<&'static str>) -> String {
 }
 
 fn signal(output: &Output) -> Signal {
-    let signal = &output.signal;
-    let icc = output.icc.as_ref().filter(|_| signal.color_space == ColorSpace::Icc);
+    let state = output.state();
+    let signal = &state.signal;
+    let icc = state.icc.as_ref().filter(|_| signal.color_space == ColorSpace::Icc);
     Signal {
         color_space: icc
             .map_or_else(|| signal.color_space.name().to_owned(), |path| path.display().to_string()),
@@ -44,53 +45,53 @@ fn signal(output: &Output) -> Signal {
         content_type: name(signal.content_type),
         scaling: name(signal.scaling),
         vrr: signal.vrr,
-        white_point: output.adjustments.white_point,
-        brightness: output.adjustments.brightness,
+        white_point: state.adjustments.white_point,
+        brightness: state.adjustments.brightness,
     }
 }
 
-/// Describes an output. `port` is the port path of its connector.
-pub fn display(output: &Output, is_focused: bool, port: Option<&String>) -> Display {
-    let (state, reason) = match &output.lifecycle {
+/// Describes an output.
+pub fn display(output: &Output, outputs: &Outputs, is_focused: bool) -> Display {
+    let (display_state, reason) = match output.lifecycle() {
         Lifecycle::Enabled => (DisplayState::Enabled, None),
         Lifecycle::Disabled => (DisplayState::Disabled, None),
         Lifecycle::Absent | Lifecycle::Disconnected => (DisplayState::Disconnected, None),
         Lifecycle::Failed(reason) => (DisplayState::Failed, Some(reason.clone())),
     };
-    let is_enabled = output.is_enabled();
-    let transform = output.wl_output.current_transform();
+    let (state, is_enabled) = (output.state(), output.is_enabled());
+    let transform = output.wl_output().current_transform();
     let transform = Transform::VARIANTS.iter().find(|known| smithay_transform(**known) == transform);
-    let enabled_mode = output.mode.filter(|_| is_enabled);
+    let enabled_mode = state.mode.filter(|_| is_enabled);
     Display {
         name: output.name.clone(),
-        state,
+        state: display_state,
         reason,
         mode: enabled_mode.as_ref().map(mode),
         modeline: enabled_mode.and_then(|mode| mode.modeline).map(|line| line.to_string()),
-        modes: output.modes.iter().map(mode).collect(),
+        modes: state.modes.iter().map(mode).collect(),
         logical: LogicalRect {
-            x: output.logical.x,
-            y: output.logical.y,
-            width: output.logical.width,
-            height: output.logical.height,
+            x: state.logical.x,
+            y: state.logical.y,
+            width: state.logical.width,
+            height: state.logical.height,
         },
-        scale: output.scale,
+        scale: state.scale,
         transform: name(transform.copied().unwrap_or_default()),
-        disconnects: output.disconnects,
+        disconnects: output.counts().disconnects,
         focused: is_focused,
-        monitor: output.monitor.identity.as_ref().map(|identity| {
+        monitor: state.monitor.identity.as_ref().map(|identity| {
             Box::new(Monitor {
                 make: identity.make.clone(),
                 model: identity.model.clone(),
                 serial: identity.serial.clone(),
-                edid: output.monitor.edid.clone(),
+                edid: state.monitor.edid.clone(),
             })
         }),
-        port: port.cloned(),
+        port: outputs.port(&output.name).cloned(),
         signal: is_enabled.then(|| Box::new(signal(output))),
-        blanked: output.blanked,
-        mirror: output.mirror.clone(),
-        warnings: output.warnings.clone(),
+        blanked: state.blanked,
+        mirror: state.mirror.and_then(|source| outputs.name(source)).map(str::to_owned),
+        warnings: state.warnings.clone(),
     }
 }
 
@@ -199,11 +200,11 @@ pub fn metrics(uptime: Duration, outputs: &Outputs, clients: &Clients) -> Metric
         *by_state.entry(state_name(connection)).or_default() += 1;
     }
     let displays = outputs.iter().map(|output| {
-        let FrameStats { frames, missed, latency, max_latency } = output.frame_stats;
+        let FrameStats { frames, missed, latency, max_latency } = output.counts().frames;
         DisplayMetrics {
             name: output.name.clone(),
             enabled: output.is_enabled(),
-            modesets: output.modesets,
+            modesets: output.counts().modesets,
             frames,
             missed_vblanks: missed,
             latency_avg_us: micros(latency).checked_div(frames).unwrap_or(0),

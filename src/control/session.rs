@@ -166,6 +166,7 @@ mod tests {
 
     use super::*;
     use crate::clients::tests::{ClientsFixture, ControlPeer};
+    use crate::control::command::{Query, ServiceCommand};
 
     const KEEP: ConnectType = ConnectType::KEEP_CONNECTION_OPEN;
 
@@ -214,7 +215,7 @@ mod tests {
         );
         peer.send(r#"{"id":2,"request":"status"}"#);
         let (commands, end) = read_all(&mut world, id);
-        assert_eq!((commands, end), (vec![(2, Command::Status)], Input::Nothing));
+        assert_eq!((commands, end), (vec![(2, Command::Query(Query::Status))], Input::Nothing));
         let welcome = welcome_of(&mut peer);
         assert_eq!((welcome.connection, welcome.resumed), (id.into(), false));
         assert_eq!((welcome.version, welcome.heartbeat_ms), (VERSION, 10_000));
@@ -263,7 +264,7 @@ mod tests {
             assert_eq!(error_of(&mut peer), kind, "{line}");
         }
         peer.send(r#"{"id":6,"request":"stop"}"#);
-        assert_eq!(read_all(&mut world, id).0, [(6, Command::Stop)]);
+        assert_eq!(read_all(&mut world, id).0, [(6, Command::Service(ServiceCommand::Stop))]);
     }
 
     #[test]
@@ -312,7 +313,7 @@ mod tests {
         assert!(welcome.resumed && welcome.connection == u64::from(session));
         // The session's socket is watched from now on, and what was received is not lost.
         assert_eq!(world.take_effects().last(), Some(&Effect::ReadControl(session)));
-        assert_eq!(read_all(&mut world, session), (vec![(3, Command::Status)], Input::Nothing));
+        assert_eq!(read_all(&mut world, session), (vec![(3, Command::Query(Query::Status))], Input::Nothing));
     }
 
     #[test]
@@ -323,7 +324,7 @@ mod tests {
         world.clients.begin_job(id, 1);
         assert_eq!(read_all(&mut world, id), (vec![], Input::Stopped));
         world.clients.end_job(id, 1);
-        assert_eq!(read_all(&mut world, id), (vec![(1, Command::Status)], Input::Nothing));
+        assert_eq!(read_all(&mut world, id), (vec![(1, Command::Query(Query::Status))], Input::Nothing));
         let displays = || Ok(Response::Displays(Vec::new()));
         while world.clients.control(id).is_some_and(|control| !control.is_paused()) {
             world.run(|clients, _| clients.reply(id, Some(1), displays()));
@@ -333,6 +334,6 @@ mod tests {
         while world.clients.flush(id) {
             peer.messages();
         }
-        assert_eq!(read_all(&mut world, id).0, [(2, Command::Status)]);
+        assert_eq!(read_all(&mut world, id).0, [(2, Command::Query(Query::Status))]);
     }
 }

@@ -4,6 +4,9 @@
 //! anywhere else: the release build aborts (`panic = "abort"`), and the guard starts it again.
 
 use std::io;
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use smithay::reexports::calloop::channel::{channel, Event};
 use smithay::reexports::calloop::LoopHandle;
@@ -36,6 +39,52 @@ pub fn run<D: 'static, T: Send + 'static>(
         return Err(error);
     }
     Ok(())
+}
+
+/// Work on a thread whose result may be taken before it gets to the event loop.
+pub struct Pending<T> {
+    result: Arc<Mutex<Option<T>>>,
+    ended: Receiver<()>,
+}
+
+impl<T> Pending<T> {
+    /// Waits for the result, but not longer than this. A result that is not taken here gets to the
+    /// event loop.
+    pub fn wait(self, timeout: Duration) -> Option<T> {
+        self.ended.recv_timeout(timeout).ok()?;
+        take(&self.result)
+    }
+}
+
+fn take<T>(result: &Mutex<Option<T>>) -> Option<T> {
+    result.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// Runs `work` as [`run`] does, and returns a handle that can wait for its result here.
+///
+/// # Errors
+/// As [`run`].
+pub fn start<D: 'static, T: Send + 'static>(
+    handle: &LoopHandle<'static, D>,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+    done: impl FnOnce(&mut D, T) + 'static,
+) -> io::Result<Pending<T>> {
+    let result = Arc::new(Mutex::new(None));
+    let (sender, ended) = mpsc::channel();
+    let (left, taken) = (result.clone(), result.clone());
+    let work = move || {
+        let value = work();
+        *left.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        // The receiver is gone if nothing waits here.
+        let _ = sender.send(());
+    };
+    run(handle, name, work, move |data: &mut D, ()| {
+        if let Some(value) = take(&taken) {
+            done(data, value);
+        }
+    })?;
+    Ok(Pending { result, ended })
 }
 
 /// Decides when work runs of which only the newest request counts: one at a time, and one that
@@ -85,8 +134,6 @@ impl<T> Newest<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use smithay::reexports::calloop::EventLoop;
 
     use super::*;
@@ -104,6 +151,26 @@ mod tests {
         event_loop.dispatch(Some(Duration::ZERO), &mut results)?;
         results.sort_unstable();
         assert_eq!(results, [1, 2]);
+        Ok(())
+    }
+
+    #[test]
+    fn result_is_taken_where_it_is_waited_for_or_in_the_event_loop() -> Result<(), Box<dyn std::error::Error>>
+    {
+        let mut event_loop = EventLoop::<Vec<u32>>::try_new()?;
+        let add = |results: &mut Vec<u32>, number| results.push(number);
+        let quick = start(&event_loop.handle(), "test", || 1, add)?;
+        assert_eq!(quick.wait(Duration::from_secs(60)), Some(1));
+        let (go_on, wait) = mpsc::channel::<()>();
+        let slow = start(&event_loop.handle(), "test", move || if wait.recv().is_ok() { 2 } else { 3 }, add)?;
+        assert_eq!(slow.wait(Duration::from_millis(1)), None);
+        go_on.send(())?;
+        let mut results = Vec::new();
+        while results.is_empty() {
+            event_loop.dispatch(None, &mut results)?;
+        }
+        event_loop.dispatch(Some(Duration::ZERO), &mut results)?;
+        assert_eq!(results, [2], "each once");
         Ok(())
     }
 

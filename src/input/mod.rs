@@ -7,10 +7,13 @@ mod devices;
 mod keys;
 pub mod pointer;
 mod presses;
+pub mod scroll;
 mod touch;
 
 use smithay::input::keyboard::{Keysym, ModifiersState};
+use smithay::input::{Seat, SeatHandler};
 use smithay::reexports::input::{Device, DeviceCapability};
+use smithay::wayland::seat::WaylandFocus;
 use tracing::info;
 
 use self::devices::configure;
@@ -25,7 +28,7 @@ use crate::output::outputs::Outputs;
 
 /// All input devices, the pointer, and the keys that are ours.
 pub struct Input {
-    pub pointer: PointerState,
+    pointer: PointerState,
     pub presses: Presses,
     devices: Vec<DeviceInfo>,
     /// libinput's handles of the devices, for their configuration.
@@ -34,10 +37,9 @@ pub struct Input {
 }
 
 /// What at least one device can do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Capabilities {
-    pub pointer: bool,
-    pub touch: bool,
+struct Capabilities {
+    pointer: bool,
+    touch: bool,
 }
 
 impl Input {
@@ -81,7 +83,7 @@ impl Input {
     pub fn add_device(&mut self, device: DeviceInfo, outputs: &Outputs) -> bool {
         info!(device = device.name, "input device added");
         self.devices.push(device);
-        let appears = self.capabilities().pointer && !self.pointer.present;
+        let appears = self.capabilities().pointer && !self.pointer.is_present();
         if appears {
             self.pointer.appear(outputs);
         }
@@ -97,8 +99,10 @@ impl Input {
             }
             stays
         });
-        let disappears = self.pointer.present && !self.capabilities().pointer;
-        self.pointer.present &= !disappears;
+        let disappears = self.pointer.is_present() && !self.capabilities().pointer;
+        if disappears {
+            self.pointer.disappear();
+        }
         disappears
     }
 
@@ -116,6 +120,14 @@ impl Input {
         keys::command(self.exit_chord.as_ref(), takes_power_button, vt_keys, modifiers, keysym, raw)
     }
 
+    pub fn pointer(&self) -> &PointerState {
+        &self.pointer
+    }
+
+    pub fn pointer_mut(&mut self) -> &mut PointerState {
+        &mut self.pointer
+    }
+
     /// Returns all devices.
     pub fn devices(&self) -> &[DeviceInfo] {
         &self.devices
@@ -126,9 +138,29 @@ impl Input {
         !self.devices.is_empty()
     }
 
-    /// Returns what at least one device can do.
-    pub fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self) -> Capabilities {
         let has = |capability| self.devices.iter().any(|device| device.has(capability));
         Capabilities { pointer: has(DeviceCapability::Pointer), touch: has(DeviceCapability::Touch) }
+    }
+
+    /// Gives the seat a pointer and a touch device while there are such devices. It always has a
+    /// keyboard, because keyboard focus also tells clients which window is active.
+    pub fn update_seat<D>(&self, seat: &mut Seat<D>)
+    where
+        D: SeatHandler + 'static,
+        D::PointerFocus: WaylandFocus,
+        D::TouchFocus: WaylandFocus,
+    {
+        let Capabilities { pointer, touch } = self.capabilities();
+        match (pointer, seat.get_pointer()) {
+            (true, None) => drop(seat.add_pointer()),
+            (false, Some(_)) => seat.remove_pointer(),
+            _ => {}
+        }
+        match (touch, seat.get_touch()) {
+            (true, None) => drop(seat.add_touch()),
+            (false, Some(_)) => seat.remove_touch(),
+            _ => {}
+        }
     }
 }

@@ -12,20 +12,23 @@ use smithay::wayland::compositor::{get_children, with_states};
 use smithay::wayland::shm::with_buffer_contents;
 
 use crate::output::outputs::Outputs;
+use crate::output::{Output, OutputId};
 use crate::render::cursor::{CursorBuffer, Theme};
+use crate::render::scene::Cursor;
+use crate::render::visible::PlacedSurface;
 
 /// The seat's pointer as the compositor draws it.
 pub struct PointerState {
     /// In the layout.
-    pub location: Point<f64, Logical>,
+    location: Point<f64, Logical>,
     /// Time of the last motion, on the monotonic clock.
-    pub moved_at: Duration,
+    moved_at: Duration,
     /// There is a pointing device. Without one, no cursor is shown.
-    pub present: bool,
+    present: bool,
     /// The cursor that a client set.
-    pub status: CursorImageStatus,
+    status: CursorImageStatus,
     /// The icon of a drag and drop, next to the cursor.
-    pub drag_icon: Option<WlSurface>,
+    drag_icon: Option<WlSurface>,
     theme: Theme,
     /// The buffer made of a client's cursor surface for an output's scale.
     client_buffer: Option<(WlSurface, f64, Rc<CursorBuffer>)>,
@@ -34,12 +37,12 @@ pub struct PointerState {
 }
 
 /// What the pointer shows.
-pub struct CursorImage {
+struct CursorImage {
     /// `None` for a client's surface that only a renderer can draw.
-    pub buffer: Option<Rc<CursorBuffer>>,
-    pub surface: Option<WlSurface>,
+    buffer: Option<Rc<CursorBuffer>>,
+    surface: Option<WlSurface>,
     /// From the top left corner, in framebuffer pixels.
-    pub hotspot: (f64, f64),
+    hotspot: (f64, f64),
 }
 
 /// Set in the serials of buffers of clients' surfaces, so that they differ from the theme's.
@@ -63,6 +66,51 @@ impl PointerState {
             client_buffer: None,
             serial: 0,
         }
+    }
+
+    /// Returns where it is in the layout.
+    pub fn location(&self) -> Point<f64, Logical> {
+        self.location
+    }
+
+    /// Returns the time of the last motion, on the monotonic clock.
+    pub fn moved_at(&self) -> Duration {
+        self.moved_at
+    }
+
+    /// Returns whether there is a pointing device.
+    pub fn is_present(&self) -> bool {
+        self.present
+    }
+
+    /// Returns the output under it.
+    pub fn output(&self, outputs: &Outputs) -> Option<OutputId> {
+        outputs.at(self.location).map(|output| output.id)
+    }
+
+    /// A device moved it.
+    pub fn moved(&mut self, to: Point<f64, Logical>, time: Duration) {
+        (self.location, self.moved_at) = (to, time);
+    }
+
+    /// Outputs have changed: puts it on an enabled one.
+    pub fn keep_on_outputs(&mut self, outputs: &Outputs) {
+        self.location = outputs.move_pointer(self.location, self.location);
+    }
+
+    /// The last pointing device is gone.
+    pub(super) fn disappear(&mut self) {
+        self.present = false;
+    }
+
+    /// Shows the cursor that a client sets.
+    pub fn set_status(&mut self, status: CursorImageStatus) {
+        self.status = status;
+    }
+
+    /// Shows the icon of a drag and drop next to the cursor, or none.
+    pub fn set_drag_icon(&mut self, icon: Option<WlSurface>) {
+        self.drag_icon = icon;
     }
 
     /// Shows the cursor, in the middle of the leftmost output.
@@ -94,8 +142,31 @@ impl PointerState {
         }
     }
 
+    /// Returns whether a surface is the cursor or the icon of a drag and drop.
+    pub fn shows(&self, surface: &WlSurface) -> bool {
+        self.surface() == Some(surface) || self.drag_icon.as_ref() == Some(surface)
+    }
+
+    /// Returns the icon of a drag and drop, if the pointer is on this output.
+    pub fn drag_icon_on(&self, output: &Output, outputs: &Outputs) -> Option<PlacedSurface> {
+        let icon = self.drag_icon.as_ref().filter(|icon| icon.alive())?;
+        let is_here = outputs.at(self.location).is_some_and(|under| under.id == output.id);
+        let location = output.local(self.location).to_i32_round();
+        is_here.then(|| PlacedSurface { surface: icon.clone(), location })
+    }
+
+    /// Returns the cursor, if there is a pointing device, the pointer is on this output, and the
+    /// client does not hide the cursor.
+    pub fn cursor_on(&mut self, id: OutputId, outputs: &Outputs) -> Option<Cursor> {
+        let output = outputs.at(self.location).filter(|under| self.present && under.id == id)?;
+        let location = output.local(self.location).to_physical(output.state().scale);
+        let CursorImage { buffer, surface, hotspot } = self.image(output.state().scale)?;
+        let position = ((location.x - hotspot.0).floor() as i32, (location.y - hotspot.1).floor() as i32);
+        Some(Cursor { buffer, surface, position })
+    }
+
     /// Returns the cursor for an output's scale. `None` if the client hides it.
-    pub fn image(&mut self, scale: f64) -> Option<CursorImage> {
+    fn image(&mut self, scale: f64) -> Option<CursorImage> {
         if self.surface().is_some_and(|surface| !surface.alive()) {
             self.status = CursorImageStatus::default_named();
         }
@@ -145,8 +216,16 @@ pub fn absolute_location(
     position: impl Fn(Size<i32, Logical>) -> Point<f64, Logical>,
 ) -> Point<f64, Logical> {
     let layout = outputs.in_layout();
-    let right = layout.iter().map(|output| output.logical.x + output.logical.width).max().unwrap_or(0);
-    let bottom = layout.iter().map(|output| output.logical.y + output.logical.height).max().unwrap_or(0);
+    let right = layout
+        .iter()
+        .map(|output| output.state().logical.x + output.state().logical.width)
+        .max()
+        .unwrap_or(0);
+    let bottom = layout
+        .iter()
+        .map(|output| output.state().logical.y + output.state().logical.height)
+        .max()
+        .unwrap_or(0);
     outputs.move_pointer(from, position((right, bottom).into()))
 }
 
@@ -210,8 +289,8 @@ mod tests {
         let mut outputs = Outputs::default();
         for (index, (name, enabled)) in ["DP-1", "DP-2", "DP-3"].into_iter().zip(enabled).enumerate() {
             let output = outputs.entry(name);
-            output.logical = LogicalRect { x: 100 * index as i32, y: 0, width: 100, height: 100 };
-            output.lifecycle = if enabled { Lifecycle::Enabled } else { Lifecycle::Disconnected };
+            output.state_mut().logical = LogicalRect { x: 100 * index as i32, y: 0, width: 100, height: 100 };
+            output.set_lifecycle(if enabled { Lifecycle::Enabled } else { Lifecycle::Disconnected });
         }
         outputs
     }
@@ -225,6 +304,21 @@ mod tests {
         // Without an output it stays where it is.
         pointer.appear(&outputs([false; 3]));
         assert_eq!(pointer.location, (150.0, 50.0).into());
+    }
+
+    #[test]
+    fn cursor_is_on_the_output_under_the_pointer_only() {
+        let outputs = outputs([true; 3]);
+        let id = |name| outputs.id(name).expect("an output");
+        let mut pointer = PointerState::new("default", 24);
+        pointer.location = (110.0, 20.0).into();
+        assert!(pointer.cursor_on(id("DP-2"), &outputs).is_none(), "without a device");
+        pointer.present = true;
+        assert!(pointer.cursor_on(id("DP-1"), &outputs).is_none());
+        let (x, y) = pointer.cursor_on(id("DP-2"), &outputs).expect("a cursor").position;
+        assert!(x <= 10 && y <= 20, "{x}, {y}");
+        pointer.status = CursorImageStatus::Hidden;
+        assert!(pointer.cursor_on(id("DP-2"), &outputs).is_none());
     }
 
     #[test]

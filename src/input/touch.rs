@@ -29,7 +29,7 @@ impl<'a> TouchDevice<'a> {
     fn fits(&self, output: &Output) -> bool {
         let is_near =
             |own: f64, other: u32| other > 0 && (own - f64::from(other)).abs() <= SIZE_TOLERANCE * own;
-        let (width, height) = output.monitor.size;
+        let (width, height) = output.state().monitor.size;
         self.size
             .is_some_and(|(own_width, own_height)| is_near(own_width, width) && is_near(own_height, height))
     }
@@ -72,10 +72,10 @@ pub fn layout_location(
 ) -> Option<Point<f64, Logical>> {
     // The position in a space that has the orientation of the frame.
     let upright = |size: Size<i32, Logical>| {
-        let device = output.transform.invert().transform_size(size);
-        output.transform.transform_point_in(position(device), &device.to_f64())
+        let device = output.state().transform.invert().transform_size(size);
+        output.state().transform.transform_point_in(position(device), &device.to_f64())
     };
-    let Some(source) = output.mirror.as_deref().and_then(|source| outputs.named(source)) else {
+    let Some(source) = output.state().mirror.and_then(|source| outputs.get(source)) else {
         let area = output.geometry();
         return Some(upright(area.size) + area.loc.to_f64());
     };
@@ -83,7 +83,7 @@ pub fn layout_location(
     let size = source.frame_geometry()?.upright_size();
     let on_screen = upright((own.w, own.h).into());
     let on_source = View::new(size, own).seen_at((on_screen.x, on_screen.y).into())?;
-    Some(source.geometry().loc.to_f64() + on_source.to_logical(source.scale))
+    Some(source.geometry().loc.to_f64() + on_source.to_logical(source.state().scale))
 }
 
 #[cfg(test)]
@@ -100,10 +100,10 @@ mod tests {
         let mut outputs = Outputs::default();
         for (index, (name, size)) in sizes.iter().enumerate() {
             let output = outputs.entry(name);
-            output.lifecycle = Lifecycle::Enabled;
-            output.mode = Some(Mode::new(200, 100, 60_000));
-            output.logical = LogicalRect { x: 200 * index as i32, y: 0, width: 200, height: 100 };
-            output.monitor.size = *size;
+            output.set_lifecycle(Lifecycle::Enabled);
+            output.state_mut().mode = Some(Mode::new(200, 100, 60_000));
+            output.state_mut().logical = LogicalRect { x: 200 * index as i32, y: 0, width: 200, height: 100 };
+            output.state_mut().monitor.size = *size;
         }
         outputs
     }
@@ -141,12 +141,12 @@ mod tests {
         assert_eq!(touched(&TouchDevice { name: "other", ..device }, "DP-1", &all), Some("DP-2"));
 
         // Disabled outputs do not count.
-        change(&mut all, "DP-1", |output| output.lifecycle = Lifecycle::Disconnected);
+        change(&mut all, "DP-1", |output| output.set_lifecycle(Lifecycle::Disconnected));
         assert_eq!(touched(&device, "DP-1", &all), Some("DP-2"));
         assert_eq!(touched(&device, "any", &all), Some("DP-2"));
         assert_eq!(touched(&ambiguous, "", &all), Some("DP-2"), "the only one of that size by now");
-        change(&mut all, "DP-2", |output| output.lifecycle = Lifecycle::Disconnected);
-        change(&mut all, "DP-3", |output| output.lifecycle = Lifecycle::Disconnected);
+        change(&mut all, "DP-2", |output| output.set_lifecycle(Lifecycle::Disconnected));
+        change(&mut all, "DP-3", |output| output.set_lifecycle(Lifecycle::Disconnected));
         assert_eq!(touched(&device, "DP-1", &all), None);
     }
 
@@ -164,12 +164,12 @@ mod tests {
         let mut all = outputs(&ALL);
         assert_eq!(located(&all, "DP-2", (0.25, 0.5)), Some((250.0, 50.0)));
         change(&mut all, "DP-2", |output| {
-            output.transform = Transform::_180;
+            output.state_mut().transform = Transform::_180;
         });
         assert_eq!(located(&all, "DP-2", (0.25, 0.5)), Some((350.0, 50.0)));
         change(&mut all, "DP-2", |output| {
-            output.transform = Transform::_90;
-            (output.logical.width, output.logical.height) = (100, 200);
+            output.state_mut().transform = Transform::_90;
+            (output.state_mut().logical.width, output.state_mut().logical.height) = (100, 200);
         });
         assert_eq!(located(&all, "DP-2", (0.0, 0.0)), Some((300.0, 0.0)));
         assert_eq!(located(&all, "DP-2", (0.25, 0.0)), Some((300.0, 50.0)));
@@ -179,12 +179,13 @@ mod tests {
     #[test]
     fn touch_on_a_mirror_is_where_its_frame_shows_the_source() {
         let mut all = outputs(&ALL);
+        let source = all.id("DP-3");
         change(&mut all, "DP-2", |output| {
-            output.mirror = Some("DP-3".into());
+            output.state_mut().mirror = source;
             // As wide as the source, with borders of 50 above and below the frame.
-            output.mode = Some(Mode::new(200, 200, 60_000));
+            output.state_mut().mode = Some(Mode::new(200, 200, 60_000));
         });
-        change(&mut all, "DP-3", |output| output.scale = 2.0);
+        change(&mut all, "DP-3", |output| output.state_mut().scale = 2.0);
         assert_eq!(located(&all, "DP-2", (0.5, 0.5)), Some((450.0, 25.0)));
         assert_eq!(located(&all, "DP-2", (0.0, 0.25)), Some((400.0, 0.0)));
         assert_eq!(located(&all, "DP-2", (0.5, 0.2)), None, "on the border");

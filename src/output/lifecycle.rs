@@ -66,14 +66,14 @@ impl Outputs {
         output.lifecycle = lifecycle;
         effects.changed = output.lifecycle != before;
         if !output.is_enabled() && !is_idle_blanked {
-            effects.unblanked = std::mem::take(&mut output.blanked);
+            effects.unblanked = std::mem::take(&mut output.state.blanked);
         }
         if effects.disconnected {
-            output.disconnects += 1;
-            output.port_disconnects += 1;
+            output.counts.disconnects += 1;
+            output.counts.port_disconnects += 1;
         }
         if action == Action::RemoveGlobal {
-            effects.removed_global = output.global.take();
+            effects.removed_global = output.published.global.take();
         }
         effects
     }
@@ -93,10 +93,10 @@ impl Outputs {
             || present.iter().flat_map(|gpu| &gpu.connectors).filter(|connector| connector.connected);
         for output in self.iter() {
             // A monitor that came back at another connector must not count twice.
-            let last = output.monitor.identity.clone();
+            let last = output.state.monitor.identity.clone();
             let is_elsewhere = connectors().any(|connector| connector.monitor == last);
             let port = self.ports.get(&output.name).cloned();
-            let edid = output.monitor.edid.clone().filter(|_| !is_elsewhere);
+            let edid = output.state.monitor.edid.clone().filter(|_| !is_elsewhere);
             known.add(&output.name, MonitorIds { monitor: last.filter(|_| !is_elsewhere), edid, port });
         }
         for connector in connectors() {
@@ -112,7 +112,7 @@ impl Outputs {
     pub fn relocations(&self, present: &[ProbedGpu]) -> (Relocations, BTreeMap<String, Option<MonitorKey>>) {
         let last = self.iter().map(|output| {
             let port = self.ports.get(&output.name).cloned();
-            (output.name.clone(), (output.monitor.identity.clone(), port))
+            (output.name.clone(), (output.state.monitor.identity.clone(), port))
         });
         let last: BTreeMap<String, MonitorAt> = last.collect();
         let connectors =
@@ -137,13 +137,13 @@ impl Outputs {
     ) -> Option<Scanout> {
         let output = self.named_mut(connector)?;
         let scanout = output.scanout.take();
-        let logical = output.logical;
+        let logical = output.state.logical;
         if !replaced {
-            output.logical = LogicalRect { x: 0, y: 0, width: 0, height: 0 };
+            output.state.logical = LogicalRect { x: 0, y: 0, width: 0, height: 0 };
         }
-        let disconnects = std::mem::take(&mut output.disconnects);
-        output.monitor.identity = None;
-        output.monitor.edid = None;
+        let disconnects = std::mem::take(&mut output.counts.disconnects);
+        output.state.monitor.identity = None;
+        output.state.monitor.edid = None;
         self.ports.remove(connector);
         if self.away.len() == MAX_AWAY_MONITORS {
             self.away.pop_first();
@@ -162,8 +162,8 @@ impl Outputs {
     ) -> Option<(String, Option<OutputConfig>)> {
         let away = self.away.remove(monitor)?;
         let output = self.entry(connector);
-        output.logical = away.logical;
-        output.disconnects = away.disconnects;
+        output.state.logical = away.logical;
+        output.counts.disconnects = away.disconnects;
         Some((away.connector, away.request))
     }
 
@@ -173,7 +173,7 @@ impl Outputs {
         let exists = |name: &str| {
             present.iter().flat_map(|gpu| &gpu.connectors).any(|connector| connector.name == name)
         };
-        self.retain(|output| exists(&output.name) || output.is_enabled() || output.logical.width > 0);
+        self.retain(|output| exists(&output.name) || output.is_enabled() || output.state.logical.width > 0);
     }
 
     /// Returns the output that shows the windows of a monitor that is away: the one that has its
@@ -199,8 +199,8 @@ impl Outputs {
         // A connector's name stands for any monitor at it, a monitor's name for that monitor at any
         // connector.
         let disconnects = |output: &Output| match output.name == name {
-            true => output.port_disconnects,
-            false => output.disconnects,
+            true => output.counts.port_disconnects,
+            false => output.counts.disconnects,
         };
         match outputs().map(disconnects).max().unwrap_or(0) {
             0 if !connect_type.contains(ConnectType::KEEP_CONNECTION_OPEN) => NamedDisplay::Missing,
@@ -244,8 +244,8 @@ mod tests {
     fn enabled(outputs: &mut Outputs, name: &str, model: &str, x: i32) -> OutputId {
         outputs.ports.insert(name.into(), format!("pci/{name}"));
         let output = outputs.entry(name);
-        output.monitor.identity = Some(monitor(model));
-        output.logical = LogicalRect { x, y: 0, width: 100, height: 100 };
+        output.state.monitor.identity = Some(monitor(model));
+        output.state.logical = LogicalRect { x, y: 0, width: 100, height: 100 };
         let id = output.id;
         outputs.on_lifecycle(id, Event::Enabled, false);
         id
@@ -255,22 +255,22 @@ mod tests {
     fn unplugging_counts_once_and_unblanks() {
         let mut outputs = Outputs::default();
         let id = enabled(&mut outputs, "A", "one", 0);
-        outputs.get_mut(id).expect("an output").blanked = true;
+        outputs.get_mut(id).expect("an output").state.blanked = true;
         let effects = outputs.on_lifecycle(id, Event::Disconnected, false);
         assert!(effects.changed && effects.disconnected && effects.unblanked);
         let again = outputs.on_lifecycle(id, Event::Disconnected, false);
         assert!(!again.changed && !again.disconnected);
         let output = outputs.get(id).expect("an output");
-        assert_eq!((output.disconnects, output.port_disconnects), (1, 1));
+        assert_eq!((output.counts.disconnects, output.counts.port_disconnects), (1, 1));
     }
 
     #[test]
     fn idle_blanking_survives_a_disconnect() {
         let mut outputs = Outputs::default();
         let id = enabled(&mut outputs, "A", "one", 0);
-        outputs.get_mut(id).expect("an output").blanked = true;
+        outputs.get_mut(id).expect("an output").state.blanked = true;
         assert!(!outputs.on_lifecycle(id, Event::Disconnected, true).unblanked);
-        assert!(outputs.get(id).is_some_and(|output| output.blanked));
+        assert!(outputs.get(id).is_some_and(|output| output.state.blanked));
     }
 
     #[test]
@@ -287,9 +287,12 @@ mod tests {
         assert_eq!(moves.arrivals, [("B".to_owned(), key.clone())]);
         assert_eq!(outputs.monitor_arrived("B", &key), Some(("A".to_owned(), Some(request))));
         let arrived = outputs.named("B").expect("an output");
-        assert_eq!((arrived.logical.x, arrived.disconnects), (300, 1));
+        assert_eq!((arrived.state.logical.x, arrived.counts.disconnects), (300, 1));
         // The old connector keeps nothing of it.
-        assert_eq!(outputs.named("A").map(|output| (output.logical.width, output.disconnects)), Some((0, 0)));
+        assert_eq!(
+            outputs.named("A").map(|output| (output.state.logical.width, output.counts.disconnects)),
+            Some((0, 0))
+        );
         outputs.remove_gone(&present(&[("B", Some("one"))]));
         assert!(outputs.named("A").is_none());
     }

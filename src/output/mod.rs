@@ -3,25 +3,28 @@
 pub mod color;
 pub mod frame_clock;
 pub mod frame_stats;
+pub mod heads;
+pub mod icc_files;
 pub mod lifecycle;
 pub mod outputs;
 pub mod pacing;
 pub mod planes;
 pub mod redraw;
 pub mod requests;
+pub mod resolution;
 pub mod scanout;
 pub mod swapchain;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use geom_color::adjustments::AdjustmentConfig;
 use geom_display::identity::Monitor;
 use geom_display::lifecycle::Lifecycle;
 use geom_display::mode::Mode;
 use geom_display::output_config::Transform;
-use geom_display::plan::{LogicalRect, PlannedOutput};
+use geom_display::plan::LogicalRect;
 use geom_display::signal_format::SignalFormat;
-use smithay::backend::renderer::element::solid::SolidColorBuffer;
 use smithay::backend::renderer::element::Id;
 use smithay::desktop::{layer_map_for_output, LayerSurface};
 use smithay::output::{Mode as WlMode, Output as WlOutput, PhysicalProperties, Scale, Subpixel};
@@ -30,48 +33,23 @@ use smithay::utils::{Logical, Point, Rectangle, Transform as SmithayTransform};
 use tracing::debug;
 
 use crate::output::frame_stats::FrameStats;
+use crate::output::resolution::ResolvedOutput;
 use crate::output::scanout::Scanout;
-use crate::render::diagnostic;
 use crate::render::geometry::FrameGeometry;
-use crate::render::inherited_frame::InheritedFrame;
-use crate::render::label::Label;
+use crate::render::own_content::OwnContent;
 use crate::render::scene::SurfaceImageDescription;
-use crate::render::unresponsive_overlay::UnresponsiveOverlay;
 
 /// Identifies an output while the service runs. Names are for people, files and the control
 /// protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OutputId(u32);
 
-/// The part of an output's state that a commit decides about.
+/// The part of an output's state that a commit decides about: what is staged until the kernel
+/// accepts it, and published to clients then.
 #[derive(Debug, Clone, PartialEq)]
-pub struct StagedState {
-    monitor: Monitor,
-    logical: LogicalRect,
-    mode: Option<Mode>,
-    scale: f64,
-    transform: SmithayTransform,
-    blanked: bool,
-    signal: SignalFormat,
-    mirror: Option<String>,
-    adjustments: AdjustmentConfig,
-    icc: Option<PathBuf>,
-    fullscreen_vrr: Option<bool>,
-    warnings: Vec<String>,
-    modes: Vec<Mode>,
-}
-
-/// One output.
-pub struct Output {
-    pub id: OutputId,
-    pub name: String,
-    pub lifecycle: Lifecycle,
+pub struct OutputState {
     /// The connected monitor, or the last one.
     pub monitor: Monitor,
-    /// How often its monitor was disconnected.
-    pub disconnects: u32,
-    /// How often any monitor was disconnected from its connector.
-    pub port_disconnects: u32,
     pub logical: LogicalRect,
     pub mode: Option<Mode>,
     /// Framebuffer pixels per logical pixel.
@@ -80,37 +58,77 @@ pub struct Output {
     /// Powered down (DPMS); everything else stays as it was.
     pub blanked: bool,
     pub signal: SignalFormat,
-    /// The display that it mirrors.
-    pub mirror: Option<String>,
+    /// The output that it mirrors.
+    pub mirror: Option<OutputId>,
     /// White point, brightness and night light as configured.
     pub adjustments: AdjustmentConfig,
     /// The ICC profile that is configured as its color space.
     pub icc: Option<PathBuf>,
-    /// Visible surfaces with an image description other than sRGB.
-    pub described_surfaces: Vec<(Id, SurfaceImageDescription)>,
     /// If VRR is configured for fullscreen windows only: whether there was one when it was planned.
     pub fullscreen_vrr: Option<bool>,
     /// Settings that could not be applied, with the reasons.
     pub warnings: Vec<String>,
     /// The modes of its monitor, best first.
     pub modes: Vec<Mode>,
-    pub wl_output: WlOutput,
-    /// The monitor that `wl_output` describes.
-    advertised: Monitor,
-    /// The `wl_output` global; present while the output is in the layout.
-    pub global: Option<GlobalId>,
-    pub scanout: Option<Scanout>,
-    pub frame_stats: FrameStats,
-    /// Modesets since the start.
+}
+
+impl Default for OutputState {
+    fn default() -> Self {
+        Self {
+            monitor: Monitor::default(),
+            logical: LogicalRect { x: 0, y: 0, width: 0, height: 0 },
+            mode: None,
+            scale: 1.0,
+            transform: SmithayTransform::Normal,
+            blanked: false,
+            signal: SignalFormat::default(),
+            mirror: None,
+            adjustments: AdjustmentConfig::default(),
+            icc: None,
+            fullscreen_vrr: None,
+            warnings: Vec::new(),
+            modes: Vec::new(),
+        }
+    }
+}
+
+/// What is counted of an output since the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OutputCounts {
+    /// How often its monitor was disconnected.
+    pub disconnects: u32,
+    /// How often any monitor was disconnected from its connector.
+    pub port_disconnects: u32,
     pub modesets: u64,
-    pub diagnostic: diagnostic::DiagnosticScreen,
-    pub backdrop: SolidColorBuffer,
-    pub unresponsive_overlay: UnresponsiveOverlay,
+    pub frames: FrameStats,
+}
+
+/// What Wayland clients have of an output.
+struct Published {
+    wl_output: WlOutput,
+    /// The monitor that `wl_output` describes.
+    monitor: Monitor,
+    /// The `wl_output` global; present while the output is in the layout.
+    global: Option<GlobalId>,
+}
+
+/// One output.
+pub struct Output {
+    /// Never changes, as its name.
+    pub id: OutputId,
+    pub name: String,
+    lifecycle: Lifecycle,
+    state: OutputState,
+    counts: OutputCounts,
+    published: Published,
+    /// Visible surfaces with an image description other than sRGB.
+    described_surfaces: Vec<(Id, SurfaceImageDescription)>,
+    /// Present while it is enabled.
+    pub scanout: Option<Scanout>,
+    /// What the compositor itself draws on it.
+    pub own_content: OwnContent,
     /// Until when its name is shown in large letters.
-    pub identified_until: Option<std::time::Duration>,
-    pub label: Label,
-    /// What the previous DRM master showed; present until there is a window.
-    pub inherited_frame: Option<InheritedFrame>,
+    identified_until: Option<Duration>,
 }
 
 /// Returns Smithay's type for a transform.
@@ -141,40 +159,36 @@ fn wl_output(name: &str, monitor: &Monitor) -> WlOutput {
 
 impl Output {
     fn new(id: OutputId, name: &str) -> Self {
-        let wl_output = wl_output(name, &Monitor::default());
+        let monitor = Monitor::default();
         Self {
             id,
             name: name.to_owned(),
             lifecycle: Lifecycle::default(),
-            monitor: Monitor::default(),
-            disconnects: 0,
-            port_disconnects: 0,
-            logical: LogicalRect { x: 0, y: 0, width: 0, height: 0 },
-            mode: None,
-            scale: 1.0,
-            transform: SmithayTransform::Normal,
-            blanked: false,
-            signal: SignalFormat::default(),
-            mirror: None,
-            adjustments: AdjustmentConfig::default(),
-            icc: None,
+            state: OutputState::default(),
+            counts: OutputCounts::default(),
+            published: Published { wl_output: wl_output(name, &monitor), monitor, global: None },
             described_surfaces: Vec::new(),
-            fullscreen_vrr: None,
-            warnings: Vec::new(),
-            modes: Vec::new(),
-            wl_output,
-            advertised: Monitor::default(),
-            global: None,
             scanout: None,
-            frame_stats: FrameStats::default(),
-            modesets: 0,
-            diagnostic: diagnostic::DiagnosticScreen::default(),
-            backdrop: SolidColorBuffer::default(),
-            unresponsive_overlay: UnresponsiveOverlay::default(),
+            own_content: OwnContent::default(),
             identified_until: None,
-            label: Label::default(),
-            inherited_frame: None,
         }
+    }
+
+    pub fn lifecycle(&self) -> &Lifecycle {
+        &self.lifecycle
+    }
+
+    pub fn state(&self) -> &OutputState {
+        &self.state
+    }
+
+    pub fn counts(&self) -> &OutputCounts {
+        &self.counts
+    }
+
+    /// Returns the object that describes it to clients.
+    pub fn wl_output(&self) -> &WlOutput {
+        &self.published.wl_output
     }
 
     /// Returns whether it has a CRTC, or is an enabled virtual output.
@@ -182,98 +196,86 @@ impl Output {
         self.lifecycle.is_enabled()
     }
 
-    /// Adds a warning about a setting that cannot be applied.
-    pub fn add_warning(&mut self, warning: &str) {
-        if !self.warnings.iter().any(|known| known == warning) {
-            self.warnings.push(warning.to_owned());
-        }
-    }
-
     /// Returns whether it shows a part of the layout: it is enabled and mirrors no other output.
     pub fn is_in_layout(&self) -> bool {
-        self.is_enabled() && self.mirror.is_none()
+        self.is_enabled() && self.state.mirror.is_none()
     }
 
-    /// Returns the state that [`Self::stage`] changes.
-    pub fn staged_state(&self) -> StagedState {
-        StagedState {
-            monitor: self.monitor.clone(),
-            logical: self.logical,
-            mode: self.mode,
-            scale: self.scale,
-            transform: self.transform,
-            blanked: self.blanked,
-            signal: self.signal,
-            mirror: self.mirror.clone(),
-            adjustments: self.adjustments,
-            icc: self.icc.clone(),
-            fullscreen_vrr: self.fullscreen_vrr,
-            warnings: self.warnings.clone(),
-            modes: self.modes.clone(),
+    /// Adds a warning about a setting that cannot be applied.
+    pub fn add_warning(&mut self, warning: &str) {
+        if !self.state.warnings.iter().any(|known| known == warning) {
+            self.state.warnings.push(warning.to_owned());
         }
+    }
+
+    /// Notes that it was powered down or up.
+    pub fn set_blanked(&mut self, blanked: bool) {
+        self.state.blanked = blanked;
+    }
+
+    /// Notes the monitor of a display that is not enabled, so that it is listed with its modes.
+    pub fn list(&mut self, monitor: Monitor, modes: Vec<Mode>) {
+        if !self.is_enabled() {
+            (self.state.monitor, self.state.modes) = (monitor, modes);
+        }
+    }
+
+    /// Counts a modeset.
+    pub fn modeset_done(&mut self) {
+        self.counts.modesets += 1;
+    }
+
+    /// Notes the visible surfaces with an image description. Returns whether that changed.
+    pub fn describe_surfaces(&mut self, described: Vec<(Id, SurfaceImageDescription)>) -> bool {
+        let is_changed = self.described_surfaces != described;
+        self.described_surfaces = described;
+        is_changed
     }
 
     /// Goes back to an earlier state, which clients never saw replaced.
-    pub fn restore(&mut self, before: StagedState) {
-        self.monitor = before.monitor;
-        self.logical = before.logical;
-        self.mode = before.mode;
-        self.scale = before.scale;
-        self.transform = before.transform;
-        self.blanked = before.blanked;
-        self.signal = before.signal;
-        self.mirror = before.mirror;
-        self.adjustments = before.adjustments;
-        self.icc = before.icc;
-        self.fullscreen_vrr = before.fullscreen_vrr;
-        self.warnings = before.warnings;
-        self.modes = before.modes;
+    pub fn restore(&mut self, before: OutputState) {
+        self.state = before;
     }
 
-    /// Takes over a resolved plan. Clients do not see it until [`Self::publish`].
-    pub fn stage(
-        &mut self,
-        planned: &PlannedOutput,
-        monitor: &Monitor,
-        mode: Mode,
-        signal: SignalFormat,
-        warnings: &[String],
-        modes: &[Mode],
-    ) {
-        self.monitor = monitor.clone();
-        self.logical = planned.logical;
-        self.mode = Some(mode);
-        self.scale = planned.scale;
-        self.transform = smithay_transform(planned.transform);
-        self.signal = signal;
-        self.mirror.clone_from(&planned.mirror);
-        self.adjustments = planned.adjustments;
-        self.icc.clone_from(&planned.icc);
-        self.fullscreen_vrr = planned.fullscreen_vrr;
-        self.warnings = warnings.to_vec();
-        self.modes = modes.to_vec();
+    /// Takes over a resolved plan. `mirror` is the output that it mirrors. Clients do not see it
+    /// until [`Self::publish`].
+    pub fn stage(&mut self, resolved: &ResolvedOutput, mirror: Option<OutputId>) {
+        let planned = &resolved.planned;
+        self.state = OutputState {
+            monitor: resolved.monitor.clone(),
+            logical: planned.logical,
+            mode: Some(resolved.mode),
+            scale: planned.scale,
+            transform: smithay_transform(planned.transform),
+            blanked: self.state.blanked,
+            signal: resolved.signal,
+            mirror,
+            adjustments: planned.adjustments,
+            icc: planned.icc.clone(),
+            fullscreen_vrr: planned.fullscreen_vrr,
+            warnings: resolved.warnings.clone(),
+            modes: resolved.modes.clone(),
+        };
     }
 
-    /// Drops the inherited frame once it is of no use: something else is to be drawn, or the output
-    /// is rotated and the frame is not. Returns whether it stays.
-    pub fn keep_inherited_frame(&mut self, is_empty: bool) -> bool {
-        let transform = self.transform;
-        self.inherited_frame.take_if(|frame| !is_empty || frame.transform != transform);
-        self.inherited_frame.is_some()
+    /// Returns whether its name is shown in large letters.
+    pub fn is_identified(&self) -> bool {
+        self.identified_until.is_some()
     }
 
     /// Makes another `wl_output` if the present one describes another monitor. Layer surfaces move
     /// to the new one.
     fn update_wl_output(&mut self) {
-        if self.advertised == self.monitor {
+        if self.published.monitor == self.state.monitor {
             return;
         }
-        self.advertised = self.monitor.clone();
-        let old = std::mem::replace(&mut self.wl_output, wl_output(&self.name, &self.monitor));
+        self.published.monitor = self.state.monitor.clone();
+        let old =
+            std::mem::replace(&mut self.published.wl_output, wl_output(&self.name, &self.state.monitor));
         let layers: Vec<LayerSurface> = layer_map_for_output(&old).layers().cloned().collect();
         for layer in layers {
             layer_map_for_output(&old).unmap_layer(&layer);
-            if let Err(error) = layer_map_for_output(&self.wl_output).map_layer(&layer) {
+            if let Err(error) = layer_map_for_output(&self.published.wl_output).map_layer(&layer) {
                 debug!(display = self.name, %error, "layer surface is already gone");
             }
         }
@@ -281,31 +283,31 @@ impl Output {
 
     /// Informs clients of the monitor, modes, scale, transform and position.
     pub fn publish(&mut self) {
-        let Some(mode) = self.mode else { return };
+        let Some(mode) = self.state.mode else { return };
         self.update_wl_output();
         let wl_mode = |mode: &Mode| WlMode {
             size: (i32::from(mode.width), i32::from(mode.height)).into(),
             refresh: mode.refresh as i32,
         };
-        for stale in self.wl_output.modes() {
-            if !self.modes.iter().any(|mode| wl_mode(mode) == stale) {
-                self.wl_output.delete_mode(stale);
+        for stale in self.published.wl_output.modes() {
+            if !self.state.modes.iter().any(|mode| wl_mode(mode) == stale) {
+                self.published.wl_output.delete_mode(stale);
             }
         }
-        for mode in &self.modes {
-            self.wl_output.add_mode(wl_mode(mode));
+        for mode in &self.state.modes {
+            self.published.wl_output.add_mode(wl_mode(mode));
         }
-        if let Some(preferred) = self.modes.iter().find(|mode| mode.preferred) {
-            self.wl_output.set_preferred(wl_mode(preferred));
+        if let Some(preferred) = self.state.modes.iter().find(|mode| mode.preferred) {
+            self.published.wl_output.set_preferred(wl_mode(preferred));
         }
-        let scale = match self.scale.fract() == 0.0 {
-            true => Scale::Integer(self.scale as i32),
-            false => Scale::Fractional(self.scale),
+        let scale = match self.state.scale.fract() == 0.0 {
+            true => Scale::Integer(self.state.scale as i32),
+            false => Scale::Fractional(self.state.scale),
         };
-        let position = (self.logical.x, self.logical.y).into();
-        self.wl_output.change_current_state(
+        let position = (self.state.logical.x, self.state.logical.y).into();
+        self.published.wl_output.change_current_state(
             Some(wl_mode(&mode)),
-            Some(self.transform),
+            Some(self.state.transform),
             Some(scale),
             Some(position),
         );
@@ -313,21 +315,48 @@ impl Output {
 
     /// Returns the geometry of its framebuffer. `None` if it never was enabled.
     pub fn frame_geometry(&self) -> Option<FrameGeometry> {
-        let mode = self.mode?;
+        let mode = self.state.mode?;
         let size = (i32::from(mode.width), i32::from(mode.height)).into();
-        Some(FrameGeometry { size, scale: self.scale, transform: self.transform })
+        Some(FrameGeometry { size, scale: self.state.scale, transform: self.state.transform })
     }
 
     /// Returns its rectangle in the layout.
     pub fn geometry(&self) -> Rectangle<i32, Logical> {
         Rectangle::new(
-            (self.logical.x, self.logical.y).into(),
-            (self.logical.width, self.logical.height).into(),
+            (self.state.logical.x, self.state.logical.y).into(),
+            (self.state.logical.width, self.state.logical.height).into(),
         )
     }
 
     /// Converts a point of the layout to coordinates of this output.
     pub fn local(&self, point: Point<f64, Logical>) -> Point<f64, Logical> {
         point - self.geometry().loc.to_f64()
+    }
+
+    /// Creates the `wl_output` global of an output of the layout; mirrors have none. Returns the
+    /// global that it has no longer.
+    pub fn update_global(&mut self, create: impl FnOnce(&WlOutput) -> GlobalId) -> Option<GlobalId> {
+        if !self.is_in_layout() {
+            return self.published.global.take();
+        }
+        if self.published.global.is_none() {
+            self.published.global = Some(create(&self.published.wl_output));
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+impl Output {
+    pub fn state_mut(&mut self) -> &mut OutputState {
+        &mut self.state
+    }
+
+    pub fn set_lifecycle(&mut self, lifecycle: Lifecycle) {
+        self.lifecycle = lifecycle;
+    }
+
+    pub fn has_global(&self) -> bool {
+        self.published.global.is_some()
     }
 }

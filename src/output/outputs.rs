@@ -1,6 +1,7 @@
 //! All outputs, and questions about the layout. Pure.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use geom_display::plan::LogicalRect;
 use geom_display::relocation::MonitorKey;
@@ -18,7 +19,7 @@ pub struct Outputs {
     all: Vec<Output>,
     last_id: u32,
     /// The port path of each connector by name, also of connectors that are gone.
-    pub ports: BTreeMap<String, String>,
+    pub(super) ports: BTreeMap<String, String>,
     /// Monitors whose connector has another monitor now.
     pub(super) away: BTreeMap<MonitorKey, AwayMonitor>,
 }
@@ -82,7 +83,7 @@ impl Outputs {
         &mut self.all[position]
     }
 
-    /// Removes the outputs that `keep` rejects.
+    /// Removes the outputs for which `keep` returns false.
     pub fn retain(&mut self, keep: impl Fn(&Output) -> bool) {
         self.all.retain(keep);
     }
@@ -101,7 +102,7 @@ impl Outputs {
     /// other.
     pub fn in_layout(&self) -> Vec<&Output> {
         let mut outputs: Vec<_> = self.iter().filter(|output| output.is_in_layout()).collect();
-        outputs.sort_by_key(|output| (output.logical.x, output.logical.y));
+        outputs.sort_by_key(|output| (output.state.logical.x, output.state.logical.y));
         outputs
     }
 
@@ -120,22 +121,48 @@ impl Outputs {
         self.in_layout().into_iter().chain(mirrors)
     }
 
+    /// Returns the output whose content an output shows: its source if it is a mirror, or itself.
+    pub fn content_of(&self, id: OutputId) -> Option<&Output> {
+        let output = self.get(id)?;
+        Some(output.state.mirror.and_then(|source| self.get(source)).unwrap_or(output))
+    }
+
+    /// Shows the name of each enabled output on it until `until`. Returns these outputs.
+    pub fn identify(&mut self, until: Duration) -> Vec<OutputId> {
+        let enabled = self.enabled();
+        for output in self.iter_mut().filter(|output| enabled.contains(&output.id)) {
+            output.identified_until = Some(until);
+        }
+        enabled
+    }
+
+    /// Hides the names whose time is over. Returns the outputs that showed them.
+    pub fn end_identification(&mut self, now: Duration) -> Vec<OutputId> {
+        let ended =
+            |output: &mut Output| output.identified_until.take_if(|until| *until <= now).map(|_| output.id);
+        self.iter_mut().filter_map(ended).collect()
+    }
+
     /// Returns the ids of the outputs that mirror this one.
     pub fn mirrors_of(&self, id: OutputId) -> Vec<OutputId> {
-        let Some(source) = self.name(id) else { return Vec::new() };
-        let mirrors = |output: &&Output| output.is_enabled() && output.mirror.as_deref() == Some(source);
+        let mirrors = |output: &&Output| output.is_enabled() && output.state.mirror == Some(id);
         self.iter().filter(mirrors).map(|output| output.id).collect()
+    }
+
+    /// Returns the port path of a connector.
+    pub fn port(&self, connector: &str) -> Option<&String> {
+        self.ports.get(connector)
     }
 
     /// Returns the output of a `wl_output`.
     pub fn of_wl_output(&self, wl_output: &WlOutput) -> Option<&Output> {
-        self.iter().find(|output| output.wl_output == *wl_output)
+        self.iter().find(|output| output.published.wl_output == *wl_output)
     }
 
     /// Returns the output that shows its frames on a target.
     pub fn on_target(&self, target: Target) -> Option<OutputId> {
         let shows =
-            |output: &&Output| output.scanout.as_ref().is_some_and(|scanout| scanout.target == target);
+            |output: &&Output| output.scanout.as_ref().is_some_and(|scanout| scanout.target() == target);
         self.iter().find(shows).map(|output| output.id)
     }
 
@@ -148,8 +175,8 @@ impl Outputs {
 
     /// Returns the rectangles of all outputs that ever were enabled, for the plan.
     pub fn layout(&self) -> BTreeMap<String, LogicalRect> {
-        let placed = self.iter().filter(|output| output.logical.width > 0);
-        placed.map(|output| (output.name.clone(), output.logical)).collect()
+        let placed = self.iter().filter(|output| output.state.logical.width > 0);
+        placed.map(|output| (output.name.clone(), output.state.logical)).collect()
     }
 
     /// Returns the enabled output nearest to a rectangle: it shows the windows of a disconnected
@@ -158,7 +185,7 @@ impl Outputs {
         let center = |rect: &LogicalRect| (rect.x + rect.width / 2, rect.y + rect.height / 2);
         let from = center(&rectangle);
         self.in_layout().into_iter().min_by_key(|output| {
-            let to = center(&output.logical);
+            let to = center(&output.state.logical);
             i64::from(to.0 - from.0).pow(2) + i64::from(to.1 - from.1).pow(2)
         })
     }
@@ -185,15 +212,16 @@ impl Outputs {
                 let area = output.geometry().to_f64();
                 (area.loc.y..area.loc.y + area.size.h).contains(&edge.y)
             };
-            let ahead =
-                |output: &&Output| (output.logical.x - here.logical.x).signum() as f64 == leaves.signum();
+            let ahead = |output: &&Output| {
+                (output.state.logical.x - here.state.logical.x).signum() as f64 == leaves.signum()
+            };
             let next = self
                 .in_layout()
                 .into_iter()
                 .filter(|output| leaves != 0.0 && output.id != here.id)
                 .filter(same_height)
                 .filter(ahead)
-                .min_by_key(|output| (output.logical.x - here.logical.x).abs());
+                .min_by_key(|output| (output.state.logical.x - here.state.logical.x).abs());
             if let Some(next) = next {
                 return clamp(next, (to.x, edge.y).into());
             }
@@ -220,7 +248,7 @@ mod tests {
         let mut outputs = Outputs::default();
         for (name, x, enabled) in entries {
             let output = outputs.entry(name);
-            output.logical = LogicalRect { x: *x, y: 0, width: 100, height: 100 };
+            output.state.logical = LogicalRect { x: *x, y: 0, width: 100, height: 100 };
             output.lifecycle = if *enabled { Lifecycle::Enabled } else { Lifecycle::Disconnected };
         }
         outputs
@@ -248,7 +276,7 @@ mod tests {
     #[test]
     fn nearest_enabled_output_is_found() {
         let all = outputs(&[("A", 0, true), ("B", 100, false), ("C", 300, true)]);
-        let rectangle = all.named("B").map(|output| output.logical);
+        let rectangle = all.named("B").map(|output| output.state.logical);
         assert_eq!(
             rectangle.and_then(|rectangle| all.nearest(rectangle)).map(|output| output.name.as_str()),
             Some("A")
@@ -256,6 +284,20 @@ mod tests {
         assert!(outputs(&[("A", 0, false)])
             .nearest(LogicalRect { x: 0, y: 0, width: 1, height: 1 })
             .is_none());
+    }
+
+    #[test]
+    fn names_are_shown_until_their_time_is_over() {
+        let mut all = outputs(&[("A", 0, true), ("B", 100, false)]);
+        let (a, second) = (all.id("A").expect("an output"), Duration::from_secs(1));
+        assert_eq!(all.identify(second), [a]);
+        assert!(all.get(a).is_some_and(Output::is_identified));
+        assert!(!all.named("B").is_some_and(Output::is_identified));
+        // Asked for again: the later time counts.
+        all.identify(2 * second);
+        assert_eq!(all.end_identification(second), []);
+        assert_eq!(all.end_identification(2 * second), [a]);
+        assert_eq!(all.end_identification(2 * second), [], "once");
     }
 
     #[test]

@@ -22,7 +22,8 @@ use crate::event_loop::timers::Timer;
 /// The pointer counts as moving for this long after its last motion.
 const POINTER_IDLE_AFTER: Duration = Duration::from_millis(100);
 
-/// A page flip that takes longer is lost: the slowest display shows a frame within a fifth of this.
+/// A page flip that takes longer is given up: the slowest display shows a frame within a fifth of
+/// this.
 pub const PAGEFLIP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// After this time without a successful commit an output gets a new modeset. The kernel itself
@@ -125,7 +126,7 @@ impl Outputs {
     /// shown.
     pub fn collect_feedback(&mut self, id: OutputId) {
         let Some(output) = self.get_mut(id) else { return };
-        let wl_output = &output.wl_output;
+        let wl_output = &output.published.wl_output;
         let Some(scanout) = output.scanout.as_mut() else { return };
         let mut feedback = OutputPresentationFeedback::new(wl_output);
         for surface in scanout.surfaces.iter().filter(|surface| surface.alive()) {
@@ -145,7 +146,7 @@ impl Outputs {
         let Some(output) = self.get_mut(id) else { return false };
         let Some(scanout) = output.scanout.as_mut() else { return false };
         let (missed, latency) = scanout.presented(time);
-        output.frame_stats.count(missed, latency);
+        output.counts.frames.count(missed, latency);
         if let Some(mut feedback) = scanout.feedback.take() {
             let refresh = Refresh::fixed(scanout.clock.interval());
             feedback.presented::<_, Monotonic>(Time::<Monotonic>::from(time), refresh, sequence, flags);
@@ -157,7 +158,7 @@ impl Outputs {
     /// one.
     fn send_frame_callbacks(&mut self, id: OutputId, now: Duration) {
         let Some(output) = self.get_mut(id) else { return };
-        let wl_output = &output.wl_output;
+        let wl_output = &output.published.wl_output;
         let Some(scanout) = output.scanout.as_mut() else { return };
         scanout.awaited.clear();
         let awaited = &mut scanout.awaited;
@@ -211,7 +212,7 @@ impl Outputs {
             scanout.failing = Some(now);
             return FailedCommit::First;
         };
-        match scanout.target {
+        match scanout.target() {
             Target::Crtc { gpu, index: crtc } if now.saturating_sub(since) >= MODESET_RETRY_AFTER => {
                 scanout.failing = None;
                 FailedCommit::ForceModeset { gpu, crtc }
@@ -265,7 +266,7 @@ mod tests {
         assert!(outputs.frame_shown(id, now + MS * 16, 1, Kind::empty()));
         let next = event(&mut outputs, id, Event::Vblank, now + MS * 16);
         assert!(matches!(next.arm, Some((_, Event::Deadline))));
-        assert_eq!(outputs.get(id).map(|output| output.frame_stats.frames), Some(1));
+        assert_eq!(outputs.get(id).map(|output| output.counts.frames.frames), Some(1));
     }
 
     #[test]

@@ -60,23 +60,23 @@ pub enum Outcome {
 
 /// The buffers, planes and pacing of one enabled output.
 pub struct Scanout {
-    pub target: Target,
-    pub redraw: Redraw,
-    pub clock: FrameClock,
+    target: Target,
+    pub(super) redraw: Redraw,
+    pub(super) clock: FrameClock,
     /// The timer that the redraw state waits for.
-    pub timer: Option<Timer>,
+    pub(super) timer: Option<Timer>,
     /// Surfaces that got a frame callback for the last frame and have not committed since.
-    pub awaited: Vec<WlSurface>,
+    pub(super) awaited: Vec<WlSurface>,
     /// Presentation feedback to send when the submitted frame is shown.
-    pub feedback: Option<OutputPresentationFeedback>,
+    pub(super) feedback: Option<OutputPresentationFeedback>,
     /// Roots of the surface trees in the last rendered frame.
-    pub surfaces: Vec<WlSurface>,
+    pub(super) surfaces: Vec<WlSurface>,
     /// When the frame was committed whose page flip is pending.
-    pub submitted: Option<Duration>,
+    pub(super) submitted: Option<Duration>,
     /// Since when commits fail.
-    pub failing: Option<Duration>,
+    pub(super) failing: Option<Duration>,
     /// Frames shown by a virtual output; the kernel counts the others.
-    pub sequence: u64,
+    pub(super) sequence: u64,
     geometry: FrameGeometry,
     tracker: OutputDamageTracker,
     swapchain: Swapchain,
@@ -118,6 +118,36 @@ impl Scanout {
             direct_scanout: None,
             deferred: None,
         }
+    }
+
+    /// Returns where it shows its frames.
+    pub fn target(&self) -> Target {
+        self.target
+    }
+
+    /// The timer that the redraw state waits for is set.
+    pub fn timer_armed(&mut self, timer: Timer) {
+        self.timer = Some(timer);
+    }
+
+    /// The timer that the redraw state waits for has ended, or is to be cancelled.
+    pub fn take_timer(&mut self) -> Option<Timer> {
+        self.timer.take()
+    }
+
+    /// Notes the roots of the surface trees in the frame that is rendered now.
+    pub fn set_surfaces(&mut self, surfaces: Vec<WlSurface>) {
+        self.surfaces = surfaces;
+    }
+
+    /// A frame took this time to draw.
+    pub fn frame_drawn(&mut self, took: Duration) {
+        self.clock.drawn(took);
+    }
+
+    /// Returns when the next frame is shown.
+    pub fn next_vblank(&self, now: Duration) -> Duration {
+        self.clock.estimate(now)
     }
 
     pub fn size(&self) -> (u32, u32) {
@@ -250,8 +280,8 @@ impl Scanout {
         match &outcome {
             Ok(Outcome::Submitted) => self.cursor.set_committed(Some(cursor)),
             Ok(Outcome::Unchanged) => {}
-            Err(error) if self.cursor.reject_for(error, frame.cursor) => {
-                warn!(%error, "the kernel rejects the frame with its cursor plane; rendering the cursor from now on");
+            Err(error) if self.cursor.refused_for(error, frame.cursor) => {
+                warn!(%error, "the kernel refuses the frame with its cursor plane; rendering the cursor from now on");
             }
             Err(_) => {}
         }
@@ -268,7 +298,7 @@ impl Scanout {
             Ok(plane) => Some(plane),
             Err(error) => {
                 warn!(%error, "no cursor plane; the cursor is drawn");
-                self.cursor.reject();
+                self.cursor.give_up();
                 None
             }
         }
@@ -300,6 +330,7 @@ impl Scanout {
         true
     }
 
+    /// Renders what changed and commits it with what the frame has already.
     fn draw_and_submit(
         &mut self,
         gpu: &mut Gpu,
@@ -308,12 +339,7 @@ impl Scanout {
         frame: &mut Frame,
     ) -> io::Result<Outcome> {
         let only = frame.cursor.is_none() && frame.color.is_none();
-        // What was there before us is not drawn, only left.
-        let shown = gpu.device.framebuffer(crtc).map(|framebuffer| framebuffer.handle());
-        let draws_cursor = scene.draws_cursor && scene.cursor.is_some();
-        let inherited =
-            scene.inherited_framebuffer().map(|framebuffer| framebuffer.handle()).filter(|_| !draws_cursor);
-        if inherited.is_some() && inherited == shown {
+        if is_left_as_inherited(&gpu.device, crtc, scene) {
             return match only {
                 true => Ok(Outcome::Unchanged),
                 false => submit(gpu, crtc, frame),
@@ -329,40 +355,11 @@ impl Scanout {
             // Asking counted as a frame of the tracker's.
             self.shadow.iter_mut().for_each(ShadowBuffer::forget);
         }
-        let bits = self.bits();
-        let (slot, age) = self.swapchain.acquire(|size| gpu.drawable(size, bits))?;
-        let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
-        let drawn = draw_on_gpu(&mut gpu.renderer, &mut self.shadow, drawable, &mut self.tracker, age, scene);
-        let framebuffer = drawable.framebuffer().cloned().ok_or(io::ErrorKind::Unsupported)?;
-        let drawn = match drawn {
-            Ok(drawn) => drawn,
-            Err(error) => {
-                self.lose_count();
-                return Err(error);
-            }
-        };
-        // After a client's buffer even an unchanged frame has to come back.
-        let returns = self.direct_scanout.is_some();
-        if drawn.damage.is_some() || returns {
-            frame.primary = Some((framebuffer, self.swapchain.size()));
-            frame.fence = gpu.device.takes_fences(crtc).then(|| drawn.sync.export()).flatten();
-            if frame.fence.is_none() {
-                drawn.sync.wait().map_err(io::Error::other)?;
-            }
-            if !returns {
-                let damage = drawn.damage.as_deref().unwrap_or_default();
-                frame.damage = gpu.device.damage_clips(damage.iter().map(edges));
-            }
-        } else if only {
+        let slot = self.draw(gpu, crtc, scene, frame)?;
+        if frame.primary.is_none() && only {
             return Ok(Outcome::Unchanged);
         }
-        let outcome = match submit(gpu, crtc, frame) {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                self.lose_count();
-                return Err(error);
-            }
-        };
+        let outcome = submit(gpu, crtc, frame).inspect_err(|_| self.restart_damage())?;
         if frame.primary.is_some() && outcome == Outcome::Submitted {
             self.swapchain.submitted(slot);
             if asks {
@@ -375,8 +372,40 @@ impl Scanout {
         Ok(outcome)
     }
 
+    /// Draws the scene into a buffer, and adds that to the frame if it has to be shown. Returns the
+    /// buffer's slot.
+    fn draw(
+        &mut self,
+        gpu: &mut Gpu,
+        crtc: usize,
+        scene: &Scene<'_>,
+        frame: &mut Frame,
+    ) -> io::Result<usize> {
+        let bits = self.bits();
+        let (slot, age) = self.swapchain.acquire(|size| gpu.drawable(size, bits))?;
+        let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
+        let drawn = draw_on_gpu(&mut gpu.renderer, &mut self.shadow, drawable, &mut self.tracker, age, scene);
+        let framebuffer = drawable.framebuffer().cloned().ok_or(io::ErrorKind::Unsupported)?;
+        let drawn = drawn.inspect_err(|_| self.restart_damage())?;
+        // After a client's buffer even an unchanged frame has to come back.
+        let returns = self.direct_scanout.is_some();
+        if drawn.damage.is_none() && !returns {
+            return Ok(slot);
+        }
+        frame.primary = Some((framebuffer, self.swapchain.size()));
+        frame.fence = gpu.device.takes_fences(crtc).then(|| drawn.sync.export()).flatten();
+        if frame.fence.is_none() {
+            drawn.sync.wait().map_err(io::Error::other)?;
+        }
+        if !returns {
+            let damage = drawn.damage.as_deref().unwrap_or_default();
+            frame.damage = gpu.device.damage_clips(damage.iter().map(edges));
+        }
+        Ok(slot)
+    }
+
     /// The tracker has counted a frame that was never shown: its ages are wrong from here on.
-    fn lose_count(&mut self) {
+    fn restart_damage(&mut self) {
         self.tracker = self.geometry.damage_tracker();
         self.reset_buffer_ages();
     }
@@ -425,6 +454,16 @@ impl Scanout {
         let submitted = self.submitted.take().unwrap_or(time);
         (self.clock.presented(time), time.saturating_sub(submitted))
     }
+}
+
+/// Returns whether a CRTC already shows all of a scene: what was there before us is not drawn, only
+/// left.
+fn is_left_as_inherited(device: &Device, crtc: usize, scene: &Scene<'_>) -> bool {
+    let draws_cursor = scene.draws_cursor && scene.cursor.is_some();
+    let inherited = scene.inherited_framebuffer().filter(|_| !draws_cursor);
+    inherited.is_some_and(|inherited| {
+        device.framebuffer(crtc).is_some_and(|shown| shown.handle() == inherited.handle())
+    })
 }
 
 fn submit(gpu: &mut Gpu, crtc: usize, frame: &Frame) -> io::Result<Outcome> {

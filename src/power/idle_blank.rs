@@ -130,10 +130,11 @@ impl Power {
             return;
         }
         let outputs: Vec<_> =
-            cx.outputs.iter().filter(|output| output.is_enabled() && !output.blanked).collect();
+            cx.outputs.iter().filter(|output| output.is_enabled() && !output.state().blanked).collect();
         let names: Vec<String> = outputs.iter().map(|output| output.name.clone()).collect();
         info!(displays = names.join(" "), cause, "blanking displays until the next input");
-        let monitors = outputs.iter().map(|output| (output.name.clone(), output.monitor.identity.clone()));
+        let monitors =
+            outputs.iter().map(|output| (output.name.clone(), output.state().monitor.identity.clone()));
         self.blanked = Some(Blanked(monitors.collect()));
         effects.push(Effect::Blank(names));
         effects.extend(self.logind.ask(Request::IdleHint(true)));

@@ -109,8 +109,9 @@ pub struct Power {
     blank_timer: Option<idle::IdleTimer>,
     /// The time of the next idle check.
     idle_check_at: Option<Duration>,
-    /// The timer of the next idle check, which the compositor sets.
-    pub idle_check: Option<Timer>,
+    /// The timer of the next idle check, which the compositor sets when it applies
+    /// [`Effect::ArmIdleCheck`].
+    idle_check: Option<Timer>,
     blanked: Option<idle_blank::Blanked>,
     /// Presses that clients do not receive, until they end: those that unblanked displays, and keys
     /// that the compositor takes.
@@ -122,7 +123,7 @@ pub struct Power {
     is_shut: bool,
     logind: logind::Logind,
     /// The connection to logind; `None` with virtual displays.
-    pub bus: Option<logind_bus::Bus>,
+    bus: Option<logind_bus::Bus>,
 }
 
 impl Power {
@@ -138,8 +139,33 @@ impl Power {
         effects
     }
 
+    /// The timer of the next idle check is set. Returns the earlier one, to be cancelled.
+    pub fn idle_check_armed(&mut self, timer: Timer) -> Option<Timer> {
+        self.idle_check.replace(timer)
+    }
+
+    /// Uses a connection to logind from now on.
+    pub fn set_bus(&mut self, bus: Option<logind_bus::Bus>) {
+        self.bus = bus;
+    }
+
+    /// Sends a request to logind, if there is a connection.
+    pub fn ask_logind(&self, request: logind::Request) {
+        if let Some(bus) = &self.bus {
+            bus.ask(request);
+        }
+    }
+
+    /// Handles what the connection to logind has received.
+    pub fn on_bus_event(&mut self, event: logind_bus::BusEvent, cx: &Cx<'_>) -> Effects {
+        match self.bus.as_mut().map(|bus| bus.receive(event)) {
+            Some(event) => self.on_logind(event, cx),
+            None => Effects::new(),
+        }
+    }
+
     /// Handles an event of logind.
-    pub fn on_logind(&mut self, event: logind::Event, cx: &Cx<'_>) -> Effects {
+    fn on_logind(&mut self, event: logind::Event, cx: &Cx<'_>) -> Effects {
         self.logind.on(event, cx)
     }
 

@@ -31,8 +31,8 @@ impl Fixture {
         let mut outputs = Outputs::default();
         for name in names {
             let output = outputs.entry(name);
-            output.lifecycle = Lifecycle::Enabled;
-            output.monitor.identity = Some(monitor(name));
+            output.set_lifecycle(Lifecycle::Enabled);
+            output.state_mut().monitor.identity = Some(monitor(name));
         }
         Self {
             power: Power::default(),
@@ -147,8 +147,8 @@ fn output_that_cannot_be_blanked_is_not_unblanked() {
 #[test]
 fn only_enabled_outputs_that_are_on_are_blanked() {
     let mut fixture = Fixture::blanking(&["A", "B", "C"]);
-    fixture.outputs.named_mut("A").expect("A").blanked = true;
-    fixture.outputs.named_mut("B").expect("B").lifecycle = Lifecycle::Disconnected;
+    fixture.outputs.named_mut("A").expect("A").state_mut().blanked = true;
+    fixture.outputs.named_mut("B").expect("B").set_lifecycle(Lifecycle::Disconnected);
     fixture.now += 10 * SECOND;
     assert_eq!(fixture.check_idle(), [Effect::Blank(names(&["C"]))]);
 }
@@ -165,7 +165,7 @@ fn known_monitor_that_comes_back_stays_blanked() {
         assert_eq!(effects, [pending(false)]);
     }
     // At input it is still disconnected: it will be enabled unblanked.
-    fixture.outputs.named_mut("A").expect("A").lifecycle = Lifecycle::Disconnected;
+    fixture.outputs.named_mut("A").expect("A").set_lifecycle(Lifecycle::Disconnected);
     let effects = fixture.call(Power::activity).1;
     assert!(effects.contains(&pending(true)), "{effects:?}");
     assert!(effects.contains(&Effect::Unblank(vec![])), "{effects:?}");
@@ -279,9 +279,9 @@ fn closed_lid_disables_built_in_displays_if_there_is_another() {
     assert_eq!(fixture.call(Power::check_lid), []);
     // The other one is unplugged, and then plugged in again.
     let (built_in, other) = (names(&["eDP-1"]), "DP-1");
-    fixture.outputs.named_mut(other).expect("DP-1").lifecycle = Lifecycle::Disconnected;
+    fixture.outputs.named_mut(other).expect("DP-1").set_lifecycle(Lifecycle::Disconnected);
     assert_eq!(fixture.call(Power::check_lid), [Effect::Blank(built_in.clone())]);
-    fixture.outputs.named_mut(other).expect("DP-1").lifecycle = Lifecycle::Enabled;
+    fixture.outputs.named_mut(other).expect("DP-1").set_lifecycle(Lifecycle::Enabled);
     assert_eq!(fixture.call(Power::check_lid), [Effect::Unblank(built_in)]);
     fixture.lid(false);
     assert!(fixture.power.disabled_by_lid(&fixture.config, &present).is_empty());

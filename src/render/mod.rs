@@ -12,12 +12,14 @@ pub mod hole;
 pub mod inherited_frame;
 pub mod label;
 pub mod offscreen;
+pub mod own_content;
 pub mod renderer;
 pub mod robust_context;
 pub mod scene;
 pub mod shadow_buffer;
 pub mod text;
 pub mod unresponsive_overlay;
+pub mod visible;
 
 use smithay::backend::renderer::element::memory::MemoryRenderBuffer;
 use smithay::utils::{Logical, Size};

@@ -24,13 +24,14 @@ use anyhow::{Context, Result};
 use calloop::generic::Generic;
 use calloop::signals::{Signal, Signals};
 use calloop::timer::{TimeoutAction, Timer};
-use calloop::{EventLoop, Interest, LoopSignal, Mode, PostAction};
+use calloop::{EventLoop, Interest, LoopHandle, LoopSignal, Mode, PostAction};
 use rustix::net::sockopt::set_socket_passcred;
 use rustix::net::{
     recvmsg, sendmsg_addr, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketAddrUnix,
 };
 use rustix::process::{kill_process, pidfd_open, Pid, PidfdFlags, Signal as Kill};
+use tempfile::TempDir;
 use tracing::{debug, info, warn};
 
 use super::fd_store::{self, FdStore, FIRST_PASSED_FD};
@@ -296,36 +297,20 @@ fn remove_stale_sockets(folder: &Path) {
     }
 }
 
-/// Runs the service until it ends without a crash. Returns its exit status.
-///
-/// # Errors
-/// If the socket for notifications cannot be created, or the service cannot be started.
-pub fn run() -> Result<ExitCode> {
-    // Another user could take the socket's name in a folder that all users may write to.
-    let (folder, _private) = match env::var_os("XDG_RUNTIME_DIR") {
-        Some(folder) => (PathBuf::from(folder), None),
-        None => {
-            let private = tempfile::Builder::new().prefix(SOCKET_PREFIX).tempdir();
-            let private = private.context("create a folder for the guard's socket")?;
-            (private.path().to_owned(), Some(private))
-        }
-    };
-    remove_stale_sockets(&folder);
-    let path = SocketPath(folder.join(format!("{SOCKET_PREFIX}{}", std::process::id())));
-    let _ = std::fs::remove_file(&path.0);
-    let socket = bind(&path.0).with_context(|| path.0.display().to_string())?;
-    let mut event_loop: EventLoop<'_, Guard> =
-        EventLoop::try_new().context("create an event loop (epoll)")?;
-    let handle = event_loop.handle();
-    let stop = event_loop.get_signal();
-    // What the service manager held while no guard was running.
-    let passed = FdStore::inherit(std::process::id(), |name| env::var(name).ok()).into_passed();
-    let stored = Stored::new(passed);
-    let limit = ::sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero());
-    let watchdog = Watchdog::new(limit, Instant::now());
-    let manager = Manager::from_env();
-    let mut guard = Guard { stored, child: None, ended: None, status: None, stop, manager, watchdog };
-    let timer = Timer::from_duration(guard.watchdog.interval());
+/// Returns the folder for the socket, and what removes it at the end if it is only ours. Another
+/// user could take the socket's name in a folder that all users may write to.
+fn socket_folder() -> Result<(PathBuf, Option<TempDir>)> {
+    if let Some(folder) = env::var_os("XDG_RUNTIME_DIR") {
+        return Ok((PathBuf::from(folder), None));
+    }
+    let private = tempfile::Builder::new().prefix(SOCKET_PREFIX).tempdir();
+    let private = private.context("create a folder for the guard's socket")?;
+    Ok((private.path().to_owned(), Some(private)))
+}
+
+/// Watches the guard's timer, its socket, and the signals that it passes on to the service.
+fn watch(handle: &LoopHandle<'_, Guard>, socket: UnixDatagram, interval: Duration) -> Result<()> {
+    let timer = Timer::from_duration(interval);
     handle
         .insert_source(timer, |_, (), guard| TimeoutAction::ToDuration(guard.check_service(Instant::now())))
         .map_err(|error| anyhow::anyhow!("{error}"))?;
@@ -343,6 +328,42 @@ pub fn run() -> Result<ExitCode> {
             let _ = kill_process(pid, signal);
         }
     })?;
+    Ok(())
+}
+
+/// Returns the guard's exit status if the service ended and is not to be started again.
+fn final_status(status: ExitStatus) -> Option<ExitCode> {
+    match (status.code(), status.signal()) {
+        // The status of a panic is 101; any other one is intended.
+        (Some(101), _) => None,
+        (Some(code), _) => Some(ExitCode::from(u8::try_from(code).unwrap_or(1))),
+        (None, Some(libc::SIGTERM | libc::SIGINT | libc::SIGHUP)) => Some(ExitCode::FAILURE),
+        (None, _) => None,
+    }
+}
+
+/// Runs the service until it ends without a crash. Returns its exit status.
+///
+/// # Errors
+/// If the socket for notifications cannot be created, or the service cannot be started.
+pub fn run() -> Result<ExitCode> {
+    let (folder, _private) = socket_folder()?;
+    remove_stale_sockets(&folder);
+    let path = SocketPath(folder.join(format!("{SOCKET_PREFIX}{}", std::process::id())));
+    let _ = std::fs::remove_file(&path.0);
+    let socket = bind(&path.0).with_context(|| path.0.display().to_string())?;
+    let mut event_loop: EventLoop<'_, Guard> =
+        EventLoop::try_new().context("create an event loop (epoll)")?;
+    let handle = event_loop.handle();
+    let stop = event_loop.get_signal();
+    // What the service manager held while no guard was running.
+    let passed = FdStore::inherit(std::process::id(), |name| env::var(name).ok()).into_passed();
+    let stored = Stored::new(passed);
+    let limit = ::sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero());
+    let watchdog = Watchdog::new(limit, Instant::now());
+    let manager = Manager::from_env();
+    let mut guard = Guard { stored, child: None, ended: None, status: None, stop, manager, watchdog };
+    watch(&handle, socket, guard.watchdog.interval())?;
     let mut restart = RESTART;
     loop {
         let started = Instant::now();
@@ -356,27 +377,21 @@ pub fn run() -> Result<ExitCode> {
         })?;
         event_loop.run(None, &mut guard, |_| {}).context("wait for the service")?;
         let Some(status) = guard.status.take() else { continue };
-        match (status.code(), status.signal()) {
-            // The status of a panic is 101; any other one is intended.
-            (Some(code), _) if code != 101 => {
-                return Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)));
-            }
-            (_, Some(libc::SIGTERM | libc::SIGINT | libc::SIGHUP)) => return Ok(ExitCode::FAILURE),
-            (_, signal) => {
-                if started.elapsed() > CRASH_RESET {
-                    restart.reset();
-                }
-                let delay = restart.next_delay().unwrap_or_default();
-                match signal {
-                    Some(signal) => warn!(signal, ?delay, "service crashed: restarting it"),
-                    None => warn!(?delay, "service panicked: restarting it"),
-                }
-                // A delay is shorter than the manager's watchdog.
-                guard.beat();
-                std::thread::sleep(delay);
-                guard.beat();
-            }
+        if let Some(status) = final_status(status) {
+            return Ok(status);
         }
+        if started.elapsed() > CRASH_RESET {
+            restart.reset();
+        }
+        let delay = restart.next_delay().unwrap_or_default();
+        match status.signal() {
+            Some(signal) => warn!(signal, ?delay, "service crashed: restarting it"),
+            None => warn!(?delay, "service panicked: restarting it"),
+        }
+        // A delay is shorter than the manager's watchdog.
+        guard.beat();
+        std::thread::sleep(delay);
+        guard.beat();
         info!(descriptors = guard.stored.iter().count(), "restarting the service");
     }
 }
@@ -397,6 +412,22 @@ mod tests {
             manager: None,
             watchdog,
         })
+    }
+
+    #[test]
+    fn only_crashes_and_panics_start_the_service_again() {
+        let exit = |code: i32| ExitStatus::from_raw(code << 8);
+        for status in [exit(101), ExitStatus::from_raw(libc::SIGSEGV), ExitStatus::from_raw(libc::SIGKILL)] {
+            assert_eq!(final_status(status), None, "{status:?}");
+        }
+        let failure = Some(ExitCode::FAILURE);
+        for (status, code) in [
+            (exit(0), Some(ExitCode::SUCCESS)),
+            (exit(1), failure),
+            (ExitStatus::from_raw(libc::SIGTERM), failure),
+        ] {
+            assert_eq!(final_status(status), code, "{status:?}");
+        }
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Shell {
                 false => self.focus_window(id, cx),
             };
         }
-        let layers = layer_map_for_output(&output.wl_output);
+        let layers = layer_map_for_output(output.wl_output());
         let layer = layers.layer_for_surface(&root, WindowSurfaceType::TOPLEVEL);
         let takes_keyboard = layer.is_some_and(LayerSurface::can_receive_keyboard_focus);
         drop(layers);
@@ -98,7 +98,7 @@ impl Shell {
 /// a screen lock.
 pub(super) fn exclusive_layer(outputs: &Outputs) -> Option<WlSurface> {
     outputs.in_layout().into_iter().find_map(|output| {
-        let layers = layer_map_for_output(&output.wl_output);
+        let layers = layer_map_for_output(output.wl_output());
         let is_exclusive = |layer: &&LayerSurface| {
             layer.cached_state().keyboard_interactivity == KeyboardInteractivity::Exclusive
                 && matches!(layer.layer(), Layer::Top | Layer::Overlay)

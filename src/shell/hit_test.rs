@@ -52,7 +52,7 @@ impl Shell {
             return window.shown_on;
         }
         let has_layer = |output: &&Output| {
-            let layers = layer_map_for_output(&output.wl_output);
+            let layers = layer_map_for_output(output.wl_output());
             layers.layer_for_surface(&root, WindowSurfaceType::TOPLEVEL).is_some()
         };
         outputs.iter().find(has_layer).map(|output| output.id)
@@ -71,7 +71,7 @@ fn layer_surface_at(
     layer: Layer,
     local: Point<f64, Logical>,
 ) -> Option<(WlSurface, Point<i32, Logical>)> {
-    let layers = layer_map_for_output(&output.wl_output);
+    let layers = layer_map_for_output(output.wl_output());
     let found = layers.layers_on(layer).rev().find_map(|surface| {
         let location = layers.layer_geometry(surface)?.loc;
         let (found, offset) = surface.surface_under(local - location.to_f64(), WindowSurfaceType::ALL)?;

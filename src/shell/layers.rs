@@ -53,7 +53,7 @@ impl Shell {
         };
         info!(namespace, display = output.name, "layer surface mapped");
         let layer = LayerSurface::new(surface, namespace);
-        if let Err(error) = layer_map_for_output(&output.wl_output).map_layer(&layer) {
+        if let Err(error) = layer_map_for_output(output.wl_output()).map_layer(&layer) {
             debug!(%error, "layer surface is already destroyed");
         }
     }
@@ -63,7 +63,7 @@ impl Shell {
         self.unmapped_layers.retain(|unmapped| unmapped.layer.layer_surface() != surface);
         let mut owner = None;
         for output in outputs.iter() {
-            let mut layers = layer_map_for_output(&output.wl_output);
+            let mut layers = layer_map_for_output(output.wl_output());
             let layer = layers.layers().find(|layer| layer.layer_surface() == surface).cloned();
             if let Some(layer) = layer {
                 layers.unmap_layer(&layer);
@@ -79,7 +79,7 @@ impl Shell {
         let is_remapped = self.remap_layer_surface(surface, outputs);
         let mut owner = None;
         for output in outputs.iter() {
-            let mut layers = layer_map_for_output(&output.wl_output);
+            let mut layers = layer_map_for_output(output.wl_output());
             let layer = layers.layer_for_surface(surface, WindowSurfaceType::TOPLEVEL).cloned();
             let Some(layer) = layer else { continue };
             if unmaps(&layer) {
@@ -117,7 +117,7 @@ impl Shell {
             return false;
         };
         info!(namespace = layer.namespace(), display = output.name, "layer surface mapped");
-        let mapped = layer_map_for_output(&output.wl_output).map_layer(&layer);
+        let mapped = layer_map_for_output(output.wl_output()).map_layer(&layer);
         mapped.inspect_err(|error| debug!(%error, "layer surface is mapped already")).is_ok()
     }
 

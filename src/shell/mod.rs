@@ -19,6 +19,7 @@ mod stack;
 #[cfg(test)]
 mod tests;
 mod unresponsive;
+mod visible;
 mod windows;
 
 use smithay::desktop::PopupManager;

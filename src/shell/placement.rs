@@ -67,7 +67,7 @@ impl<W> Stack<W> {
 pub fn output_for(assigned: Option<&str>, outputs: &Outputs) -> Option<OutputId> {
     match assigned.and_then(|name| outputs.named(name)) {
         Some(output) if output.is_in_layout() => Some(output.id),
-        Some(output) => outputs.nearest(output.logical).map(|output| output.id),
+        Some(output) => outputs.nearest(output.state().logical).map(|output| output.id),
         // The monitor's connector has another monitor now, or it never was connected.
         None => {
             let first = || outputs.in_layout().first().map(|output| output.id);
@@ -83,7 +83,7 @@ pub fn area(outputs: &Outputs, id: OutputId, fullscreen: bool) -> Option<Rectang
     if fullscreen {
         return Some(Rectangle::from_size(output.geometry().size));
     }
-    Some(layer_map_for_output(&output.wl_output).non_exclusive_zone())
+    Some(layer_map_for_output(output.wl_output()).non_exclusive_zone())
 }
 
 /// Returns where something of this size is centered in an area. If it is larger, its top left

@@ -67,7 +67,7 @@ impl Shell {
         let origin = match self.window_of(&root) {
             Some(window) => self.window_location(window, outputs),
             None => {
-                let layers = layer_map_for_output(&output.wl_output);
+                let layers = layer_map_for_output(output.wl_output());
                 let layer = layers.layer_for_surface(&root, WindowSurfaceType::TOPLEVEL);
                 layer.and_then(|layer| layers.layer_geometry(layer)).map(|geometry| geometry.loc)
             }

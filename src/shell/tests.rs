@@ -30,8 +30,8 @@ impl Fixture {
         let mut outputs = Outputs::default();
         for (index, (name, enabled)) in NAMES.into_iter().zip(enabled).enumerate() {
             let output = outputs.entry(name);
-            output.logical = LogicalRect { x: 100 * index as i32, y: 0, width: 100, height: 100 };
-            output.lifecycle = if enabled { Lifecycle::Enabled } else { Lifecycle::Disconnected };
+            output.state_mut().logical = LogicalRect { x: 100 * index as i32, y: 0, width: 100, height: 100 };
+            output.set_lifecycle(if enabled { Lifecycle::Enabled } else { Lifecycle::Disconnected });
         }
         let (stack, rules, saved) = (Stack::default(), Vec::new(), Placements::default());
         Self { stack, outputs, rules, saved, focus: None }
@@ -84,7 +84,7 @@ impl Fixture {
 
     fn enable(&mut self, name: &str, enabled: bool) {
         if let Some(output) = self.outputs.named_mut(name) {
-            output.lifecycle = if enabled { Lifecycle::Enabled } else { Lifecycle::Disconnected };
+            output.set_lifecycle(if enabled { Lifecycle::Enabled } else { Lifecycle::Disconnected });
         }
         let ids: Vec<u64> = self.stack.mapped().iter().map(|window| window.id).collect();
         for id in ids {
@@ -167,7 +167,7 @@ fn window_waits_for_a_display_that_never_was_connected() {
     let mut all = Fixture::new([true, true, false]).rule("app", "HDMI-A-1");
     let window = all.open("app", None);
     assert_eq!((all.assigned(window), all.shown_on(window)), (Some("HDMI-A-1"), Some("DP-1")));
-    all.outputs.entry("HDMI-A-1").lifecycle = Lifecycle::Enabled;
+    all.outputs.entry("HDMI-A-1").set_lifecycle(Lifecycle::Enabled);
     let moved = all.place(window, "app");
     assert_eq!(moved, Some(Moved { from: all.outputs.id("DP-1"), to: all.outputs.id("HDMI-A-1") }));
     assert_eq!(all.place(window, "app"), None, "a second placement changes nothing");
@@ -190,7 +190,8 @@ fn successor_at_the_connector_shows_the_windows_of_a_monitor_that_is_away() {
 #[test]
 fn mirror_shows_no_windows() {
     let mut all = Fixture::new([true; 3]);
-    all.outputs.named_mut("DP-1").expect("an output").mirror = Some("DP-3".into());
+    let source = all.outputs.id("DP-3");
+    all.outputs.named_mut("DP-1").expect("an output").state_mut().mirror = source;
     let window = all.open("app", None);
     assert_eq!(all.shown_on(window), Some("DP-2"));
 }

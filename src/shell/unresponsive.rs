@@ -7,6 +7,7 @@ use super::{Effect, Effects, Shell};
 use crate::clients::ClientId;
 use crate::output::outputs::Outputs;
 use crate::output::OutputId;
+use crate::render::own_content::CoveredWindow;
 use crate::render::unresponsive_overlay::Choice;
 
 /// What the shell needs to know of an unresponsive client.
@@ -21,12 +22,9 @@ pub struct UnresponsiveClient {
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnresponsiveWindow {
     pub client: ClientId,
-    /// The window's title, or else its app id, or else the client's process id.
-    pub name: String,
-    /// In the output's logical pixels.
-    pub area: Rectangle<i32, Logical>,
-    /// The overlay offers the choice. It does not while the user waits.
-    pub asks: bool,
+    /// Its name is the window's title, or else its app id, or else the client's process id. The
+    /// overlay does not offer the choice while the user waits.
+    pub covered: CoveredWindow,
 }
 
 impl Shell {
@@ -57,7 +55,8 @@ impl Shell {
                 _ => format!("client {}", window.client),
             };
             let name = name.unwrap_or_else(unnamed);
-            Some(UnresponsiveWindow { client: window.client, name, area, asks: !client.is_waited_for })
+            let covered = CoveredWindow { name, area, asks: !client.is_waited_for };
+            Some(UnresponsiveWindow { client: window.client, covered })
         })
     }
 
@@ -71,17 +70,18 @@ impl Shell {
         unresponsive: impl Fn(ClientId) -> Option<UnresponsiveClient>,
     ) -> Option<Effects> {
         let output = outputs.at(point)?;
-        let window = self.unresponsive_window(output.id, outputs, unresponsive)?;
+        let UnresponsiveWindow { client, covered } =
+            self.unresponsive_window(output.id, outputs, unresponsive)?;
         let local = output.local(point);
-        if !window.area.to_f64().contains(local) {
+        if !covered.area.to_f64().contains(local) {
             return None;
         }
-        let size = window.area.size.to_f64().to_physical(output.scale).to_i32_round::<i32>();
-        let at = (local - window.area.loc.to_f64()).to_physical(output.scale);
-        let choice = output.unresponsive_overlay.choice((size.w, size.h), (at.x, at.y));
-        let effect = choice.filter(|_| window.asks).map(|choice| match choice {
-            Choice::Wait => Effect::Wait(window.client),
-            Choice::Close => Effect::Close(window.client),
+        let size = covered.area.size.to_f64().to_physical(output.state().scale).to_i32_round();
+        let at = (local - covered.area.loc.to_f64()).to_physical(output.state().scale);
+        let choice = output.own_content.overlay_choice(size, at);
+        let effect = choice.filter(|_| covered.asks).map(|choice| match choice {
+            Choice::Wait => Effect::Wait(client),
+            Choice::Close => Effect::Close(client),
         });
         Some(effect.into_iter().collect())
     }

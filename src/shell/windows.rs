@@ -416,7 +416,7 @@ impl Shell {
             toplevel.send_configure();
         }
         let Some(output) = window.shown_on.and_then(|id| outputs.get(id)) else { return };
-        let wl_output = &output.wl_output;
+        let wl_output = output.wl_output();
         window.handle.with_surfaces(|surface, states| send_preferred_scale(wl_output, surface, states));
     }
 
@@ -452,7 +452,7 @@ const MAX_DIALOG_DEPTH: usize = 16;
 /// The window leaves an output.
 fn leave(window: &ShellWindow, output: OutputId, outputs: &Outputs, effects: &mut Effects) {
     if let Some(output) = outputs.get(output) {
-        window.handle.with_surfaces(|surface, _| output.wl_output.leave(surface));
+        window.handle.with_surfaces(|surface, _| output.wl_output().leave(surface));
         effects.push(Effect::Redraw(output.id));
     }
 }
@@ -460,7 +460,7 @@ fn leave(window: &ShellWindow, output: OutputId, outputs: &Outputs, effects: &mu
 /// The window enters the output that shows it.
 fn enter(window: &ShellWindow, outputs: &Outputs, effects: &mut Effects) {
     if let Some(output) = window.shown_on.and_then(|id| outputs.get(id)) {
-        window.handle.with_surfaces(|surface, _| output.wl_output.enter(surface));
+        window.handle.with_surfaces(|surface, _| output.wl_output().enter(surface));
         effects.push(Effect::Redraw(output.id));
     }
 }

@@ -9,6 +9,10 @@ use wayland_protocols::wp::color_representation::v1::client::wp_color_representa
     AlphaMode, Coefficients, Range,
 };
 
+use geom_ipc::{ReplyResult, Response};
+use serde_json::json;
+
+use super::control::Control;
 use super::{until, Fixture};
 
 const FIRST: &str = "HEADLESS-1";
@@ -167,4 +171,78 @@ fn only_offered_color_representations_are_accepted() {
         }
         until(&mut fixture, &mut client, "the disconnect", |_, client| client.disconnected);
     }
+}
+
+/// Writes an ICC profile of wide primaries.
+fn write_icc(path: &std::path::Path) {
+    let point = |x, y| lcms2::CIExyY { x, y, Y: 1.0 };
+    let primaries =
+        lcms2::CIExyYTRIPLE { Red: point(0.68, 0.32), Green: point(0.265, 0.69), Blue: point(0.15, 0.06) };
+    let curve = lcms2::ToneCurve::new(2.2);
+    let profile = lcms2::Profile::new_rgb(&point(0.3127, 0.329), &primaries, &[&curve, &curve, &curve]);
+    let bytes = profile.and_then(|profile| profile.icc()).expect("an ICC profile");
+    std::fs::write(path, bytes).expect("a file");
+}
+
+/// What a virtual display reports of an ICC profile that was read: its renderer converts nothing.
+const CANNOT_CONVERT: &str = "renderer does not convert colors";
+
+/// The disk may be slow: nothing waits for the file, and colors stay as they are until it is read.
+#[test]
+fn icc_files_of_the_configuration_are_not_read_in_the_event_loop() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (icc, missing) = (folder.path().join("wide.icc"), folder.path().join("missing.icc"));
+    write_icc(&icc);
+    let config = |path: &std::path::Path| {
+        let path = path.display();
+        format!("[headless]\ndisplays = [\"800x600\"]\n[displays.{FIRST}]\ncolor_space = \"{path}\"\n")
+    };
+    let warnings = |fixture: &Fixture| {
+        let display = fixture.compositor.state.ipc_displays().into_iter().next();
+        display.expect("a display").warnings.join("\n")
+    };
+    // The start waits for it for a moment.
+    let mut fixture = Fixture::new(&config(&icc));
+    fixture.until("the first profile", |fixture| warnings(fixture).contains(CANNOT_CONVERT));
+    // While another file is read, nothing is reported of it.
+    std::fs::write(fixture.config_path(), config(&missing)).expect("a configuration");
+    fixture.compositor.state.reload();
+    assert_eq!(warnings(&fixture), "", "before the file is read");
+    fixture.until("the reason", |fixture| warnings(fixture).contains("missing.icc cannot be used"));
+    // A file that was repaired is used with the next reconfiguration that finds it so.
+    write_icc(&missing);
+    fixture.compositor.state.reconfigure("test");
+    assert!(warnings(&fixture).contains("missing.icc cannot be used"), "before the file is read");
+    fixture.until("the repaired profile", |fixture| warnings(fixture).contains(CANNOT_CONVERT));
+}
+
+/// A request is answered when its file is read, and before the client's next one.
+#[test]
+fn request_that_names_an_icc_file_is_answered_when_it_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let icc = folder.path().join("wide.icc");
+    write_icc(&icc);
+    let mut fixture = Fixture::pair();
+    let mut control = Control::greeted(&mut fixture, json!({}));
+    let set = |number: u32, path: &std::path::Path| json!({"id": number, "request": "set_display", "display": FIRST, "color_space": path});
+    let missing = folder.path().join("missing.icc");
+    let lines = [set(10, &icc), set(11, &missing), json!({"id": 12, "request": "displays"})];
+    let lines: Vec<String> = lines.iter().map(|line| format!("{line}\n")).collect();
+    assert!(control.write(lines.concat().as_bytes()));
+    fixture.until("the replies", |_| {
+        control.poll();
+        control.replies.len() == 3
+    });
+    let numbers: Vec<_> = control.replies.iter().filter_map(|reply| reply.id).collect();
+    assert_eq!(numbers, [10, 11, 12]);
+    let error = |index: usize| match &control.replies[index].result {
+        ReplyResult::Error(error) => error.message.clone(),
+        ReplyResult::Response(response) => panic!("{response:?}"),
+    };
+    assert!(error(0).contains(CANNOT_CONVERT), "{}", error(0));
+    assert!(error(1).contains("missing.icc cannot be used"), "{}", error(1));
+    let ReplyResult::Response(Response::Displays(displays)) = &control.replies[2].result else {
+        panic!("{:?}", control.replies[2])
+    };
+    assert!(displays[0].warnings.is_empty(), "{displays:?}");
 }

@@ -47,7 +47,7 @@ fn unresponsive_client_is_covered_until_it_answers() {
     control.until_event(&mut fixture, "unresponsive", state_is(ConnectionState::Unresponsive));
     fixture.until("the overlay", |fixture| fixture.middle(FIRST) != RED);
     let window = fixture.compositor.state.unresponsive_on_display(FIRST).expect("the overlay");
-    assert_eq!((window.name.as_str(), window.asks), ("app", true));
+    assert_eq!((window.covered.name.as_str(), window.covered.asks), ("app", true));
     // The default policy is to wait: it is still there well past `lost`.
     let since = fixture.compositor.state.now();
     fixture.until("a second", |fixture| {
@@ -91,11 +91,11 @@ fn user_waits_for_an_unresponsive_client_and_then_closes_it() {
     let state = &mut fixture.compositor.state;
     assert!(state.press_unresponsive_overlay((370.0, 345.0).into()));
     assert!(
-        !state.unresponsive_on_display(FIRST).expect("the overlay").asks,
+        !state.unresponsive_on_display(FIRST).expect("the overlay").covered.asks,
         "the user waits, and is still asked"
     );
     fixture.until("the choice again", |fixture| {
-        fixture.compositor.state.unresponsive_on_display(FIRST).is_some_and(|window| window.asks)
+        fixture.compositor.state.unresponsive_on_display(FIRST).is_some_and(|window| window.covered.asks)
     });
     assert!(fixture.compositor.state.press_unresponsive_overlay((440.0, 345.0).into()));
     fixture.until("its disconnect", |fixture| fixture.compositor.state.clients.is_empty());
@@ -183,7 +183,7 @@ fn window_of_a_disconnected_client_is_gone_in_the_next_iteration() {
 }
 
 #[test]
-fn requests_take_effect_and_invalid_ones_are_rejected() {
+fn requests_take_effect_and_invalid_ones_are_refused() {
     let mut fixture = Fixture::new(FAST);
     let mut control = Control::greeted(&mut fixture, json!({}));
     let mut client = window(&mut fixture, "app", RED, Some(FIRST));
@@ -466,7 +466,8 @@ fn requests_are_not_read_while_replies_are_not() {
 fn set_display_is_rolled_back_when_not_confirmed() {
     let mut fixture = Fixture::pair();
     let mut control = Control::greeted(&mut fixture, json!({}));
-    let scale = |fixture: &Fixture| fixture.compositor.state.outputs.named(FIRST).map(|output| output.scale);
+    let scale =
+        |fixture: &Fixture| fixture.compositor.state.outputs.named(FIRST).map(|output| output.state().scale);
     let set = |fixture: &mut Fixture, control: &mut Control, factor: f64, within: Option<u32>| {
         let change = geom_ipc::DisplayChange { scale: Some(factor), ..Default::default() };
         let request =
@@ -478,7 +479,7 @@ fn set_display_is_rolled_back_when_not_confirmed() {
     set(&mut fixture, &mut control, 3.0, Some(1)).expect("set");
     assert_eq!(scale(&fixture), Some(3.0));
     fixture.until("the state before both changes", |fixture| {
-        fixture.compositor.state.outputs.named(FIRST).map(|output| output.scale) == Some(1.5)
+        fixture.compositor.state.outputs.named(FIRST).map(|output| output.state().scale) == Some(1.5)
     });
     let confirm = |keep: bool| Request::ConfirmDisplay { display: FIRST.into(), keep };
     let error = control.request(&mut fixture, confirm(true)).expect_err("nothing to confirm");

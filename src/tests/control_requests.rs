@@ -233,7 +233,7 @@ fn profile_applies_before_its_request_is_answered_and_follows_its_file() {
     let mut control = Control::greeted(&mut fixture, json!({}));
     let scale = |fixture: &Fixture| {
         let output = fixture.compositor.state.outputs.named("HEADLESS-1").expect("a display");
-        output.scale
+        output.state().scale
     };
     let use_profile = |user: &str| Request::UseProfile { user: Some(user.into()) };
     assert!(matches!(control.request(&mut fixture, use_profile("ann")), Ok(Response::Done)));

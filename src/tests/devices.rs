@@ -84,11 +84,11 @@ fn input_devices_are_listed_and_published() {
         [mouse_seen.clone(), panel_seen.clone()],
         "the touch screen belongs to the configured display"
     );
-    assert!(fixture.compositor.state.input.pointer.present);
+    assert!(fixture.compositor.state.input.pointer().is_present());
     fixture.compositor.state.device_removed("event3");
     fixture.compositor.state.device_removed("event9");
     assert_eq!(input_devices(&mut fixture, &mut control), std::slice::from_ref(&panel_seen));
-    assert!(!fixture.compositor.state.input.pointer.present);
+    assert!(!fixture.compositor.state.input.pointer().is_present());
     let published = [
         Event::InputDeviceAdded { device: mouse_seen.clone() },
         Event::InputDeviceAdded { device: panel_seen },
@@ -167,7 +167,7 @@ fn displays_are_blanked_all_or_none() {
     let mut blank = |fixture: &mut Fixture| {
         let reply = control.request(fixture, Request::BlankDisplay { display: "*".into(), blank: true });
         let outputs = fixture.compositor.state.outputs.iter();
-        (reply.is_ok(), outputs.map(|output| output.blanked).collect::<Vec<_>>())
+        (reply.is_ok(), outputs.map(|output| output.state().blanked).collect::<Vec<_>>())
     };
     let second = fake.crtcs()[1];
     fake.fail_commits(Errno::INVAL, move |commit| commit.value(second, "ACTIVE") == Some(0));

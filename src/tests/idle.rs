@@ -125,7 +125,8 @@ fn displays_are_blanked_until_input() {
     fixture.compositor.state.read_power();
     let are_blanked = |fixture: &Fixture| {
         let outputs = &fixture.compositor.state.outputs;
-        let blanked: Vec<bool> = outputs.iter().map(|output| output.is_enabled() && output.blanked).collect();
+        let blanked: Vec<bool> =
+            outputs.iter().map(|output| output.is_enabled() && output.state().blanked).collect();
         blanked == [true, true]
     };
     until(&mut fixture, &mut client, "blanked displays", |fixture, _| are_blanked(fixture));
@@ -138,10 +139,20 @@ fn displays_are_blanked_until_input() {
         assert!(are_blanked(&fixture), "a reconnected monitor ended the blanking");
     }
     assert!(fixture.compositor.state.activity(), "the input that ends the blanking is for no client");
-    assert!(fixture.compositor.state.outputs.iter().all(|output| output.is_enabled() && !output.blanked));
+    assert!(fixture
+        .compositor
+        .state
+        .outputs
+        .iter()
+        .all(|output| output.is_enabled() && !output.state().blanked));
     assert!(!fixture.compositor.state.activity());
     until(&mut fixture, &mut client, "blanked displays again", |fixture, _| are_blanked(fixture));
     // A request to unblank one display counts as input.
     fixture.compositor.state.blank(&[FIRST.into()], false).expect("unblanked");
-    assert!(fixture.compositor.state.outputs.iter().all(|output| output.is_enabled() && !output.blanked));
+    assert!(fixture
+        .compositor
+        .state
+        .outputs
+        .iter()
+        .all(|output| output.is_enabled() && !output.state().blanked));
 }

@@ -73,7 +73,8 @@ fn tool_blanks_a_display() {
     power.set_mode(Mode::Off);
     until(&mut fixture, &mut client, "power mode off", |fixture, client| {
         other.poll();
-        let blanked = fixture.compositor.state.outputs.named(FIRST).is_some_and(|output| output.blanked);
+        let blanked =
+            fixture.compositor.state.outputs.named(FIRST).is_some_and(|output| output.state().blanked);
         blanked
             && client.power_events == [PowerEvent::On, PowerEvent::Off]
             && other.power_events == [PowerEvent::On, PowerEvent::Off]
@@ -107,7 +108,7 @@ fn output_forgets_destroyed_surfaces() {
         drop(client);
         fixture.until("its disconnect", |fixture| fixture.compositor.state.clients.is_empty());
     }
-    let outputs = fixture.compositor.state.outputs.iter().map(|output| format!("{:?}", output.wl_output));
+    let outputs = fixture.compositor.state.outputs.iter().map(|output| format!("{:?}", output.wl_output()));
     for output in outputs {
         assert!(output.contains("surfaces: {}"), "surfaces are left: {output}");
     }
@@ -260,7 +261,7 @@ fn check(fixture: &Fixture) {
         );
     }
     for output in state.outputs.iter() {
-        assert_eq!(output.global.is_some(), output.is_enabled());
+        assert_eq!(output.has_global(), output.is_enabled());
         assert_eq!(output.scanout.is_some(), output.is_enabled());
     }
     if let Some(focus) = state.seat.get_keyboard().and_then(|keyboard| keyboard.current_focus()) {

@@ -21,7 +21,7 @@ create_exception!(
     geom_compositor,
     BadArgument,
     CompositorError,
-    "An argument is not allowed, or the service rejects its value."
+    "An argument is not allowed, or the service refuses its value."
 );
 create_exception!(
     geom_compositor,

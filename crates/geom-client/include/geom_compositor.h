@@ -35,7 +35,7 @@ typedef enum {
   GEOM_DISPLAY_DISABLED = 1,
   // The monitor is unplugged. Its windows and its settings are kept.
   GEOM_DISPLAY_DISCONNECTED = 2,
-  // The monitor is connected and the kernel rejects every configuration for it.
+  // The monitor is connected and the kernel refuses every configuration for it.
   GEOM_DISPLAY_FAILED = 3,
 } geom_display_state;
 
@@ -65,7 +65,7 @@ typedef enum {
 typedef enum {
   // The call succeeded.
   GEOM_OK = 0,
-  // An argument is a null pointer, not UTF-8 or out of range, or the service rejects its value.
+  // An argument is a null pointer, not UTF-8 or out of range, or the service refuses its value.
   GEOM_BAD_ARGUMENT = 1,
   // No service accepts connections at the control socket.
   GEOM_NOT_RUNNING = 2,

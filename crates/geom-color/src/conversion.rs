@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn primaries_that_span_no_color_space_are_rejected() {
+    fn primaries_that_span_no_color_space_are_refused() {
         for primaries in [[(0.3, 0.3); 4], [(0.0, 0.0); 4], [(0.6, 0.3), (0.3, 0.6), (0.45, 0.45), D65]] {
             let target =
                 ColorTarget { space: ColorSpace::Native, native: Some(primaries), ..ColorTarget::default() };

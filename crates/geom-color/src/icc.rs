@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_not_monitor_profiles_are_rejected() {
+    fn files_that_are_not_monitor_profiles_are_refused() {
         assert!(IccProfile::parse(b"not a profile").is_err_and(|why| why.contains("not an ICC profile")));
         let lab = Profile::new_lab4_context(
             lcms2::GlobalContext::new(),

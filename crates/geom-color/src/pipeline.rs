@@ -76,7 +76,7 @@ mod tests {
 
     /// 256 entries are enough for SDR; HDR near black needs more.
     #[test]
-    fn luts_that_are_too_coarse_are_rejected() {
+    fn luts_that_are_too_coarse_are_refused() {
         for (space, size, accepted) in [
             (ColorSpace::DisplayP3, 256, true),
             (ColorSpace::Bt2020, 256, true),

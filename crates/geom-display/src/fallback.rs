@@ -1,6 +1,6 @@
 //! The fallback search: the best state of a GPU's outputs that the kernel accepts.
 //!
-//! All outputs of the GPU are tested together, as they will be committed. If the kernel rejects
+//! All outputs of the GPU are tested together, as they will be committed. If the kernel refuses
 //! them, the search goes down step by step: another CRTC, a lower mode for the output that was
 //! added last, lower modes for the others, and finally one output stays disabled. The result says
 //! what was given up.
@@ -23,7 +23,7 @@ pub struct Request {
     pub crtcs: Vec<usize>,
     /// Its present CRTC, mode and signal format. Keeping these avoids a modeset.
     pub current: Option<(usize, Mode, SignalFormat)>,
-    /// Whether the search that was committed last had the same first choice. If the kernel rejected
+    /// Whether the search that was committed last had the same first choice. If the kernel refused
     /// it then, it is not tried again at the cost of other outputs.
     pub settled: bool,
 }
@@ -62,9 +62,9 @@ pub enum Failure {
     /// No CRTC is left for it.
     #[error("the GPU has no free CRTC for it: more monitors are connected than it can drive")]
     NoCrtc,
-    /// The kernel rejects it, with this error.
-    #[error("the kernel rejects every mode of it next to the other monitors: {0}")]
-    Rejected(String),
+    /// The kernel refuses it, with this error.
+    #[error("the kernel refuses every mode of it next to the other monitors: {0}")]
+    Refused(String),
 }
 
 /// The result of the search.
@@ -84,13 +84,13 @@ pub trait TestCommit {
     ///
     /// # Errors
     ///
-    /// Returns as text why the kernel rejects it.
+    /// Returns as text why the kernel refuses it.
     fn test(&mut self, assignments: &[CrtcAssignment]) -> Result<(), String>;
 }
 
 /// Maximum number of test commits. One more tests the present state.
 ///
-/// After that, the search takes what it has: a kernel that rejects everything must not cost the
+/// After that, the search takes what it has: a kernel that refuses everything must not cost the
 /// other outputs their image. Improving the result may take as many again.
 pub const MAX_TESTS: usize = 400;
 
@@ -310,8 +310,7 @@ pub fn search(requests: &[Request], kernel: &mut impl TestCommit) -> SearchResul
         })
         .collect();
     let mut accepted = Vec::new();
-    let mut rejected: Vec<usize> =
-        order.iter().copied().filter(|request| crtcs[*request].is_none()).collect();
+    let mut refused: Vec<usize> = order.iter().copied().filter(|request| crtcs[*request].is_none()).collect();
     let settled = requests.iter().all(|wanted| wanted.settled && wanted.current.is_some());
     if first_choices.is_empty() || search.passes(&first_choices) {
         accepted = first_choices;
@@ -321,18 +320,18 @@ pub fn search(requests: &[Request], kernel: &mut impl TestCommit) -> SearchResul
         accepted = kept;
         search.improve(&mut accepted);
     } else {
-        rejected = search.add_all(&mut accepted, &order, &crtcs);
+        refused = search.add_all(&mut accepted, &order, &crtcs);
         // The last good state stays if the new one enables fewer outputs.
-        if rejected.iter().any(|request| requests[*request].current.is_some()) {
+        if refused.iter().any(|request| requests[*request].current.is_some()) {
             if let Some(mut kept) = search.last_good() {
                 let others: Vec<usize> = order
                     .iter()
                     .copied()
                     .filter(|request| !kept.iter().any(|one| one.request == *request))
                     .collect();
-                let still_rejected = search.add_all(&mut kept, &others, &crtcs);
+                let still_refused = search.add_all(&mut kept, &others, &crtcs);
                 if kept.len() > accepted.len() {
-                    (accepted, rejected) = (kept, still_rejected);
+                    (accepted, refused) = (kept, still_refused);
                 }
             }
         }
@@ -340,11 +339,11 @@ pub fn search(requests: &[Request], kernel: &mut impl TestCommit) -> SearchResul
     }
     accepted.sort_by_key(|assignment| assignment.request);
     let failure = |request: usize| match crtcs[request] {
-        Some(_) => Failure::Rejected(search.last_error.clone()),
+        Some(_) => Failure::Refused(search.last_error.clone()),
         None => Failure::NoCrtc,
     };
     let mut failed: Vec<(usize, Failure)> =
-        rejected.into_iter().map(|request| (request, failure(request))).collect();
+        refused.into_iter().map(|request| (request, failure(request))).collect();
     failed.sort_by_key(|(request, _)| *request);
     SearchResult { assignments: accepted, failed, tests: search.tests }
 }

@@ -4,11 +4,11 @@
 //!            Enabled                   Disabled
 //!  Absent ─────────────> Enabled <────────────────> Disabled
 //!     │                    │ ^          Enabled
-//!     │ Rejected           │ │
+//!     │ Refused            │ │
 //!     │       Disconnected │ │ Enabled
 //!     v                    v │
 //!  Failed(reason) <─── Disconnected (windows kept)
-//!             Rejected
+//!             Refused
 //! ```
 //!
 //! Every state accepts `Enabled`: a `Failed` output is tried again on each probe.
@@ -25,7 +25,7 @@ pub enum Lifecycle {
     Disabled,
     /// The monitor is unplugged; the output's place in the layout and its windows are kept.
     Disconnected,
-    /// The monitor is connected, and the kernel rejects it for this reason.
+    /// The monitor is connected, and the kernel refuses it for this reason.
     Failed(String),
 }
 
@@ -36,8 +36,8 @@ pub enum Event {
     Enabled,
     /// The configuration or a command disables the output.
     Disabled,
-    /// The kernel rejects the output for this reason.
-    Rejected(String),
+    /// The kernel refuses the output for this reason.
+    Refused(String),
     /// The monitor or its whole GPU was unplugged.
     Disconnected,
 }
@@ -65,7 +65,7 @@ impl Lifecycle {
         let next = match event {
             Event::Enabled => Self::Enabled,
             Event::Disabled => Self::Disabled,
-            Event::Rejected(reason) => Self::Failed(reason),
+            Event::Refused(reason) => Self::Failed(reason),
             // An output that was never enabled has no windows to keep.
             Event::Disconnected if self == Self::Absent => Self::Absent,
             Event::Disconnected => Self::Disconnected,
@@ -89,7 +89,7 @@ mod tests {
         prop_oneof![
             Just(Event::Enabled),
             Just(Event::Disabled),
-            Just(Event::Rejected("no bandwidth".into())),
+            Just(Event::Refused("no bandwidth".into())),
             Just(Event::Disconnected),
         ]
     }

@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn configured_modes_round_trip_and_invalid_ones_are_rejected() {
+    fn configured_modes_round_trip_and_invalid_ones_are_refused() {
         for text in ["1920x1080", "1920x1080@59.94", "640x480@60"] {
             assert_eq!(text.parse::<ConfiguredMode>().map(|mode| mode.to_string()), Ok(text.to_owned()));
         }

@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn positions_round_trip_and_invalid_ones_are_rejected() {
+    fn positions_round_trip_and_invalid_ones_are_refused() {
         for text in ["10,-20", "right-of DP-1", "above GSM Wide 7"] {
             assert_eq!(text.parse::<Position>().map(|position| position.to_string()), Ok(text.to_owned()));
         }

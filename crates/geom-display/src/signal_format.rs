@@ -437,7 +437,7 @@ fn hdr_metadata(eotf: u8, monitor: &MonitorColor) -> HdrMetadata {
 }
 
 impl SignalFormat {
-    /// Returns what to try if the kernel rejects this format, best first, itself included: fewer
+    /// Returns what to try if the kernel refuses this format, best first, itself included: fewer
     /// bits, then a fixed refresh rate, then sRGB.
     pub fn fallbacks(self) -> Vec<Self> {
         let mut fallbacks = vec![self];

@@ -1,5 +1,5 @@
 //! A simulation of a desk with two GPUs against the plan, the search and models of kernels: 10,000
-//! steps of hotplug, profile edits, changes of user and rejected commits, from a seed.
+//! steps of hotplug, profile edits, changes of user and refused commits, from a seed.
 //!
 //! At each step: an output is enabled if the kernel would accept any, the kernel accepts what is
 //! enabled, and the same step again changes nothing.
@@ -58,7 +58,7 @@ fn modes(monitor: usize) -> Vec<Mode> {
     supported.enumerate().map(mode).collect()
 }
 
-/// A model of a kernel: what it rejects now.
+/// A model of a kernel: what it refuses now.
 #[derive(Debug, Clone, Default)]
 struct Kernel {
     /// Everything.
@@ -79,14 +79,14 @@ impl TestCommit for Kernel {
     fn test(&mut self, assignments: &[CrtcAssignment]) -> Result<(), String> {
         let mut load = 0;
         for (index, one) in assignments.iter().enumerate() {
-            let is_rejected = self.all
+            let is_refused = self.all
                 || self.widths.contains(&one.mode.width)
                 || one.mode.modeline.is_some_and(|line| line.clock > 600_000)
                 || (self.colorimetry && one.signal.colorimetry != Colorimetry::Default)
                 || (self.deep_color && one.signal.bit_depth.is_some_and(|depth| depth > 8))
                 || (self.vrr && one.signal.vrr)
                 || assignments[..index].iter().any(|other| other.crtc == one.crtc);
-            if is_rejected {
+            if is_refused {
                 return Err("EINVAL".into());
             }
             let pixels = u64::from(one.mode.area()) * u64::from(one.mode.refresh) / 1_000_000_000;
@@ -102,7 +102,7 @@ impl TestCommit for Kernel {
 /// A line of a profile: the key, and what the line sets.
 type Setting = (&'static str, fn(&mut OutputConfig));
 
-/// Lines of profiles. Those that the parser rejects set nothing.
+/// Lines of profiles. Those that the parser refuses set nothing.
 const SETTINGS: [Setting; 22] = [
     ("mode", |config| config.mode = "1920x1080@60".parse().ok()),
     ("mode", |config| config.mode = "1920x1080@60 cvt".parse().ok()),
@@ -195,7 +195,7 @@ struct Desk {
 struct Tally {
     /// Steps after which no output was enabled.
     all_disabled: usize,
-    /// Outputs that the kernel rejected.
+    /// Outputs that the kernel refused.
     failed: usize,
     /// Outputs with another signal format than their first choice.
     lowered: usize,
@@ -341,7 +341,7 @@ impl Desk {
     }
 
     /// Returns whether the kernel accepts any planned output alone. The only output that the
-    /// profile leaves enabled may be one that the kernel rejects.
+    /// profile leaves enabled may be one that the kernel refuses.
     fn any_planned_output_is_possible(&self, plan: &Plan) -> bool {
         plan.outputs.iter().any(|output| {
             let PlanTarget::Enabled { modes, signal } = &output.target else { return false };

@@ -5,7 +5,7 @@
 //!
 //! Monitors send damaged and truncated EDIDs, and anything may be plugged in. So the decoder is
 //! safe Rust, never panics, and reads whatever can be read: [`Edid::problems`] lists what is wrong
-//! with the bytes. Only bytes that identify no monitor at all are rejected, with [`ParseError`].
+//! with the bytes. Only bytes that identify no monitor at all are refused, with [`ParseError`].
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -71,7 +71,7 @@ fn damaged_blocks_are_reported_and_decoded() -> Result<(), ParseError> {
 }
 
 #[test]
-fn bytes_that_are_not_an_edid_are_rejected() {
+fn bytes_that_are_not_an_edid_are_refused() {
     assert_eq!(Edid::parse(&[]), Err(ParseError::TooShort(0)));
     assert_eq!(Edid::parse(&block()[..17]), Err(ParseError::TooShort(17)));
     assert_eq!(Edid::parse(&[0; 256]), Err(ParseError::Empty));

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_over_the_limit_are_rejected() {
+    fn lines_over_the_limit_are_refused() {
         let mut buffer = LineBuffer::default();
         buffer.extend(&vec![b'x'; MAX_LINE - 1]);
         assert_eq!(buffer.next_line(), Ok(None));

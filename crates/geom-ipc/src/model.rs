@@ -39,7 +39,7 @@ pub enum DisplayState {
     Disabled,
     /// The monitor is unplugged. Its windows and its settings are kept.
     Disconnected,
-    /// The monitor is connected and the kernel rejects every configuration for it.
+    /// The monitor is connected and the kernel refuses every configuration for it.
     Failed,
 }
 

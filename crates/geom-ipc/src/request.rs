@@ -125,7 +125,7 @@ pub enum Request {
     /// Queries the metrics of frames, connections and the process. Response: `metrics`.
     Metrics,
     /// Changes a display until the configuration or a profile is read again. A change that the
-    /// kernel, the connector or the monitor rejects is an error, and the display stays as it was.
+    /// kernel, the connector or the monitor refuses is an error, and the display stays as it was.
     /// Response: `displays`, after the change.
     SetDisplay {
         /// Name of the display.
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_lines_are_rejected_with_kind_and_id() {
+    fn invalid_lines_are_refused_with_kind_and_id() {
         assert_eq!(kind("{"), Some((None, ErrorKind::BadMessage)));
         assert_eq!(kind("7"), Some((None, ErrorKind::BadMessage)));
         assert_eq!(kind(r#"{"request":"status"}"#), Some((None, ErrorKind::BadMessage)));

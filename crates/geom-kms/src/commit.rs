@@ -277,7 +277,7 @@ pub(crate) fn modeset_legacy(
     for (index, crtc) in objects.crtcs.iter().enumerate().filter(|(index, _)| !untouched.contains(index)) {
         let setup = setups.iter().find(|setup| setup.crtc == index);
         fd.set_crtc(crtc.handle, setup.map(|setup| (setup.framebuffer, setup.connector, &setup.mode)))?;
-        // Another program's. Drivers without a hardware cursor reject the call and have none to
+        // Another program's. Drivers without a hardware cursor refuse the call and have none to
         // hide.
         let _ = fd.hide_cursor(crtc.handle);
     }

@@ -144,7 +144,7 @@ impl ConnectorPropIds {
 
     /// Resets a connector that is not enabled: the next program's image would have our color, or
     /// that of the program before us. Properties that have their default are left out, as some
-    /// drivers reject requests about a connector that is off.
+    /// drivers refuse requests about a connector that is off.
     pub(crate) fn reset(&self, connector: connector::Handle, request: &mut AtomicRequest) {
         let defaults = [
             self.colorspace.as_ref().and_then(|property| property.reset(Colorimetry::Default)),

@@ -32,15 +32,15 @@ pub struct Cursor {
     /// The serial of the image in the filled buffer.
     serial: Option<u64>,
     committed: Option<CursorPlane>,
-    is_rejected: bool,
+    is_refused: bool,
 }
 
 impl Cursor {
     /// Returns whether an image can be on the plane: there is one, the image fits, and the kernel
-    /// has not rejected it before.
+    /// has not refused it before.
     pub fn fits(&self, device: &Device, crtc: usize, image: &CursorImage<'_>) -> bool {
         let (width, height) = device.cursor_size();
-        !self.is_rejected
+        !self.is_refused
             && device.is_atomic()
             && device.has_cursor_plane(crtc)
             && image.width <= width
@@ -89,16 +89,16 @@ impl Cursor {
     }
 
     /// Does not use the plane again.
-    pub fn reject(&mut self) {
-        self.is_rejected = true;
+    pub fn give_up(&mut self) {
+        self.is_refused = true;
     }
 
     /// Handles a commit's error: the plane is not used again if EINVAL may be because of it. Other
-    /// errors, as EBUSY and EACCES, say nothing about the plane. Returns whether it was rejected.
-    pub fn reject_for(&mut self, error: &io::Error, requested: Option<CursorPlane>) -> bool {
+    /// errors, as EBUSY and EACCES, say nothing about the plane. Returns whether it was refused.
+    pub fn refused_for(&mut self, error: &io::Error, requested: Option<CursorPlane>) -> bool {
         let is_blamed = error.kind() == io::ErrorKind::InvalidInput
             && requested.is_some_and(|cursor| cursor != CursorPlane::Hidden);
-        self.is_rejected |= is_blamed;
+        self.is_refused |= is_blamed;
         is_blamed
     }
 }

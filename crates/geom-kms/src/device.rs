@@ -69,7 +69,7 @@ pub struct Device {
     /// The first choices of the requests that were committed last, by output.
     pub(crate) committed_requests: HashMap<String, (Mode, SignalFormat)>,
     /// Modes that failed although their test passed, or that could not be tested.
-    pub(crate) rejected_modes: Vec<(String, Mode, SignalFormat)>,
+    pub(crate) refused_modes: Vec<(String, Mode, SignalFormat)>,
     /// By output.
     pub(crate) color: HashMap<String, OutputColor>,
 }
@@ -138,7 +138,7 @@ impl Device {
             leases: Vec::new(),
             blanked: BTreeSet::new(),
             committed_requests: HashMap::new(),
-            rejected_modes: Vec::new(),
+            refused_modes: Vec::new(),
             color: HashMap::new(),
         })
     }
@@ -223,7 +223,7 @@ impl Device {
         plan::ProbedGpu { id: self.id, connectors: connectors.collect() }
     }
 
-    /// Probes the connectors. Modes that were rejected may be tried again, as the monitor may be
+    /// Probes the connectors. Modes that were refused may be tried again, as the monitor may be
     /// another one.
     ///
     /// # Errors
@@ -231,7 +231,7 @@ impl Device {
     /// Returns the kernel's error: the device is gone.
     pub fn probe(&mut self) -> io::Result<()> {
         self.objects.probe(&self.fd, self.is_atomic)?;
-        self.rejected_modes.clear();
+        self.refused_modes.clear();
         let connectors = &self.objects.connectors;
         let is_connected = |handle: &connector::Handle| {
             connectors.iter().any(|connector| connector.handle == *handle && connector.state.connected)
@@ -277,13 +277,13 @@ impl Device {
         self.state_is_ours = false;
     }
 
-    /// Returns whether the kernel has rejected a commit since the last call because we are not DRM
+    /// Returns whether the kernel has refused a commit since the last call because we are not DRM
     /// master: another program is, or the seat has not given the device back yet.
     pub fn take_not_master(&mut self) -> bool {
         std::mem::take(&mut self.not_master)
     }
 
-    /// Returns whether the last commit or test commit was rejected because we are not DRM master.
+    /// Returns whether the last commit or test commit was refused because we are not DRM master.
     pub fn is_not_master(&self) -> bool {
         self.not_master
     }
@@ -482,8 +482,8 @@ impl Device {
     }
 
     /// Notes that a mode failed although its test passed, so that the next search skips it.
-    pub fn reject_mode(&mut self, output: &str, mode: Mode, signal: SignalFormat) {
-        self.rejected_modes.push((output.to_owned(), mode, signal));
+    pub fn note_refused_mode(&mut self, output: &str, mode: Mode, signal: SignalFormat) {
+        self.refused_modes.push((output.to_owned(), mode, signal));
     }
 
     /// Tests whether the kernel would accept a frame.

@@ -41,7 +41,7 @@ impl Device {
     /// Does not change what later searches find.
     ///
     /// On devices that are not atomic every test passes; a mode that fails is excluded by
-    /// [`Device::reject_mode`].
+    /// [`Device::note_refused_mode`].
     pub fn search(
         &mut self,
         wanted: &[OutputRequest],
@@ -66,7 +66,7 @@ impl Device {
         fallback::search(&requests, &mut AtomicTester { device: self, framebuffers, requests: &requests })
     }
 
-    /// Notes what was asked for in the search whose result was committed. If the kernel rejected a
+    /// Notes what was asked for in the search whose result was committed. If the kernel refused a
     /// first choice of these, later searches do not try it again at the cost of other outputs.
     ///
     /// Not a part of [`Device::search`]: a search may also be a test of a change that is not
@@ -141,10 +141,10 @@ impl<F: TestFramebuffers> TestCommit for AtomicTester<'_, F> {
         for assignment in assignments {
             let CrtcAssignment { request, mode, signal, .. } = assignment;
             let name = &self.requests.get(*request).ok_or("unknown output")?.name;
-            let is_rejected = |(output, rejected, with): &(String, Mode, SignalFormat)| {
-                output == name && rejected == mode && with == signal
+            let is_refused = |(output, refused, with): &(String, Mode, SignalFormat)| {
+                output == name && refused == mode && with == signal
             };
-            if self.device.rejected_modes.iter().any(is_rejected) {
+            if self.device.refused_modes.iter().any(is_refused) {
                 return Err(format!("{mode} failed on {name}"));
             }
             setups.push(self.device.test_setup(name, assignment, self.framebuffers)?);

@@ -33,11 +33,11 @@ use geom_color::image_description::{ImageDescription, TransferFunction as Transf
 
 use super::image_description::{Creator, DescriptionData};
 use crate::compositor::deadline::Deadline;
-use crate::compositor::scene::VisibleSurfaces;
 use crate::compositor::State;
 use crate::output::scanout::Scanout;
 use crate::output::OutputId;
 use crate::render::scene::SurfaceImageDescription;
+use crate::render::visible::VisibleSurfaces;
 
 /// The user data of the global.
 pub struct Global;
@@ -116,9 +116,8 @@ impl State {
             return;
         }
         let described = self.described_surfaces(visible);
-        let output = self.outputs.get_mut(id).filter(|output| output.described_surfaces != described);
-        if let Some(output) = output {
-            output.described_surfaces = described;
+        let Some(output) = self.outputs.get_mut(id) else { return };
+        if output.describe_surfaces(described) {
             // A surface may have another image description and no new buffer.
             output.scanout.iter_mut().for_each(Scanout::reset_buffer_ages);
             self.update_color_conversion(id);
@@ -129,8 +128,8 @@ impl State {
     fn output_description(&self, name: &str) -> ImageDescription {
         let Some(output) = self.outputs.named(name) else { return ImageDescription::SRGB };
         let target = ColorTarget {
-            space: output.signal.color_space,
-            native: output.monitor.primaries,
+            space: output.state().signal.color_space,
+            native: output.state().monitor.primaries,
             ..ColorTarget::default()
         };
         ImageDescription::for_target(&target)

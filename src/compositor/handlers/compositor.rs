@@ -74,11 +74,11 @@ impl CompositorHandler for State {
             }
             _ => {}
         }
-        self.input.pointer.invalidate(&root);
+        self.input.pointer_mut().invalidate(&root);
         let Some(id) = self.output_of(&root) else { return };
         if let Some(output) = self.outputs.get(id) {
-            output.wl_output.enter(surface);
-            with_states(surface, |states| send_preferred_scale(&output.wl_output, surface, states));
+            output.wl_output().enter(surface);
+            with_states(surface, |states| send_preferred_scale(output.wl_output(), surface, states));
         }
         if self.shell.is_visible(&root) {
             self.committed_on(id, surface);
@@ -89,7 +89,7 @@ impl CompositorHandler for State {
         // Smithay keeps the surfaces that entered an output until they leave it, and walks all of
         // them for each new wl_output.
         for output in self.outputs.iter() {
-            output.wl_output.leave(surface);
+            output.wl_output().leave(surface);
         }
     }
 }

@@ -21,12 +21,12 @@ impl DataDeviceHandler for State {
 
 impl ClientDndGrabHandler for State {
     fn started(&mut self, _source: Option<WlDataSource>, icon: Option<WlSurface>, _seat: Seat<Self>) {
-        self.input.pointer.drag_icon = icon;
+        self.input.pointer_mut().set_drag_icon(icon);
         self.redraw_under_pointer();
     }
 
     fn dropped(&mut self, _target: Option<WlSurface>, _validated: bool, _seat: Seat<Self>) {
-        self.input.pointer.drag_icon = None;
+        self.input.pointer_mut().set_drag_icon(None);
         self.redraw_under_pointer();
     }
 }

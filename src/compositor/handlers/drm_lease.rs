@@ -26,6 +26,7 @@ use smithay::reexports::wayland_server::{
 use tracing::{info, warn};
 
 use super::security_context::is_trusted;
+use crate::backend::leases::{Leasable, LeaseRequest, LeaseRequestError, Leases, Offers};
 use crate::compositor::deadline::Deadline;
 use crate::compositor::State;
 
@@ -35,48 +36,28 @@ pub struct Global {
     path: PathBuf,
 }
 
-/// A client's device object, and the connectors that were sent to it, by name.
+/// A client's device object, and the connectors that were sent to it.
 struct Device {
     gpu: u64,
     resource: WpDrmLeaseDeviceV1,
-    connectors: BTreeMap<String, WpDrmLeaseConnectorV1>,
+    offers: Offers<WpDrmLeaseConnectorV1>,
 }
 
-struct Lease {
-    gpu: u64,
-    lessee: LeaseId,
-    resource: WpDrmLeaseV1,
-}
-
+/// The objects of all clients.
 #[derive(Default)]
-pub struct Leases {
+pub struct DrmLease {
     globals: BTreeMap<u64, GlobalId>,
     devices: Vec<Device>,
-    leases: Vec<Lease>,
+    leases: Leases<WpDrmLeaseV1>,
 }
 
 /// A connector that can be leased: the GPU, and its name.
 pub struct Offered(u64, String);
 
-/// The connectors that a lease request has so far.
-pub struct Wanted {
-    gpu: u64,
-    names: Mutex<Vec<String>>,
-}
+/// The user data of a lease request.
+pub type Wanted = Mutex<LeaseRequest>;
 
 impl State {
-    /// Returns the connectors of a GPU that can be leased: name, description and id.
-    fn leasable(&self, gpu: u64) -> Vec<(String, String, u32)> {
-        let Some(gpu) = self.backend.gpu(gpu) else { return Vec::new() };
-        let connectors = gpu.device.leasable_connectors().map(|connector| {
-            let name = connector.state.name.clone();
-            let monitor = connector.state.monitor.as_ref();
-            let text = monitor.map_or_else(|| name.clone(), |monitor| format!("{monitor} ({name})"));
-            (name, text, connector.handle.into())
-        });
-        connectors.collect()
-    }
-
     /// Sends clients which connectors can be leased now, and ends leases that clients have closed.
     pub fn check_leases(&mut self) {
         let gpus: Vec<(u64, PathBuf)> =
@@ -84,66 +65,48 @@ impl State {
         for (id, path) in &gpus {
             let ended = self.backend.gpu(*id).map(|gpu| gpu.device.ended_leases()).unwrap_or_default();
             ended.into_iter().for_each(|lessee| self.end_lease(*id, lessee));
-            if !self.leasable(*id).is_empty() && !self.protocols.leases.globals.contains_key(id) {
+            if !self.backend.leasable(*id).is_empty() && !self.protocols.drm_lease.globals.contains_key(id) {
                 let global = Global { gpu: *id, path: path.clone() };
                 let global = self.display_handle.create_global::<Self, WpDrmLeaseDeviceV1, _>(1, global);
-                self.protocols.leases.globals.insert(*id, global);
+                self.protocols.drm_lease.globals.insert(*id, global);
             }
         }
         let gone = |id: &u64| gpus.iter().all(|(gpu, _)| gpu != id);
-        let stale: Vec<u64> = self.protocols.leases.globals.keys().copied().filter(gone).collect();
+        let stale: Vec<u64> = self.protocols.drm_lease.globals.keys().copied().filter(gone).collect();
         for id in stale {
-            if let Some(global) = self.protocols.leases.globals.remove(&id) {
+            if let Some(global) = self.protocols.drm_lease.globals.remove(&id) {
                 self.disable_global(global);
             }
-            self.protocols.leases.leases.retain(|lease| {
-                if lease.gpu == id {
-                    lease.resource.finished();
-                }
-                lease.gpu != id
-            });
+            self.protocols.drm_lease.leases.remove_gpu(id).iter().for_each(WpDrmLeaseV1::finished);
         }
-        let mut devices = std::mem::take(&mut self.protocols.leases.devices);
+        let mut devices = std::mem::take(&mut self.protocols.drm_lease.devices);
         for device in &mut devices {
             if self.send_connectors(device) {
                 device.resource.done();
             }
         }
-        self.protocols.leases.devices = devices;
+        self.protocols.drm_lease.devices = devices;
     }
 
     /// Sends a client which connectors can be leased. Returns whether that has changed.
     fn send_connectors(&self, device: &mut Device) -> bool {
-        let leasable = self.leasable(device.gpu);
-        let before = device.connectors.len();
-        device.connectors.retain(|name, connector| {
-            let is_leasable = leasable.iter().any(|(known, ..)| known == name);
-            if !is_leasable {
-                connector.withdrawn();
-            }
-            is_leasable
-        });
-        let mut changed = before != device.connectors.len();
+        let leasable = self.backend.leasable(device.gpu);
+        let withdrawn = device.offers.remove_unleasable(&leasable);
+        withdrawn.iter().for_each(WpDrmLeaseConnectorV1::withdrawn);
         let Some(client) = device.resource.client() else { return false };
-        for (name, text, id) in leasable {
-            if device.connectors.contains_key(&name) {
-                continue;
-            }
-            let made = client.create_resource::<WpDrmLeaseConnectorV1, _, Self>(
-                &self.display_handle,
-                device.resource.version(),
-                Offered(device.gpu, name.clone()),
-            );
-            let Ok(connector) = made else { continue };
+        let offer = |leasable: &Leasable| {
+            let offered = Offered(device.gpu, leasable.name.clone());
+            let version = device.resource.version();
+            let made = client.create_resource::<_, _, Self>(&self.display_handle, version, offered);
+            let connector: WpDrmLeaseConnectorV1 = made.ok()?;
             device.resource.connector(&connector);
-            connector.name(name.clone());
-            connector.description(text);
-            connector.connector_id(id);
+            connector.name(leasable.name.clone());
+            connector.description(leasable.description.clone());
+            connector.connector_id(leasable.id);
             connector.done();
-            device.connectors.insert(name, connector);
-            changed = true;
-        }
-        changed
+            Some(connector)
+        };
+        device.offers.add(&leasable, offer) || !withdrawn.is_empty()
     }
 
     fn end_lease(&mut self, gpu: u64, lessee: LeaseId) {
@@ -151,29 +114,23 @@ impl State {
         if let Some(gpu) = self.backend.gpu_mut(gpu) {
             gpu.device.end_lease(lessee);
         }
-        self.protocols.leases.leases.retain(|lease| {
-            let ended = lease.gpu == gpu && lease.lessee == lessee;
-            if ended && lease.resource.is_alive() {
-                lease.resource.finished();
-            }
-            !ended
-        });
+        let ended = self.protocols.drm_lease.leases.remove(gpu, lessee);
+        ended.iter().filter(|lease| lease.is_alive()).for_each(WpDrmLeaseV1::finished);
         // Disables its CRTC, for which a monitor may be waiting.
         let now = self.now();
         self.timers.at(now, Deadline::Reconfigure("lease ended"));
     }
 
-    fn lease(&mut self, resource: WpDrmLeaseV1, wanted: &Wanted) {
-        let names = wanted.names.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let leased = match self.backend.gpu_mut(wanted.gpu) {
-            Some(gpu) => gpu.device.lease(&names),
+    fn lease(&mut self, resource: WpDrmLeaseV1, id: u64, names: &[String]) {
+        let leased = match self.backend.gpu_mut(id) {
+            Some(gpu) => gpu.device.lease(names),
             None => Err(std::io::ErrorKind::NotFound.into()),
         };
         match leased {
             Ok((lessee, fd)) => {
                 info!(displays = names.join(" "), lessee = lessee.get(), "connectors leased");
                 resource.lease_fd(fd.as_fd());
-                self.protocols.leases.leases.push(Lease { gpu: wanted.gpu, lessee, resource });
+                self.protocols.drm_lease.leases.add(id, lessee, resource);
                 self.check_leases();
             }
             Err(error) => {
@@ -204,10 +161,10 @@ impl GlobalDispatch<WpDrmLeaseDeviceV1, Global> for State {
                 return;
             }
         }
-        let mut device = Device { gpu: global.gpu, resource, connectors: BTreeMap::new() };
+        let mut device = Device { gpu: global.gpu, resource, offers: Offers::default() };
         state.send_connectors(&mut device);
         device.resource.done();
-        state.protocols.leases.devices.push(device);
+        state.protocols.drm_lease.devices.push(device);
     }
 
     fn can_view(client: Client, _: &Global) -> bool {
@@ -227,10 +184,10 @@ impl Dispatch<WpDrmLeaseDeviceV1, u64> for State {
     ) {
         match request {
             wp_drm_lease_device_v1::Request::CreateLeaseRequest { id } => {
-                init.init(id, Wanted { gpu: *gpu, names: Mutex::default() });
+                init.init(id, Mutex::new(LeaseRequest::new(*gpu)));
             }
             wp_drm_lease_device_v1::Request::Release => {
-                state.protocols.leases.devices.retain(|known| known.resource != *device);
+                state.protocols.drm_lease.devices.retain(|known| known.resource != *device);
                 device.released();
             }
             _ => {}
@@ -238,7 +195,7 @@ impl Dispatch<WpDrmLeaseDeviceV1, u64> for State {
     }
 
     fn destroyed(state: &mut Self, _: ClientId, device: &WpDrmLeaseDeviceV1, _: &u64) {
-        state.protocols.leases.devices.retain(|known| known.resource != *device);
+        state.protocols.drm_lease.devices.retain(|known| known.resource != *device);
     }
 }
 
@@ -266,30 +223,30 @@ impl Dispatch<WpDrmLeaseRequestV1, Wanted> for State {
         _: &DisplayHandle,
         init: &mut DataInit<'_, Self>,
     ) {
+        let mut wanted = wanted.lock().unwrap_or_else(PoisonError::into_inner);
         match asked {
             wp_drm_lease_request_v1::Request::RequestConnector { connector } => {
                 let Some(Offered(gpu, name)) = connector.data::<Offered>() else { return };
-                let mut names = wanted.names.lock().unwrap_or_else(PoisonError::into_inner);
-                if *gpu != wanted.gpu {
-                    let error = wp_drm_lease_request_v1::Error::WrongDevice;
-                    request.post_error(error, format!("{name} belongs to another device"));
-                } else if names.contains(name) {
-                    let error = wp_drm_lease_request_v1::Error::DuplicateConnector;
-                    request.post_error(error, format!("{name} is requested twice"));
-                } else {
-                    names.push(name.clone());
-                }
+                let (error, message) = match wanted.add(*gpu, name) {
+                    Ok(()) => return,
+                    Err(LeaseRequestError::WrongDevice) => {
+                        (wp_drm_lease_request_v1::Error::WrongDevice, "belongs to another device")
+                    }
+                    Err(LeaseRequestError::Duplicate) => {
+                        (wp_drm_lease_request_v1::Error::DuplicateConnector, "is requested twice")
+                    }
+                };
+                request.post_error(error, format!("{name} {message}"));
             }
             wp_drm_lease_request_v1::Request::Submit { id } => {
                 let lease = init.init(id, ());
-                if wanted.names.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
-                    request.post_error(
+                match wanted.connectors() {
+                    Some((gpu, names)) => state.lease(lease, gpu, &names),
+                    None => request.post_error(
                         wp_drm_lease_request_v1::Error::EmptyLease,
                         "the request has no connector",
-                    );
-                    return;
+                    ),
                 }
-                state.lease(lease, wanted);
             }
             _ => {}
         }
@@ -310,8 +267,7 @@ impl Dispatch<WpDrmLeaseV1, ()> for State {
     }
 
     fn destroyed(state: &mut Self, _: ClientId, resource: &WpDrmLeaseV1, (): &()) {
-        let lease = state.protocols.leases.leases.iter().find(|lease| lease.resource == *resource);
-        if let Some((gpu, lessee)) = lease.map(|lease| (lease.gpu, lease.lessee)) {
+        if let Some((gpu, lessee)) = state.protocols.drm_lease.leases.find(resource) {
             state.end_lease(gpu, lessee);
         }
     }

@@ -14,7 +14,7 @@ impl FractionalScaleHandler for State {
         // appear.
         let output = self.output_of(&surface).and_then(|id| self.outputs.get(id));
         if let Some(output) = self.shell.preferred_output(output, &self.outputs) {
-            with_states(&surface, |states| send_preferred_scale(&output.wl_output, &surface, states));
+            with_states(&surface, |states| send_preferred_scale(output.wl_output(), &surface, states));
         }
     }
 }

@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_files_and_pipes_are_rejected() -> std::io::Result<()> {
+    fn short_files_and_pipes_are_refused() -> std::io::Result<()> {
         let mut file = tempfile::tempfile()?;
         let words: Vec<u8> = (1..=12u16).flat_map(u16::to_ne_bytes).collect();
         file.write_all(&words)?;

@@ -10,13 +10,13 @@ use smithay::reexports::wayland_protocols::wp::color_management::v1::server::wp_
     self, WpImageDescriptionCreatorIccV1,
 };
 use smithay::reexports::wayland_protocols::wp::color_management::v1::server::wp_image_description_creator_params_v1::{
-    self, WpImageDescriptionCreatorParamsV1,
+    self, Error as ParamsError, Request as ParamsRequest, WpImageDescriptionCreatorParamsV1,
 };
 use smithay::reexports::wayland_protocols::wp::color_management::v1::server::wp_image_description_info_v1::{
     self, WpImageDescriptionInfoV1,
 };
 use smithay::reexports::wayland_protocols::wp::color_management::v1::server::wp_image_description_v1::Cause;
-use smithay::reexports::wayland_server::{Client, DataInit, Dispatch, DisplayHandle, Resource, WEnum};
+use smithay::reexports::wayland_server::{Client, DataInit, Dispatch, DisplayHandle, Resource};
 use geom_color::primaries::{conversion_matrix, Primaries, BT2020, DISPLAY_P3, SRGB};
 use geom_color::image_description::{ImageDescription, Luminances, TransferFunction as Transfer};
 
@@ -59,6 +59,73 @@ struct Params {
 }
 
 impl Params {
+    fn is_set(&self, request: &ParamsRequest) -> bool {
+        match request {
+            ParamsRequest::SetTfNamed { .. } | ParamsRequest::SetTfPower { .. } => self.transfer.is_some(),
+            ParamsRequest::SetPrimariesNamed { .. } | ParamsRequest::SetPrimaries { .. } => {
+                self.primaries.is_some()
+            }
+            ParamsRequest::SetLuminances { .. } => self.luminances.is_some(),
+            ParamsRequest::SetMasteringDisplayPrimaries { .. } => self.mastering_primaries,
+            ParamsRequest::SetMasteringLuminance { .. } => self.mastering_max.is_some(),
+            ParamsRequest::SetMaxCll { .. } => self.max_cll,
+            ParamsRequest::SetMaxFall { .. } => self.max_fall,
+            _ => false,
+        }
+    }
+
+    /// Sets the parameter of a request.
+    ///
+    /// # Errors
+    /// The protocol's error if it is set already, or its value is not allowed or not supported.
+    fn set(&mut self, request: &ParamsRequest) -> Result<(), (ParamsError, &'static str)> {
+        if self.is_set(request) {
+            return Err((ParamsError::AlreadySet, "the parameter is already set"));
+        }
+        match *request {
+            ParamsRequest::SetTfNamed { tf } => {
+                let known = tf.into_result().ok();
+                let known = known.and_then(|tf| TRANSFERS.iter().find(|(known, _)| *known == tf));
+                let unsupported = (ParamsError::InvalidTf, "the transfer function is not supported");
+                self.transfer = Some(known.ok_or(unsupported)?.1);
+            }
+            ParamsRequest::SetTfPower { eexp } => match eexp {
+                10_000..=100_000 => self.transfer = Some(Transfer::Power(f64::from(eexp) / 10_000.0)),
+                _ => return Err((ParamsError::InvalidTf, "the exponent must be from 1 to 10")),
+            },
+            ParamsRequest::SetPrimariesNamed { primaries } => {
+                let known = primaries.into_result().ok();
+                let known = known.and_then(|named| PRIMARIES.iter().find(|(known, _)| *known == named));
+                let unsupported = (ParamsError::InvalidPrimariesNamed, "the primaries are not supported");
+                self.primaries = Some(known.ok_or(unsupported)?.1);
+            }
+            ParamsRequest::SetPrimaries { r_x, r_y, g_x, g_y, b_x, b_y, w_x, w_y } => {
+                self.primaries = Some(points([r_x, r_y, g_x, g_y, b_x, b_y, w_x, w_y]));
+            }
+            ParamsRequest::SetLuminances { min_lum, max_lum, reference_lum } => {
+                let min = f64::from(min_lum) / 10_000.0;
+                let (max, reference) = (f64::from(max_lum), f64::from(reference_lum));
+                if max <= min || reference <= min {
+                    let message = "the minimum must be below the maximum and the reference";
+                    return Err((ParamsError::InvalidLuminance, message));
+                }
+                self.luminances = Some(Luminances { min, max, reference });
+            }
+            ParamsRequest::SetMasteringDisplayPrimaries { .. } => self.mastering_primaries = true,
+            ParamsRequest::SetMasteringLuminance { min_lum, max_lum } => {
+                let max = f64::from(max_lum);
+                if max <= f64::from(min_lum) / 10_000.0 {
+                    return Err((ParamsError::InvalidLuminance, "the minimum must be below the maximum"));
+                }
+                self.mastering_max = Some(max);
+            }
+            ParamsRequest::SetMaxCll { .. } => self.max_cll = true,
+            ParamsRequest::SetMaxFall { .. } => self.max_fall = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
     fn description(&self) -> Option<ImageDescription> {
         let (transfer, primaries) = (self.transfer?, self.primaries?);
         let luminances = match (self.luminances, transfer) {
@@ -87,87 +154,23 @@ impl Dispatch<WpImageDescriptionCreatorParamsV1, Creator> for State {
         _: &DisplayHandle,
         init: &mut DataInit<'_, Self>,
     ) {
-        use wp_image_description_creator_params_v1::{Error, Request};
         let mut params = data.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_set = match &request {
-            Request::SetTfNamed { .. } | Request::SetTfPower { .. } => params.transfer.is_some(),
-            Request::SetPrimariesNamed { .. } | Request::SetPrimaries { .. } => params.primaries.is_some(),
-            Request::SetLuminances { .. } => params.luminances.is_some(),
-            Request::SetMasteringDisplayPrimaries { .. } => params.mastering_primaries,
-            Request::SetMasteringLuminance { .. } => params.mastering_max.is_some(),
-            Request::SetMaxCll { .. } => params.max_cll,
-            Request::SetMaxFall { .. } => params.max_fall,
-            _ => false,
+        let ParamsRequest::Create { image_description } = request else {
+            if let Err((error, message)) = params.set(&request) {
+                creator.post_error(error, message);
+            }
+            return;
         };
-        if is_set {
-            return creator.post_error(Error::AlreadySet, "the parameter is already set");
-        }
-        match request {
-            Request::SetTfNamed { tf } => {
-                let known = tf.into_result().ok();
-                let known = known.and_then(|tf| TRANSFERS.iter().find(|(known, _)| *known == tf));
-                match known {
-                    Some((_, transfer)) => params.transfer = Some(*transfer),
-                    None => creator.post_error(Error::InvalidTf, "the transfer function is not supported"),
-                }
-            }
-            Request::SetTfPower { eexp } => match eexp {
-                10_000..=100_000 => params.transfer = Some(Transfer::Power(f64::from(eexp) / 10_000.0)),
-                _ => creator.post_error(Error::InvalidTf, "the exponent must be from 1 to 10"),
-            },
-            Request::SetPrimariesNamed { primaries } => {
-                let known = match primaries {
-                    WEnum::Value(named) => PRIMARIES.iter().find(|(known, _)| *known == named),
-                    WEnum::Unknown(_) => None,
-                };
-                match known {
-                    Some((_, primaries)) => params.primaries = Some(*primaries),
-                    None => {
-                        creator.post_error(Error::InvalidPrimariesNamed, "the primaries are not supported")
-                    }
-                }
-            }
-            Request::SetPrimaries { r_x, r_y, g_x, g_y, b_x, b_y, w_x, w_y } => {
-                params.primaries = Some(points([r_x, r_y, g_x, g_y, b_x, b_y, w_x, w_y]));
-            }
-            Request::SetLuminances { min_lum, max_lum, reference_lum } => {
-                let min = f64::from(min_lum) / 10_000.0;
-                let (max, reference) = (f64::from(max_lum), f64::from(reference_lum));
-                if max <= min || reference <= min {
-                    return creator.post_error(
-                        Error::InvalidLuminance,
-                        "the minimum must be below the maximum and the reference",
-                    );
-                }
-                params.luminances = Some(Luminances { min, max, reference });
-            }
-            Request::SetMasteringDisplayPrimaries { .. } => params.mastering_primaries = true,
-            Request::SetMasteringLuminance { min_lum, max_lum } => {
-                let max = f64::from(max_lum);
-                if max <= f64::from(min_lum) / 10_000.0 {
-                    return creator
-                        .post_error(Error::InvalidLuminance, "the minimum must be below the maximum");
-                }
-                params.mastering_max = Some(max);
-            }
-            Request::SetMaxCll { .. } => params.max_cll = true,
-            Request::SetMaxFall { .. } => params.max_fall = true,
-            Request::Create { image_description } => {
-                let Some(description) = params.description() else {
-                    state.init_description(image_description, Err((Cause::Unsupported, "")), false, init);
-                    creator
-                        .post_error(Error::IncompleteSet, "primaries and a transfer function are required");
-                    return;
-                };
-                // Primaries on a line span no gamut.
-                let spans_gamut = conversion_matrix(&description.primaries, &SRGB).is_some();
-                let answer = spans_gamut
-                    .then_some(description)
-                    .ok_or((Cause::Unsupported, "the primaries span no gamut"));
-                state.init_description(image_description, answer, false, init);
-            }
-            _ => {}
-        }
+        let Some(description) = params.description() else {
+            state.init_description(image_description, Err((Cause::Unsupported, "")), false, init);
+            creator.post_error(ParamsError::IncompleteSet, "primaries and a transfer function are required");
+            return;
+        };
+        // Primaries on a line span no gamut.
+        let spans_gamut = conversion_matrix(&description.primaries, &SRGB).is_some();
+        let answer =
+            spans_gamut.then_some(description).ok_or((Cause::Unsupported, "the primaries span no gamut"));
+        state.init_description(image_description, answer, false, init);
     }
 }
 

@@ -25,47 +25,26 @@ use smithay::reexports::wayland_protocols_wlr::output_management::v1::server::zw
 };
 use smithay::reexports::wayland_server::protocol::wl_output;
 use smithay::reexports::wayland_server::{
-    Client, DataInit, Dispatch, DisplayHandle, GlobalDispatch, New, Resource, WEnum,
+    Client, DataInit, Dispatch, DisplayHandle, GlobalDispatch, New, Resource,
 };
 use strum::VariantArray;
 use tracing::{debug, info};
-use geom_display::identity::Identity;
-use geom_display::mode::{Mode, ConfiguredMode};
-use geom_display::modeline::{Blanking, Modeline};
-use geom_display::output_config::{Position, Transform, OutputConfig};
-use geom_display::plan::mode_candidates;
+use geom_display::mode::Mode;
+use geom_display::output_config::Transform;
 
 use super::security_context::is_trusted;
 use crate::compositor::State;
+use crate::output::heads::{
+    disables_all, requested_changes, HeadConfig, HeadError, HeadProperties, HeadSetting,
+};
 use crate::output::requests::OutputTransaction;
-use crate::output::{smithay_transform, Output};
+use crate::output::smithay_transform;
 
 /// The supported version, which adds adaptive sync.
 pub const VERSION: u32 = 4;
 
 /// The user data of the global, which is not available in sandboxes.
 pub struct Global;
-
-/// The properties of a head.
-#[derive(Debug, Clone, PartialEq)]
-struct HeadProperties {
-    monitor: Option<Identity>,
-    /// In millimeters; 0 if unknown.
-    size: (u32, u32),
-    modes: Vec<Mode>,
-    /// `None` if the display is not enabled.
-    state: Option<HeadState>,
-}
-
-/// The state of an enabled head.
-#[derive(Debug, Clone, PartialEq)]
-struct HeadState {
-    mode: Mode,
-    position: (i32, i32),
-    transform: wl_output::Transform,
-    scale: f64,
-    vrr: bool,
-}
 
 /// A display as one tool has it.
 struct Head {
@@ -97,14 +76,14 @@ pub struct Configuration {
     heads: Mutex<BTreeMap<String, Option<Arc<Mutex<HeadConfig>>>>>,
 }
 
-/// The settings for one head.
-#[derive(Default)]
-pub struct HeadConfig {
-    config: OutputConfig,
-    /// The mode may be one that the monitor does not list.
-    has_custom_mode: bool,
-    /// The position is outside of any layout, for which the protocol has no error.
-    is_out_of_range: bool,
+impl Configuration {
+    /// Returns the settings by display; `None` if it is to be disabled.
+    fn heads(&self) -> Vec<(String, Option<HeadConfig>)> {
+        let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        let settings =
+            |head: &Arc<Mutex<HeadConfig>>| head.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        heads.iter().map(|(name, head)| (name.clone(), head.as_ref().map(settings))).collect()
+    }
 }
 
 /// The display of a head, by name.
@@ -116,11 +95,8 @@ impl Manager {
         let Some(client) = self.resource.client() else { return false };
         let mut changed = false;
         self.heads.retain(|name, head| {
-            let same = now.get(name).is_some_and(|now| {
-                (&now.monitor, now.size, &now.modes) == (&head.sent.monitor, head.sent.size, &head.sent.modes)
-            });
+            let same = now.get(name).is_some_and(|now| head.sent.is_same_monitor(now));
             if !same {
-                // Another monitor gets another head.
                 head.modes.iter().for_each(|(_, mode)| mode.finished());
                 head.resource.finished();
                 changed = true;
@@ -195,24 +171,13 @@ impl Head {
         let current = self.modes.iter().find(|(mode, _)| *mode == state.mode);
         current.iter().for_each(|(_, object)| self.resource.current_mode(object));
         self.resource.position(state.position.0, state.position.1);
-        self.resource.transform(state.transform);
+        self.resource.transform(state.transform.into());
         self.resource.scale(state.scale);
         if self.resource.version() >= zwlr_output_head_v1::EVT_ADAPTIVE_SYNC_SINCE {
             let vrr = if state.vrr { AdaptiveSyncState::Enabled } else { AdaptiveSyncState::Disabled };
             self.resource.adaptive_sync(vrr);
         }
     }
-}
-
-/// Returns the state of an output if it is enabled.
-fn head_state(output: &Output) -> Option<HeadState> {
-    Some(HeadState {
-        mode: output.mode.filter(|_| output.is_enabled())?,
-        position: (output.logical.x, output.logical.y),
-        transform: output.wl_output.current_transform().into(),
-        scale: output.scale,
-        vrr: output.signal.vrr,
-    })
 }
 
 /// Returns the plan's type for a transform of the protocol.
@@ -231,22 +196,7 @@ impl State {
         if management.managers.is_empty() {
             return;
         }
-        let present = self.backend.probed();
-        let connectors = present.iter().flat_map(|gpu| &gpu.connectors);
-        let now =
-            connectors.filter(|connector| connector.connected && !connector.non_desktop).map(|connector| {
-                let output = self.outputs.named(&connector.name);
-                let mut modes = mode_candidates(&connector.modes, None);
-                modes.extend(output.and_then(|output| output.mode).filter(|mode| mode.modeline.is_some()));
-                let properties = HeadProperties {
-                    monitor: connector.monitor.clone(),
-                    size: output.map_or((0, 0), |output| output.monitor.size),
-                    modes,
-                    state: output.and_then(head_state),
-                };
-                (connector.name.clone(), properties)
-            });
-        let now: BTreeMap<String, HeadProperties> = now.collect();
+        let now = self.outputs.heads(&self.backend.probed());
         let serial = management.serial.wrapping_add(1);
         let mut changed = false;
         for manager in &mut management.managers {
@@ -258,35 +208,6 @@ impl State {
         if changed {
             management.serial = serial;
         }
-    }
-
-    /// Returns the settings of a configuration, or `None` if it cannot be applied in any case.
-    fn requested_configs(&self, configuration: &Configuration) -> Option<BTreeMap<String, OutputConfig>> {
-        let heads = configuration.heads.lock().unwrap_or_else(PoisonError::into_inner);
-        let config = |name: &str, head: &Option<Arc<Mutex<HeadConfig>>>| match head {
-            Some(head) => {
-                let head = head.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut config = OutputConfig { enabled: Some(true), ..head.config.clone() };
-                if head.has_custom_mode {
-                    config.mode = Some(self.custom_mode(name, config.mode?)?);
-                }
-                (!head.is_out_of_range).then_some(config)
-            }
-            None => Some(OutputConfig { enabled: Some(false), ..OutputConfig::default() }),
-        };
-        heads.iter().map(|(name, head)| Some((name.clone(), config(name, head)?))).collect()
-    }
-
-    /// Returns a custom mode: unchanged if the monitor lists one that matches, or else with CVT
-    /// timings for flat panels (reduced blanking).
-    fn custom_mode(&self, name: &str, requested: ConfiguredMode) -> Option<ConfiguredMode> {
-        let listed = self.outputs.named(name).map(|output| output.modes.as_slice()).unwrap_or_default();
-        if listed.iter().any(|mode| requested.matches(mode)) {
-            return Some(requested);
-        }
-        let blanking = if requested.width % 8 == 0 { Blanking::Reduced } else { Blanking::Reduced2 };
-        let refresh = requested.refresh.unwrap_or(60_000);
-        Modeline::cvt(requested.width, requested.height, refresh, blanking).map(ConfiguredMode::from).ok()
     }
 
     /// Applies a configuration, or tests whether it can be applied.
@@ -301,11 +222,8 @@ impl State {
             object.cancelled();
             return;
         }
-        let Some(changes) = self.requested_configs(data) else { return object.failed() };
-        if changes.values().all(|config| config.enabled == Some(false))
-            && !changes.is_empty()
-            && !self.options.headless_ok
-        {
+        let Some(changes) = requested_changes(data.heads(), &self.outputs) else { return object.failed() };
+        if disables_all(&changes) && !self.options.headless_ok {
             info!("configuration of a tool refused: it disables all displays");
             object.failed();
             return;
@@ -440,54 +358,32 @@ impl Dispatch<ZwlrOutputConfigurationHeadV1, Arc<Mutex<HeadConfig>>> for State {
         _: &mut DataInit<'_, Self>,
     ) {
         use zwlr_output_configuration_head_v1::{Error, Request};
-        let mut head = head.lock().unwrap_or_else(PoisonError::into_inner);
-        let HeadConfig { config, has_custom_mode, is_out_of_range } = &mut *head;
-        let is_set = match &request {
-            Request::SetMode { .. } | Request::SetCustomMode { .. } => config.mode.is_some(),
-            Request::SetPosition { .. } => config.position.is_some(),
-            Request::SetTransform { .. } => config.transform.is_some(),
-            Request::SetScale { .. } => config.scale.is_some(),
-            Request::SetAdaptiveSync { .. } => config.signal.vrr.is_some(),
-            _ => false,
-        };
-        if is_set {
-            return object.post_error(Error::AlreadySet, "the property is already set");
-        }
-        match request {
-            Request::SetMode { mode } => {
-                let Some(mode) = mode.data::<Mode>() else { return };
-                let (width, height, refresh) = (mode.width, mode.height, Some(mode.refresh));
-                config.mode = Some(ConfiguredMode { width, height, refresh, modeline: mode.modeline });
-            }
+        let setting = match request {
+            Request::SetMode { mode } => mode.data::<Mode>().copied().map(HeadSetting::Mode),
             Request::SetCustomMode { width, height, refresh } => {
-                let (Ok(width @ 1..), Ok(height @ 1..), Ok(refresh)) =
-                    (u16::try_from(width), u16::try_from(height), u32::try_from(refresh))
-                else {
-                    return object.post_error(Error::InvalidCustomMode, "the mode is out of range");
-                };
-                let refresh = Some(refresh).filter(|refresh| *refresh > 0);
-                config.mode = Some(ConfiguredMode { width, height, refresh, modeline: None });
-                *has_custom_mode = true;
+                Some(HeadSetting::CustomMode(width, height, refresh))
             }
-            Request::SetPosition { x, y } => {
-                *is_out_of_range = i16::try_from(x).is_err() || i16::try_from(y).is_err();
-                config.position = Some(Position::At(x, y));
-            }
+            Request::SetPosition { x, y } => Some(HeadSetting::Position(x, y)),
             Request::SetTransform { transform: requested } => {
-                match requested.into_result().ok().and_then(transform) {
-                    Some(transform) => config.transform = Some(transform),
-                    None => object.post_error(Error::InvalidTransform, "unknown transform"),
-                }
+                Some(HeadSetting::Transform(requested.into_result().ok().and_then(transform)))
             }
-            Request::SetScale { scale } => match scale {
-                0.25..=8.0 => config.scale = Some(scale),
-                _ => object.post_error(Error::InvalidScale, "the scale must be from 0.25 to 8"),
-            },
-            Request::SetAdaptiveSync { state } => match state {
-                WEnum::Value(state) => config.signal.vrr = Some((state == AdaptiveSyncState::Enabled).into()),
-                WEnum::Unknown(_) => object.post_error(Error::InvalidAdaptiveSyncState, "unknown state"),
-            },
-            _ => {}
-        }
+            Request::SetScale { scale } => Some(HeadSetting::Scale(scale)),
+            Request::SetAdaptiveSync { state } => {
+                let state = state.into_result().ok();
+                Some(HeadSetting::AdaptiveSync(state.map(|state| state == AdaptiveSyncState::Enabled)))
+            }
+            _ => None,
+        };
+        let Some(setting) = setting else { return };
+        let mut head = head.lock().unwrap_or_else(PoisonError::into_inner);
+        let (error, message) = match head.set(setting) {
+            Ok(()) => return,
+            Err(HeadError::AlreadySet) => (Error::AlreadySet, "the property is already set"),
+            Err(HeadError::CustomMode) => (Error::InvalidCustomMode, "the mode is out of range"),
+            Err(HeadError::Transform) => (Error::InvalidTransform, "unknown transform"),
+            Err(HeadError::Scale) => (Error::InvalidScale, "the scale must be from 0.25 to 8"),
+            Err(HeadError::AdaptiveSync) => (Error::InvalidAdaptiveSyncState, "unknown state"),
+        };
+        object.post_error(error, message);
     }
 }

@@ -87,7 +87,7 @@ impl Dispatch<ZwlrOutputPowerManagerV1, ()> for State {
         let control = init.init(id, OutputName(name.clone()));
         match state.outputs.named(&name).filter(|output| output.is_enabled()) {
             Some(output) => {
-                control.mode(mode(output.blanked));
+                control.mode(mode(output.state().blanked));
                 state.protocols.power.push((name, control));
             }
             None => control.failed(),

@@ -26,7 +26,7 @@ impl SeatHandler for State {
     }
 
     fn cursor_image(&mut self, _seat: &Seat<Self>, image: CursorImageStatus) {
-        self.input.pointer.status = image;
+        self.input.pointer_mut().set_status(image);
         self.redraw_under_pointer();
     }
 }

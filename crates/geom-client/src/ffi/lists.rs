@@ -55,7 +55,7 @@ pub enum geom_display_state {
     GEOM_DISPLAY_DISABLED = 1,
     /// The monitor is unplugged. Its windows and its settings are kept.
     GEOM_DISPLAY_DISCONNECTED = 2,
-    /// The monitor is connected and the kernel rejects every configuration for it.
+    /// The monitor is connected and the kernel refuses every configuration for it.
     GEOM_DISPLAY_FAILED = 3,
 }
 

@@ -14,7 +14,7 @@ use crate::Error;
 pub enum geom_status {
     /// The call succeeded.
     GEOM_OK = 0,
-    /// An argument is a null pointer, not UTF-8 or out of range, or the service rejects its value.
+    /// An argument is a null pointer, not UTF-8 or out of range, or the service refuses its value.
     GEOM_BAD_ARGUMENT = 1,
     /// No service accepts connections at the control socket.
     GEOM_NOT_RUNNING = 2,

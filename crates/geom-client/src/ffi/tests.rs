@@ -43,7 +43,7 @@ fn null_is_an_error_or_has_no_effect() {
 }
 
 #[test]
-fn config_of_another_size_is_rejected() {
+fn config_of_another_size_is_refused() {
     let mut compositor = null_mut();
     // SAFETY: null pointers and zeros are valid field values, and `compositor` is a variable.
     let status = unsafe {

@@ -7,7 +7,7 @@ use super::*;
 use crate::signal_format::Colorimetry;
 
 /// A kernel with a bandwidth limit, a maximum width for each CRTC, and modes that it always
-/// rejects.
+/// refuses.
 #[derive(Debug, Clone)]
 struct Model {
     /// Millions of pixels per second at 8 bits per color, over all CRTCs.
@@ -15,7 +15,7 @@ struct Model {
     /// Maximum width of each CRTC.
     max_widths: Vec<u16>,
     /// Indices of modes that fail on any CRTC.
-    rejected_modes: Vec<usize>,
+    refused_modes: Vec<usize>,
     /// Whether only the default colorimetry is accepted.
     default_colorimetry_only: bool,
 }
@@ -42,7 +42,7 @@ impl TestCommit for Model {
             if assignments[..index].iter().any(|other| other.crtc == one.crtc) {
                 return Err("CRTC used twice".into());
             }
-            if one.mode.width > self.max_widths[one.crtc] || self.rejected_modes.contains(&one.mode.index) {
+            if one.mode.width > self.max_widths[one.crtc] || self.refused_modes.contains(&one.mode.index) {
                 return Err("mode".into());
             }
             if self.default_colorimetry_only && one.signal.colorimetry != Colorimetry::Default {
@@ -91,7 +91,7 @@ fn unlimited(crtcs: usize) -> Model {
     Model {
         bandwidth: u64::MAX,
         max_widths: vec![u16::MAX; crtcs],
-        rejected_modes: Vec::new(),
+        refused_modes: Vec::new(),
         default_colorimetry_only: false,
     }
 }
@@ -121,7 +121,7 @@ fn bit_depth_is_lowered_before_refresh_rate() {
 }
 
 #[test]
-fn rejected_colorimetry_does_not_lower_the_mode() {
+fn refused_colorimetry_does_not_lower_the_mode() {
     let requests = [request_with(0, modes(), vec![0], None, hdr(12))];
     let result = search(&requests, &mut Model { default_colorimetry_only: true, ..unlimited(1) });
     let found = result.assignments.first().map(|one| (one.mode.index, one.signal));
@@ -171,8 +171,8 @@ fn enabled_output_changes_its_crtc_for_one_that_has_no_other() {
 }
 
 #[test]
-fn number_of_tests_is_bounded_if_everything_is_rejected() {
-    let mut kernel = Model { rejected_modes: (0..5).collect(), ..unlimited(4) };
+fn number_of_tests_is_bounded_if_everything_is_refused() {
+    let mut kernel = Model { refused_modes: (0..5).collect(), ..unlimited(4) };
     let requests: Vec<_> = (0..4).map(|name| request(name, modes(), vec![0, 1, 2, 3], None)).collect();
     let result = search(&requests, &mut kernel);
     assert!(result.assignments.is_empty() && result.failed.len() == 4 && result.tests <= MAX_TESTS);
@@ -180,9 +180,9 @@ fn number_of_tests_is_bounded_if_everything_is_rejected() {
 
 fn requests() -> impl Strategy<Value = (Vec<Request>, Model)> {
     let widths = prop::collection::vec(prop_oneof![Just(640u16), Just(1920), Just(u16::MAX)], 1..4);
-    let rejected_modes = prop::collection::vec(0usize..5, 0..3);
-    let kernel = (widths, 1u64..2000, rejected_modes, any::<bool>());
-    kernel.prop_flat_map(|(max_widths, bandwidth, rejected_modes, default_colorimetry_only)| {
+    let refused_modes = prop::collection::vec(0usize..5, 0..3);
+    let kernel = (widths, 1u64..2000, refused_modes, any::<bool>());
+    kernel.prop_flat_map(|(max_widths, bandwidth, refused_modes, default_colorimetry_only)| {
         let crtcs = max_widths.len();
         let one = (prop::collection::btree_set(0..crtcs, 0..=crtcs), prop::option::of(0..crtcs), 1usize..=5);
         let signal = prop_oneof![Just(SignalFormat::default()), Just(hdr(12)), Just(hdr(8))];
@@ -197,7 +197,7 @@ fn requests() -> impl Strategy<Value = (Vec<Request>, Model)> {
             let kernel = Model {
                 bandwidth,
                 max_widths: max_widths.clone(),
-                rejected_modes: rejected_modes.clone(),
+                refused_modes: refused_modes.clone(),
                 default_colorimetry_only,
             };
             (requests.collect(), kernel)

@@ -252,7 +252,7 @@ impl FakeDevice {
         self.state().is_unplugged = true;
     }
 
-    /// Rejects states that scan out more pixels per second than this, over all CRTCs, with ENOSPC.
+    /// Refuses states that scan out more pixels per second than this, over all CRTCs, with ENOSPC.
     pub fn limit_bandwidth(&self, pixels_per_second: u64) {
         self.state().max_pixel_rate = Some(pixels_per_second);
     }

@@ -41,7 +41,7 @@ fn gamma_lut_is_tested_and_comes_with_the_next_frame() {
 }
 
 #[test]
-fn rejected_gamma_lut_keeps_the_previous_one() {
+fn refused_gamma_lut_keeps_the_previous_one() {
     let mut rig = Rig::with_outputs(1);
     rig.enable(&["DP-1"]);
     rig.device.set_gamma("DP-1", Some(&lut(7))).expect("the kernel accepts it");

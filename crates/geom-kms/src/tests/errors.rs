@@ -71,7 +71,7 @@ fn mode_that_fails_after_its_test_is_skipped_until_the_next_probe() {
     let modes = rig.modes("DP-1");
     rig.fake.fail_commits(Errno::IO, |commit| !commit.is_test());
     assert_eq!(errno(rig.commit_with(&[("DP-1", SignalFormat::default())])), is(Errno::IO));
-    rig.device.reject_mode("DP-1", modes[0], SignalFormat::default());
+    rig.device.note_refused_mode("DP-1", modes[0], SignalFormat::default());
     rig.fake.clear_failures();
     let found = rig.search(&[("DP-1", SignalFormat::default())]);
     assert_eq!(found.assignments[0].mode, modes[1]);
@@ -111,13 +111,13 @@ fn frame_before_the_last_page_flip_is_busy_and_changes_nothing() {
 }
 
 #[test]
-fn cursor_plane_is_rejected_for_einval_only() {
+fn cursor_plane_is_refused_for_einval_only() {
     let mut rig = Rig::with_outputs(1);
     rig.enable(&["DP-1"]);
     let cursor_plane = rig.fake.planes()[1];
     let image = CursorImage { serial: 1, width: 24, height: 24, argb: &[255; 24 * 24 * 4] };
     let mut cursor = Cursor::default();
-    for (error, is_rejected) in [(Errno::BUSY, false), (Errno::ACCESS, false), (Errno::INVAL, true)] {
+    for (error, is_refused) in [(Errno::BUSY, false), (Errno::ACCESS, false), (Errno::INVAL, true)] {
         let has_cursor = move |commit: &crate::fake::Commit| {
             commit.value(cursor_plane, "FB_ID").is_some_and(|framebuffer| framebuffer != 0)
         };
@@ -125,8 +125,8 @@ fn cursor_plane_is_rejected_for_einval_only() {
         assert!(cursor.fits(&rig.device, 0, &image));
         let state = cursor.place(&rig.device, &image, (5, -3)).expect("a buffer");
         let frame = Frame { cursor: Some(state), ..Frame::default() };
-        let result = rig.device.submit(0, &frame).expect_err("the kernel rejects it");
-        assert_eq!(cursor.reject_for(&result, frame.cursor), is_rejected, "{error}");
+        let result = rig.device.submit(0, &frame).expect_err("the kernel refuses it");
+        assert_eq!(cursor.refused_for(&result, frame.cursor), is_refused, "{error}");
         rig.fake.clear_failures();
     }
     assert!(!cursor.fits(&rig.device, 0, &image), "it is drawn from now on");
@@ -138,8 +138,8 @@ fn cursor_plane_is_rejected_for_einval_only() {
 fn einval_of_a_frame_without_a_cursor_does_not_blame_the_plane() {
     let error = io::Error::from(Errno::INVAL);
     let mut cursor = Cursor::default();
-    assert!(!cursor.reject_for(&error, None));
-    assert!(!cursor.reject_for(&error, Some(CursorPlane::Hidden)));
+    assert!(!cursor.refused_for(&error, None));
+    assert!(!cursor.refused_for(&error, Some(CursorPlane::Hidden)));
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn enospc_lowers_the_mode() {
 }
 
 #[test]
-fn frame_that_does_not_fit_its_framebuffer_is_rejected_and_the_last_one_stays() {
+fn frame_that_does_not_fit_its_framebuffer_is_refused_and_the_last_one_stays() {
     let mut rig = Rig::with_outputs(1);
     rig.enable(&["DP-1"]);
     let before = rig.device.framebuffer(0).map(|framebuffer| framebuffer.handle());

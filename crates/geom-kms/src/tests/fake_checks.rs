@@ -1,4 +1,4 @@
-//! The fake device rejects what the kernel rejects.
+//! The fake device refuses what the kernel refuses.
 
 use drm::buffer::DrmFourcc;
 use drm::control::{from_u32, property, AtomicCommitFlags as Flags, RawResourceHandle};

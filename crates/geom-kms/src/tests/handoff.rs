@@ -101,7 +101,7 @@ fn imported_planes_in_the_same_memory_share_a_handle() {
 }
 
 #[test]
-fn buffer_that_the_driver_rejects_leaks_nothing() {
+fn buffer_that_the_driver_refuses_leaks_nothing() {
     use std::os::fd::AsFd;
     let rig = Rig::with_outputs(1);
     let memory = rustix::fs::memfd_create("buffer", rustix::fs::MemfdFlags::CLOEXEC).expect("a memfd");

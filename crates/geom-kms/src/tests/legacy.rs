@@ -70,7 +70,7 @@ fn every_test_passes_and_a_failed_mode_is_skipped() {
     );
     let error = rig.commit_with(&[("DP-1", SignalFormat::default())]).expect_err("the mode fails");
     assert_eq!(error.raw_os_error(), Some(Errno::INVAL.raw_os_error()));
-    rig.device.reject_mode("DP-1", modes[0], SignalFormat::default());
+    rig.device.note_refused_mode("DP-1", modes[0], SignalFormat::default());
     rig.enable(&["DP-1"]);
     let found: Vec<_> = rig.device.crtc_states().map(|state| state.mode).collect();
     assert_eq!(found, [modes[1]]);

@@ -50,7 +50,7 @@ fn output_without_bandwidth_stays_disabled_with_the_reason() {
     let result = rig.search(&plain(&["DP-1", "DP-2"]));
     assert_eq!(result.assignments.len(), 1);
     let (_, failure) = &result.failed[0];
-    assert!(matches!(failure, Failure::Rejected(reason) if reason.contains("No space left")), "{failure}");
+    assert!(matches!(failure, Failure::Refused(reason) if reason.contains("No space left")), "{failure}");
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn output_stays_on_the_crtc_of_the_previous_master() {
 }
 
 #[test]
-fn plainer_signal_is_taken_if_the_kernel_rejects_the_wanted_one() {
+fn plainer_signal_is_taken_if_the_kernel_refuses_the_wanted_one() {
     let mut rig = Rig::with_outputs(1);
     let connector = rig.fake.connectors()[0];
     rig.fake.fail_commits(Errno::INVAL, move |commit| commit.value(connector, "max bpc") == Some(12));
@@ -108,7 +108,7 @@ fn plainer_signal_is_taken_if_the_kernel_rejects_the_wanted_one() {
 }
 
 #[test]
-fn second_search_does_not_repeat_what_the_kernel_rejected() {
+fn second_search_does_not_repeat_what_the_kernel_refused() {
     let mut rig = Rig::with_outputs(2);
     rig.fake.limit_bandwidth(FULL_HD + HD);
     rig.enable(&["DP-1", "DP-2"]);
