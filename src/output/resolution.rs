@@ -72,15 +72,29 @@ impl ResolvedOutput {
     }
 }
 
+/// The pixels of a virtual output, at most: each of its buffers takes four bytes for one.
+const MAX_VIRTUAL_PIXELS: u32 = 8192 * 8192;
+
 impl Resolution {
-    /// Adds virtual outputs, which accept every mode.
+    /// Adds virtual outputs, which accept every mode of at most [`MAX_VIRTUAL_PIXELS`].
     pub fn add_virtual(&mut self, planned: &[&PlannedOutput]) {
+        let fits = |mode: &Mode| u32::from(mode.width) * u32::from(mode.height) <= MAX_VIRTUAL_PIXELS;
         for planned in planned {
             let (modes, signal) = wanted(planned);
-            if let Some(mode) = modes.first() {
-                let monitor = Monitor::default();
-                self.enabled.push(ResolvedOutput::new(planned, *mode, signal, Target::Memory, monitor));
+            let Some(first) = modes.first() else { continue };
+            let refusal = || format!("mode {first} has more than {MAX_VIRTUAL_PIXELS} pixels");
+            let Some(mode) = modes.iter().find(|mode| fits(mode)) else {
+                self.notices.push(format!("{} stays disabled: {}", planned.name, refusal()));
+                self.disabled.push((planned.name.clone(), LifecycleEvent::Refused(refusal())));
+                continue;
+            };
+            let monitor = Monitor::default();
+            let mut resolved = ResolvedOutput::new(planned, *mode, signal, Target::Memory, monitor);
+            if mode != first {
+                resolved.warnings.push(format!("{}; using {mode}", refusal()));
+                self.notices.push(format!("{}: {}; using {mode}", planned.name, refusal()));
             }
+            self.enabled.push(resolved);
         }
     }
 
@@ -192,5 +206,23 @@ mod tests {
             .map(|resolved| (resolved.mode.width, resolved.planned.logical.width))
             .collect();
         assert_eq!(sizes, [(1920, 1920), (1920, 0)]);
+    }
+
+    #[test]
+    fn virtual_modes_have_a_maximum() {
+        let with = |modes: &[(u16, u16)]| {
+            let modes = modes.iter().map(|(width, height)| Mode::new(*width, *height, 60_000)).collect();
+            PlannedOutput {
+                target: PlanTarget::Enabled { modes, signal: SignalFormat::default() },
+                ..planned("A", None)
+            }
+        };
+        let mut resolution = Resolution::default();
+        resolution.add_virtual(&[&with(&[(65_535, 65_535), (800, 600)]), &with(&[(65_535, 65_535)])]);
+        let enabled = &resolution.enabled[..];
+        assert!(matches!(enabled, [one] if one.mode.width == 800 && one.warnings.len() == 2));
+        let disabled = &resolution.disabled[..];
+        assert!(matches!(disabled, [(_, LifecycleEvent::Refused(_))]), "{disabled:?}");
+        assert_eq!(resolution.notices.len(), 2);
     }
 }
