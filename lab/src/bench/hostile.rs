@@ -4,15 +4,19 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use clap::ValueEnum;
-use geom_lab::protocol::ExitStatus;
+use geom_lab::protocol::{ExitStatus, RUNTIME_DIR};
 use geom_lab::{HostileKind, Machine};
 
 use crate::compositors::{Compositor, CLIENT};
-use crate::measure::{end, start, stat, Started};
+use crate::measure::{end, start_spec, stat, Started};
 use crate::report::Results;
 
 const HOSTILE: &str = "/run/bin/geom-lab-hostile";
 const SESSION: &str = "/run/bin/geom-lab-session";
+const CONFIG: &str = "/tmp/hostile.toml";
+/// Hostile clients are another user's: limits are by user.
+const OTHER_USER: &str = "daemon";
+const AS_OTHER_USER: [&str; 4] = ["setpriv", "--reuid=daemon", "--regid=daemon", "--clear-groups"];
 /// Frames of the animated client, at 60 Hz.
 const FRAMES: u32 = 300;
 /// Requests of the control client: they take as long as the frames.
@@ -27,12 +31,20 @@ pub fn hostile(machine: &Machine, results: &mut Results) -> Result<()> {
     let own = std::env::current_exe()?;
     machine.install(&own.with_file_name("geom-lab-hostile"), HOSTILE)?;
     machine.install(&own.with_file_name("geom-lab-session"), SESSION)?;
-    let Started { program, .. } = start(Compositor::Ours, machine, "sleep 1000", "hostile", 1)?;
+    let mut spec = Compositor::Ours.spec(machine, "sleep 1000", "hostile")?;
+    machine.write(CONFIG, &format!("[clients]\nusers = [\"{OTHER_USER}\"]\n"))?;
+    spec.argv.push(format!("--config={CONFIG}"));
+    let Started { program, .. } = start_spec(machine, spec, 1)?;
     let socket = Compositor::socket(machine)?;
-    let env = [("WAYLAND_DISPLAY", &*socket)];
+    // The other user must reach the sockets.
+    let sockets = format!("chmod a+x {RUNTIME_DIR} && chmod a+rw {RUNTIME_DIR}/*");
+    machine.run_as_root("reach", &["sh", "-c", &sockets])?;
+    let env = [("WAYLAND_DISPLAY", &*socket), ("XDG_RUNTIME_DIR", RUNTIME_DIR)];
     let mut measure = |name: &str, argv: Option<&[&str]>| -> Result<()> {
         let log = |what: &str| format!("{what}-{name}").replace(' ', "-");
-        let hostile = argv.map(|argv| machine.spawn_as_user(&log("hostile"), argv, &env)).transpose()?;
+        let hostile = argv
+            .map(|argv| machine.spawn_as_root(&log("hostile"), &[&AS_OTHER_USER, argv].concat(), &env))
+            .transpose()?;
         let frames = FRAMES.to_string();
         let argv = [CLIENT, "--fullscreen=", "--animate", "small", "--frames", &frames];
         let animated = machine.spawn_as_user(&log("animated"), &argv, &env)?;
@@ -45,8 +57,8 @@ pub fn hostile(machine: &Machine, results: &mut Results) -> Result<()> {
             (&control, "longest_ms", "control answer, longest", "ms"),
         ] {
             let status = machine.wait(program, Duration::from_secs(120))?;
-            ensure!(status == Some(ExitStatus::Exited(0)), "{key} with {name}: {status:?}");
             let text = std::fs::read_to_string(&program.log)?;
+            ensure!(status == Some(ExitStatus::Exited(0)), "{key} with {name}: {status:?}\n{text}");
             let value = text.lines().find_map(|line| stat(line, key)).context(key)?;
             results.add(&format!("{what}, with {name}"), unit, Compositor::Ours, value);
         }

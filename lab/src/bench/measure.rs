@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use clap::ValueEnum;
-use geom_lab::protocol::{ExitStatus, GpuSpec, Trigger, USER_NAME};
+use geom_lab::protocol::{ExitStatus, GpuSpec, ProgramSpec, Trigger, USER_NAME};
 use geom_lab::{BootOptions, Machine, Program};
 
 use crate::compositors::{Compositor, CLIENT, FLIP, GEOM_COMPOSITOR};
@@ -89,9 +89,14 @@ pub fn start(
     log: &str,
     crtcs: usize,
 ) -> Result<Started> {
+    start_spec(machine, compositor.spec(machine, client, log)?, crtcs)
+}
+
+/// See [`start`]; with a command of the caller's.
+pub fn start_spec(machine: &Machine, spec: ProgramSpec, crtcs: usize) -> Result<Started> {
     let card = machine.create_gpu(&gpu(&[true, crtcs > 1, crtcs > 2]))?.card;
     let state = format!("/sys/kernel/debug/dri/{}/state", card.trim_start_matches("card"));
-    let spec = compositor.spec(machine, client, log)?;
+    let log = spec.log.clone();
     let measured = machine.measure(Trigger::Spawn(spec), &state, ACTIVE_CRTC, crtcs)?;
     let pid = measured.pid.context("a process")?;
     let program = Program { pid, log: machine.shared_dir().join(format!("{log}.log")) };
