@@ -34,6 +34,8 @@ pub enum Effect {
     ArmWithheldInput { id: ClientId, at: Time },
     /// Call [`Clients::trim_memory`](super::Clients::trim_memory) at this time.
     ArmTrim(Time),
+    /// Accept no clients from the listening socket with this index until a time.
+    PauseListener { index: u64, until: Time },
 
     /// Publish that a client connected. `app_id`, `displays` and `windows` of a Wayland client are
     /// the shell's to fill in.

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{anyhow, Context, Result};
 use geom_ipc::{ClientKind, CloseReason, ErrorKind};
@@ -16,6 +17,7 @@ use rustix::net::{accept_with, SocketFlags};
 use smithay::reexports::wayland_server::DisplayHandle;
 use tracing::{info, warn};
 
+use super::heartbeat::Time;
 use super::limits::Refusal;
 use super::{Clients, Cx, Effect, Effects, Sandbox};
 use crate::event_loop::reactor::{Reactor, Source};
@@ -258,6 +260,9 @@ pub struct Listening {
     reserve: Option<File>,
     /// The last iteration of the event loop in which a client waited here.
     last_busy: u64,
+    /// When the first of `refused` clients was refused.
+    refused_since: Time,
+    refused: u32,
 }
 
 /// The result of one accept(2).
@@ -274,9 +279,21 @@ enum Accepted {
 /// clients are served as well.
 const MAX_PER_DISPATCH: usize = 64;
 
+/// The clients that are refused in a row, at most, before a pause.
+const MAX_REFUSALS: u32 = 16;
+const REFUSAL_PAUSE: Duration = Duration::from_millis(10);
+
 impl Listening {
     pub(super) fn new(listener: Listener, kind: ClientKind, sandbox: Option<Sandbox<'static>>) -> Self {
-        Self { listener, kind, sandbox, reserve: reserve(), last_busy: 0 }
+        Self {
+            listener,
+            kind,
+            sandbox,
+            reserve: reserve(),
+            last_busy: 0,
+            refused_since: Time::ZERO,
+            refused: 0,
+        }
     }
 
     fn accept(&self) -> Accepted {
@@ -286,6 +303,17 @@ impl Listening {
             Err(Errno::CONNABORTED | Errno::INTR) => Accepted::Aborted,
             Err(error) => Accepted::Failed(error),
         }
+    }
+
+    /// Counts a refused client. Returns until when no more are accepted, if there were too many:
+    /// clients that connect again at once would take all of a processor, and wait in the kernel
+    /// instead.
+    fn count_refusal(&mut self, now: Time) -> Option<Time> {
+        if now.saturating_sub(self.refused_since) > REFUSAL_PAUSE {
+            (self.refused_since, self.refused) = (now, 0);
+        }
+        self.refused += 1;
+        (self.refused >= MAX_REFUSALS).then_some(now + REFUSAL_PAUSE)
     }
 
     /// Refuses a client although no descriptor is left: the reserved one is used to accept it.
@@ -328,18 +356,26 @@ impl Clients {
         cx: &Cx<'_>,
     ) -> Effects {
         let mut effects = Effects::new();
-        let Ok(index) = usize::try_from(index) else { return effects };
-        let Some(listening) = self.listeners.get_mut(index) else { return effects };
+        let Ok(position) = usize::try_from(index) else { return effects };
+        let Some(listening) = self.listeners.get_mut(position) else { return effects };
         let (kind, sandbox) = (listening.kind, listening.sandbox);
         let was_busy = std::mem::replace(&mut listening.last_busy, iteration) + 1 == iteration;
         let mut accepted_wayland = false;
         for _ in 0..if was_busy { MAX_PER_DISPATCH } else { 1 } {
-            let Some(listening) = self.listeners.get_mut(index) else { break };
+            let Some(listening) = self.listeners.get_mut(position) else { break };
             match listening.accept() {
                 Accepted::Stream(stream) => {
                     let (id, accepted) = self.accept(stream, kind, sandbox, display, cx);
                     effects.extend(accepted);
                     accepted_wayland |= id.is_some() && kind == ClientKind::Wayland;
+                    if id.is_none() {
+                        let listening = self.listeners.get_mut(position);
+                        let until = listening.and_then(|listening| listening.count_refusal(cx.now));
+                        if let Some(until) = until {
+                            effects.push(Effect::PauseListener { index, until });
+                            break;
+                        }
+                    }
                 }
                 Accepted::Nothing => break,
                 Accepted::Aborted => {}
@@ -359,6 +395,12 @@ impl Clients {
             effects.push(Effect::Dispatch);
         }
         effects
+    }
+
+    /// Returns the listening socket with an index.
+    pub fn listener(&self, index: u64) -> Option<BorrowedFd<'_>> {
+        let listening = self.listeners.get(usize::try_from(index).ok()?)?;
+        Some(listening.listener.as_fd())
     }
 }
 

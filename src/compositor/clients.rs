@@ -1,6 +1,7 @@
 //! Joins [`Clients`] with the other components: passes it what happens, and applies its effects.
 
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use anyhow::Result;
 use geom_ipc::{ClientKind, CloseReason, Event as IpcEvent};
@@ -15,7 +16,11 @@ use super::{notify_user, State};
 use crate::clients::heartbeat::Event;
 use crate::clients::saved_state::StateFile;
 use crate::clients::{client_of, ClientId, Clients, Cx, Effect, Effects, Sandbox, Windows};
+use crate::event_loop::reactor::Source;
 use crate::shell::Shell;
+
+/// The delay before a listening socket that could not be watched is tried again.
+const LISTEN_RETRY: Duration = Duration::from_secs(1);
 
 impl Windows for Shell {
     fn app_id(&self, id: ClientId) -> Option<String> {
@@ -78,6 +83,12 @@ impl State {
             Effect::ArmTrim(at) => {
                 self.timers.at(at, Deadline::TrimMemory);
             }
+            Effect::PauseListener { index, until } => {
+                let Some(socket) = self.clients.listener(index) else { return };
+                if self.reactor.remove(socket).is_ok() {
+                    self.timers.at(until, Deadline::ResumeListener(index));
+                }
+            }
             Effect::Connected(mut client) => {
                 self.complete_client(&mut client);
                 self.publish_event(&IpcEvent::ClientConnected { client: *client });
@@ -109,6 +120,15 @@ impl State {
     /// If a socket cannot be created, or another instance serves the control socket.
     pub fn listen(&mut self) -> Result<()> {
         self.clients.listen(&mut self.store, &self.reactor)
+    }
+
+    /// Accepts clients from a listening socket again.
+    pub fn resume_listener(&mut self, index: u64) {
+        let Some(socket) = self.clients.listener(index) else { return };
+        if let Err(error) = self.reactor.add(socket, Source::Listener(index)) {
+            warn!(%error, "cannot listen for clients; trying again");
+            self.timers.at(self.now() + LISTEN_RETRY, Deadline::ResumeListener(index));
+        }
     }
 
     /// Accepts the clients that wait at a listening socket.

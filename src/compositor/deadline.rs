@@ -60,6 +60,8 @@ pub enum Deadline {
     ConfirmationExpired { display: String },
     /// Replace the running program by a new version.
     ExecNewVersion { program: PathBuf, version: Option<FileVersion> },
+    /// Accept clients from a listening socket again, of which too many were refused.
+    ResumeListener(u64),
     /// Publish clients that connected a moment ago.
     AnnounceClients,
     /// The earliest heartbeat or disconnect deadline of all clients.
@@ -132,6 +134,7 @@ impl State {
             Deadline::EndIdentification => self.end_identification(),
             Deadline::ConfirmationExpired { display } => self.confirmation_expired(&display),
             Deadline::ExecNewVersion { program, version } => self.exec_new_version(&program, version),
+            Deadline::ResumeListener(index) => self.resume_listener(index),
             Deadline::AnnounceClients => self.run_clients(Clients::announcement_due),
             Deadline::ClientDeadlines => self.client_deadlines_due(),
             Deadline::WithheldInput(id) => {

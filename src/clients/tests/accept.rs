@@ -159,6 +159,23 @@ fn one_client_is_accepted_at_first_and_many_if_they_keep_coming() {
     world.reap();
 }
 
+/// A client that connects again at once, however often it is refused, took a whole processor.
+#[test]
+fn socket_pauses_when_many_clients_are_refused() {
+    let mut world = ClientsFixture::new();
+    world.config.limits.per_process = 1;
+    let (_folder, path) = listen(&mut world, None);
+    let _streams: Vec<UnixStream> = (0..70).map(|_| UnixStream::connect(&path).expect("connected")).collect();
+    assert_eq!((accept_waiting(&mut world, 5), world.clients.refused()), (1, 0));
+    assert_eq!((accept_waiting(&mut world, 6), world.clients.refused()), (0, 16));
+    let until = world.now + Duration::from_millis(10);
+    let pause = Effect::PauseListener { index: 0, until };
+    assert!(world.take_effects().contains(&pause));
+    world.now = until + Duration::from_millis(1);
+    assert_eq!((accept_waiting(&mut world, 7), world.clients.refused()), (0, 32));
+    world.reap();
+}
+
 /// As those of geom-kiosk.socket.
 #[test]
 fn clients_of_a_sandbox_socket_are_in_its_sandbox() {
