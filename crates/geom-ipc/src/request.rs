@@ -248,6 +248,21 @@ pub struct RequestError {
     pub error: Error,
 }
 
+/// The length of a request's name in bytes, at most.
+const MAX_NAME: usize = 64;
+/// The length of an error's message in bytes, at most: it may quote a value of the request.
+const MAX_MESSAGE: usize = 512;
+
+/// Cuts a message that is too long.
+fn shortened(mut message: String) -> String {
+    if message.len() > MAX_MESSAGE {
+        let end = (0..=MAX_MESSAGE).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
 impl ClientMessage {
     /// Parses one line, with or without its newline.
     ///
@@ -255,7 +270,10 @@ impl ClientMessage {
     /// [`ErrorKind::BadMessage`] if the line is not UTF-8 or not a JSON object, has no id or has
     /// wrong fields; [`ErrorKind::UnknownRequest`].
     pub fn parse(line: &[u8]) -> Result<Self, RequestError> {
-        let fail = |id, kind, message: String| RequestError { id, error: Error { kind, message } };
+        let fail = |id, kind, message: String| {
+            let message = shortened(message);
+            RequestError { id, error: Error { kind, message } }
+        };
         let value: serde_json::Value = serde_json::from_slice(line)
             .map_err(|error| fail(None, ErrorKind::BadMessage, format!("not a JSON object: {error}")))?;
         let Some(id) = value.get("id").and_then(serde_json::Value::as_u64) else {
@@ -266,6 +284,10 @@ impl ClientMessage {
             let message = "a request needs \"request\", its name".to_owned();
             return Err(fail(Some(id), ErrorKind::BadMessage, message));
         };
+        if name.len() > MAX_NAME {
+            let message = "there is no request with so long a name".to_owned();
+            return Err(fail(Some(id), ErrorKind::UnknownRequest, message));
+        }
         serde_json::from_value(value).map_err(|error| {
             let error = error.to_string();
             if error.starts_with("unknown variant") {
@@ -336,6 +358,21 @@ mod tests {
         assert_eq!(kind(r#"{"id":1,"request":"dance"}"#), Some((Some(1), ErrorKind::UnknownRequest)));
         assert_eq!(kind(r#"{"id":1,"request":"ping","client":"x"}"#), Some((Some(1), ErrorKind::BadMessage)));
         assert_eq!(kind(r#"{"id":1,"request":"status","unheard_of":[1,2]}"#), None);
+    }
+
+    /// An error quoted what it did not know: a reply as long as the request, made in the server's
+    /// event loop.
+    #[test]
+    fn errors_do_not_quote_long_values() {
+        let long = "ä".repeat(100_000);
+        for line in [
+            format!(r#"{{"id":1,"request":"{long}"}}"#),
+            format!(r#"{{"id":1,"request":"ping","client":"{long}"}}"#),
+            format!(r#"{{"id":1,"request":"hello","versions":[1],"connect_type":"{long}"}}"#),
+        ] {
+            let wrong = ClientMessage::parse(line.as_bytes()).expect_err("wrong");
+            assert!(wrong.id == Some(1) && wrong.error.message.len() < 600);
+        }
     }
 
     #[test]
