@@ -23,6 +23,7 @@ pub mod objects;
 pub mod peer;
 pub mod placements;
 pub mod received_file;
+pub mod sandbox_socket;
 pub mod saved_state;
 pub mod sessions;
 #[cfg(test)]

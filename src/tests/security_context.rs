@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use geom_ipc::ConnectionState;
@@ -138,30 +139,70 @@ fn sandboxed_client_is_marked_and_sees_no_privileged_globals() {
     inside.poll();
 }
 
-#[test]
-fn broken_sandbox_socket_affects_only_itself() {
-    let mut fixture = Fixture::pair();
-    let mut engine = connect(&mut fixture);
+/// Returns a client that has bound the manager.
+fn engine(fixture: &mut Fixture) -> (BareClient, WpSecurityContextManagerV1) {
+    let mut engine = connect(fixture);
     fixture.until("the manager", |_| {
         engine.poll();
         engine.globals.manager.is_some()
     });
     let manager = engine.globals.manager.clone().expect("the manager");
-    // A socket that is readable but not listening, and a file, which epoll does not support.
+    (engine, manager)
+}
+
+#[test]
+fn broken_sandbox_socket_affects_only_its_engine() {
+    let mut fixture = Fixture::pair();
+    // A socket that is readable but not listening, and a file.
     let (broken, other) = UnixStream::pair().expect("a socket pair");
     drop(other);
     let file = tempfile::tempfile().expect("a file");
-    for close in [broken.as_fd(), file.as_fd()] {
-        let context = manager.create_listener(broken.as_fd(), close, &engine.queue.handle(), ());
+    for listener in [broken.as_fd(), file.as_fd()] {
+        let (engine, manager) = engine(&mut fixture);
+        let context = manager.create_listener(listener, broken.as_fd(), &engine.queue.handle(), ());
         context.commit();
-    }
-    let _ = engine.connection.flush();
-    for _ in 0..20 {
-        fixture.iterate();
+        fixture.until("an error", |_| {
+            let _ = engine.connection.flush();
+            if let Some(Err(_)) = engine.connection.prepare_read().map(ReadEventsGuard::read) {}
+            engine.connection.protocol_error().is_some()
+        });
+        let error = engine.connection.protocol_error().expect("an error");
+        // invalid_listen_fd
+        assert_eq!((error.code, &*error.object_interface), (1, "wp_security_context_manager_v1"));
     }
     let mut next = connect(&mut fixture);
     fixture.until("another client's globals", |_| {
         next.poll();
         next.sees("wl_compositor")
     });
+}
+
+/// The engine has the socket as well. The event loop waited in accept(2) for the next client.
+#[test]
+fn sandbox_socket_that_blocks_does_not_stop_the_service() {
+    let (done, waits) = channel();
+    std::thread::spawn(move || {
+        let mut fixture = Fixture::pair();
+        let (mut engine, manager) = engine(&mut fixture);
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("sandbox");
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let (_close, closed) = UnixStream::pair().expect("a socket pair");
+        let context = manager.create_listener(listener.as_fd(), closed.as_fd(), &engine.queue.handle(), ());
+        context.commit();
+        for _ in 0..2 {
+            engine.poll();
+            fixture.iterate();
+        }
+        listener.set_nonblocking(false).expect("a socket option");
+        for _ in 0..3 {
+            let mut inside = BareClient::new(UnixStream::connect(&path).expect("the sandbox's socket"));
+            fixture.until("the sandboxed client's globals", |_| {
+                inside.poll();
+                inside.sees("wl_compositor")
+            });
+        }
+        done.send(()).expect("the test waits");
+    });
+    waits.recv_timeout(Duration::from_secs(20)).expect("the service goes on");
 }

@@ -285,7 +285,7 @@ impl ClientMessage {
             return Err(fail(Some(id), ErrorKind::BadMessage, message));
         };
         if name.len() > MAX_NAME {
-            let message = "there is no request with so long a name".to_owned();
+            let message = format!("there is no request whose name has more than {MAX_NAME} bytes");
             return Err(fail(Some(id), ErrorKind::UnknownRequest, message));
         }
         serde_json::from_value(value).map_err(|error| {

@@ -399,8 +399,8 @@ impl Run<'_> {
         self.host.input(Action::TouchCancel);
     }
 
-    /// Lets the compositor free devices of ended clients, which keep the seat after its end: it does
-    /// so with the next new devices.
+    /// Lets the compositor free devices of ended clients, which keep the seat after its end: the
+    /// next new devices do that.
     fn free_devices(&mut self) -> Result<(), Violation> {
         let Some(client) = connect(&mut self.host, false, true)? else { return Ok(()) };
         self.clients.push(client);

@@ -28,6 +28,7 @@ mod xdg_shell;
 use smithay::reexports::wayland_protocols::ext::idle_notify::v1::server::ext_idle_notifier_v1::ExtIdleNotifierV1;
 use smithay::reexports::wayland_protocols::wp::color_representation::v1::server::wp_color_representation_manager_v1::WpColorRepresentationManagerV1;
 use smithay::reexports::wayland_protocols::wp::idle_inhibit::zv1::server::zwp_idle_inhibit_manager_v1::ZwpIdleInhibitManagerV1;
+use smithay::reexports::wayland_protocols::wp::security_context::v1::server::wp_security_context_manager_v1::WpSecurityContextManagerV1;
 use smithay::reexports::wayland_protocols_wlr::gamma_control::v1::server::zwlr_gamma_control_manager_v1::ZwlrGammaControlManagerV1;
 use smithay::reexports::wayland_protocols_wlr::output_management::v1::server::zwlr_output_manager_v1::ZwlrOutputManagerV1;
 use smithay::reexports::wayland_protocols_wlr::output_power_management::v1::server::zwlr_output_power_manager_v1::ZwlrOutputPowerManagerV1;
@@ -38,7 +39,6 @@ use smithay::wayland::dmabuf::{DmabufGlobal, DmabufState};
 use smithay::wayland::fractional_scale::FractionalScaleManagerState;
 use smithay::wayland::output::OutputManagerState;
 use smithay::wayland::presentation::PresentationState;
-use smithay::wayland::security_context::SecurityContextState;
 use smithay::wayland::selection::data_device::DataDeviceState;
 use smithay::wayland::selection::primary_selection::PrimarySelectionState;
 use smithay::wayland::shell::wlr_layer::WlrLayerShellState;
@@ -50,6 +50,7 @@ use smithay::wayland::viewporter::ViewporterState;
 
 pub use self::image_description::send_information as send_image_description;
 use self::security_context::is_trusted;
+use crate::clients::sandbox_socket::SandboxSockets;
 use crate::compositor::guards::selection::EndedDevices;
 use crate::compositor::State;
 
@@ -78,7 +79,7 @@ pub struct Protocols {
     _fractional_scale: FractionalScaleManagerState,
     _presentation: PresentationState,
     _cursor_shape: CursorShapeManagerState,
-    _security_context: SecurityContextState,
+    pub sandbox_sockets: SandboxSockets,
     _single_pixel: SinglePixelBufferState,
 }
 
@@ -89,6 +90,7 @@ impl Protocols {
     pub fn new(display: &DisplayHandle) -> Self {
         display.create_global::<State, WpColorRepresentationManagerV1, _>(1, color_representation::Global);
         display.create_global::<State, ZwlrGammaControlManagerV1, _>(1, gamma_control::Global);
+        display.create_global::<State, WpSecurityContextManagerV1, _>(1, security_context::Global);
         display.create_global::<State, ZwlrOutputPowerManagerV1, _>(1, output_power::Global);
         display.create_global::<State, ExtIdleNotifierV1, _>(idle::NOTIFIER_VERSION, idle::Global);
         display.create_global::<State, ZwpIdleInhibitManagerV1, _>(1, idle::Global);
@@ -117,7 +119,7 @@ impl Protocols {
             _fractional_scale: FractionalScaleManagerState::new::<State>(display),
             _presentation: PresentationState::new::<State>(display, MONOTONIC),
             _cursor_shape: CursorShapeManagerState::new::<State>(display),
-            _security_context: SecurityContextState::new::<State, _>(display, is_trusted),
+            sandbox_sockets: SandboxSockets::default(),
             _single_pixel: SinglePixelBufferState::new::<State>(display),
         }
     }
