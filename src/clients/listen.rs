@@ -279,12 +279,17 @@ enum Accepted {
 /// clients are served as well.
 const MAX_PER_DISPATCH: usize = 64;
 
+/// The clients that wait in the kernel, at most: behind clients that are refused, others wait for
+/// no longer than 80 ms. More of them wait in connect(2).
+const BACKLOG: i32 = 128;
 /// The clients that are refused in a row, at most, before a pause.
 const MAX_REFUSALS: u32 = 16;
 const REFUSAL_PAUSE: Duration = Duration::from_millis(10);
 
 impl Listening {
     pub(super) fn new(listener: Listener, kind: ClientKind, sandbox: Option<Sandbox<'static>>) -> Self {
+        // An error leaves it as it was.
+        let _ = rustix::net::listen(&listener, BACKLOG);
         Self {
             listener,
             kind,
@@ -382,6 +387,9 @@ impl Clients {
                 Accepted::Failed(error @ (Errno::MFILE | Errno::NFILE)) => {
                     listening.refuse_without_descriptors();
                     self.refused += 1;
+                    if let Some(until) = listening.count_refusal(cx.now) {
+                        effects.push(Effect::PauseListener { index, until });
+                    }
                     warn!(%error, "client refused: no file descriptor left; raise LimitNOFILE=");
                     break;
                 }

@@ -25,6 +25,8 @@ pub enum Counted {
     IdleNotification,
     /// Each gets events for each change of the clipboard.
     DataDevice,
+    /// Each has two descriptors until it is committed.
+    Sandbox,
 }
 
 impl Counted {
@@ -40,6 +42,7 @@ impl Counted {
             Self::Inhibitor => (limits.inhibitors, "inhibitors"),
             Self::IdleNotification => (limits.idle_notifications, "idle_notifications"),
             Self::DataDevice => (limits.data_devices, "data_devices"),
+            Self::Sandbox => (limits.sandboxes, "sandboxes"),
         }
     }
 }

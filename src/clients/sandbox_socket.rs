@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::{poll, PollFd, PollFlags};
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{accept_with, sockopt, SocketFlags};
 use smithay::reexports::calloop::channel::{sync_channel, Channel, SyncSender};
@@ -54,8 +54,9 @@ impl SandboxSockets {
     /// returned channel, which ends with the socket.
     ///
     /// # Errors
-    /// If no thread can be started.
+    /// If no thread can be started, or the socket takes no options.
     pub fn listen(&self, listener: OwnedFd, close: OwnedFd) -> io::Result<Channel<UnixStream>> {
+        rustix::io::ioctl_fionbio(&listener, true)?;
         let (sender, clients) = sync_channel(QUEUE);
         self.count.fetch_add(1, Ordering::Relaxed);
         let counted = CountedSocket(self.count.clone());
@@ -75,6 +76,12 @@ pub fn is_listening(fd: &OwnedFd) -> bool {
     sockopt::socket_acceptconn(fd).unwrap_or(false)
 }
 
+/// Returns whether the engine has closed its end.
+fn is_closed(close: &OwnedFd) -> bool {
+    let mut wait = [PollFd::new(close, PollFlags::empty())];
+    poll(&mut wait, Some(&Timespec::default())).is_ok_and(|count| count > 0)
+}
+
 fn accept_all(listener: &OwnedFd, close: &OwnedFd, clients: &SyncSender<UnixStream>) -> io::Result<()> {
     let (mut since, mut accepted) = (Instant::now(), 0);
     loop {
@@ -84,13 +91,14 @@ fn accept_all(listener: &OwnedFd, close: &OwnedFd, clients: &SyncSender<UnixStre
             Err(Errno::INTR) => continue,
             Err(error) => return Err(error.into()),
         }
-        if !wait[1].revents().is_empty() {
+        if is_closed(close) {
             return Ok(());
         }
         match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
             Ok(stream) => {
-                // The receiver is gone if the service stops.
-                if clients.send(stream.into()).is_err() {
+                // It may have been closed while accept(2) waited. The receiver is gone if the
+                // service stops.
+                if is_closed(close) || clients.send(stream.into()).is_err() {
                     return Ok(());
                 }
                 accepted += 1;

@@ -138,8 +138,11 @@ impl State {
             }
             // As above.
             JobResult::SetDisplay(IccSettings { display, settings, icc }, profile) => {
-                self.color.icc_files.insert(&icc, profile);
-                let result = self.set_display(&display, *settings);
+                // Nothing uses the profile if there is no such display.
+                let result = self.display_named(&display).and_then(|_| {
+                    self.color.icc_files.insert(&icc, profile);
+                    self.set_display(&display, *settings)
+                });
                 if is_there {
                     self.reply(id, number, result);
                 }

@@ -64,7 +64,7 @@ impl State {
                 Ok(started) => pending.push(started),
                 Err(error) => {
                     warn!(path = %path.display(), %error, "cannot start a thread that reads an ICC profile");
-                    if self.color.icc_files.read_ended(&path, Err(format!("cannot be read: {error}"))) {
+                    if self.color.icc_files.read_failed(&path, format!("cannot be read: {error}")) {
                         // Not now: a reconfiguration looks for it.
                         let now = self.now();
                         self.timers.at(now, Deadline::Reconfigure("ICC profile"));

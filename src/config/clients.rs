@@ -90,6 +90,8 @@ pub struct ObjectLimits {
     pub idle_notifications: u32,
     /// Of the clipboard with drag and drop, and of the primary selection.
     pub data_devices: u32,
+    /// Contexts of security-context.
+    pub sandboxes: u32,
     /// Rectangles that are added to a region or subtracted from it.
     pub region_rectangles: u32,
 }
@@ -107,6 +109,7 @@ impl Default for ObjectLimits {
             inhibitors: 64,
             idle_notifications: 64,
             data_devices: 64,
+            sandboxes: 64,
             region_rectangles: 2048,
         }
     }
@@ -231,6 +234,7 @@ pub fn read(clients: &mut ClientsConfig, section: &mut Section<'_>, reader: &mut
             inhibitors,
             idle_notifications,
             data_devices,
+            sandboxes,
             region_rectangles,
         } = &mut clients.objects;
         for (limit, key) in [
@@ -244,6 +248,7 @@ pub fn read(clients: &mut ClientsConfig, section: &mut Section<'_>, reader: &mut
             (inhibitors, "inhibitors"),
             (idle_notifications, "idle_notifications"),
             (data_devices, "data_devices"),
+            (sandboxes, "sandboxes"),
             (region_rectangles, "region_rectangles"),
         ] {
             let value = objects.integer(reader, key, 1..1_000_001);

@@ -143,6 +143,8 @@ impl OutputColor {
             }
             used.insert(path);
         }
+        // A test may plan without what is shown.
+        used.extend(outputs.iter().filter_map(|output| output.state().icc.clone()));
         self.icc_files.retain(&used);
         warnings
     }

@@ -35,8 +35,17 @@ struct IccFile {
     /// What reading it gave last; `None` while it is read for the first time.
     result: Option<IccResult>,
     is_reading: bool,
+    /// The result is newer than what is being read.
+    is_superseded: bool,
     /// The next look at it has it read: it was never read, or may have changed since.
     is_outdated: bool,
+}
+
+impl IccFile {
+    /// Takes a result over, whatever is being read.
+    fn replace(&mut self, result: IccResult) {
+        (self.result, self.is_outdated, self.is_superseded) = (Some(result), false, self.is_reading);
+    }
 }
 
 /// The ICC profiles that outputs are configured with.
@@ -55,7 +64,7 @@ impl IccFiles {
         if !self.files.contains_key(path) {
             let result = self.of_user.get(path).cloned();
             let is_outdated = result.is_none();
-            self.files.insert(path.to_owned(), IccFile { result, is_outdated, is_reading: false });
+            self.files.insert(path.to_owned(), IccFile { result, is_outdated, ..IccFile::default() });
         }
         let file = self.files.get_mut(path)?;
         if file.is_outdated && !file.is_reading {
@@ -78,8 +87,9 @@ impl IccFiles {
         // Not used any more.
         let Some(file) = self.files.get_mut(path) else { return false };
         file.is_reading = false;
-        if file.result.as_ref() == Some(&result) {
-            return false;
+        if std::mem::take(&mut file.is_superseded) || file.result.as_ref() == Some(&result) {
+            // It may have changed while it was read.
+            return file.is_outdated && matches!(file.result, Some(Ok(_)));
         }
         // The look that follows reports the error; the one after that has it read again.
         file.is_outdated &= result.is_ok();
@@ -87,10 +97,22 @@ impl IccFiles {
         true
     }
 
+    /// Notes that reading a file could not be started. A profile that is known stays in use.
+    /// Returns as [`Self::read_ended`] does.
+    pub fn read_failed(&mut self, path: &Path, error: String) -> bool {
+        match self.files.get_mut(path) {
+            Some(file) if matches!(file.result, Some(Ok(_))) => {
+                (file.is_reading, file.is_outdated) = (false, true);
+                false
+            }
+            _ => self.read_ended(path, Err(error)),
+        }
+    }
+
     /// Adds a profile that was read for a request, before the request is staged.
     pub fn insert(&mut self, path: &Path, result: IccResult) {
         let file = self.files.entry(path.to_owned()).or_default();
-        (file.result, file.is_outdated) = (Some(result), false);
+        file.replace(result);
     }
 
     /// Returns the profile of a file, if it was read and can be used.
@@ -99,17 +121,23 @@ impl IccFiles {
         result.or_else(|| self.of_user.get(path))?.as_ref().ok()
     }
 
-    /// Has the files that the configuration names read again: they may have changed.
+    /// Has the files that the configuration names read again: they may have changed. Those of the
+    /// user's profile are not read here.
     pub fn forget(&mut self) {
-        self.files.values_mut().for_each(|file| file.is_outdated = true);
+        for (path, file) in &mut self.files {
+            match self.of_user.get(path) {
+                Some(result) => file.replace(result.clone()),
+                None => file.is_outdated = true,
+            }
+        }
     }
 
     /// Takes over the files that the user's profile names: these are not read here.
     pub fn set_profile_files(&mut self, files: HashMap<PathBuf, IccResult>) {
         for (path, file) in &mut self.files {
             match files.get(path) {
-                Some(result) => (file.result, file.is_outdated) = (Some(result.clone()), false),
-                None => file.is_outdated = true,
+                Some(result) => file.replace(result.clone()),
+                None => file.is_outdated |= self.of_user.contains_key(path),
             }
         }
         self.of_user = files;
@@ -159,6 +187,47 @@ mod tests {
         assert!(files.take_to_read().is_empty());
     }
 
+    /// The thread may have read the file before it changed.
+    #[test]
+    fn file_that_changed_while_it_was_read_is_read_again() {
+        let (mut files, path) = (IccFiles::default(), Path::new("/a.icc"));
+        files.insert(path, profile());
+        for _ in 0..2 {
+            files.forget();
+            files.look(path);
+        }
+        assert_eq!(files.take_to_read(), [path]);
+        assert!(files.read_ended(path, profile()), "look at it again");
+        files.look(path);
+        assert_eq!(files.take_to_read(), [path]);
+        assert!(!files.read_ended(path, profile()));
+    }
+
+    #[test]
+    fn older_read_does_not_replace_a_newer_profile() {
+        let (mut files, path) = (IccFiles::default(), Path::new("/a.icc"));
+        files.look(path);
+        files.insert(path, profile());
+        assert!(!files.read_ended(path, failed("missing")));
+        files.forget();
+        files.look(path);
+        files.set_profile_files(HashMap::from([(path.to_owned(), profile())]));
+        assert!(!files.read_ended(path, failed("missing")));
+        assert_eq!(files.look(path), Some(profile()));
+    }
+
+    #[test]
+    fn known_profile_stays_if_no_thread_can_be_started() {
+        let (mut files, path) = (IccFiles::default(), Path::new("/a.icc"));
+        files.look(path);
+        assert!(files.read_failed(path, "no thread".to_owned()));
+        files.insert(path, profile());
+        files.forget();
+        files.look(path);
+        assert!(!files.read_failed(path, "no thread".to_owned()));
+        assert_eq!(files.look(path), Some(profile()));
+    }
+
     #[test]
     fn unusable_file_is_read_again_and_reported_only_if_that_differs() {
         let (mut files, path) = (IccFiles::default(), Path::new("/a.icc"));
@@ -200,6 +269,8 @@ mod tests {
         files.set_profile_files(HashMap::from([(path.to_owned(), profile())]));
         assert_eq!(files.look(path), Some(profile()));
         files.retain(&HashSet::new());
+        assert_eq!(files.look(path), Some(profile()));
+        files.forget();
         assert_eq!(files.look(path), Some(profile()));
         assert!(files.take_to_read().is_empty());
     }

@@ -4,6 +4,7 @@
 //! Smithay's implementation accepts clients in the event loop as long as some wait, and blocks it
 //! if the engine makes the socket block. Here a thread accepts them.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 
@@ -15,12 +16,14 @@ use smithay::reexports::wayland_protocols::wp::security_context::v1::server::wp_
 use smithay::reexports::wayland_protocols::wp::security_context::v1::server::wp_security_context_v1::{
     self, WpSecurityContextV1,
 };
+use smithay::reexports::wayland_server::backend::ClientId;
 use smithay::reexports::wayland_server::{
     Client, DataInit, Dispatch, DisplayHandle, GlobalDispatch, New, Resource,
 };
 use tracing::{info, warn};
 
 use crate::clients::libwayland::post_no_memory;
+use crate::clients::objects::Counted;
 use crate::clients::sandbox_socket::is_listening;
 use crate::clients::{ClientData, Sandbox};
 use crate::compositor::State;
@@ -65,8 +68,8 @@ pub struct UncommittedSandbox(Mutex<Option<NewSandbox>>);
 
 impl Dispatch<WpSecurityContextManagerV1, ()> for State {
     fn request(
-        _state: &mut Self,
-        _client: &Client,
+        state: &mut Self,
+        client: &Client,
         manager: &WpSecurityContextManagerV1,
         request: wp_security_context_manager_v1::Request,
         (): &(),
@@ -77,6 +80,9 @@ impl Dispatch<WpSecurityContextManagerV1, ()> for State {
             if !is_listening(&listen_fd) {
                 let error = wp_security_context_manager_v1::Error::InvalidListenFd;
                 manager.post_error(error, "no socket that is listened at");
+                return;
+            }
+            if state.count_object(client, manager, Counted::Sandbox).is_err() {
                 return;
             }
             let new = NewSandbox {
@@ -119,8 +125,9 @@ impl Dispatch<WpSecurityContextV1, UncommittedSandbox> for State {
                 return post_no_memory(context, "too many sandbox sockets");
             }
             Request::Commit => {
-                if let Some(new) = data.take() {
-                    state.add_sandbox(new);
+                if let Some(Err(error)) = data.take().map(|new| state.add_sandbox(new)) {
+                    warn!(%error, "cannot listen at a sandbox socket");
+                    post_no_memory(context, "cannot listen at the socket");
                 }
                 return;
             }
@@ -130,19 +137,22 @@ impl Dispatch<WpSecurityContextV1, UncommittedSandbox> for State {
             context.post_error(Error::AlreadySet, "the context has it already");
         }
     }
+
+    fn destroyed(
+        state: &mut Self,
+        client: ClientId,
+        _context: &WpSecurityContextV1,
+        _data: &UncommittedSandbox,
+    ) {
+        state.uncount_object(&client, Counted::Sandbox);
+    }
 }
 
 impl State {
-    fn add_sandbox(&mut self, new: NewSandbox) {
+    fn add_sandbox(&mut self, new: NewSandbox) -> io::Result<()> {
         let parts = [new.engine, new.app_id, new.instance_id];
         let name = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
-        let clients = match self.protocols.sandbox_sockets.listen(new.listener, new.close) {
-            Ok(clients) => clients,
-            Err(error) => {
-                warn!(context = name, %error, "cannot listen at a sandbox socket");
-                return;
-            }
-        };
+        let clients = self.protocols.sandbox_sockets.listen(new.listener, new.close)?;
         info!(client = self.clients.current().map(u64::from), context = name, "sandbox socket added");
         let inserted = self.handle.insert_source(clients, move |event, (), state: &mut State| {
             if let Event::Msg(stream) = event {
@@ -150,8 +160,6 @@ impl State {
                 state.new_client(stream, ClientKind::Wayland, Some(sandbox));
             }
         });
-        if let Err(error) = inserted {
-            warn!(error = %error.error, "cannot watch a sandbox socket");
-        }
+        inserted.map(|_| ()).map_err(|error| io::Error::other(error.error.to_string()))
     }
 }
