@@ -91,7 +91,8 @@ fn accept_all(listener: &OwnedFd, close: &OwnedFd, clients: &SyncSender<UnixStre
             Err(Errno::INTR) => continue,
             Err(error) => return Err(error.into()),
         }
-        if is_closed(close) {
+        let [_, closed] = &wait;
+        if !closed.revents().is_empty() {
             return Ok(());
         }
         match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {

@@ -84,15 +84,13 @@ impl Resolution {
             let Some(first) = modes.first() else { continue };
             let refusal = || format!("mode {first} has more than {MAX_VIRTUAL_PIXELS} pixels");
             let Some(mode) = modes.iter().find(|mode| fits(mode)) else {
-                self.notices.push(format!("{} stays disabled: {}", planned.name, refusal()));
-                self.disabled.push((planned.name.clone(), LifecycleEvent::Refused(refusal())));
+                self.refuse(&planned.name, refusal());
                 continue;
             };
             let monitor = Monitor::default();
             let mut resolved = ResolvedOutput::new(planned, *mode, signal, Target::Memory, monitor);
             if mode != first {
-                resolved.warnings.push(format!("{}; using {mode}", refusal()));
-                self.notices.push(format!("{}: {}; using {mode}", planned.name, refusal()));
+                self.warn(&mut resolved, format!("{}; using {mode}", refusal()));
             }
             self.enabled.push(resolved);
         }
@@ -127,16 +125,26 @@ impl Resolution {
             let signal = signal.differences(&assignment.signal);
             let signal = signal.map(|difference| format!("the kernel refuses {difference}"));
             for text in mode.into_iter().chain(signal) {
-                self.notices.push(format!("{}: {text}", planned.name));
-                resolved.warnings.push(text);
+                self.warn(&mut resolved, text);
             }
             self.enabled.push(resolved);
         }
         for (request, failure) in result.failed {
             let Some(planned) = planned.get(request) else { continue };
-            self.notices.push(format!("{} stays disabled: {failure}", planned.name));
-            self.disabled.push((planned.name.clone(), LifecycleEvent::Refused(failure.to_string())));
+            self.refuse(&planned.name, failure.to_string());
         }
+    }
+
+    /// Adds a warning of an output that is enabled in spite of it.
+    fn warn(&mut self, resolved: &mut ResolvedOutput, text: String) {
+        self.notices.push(format!("{}: {text}", resolved.planned.name));
+        resolved.warnings.push(text);
+    }
+
+    /// Adds an output that cannot be enabled.
+    fn refuse(&mut self, name: &str, reason: String) {
+        self.notices.push(format!("{name} stays disabled: {reason}"));
+        self.disabled.push((name.to_owned(), LifecycleEvent::Refused(reason)));
     }
 }
 

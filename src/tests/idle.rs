@@ -129,6 +129,10 @@ fn displays_are_blanked_until_input() {
             outputs.iter().map(|output| output.is_enabled() && output.state().blanked).collect();
         blanked == [true, true]
     };
+    let are_shown = |fixture: &Fixture| {
+        let outputs = &fixture.compositor.state.outputs;
+        outputs.iter().all(|output| output.is_enabled() && !output.state().blanked)
+    };
     until(&mut fixture, &mut client, "blanked displays", |fixture, _| are_blanked(fixture));
     // Sleeping monitors may disconnect and reconnect.
     for _ in 0..3 {
@@ -139,20 +143,10 @@ fn displays_are_blanked_until_input() {
         assert!(are_blanked(&fixture), "a reconnected monitor ended the blanking");
     }
     assert!(fixture.compositor.state.activity(), "the input that ends the blanking is for no client");
-    assert!(fixture
-        .compositor
-        .state
-        .outputs
-        .iter()
-        .all(|output| output.is_enabled() && !output.state().blanked));
+    assert!(are_shown(&fixture));
     assert!(!fixture.compositor.state.activity());
     until(&mut fixture, &mut client, "blanked displays again", |fixture, _| are_blanked(fixture));
     // A request to unblank one display counts as input.
     fixture.compositor.state.blank(&[FIRST.into()], false).expect("unblanked");
-    assert!(fixture
-        .compositor
-        .state
-        .outputs
-        .iter()
-        .all(|output| output.is_enabled() && !output.state().blanked));
+    assert!(are_shown(&fixture));
 }

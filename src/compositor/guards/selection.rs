@@ -56,17 +56,18 @@ macro_rules! devices {
                 display: &DisplayHandle,
                 data_init: &mut DataInit<'_, Self>,
             ) {
-                let is_created = matches!(&request, $create { .. });
-                if is_created && state.count_object(client, manager, Counted::DataDevice).is_err() {
-                    return;
-                }
-                let ended = &mut state.protocols.ended_devices.$ended;
-                let freed = ended.split_off(ended.len().saturating_sub(FREED_AT_ONCE));
-                for device in freed {
-                    let Some(data) = device.data::<$data>() else { continue };
-                    <$smithay as Dispatch<$device, $data, Self>>::request(
-                        state, client, &device, $release, data, display, data_init,
-                    );
+                if matches!(&request, $create { .. }) {
+                    if state.count_object(client, manager, Counted::DataDevice).is_err() {
+                        return;
+                    }
+                    let ended = &mut state.protocols.ended_devices.$ended;
+                    let freed = ended.split_off(ended.len().saturating_sub(FREED_AT_ONCE));
+                    for device in freed {
+                        let Some(data) = device.data::<$data>() else { continue };
+                        <$smithay as Dispatch<$device, $data, Self>>::request(
+                            state, client, &device, $release, data, display, data_init,
+                        );
+                    }
                 }
                 <$smithay as Dispatch<$manager, (), Self>>::request(
                     state, client, manager, request, data, display, data_init,
