@@ -105,7 +105,12 @@ impl Clients {
         let descriptor = stream.as_raw_fd();
         display.insert_client(stream, Arc::new(data))?;
         self.by_descriptor.insert(descriptor, id);
-        Ok(Transport::Wayland(WaylandTransport { descriptor, error: None, ping_target: None }))
+        Ok(Transport::Wayland(WaylandTransport {
+            descriptor,
+            error: None,
+            ping_target: None,
+            event_source: None,
+        }))
     }
 
     /// Publishes all unannounced clients: before any other event, or when their first round trips

@@ -8,6 +8,8 @@ use smithay::utils::SERIAL_COUNTER;
 use smithay::wayland::shell::xdg::ShellClient;
 
 use super::control_connection::ControlConnection;
+use super::cpu_share::CpuAccount;
+use super::event_source::EventSource;
 use super::heartbeat::{Liveness, Time};
 use super::libwayland::PostedError;
 use super::peer::{unread, Peer};
@@ -41,6 +43,8 @@ pub struct WaylandTransport {
     pub error: Option<PostedError>,
     /// Set once the client has bound xdg_wm_base.
     pub ping_target: Option<Box<dyn PingTarget>>,
+    /// Set once the client has been paused.
+    pub event_source: Option<EventSource>,
 }
 
 /// How messages reach a client.
@@ -78,6 +82,10 @@ pub struct Connection {
     pub has_dropped_keys: bool,
     /// The client gets no input until it reads.
     pub is_input_withheld: bool,
+    /// The time that its requests have taken.
+    pub cpu: CpuAccount,
+    /// The client is not read until then: its requests have taken more than its share.
+    pub paused_until: Option<Time>,
 }
 
 impl Connection {
@@ -100,6 +108,8 @@ impl Connection {
             keys_while_unresponsive: 0,
             has_dropped_keys: false,
             is_input_withheld: false,
+            cpu: CpuAccount::default(),
+            paused_until: None,
         }
     }
 

@@ -25,6 +25,10 @@ pub const EVENT_BACKLOG_LIMIT: usize = 256 << 10;
 /// structures (SKB_TRUESIZE() in skbuff.h).
 const MIN_MESSAGE_BYTES: u64 = 512;
 
+/// The bytes that are read at once, and how often in a row, for one line.
+const PART: usize = 16 << 10;
+const MAX_PARTS: usize = 4;
+
 /// A line to send, and a descriptor that goes with its first byte.
 struct Outgoing {
     bytes: Vec<u8>,
@@ -36,7 +40,7 @@ struct Outgoing {
 #[derive(Debug)]
 pub enum Incoming {
     Line(Vec<u8>),
-    /// There is no whole line yet.
+    /// There is no whole line yet, or a long one is being read.
     Nothing,
     TooLong,
     /// The peer closed the connection.
@@ -65,6 +69,8 @@ pub struct ControlConnection {
     /// The request of this client that is carried out on another thread. The client's next
     /// requests wait for it.
     pending_job: Option<Ticket>,
+    /// The client's requests have taken more than its share: it is not read for a moment.
+    is_over_share: bool,
     /// The name that the client gives itself.
     pub name: String,
     /// The secret that resumes the session.
@@ -95,6 +101,7 @@ impl ControlConnection {
             writer: None,
             awaits_writable: false,
             pending_job: None,
+            is_over_share: false,
             name,
             token,
             greeted: true,
@@ -112,10 +119,15 @@ impl ControlConnection {
         self.stream.clone()
     }
 
-    /// Returns whether the next requests have to wait: for the client to read its replies, or for a
-    /// request on another thread.
+    /// Returns whether the next requests have to wait: for the client to read its replies, for a
+    /// request on another thread, or until the client's share makes up for what it has used.
     pub fn is_paused(&self) -> bool {
-        self.out_bytes > READ_PAUSE_BACKLOG || self.pending_job.is_some()
+        self.out_bytes > READ_PAUSE_BACKLOG || self.pending_job.is_some() || self.is_over_share
+    }
+
+    /// Sets whether the client's requests have taken more than its share.
+    pub fn set_over_share(&mut self, is_over_share: bool) {
+        self.is_over_share = is_over_share;
     }
 
     /// Returns the maximum number of descriptors that the peer has not received.
@@ -143,8 +155,10 @@ impl ControlConnection {
         self.out_bytes
     }
 
-    /// Returns the next line, or why there is none.
+    /// Returns the next line, or why there is none. Of a long line, only a part is read at once: the
+    /// socket stays ready.
     pub fn read_line(&mut self) -> Incoming {
+        let mut parts = 0..MAX_PARTS;
         loop {
             match self.frames.next_line() {
                 Ok(Some(line)) => {
@@ -154,8 +168,11 @@ impl ControlConnection {
                 Ok(None) => {}
                 Err(LineTooLong) => return Incoming::TooLong,
             }
+            if parts.next().is_none() {
+                return Incoming::Nothing;
+            }
             let Some(stream) = &self.stream else { return Incoming::Broken };
-            let mut buffer = [0; 16 << 10];
+            let mut buffer = [0; PART];
             match (&**stream).read(&mut buffer) {
                 Ok(0) => return Incoming::Broken,
                 Ok(count) => self.frames.extend(buffer.get(..count).unwrap_or_default()),

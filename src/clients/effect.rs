@@ -32,6 +32,8 @@ pub enum Effect {
     ArmDeadline(Time),
     /// Call [`Clients::withheld_input_due`](super::Clients::withheld_input_due) at this time.
     ArmWithheldInput { id: ClientId, at: Time },
+    /// Call [`Clients::resume_due`](super::Clients::resume_due) at this time.
+    ArmResume { id: ClientId, at: Time },
     /// Call [`Clients::trim_memory`](super::Clients::trim_memory) at this time.
     ArmTrim(Time),
     /// Accept no clients from the listening socket with this index until a time.

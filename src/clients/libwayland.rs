@@ -41,8 +41,8 @@ impl fmt::Display for PostedError {
 /// What was seen since the last [`ProtocolLog::take`]. Clients are named by their sockets.
 #[derive(Debug, Default)]
 pub struct Traffic {
-    /// Clients that sent requests, in order; most occur once.
-    pub senders: Vec<RawFd>,
+    /// Clients that sent requests, in order, and how many; most occur once.
+    pub senders: Vec<(RawFd, u32)>,
     /// With the inode number of the socket, which tells whether the descriptor still is the
     /// client's.
     pub errors: Vec<(RawFd, u64, PostedError)>,
@@ -62,7 +62,7 @@ pub struct ProtocolLog {
     logger: *mut c_void,
     shared: Box<Shared>,
     /// Keeps the display until the logger is destroyed.
-    _display: DisplayHandle,
+    display: DisplayHandle,
 }
 
 /// `struct wl_protocol_logger_message`
@@ -113,6 +113,8 @@ extern "C" {
     fn wl_resource_get_class(resource: *mut c_void) -> *const c_char;
     fn wl_resource_post_error(resource: *mut c_void, code: u32, format: *const c_char, ...);
     fn wl_log_set_handler_server(handler: unsafe extern "C" fn(*const c_char, *mut c_void));
+    fn wl_display_get_event_loop(display: *mut c_void) -> *mut c_void;
+    fn wl_event_loop_get_fd(event_loop: *mut c_void) -> c_int;
     fn wl_client_get_fd(client: *mut c_void) -> c_int;
     fn wl_client_get_object(client: *mut c_void, id: u32) -> *mut c_void;
 }
@@ -134,7 +136,7 @@ impl ProtocolLog {
                 user_data.cast_mut().cast(),
             )
         };
-        Self { logger, shared, _display: display.clone() }
+        Self { logger, shared, display: display.clone() }
     }
 
     /// Ends clients that create more objects than this.
@@ -142,9 +144,18 @@ impl ProtocolLog {
         self.shared.max_objects.set(max);
     }
 
+    /// Returns the epoll that libwayland waits with.
+    pub fn epoll(&self) -> BorrowedFd<'_> {
+        // SAFETY: the display, its event loop and the epoll live as long as the display's handle.
+        unsafe {
+            let event_loop = wl_display_get_event_loop(self.display.backend_handle().display_ptr().cast());
+            BorrowedFd::borrow_raw(wl_event_loop_get_fd(event_loop))
+        }
+    }
+
     /// Returns the socket of the client whose request is being dispatched.
     pub fn current(&self) -> Option<RawFd> {
-        self.shared.traffic.borrow().senders.last().copied()
+        self.shared.traffic.borrow().senders.last().map(|(socket, _)| *socket)
     }
 
     /// Returns whether an error was posted to the client with this socket since the last
@@ -193,8 +204,9 @@ unsafe extern "C" fn on_message(user_data: *mut c_void, direction: c_int, messag
     }
     let Ok(mut traffic) = shared.traffic.try_borrow_mut() else { return };
     if direction == REQUEST {
-        if traffic.senders.last() != Some(&socket) {
-            traffic.senders.push(socket);
+        match traffic.senders.last_mut() {
+            Some((last, requests)) if *last == socket => *requests = requests.saturating_add(1),
+            _ => traffic.senders.push((socket, 1)),
         }
         return;
     }

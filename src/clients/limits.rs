@@ -353,7 +353,8 @@ mod tests {
         #[test]
         fn limits_hold_in_any_order(steps in prop::collection::vec((any::<bool>(), 1i32..5, 0u32..3), 1..200)) {
             let limits = Limits {
-                connections: 12, per_user: 7, per_process: 4, accept_rate: 1_000_000, users: vec![1, 2], groups: vec![],
+                connections: 12, per_user: 7, per_process: 4, accept_rate: 1_000_000, users: vec![1, 2],
+                ..Limits::default()
             };
             let mut counts = Counts::default();
             let mut present: Vec<(i32, u32)> = Vec::new();

@@ -10,9 +10,11 @@
 pub mod accept;
 pub mod connection;
 pub mod control_connection;
+pub mod cpu_share;
 pub mod deadlines;
 pub mod disconnect;
 pub mod effect;
+pub mod event_source;
 pub mod heartbeat;
 pub mod heartbeat_driver;
 pub mod invariants;
@@ -20,6 +22,7 @@ pub mod libwayland;
 pub mod limits;
 pub mod listen;
 pub mod objects;
+pub mod pauses;
 pub mod peer;
 pub mod placements;
 pub mod received_file;
@@ -30,7 +33,7 @@ pub mod sessions;
 pub mod tests;
 pub mod unresponsive;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::rc::Rc;
@@ -47,6 +50,7 @@ use smithay::wayland::compositor::CompositorClientState;
 use tracing::{debug, error};
 
 use self::connection::{Connection, Transport, WaylandTransport};
+use self::cpu_share::{divide, CpuAccount};
 use self::deadlines::Deadlines;
 pub use self::effect::{Effect, Effects};
 use self::heartbeat::{Event, Time};
@@ -215,6 +219,8 @@ pub struct Clients {
     /// The timer itself, which the compositor sets when it applies [`Effect::ArmDeadline`].
     timer: Option<Timer>,
     counts: Counts,
+    /// The time that the requests of each user have taken, but the service's own user and root.
+    user_cpu: HashMap<u32, CpuAccount>,
     ended: Ended,
     /// The number of connections refused since the start.
     refused: u64,
@@ -264,6 +270,7 @@ impl Default for Clients {
             armed: None,
             timer: None,
             counts: Counts::default(),
+            user_cpu: HashMap::new(),
             ended: Ended::default(),
             refused: 0,
             subscribers: BTreeSet::new(),
@@ -296,8 +303,9 @@ impl Clients {
         self.by_descriptor.get(&descriptor).copied()
     }
 
-    /// Handles what the Wayland library has received in a dispatch: its senders are alive.
-    pub fn dispatched(&mut self, cx: &Cx<'_>) -> Effects {
+    /// Handles what the Wayland library has received in a dispatch that began at a time: its
+    /// senders are alive, and are charged for the time that it took.
+    pub fn dispatched(&mut self, began: Time, cx: &Cx<'_>) -> Effects {
         let mut effects = Effects::new();
         let Some(traffic) = self.protocol_log.as_ref().map(ProtocolLog::take) else { return effects };
         for (descriptor, inode, error) in traffic.errors {
@@ -309,9 +317,16 @@ impl Clients {
             }
         }
         self.report_failed();
-        for descriptor in traffic.senders {
+        if traffic.senders.is_empty() {
+            return effects;
+        }
+        let now = (cx.clock)();
+        let requests = traffic.senders.iter().fold(0, |sum: u32, (_, count)| sum.saturating_add(*count));
+        for (descriptor, count) in traffic.senders {
             if let Some(id) = self.by_descriptor.get(&descriptor).copied() {
                 effects.extend(self.on(id, Event::Received, cx));
+                let used = divide(now.saturating_sub(began), count, requests);
+                effects.extend(self.charge(id, used, now, cx));
             }
         }
         effects

@@ -77,9 +77,27 @@ impl State {
         }
     }
 
-    /// Handles messages of a control client, as many as it may have in one iteration. Returns false
-    /// if the event loop is to ignore its socket.
+    /// Handles messages of a control client, as many as it may have in one iteration, and charges it
+    /// for the time. Returns false if the event loop is to ignore its socket.
     fn take_control_turn(&mut self, id: ClientId, user: u32) -> bool {
+        let began = self.now();
+        let goes_on = self.handle_control_messages(id, user);
+        let now = self.now();
+        self.run_clients(|clients, cx| clients.charge(id, now.saturating_sub(began), now, cx));
+        if goes_on && self.clients.control(id).is_some_and(|control| control.is_paused()) {
+            self.ignore_control(id);
+            return false;
+        }
+        goes_on
+    }
+
+    /// Removes the source that reads a control client's socket, until the client is watched again.
+    fn ignore_control(&mut self, id: ClientId) {
+        let reader = self.clients.control(id).and_then(|control| control.take_reader());
+        self.unwatch(reader);
+    }
+
+    fn handle_control_messages(&mut self, id: ClientId, user: u32) -> bool {
         let work = |state: &mut Self| state.clients.control(id).map_or(0, |control| control.take_work());
         // Events that were sent to it are not its doing.
         work(self);
@@ -96,8 +114,7 @@ impl State {
                 Input::Handled => {}
                 Input::Nothing => return true,
                 Input::Stopped => {
-                    let reader = self.clients.control(id).and_then(|control| control.take_reader());
-                    self.unwatch(reader);
+                    self.ignore_control(id);
                     return false;
                 }
             }

@@ -68,6 +68,8 @@ pub enum Deadline {
     ClientDeadlines,
     /// Look whether a client that got no input reads again.
     WithheldInput(ClientId),
+    /// Read a client again that is paused because its requests have taken more than its share.
+    ResumeClient(ClientId),
     /// Handle the requests of control clients that wait for their turn.
     ControlTurns,
     /// Start control requests that wait for a thread.
@@ -140,6 +142,7 @@ impl State {
             Deadline::WithheldInput(id) => {
                 self.run_clients(|clients, cx| clients.withheld_input_due(id, cx));
             }
+            Deadline::ResumeClient(id) => self.run_clients(|clients, cx| clients.resume_due(id, cx)),
             Deadline::ControlTurns => self.take_control_turns(),
             Deadline::StartJobs => self.start_jobs(),
             Deadline::TrimMemory => self.clients.trim_memory(),

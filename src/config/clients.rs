@@ -43,6 +43,23 @@ pub struct HeartbeatRule {
     on_lost: Option<UnresponsivePolicy>,
 }
 
+/// The part of the service's time that one client may take, in percent, from 1 to 100. 100 is no
+/// limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CpuPercent(pub u32);
+
+impl CpuPercent {
+    /// Returns what all clients of one user may take together.
+    pub fn of_user(self) -> Self {
+        Self(self.0.saturating_mul(2).min(100))
+    }
+
+    /// Returns whether this is less than all.
+    pub fn is_limit(self) -> bool {
+        (1..100).contains(&self.0)
+    }
+}
+
 /// How many clients may connect, how fast, and which users' clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -54,6 +71,8 @@ pub struct Limits {
     pub per_process: usize,
     /// New connections per second; as many may connect at once.
     pub accept_rate: u32,
+    /// The part of the service's time that the requests of one client may take.
+    pub cpu_percent: CpuPercent,
     /// Users that may connect in addition to the service's own user and root.
     pub users: Vec<u32>,
     /// Groups whose members may connect.
@@ -67,6 +86,7 @@ impl Default for Limits {
             per_user: 512,
             per_process: 64,
             accept_rate: 200,
+            cpu_percent: CpuPercent(25),
             users: Vec::new(),
             groups: Vec::new(),
         }
@@ -216,6 +236,8 @@ pub fn read(clients: &mut ClientsConfig, section: &mut Section<'_>, reader: &mut
     set(&mut limits.per_process, count(section, reader, "per_process"));
     let rate = section.integer(reader, "accept_rate", 1..1_000_001);
     set(&mut limits.accept_rate, rate.and_then(|rate| u32::try_from(rate).ok()));
+    let percent = section.integer(reader, "cpu_percent", 1..101);
+    set(&mut limits.cpu_percent, percent.and_then(|percent| u32::try_from(percent).ok()).map(CpuPercent));
     set(&mut limits.users, ids(section, reader, "users", user));
     set(&mut limits.groups, ids(section, reader, "groups", group));
     clients.control_group =

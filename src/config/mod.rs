@@ -10,7 +10,7 @@ mod reader;
 mod system;
 pub mod watch;
 
-pub use clients::{ClientsConfig, Limits, ObjectLimits, UnresponsivePolicy};
+pub use clients::{ClientsConfig, CpuPercent, Limits, ObjectLimits, UnresponsivePolicy};
 pub use displays::color_space;
 pub use geom_ipc::ConnectType;
 pub use power::{Policy, PowerConfig};

@@ -1,12 +1,10 @@
 //! Requests that end or stop other display servers: the client is refused, and others do not
 //! notice.
 
+mod floods;
 mod fuzzed;
 
-use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{memfd_create, MemfdFlags};
@@ -461,42 +459,6 @@ fn region_of_too_many_rectangles() {
     }
     let error = scene.refused();
     assert_eq!((error.object, error.code), (1, NO_MEMORY), "{error:?}");
-}
-
-/// A client that never stops sending is read in turn with the others.
-#[test]
-fn flood_of_requests() {
-    let mut scene = Scene::new();
-    let (_, _, toplevel) = toplevel(&mut scene);
-    scene.wire.exchange();
-    let block = Wire::request(toplevel, op::TOPLEVEL_SET_TITLE, &[Arg::Text("title")]).repeat(2000);
-    let mut stream = scene.wire.stream().try_clone().expect("a descriptor");
-    let ends = Arc::new(AtomicBool::new(false));
-    let writer = std::thread::spawn({
-        let ends = ends.clone();
-        move || {
-            let mut rest = &block[..];
-            while !ends.load(Ordering::Relaxed) {
-                if rest.is_empty() {
-                    rest = &block;
-                }
-                match stream.write(rest) {
-                    Ok(count) => rest = &rest[count..],
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::yield_now(),
-                    Err(_) => break,
-                }
-            }
-        }
-    });
-    for _ in 0..50 {
-        let since = Instant::now();
-        scene.fixture.iterate();
-        assert!(since.elapsed() < Duration::from_secs(2), "an iteration takes too long");
-    }
-    scene.is_served();
-    ends.store(true, Ordering::Relaxed);
-    drop(scene);
-    writer.join().expect("it ends with its socket");
 }
 
 /// Descriptors that no request takes.

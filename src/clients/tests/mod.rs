@@ -166,7 +166,8 @@ impl ClientsFixture {
     /// Reads what Wayland clients have sent.
     pub fn dispatch(&mut self) {
         self.display.dispatch_clients(&mut ()).expect("dispatched");
-        self.run(Clients::dispatched);
+        let began = self.now;
+        self.run(|clients, cx| clients.dispatched(began, cx));
     }
 
     pub fn token(&mut self, id: ClientId) -> String {

@@ -1,5 +1,7 @@
 //! What the fuzz target `wayland` found. Each test ended the process before the fix.
 
+use std::sync::Arc;
+
 use smithay::backend::input::ButtonState;
 use smithay::reexports::wayland_server::protocol::wl_seat::WlSeat;
 use smithay::reexports::wayland_server::Resource;

@@ -1,0 +1,118 @@
+//! Requests without end: each client is read in its turn, and takes no more than its share.
+
+use std::io::{ErrorKind, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use geom_test_client::wire::{op, Arg, Wire};
+
+use super::{toplevel, Scene};
+use crate::clients::connection::Connection;
+use crate::tests::control::Control;
+use crate::tests::Fixture;
+
+/// Another thread that sends a block again and again.
+struct Flood {
+    ends: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Flood {
+    fn new(mut stream: UnixStream, block: Vec<u8>) -> Self {
+        let ends = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::spawn({
+            let ends = ends.clone();
+            move || {
+                let mut rest = &block[..];
+                while !ends.load(Ordering::Relaxed) {
+                    if rest.is_empty() {
+                        rest = &block;
+                    }
+                    match stream.write(rest) {
+                        Ok(count) => rest = &rest[count..],
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::yield_now(),
+                        Err(_) => break,
+                    }
+                }
+            }
+        });
+        Self { ends, thread }
+    }
+
+    /// Ends it; its socket must be closed at the other end if it blocks.
+    fn end(self) {
+        self.ends.store(true, Ordering::Relaxed);
+        self.thread.join().expect("it ends");
+    }
+}
+
+/// Returns a flood of titles of a window of the hostile client.
+fn flood_of_titles(scene: &mut Scene) -> Flood {
+    let (_, _, toplevel) = toplevel(scene);
+    scene.wire.exchange();
+    let block = Wire::request(toplevel, op::TOPLEVEL_SET_TITLE, &[Arg::Text("title")]).repeat(2000);
+    Flood::new(scene.wire.stream().try_clone().expect("a descriptor"), block)
+}
+
+/// Iterates until a client is paused, and until it is read again. Others are served meanwhile, and
+/// it is not.
+fn pauses(scene: &mut Scene, is_hostile: impl Fn(&Connection) -> bool) {
+    let find = |fixture: &Fixture| {
+        let connection = fixture.compositor.state.clients.iter().find(|connection| is_hostile(connection));
+        connection.map(|connection| (connection.paused_until, connection.state.last_received()))
+    };
+    scene.fixture.until_long("a pause", |fixture| find(fixture).is_some_and(|(until, _)| until.is_some()));
+    let (paused_until, last_received) = find(&scene.fixture).expect("it is connected");
+    let mut served = 0;
+    // It may be paused again at once.
+    while let Some((_, last)) = find(&scene.fixture).filter(|(until, _)| *until == paused_until) {
+        assert_eq!(last, last_received, "it is read while it is paused");
+        scene.is_served();
+        served += 1;
+    }
+    assert!(served > 0, "nobody else is served during the pause");
+    scene.fixture.until_long("requests", |fixture| find(fixture).is_some_and(|(_, last)| last > last_received));
+}
+
+/// A client whose requests have taken more than its share of CPU time is not read for a moment.
+#[test]
+fn flood_of_requests_is_kept_to_its_share() {
+    let mut scene = Scene::with("[clients]\naccept_rate = 10000\ncpu_percent = 1\n");
+    let flood = flood_of_titles(&mut scene);
+    let own = |connection: &Connection| u64::from(connection.id) == 2;
+    pauses(&mut scene, own);
+    pauses(&mut scene, own);
+    flood.end();
+    scene.is_served();
+}
+
+/// The same for a control client, whose long lines are read in parts.
+#[test]
+fn control_requests_are_kept_to_their_share() {
+    let mut scene = Scene::with("[clients]\naccept_rate = 10000\ncpu_percent = 1\n");
+    let stream = Control::raw(&mut scene.fixture).stream;
+    let line = format!("{{\"id\":1,\"request\":\"{}\"}}\n", "x".repeat((1 << 20) - 64));
+    let flood = Flood::new(stream.try_clone().expect("a descriptor"), line.into_bytes());
+    let control = |connection: &Connection| connection.kind() == geom_ipc::ClientKind::Control;
+    pauses(&mut scene, control);
+    drop(stream);
+    flood.end();
+    scene.is_served();
+}
+
+/// A client that never stops sending is read in turn with the others.
+#[test]
+fn flood_of_requests() {
+    let mut scene = Scene::new();
+    let flood = flood_of_titles(&mut scene);
+    for _ in 0..50 {
+        let since = Instant::now();
+        scene.fixture.iterate();
+        assert!(since.elapsed() < Duration::from_secs(2), "an iteration takes too long");
+    }
+    scene.is_served();
+    drop(scene);
+    flood.end();
+}
