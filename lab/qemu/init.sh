@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
 # Process 1 of the initramfs of the lab's QEMU machines: mounts the host's root file system over 9p,
-# read only, and executes the guest's process 1 from it (geomlab.init= on the kernel's command line).
+# read only, and executes the guest's process 1 from it, which geomlab.init= on the kernel's command
+# line names.
 #
 # If a step fails, it exits. The kernel then panics, and QEMU ends because of panic=-1 and
 # -no-reboot; the console has the reason.

@@ -11,7 +11,8 @@
 #
 # The packages come from the archive that this machine's apt uses, with an apt configuration of its
 # own: the system's suites and lists stay as they are. The result is cached under
-# ${XDG_CACHE_HOME:-~/.cache}/geom-lab by a hash of the lists and functions below and of init.sh.
+# ${XDG_CACHE_HOME:-~/.cache}/geom-lab by a hash of the lists and functions below and of
+# init.sh, without comments.
 # tools/packages.sh qemu installs the programs that this script and the machines need.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -113,7 +114,7 @@ CONF
 recipe() {
   echo "$suite ${boot_modules[*]} ${modules[*]}"
   declare -f unpack decompress fetch
-  cat "$here/init.sh"
+  sed '/^ *#/d' "$here/init.sh"
 }
 
 prepare() {
