@@ -58,12 +58,14 @@ fn qxl_is_replugged_on_7() -> Result<()> {
 }
 
 #[test]
+#[ignore = "no rank yet: the kernel warns in drm_mm_takedown() after the removal"]
 fn virgl_is_replugged_on_7() -> Result<()> {
     only_gpu_is_replugged(Suite::Sid, Device::VirtioGpuGl)
 }
 
 /// The window of a GPU that is removed moves to the other driver's display, and back.
 #[test]
+#[ignore = "no rank yet: the window does not return to the GPU that is found again"]
 fn window_moves_to_another_driver_and_back() -> Result<()> {
     let rig = RunningRig::new(Suite::Sid, &[Device::Bochs, Device::VirtioGpu { heads: 1 }])?;
     rig.show(0, 0, RED)?;
