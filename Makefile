@@ -10,10 +10,13 @@ export DESTDIR PREFIX
 # Crates whose public items all have documentation.
 LIBRARIES := geom-client geom-color geom-display geom-edid geom-ipc geom-kms geom-lab geom-test-client
 
-.PHONY: help run test check hwtests lint bench fuzz sanitize soak build install uninstall deb clean
+# Tests of each GPU that QEMU emulates: 30 boots of 10 to 20 s, so `make test` has only gpus::quick.
+THOROUGH := gpus::thorough::
+
+.PHONY: help run test test-gpus check hwtests lint bench fuzz sanitize soak build install uninstall deb clean
 
 help:
-	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
 
 build: ## build the compositor and its libraries with optimization, and the third-party notices
 	@tools/packages.sh build
@@ -35,12 +38,20 @@ uninstall: ## remove what `make install` installed; files that users have writte
 run: ## run on this machine's monitors; without any, in the lab, with a report in target/run/index.html
 	@tools/run.sh
 
-test: ## lint, and all tests, those in the lab included
-	@tools/packages.sh lab
+test: ## lint, and all tests, those in the lab included; of the GPUs in QEMU, a few
+	@tools/packages.sh qemu
 	@lab/kernel/build.sh >/dev/null
+	@lab/qemu/prepare.sh
 	@$(MAKE) --no-print-directory lint
 	$(CARGO) build --workspace
-	$(CARGO) test --workspace
+	$(CARGO) test --workspace -- --skip $(THOROUGH)
+
+# An emulated processor has two threads.
+test-gpus: ## all tests of GPUs in QEMU; FINDINGS=1 runs the ignored tests of known faults instead
+	@tools/packages.sh qemu
+	@lab/qemu/prepare.sh
+	$(CARGO) build --package geom_compositor --package geom-lab
+	RUST_TEST_THREADS=$$(( ($$(nproc) + 1) / 2 )) $(CARGO) test --test hwtests gpus:: -- $(if $(FINDINGS),--ignored)
 
 check: ## formatting, clippy, unit tests and in-process tests: what to run before each commit
 	@tools/packages.sh build
@@ -54,11 +65,12 @@ ifeq ($(HWTESTS),real)
 	$(CARGO) build --package geom_compositor --package geom-lab
 	HWTESTS=real $(CARGO) test --test hwtests real_monitors:: -- --test-threads=1 --skip real_mode_
 else ifeq ($(HWTESTS),)
-	@tools/packages.sh lab
+	@tools/packages.sh qemu
 	@lab/kernel/build.sh >/dev/null
+	@lab/qemu/prepare.sh
 	$(CARGO) build --workspace
 	$(CARGO) build --package geom-client --examples
-	$(CARGO) test --test hwtests
+	$(CARGO) test --test hwtests -- --skip $(THOROUGH)
 else
 	$(error HWTESTS=$(HWTESTS) is unknown; it may be real, or not set)
 endif

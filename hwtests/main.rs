@@ -14,6 +14,7 @@ mod crash_recovery;
 mod edid;
 mod examples;
 mod gpu_faults;
+mod gpus;
 mod handoff;
 mod heartbeat;
 mod hotplug;

@@ -6,7 +6,12 @@
 #   tools/packages.sh build     for `cargo build` and `make lint`
 #   tools/packages.sh deb       build, and for building Debian packages
 #   tools/packages.sh lab       deb, and for the lab's kernel, guest and programs
+#   tools/packages.sh qemu      lab, and for QEMU and its GPUs
 #   tools/packages.sh bench     lab, and the compositors that `make bench` compares with
+#
+# It does not change apt's configuration. If packages of this machine come from backports that its
+# sources no longer list (an installed qemu-utils excludes the stable QEMU), the missing ones are
+# installed from backports too, with package lists of their own.
 set -euo pipefail
 
 build=(
@@ -58,6 +63,15 @@ lab=(
   python3-venv          # the Python library is installed into an environment of its own
   mmdebstrap uidmap     # the clean Debian root that they are installed in
 )
+qemu=(
+  qemu-system-x86       # machines with other GPUs than vkms
+  qemu-system-gui       # QEMU's SDL window and its OpenGL, which virtio-gpu-gl draws with
+  qemu-system-modules-spice  # qxl; before QEMU 8 it was part of qemu-system-common
+  xvfb                  # the X server of that window
+  ovmf                  # UEFI firmware, whose framebuffer simpledrm drives
+  busybox-static        # the shell of the initramfs
+  cpio zstd             # packs the initramfs
+)
 bench=(
   sway                  # compared with
   cage                  # compared with
@@ -69,13 +83,21 @@ case "${1:-lab}" in
   build) want=("${build[@]}") ;;
   deb) want=("${build[@]}" "${deb[@]}") ;;
   lab) want=("${build[@]}" "${deb[@]}" "${lab[@]}") ;;
+  qemu) want=("${build[@]}" "${deb[@]}" "${lab[@]}" "${qemu[@]}") ;;
   bench) want=("${build[@]}" "${deb[@]}" "${lab[@]}" "${bench[@]}") ;;
-  *) echo "usage: $0 build|deb|lab|bench" >&2; exit 2 ;;
+  *) echo "usage: $0 build|deb|lab|qemu|bench" >&2; exit 2 ;;
 esac
+
+is_installed() {
+  [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ] && return 0
+  # The package that has qxl depends on the SPICE server.
+  [ "$1" = qemu-system-modules-spice ] &&
+    dpkg-query -W -f='${Depends}' qemu-system-common 2>/dev/null | grep -q libspice-server
+}
 
 missing=()
 for package in "${want[@]}"; do
-  [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+  is_installed "$package" || missing+=("$package")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
 
@@ -89,5 +111,59 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 echo "setup: installing ${#missing[@]} Debian packages: ${missing[*]}"
 "${as_root[@]}" apt-get -qq update
-"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
-  -o Dpkg::Use-Pty=0 install "${missing[@]}" >/dev/null
+install=(install --no-install-recommends)
+
+# Drops the package of qxl if apt's lists do not have it: QEMU before version 8 has none.
+drop_unknown() {
+  local package known=()
+  for package in "${missing[@]}"; do
+    if [ "$package" != qemu-system-modules-spice ] || [ -n "$(apt-cache "$@" madison "$package")" ]; then
+      known+=("$package")
+    fi
+  done
+  missing=("${known[@]}")
+}
+
+# Prints why apt cannot install the packages without removing others; nothing if it can.
+obstacle() {
+  local plan
+  plan=$(LC_ALL=C apt-get "$@" --simulate "${install[@]}" "${missing[@]}" 2>&1) ||
+    { echo "$plan" | tail -n 5; return; }
+  ! grep '^Remv ' <<<"$plan" || return 0
+}
+
+options=()
+all=("${missing[@]}")
+drop_unknown
+why=$(obstacle)
+if [ -n "$why" ]; then
+  codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+  apt=$(mktemp -d)
+  trap '"${as_root[@]}" rm -rf "$apt"' EXIT
+  mkdir -p "$apt/lists/partial"
+  while IFS=$'\t' read -r uri keyring; do
+    for suite in "$codename" "$codename-updates" "$codename-backports"; do
+      echo "deb ${keyring:+[signed-by=$keyring] }$uri $suite main"
+    done
+  done < <("$(dirname "${BASH_SOURCE[0]}")/../lab/debian-archive.sh") >"$apt/sources.list"
+  cat >"$apt/apt.conf" <<CONF
+Dir::Etc::sourcelist "$apt/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+Dir::State::lists "$apt/lists";
+Acquire::Languages "none";
+APT::Sandbox::User "";
+CONF
+  options=(-c "$apt/apt.conf" -t "$codename-backports")
+  "${as_root[@]}" apt-get -c "$apt/apt.conf" -qq update
+  missing=("${all[@]}")
+  drop_unknown "${options[@]}"
+  also=$(obstacle "${options[@]}")
+  [ -z "$also" ] || {
+    echo "setup: apt cannot install them without removing other packages: $why" >&2
+    echo "setup: nor with $codename-backports: $also" >&2
+    exit 1
+  }
+  echo "setup: from $codename-backports where it has them, because apt would otherwise report: $why"
+fi
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y "${options[@]}" \
+  -o Dpkg::Use-Pty=0 "${install[@]}" "${missing[@]}" >/dev/null

@@ -2,7 +2,7 @@
 //!
 //! Its report is one line per Wayland event on standard output. The format is known here only.
 
-use anyhow::{ensure, Result};
+use anyhow::{ensure, Context, Result};
 use geom_lab::{Machine, Program};
 
 use super::SIGTERM;
@@ -125,6 +125,19 @@ impl<'a> TestClient<'a> {
     /// How often a finger was lifted.
     pub fn touches_released(&self) -> Result<usize> {
         self.count("touch up")
+    }
+
+    /// Waits until the main device of the server's dma-buf feedback (`--feedback`) is as expected;
+    /// its number, such as `226:0`.
+    pub fn wait_for_main_device(&self, what: &str, expected: impl Fn(&str) -> bool) -> Result<String> {
+        let mut last = None;
+        let waited = self.machine.wait_until(what, |_| {
+            let report = self.report()?;
+            last = report.lines().rev().find_map(|line| line.strip_prefix("main device ").map(str::to_owned));
+            Ok(last.as_deref().is_some_and(&expected))
+        });
+        waited.with_context(|| format!("the last main device: {last:?}"))?;
+        last.context("a main device")
     }
 
     /// Waits for the summary of a client that ends after `frames` presented frames.

@@ -6,6 +6,9 @@
 //! each CRTC scans out.
 //!
 //! The recipe of its kernel is in `lab/kernel`; process 1 of its guest is `geom-lab-guest`.
+//!
+//! [`qemu::boot`] boots stock Debian kernels with other GPUs than vkms, on a [`Machine`] with the
+//! same interface.
 #![warn(missing_docs)]
 
 mod card;
@@ -13,6 +16,7 @@ mod hostile_kind;
 mod input;
 mod machine;
 pub mod protocol;
+pub mod qemu;
 mod screenshot;
 mod serial;
 

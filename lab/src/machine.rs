@@ -18,14 +18,26 @@ use crate::protocol::{
 use crate::serial::SerialLine;
 use crate::{Keyboard, Lid, Pointer, Screenshot, Touch};
 
-/// Upper limit for a single step, far above what one takes on a loaded machine.
+/// Upper limit for a single step of a UML machine, far above what one takes on a loaded host.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How fast a machine is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// Upper limit for a single step.
+    pub step_timeout: Duration,
+    /// Time between two checks of a condition: each is a request, which costs the guest time.
+    pub poll_interval: Duration,
+}
 
 /// How long a guest may take to power off before its kernel is killed.
 const POWER_OFF_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How much of each log [`Machine::wait_until`] prints when it fails.
 const LOG_TAIL_LINES: usize = 25;
+
+/// How many logs it prints: those that were written last.
+const PRINTED_LOGS: usize = 12;
 
 /// What to boot.
 #[derive(Debug, Clone)]
@@ -76,7 +88,7 @@ pub fn kernel() -> Result<PathBuf> {
 }
 
 /// Returns the guest's process 1: in the directory of this program, or one up if this is a test.
-fn guest_program() -> Result<PathBuf> {
+pub(crate) fn guest_program() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     for directory in own.ancestors().skip(1).take(2) {
         let path = directory.join("geom-lab-guest");
@@ -99,8 +111,10 @@ pub struct Program {
 /// A booted guest. Dropping it powers it off.
 pub struct Machine {
     line: SerialLine,
-    kernel: Child,
+    /// The process that runs the guest: UML's kernel, or QEMU.
+    process: Child,
     shared_dir: tempfile::TempDir,
+    pace: Pace,
     screenshots: std::sync::atomic::AtomicU32,
 }
 
@@ -167,13 +181,24 @@ impl Machine {
         }
         let child = command.spawn().context("start the lab's kernel")?;
         drop(guest_end);
-        let mut booting = Booting(Some(child));
-        let line = SerialLine::open(host_end, STEP_TIMEOUT).with_context(|| {
+        let pace = Pace { step_timeout: STEP_TIMEOUT, poll_interval: Duration::from_millis(10) };
+        Self::wait_for_boot(Booting(Some(child)), host_end, shared_dir, STEP_TIMEOUT, pace)
+    }
+
+    /// Waits until the guest of a new process answers on its serial line.
+    pub(crate) fn wait_for_boot(
+        mut booting: Booting,
+        line: UnixStream,
+        shared_dir: tempfile::TempDir,
+        timeout: Duration,
+        pace: Pace,
+    ) -> Result<Self> {
+        let line = SerialLine::open(line, timeout).with_context(|| {
             let console = std::fs::read_to_string(shared_dir.path().join("console.log")).unwrap_or_default();
             format!("boot the lab; its console:\n{console}")
         })?;
-        let kernel = booting.0.take().context("the lab's kernel has exited")?;
-        Ok(Self { line, kernel, shared_dir, screenshots: Default::default() })
+        let process = booting.0.take().context("the lab's kernel has exited")?;
+        Ok(Self { line, process, shared_dir, pace, screenshots: Default::default() })
     }
 
     /// Returns the directory that host and guest share; the guest mounts it at [`SHARED`].
@@ -186,7 +211,7 @@ impl Machine {
     }
 
     fn call(&self, request: Request) -> Result<Response> {
-        self.line.call(request, STEP_TIMEOUT)
+        self.line.call(request, self.pace.step_timeout)
     }
 
     /// Sends a request without a result.
@@ -306,9 +331,9 @@ impl Machine {
     /// # Errors
     /// If the trigger fails or the text does not appear within 30 s.
     pub fn measure(&self, trigger: Trigger, path: &str, text: &str, count: usize) -> Result<Measurement> {
-        let timeout_ms = STEP_TIMEOUT.as_millis() as u64;
+        let timeout_ms = self.pace.step_timeout.as_millis() as u64;
         let request = Request::Measure { trigger, path: path.into(), text: text.into(), count, timeout_ms };
-        match self.line.call(request, STEP_TIMEOUT * 2)? {
+        match self.line.call(request, self.pace.step_timeout * 2)? {
             Response::Measured(measurement) => Ok(measurement),
             other => bail!("unexpected response {other:?}"),
         }
@@ -336,7 +361,7 @@ impl Machine {
     /// If the machine is off.
     pub fn wait(&self, program: &Program, timeout: Duration) -> Result<Option<ExitStatus>> {
         let request = Request::Wait { pid: program.pid, timeout_ms: timeout.as_millis() as u64 };
-        match self.line.call(request, timeout + STEP_TIMEOUT)? {
+        match self.line.call(request, timeout + self.pace.step_timeout)? {
             Response::Exited(status) => Ok(status),
             other => bail!("unexpected response {other:?}"),
         }
@@ -348,7 +373,7 @@ impl Machine {
     /// If it does not exit with status 0.
     pub fn run_as_root(&self, log: &str, argv: &[&str]) -> Result<()> {
         let program = self.spawn_as_root(log, argv, &[])?;
-        match self.wait(&program, STEP_TIMEOUT)? {
+        match self.wait(&program, self.pace.step_timeout)? {
             Some(ExitStatus::Exited(0)) => Ok(()),
             other => {
                 bail!("{argv:?}: {other:?}: {}", std::fs::read_to_string(&program.log).unwrap_or_default())
@@ -456,10 +481,11 @@ impl Machine {
     /// Polls until `condition` returns true.
     ///
     /// # Errors
-    /// If that does not happen within 30 s. The error names `what`, and the ends of all logs go to
-    /// standard error.
+    /// If that does not happen within 30 s, or 60 s in QEMU. The error names `what`, and the ends
+    /// of the newest logs go to standard error.
     pub fn wait_until(&self, what: &str, mut condition: impl FnMut(&Self) -> Result<bool>) -> Result<()> {
-        let deadline = Instant::now() + STEP_TIMEOUT;
+        let timeout = self.pace.step_timeout;
+        let deadline = Instant::now() + timeout;
         loop {
             let last = match condition(self) {
                 Ok(true) => return Ok(()),
@@ -469,9 +495,9 @@ impl Machine {
             if Instant::now() > deadline {
                 self.print_logs();
                 let why = last.map(|error| format!(": {error:#}")).unwrap_or_default();
-                bail!("timed out after {STEP_TIMEOUT:?} waiting for: {what}{why}");
+                bail!("timed out after {timeout:?} waiting for: {what}{why}");
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(self.pace.poll_interval);
         }
     }
 
@@ -496,14 +522,20 @@ impl Machine {
     /// Prints the ends of the programs' and the kernel's logs, for a test that failed.
     fn print_logs(&self) {
         let Ok(entries) = std::fs::read_dir(self.shared_dir.path()) else { return };
-        for path in entries.flatten().map(|entry| entry.path()) {
-            if path.extension().is_some_and(|extension| extension == "log") {
-                let text = std::fs::read_to_string(&path).unwrap_or_default();
-                let tail: Vec<_> = text.lines().rev().take(LOG_TAIL_LINES).collect();
-                let _ = writeln!(std::io::stderr(), "--- {}", path.display());
-                for line in tail.iter().rev() {
-                    let _ = writeln!(std::io::stderr(), "{line}");
-                }
+        let mut logs: Vec<_> = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+            .map(|path| (path.metadata().and_then(|data| data.modified()).ok(), path))
+            .collect();
+        // A test that polls a command has hundreds of them.
+        logs.sort();
+        for (_, path) in &logs[logs.len().saturating_sub(PRINTED_LOGS)..] {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let tail: Vec<_> = text.lines().rev().take(LOG_TAIL_LINES).collect();
+            let _ = writeln!(std::io::stderr(), "--- {}", path.display());
+            for line in tail.iter().rev() {
+                let _ = writeln!(std::io::stderr(), "{line}");
             }
         }
     }
@@ -520,7 +552,7 @@ fn spec(log: &str, argv: &[&str], env: &[(&str, &str)], root: bool) -> ProgramSp
 }
 
 /// Kills a kernel that does not finish its boot.
-struct Booting(Option<Child>);
+pub(crate) struct Booting(pub(crate) Option<Child>);
 
 impl Drop for Booting {
     fn drop(&mut self) {
@@ -530,21 +562,21 @@ impl Drop for Booting {
     }
 }
 
-fn kill(kernel: &mut Child) {
-    if let Some(group) = Pid::from_raw(kernel.id() as i32) {
+fn kill(process: &mut Child) {
+    if let Some(group) = Pid::from_raw(process.id() as i32) {
         let _ = kill_process_group(group, Signal::KILL);
     }
-    let _ = kernel.wait();
+    let _ = process.wait();
 }
 
 impl Drop for Machine {
     fn drop(&mut self) {
         self.line.post(Request::PowerOff);
         let deadline = Instant::now() + POWER_OFF_TIMEOUT;
-        while Instant::now() < deadline && matches!(self.kernel.try_wait(), Ok(None)) {
+        while Instant::now() < deadline && matches!(self.process.try_wait(), Ok(None)) {
             std::thread::sleep(Duration::from_millis(5));
         }
-        kill(&mut self.kernel);
+        kill(&mut self.process);
         if std::env::var_os("LAB_KEEP").is_some_and(|value| value == "1") {
             self.shared_dir.disable_cleanup(true);
             let _ = writeln!(std::io::stderr(), "lab: kept {}", self.shared_dir.path().display());

@@ -11,6 +11,13 @@ use serde::{Deserialize, Serialize};
 /// Where the guest mounts the machine's shared directory, see
 /// [`Machine::shared_dir`](crate::Machine::shared_dir).
 pub const SHARED: &str = "/run/lab";
+/// Where a QEMU machine's guest mounts its kernel's modules, for `modprobe -d`.
+pub const MODULES: &str = "/run/modules";
+/// Tags of the file systems that QEMU exports to the guest over 9p: the host's root (mounted by
+/// lab/qemu/init.sh), the shared directory, and the kernel's modules.
+pub const SHARED_TAG: &str = "shared";
+/// See [`SHARED_TAG`].
+pub const MODULES_TAG: &str = "modules";
 /// The unprivileged user (Debian's user 65534) that programs run as if root is not requested.
 pub const USER_ID: u32 = 65534;
 /// That user's name.

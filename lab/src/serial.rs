@@ -36,7 +36,9 @@ impl SerialLine {
         std::thread::spawn(move || {
             for line in reader.lines() {
                 let Ok(line) = line else { break };
-                let Ok(reply) = serde_json::from_str::<Reply>(&line) else { continue };
+                // UEFI firmware clears the screen of each serial line before the guest uses it.
+                let object = &line[line.find('{').unwrap_or(line.len())..];
+                let Ok(reply) = serde_json::from_str::<Reply>(object) else { continue };
                 if let Some(sender) = locked(&replies).as_mut().and_then(|map| map.remove(&reply.id)) {
                     let _ = sender.send(reply.result);
                 }

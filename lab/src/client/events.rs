@@ -11,6 +11,9 @@ use wayland_protocols::wp::color_management::v1::client::wp_image_description_cr
 use wayland_protocols::wp::color_management::v1::client::wp_image_description_v1::{
     self, WpImageDescriptionV1,
 };
+use wayland_protocols::wp::linux_dmabuf::zv1::client::zwp_linux_dmabuf_feedback_v1::{
+    self, ZwpLinuxDmabufFeedbackV1,
+};
 use wayland_protocols::wp::linux_dmabuf::zv1::client::{zwp_linux_buffer_params_v1, zwp_linux_dmabuf_v1};
 use wayland_protocols::wp::single_pixel_buffer::v1::client::wp_single_pixel_buffer_manager_v1;
 use wayland_protocols::wp::viewporter::client::{wp_viewport, wp_viewporter};
@@ -29,6 +32,9 @@ delegate_noop!(App: ignore wp_single_pixel_buffer_manager_v1::WpSinglePixelBuffe
 delegate_noop!(App: ignore wp_viewporter::WpViewporter);
 delegate_noop!(App: ignore wp_viewport::WpViewport);
 delegate_noop!(App: ignore zwlr_layer_shell_v1::ZwlrLayerShellV1);
+
+/// The first version of zwp_linux_dmabuf_v1 with feedback.
+const FEEDBACK_VERSION: u32 = 4;
 
 /// Side of the square that changes in a small animation, in pixels.
 const SMALL_SQUARE: i32 = 64;
@@ -116,6 +122,9 @@ impl Handler for App {
         // Binds only what it uses, so that the bench compares compositors with different globals by
         // the same requests.
         match interface {
+            "zwp_linux_dmabuf_v1" if options.feedback && version >= FEEDBACK_VERSION => {
+                bind!(dmabuf, FEEDBACK_VERSION)
+            }
             "zwp_linux_dmabuf_v1" if options.buffer == BufferKind::Dmabuf => bind!(dmabuf, 3),
             "wp_color_manager_v1" if options.colors.is_some() => bind!(color_manager, 1),
             "wp_single_pixel_buffer_manager_v1" if pixel => bind!(pixel, 1),
@@ -188,6 +197,29 @@ impl Dispatch<zwlr_layer_surface_v1::ZwlrLayerSurfaceV1, ()> for App {
                 app.closed = true;
             }
             _ => {}
+        }
+    }
+}
+
+impl Dispatch<ZwpLinuxDmabufFeedbackV1, ()> for App {
+    fn event(
+        app: &mut Self,
+        _: &ZwpLinuxDmabufFeedbackV1,
+        event: zwp_linux_dmabuf_feedback_v1::Event,
+        _: &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        // A dev_t in the native byte order.
+        if let zwp_linux_dmabuf_feedback_v1::Event::MainDevice { device } = event {
+            match <[u8; size_of::<rustix::fs::Dev>()]>::try_from(device) {
+                Ok(bytes) => {
+                    let device = rustix::fs::Dev::from_ne_bytes(bytes);
+                    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+                    app.print(format_args!("main device {major}:{minor}"));
+                }
+                Err(bytes) => app.print(format_args!("main device of {} bytes", bytes.len())),
+            }
         }
     }
 }

@@ -90,6 +90,9 @@ pub struct Options {
     /// Show a panel of this height at the top (layer-shell) instead of a window.
     #[arg(long)]
     pub panel: Option<u32>,
+    /// Print the main device of the server's dma-buf feedback, and each change of it.
+    #[arg(long)]
+    pub feedback: bool,
     /// Send bytes that are no requests, then wait until the compositor disconnects.
     #[arg(long)]
     pub garbage: bool,
@@ -174,6 +177,10 @@ impl App {
                     dialog.toplevel.set_parent(Some(&parent.toplevel));
                 }
             }
+        }
+        if self.options.feedback {
+            let dmabuf = self.dmabuf.as_ref().context("no zwp_linux_dmabuf_v1 of version 4")?;
+            dmabuf.get_default_feedback(queue, ());
         }
         for window in &self.client.windows {
             window.surface.commit();

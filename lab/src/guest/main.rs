@@ -20,7 +20,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use geom_lab::protocol::{Envelope, Reply, Request, Response, RUNTIME_DIR, SHARED, USER_ID};
+use geom_lab::protocol::{
+    Envelope, Reply, Request, Response, MODULES, MODULES_TAG, RUNTIME_DIR, SHARED, SHARED_TAG, USER_ID,
+};
 use rustix::mount::{mount, MountFlags};
 
 /// The state that requests share.
@@ -159,6 +161,9 @@ fn serve(guest: &Guest, request: Request) -> Result<Response> {
     })
 }
 
+/// Gives the ordinary user the render nodes, as udev's rules do for an active session.
+const RENDER_NODES: &str = "SUBSYSTEM==\"drm\", KERNEL==\"renderD*\", MODE=\"0666\"\n";
+
 fn mount_all() -> Result<()> {
     let none = MountFlags::empty();
     let at = |source: &str, target: &str, kind: &str, data: &str| {
@@ -169,7 +174,10 @@ fn mount_all() -> Result<()> {
     at("proc", "/proc", "proc", "")?;
     at("sysfs", "/sys", "sysfs", "")?;
     at("debugfs", "/sys/kernel/debug", "debugfs", "")?;
-    at("configfs", "/sys/kernel/config", "configfs", "")?;
+    // A module of Debian's kernels, which only the lab's own GPUs need.
+    if fs::read_to_string("/proc/filesystems")?.contains("configfs") {
+        at("configfs", "/sys/kernel/config", "configfs", "")?;
+    }
     for directory in ["/dev/pts", "/dev/shm"] {
         fs::create_dir_all(directory)?;
     }
@@ -188,12 +196,21 @@ fn mount_all() -> Result<()> {
         let _ = std::os::unix::fs::symlink(target, Path::new("/dev").join(link));
     }
     // As udev's rules do for an active session.
-    for device in ["/dev/null", "/dev/udmabuf"] {
+    for device in ["/dev/null", "/dev/udmabuf"].into_iter().filter(|device| Path::new(device).exists()) {
         fs::set_permissions(device, fs::Permissions::from_mode(0o666))?;
     }
+    fs::create_dir_all("/run/udev/rules.d")?;
+    fs::write("/run/udev/rules.d/99-geom-lab.rules", RENDER_NODES)?;
     fs::create_dir_all(SHARED)?;
-    let shared = systemd::option("geomlab.dir")?.context("the kernel's command line has no geomlab.dir=")?;
-    at("none", SHARED, "hostfs", &shared)?;
+    match systemd::option("geomlab.dir")? {
+        Some(shared) => at("none", SHARED, "hostfs", &shared)?,
+        None => {
+            // Not cached: the host reads logs while programs write them.
+            at(SHARED_TAG, SHARED, "9p", "trans=virtio,version=9p2000.L,cache=none,msize=262144")?;
+            fs::create_dir_all(MODULES)?;
+            at(MODULES_TAG, MODULES, "9p", "trans=virtio,version=9p2000.L,ro,msize=262144")?;
+        }
+    }
     Ok(())
 }
 
