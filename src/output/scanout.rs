@@ -230,7 +230,10 @@ impl Scanout {
             return Ok(framebuffer.clone());
         }
         let bits = self.bits();
-        let (slot, _) = self.swapchain.acquire(|size| gpu.drawable(size, bits))?;
+        let Target::Crtc { index: crtc, .. } = self.target else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let (slot, _) = self.swapchain.acquire(|size| gpu.drawable(crtc, size, bits))?;
         let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
         let drawn = draw_on_gpu(&mut gpu.renderer, &mut self.shadow, drawable, &mut self.tracker, 0, scene)?;
         drawn.sync.wait().map_err(io::Error::other)?;
@@ -382,7 +385,7 @@ impl Scanout {
         frame: &mut Frame,
     ) -> io::Result<usize> {
         let bits = self.bits();
-        let (slot, age) = self.swapchain.acquire(|size| gpu.drawable(size, bits))?;
+        let (slot, age) = self.swapchain.acquire(|size| gpu.drawable(crtc, size, bits))?;
         let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
         let drawn = draw_on_gpu(&mut gpu.renderer, &mut self.shadow, drawable, &mut self.tracker, age, scene);
         let framebuffer = drawable.framebuffer().cloned().ok_or(io::ErrorKind::Unsupported)?;

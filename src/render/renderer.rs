@@ -3,7 +3,7 @@
 use std::io;
 
 use drm::buffer::{DrmFourcc, DrmModifier};
-use geom_kms::objects::PlaneFormats;
+use geom_kms::formats::PlaneFormats;
 use geom_kms::{quirks, DrmFd};
 use smithay::backend::allocator::format::FormatSet;
 use smithay::backend::allocator::gbm::{GbmAllocator, GbmBufferFlags, GbmDevice};
@@ -134,8 +134,8 @@ impl Renderer {
 
     /// Allocates a buffer of `size` pixels that a plane with these formats scans out.
     ///
-    /// With GLES, modifiers that both support are tried first, then the driver's choice (implicit
-    /// modifier), then linear.
+    /// With GLES, modifiers without compression that both support are tried first, then the driver's
+    /// choice (implicit modifier), then linear.
     ///
     /// # Errors
     ///
@@ -155,7 +155,8 @@ impl Renderer {
         let can_render = |modifier: &DrmModifier| {
             rendered.iter().any(|format| format.code == code && format.modifier == *modifier)
         };
-        let common: Vec<DrmModifier> = formats.modifiers(code).iter().copied().filter(can_render).collect();
+        let common: Vec<DrmModifier> =
+            formats.buffer_modifiers(code).into_iter().filter(can_render).collect();
         let mut last = io::Error::other("no modifier can be both rendered and scanned out");
         for modifiers in [common.as_slice(), &[DrmModifier::Invalid], &[DrmModifier::Linear]] {
             if modifiers.is_empty() {

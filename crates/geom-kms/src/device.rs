@@ -193,11 +193,6 @@ impl Device {
         self.objects.primary_plane(crtc)
     }
 
-    /// Returns any primary plane.
-    pub fn any_primary_plane(&self) -> Option<&Plane> {
-        (0..self.objects.crtcs.len()).find_map(|crtc| self.primary_plane(crtc))
-    }
-
     /// Returns whether a CRTC has a cursor plane.
     pub fn has_cursor_plane(&self, crtc: usize) -> bool {
         self.objects.cursor_plane(crtc).is_some()

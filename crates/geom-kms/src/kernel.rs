@@ -184,8 +184,8 @@ impl DrmCalls for Kernel {
         self.destroy_framebuffer(handle)
     }
 
-    fn create_dumb(&self, size: (u32, u32)) -> io::Result<DumbInfo> {
-        let info = mode::dumbbuffer::create(self.as_fd(), size.0, size.1, 32, 0)?;
+    fn create_dumb(&self, size: (u32, u32), bits_per_pixel: u32) -> io::Result<DumbInfo> {
+        let info = mode::dumbbuffer::create(self.as_fd(), size.0, size.1, bits_per_pixel, 0)?;
         let handle = from_u32(info.handle).ok_or_else(|| invalid("buffer 0"))?;
         let length = usize::try_from(info.size).map_err(io::Error::other)?;
         Ok(DumbInfo { handle, pitch: info.pitch, length })

@@ -10,25 +10,31 @@ use geom_display::signal_format::SignalFormat;
 use crate::commit::{self, CrtcSetup};
 use crate::device::Device;
 use crate::drm_fd::DrmFd;
-use crate::objects::PlaneFormats;
+use crate::formats::PlaneFormats;
 
 /// What a search asks for: the name of the output, its modes (best first), and its signal format.
 pub type OutputRequest = (String, Vec<Mode>, SignalFormat);
 
+/// A framebuffer that a test commit needs.
+#[derive(Debug, Clone, Copy)]
+pub struct TestBuffer<'a> {
+    /// Index of the CRTC whose primary plane would scan it out.
+    pub crtc: usize,
+    /// The formats of that plane.
+    pub formats: &'a PlaneFormats,
+    /// Width and height in pixels.
+    pub size: (u32, u32),
+}
+
 /// Where framebuffers for test commits come from. They are never scanned out.
 pub trait TestFramebuffers {
-    /// Returns an XRGB8888 framebuffer of `size` pixels, allocated as the first frame will be.
-    /// `formats` are those of the primary planes. It lives at least until the search ends.
+    /// Returns a framebuffer, allocated as the first frame of the CRTC will be. It lives at least
+    /// until this is called for the same CRTC again, or the search ends.
     ///
     /// # Errors
     ///
-    /// If no buffer of this size can be allocated.
-    fn framebuffer(
-        &mut self,
-        fd: &DrmFd,
-        formats: &PlaneFormats,
-        size: (u32, u32),
-    ) -> io::Result<framebuffer::Handle>;
+    /// If no such buffer can be allocated.
+    fn framebuffer(&mut self, fd: &DrmFd, wanted: &TestBuffer<'_>) -> io::Result<framebuffer::Handle>;
 }
 
 fn first_choice((_, modes, signal): &OutputRequest) -> Option<(Mode, SignalFormat)> {
@@ -109,10 +115,10 @@ impl Device {
         let framebuffer = match known {
             Some(state) => state.framebuffer.handle(),
             None => {
-                let no_formats = PlaneFormats::default();
-                let formats = self.any_primary_plane().map_or(&no_formats, |plane| &plane.formats);
+                let plane = self.primary_plane(*crtc).ok_or("the CRTC has no primary plane")?;
                 let size = (u32::from(mode.width), u32::from(mode.height));
-                let framebuffer = framebuffers.framebuffer(&self.fd, formats, size);
+                let wanted = TestBuffer { crtc: *crtc, formats: &plane.formats, size };
+                let framebuffer = framebuffers.framebuffer(&self.fd, &wanted);
                 framebuffer.map_err(|error| format!("cannot allocate a framebuffer for {mode}: {error}"))?
             }
         };

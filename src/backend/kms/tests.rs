@@ -305,7 +305,7 @@ fn enable(rig: &mut Rig) -> geom_display::mode::Mode {
     let wanted =
         [("DP-1".to_owned(), gpu.device.connectors()[0].state.modes.clone(), SignalFormat::default())];
     let found = gpu.search(&wanted).assignments.remove(0);
-    let drawable = gpu.drawable((1920, 1080), 8).expect("a buffer");
+    let drawable = gpu.drawable(found.crtc, (1920, 1080), 8).expect("a buffer");
     let framebuffer = drawable.framebuffer().expect("a framebuffer").clone();
     let state: Option<CrtcState> =
         gpu.device.crtc_state("DP-1", found.crtc, found.mode, found.signal, framebuffer);

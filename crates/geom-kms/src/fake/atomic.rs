@@ -14,6 +14,8 @@ use super::state::{Kind, Object, State, Values};
 use super::{Call, Change, Commit};
 use crate::calls::ClientCapability;
 use crate::commit::AtomicRequest;
+use crate::formats::PlaneFormats;
+use crate::framebuffer::FramebufferLayout;
 use crate::objects::PlaneKind;
 
 type Checked = Result<(), Errno>;
@@ -138,7 +140,12 @@ impl State {
         require((crtc == 0) == (id == 0), Errno::INVAL)?;
         let Some(framebuffer) = self.framebuffers.get(&id) else { return Ok(()) };
         require(self.can_drive(*possible_crtcs, crtc), Errno::INVAL)?;
-        require(formats.contains(&(framebuffer.layout.format as u32)), Errno::INVAL)?;
+        let FramebufferLayout { format, modifier, .. } = framebuffer.layout;
+        // drm_plane_has_format(): with an explicit modifier, the plane has to list it.
+        let in_formats = self.blob(value("IN_FORMATS")).unwrap_or_default();
+        let listed = PlaneFormats::new(formats, in_formats);
+        require(listed.contains(format), Errno::INVAL)?;
+        require(modifier.is_none_or(|modifier| listed.supports(format, modifier)), Errno::INVAL)?;
         let (width, height) = framebuffer.layout.size;
         let outside =
             |from: &str, length: &str, whole: u32| value(from) + value(length) > u64::from(whole) << 16;

@@ -223,8 +223,8 @@ impl DrmCalls for FakeDevice {
         not_found(is_known.then_some(()))
     }
 
-    fn create_dumb(&self, size: (u32, u32)) -> io::Result<DumbInfo> {
-        let pitch = size.0 * 4;
+    fn create_dumb(&self, size: (u32, u32), bits_per_pixel: u32) -> io::Result<DumbInfo> {
+        let pitch = size.0 * bits_per_pixel.div_ceil(8);
         let length = pitch as usize * size.1 as usize;
         if length == 0 {
             return Err(Errno::INVAL.into());

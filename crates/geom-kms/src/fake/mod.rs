@@ -21,7 +21,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use drm::buffer::DrmFourcc;
+use drm::buffer::{DrmFourcc, DrmModifier};
 use drm::control::connector::Interface;
 use drm::control::{from_u32, AtomicCommitFlags, Mode as KmsMode, ModeFlags, ModeTypeFlags};
 use rustix::io::Errno;
@@ -265,6 +265,11 @@ impl FakeDevice {
     /// Adds a plane for these CRTCs, which scans out these formats with a linear layout.
     pub fn add_plane(&self, kind: PlaneKind, crtcs: &[u32], formats: &[DrmFourcc]) -> u32 {
         self.state().add_plane(kind, crtcs, formats)
+    }
+
+    /// Sets the formats of a plane with the modifiers of each.
+    pub fn set_modifiers(&self, plane: u32, formats: &[(DrmFourcc, &[DrmModifier])]) {
+        self.state().set_modifiers(plane, formats);
     }
 
     /// Adds a connector that these CRTCs can drive; nothing is connected to it.

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drm::buffer::DrmFourcc;
+use drm::buffer::{DrmFourcc, DrmModifier};
 use drm::control::connector::Interface;
 use drm::control::{from_u32, Mode as KmsMode, ModeTypeFlags};
 use rustix::io::Errno;
@@ -226,6 +226,21 @@ impl State {
         id
     }
 
+    pub fn set_modifiers(&mut self, plane: u32, formats: &[(DrmFourcc, &[DrmModifier])]) {
+        let codes: Vec<u32> = formats.iter().map(|(code, _)| *code as u32).collect();
+        let each = formats.iter().enumerate().flat_map(|(index, (_, modifiers))| {
+            modifiers
+                .iter()
+                .map(move |modifier| (1 << (index % 64), (index / 64 * 64) as u32, (*modifier).into()))
+        });
+        let blob = in_formats_blob(&codes, &each.collect::<Vec<_>>());
+        let blob = self.add_blob(blob, true);
+        if let Some(Object::Plane { formats, .. }) = self.objects.get_mut(&plane) {
+            *formats = codes;
+        }
+        self.set_value(plane, "IN_FORMATS", blob.into());
+    }
+
     pub fn add_connector(&mut self, interface: Interface, crtcs: &[u32]) -> u32 {
         let possible_crtcs = self.mask(crtcs);
         let same =
@@ -402,7 +417,8 @@ impl State {
         if memory.len() != layout.handles.iter().flatten().count() || memory.is_empty() {
             return Err(Errno::NOENT);
         }
-        if layout.size.0 == 0 || layout.size.1 == 0 || layout.pitches[0] < layout.size.0 * 4 {
+        let pixel_bytes = if layout.format == DrmFourcc::Rgb565 { 2 } else { 4 };
+        if layout.size.0 == 0 || layout.size.1 == 0 || layout.pitches[0] < layout.size.0 * pixel_bytes {
             return Err(Errno::INVAL);
         }
         let id = self.new_id();

@@ -1,9 +1,10 @@
 //! The device on a [`FakeDevice`]: what it commits, and what it does about errors.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use drm::buffer::DrmFourcc;
+use drm::buffer::{DrmFourcc, DrmModifier};
 use drm::control::framebuffer;
 use geom_display::fallback::SearchResult;
 use geom_display::mode::Mode;
@@ -11,8 +12,8 @@ use geom_display::signal_format::SignalFormat;
 
 use crate::dumb::DumbBuffer;
 use crate::fake::{Commit, FakeDevice};
-use crate::objects::PlaneFormats;
-use crate::search::{OutputRequest, TestFramebuffers};
+use crate::framebuffer::FramebufferLayout;
+use crate::search::{OutputRequest, TestBuffer, TestFramebuffers};
 use crate::{CrtcState, Device, DrmFd, Frame, Framebuffer};
 
 mod color;
@@ -26,30 +27,35 @@ mod modeset;
 mod planes;
 mod search;
 
-/// Dumb buffers for test commits, allocated once per size.
+/// Buffers for test commits, one for each CRTC, as renderers on a GPU allocate them: in the first
+/// format and with the last modifier that our own buffers may have.
 #[derive(Default)]
 struct Buffers {
-    buffers: Vec<DumbBuffer>,
+    buffers: BTreeMap<usize, Framebuffer>,
+    /// Formats and modifiers that were chosen, by CRTC.
+    chosen: BTreeMap<usize, (DrmFourcc, Option<DrmModifier>)>,
     /// Allocating any larger buffer fails.
     max_width: Option<u32>,
 }
 
 impl TestFramebuffers for Buffers {
-    fn framebuffer(
-        &mut self,
-        fd: &DrmFd,
-        formats: &PlaneFormats,
-        size: (u32, u32),
-    ) -> io::Result<framebuffer::Handle> {
-        assert!(formats.contains(DrmFourcc::Xrgb8888));
+    fn framebuffer(&mut self, fd: &DrmFd, wanted: &TestBuffer<'_>) -> io::Result<framebuffer::Handle> {
+        let TestBuffer { crtc, formats, size } = *wanted;
         if self.max_width.is_some_and(|max| size.0 > max) {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
-        if !self.buffers.iter().any(|buffer| buffer.size() == size) {
-            self.buffers.push(DumbBuffer::new(fd, size, DrmFourcc::Xrgb8888)?);
-        }
-        let buffer = self.buffers.iter().find(|buffer| buffer.size() == size);
-        Ok(buffer.expect("allocated above").framebuffer().handle())
+        let format = formats.buffer_format(|_| true).ok_or(io::ErrorKind::Unsupported)?;
+        let modifier = formats.buffer_modifiers(format).last().copied();
+        let bits_per_pixel = if format == DrmFourcc::Rgb565 { 16 } else { 32 };
+        let info = fd.create_dumb(size, bits_per_pixel)?;
+        let layout = FramebufferLayout::single_plane(size, format, info.handle, info.pitch, 0);
+        let framebuffer = Framebuffer::new(fd, &FramebufferLayout { modifier, ..layout });
+        fd.destroy_dumb(info.handle)?;
+        let framebuffer = framebuffer?;
+        let handle = framebuffer.handle();
+        self.buffers.insert(crtc, framebuffer);
+        self.chosen.insert(crtc, (format, modifier));
+        Ok(handle)
     }
 }
 

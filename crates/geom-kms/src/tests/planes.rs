@@ -1,6 +1,7 @@
 //! Which planes CRTCs get, and what they scan out.
 
 use drm::buffer::{DrmFourcc, DrmModifier};
+use geom_display::signal_format::SignalFormat;
 
 use super::Rig;
 use crate::fake::{in_formats_blob, FakeDevice};
@@ -76,4 +77,53 @@ fn only_linear_is_certain_without_a_list_of_modifiers() {
     assert!(formats.supports(DrmFourcc::Xrgb8888, DrmModifier::Linear));
     assert!(!formats.supports(DrmFourcc::Xrgb8888, DrmModifier::from(0x0100_0000_0000_0002)));
     assert!(formats.modifiers(DrmFourcc::Xrgb8888).is_empty());
+}
+
+const XRGB: DrmFourcc = DrmFourcc::Xrgb8888;
+
+/// Returns a modifier of Intel, I915_FORMAT_MOD_* in drm_fourcc.h.
+fn intel(number: u64) -> DrmModifier {
+    DrmModifier::from(1 << 56 | number)
+}
+
+fn widths(rig: &mut Rig, outputs: &[&'static str]) -> Vec<u16> {
+    let wanted: Vec<_> = outputs.iter().map(|output| (*output, SignalFormat::default())).collect();
+    rig.search(&wanted).assignments.iter().map(|found| found.mode.width).collect()
+}
+
+/// As on Intel generation 9: the third pipe lacks a layout that the first two have.
+#[test]
+fn buffers_have_a_layout_of_the_plane_of_their_own_crtc() {
+    let fake = FakeDevice::with_outputs(3);
+    let planes = fake.planes();
+    for plane in [planes[0], planes[2]] {
+        fake.set_modifiers(plane, &[(XRGB, &[DrmModifier::Linear, intel(1), intel(2)])]);
+    }
+    fake.set_modifiers(planes[4], &[(XRGB, &[DrmModifier::Linear, intel(1)])]);
+    let mut rig = Rig::new(fake);
+    assert_eq!(widths(&mut rig, &["DP-1", "DP-2", "DP-3"]), [1920; 3]);
+    let chosen: Vec<_> = rig.buffers.chosen.values().map(|(_, modifier)| *modifier).collect();
+    assert_eq!(chosen, [Some(intel(2)), Some(intel(2)), Some(intel(1))]);
+}
+
+#[test]
+fn our_own_buffers_are_not_compressed() {
+    let fake = FakeDevice::with_outputs(1);
+    let modifiers = [DrmModifier::Linear, intel(1), intel(2), intel(4)];
+    fake.set_modifiers(fake.planes()[0], &[(XRGB, &modifiers)]);
+    let mut rig = Rig::new(fake);
+    assert_eq!(widths(&mut rig, &["DP-1"]), [1920]);
+    assert_eq!(rig.buffers.chosen[&0], (XRGB, Some(intel(2))));
+}
+
+/// As on boards with tilcdc, or with an SPI panel.
+#[test]
+fn planes_without_xrgb8888_get_a_format_that_they_have() {
+    for format in [DrmFourcc::Xbgr8888, DrmFourcc::Rgb565] {
+        let fake = FakeDevice::with_outputs(1);
+        fake.set_modifiers(fake.planes()[0], &[(format, &[DrmModifier::Linear])]);
+        let mut rig = Rig::new(fake);
+        assert_eq!(widths(&mut rig, &["DP-1"]), [1920], "{format}");
+        assert_eq!(rig.buffers.chosen[&0].0, format);
+    }
 }
