@@ -284,8 +284,10 @@ pub(crate) fn modeset_legacy(
     Ok(())
 }
 
-/// Sets or tests `ACTIVE` of CRTCs and nothing else: a CRTC that is not active keeps its mode
-/// (drm-kms.rst).
+/// Sets or tests `ACTIVE` of CRTCs: a CRTC that is not active keeps its mode (drm-kms.rst). The link
+/// of a monitor may have failed meanwhile, so `link-status` of the connectors is written too.
+///
+/// `outputs` are indices of CRTCs with the connectors that they drive.
 ///
 /// # Errors
 ///
@@ -293,15 +295,18 @@ pub(crate) fn modeset_legacy(
 pub(crate) fn set_active(
     fd: &DrmFd,
     objects: &Objects,
-    crtcs: &[usize],
+    outputs: &[(usize, connector::Handle)],
     active: bool,
     test: bool,
 ) -> io::Result<()> {
     let mut request = AtomicRequest::new();
-    for crtc in crtcs {
+    for (crtc, connector) in outputs {
         let crtc = objects.crtcs.get(*crtc).ok_or(io::ErrorKind::NotFound)?;
         let ids = crtc.ids.ok_or_else(|| io::Error::other("the driver has no atomic modesetting"))?;
         request.set(crtc.handle, ids.active, active.into());
+        if let Some(known) = objects.connectors.iter().find(|known| known.handle == *connector) {
+            known.props.set_link_good(*connector, &mut request);
+        }
     }
     let test = if test { AtomicCommitFlags::TEST_ONLY } else { AtomicCommitFlags::empty() };
     fd.atomic_commit(&mut request, AtomicCommitFlags::ALLOW_MODESET | test)

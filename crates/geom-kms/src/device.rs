@@ -219,7 +219,7 @@ impl Device {
     }
 
     /// Probes the connectors. Modes that were refused may be tried again, as the monitor may be
-    /// another one.
+    /// another one. CRTCs whose link has failed get a modeset with the next commit.
     ///
     /// # Errors
     ///
@@ -232,6 +232,17 @@ impl Device {
             connectors.iter().any(|connector| connector.handle == *handle && connector.state.connected)
         };
         self.inherited_depths.retain(|handle, _| is_connected(handle));
+        for (crtc, state) in &self.crtc_states {
+            let handle = state.setup.connector;
+            let connector = connectors.iter().find(|connector| connector.handle == handle);
+            if connector.is_some_and(|connector| connector.props.is_link_bad()) {
+                warn!(
+                    display = state.output,
+                    "the link to the monitor failed; setting the mode again. Check the connection if this repeats"
+                );
+                self.forced_modesets.insert(*crtc);
+            }
+        }
         Ok(())
     }
 
@@ -310,7 +321,7 @@ impl Device {
     }
 
     /// Returns the state to commit for an output that its CRTC shows with this mode and signal
-    /// format already; `None` if it needs a modeset.
+    /// format already; `None` if it needs a modeset, or one was forced.
     pub fn unchanged_state(
         &self,
         output: &str,
@@ -318,8 +329,8 @@ impl Device {
         mode: Mode,
         signal: &SignalFormat,
     ) -> Option<CrtcState> {
-        let state =
-            self.crtc_states.get(&crtc).filter(|state| self.state_is_ours && state.output == output)?;
+        let is_ours = self.state_is_ours && !self.forced_modesets.contains(&crtc);
+        let state = self.crtc_states.get(&crtc).filter(|state| is_ours && state.output == output)?;
         let timing = self.kms_mode(output, &mode)?;
         let is_same = same_timing(&timing, &state.setup.mode) && state.setup.signal == *signal;
         is_same.then(|| CrtcState { mode, ..state.clone() })
@@ -398,7 +409,7 @@ impl Device {
     ///
     /// Returns the kernel's error.
     pub fn test_active(&self, outputs: &[&str], active: bool) -> io::Result<()> {
-        commit::set_active(&self.fd, &self.objects, &self.crtcs_of(outputs)?, active, true)
+        commit::set_active(&self.fd, &self.objects, &self.enabled(outputs)?, active, true)
     }
 
     /// Blanks or unblanks enabled outputs (`ACTIVE`), all of them or none.
@@ -407,9 +418,8 @@ impl Device {
     ///
     /// Returns the kernel's error; the outputs stay as they were.
     pub fn set_active(&mut self, outputs: &[&str], active: bool) -> io::Result<()> {
-        let crtcs = self.crtcs_of(outputs)?;
-        commit::set_active(&self.fd, &self.objects, &crtcs, active, false)?;
-        for (_, state) in self.crtc_states.iter_mut().filter(|(crtc, _)| crtcs.contains(crtc)) {
+        commit::set_active(&self.fd, &self.objects, &self.enabled(outputs)?, active, false)?;
+        for state in self.crtc_states.values_mut().filter(|state| outputs.contains(&state.output.as_str())) {
             state.setup.active = active;
         }
         for output in outputs {
@@ -418,8 +428,14 @@ impl Device {
         Ok(())
     }
 
-    fn crtcs_of(&self, outputs: &[&str]) -> io::Result<Vec<usize>> {
-        outputs.iter().map(|output| Ok(self.crtc_of(output).ok_or(io::ErrorKind::NotFound)?)).collect()
+    /// Returns the CRTC and the connector of each output.
+    fn enabled(&self, outputs: &[&str]) -> io::Result<Vec<(usize, connector::Handle)>> {
+        let enabled = |output: &&str| {
+            let mut states = self.crtc_states.values();
+            let state = states.find(|state| state.output == **output).ok_or(io::ErrorKind::NotFound)?;
+            Ok((state.setup.crtc, state.setup.connector))
+        };
+        outputs.iter().map(enabled).collect()
     }
 
     /// Sets whether an output is active after its next modeset.

@@ -196,13 +196,16 @@ impl State {
 
     fn needs_modeset(&self, values: &Values, crtc: u32) -> bool {
         let connectors = self.connectors_of(values, crtc);
-        let depths = |values: &Values| -> Vec<Option<u64>> {
-            connectors.iter().map(|connector| self.value_in(values, *connector, "max bpc")).collect()
+        let links = |values: &Values| -> Vec<Option<u64>> {
+            let of = |connector: &u32| {
+                ["max bpc", "link-status"].map(|name| self.value_in(values, *connector, name))
+            };
+            connectors.iter().flat_map(of).collect()
         };
         self.mode_in(&self.values, crtc) != self.mode_in(values, crtc)
             || self.value(crtc, "ACTIVE") != self.value_in(values, crtc, "ACTIVE")
             || self.connectors_of(&self.values, crtc) != connectors
-            || depths(&self.values) != depths(values)
+            || links(&self.values) != links(values)
     }
 
     fn pixel_rate(&self, values: &Values, crtc: u32) -> u64 {

@@ -23,6 +23,7 @@ mod frames;
 mod handoff;
 mod leases;
 mod legacy;
+mod links;
 mod modeset;
 mod planes;
 mod search;
