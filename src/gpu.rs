@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use drm::buffer::DrmFourcc;
 use drm::control::framebuffer;
-use geom_display::{fallback, plan};
+use geom_display::fallback::{self, BufferLayout};
+use geom_display::plan;
 use geom_kms::formats::PlaneFormats;
 use geom_kms::search::{OutputRequest, TestBuffer, TestFramebuffers};
 use geom_kms::{Device, DrmFd};
@@ -150,9 +151,9 @@ impl Gpu {
     }
 
     /// Searches which outputs can be enabled; see [`Device::search`].
-    pub fn search(&mut self, wanted: &[OutputRequest]) -> fallback::SearchResult {
+    pub fn search(&mut self, wanted: &[OutputRequest], now: &dyn Fn() -> Duration) -> fallback::SearchResult {
         let Self { device, renderer, spare_buffers, .. } = self;
-        device.search(wanted, &mut Allocation { renderer, spare_buffers })
+        device.search(wanted, &mut Allocation { renderer, spare_buffers }, now)
     }
 
     /// Allocates a buffer to render a frame of a CRTC into. `bits` is the number of bits per color.
@@ -160,15 +161,21 @@ impl Gpu {
     /// # Errors
     ///
     /// If no buffer can be allocated.
-    pub fn drawable(&mut self, crtc: usize, size: (u32, u32), bits: u32) -> io::Result<Drawable> {
+    pub fn drawable(
+        &mut self,
+        crtc: usize,
+        size: (u32, u32),
+        bits: u32,
+        layout: BufferLayout,
+    ) -> io::Result<Drawable> {
         let plane = self.device.primary_plane(crtc);
         let formats = &plane.ok_or_else(|| io::Error::other("the CRTC has no primary plane"))?.formats;
         if bits > 8 {
-            return self.renderer.allocate(self.device.fd(), formats, size, DEEP_FORMAT);
+            return self.renderer.allocate(self.device.fd(), formats, size, DEEP_FORMAT, layout);
         }
-        match self.spare_buffers.take(crtc, size) {
+        match self.spare_buffers.take(crtc, (size, layout)) {
             Some(spare) => Ok(spare),
-            None => allocate(&mut self.renderer, self.device.fd(), formats, size),
+            None => allocate(&mut self.renderer, self.device.fd(), formats, (size, layout)),
         }
     }
 
@@ -194,43 +201,46 @@ impl Gpu {
     }
 }
 
+/// The size of a buffer in pixels, and its layout.
+type SizeAndLayout = ((u32, u32), BufferLayout);
+
 /// Allocates a buffer in the best format with at most 8 bits per color that both know.
 fn allocate(
     renderer: &mut Renderer,
     fd: &DrmFd,
     formats: &PlaneFormats,
-    size: (u32, u32),
+    (size, layout): SizeAndLayout,
 ) -> io::Result<Drawable> {
     let format = formats.buffer_format(|code| renderer.can_render(code, formats));
     let format = format.ok_or_else(|| io::Error::other("the plane has no format that can be rendered"))?;
-    renderer.allocate(fd, formats, size, format)
+    renderer.allocate(fd, formats, size, format, layout)
 }
 
 /// Buffers that were allocated for test commits, at most one for each CRTC. The first frames use
 /// them.
 ///
-/// The one before is freed when a test needs another size: on devices with little contiguous
+/// The one before is freed when a test needs another size or layout: on devices with little contiguous
 /// memory, buffers of all tried sizes together would fill it.
 #[derive(Default)]
-struct SpareBuffers(BTreeMap<usize, ((u32, u32), Drawable)>);
+struct SpareBuffers(BTreeMap<usize, (SizeAndLayout, Drawable)>);
 
 impl SpareBuffers {
-    fn take(&mut self, crtc: usize, size: (u32, u32)) -> Option<Drawable> {
-        let is_fitting = self.0.get(&crtc).is_some_and(|(spare, _)| *spare == size);
+    fn take(&mut self, crtc: usize, wanted: SizeAndLayout) -> Option<Drawable> {
+        let is_fitting = self.0.get(&crtc).is_some_and(|(spare, _)| *spare == wanted);
         self.0.remove(&crtc).filter(|_| is_fitting).map(|(_, drawable)| drawable)
     }
 
-    /// Returns the spare buffer of a CRTC with this size, which `allocate` allocates if there is
-    /// none.
+    /// Returns the spare buffer of a CRTC with this size and layout, which `allocate` allocates if
+    /// there is none.
     fn entry(
         &mut self,
         crtc: usize,
-        size: (u32, u32),
+        wanted: SizeAndLayout,
         allocate: impl FnOnce() -> io::Result<Drawable>,
     ) -> io::Result<&Drawable> {
-        let known = self.take(crtc, size);
+        let known = self.take(crtc, wanted);
         let drawable = known.map_or_else(allocate, Ok)?;
-        Ok(&self.0.entry(crtc).insert_entry((size, drawable)).into_mut().1)
+        Ok(&self.0.entry(crtc).insert_entry((wanted, drawable)).into_mut().1)
     }
 }
 
@@ -241,10 +251,15 @@ struct Allocation<'a> {
 }
 
 impl TestFramebuffers for Allocation<'_> {
+    fn has_layouts(&self, formats: &PlaneFormats) -> bool {
+        self.renderer.has_layouts(formats)
+    }
+
     fn framebuffer(&mut self, fd: &DrmFd, wanted: &TestBuffer<'_>) -> io::Result<framebuffer::Handle> {
         let Self { renderer, spare_buffers } = self;
-        let TestBuffer { crtc, formats, size } = *wanted;
-        let drawable = spare_buffers.entry(crtc, size, || allocate(renderer, fd, formats, size))?;
+        let TestBuffer { crtc, formats, size, layout } = *wanted;
+        let wanted = (size, layout);
+        let drawable = spare_buffers.entry(crtc, wanted, || allocate(renderer, fd, formats, wanted))?;
         let framebuffer = drawable.framebuffer().ok_or(io::ErrorKind::Unsupported)?;
         Ok(framebuffer.handle())
     }
@@ -257,8 +272,9 @@ mod tests {
     #[test]
     fn crtc_has_one_spare_buffer_which_is_freed_before_another_size() {
         let mut spare = SpareBuffers::default();
-        let memory = |size| move || Drawable::memory(size);
-        let (small, large) = ((4, 4), (8, 8));
+        let memory = |wanted: SizeAndLayout| move || Drawable::memory(wanted.0);
+        let (small, large) = (((4, 4), BufferLayout::Best), ((8, 8), BufferLayout::Best));
+        let plain = ((8, 8), BufferLayout::Plain);
         for crtc in [0, 1] {
             spare.entry(crtc, small, memory(small)).expect("memory");
         }
@@ -268,6 +284,8 @@ mod tests {
         assert!(spare.take(0, small).is_none(), "it was freed before the other was allocated");
         spare.entry(0, large, memory(large)).expect("memory");
         assert_eq!(spare.0.len(), 2);
+        spare.entry(1, large, memory(large)).expect("memory");
+        assert!(spare.take(1, plain).is_none(), "another layout is another buffer");
         assert!(spare.take(0, large).is_some() && spare.take(1, large).is_none());
     }
 

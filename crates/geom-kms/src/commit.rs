@@ -9,6 +9,7 @@ use std::sync::Arc;
 use drm::control::{
     connector, crtc, framebuffer, property, AtomicCommitFlags, Mode as KmsMode, RawResourceHandle,
 };
+use geom_display::fallback::BufferLayout;
 use geom_display::signal_format::SignalFormat;
 
 use crate::color_luts::CrtcColor;
@@ -94,6 +95,8 @@ pub struct CrtcSetup {
     pub color: CrtcColor,
     /// The framebuffer of the primary plane, as large as the mode.
     pub framebuffer: framebuffer::Handle,
+    /// The layout of the output's buffers.
+    pub layout: BufferLayout,
 }
 
 /// The state of a cursor plane.
@@ -284,8 +287,8 @@ pub(crate) fn modeset_legacy(
     Ok(())
 }
 
-/// Sets or tests `ACTIVE` of CRTCs: a CRTC that is not active keeps its mode (drm-kms.rst). The link
-/// of a monitor may have failed meanwhile, so `link-status` of the connectors is written too.
+/// Sets or tests `ACTIVE` of CRTCs: a CRTC that is not active keeps its mode (drm-kms.rst). The
+/// link of a monitor may have failed meanwhile, so `link-status` of the connectors is written too.
 ///
 /// `outputs` are indices of CRTCs with the connectors that they drive.
 ///

@@ -138,8 +138,8 @@ impl ConnectorPropIds {
         }
     }
 
-    /// Sets the signal format of an enabled output, and that its link is good. The blobs must live until the request is
-    /// committed.
+    /// Sets the signal format of an enabled output, and that its link is good. The blobs must live
+    /// until the request is committed.
     ///
     /// # Errors
     ///

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use drm::control::{connector, Mode as KmsMode};
 use drm::DriverCapability;
+use geom_display::fallback::Choice;
 use geom_display::mode::Mode;
 use geom_display::plan;
 use geom_display::signal_format::SignalFormat;
@@ -37,6 +38,13 @@ pub struct CrtcState {
     pub mode: Mode,
     /// The framebuffer of the primary plane, kept while the CRTC may scan it out.
     pub framebuffer: Arc<Framebuffer>,
+}
+
+impl CrtcState {
+    /// Returns what the search chose.
+    pub fn choice(&self) -> Choice {
+        Choice { mode: self.mode, signal: self.setup.signal, layout: self.setup.layout }
+    }
 }
 
 /// An open device that can enable outputs.
@@ -304,10 +312,10 @@ impl Device {
         &self,
         output: &str,
         crtc: usize,
-        mode: Mode,
-        signal: SignalFormat,
+        choice: &Choice,
         framebuffer: Arc<Framebuffer>,
     ) -> Option<CrtcState> {
+        let Choice { mode, signal, layout } = *choice;
         let setup = CrtcSetup {
             crtc,
             connector: self.connector(output)?.handle,
@@ -316,23 +324,21 @@ impl Device {
             signal,
             color: self.color_of(output),
             framebuffer: framebuffer.handle(),
+            layout,
         };
         Some(CrtcState { output: output.to_owned(), setup, mode, framebuffer })
     }
 
-    /// Returns the state to commit for an output that its CRTC shows with this mode and signal
-    /// format already; `None` if it needs a modeset, or one was forced.
-    pub fn unchanged_state(
-        &self,
-        output: &str,
-        crtc: usize,
-        mode: Mode,
-        signal: &SignalFormat,
-    ) -> Option<CrtcState> {
+    /// Returns the state to commit for an output that its CRTC shows with this mode, signal format
+    /// and layout already; `None` if it needs a modeset, or one was forced.
+    pub fn unchanged_state(&self, output: &str, crtc: usize, choice: &Choice) -> Option<CrtcState> {
         let is_ours = self.state_is_ours && !self.forced_modesets.contains(&crtc);
         let state = self.crtc_states.get(&crtc).filter(|state| is_ours && state.output == output)?;
+        let Choice { mode, signal, layout } = *choice;
         let timing = self.kms_mode(output, &mode)?;
-        let is_same = same_timing(&timing, &state.setup.mode) && state.setup.signal == *signal;
+        let is_same = same_timing(&timing, &state.setup.mode)
+            && state.setup.signal == signal
+            && state.setup.layout == layout;
         is_same.then(|| CrtcState { mode, ..state.clone() })
     }
 
@@ -352,6 +358,7 @@ impl Device {
                     setup.connector == state.setup.connector
                         && setup.signal == state.setup.signal
                         && setup.active == state.setup.active
+                        && setup.layout == state.setup.layout
                         && same_timing(&setup.mode, &state.setup.mode)
                 }
                 _ => false,

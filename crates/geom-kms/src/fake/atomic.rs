@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use drm::buffer::DrmModifier;
 use drm::control::AtomicCommitFlags;
 use rustix::io::Errno;
 
@@ -73,6 +74,10 @@ impl State {
         if let Some(max) = self.max_pixel_rate {
             let rate: u64 = self.crtcs().into_iter().map(|crtc| self.pixel_rate(&values, crtc)).sum();
             require(rate <= max, Errno::NOSPC)?;
+        }
+        if let Some(max) = self.max_tiled_planes {
+            let is_tiled = |plane: &u32| self.is_tiled(&values, *plane);
+            require(self.planes().iter().filter(|plane| is_tiled(plane)).count() <= max, Errno::NOSPC)?;
         }
         if is_test {
             return Ok(());
@@ -206,6 +211,13 @@ impl State {
             || self.value(crtc, "ACTIVE") != self.value_in(values, crtc, "ACTIVE")
             || self.connectors_of(&self.values, crtc) != connectors
             || links(&self.values) != links(values)
+    }
+
+    fn is_tiled(&self, values: &Values, plane: u32) -> bool {
+        let framebuffer = self.value_in(values, plane, "FB_ID").and_then(|id| u32::try_from(id).ok());
+        let framebuffer = framebuffer.and_then(|id| self.framebuffers.get(&id));
+        let modifier = framebuffer.and_then(|framebuffer| framebuffer.layout.modifier);
+        modifier.is_some_and(|modifier| modifier != DrmModifier::Linear)
     }
 
     fn pixel_rate(&self, values: &Values, crtc: u32) -> u64 {

@@ -257,6 +257,12 @@ impl FakeDevice {
         self.state().max_pixel_rate = Some(pixels_per_second);
     }
 
+    /// Refuses states in which more planes than this scan out a buffer with an explicit modifier
+    /// other than linear, with ENOSPC.
+    pub fn limit_tiled_planes(&self, planes: usize) {
+        self.state().max_tiled_planes = Some(planes);
+    }
+
     /// Adds a CRTC.
     pub fn add_crtc(&self) -> u32 {
         self.state().add_crtc()

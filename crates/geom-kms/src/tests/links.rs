@@ -1,8 +1,6 @@
 //! What follows when the training of a link has failed (`link-status`).
 
-use geom_display::signal_format::SignalFormat;
-
-use super::Rig;
+use super::{plain_choice, Rig};
 use crate::fake::mode;
 
 const GOOD: u64 = 0;
@@ -37,8 +35,7 @@ fn failed_link_gets_a_modeset_and_other_outputs_none() {
 fn failed_link_is_not_unchanged() {
     let mut rig = with_failed_link();
     let mode = rig.modes("DP-1")[0];
-    let is_unchanged =
-        |rig: &Rig| rig.device.unchanged_state("DP-1", 0, mode, &SignalFormat::default()).is_some();
+    let is_unchanged = |rig: &Rig| rig.device.unchanged_state("DP-1", 0, &plain_choice(mode)).is_some();
     assert!(is_unchanged(&rig));
     rig.device.probe().expect("a probe");
     assert!(!is_unchanged(&rig));

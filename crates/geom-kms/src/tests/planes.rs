@@ -1,6 +1,7 @@
 //! Which planes CRTCs get, and what they scan out.
 
 use drm::buffer::{DrmFourcc, DrmModifier};
+use geom_display::fallback::BufferLayout;
 use geom_display::signal_format::SignalFormat;
 
 use super::Rig;
@@ -114,6 +115,23 @@ fn our_own_buffers_are_not_compressed() {
     let mut rig = Rig::new(fake);
     assert_eq!(widths(&mut rig, &["DP-1"]), [1920]);
     assert_eq!(rig.buffers.chosen[&0], (XRGB, Some(intel(2))));
+}
+
+/// As on Intel with two displays of 4K, whose tiled buffers need more of the display buffer than
+/// there is.
+#[test]
+fn refused_layout_is_given_up_before_the_mode() {
+    let fake = FakeDevice::with_outputs(2);
+    let planes = fake.planes();
+    for plane in [planes[0], planes[2]] {
+        fake.set_modifiers(plane, &[(XRGB, &[DrmModifier::Linear, intel(2)])]);
+    }
+    fake.limit_tiled_planes(1);
+    let mut rig = Rig::new(fake);
+    let wanted = ["DP-1", "DP-2"].map(|output| (output, SignalFormat::default()));
+    let result = rig.search(&wanted);
+    let found: Vec<_> = result.assignments.iter().map(|one| (one.mode.width, one.layout)).collect();
+    assert_eq!(found, [(1920, BufferLayout::Best), (1920, BufferLayout::Plain)]);
 }
 
 /// As on boards with tilcdc, or with an SPI panel.
