@@ -219,8 +219,8 @@ fn allocate(
 /// Buffers that were allocated for test commits, at most one for each CRTC. The first frames use
 /// them.
 ///
-/// The one before is freed when a test needs another size or layout: on devices with little contiguous
-/// memory, buffers of all tried sizes together would fill it.
+/// The one before is freed when a test needs another size or layout: on devices with little
+/// contiguous memory, buffers of all tried sizes together would fill it.
 #[derive(Default)]
 struct SpareBuffers(BTreeMap<usize, (SizeAndLayout, Drawable)>);
 

@@ -169,6 +169,8 @@ pub struct PropertyInfo {
     pub name: String,
     /// The values that it takes.
     pub kind: PropertyKind,
+    /// Whether clients cannot write it (`DRM_MODE_PROP_IMMUTABLE`).
+    pub is_immutable: bool,
 }
 
 /// A dumb buffer as the kernel created it.

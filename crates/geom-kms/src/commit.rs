@@ -171,7 +171,7 @@ fn set_plane_color(request: &mut AtomicRequest, plane: &Plane, ids: &PlanePropId
 /// Returns the request that enables `setups` on the device and disables everything else.
 ///
 /// CRTCs in `untouched` are left out, with their planes and connectors; so are leased connectors.
-/// Planes that no CRTC of ours uses are disabled, and properties of connectors without a setup get
+/// Planes that no CRTC of ours uses are disabled. Properties of the other planes, and properties of connectors without a setup get
 /// their defaults: another DRM master may have left them in any state. The blobs must live until
 /// the request is committed.
 fn modeset_request(
@@ -226,6 +226,10 @@ fn modeset_request(
         let is_primary =
             |crtc: usize| objects.crtcs.get(crtc).is_some_and(|crtc| crtc.primary == Some(number));
         let setup = setups.iter().find(|setup| Some(setup.crtc) == owner && is_primary(setup.crtc));
+        // The cursor plane is enabled later, without these.
+        if owner.is_some() {
+            plane.defaults.set(plane.handle, &mut request);
+        }
         match setup {
             Some(setup) => {
                 let (width, height) = setup.mode.size();

@@ -116,7 +116,8 @@ impl DrmCalls for Kernel {
             property::ValueType::UnsignedRange(min, max) => PropertyKind::Range(min, max),
             _ => PropertyKind::Other,
         };
-        Ok(PropertyInfo { name: info.name().to_string_lossy().into_owned(), kind })
+        let is_immutable = !info.mutable();
+        Ok(PropertyInfo { name: info.name().to_string_lossy().into_owned(), kind, is_immutable })
     }
 
     fn blob(&self, id: u64) -> io::Result<Vec<u8>> {

@@ -47,6 +47,7 @@ mod kernel;
 pub mod lease;
 pub mod modes;
 pub mod objects;
+mod plane_defaults;
 pub mod properties;
 pub mod quirks;
 pub mod search;

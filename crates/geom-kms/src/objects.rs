@@ -4,6 +4,7 @@ use std::io;
 
 use drm::control::{connector, crtc, plane, property, Mode as KmsMode};
 use geom_display::identity::{edid_name, Identity};
+use geom_display::matching::{assign, Item};
 use geom_display::plan;
 use geom_display::signal_format::MonitorColor;
 use geom_edid::Edid;
@@ -16,6 +17,7 @@ use crate::crtc_props::CrtcPropIds;
 use crate::drm_fd::{raw, DrmFd};
 use crate::formats::PlaneFormats;
 use crate::modes;
+use crate::plane_defaults::PlaneDefaults;
 use crate::properties::{Properties, PropertyReader};
 
 /// A CRTC.
@@ -92,8 +94,17 @@ pub struct Plane {
     /// Bit i: usable on the CRTC with index i.
     possible_crtcs: u32,
     pub(crate) pipelines: Vec<PlanePipeline>,
+    /// Empty on devices that are not atomic.
+    pub(crate) defaults: PlaneDefaults,
     /// `None` on devices that are not atomic.
     pub(crate) ids: Option<PlanePropIds>,
+}
+
+impl Plane {
+    /// Returns whether the CRTC with this index can use it.
+    fn can_use(&self, crtc: usize) -> bool {
+        bit(self.possible_crtcs, crtc)
+    }
 }
 
 /// A connector as the last probe found it.
@@ -188,22 +199,25 @@ impl Objects {
             formats: PlaneFormats::new(&info.formats, &in_formats),
             possible_crtcs: info.possible_crtcs,
             pipelines: colorop::read(fd, &mut self.reader, &properties),
+            defaults: if atomic { PlaneDefaults::read(&properties, kind) } else { PlaneDefaults::default() },
             ids: if atomic { Some(PlanePropIds::read(&properties)?) } else { None },
         })
     }
 
-    /// Gives each CRTC a primary and a cursor plane of its own.
+    /// Gives each CRTC a primary and a cursor plane of its own, if there are enough: planes that
+    /// several CRTCs can use go to those that can use no other.
     fn share_planes(&mut self) {
         for kind in [PlaneKind::Primary, PlaneKind::Cursor] {
-            let mut taken = Vec::new();
-            for (index, crtc) in self.crtcs.iter_mut().enumerate() {
-                let free = self.planes.iter().enumerate().position(|(number, plane)| {
-                    plane.kind == kind && bit(plane.possible_crtcs, index) && !taken.contains(&number)
-                });
-                taken.extend(free);
+            let usable = |index: usize| {
+                let planes = self.planes.iter().enumerate();
+                let usable = planes.filter(move |(_, plane)| plane.kind == kind && plane.can_use(index));
+                Item { targets: usable.map(|(number, _)| number).collect(), preferred: None }
+            };
+            let items: Vec<Item> = (0..self.crtcs.len()).map(usable).collect();
+            for (crtc, plane) in self.crtcs.iter_mut().zip(assign(&items)) {
                 match kind {
-                    PlaneKind::Cursor => crtc.cursor = free,
-                    _ => crtc.primary = free,
+                    PlaneKind::Cursor => crtc.cursor = plane,
+                    _ => crtc.primary = plane,
                 }
             }
         }

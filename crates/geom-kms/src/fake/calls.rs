@@ -178,7 +178,7 @@ impl DrmCalls for FakeDevice {
             Kind::Range(min, max) => PropertyKind::Range(*min, *max),
             _ => PropertyKind::Other,
         };
-        Ok(PropertyInfo { name: property.name.clone(), kind })
+        Ok(PropertyInfo { name: property.name.clone(), kind, is_immutable: property.is_immutable })
     }
 
     fn blob(&self, id: u64) -> io::Result<Vec<u8>> {

@@ -329,6 +329,11 @@ impl FakeDevice {
         self.state().set_value(object, property, value);
     }
 
+    /// Makes properties of this name immutable on all objects, as some drivers do.
+    pub fn make_immutable(&self, property: &str) {
+        self.state().make_immutable(property);
+    }
+
     /// Removes a property from an object, as if the driver did not have it.
     pub fn remove_property(&self, object: u32, property: &str) {
         self.state().remove_property(object, property);

@@ -225,6 +225,16 @@ impl State {
         }
         self.add_property(id, "IN_FENCE_FD", Kind::Fence, u64::MAX);
         self.add_property(id, "FB_DAMAGE_CLIPS", Kind::Blob(16), 0);
+        self.add_property(id, "rotation", Kind::Range(1, 63), 1);
+        self.add_property(id, "alpha", Kind::Range(0, 0xffff), 0xffff);
+        self.add_property(id, "zpos", Kind::Range(0, 7), kind as u64);
+        let blends = choices(&["None", "Pre-multiplied", "Coverage"]);
+        self.add_property(id, "pixel blend mode", blends, 1);
+        let encodings = choices(&["ITU-R BT.601 YCbCr", "ITU-R BT.709 YCbCr"]);
+        self.add_property(id, "COLOR_ENCODING", encodings, 1);
+        let ranges = choices(&["YCbCr limited range", "YCbCr full range"]);
+        self.add_property(id, "COLOR_RANGE", ranges, 0);
+        self.add_property(id, "SCALING_FILTER", choices(&["Default", "Nearest Neighbor"]), 0);
         id
     }
 
@@ -358,6 +368,11 @@ impl State {
         if let Some(id) = self.property_id(object, name) {
             self.values.insert((object, id), value);
         }
+    }
+
+    pub fn make_immutable(&mut self, name: &str) {
+        let named = self.properties.values_mut().filter(|property| property.name == name);
+        named.for_each(|property| property.is_immutable = true);
     }
 
     pub fn remove_property(&mut self, object: u32, name: &str) {

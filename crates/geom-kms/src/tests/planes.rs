@@ -145,3 +145,59 @@ fn planes_without_xrgb8888_get_a_format_that_they_have() {
         assert_eq!(rig.buffers.chosen[&0].0, format);
     }
 }
+
+/// What another DRM master may have set, and what a plane has after the first commit.
+const LEFT: [(&str, u64, u64); 6] = [
+    ("rotation", 4, 1),
+    ("alpha", 0x8000, 0xffff),
+    ("pixel blend mode", 0, 1),
+    ("COLOR_ENCODING", 0, 1),
+    ("COLOR_RANGE", 1, 0),
+    ("SCALING_FILTER", 1, 0),
+];
+
+#[test]
+fn plane_properties_of_another_master_are_reset() {
+    let fake = FakeDevice::with_outputs(1);
+    let [primary, cursor] = fake.planes()[..] else { panic!("two planes") };
+    for plane in [primary, cursor] {
+        for (property, left, _) in LEFT {
+            fake.set_value(plane, property, left);
+        }
+    }
+    fake.set_value(primary, "zpos", 5);
+    fake.set_value(cursor, "zpos", 3);
+    let mut rig = Rig::new(fake);
+    rig.enable(&["DP-1"]);
+    for plane in [primary, cursor] {
+        for (property, _, expected) in LEFT {
+            assert_eq!(rig.fake.value(plane, property), Some(expected), "{property}");
+        }
+    }
+    assert_eq!((rig.fake.value(primary, "zpos"), rig.fake.value(cursor, "zpos")), (Some(0), Some(7)));
+    // After a VT switch again, although nothing of ours has changed.
+    rig.fake.set_value(primary, "rotation", 4);
+    rig.device.invalidate_state();
+    rig.enable(&["DP-1"]);
+    assert_eq!(rig.fake.value(primary, "rotation"), Some(1));
+}
+
+#[test]
+fn plane_properties_that_cannot_be_written_are_left_out() {
+    let fake = FakeDevice::with_outputs(1);
+    fake.make_immutable("zpos");
+    fake.remove_property(fake.planes()[0], "rotation");
+    let mut rig = Rig::new(fake);
+    rig.enable(&["DP-1"]);
+    assert_eq!(rig.the_commit().value(rig.fake.planes()[1], "zpos"), None);
+}
+
+#[test]
+fn plane_of_several_crtcs_goes_to_the_one_that_has_no_other() {
+    let fake = FakeDevice::new();
+    let crtcs = [fake.add_crtc(), fake.add_crtc()];
+    let both = fake.add_plane(PlaneKind::Primary, &crtcs, &[XRGB]);
+    let first_only = fake.add_plane(PlaneKind::Primary, &crtcs[..1], &[XRGB]);
+    let rig = Rig::new(fake);
+    assert_eq!(planes_of(&rig), [(Some(first_only), None), (Some(both), None)]);
+}
