@@ -171,9 +171,9 @@ fn set_plane_color(request: &mut AtomicRequest, plane: &Plane, ids: &PlanePropId
 /// Returns the request that enables `setups` on the device and disables everything else.
 ///
 /// CRTCs in `untouched` are left out, with their planes and connectors; so are leased connectors.
-/// Planes that no CRTC of ours uses are disabled. Properties of the other planes, and properties of connectors without a setup get
-/// their defaults: another DRM master may have left them in any state. The blobs must live until
-/// the request is committed.
+/// Planes that no CRTC of ours uses are disabled. Properties of the other planes and of connectors
+/// without a setup get their defaults: another DRM master may have left them in any state. The
+/// blobs must live until the request is committed.
 fn modeset_request(
     fd: &DrmFd,
     objects: &Objects,
