@@ -240,7 +240,8 @@ impl SpareBuffers {
     ) -> io::Result<&Drawable> {
         let known = self.take(crtc, wanted);
         let drawable = known.map_or_else(allocate, Ok)?;
-        Ok(&self.0.entry(crtc).insert_entry((wanted, drawable)).into_mut().1)
+        // `take` has removed the one before.
+        Ok(&self.0.entry(crtc).or_insert((wanted, drawable)).1)
     }
 }
 

@@ -124,7 +124,7 @@ fn with_descriptors_in_cta(serial: &str) -> Vec<u8> {
 }
 
 #[test]
-fn twins_are_told_apart_by_a_serial_number_in_the_cta_block() -> Result<(), ParseError> {
+fn twins_differ_by_a_serial_number_in_the_cta_block() -> Result<(), ParseError> {
     let one = Edid::parse(&with_descriptors_in_cta("H4ZN000001"))?;
     let other = Edid::parse(&with_descriptors_in_cta("H4ZN000002"))?;
     assert_eq!(one.any_serial().as_deref(), Some("H4ZN000001"));
