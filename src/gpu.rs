@@ -1,14 +1,16 @@
 //! A GPU: a DRM device, and the renderer that renders for its outputs.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use drm::buffer::DrmFourcc;
 use drm::control::framebuffer;
-use geom_display::{fallback, plan};
-use geom_kms::objects::PlaneFormats;
-use geom_kms::search::{OutputRequest, TestFramebuffers};
+use geom_display::fallback::{self, BufferLayout};
+use geom_display::plan;
+use geom_kms::formats::PlaneFormats;
+use geom_kms::search::{OutputRequest, TestBuffer, TestFramebuffers};
 use geom_kms::{Device, DrmFd};
 
 use crate::config::RendererPreference;
@@ -17,9 +19,6 @@ use crate::render::renderer::Renderer;
 
 /// Disables atomic modesetting if set, for tests of legacy drivers' code.
 const NO_ATOMIC_VARIABLE: &str = "GEOM_COMPOSITOR_NO_ATOMIC";
-
-/// The format of buffers, and of test framebuffers.
-const FORMAT: DrmFourcc = DrmFourcc::Xrgb8888;
 
 /// The format of buffers with more than 8 bits per color.
 const DEEP_FORMAT: DrmFourcc = DrmFourcc::Xrgb2101010;
@@ -152,26 +151,32 @@ impl Gpu {
     }
 
     /// Searches which outputs can be enabled; see [`Device::search`].
-    pub fn search(&mut self, wanted: &[OutputRequest]) -> fallback::SearchResult {
+    pub fn search(&mut self, wanted: &[OutputRequest], now: &dyn Fn() -> Duration) -> fallback::SearchResult {
         let Self { device, renderer, spare_buffers, .. } = self;
-        device.search(wanted, &mut Allocation { renderer, spare_buffers })
+        device.search(wanted, &mut Allocation { renderer, spare_buffers }, now)
     }
 
-    /// Allocates a buffer to render a frame into. `bits` is the number of bits per color.
+    /// Allocates a buffer to render a frame of a CRTC into. `bits` is the number of bits per color.
     ///
     /// # Errors
     ///
     /// If no buffer can be allocated.
-    pub fn drawable(&mut self, size: (u32, u32), bits: u32) -> io::Result<Drawable> {
-        let code = if bits > 8 { DEEP_FORMAT } else { FORMAT };
-        if code == FORMAT {
-            if let Some(spare) = self.spare_buffers.take(size) {
-                return Ok(spare);
-            }
+    pub fn drawable(
+        &mut self,
+        crtc: usize,
+        size: (u32, u32),
+        bits: u32,
+        layout: BufferLayout,
+    ) -> io::Result<Drawable> {
+        let plane = self.device.primary_plane(crtc);
+        let formats = &plane.ok_or_else(|| io::Error::other("the CRTC has no primary plane"))?.formats;
+        if bits > 8 {
+            return self.renderer.allocate(self.device.fd(), formats, size, DEEP_FORMAT, layout);
         }
-        let no_formats = PlaneFormats::default();
-        let formats = self.device.any_primary_plane().map_or(&no_formats, |plane| &plane.formats);
-        self.renderer.allocate(self.device.fd(), formats, size, code)
+        match self.spare_buffers.take(crtc, (size, layout)) {
+            Some(spare) => Ok(spare),
+            None => allocate(&mut self.renderer, self.device.fd(), formats, (size, layout)),
+        }
     }
 
     /// Returns the most bits per color that a CRTC's buffers can have.
@@ -196,14 +201,47 @@ impl Gpu {
     }
 }
 
-/// Buffers that were allocated for test commits. The first frames use them.
+/// The size of a buffer in pixels, and its layout.
+type SizeAndLayout = ((u32, u32), BufferLayout);
+
+/// Allocates a buffer in the best format with at most 8 bits per color that both know.
+fn allocate(
+    renderer: &mut Renderer,
+    fd: &DrmFd,
+    formats: &PlaneFormats,
+    (size, layout): SizeAndLayout,
+) -> io::Result<Drawable> {
+    let format = formats.buffer_format(|code| renderer.can_render(code, formats));
+    let format = format.ok_or_else(|| io::Error::other("the plane has no format that can be rendered"))?;
+    renderer.allocate(fd, formats, size, format, layout)
+}
+
+/// Buffers that were allocated for test commits, at most one for each CRTC. The first frames use
+/// them.
+///
+/// The one before is freed when a test needs another size or layout: on devices with little
+/// contiguous memory, buffers of all tried sizes together would fill it.
 #[derive(Default)]
-struct SpareBuffers(Vec<((u32, u32), Drawable)>);
+struct SpareBuffers(BTreeMap<usize, (SizeAndLayout, Drawable)>);
 
 impl SpareBuffers {
-    fn take(&mut self, size: (u32, u32)) -> Option<Drawable> {
-        let index = self.0.iter().position(|(spare, _)| *spare == size)?;
-        Some(self.0.swap_remove(index).1)
+    fn take(&mut self, crtc: usize, wanted: SizeAndLayout) -> Option<Drawable> {
+        let is_fitting = self.0.get(&crtc).is_some_and(|(spare, _)| *spare == wanted);
+        self.0.remove(&crtc).filter(|_| is_fitting).map(|(_, drawable)| drawable)
+    }
+
+    /// Returns the spare buffer of a CRTC with this size and layout, which `allocate` allocates if
+    /// there is none.
+    fn entry(
+        &mut self,
+        crtc: usize,
+        wanted: SizeAndLayout,
+        allocate: impl FnOnce() -> io::Result<Drawable>,
+    ) -> io::Result<&Drawable> {
+        let known = self.take(crtc, wanted);
+        let drawable = known.map_or_else(allocate, Ok)?;
+        // `take` has removed the one before.
+        Ok(&self.0.entry(crtc).or_insert((wanted, drawable)).1)
     }
 }
 
@@ -214,28 +252,43 @@ struct Allocation<'a> {
 }
 
 impl TestFramebuffers for Allocation<'_> {
-    fn framebuffer(
-        &mut self,
-        fd: &DrmFd,
-        formats: &PlaneFormats,
-        size: (u32, u32),
-    ) -> io::Result<framebuffer::Handle> {
-        let spare = &mut self.spare_buffers.0;
-        let index = match spare.iter().position(|(known, _)| *known == size) {
-            Some(index) => index,
-            None => {
-                spare.push((size, self.renderer.allocate(fd, formats, size, FORMAT)?));
-                spare.len() - 1
-            }
-        };
-        let framebuffer = spare.get(index).and_then(|(_, drawable)| drawable.framebuffer());
-        framebuffer.map(|framebuffer| framebuffer.handle()).ok_or_else(|| io::ErrorKind::Unsupported.into())
+    fn has_layouts(&self, formats: &PlaneFormats) -> bool {
+        self.renderer.has_layouts(formats)
+    }
+
+    fn framebuffer(&mut self, fd: &DrmFd, wanted: &TestBuffer<'_>) -> io::Result<framebuffer::Handle> {
+        let Self { renderer, spare_buffers } = self;
+        let TestBuffer { crtc, formats, size, layout } = *wanted;
+        let wanted = (size, layout);
+        let drawable = spare_buffers.entry(crtc, wanted, || allocate(renderer, fd, formats, wanted))?;
+        let framebuffer = drawable.framebuffer().ok_or(io::ErrorKind::Unsupported)?;
+        Ok(framebuffer.handle())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn crtc_has_one_spare_buffer_which_is_freed_before_another_size() {
+        let mut spare = SpareBuffers::default();
+        let memory = |wanted: SizeAndLayout| move || Drawable::memory(wanted.0);
+        let (small, large) = (((4, 4), BufferLayout::Best), ((8, 8), BufferLayout::Best));
+        let plain = ((8, 8), BufferLayout::Plain);
+        for crtc in [0, 1] {
+            spare.entry(crtc, small, memory(small)).expect("memory");
+        }
+        spare.entry(0, small, || panic!("it is kept")).expect("memory");
+        let fails = || Err(io::ErrorKind::OutOfMemory.into());
+        assert!(spare.entry(0, large, fails).is_err());
+        assert!(spare.take(0, small).is_none(), "it was freed before the other was allocated");
+        spare.entry(0, large, memory(large)).expect("memory");
+        assert_eq!(spare.0.len(), 2);
+        spare.entry(1, large, memory(large)).expect("memory");
+        assert!(spare.take(1, plain).is_none(), "another layout is another buffer");
+        assert!(spare.take(0, large).is_some() && spare.take(1, large).is_none());
+    }
 
     #[test]
     fn gpu_that_is_reset_often_or_does_not_come_back_is_given_up() {

@@ -140,10 +140,12 @@ impl State {
         output.stage(resolved, mirror);
         let geometry = output.frame_geometry();
         let fits = output.scanout.as_ref().zip(geometry).is_some_and(|(scanout, geometry)| {
-            scanout.target() == resolved.target && scanout.size() == geometry.pixels()
+            scanout.target() == resolved.target
+                && scanout.size() == geometry.pixels()
+                && scanout.layout() == resolved.layout
         });
         let replaced = geometry.filter(|_| !fits).map(|geometry| {
-            let scanout = Scanout::new(resolved.target, geometry, resolved.mode.refresh);
+            let scanout = Scanout::new(resolved.target, geometry, resolved.mode.refresh, resolved.layout);
             output.scanout.replace(scanout)
         });
         if !output.is_enabled() {
@@ -244,7 +246,7 @@ impl State {
             let Some(gpu) = self.backend.gpu_mut(gpu) else { return Committed::Refused };
             match framebuffer {
                 Ok(framebuffer) => {
-                    states.extend(gpu.device.crtc_state(&name, index, mode, signal, framebuffer));
+                    states.extend(gpu.device.crtc_state(&name, index, &resolved.choice(), framebuffer));
                 }
                 Err(error) => {
                     warn!(display = name, %error, "cannot render the first frame; trying another mode");
@@ -314,6 +316,6 @@ impl State {
     /// Returns the state of a CRTC that already shows an output with its mode and signal.
     fn unchanged_crtc(&self, gpu: u64, crtc: usize, resolved: &ResolvedOutput) -> Option<CrtcState> {
         let device = &self.backend.gpu(gpu)?.device;
-        device.unchanged_state(&resolved.planned.name, crtc, resolved.mode, &resolved.signal)
+        device.unchanged_state(&resolved.planned.name, crtc, &resolved.choice())
     }
 }

@@ -214,12 +214,13 @@ impl State {
             resolution.add_virtual(planned);
             return;
         }
-        let Some(gpu) = self.backend.gpu_mut(id) else {
+        let Self { backend, clock, .. } = self;
+        let Some(gpu) = backend.gpu_mut(id) else {
             resolution.add_gone(planned);
             return;
         };
         let requests = search_requests(planned);
-        let result = gpu.search(&requests);
+        let result = gpu.search(&requests, &|| clock.now().into());
         debug!(gpu = %gpu.device.path().display(), tests = result.tests, enabled = result.assignments.len(), "search finished");
         let monitor = |name: &str| gpu.device.connector(name).map(monitor_at).unwrap_or_default();
         resolution.add_search(id, planned, result, monitor);

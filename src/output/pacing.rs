@@ -243,7 +243,8 @@ mod tests {
         let mut outputs = Outputs::default();
         let output = outputs.entry("A");
         let geometry = FrameGeometry { size: (64, 64).into(), scale: 1.0, transform: Transform::Normal };
-        output.scanout = Some(Scanout::new(target, geometry, 60_000));
+        output.scanout =
+            Some(Scanout::new(target, geometry, 60_000, geom_display::fallback::BufferLayout::Best));
         let id = output.id;
         (outputs, id)
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use geom_display::fallback::SearchResult;
+use geom_display::fallback::{BufferLayout, Choice, SearchResult};
 use geom_display::identity::Monitor;
 use geom_display::lifecycle::Event as LifecycleEvent;
 use geom_display::mode::Mode;
@@ -19,6 +19,8 @@ pub struct ResolvedOutput {
     pub target: Target,
     pub mode: Mode,
     pub signal: SignalFormat,
+    /// The layout of its buffers.
+    pub layout: BufferLayout,
     /// Settings that could not be applied, and why.
     pub warnings: Vec<String>,
     pub modes: Vec<Mode>,
@@ -55,20 +57,20 @@ pub fn search_requests(planned: &[&PlannedOutput]) -> Vec<OutputRequest> {
 }
 
 impl ResolvedOutput {
-    fn new(
-        planned: &PlannedOutput,
-        mode: Mode,
-        signal: SignalFormat,
-        target: Target,
-        monitor: Monitor,
-    ) -> Self {
+    /// Returns what its CRTC is set to.
+    pub fn choice(&self) -> Choice {
+        Choice { mode: self.mode, signal: self.signal, layout: self.layout }
+    }
+
+    fn new(planned: &PlannedOutput, choice: Choice, target: Target, monitor: Monitor) -> Self {
+        let Choice { mode, signal, layout } = choice;
         let mut planned = planned.clone();
         if planned.mirror.is_none() {
             (planned.logical.width, planned.logical.height) =
                 logical_size(&mode, planned.scale, planned.transform);
         }
         let (warnings, modes) = (planned.warnings.clone(), wanted(&planned).0.to_vec());
-        Self { planned, target, mode, signal, warnings, modes, monitor }
+        Self { planned, target, mode, signal, layout, warnings, modes, monitor }
     }
 }
 
@@ -88,7 +90,8 @@ impl Resolution {
                 continue;
             };
             let monitor = Monitor::default();
-            let mut resolved = ResolvedOutput::new(planned, *mode, signal, Target::Memory, monitor);
+            let choice = Choice { mode: *mode, signal, layout: BufferLayout::Best };
+            let mut resolved = ResolvedOutput::new(planned, choice, Target::Memory, monitor);
             if mode != first {
                 self.warn(&mut resolved, format!("{}; using {mode}", refusal()));
             }
@@ -117,8 +120,7 @@ impl Resolution {
             let (modes, signal) = wanted(planned);
             let target = Target::Crtc { gpu, index: assignment.crtc };
             let monitor = monitor_at(&planned.name);
-            let mut resolved =
-                ResolvedOutput::new(planned, assignment.mode, assignment.signal, target, monitor);
+            let mut resolved = ResolvedOutput::new(planned, assignment.choice(), target, monitor);
             let mode = modes.first().filter(|first| **first != assignment.mode);
             let mode =
                 mode.map(|first| format!("the kernel refuses mode {first}; using {}", assignment.mode));
@@ -183,6 +185,7 @@ mod tests {
             crtc: 2,
             mode: Mode::new(800, 600, 60_000),
             signal: SignalFormat::default(),
+            layout: BufferLayout::Best,
         };
         let result = SearchResult {
             assignments: vec![assignment],

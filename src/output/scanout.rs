@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use geom_color::target::ColorTarget;
+use geom_display::fallback::BufferLayout;
 use geom_kms::commit::CursorPlane;
 use geom_kms::cursor::{Cursor, CursorImage};
 use geom_kms::{Device, Frame, Framebuffer};
@@ -61,6 +62,7 @@ pub enum Outcome {
 /// The buffers, planes and pacing of one enabled output.
 pub struct Scanout {
     target: Target,
+    layout: BufferLayout,
     pub(super) redraw: Redraw,
     pub(super) clock: FrameClock,
     /// The timer that the redraw state waits for.
@@ -97,9 +99,10 @@ struct Shown {
 }
 
 impl Scanout {
-    pub fn new(target: Target, geometry: FrameGeometry, refresh: u32) -> Self {
+    pub fn new(target: Target, geometry: FrameGeometry, refresh: u32, layout: BufferLayout) -> Self {
         Self {
             target,
+            layout,
             redraw: Redraw::default(),
             clock: FrameClock::new(refresh),
             timer: None,
@@ -123,6 +126,11 @@ impl Scanout {
     /// Returns where it shows its frames.
     pub fn target(&self) -> Target {
         self.target
+    }
+
+    /// Returns the layout of its buffers.
+    pub fn layout(&self) -> BufferLayout {
+        self.layout
     }
 
     /// The timer that the redraw state waits for is set.
@@ -229,8 +237,11 @@ impl Scanout {
             self.cursor.set_committed(Some(CursorPlane::Hidden));
             return Ok(framebuffer.clone());
         }
-        let bits = self.bits();
-        let (slot, _) = self.swapchain.acquire(|size| gpu.drawable(size, bits))?;
+        let (bits, layout) = (self.bits(), self.layout);
+        let Target::Crtc { index: crtc, .. } = self.target else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let (slot, _) = self.swapchain.acquire(|size| gpu.drawable(crtc, size, bits, layout))?;
         let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
         let drawn = draw_on_gpu(&mut gpu.renderer, &mut self.shadow, drawable, &mut self.tracker, 0, scene)?;
         drawn.sync.wait().map_err(io::Error::other)?;
@@ -381,8 +392,8 @@ impl Scanout {
         scene: &Scene<'_>,
         frame: &mut Frame,
     ) -> io::Result<usize> {
-        let bits = self.bits();
-        let (slot, age) = self.swapchain.acquire(|size| gpu.drawable(size, bits))?;
+        let (bits, layout) = (self.bits(), self.layout);
+        let (slot, age) = self.swapchain.acquire(|size| gpu.drawable(crtc, size, bits, layout))?;
         let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
         let drawn = draw_on_gpu(&mut gpu.renderer, &mut self.shadow, drawable, &mut self.tracker, age, scene);
         let framebuffer = drawable.framebuffer().cloned().ok_or(io::ErrorKind::Unsupported)?;

@@ -88,3 +88,15 @@ fn pixman_image(buffer: &DumbBuffer) -> Result<pixman::Image<'static, 'static>, 
     };
     image.map_err(|_| "pixman supports no image of this size".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pixman_draws_all_formats_of_our_buffers() {
+        for format in geom_kms::formats::FORMATS {
+            assert!(pixman::FormatCode::try_from(format).is_ok(), "{format}");
+        }
+    }
+}

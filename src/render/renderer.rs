@@ -3,7 +3,8 @@
 use std::io;
 
 use drm::buffer::{DrmFourcc, DrmModifier};
-use geom_kms::objects::PlaneFormats;
+use geom_display::fallback::BufferLayout;
+use geom_kms::formats::PlaneFormats;
 use geom_kms::{quirks, DrmFd};
 use smithay::backend::allocator::format::FormatSet;
 use smithay::backend::allocator::gbm::{GbmAllocator, GbmBufferFlags, GbmDevice};
@@ -132,10 +133,29 @@ impl Renderer {
         }
     }
 
+    /// Returns the modifiers for buffers with the best layout on a plane with these formats.
+    fn modifiers(renderer: &GlesRenderer, formats: &PlaneFormats, code: DrmFourcc) -> Vec<DrmModifier> {
+        let rendered = renderer.egl_context().dmabuf_render_formats();
+        let can_render = |modifier: &DrmModifier| {
+            rendered.iter().any(|format| format.code == code && format.modifier == *modifier)
+        };
+        formats.buffer_modifiers(code).into_iter().filter(can_render).collect()
+    }
+
+    /// Returns whether the best layout on a plane with these formats is another one than the plain
+    /// layout.
+    pub fn has_layouts(&self, formats: &PlaneFormats) -> bool {
+        let Self::Gles { renderer, .. } = self else { return false };
+        let Some(code) = formats.buffer_format(|code| self.can_render(code, formats)) else { return false };
+        let modifiers = Self::modifiers(renderer, formats, code);
+        modifiers.iter().any(|modifier| *modifier != DrmModifier::Linear)
+    }
+
     /// Allocates a buffer of `size` pixels that a plane with these formats scans out.
     ///
-    /// With GLES, modifiers that both support are tried first, then the driver's choice (implicit
-    /// modifier), then linear.
+    /// With GLES, modifiers without compression that both support are tried first, then the
+    /// driver's choice (implicit modifier), then linear. The plain layout leaves the first step
+    /// out.
     ///
     /// # Errors
     ///
@@ -146,16 +166,16 @@ impl Renderer {
         formats: &PlaneFormats,
         size: (u32, u32),
         code: DrmFourcc,
+        layout: BufferLayout,
     ) -> io::Result<Drawable> {
         let (renderer, allocator) = match self {
             Self::Pixman(_) => return Drawable::dumb(fd, size, code),
             Self::Gles { renderer, allocator, .. } => (renderer, allocator),
         };
-        let rendered = renderer.egl_context().dmabuf_render_formats();
-        let can_render = |modifier: &DrmModifier| {
-            rendered.iter().any(|format| format.code == code && format.modifier == *modifier)
+        let common = match layout {
+            BufferLayout::Best => Self::modifiers(renderer, formats, code),
+            BufferLayout::Plain => Vec::new(),
         };
-        let common: Vec<DrmModifier> = formats.modifiers(code).iter().copied().filter(can_render).collect();
         let mut last = io::Error::other("no modifier can be both rendered and scanned out");
         for modifiers in [common.as_slice(), &[DrmModifier::Invalid], &[DrmModifier::Linear]] {
             if modifiers.is_empty() {

@@ -7,7 +7,7 @@ use std::io;
 use geom_color::conversion::Conversion;
 use geom_color::target::ColorTarget;
 use smithay::reexports::pixman;
-use smithay::utils::{Physical, Rectangle, Size};
+use smithay::utils::{Physical, Point, Rectangle, Size};
 
 use crate::render::color_layers::Layer;
 use crate::render::drawable::Drawable;
@@ -100,6 +100,12 @@ impl ShadowBuffer {
     }
 }
 
+/// Returns whether [`Conversion`] writes buffers in this format. Pixman converts to the formats of
+/// planes that have neither.
+fn is_written_directly(format: pixman::FormatCode) -> bool {
+    matches!(format, pixman::FormatCode::X8R8G8B8 | pixman::FormatCode::X2R10G10B10)
+}
+
 /// A shadow buffer in memory, for the software renderer.
 pub struct MemoryShadow {
     target: ColorTarget,
@@ -175,34 +181,58 @@ impl MemoryShadow {
         };
         let size = (self.image.width() as i32, self.image.height() as i32);
         let areas = self.history.missed(age, size.into());
+        let is_direct = is_written_directly(image.format());
+        for area in areas {
+            if is_direct {
+                self.convert_area(area, image, area.loc);
+                continue;
+            }
+            let (width, height) = (area.size.w.unsigned_abs(), area.size.h.unsigned_abs());
+            let format = pixman::FormatCode::X8R8G8B8;
+            let converted = pixman::Image::new(format, width as usize, height as usize, false);
+            let mut converted = converted.map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+            self.convert_area(area, &mut converted, Point::default());
+            let (from, to, size) = ((0, 0), (area.loc.x, area.loc.y), (area.size.w, area.size.h));
+            image.composite32(pixman::Operation::Src, &converted, None, from, (0, 0), to, size);
+        }
+        Ok(())
+    }
+
+    /// Converts an area to the pixels of an image at this position, in a format of
+    /// [`is_written_directly`].
+    fn convert_area(
+        &self,
+        area: Rectangle<i32, Physical>,
+        image: &mut pixman::Image<'static, 'static>,
+        position: Point<i32, Physical>,
+    ) {
         let from = pixels(&self.image);
         let layers: Vec<(&Layer, &[u8])> =
             self.layers.iter().map(|layer| (layer, pixels(&layer.image))).collect();
         let (stride, to_stride) = (self.image.stride(), image.stride());
         let to = pixels_mut(image);
-        for area in areas {
-            let bytes = area.loc.x as usize * 4..(area.loc.x + area.size.w) as usize * 4;
-            for line in area.loc.y as usize..(area.loc.y + area.size.h) as usize {
-                let from = from.get(line * stride + bytes.start..line * stride + bytes.end);
-                let to = to.get_mut(line * to_stride + bytes.start..line * to_stride + bytes.end);
-                let (Some(from), Some(to)) = (from, to) else { continue };
-                if self.layers.is_empty() {
-                    self.conversion.convert_row(from, to);
-                    continue;
-                }
-                for (column, (from, to)) in from.chunks_exact(4).zip(to.chunks_exact_mut(4)).enumerate() {
-                    let x = area.loc.x as usize + column;
-                    let pixel = [from[0], from[1], from[2], from[3]];
-                    let described = || layers.iter().find_map(|(layer, pixels)| layer.codes(pixels, x, line));
-                    let below = if pixel[3] == 255 { None } else { described() };
-                    match below {
-                        Some(below) => to.copy_from_slice(&self.conversion.blend_over(pixel, below)),
-                        None => self.conversion.convert_row(from, to),
-                    }
+        let length = area.size.w as usize * 4;
+        for row in 0..area.size.h as usize {
+            let line = area.loc.y as usize + row;
+            let start = line * stride + area.loc.x as usize * 4;
+            let to_start = (position.y as usize + row) * to_stride + position.x as usize * 4;
+            let from = from.get(start..start + length);
+            let (Some(from), Some(to)) = (from, to.get_mut(to_start..to_start + length)) else { continue };
+            if self.layers.is_empty() {
+                self.conversion.convert_row(from, to);
+                continue;
+            }
+            for (column, (from, to)) in from.chunks_exact(4).zip(to.chunks_exact_mut(4)).enumerate() {
+                let x = area.loc.x as usize + column;
+                let pixel = [from[0], from[1], from[2], from[3]];
+                let described = || layers.iter().find_map(|(layer, pixels)| layer.codes(pixels, x, line));
+                let below = if pixel[3] == 255 { None } else { described() };
+                match below {
+                    Some(below) => to.copy_from_slice(&self.conversion.blend_over(pixel, below)),
+                    None => self.conversion.convert_row(from, to),
                 }
             }
         }
-        Ok(())
     }
 }
 
@@ -232,6 +262,29 @@ mod tests {
     fn white(buffer: &Drawable) -> usize {
         let Drawable::Memory(image) = buffer else { return 0 };
         pixels(image).chunks(4).filter(|pixel| pixel[..3] == [255; 3]).count()
+    }
+
+    /// As on planes without XRGB8888.
+    #[test]
+    fn red_stays_red_in_other_formats() -> io::Result<()> {
+        let target = ColorTarget { space: ColorSpace::DisplayP3, ..ColorTarget::default() };
+        let converted = |format| -> io::Result<Vec<u8>> {
+            let mut shadow = MemoryShadow::new(target.clone(), (2, 2))?.expect("a conversion");
+            pixels_mut(&mut shadow.image).copy_from_slice(&[0, 0, 0xff, 0xff].repeat(4));
+            let image = pixman::Image::new(format, 2, 2, true).expect("memory");
+            let mut buffer = Drawable::Memory(image);
+            shadow.convert(Vec::new(), 0, &mut buffer)?;
+            let Drawable::Memory(image) = &buffer else { panic!("in memory") };
+            Ok(pixels(image)[image.stride()..][..4].to_vec())
+        };
+        let plain = converted(pixman::FormatCode::X8R8G8B8)?;
+        assert!(plain[2] > 200 && plain[0] < 100, "{plain:?}");
+        let swapped = converted(pixman::FormatCode::X8B8G8R8)?;
+        assert_eq!(swapped[..3], [plain[2], plain[1], plain[0]]);
+        let [low, high, ..] = converted(pixman::FormatCode::R5G6B5)?[..] else { panic!("4 bytes") };
+        let short = u16::from_le_bytes([low, high]);
+        assert!(short >> 11 > 25 && short & 0x1f < 12, "{short:04x}");
+        Ok(())
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! - [`output_config`] and [`profile`] are what users configure; [`identity`] resolves which output
 //!   a name means.
 //! - [`mode`], [`modeline`] (with CVT) and [`signal_format`] are what an output is set to.
+//! - [`matching`] gives out what there is one of, such as CRTCs and planes.
 //! - [`relocation`] finds monitors that moved to another connector.
 
 #![warn(missing_docs)]
@@ -21,6 +22,7 @@
 pub mod fallback;
 pub mod identity;
 pub mod lifecycle;
+pub mod matching;
 pub mod mode;
 pub mod modeline;
 pub mod output_config;

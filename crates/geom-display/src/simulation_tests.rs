@@ -10,7 +10,7 @@ use fastrand::Rng;
 use geom_color::color_space::ColorSpace;
 use strum::VariantArray;
 
-use crate::fallback::{self, CrtcAssignment, Request, TestCommit};
+use crate::fallback::{self, BufferLayout, CrtcAssignment, Request, TestCommit};
 use crate::identity::{Identity, KnownOutputs, MonitorIds};
 use crate::mode::Mode;
 use crate::output_config::{keep_one_enabled, OutputConfig, OutputConfigs, Position, Transform};
@@ -296,7 +296,8 @@ impl Desk {
                         modes: modes.clone(),
                         signals: signal.fallbacks(),
                         crtcs: (0..CRTCS[gpu]).collect(),
-                        current: current.map(|(_, one)| (one.crtc, one.mode, one.signal)),
+                        layouts: vec![BufferLayout::Best],
+                        current: current.map(|(_, one)| (one.crtc, one.choice())),
                         settled: self.last_requests.get(&output.name) == Some(&(modes[0], *signal)),
                     }
                 })
@@ -306,7 +307,7 @@ impl Desk {
             self.last_requests.extend(
                 requests.iter().map(|wanted| (wanted.name.clone(), (wanted.modes[0], wanted.signals[0]))),
             );
-            let result = fallback::search(&requests, &mut self.kernels[gpu]);
+            let result = fallback::search(&requests, &mut self.kernels[gpu], &|| std::time::Duration::ZERO);
             tally.failed += result.failed.len();
             let is_lowered = |one: &&CrtcAssignment| one.signal != requests[one.request].signals[0];
             tally.lowered += result.assignments.iter().filter(is_lowered).count();
@@ -334,9 +335,17 @@ impl Desk {
             let mut kernel = self.kernels[*gpu].clone();
             let signal = SignalFormat { bit_depth: Some(8), ..SignalFormat::default() };
             *monitor != HEADSET
-                && modes(*monitor)
-                    .into_iter()
-                    .any(|mode| kernel.test(&[CrtcAssignment { request: 0, crtc: 0, mode, signal }]).is_ok())
+                && modes(*monitor).into_iter().any(|mode| {
+                    kernel
+                        .test(&[CrtcAssignment {
+                            request: 0,
+                            crtc: 0,
+                            mode,
+                            signal,
+                            layout: BufferLayout::Best,
+                        }])
+                        .is_ok()
+                })
         })
     }
 
@@ -348,7 +357,15 @@ impl Desk {
             let mut kernel = self.kernels[output.gpu as usize].clone();
             let plain = signal.fallbacks().pop().unwrap_or_default();
             modes.iter().any(|mode| {
-                kernel.test(&[CrtcAssignment { request: 0, crtc: 0, mode: *mode, signal: plain }]).is_ok()
+                kernel
+                    .test(&[CrtcAssignment {
+                        request: 0,
+                        crtc: 0,
+                        mode: *mode,
+                        signal: plain,
+                        layout: BufferLayout::Best,
+                    }])
+                    .is_ok()
             })
         })
     }

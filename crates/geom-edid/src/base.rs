@@ -157,9 +157,18 @@ pub fn parse(block: &[u8; 128], mut problems: Vec<String>) -> Result<Edid, Parse
     if version.0 != 1 {
         edid.problems.push(format!("EDID version {}.{} is unknown", version.0, version.1));
     }
+    let mut displays = DisplayDescriptors::default();
     for bytes in block.get(54..126).unwrap_or_default().chunks(18) {
-        descriptor(&mut edid, bytes);
+        if le16(bytes, 0) == 0 {
+            displays.add(bytes);
+            continue;
+        }
+        match detailed(bytes, Source::Base) {
+            Some(timing) => edid.timings.push(timing),
+            None => edid.problems.push("a detailed timing has no pixels".into()),
+        }
     }
+    displays.complete(&mut edid);
     Ok(edid)
 }
 
@@ -231,23 +240,43 @@ fn chromaticity(block: &[u8]) -> Chromaticity {
     }
 }
 
-/// Decodes one of the four 18-byte descriptors: a detailed timing or a display descriptor (3.10).
-fn descriptor(edid: &mut Edid, bytes: &[u8]) {
-    if le16(bytes, 0) != 0 {
-        match detailed(bytes, Source::Base) {
-            Some(timing) => edid.timings.push(timing),
-            None => edid.problems.push("a detailed timing has no pixels".into()),
+/// The display descriptors of one block (3.10.3): name, serial number, text and range limits.
+///
+/// Monitors have them in the base block, or, where its four descriptors are taken, among the
+/// detailed timings of a CTA-861 extension.
+#[derive(Debug, Default)]
+pub struct DisplayDescriptors {
+    name: Option<String>,
+    serial: Option<String>,
+    texts: Vec<String>,
+    range: Option<RangeLimits>,
+}
+
+impl DisplayDescriptors {
+    /// Decodes a descriptor of 18 bytes that is no detailed timing.
+    pub fn add(&mut self, bytes: &[u8]) {
+        let words = || text(bytes.get(5..18).unwrap_or_default());
+        match byte(bytes, 3) {
+            0xff => self.serial = self.serial.take().or_else(|| Some(words())),
+            0xfe => self.texts.push(words()),
+            // Long names continue in a second descriptor.
+            0xfc => self.name = Some(self.name.take().unwrap_or_default() + &words()),
+            0xfd => self.range = range(bytes).or(self.range),
+            _ => {}
         }
-        return;
     }
-    let words = || text(bytes.get(5..18).unwrap_or_default());
-    match byte(bytes, 3) {
-        0xff => edid.serial = edid.serial.take().or_else(|| Some(words())),
-        0xfe => edid.texts.push(words()),
-        // Long names continue in a second descriptor.
-        0xfc => edid.name = Some(edid.name.take().unwrap_or_default() + &words()),
-        0xfd => edid.range = range(bytes).or(edid.range),
-        _ => {}
+
+    /// Adds to an EDID what the blocks before do not have.
+    pub fn complete(self, edid: &mut Edid) {
+        let is_empty = |text: &Option<String>| text.as_ref().is_none_or(String::is_empty);
+        if is_empty(&edid.name) {
+            edid.name = self.name.or(edid.name.take());
+        }
+        if is_empty(&edid.serial) {
+            edid.serial = self.serial.or(edid.serial.take());
+        }
+        edid.texts.extend(self.texts);
+        edid.range = edid.range.or(self.range);
     }
 }
 

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::bytes::{bit, byte};
+use super::base::DisplayDescriptors;
+use super::bytes::{bit, byte, le16};
 use super::timing::{detailed, Source};
 use super::Edid;
 
@@ -121,8 +122,16 @@ pub fn extend(edid: &mut Edid, number: usize, block: &[u8]) {
     }
     if timings >= 4 {
         let descriptors = block.get(timings..127.min(block.len())).unwrap_or_default();
-        let found = descriptors.chunks_exact(18).map_while(|bytes| detailed(bytes, Source::Cta));
-        edid.timings.extend(found);
+        let mut displays = DisplayDescriptors::default();
+        for bytes in descriptors.chunks_exact(18) {
+            match detailed(bytes, Source::Cta) {
+                Some(timing) => edid.timings.push(timing),
+                // A display descriptor, or padding, whose bytes are 0.
+                None if le16(bytes, 0) == 0 => displays.add(bytes),
+                None => {}
+            }
+        }
+        displays.complete(edid);
     }
 }
 

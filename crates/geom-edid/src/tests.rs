@@ -102,6 +102,63 @@ fn hdr_colorimetry_and_video_codes_of_a_cta_block_are_decoded() -> Result<(), Pa
     Ok(())
 }
 
+/// Returns an EDID whose base block has a name and no serial number as text, and whose CTA block
+/// has a detailed timing, a serial number and a text.
+fn with_descriptors_in_cta(serial: &str) -> Vec<u8> {
+    let mut bytes = block();
+    // The serial number becomes an unused descriptor.
+    bytes[90..108].copy_from_slice(&[0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    bytes[126] = 1;
+    set_checksum(&mut bytes);
+    let timing = bytes[54..72].to_vec();
+    let mut extension = vec![2, 3, 4, 0];
+    extension.extend(timing);
+    for (tag, text) in [(0xff, serial), (0xfc, "Other name"), (0xfe, "Panel 7")] {
+        extension.extend([0, 0, 0, tag, 0]);
+        extension.extend(text.bytes().chain([b'\n']).chain(std::iter::repeat(b' ')).take(13));
+    }
+    extension.resize(BLOCK, 0);
+    bytes.extend(extension);
+    set_checksum(&mut bytes);
+    bytes
+}
+
+#[test]
+fn twins_differ_by_a_serial_number_in_the_cta_block() -> Result<(), ParseError> {
+    let one = Edid::parse(&with_descriptors_in_cta("H4ZN000001"))?;
+    let other = Edid::parse(&with_descriptors_in_cta("H4ZN000002"))?;
+    assert_eq!(one.any_serial().as_deref(), Some("H4ZN000001"));
+    assert_ne!(one.any_serial(), other.any_serial());
+    assert_eq!(one.model(), "A monitor", "the base block has precedence");
+    assert_eq!((one.texts, one.problems), (vec!["Panel 7".to_owned()], Vec::new()));
+    assert_eq!(one.timings.iter().filter(|timing| timing.source == Source::Cta).count(), 1);
+    Ok(())
+}
+
+/// Some monitors have the timing after the display descriptors.
+#[test]
+fn timing_after_a_display_descriptor_of_the_cta_block_is_decoded() -> Result<(), ParseError> {
+    let mut bytes = with_descriptors_in_cta("1");
+    let descriptors = BLOCK + 4..BLOCK + 4 + 36;
+    bytes[descriptors].rotate_left(18);
+    set_checksum(&mut bytes);
+    let edid = Edid::parse(&bytes)?;
+    assert_eq!(edid.any_serial().as_deref(), Some("1"));
+    assert_eq!(edid.timings.iter().filter(|timing| timing.source == Source::Cta).count(), 1);
+    Ok(())
+}
+
+#[test]
+fn empty_serial_number_of_the_base_block_gives_way() -> Result<(), ParseError> {
+    let mut bytes = with_descriptors_in_cta("42");
+    bytes[90..96].copy_from_slice(&[0, 0, 0, 0xff, 0, b'\n']);
+    bytes[96..108].fill(b' ');
+    let sum = bytes[..127].iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
+    bytes[127] = sum.wrapping_neg();
+    assert_eq!(Edid::parse(&bytes)?.any_serial().as_deref(), Some("42"));
+    Ok(())
+}
+
 proptest! {
     /// Any bytes, and any bytes after a valid base block, decode without a panic to finite numbers.
     #[test]

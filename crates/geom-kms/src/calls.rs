@@ -169,6 +169,8 @@ pub struct PropertyInfo {
     pub name: String,
     /// The values that it takes.
     pub kind: PropertyKind,
+    /// Whether clients cannot write it (`DRM_MODE_PROP_IMMUTABLE`).
+    pub is_immutable: bool,
 }
 
 /// A dumb buffer as the kernel created it.
@@ -261,8 +263,8 @@ pub trait DrmCalls: AsFd + std::fmt::Debug + Send + Sync {
     /// Removes a framebuffer. The kernel disables planes that scan it out.
     fn remove_framebuffer(&self, handle: framebuffer::Handle) -> io::Result<()>;
 
-    /// Creates a dumb buffer with this width and height in pixels of 32 bits.
-    fn create_dumb(&self, size: (u32, u32)) -> io::Result<DumbInfo>;
+    /// Creates a dumb buffer with this width and height in pixels, and bits per pixel.
+    fn create_dumb(&self, size: (u32, u32), bits_per_pixel: u32) -> io::Result<DumbInfo>;
 
     /// Maps the first `length` bytes of a dumb buffer.
     fn map_dumb(&self, handle: buffer::Handle, length: usize, writable: bool) -> io::Result<Mapping>;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use drm::control::{
     connector, crtc, framebuffer, property, AtomicCommitFlags, Mode as KmsMode, RawResourceHandle,
 };
+use geom_display::fallback::BufferLayout;
 use geom_display::signal_format::SignalFormat;
 
 use crate::color_luts::CrtcColor;
@@ -94,6 +95,8 @@ pub struct CrtcSetup {
     pub color: CrtcColor,
     /// The framebuffer of the primary plane, as large as the mode.
     pub framebuffer: framebuffer::Handle,
+    /// The layout of the output's buffers.
+    pub layout: BufferLayout,
 }
 
 /// The state of a cursor plane.
@@ -168,9 +171,9 @@ fn set_plane_color(request: &mut AtomicRequest, plane: &Plane, ids: &PlanePropId
 /// Returns the request that enables `setups` on the device and disables everything else.
 ///
 /// CRTCs in `untouched` are left out, with their planes and connectors; so are leased connectors.
-/// Planes that no CRTC of ours uses are disabled, and properties of connectors without a setup get
-/// their defaults: another DRM master may have left them in any state. The blobs must live until
-/// the request is committed.
+/// Planes that no CRTC of ours uses are disabled. Properties of the other planes and of connectors
+/// without a setup get their defaults: another DRM master may have left them in any state. The
+/// blobs must live until the request is committed.
 fn modeset_request(
     fd: &DrmFd,
     objects: &Objects,
@@ -223,6 +226,10 @@ fn modeset_request(
         let is_primary =
             |crtc: usize| objects.crtcs.get(crtc).is_some_and(|crtc| crtc.primary == Some(number));
         let setup = setups.iter().find(|setup| Some(setup.crtc) == owner && is_primary(setup.crtc));
+        // The cursor plane is enabled later, without these.
+        if owner.is_some() {
+            plane.defaults.set(plane.handle, &mut request);
+        }
         match setup {
             Some(setup) => {
                 let (width, height) = setup.mode.size();
@@ -284,8 +291,10 @@ pub(crate) fn modeset_legacy(
     Ok(())
 }
 
-/// Sets or tests `ACTIVE` of CRTCs and nothing else: a CRTC that is not active keeps its mode
-/// (drm-kms.rst).
+/// Sets or tests `ACTIVE` of CRTCs: a CRTC that is not active keeps its mode (drm-kms.rst). The
+/// link of a monitor may have failed meanwhile, so `link-status` of the connectors is written too.
+///
+/// `outputs` are indices of CRTCs with the connectors that they drive.
 ///
 /// # Errors
 ///
@@ -293,15 +302,18 @@ pub(crate) fn modeset_legacy(
 pub(crate) fn set_active(
     fd: &DrmFd,
     objects: &Objects,
-    crtcs: &[usize],
+    outputs: &[(usize, connector::Handle)],
     active: bool,
     test: bool,
 ) -> io::Result<()> {
     let mut request = AtomicRequest::new();
-    for crtc in crtcs {
+    for (crtc, connector) in outputs {
         let crtc = objects.crtcs.get(*crtc).ok_or(io::ErrorKind::NotFound)?;
         let ids = crtc.ids.ok_or_else(|| io::Error::other("the driver has no atomic modesetting"))?;
         request.set(crtc.handle, ids.active, active.into());
+        if let Some(known) = objects.connectors.iter().find(|known| known.handle == *connector) {
+            known.props.set_link_good(*connector, &mut request);
+        }
     }
     let test = if test { AtomicCommitFlags::TEST_ONLY } else { AtomicCommitFlags::empty() };
     fd.atomic_commit(&mut request, AtomicCommitFlags::ALLOW_MODESET | test)

@@ -63,6 +63,27 @@ pub struct ConnectorPropIds {
     /// Value of `max bpc`.
     pub(crate) bit_depth: Option<u8>,
     vrr_capable: bool,
+    link: Option<LinkStatus>,
+}
+
+/// The `link-status` property. The kernel sets BAD when training of the link failed: the monitor
+/// gets no image until a modeset that writes GOOD (drm_connector.c).
+#[derive(Debug, Clone, Copy)]
+struct LinkStatus {
+    id: property::Handle,
+    /// The number of GOOD.
+    good: u64,
+    /// Whether it was BAD at the last probe.
+    is_bad: bool,
+}
+
+impl LinkStatus {
+    fn read(properties: &Properties) -> Option<Self> {
+        let choices = properties.choices("link-status");
+        let good = choices.iter().find(|(name, _)| name == "Good").map(|(_, number)| *number)?;
+        let value = properties.value("link-status")?;
+        Some(Self { id: properties.id("link-status")?, good, is_bad: value != good })
+    }
 }
 
 impl ConnectorPropIds {
@@ -83,6 +104,20 @@ impl ConnectorPropIds {
             max_bpc: properties.id("max bpc").zip(range),
             bit_depth: properties.value("max bpc").and_then(|depth| u8::try_from(depth).ok()),
             vrr_capable: properties.value("vrr_capable") == Some(1),
+            link: LinkStatus::read(properties),
+        }
+    }
+
+    /// Returns whether the link had failed at the last probe.
+    pub fn is_link_bad(&self) -> bool {
+        self.link.is_some_and(|link| link.is_bad)
+    }
+
+    /// Writes that the link is good, which makes the kernel train it again if it has failed. The
+    /// kernel ignores it otherwise.
+    pub(crate) fn set_link_good(&self, connector: connector::Handle, request: &mut AtomicRequest) {
+        if let Some(link) = self.link {
+            request.set(connector, link.id, link.good);
         }
     }
 
@@ -103,8 +138,8 @@ impl ConnectorPropIds {
         }
     }
 
-    /// Sets the signal format of an enabled output. The blobs must live until the request is
-    /// committed.
+    /// Sets the signal format of an enabled output, and that its link is good. The blobs must live
+    /// until the request is committed.
     ///
     /// # Errors
     ///
@@ -127,6 +162,7 @@ impl ConnectorPropIds {
         for (id, value) in enums.into_iter().flatten() {
             request.set(connector, id, value);
         }
+        self.set_link_good(connector, request);
         if let Some((id, _)) = self.hdr_metadata {
             let blob = match signal.hdr {
                 Some(metadata) => {

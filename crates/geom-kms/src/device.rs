@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use drm::control::{connector, Mode as KmsMode};
 use drm::DriverCapability;
+use geom_display::fallback::Choice;
 use geom_display::mode::Mode;
 use geom_display::plan;
 use geom_display::signal_format::SignalFormat;
@@ -37,6 +38,13 @@ pub struct CrtcState {
     pub mode: Mode,
     /// The framebuffer of the primary plane, kept while the CRTC may scan it out.
     pub framebuffer: Arc<Framebuffer>,
+}
+
+impl CrtcState {
+    /// Returns what the search chose.
+    pub fn choice(&self) -> Choice {
+        Choice { mode: self.mode, signal: self.setup.signal, layout: self.setup.layout }
+    }
 }
 
 /// An open device that can enable outputs.
@@ -193,11 +201,6 @@ impl Device {
         self.objects.primary_plane(crtc)
     }
 
-    /// Returns any primary plane.
-    pub fn any_primary_plane(&self) -> Option<&Plane> {
-        (0..self.objects.crtcs.len()).find_map(|crtc| self.primary_plane(crtc))
-    }
-
     /// Returns whether a CRTC has a cursor plane.
     pub fn has_cursor_plane(&self, crtc: usize) -> bool {
         self.objects.cursor_plane(crtc).is_some()
@@ -224,7 +227,7 @@ impl Device {
     }
 
     /// Probes the connectors. Modes that were refused may be tried again, as the monitor may be
-    /// another one.
+    /// another one. CRTCs whose link has failed get a modeset with the next commit.
     ///
     /// # Errors
     ///
@@ -237,6 +240,17 @@ impl Device {
             connectors.iter().any(|connector| connector.handle == *handle && connector.state.connected)
         };
         self.inherited_depths.retain(|handle, _| is_connected(handle));
+        for (crtc, state) in &self.crtc_states {
+            let handle = state.setup.connector;
+            let connector = connectors.iter().find(|connector| connector.handle == handle);
+            if connector.is_some_and(|connector| connector.props.is_link_bad()) {
+                warn!(
+                    display = state.output,
+                    "the link to the monitor failed; setting the mode again. Check the connection if this repeats"
+                );
+                self.forced_modesets.insert(*crtc);
+            }
+        }
         Ok(())
     }
 
@@ -298,10 +312,10 @@ impl Device {
         &self,
         output: &str,
         crtc: usize,
-        mode: Mode,
-        signal: SignalFormat,
+        choice: &Choice,
         framebuffer: Arc<Framebuffer>,
     ) -> Option<CrtcState> {
+        let Choice { mode, signal, layout } = *choice;
         let setup = CrtcSetup {
             crtc,
             connector: self.connector(output)?.handle,
@@ -310,23 +324,21 @@ impl Device {
             signal,
             color: self.color_of(output),
             framebuffer: framebuffer.handle(),
+            layout,
         };
         Some(CrtcState { output: output.to_owned(), setup, mode, framebuffer })
     }
 
-    /// Returns the state to commit for an output that its CRTC shows with this mode and signal
-    /// format already; `None` if it needs a modeset.
-    pub fn unchanged_state(
-        &self,
-        output: &str,
-        crtc: usize,
-        mode: Mode,
-        signal: &SignalFormat,
-    ) -> Option<CrtcState> {
-        let state =
-            self.crtc_states.get(&crtc).filter(|state| self.state_is_ours && state.output == output)?;
+    /// Returns the state to commit for an output that its CRTC shows with this mode, signal format
+    /// and layout already; `None` if it needs a modeset, or one was forced.
+    pub fn unchanged_state(&self, output: &str, crtc: usize, choice: &Choice) -> Option<CrtcState> {
+        let is_ours = self.state_is_ours && !self.forced_modesets.contains(&crtc);
+        let state = self.crtc_states.get(&crtc).filter(|state| is_ours && state.output == output)?;
+        let Choice { mode, signal, layout } = *choice;
         let timing = self.kms_mode(output, &mode)?;
-        let is_same = same_timing(&timing, &state.setup.mode) && state.setup.signal == *signal;
+        let is_same = same_timing(&timing, &state.setup.mode)
+            && state.setup.signal == signal
+            && state.setup.layout == layout;
         is_same.then(|| CrtcState { mode, ..state.clone() })
     }
 
@@ -346,6 +358,7 @@ impl Device {
                     setup.connector == state.setup.connector
                         && setup.signal == state.setup.signal
                         && setup.active == state.setup.active
+                        && setup.layout == state.setup.layout
                         && same_timing(&setup.mode, &state.setup.mode)
                 }
                 _ => false,
@@ -403,7 +416,7 @@ impl Device {
     ///
     /// Returns the kernel's error.
     pub fn test_active(&self, outputs: &[&str], active: bool) -> io::Result<()> {
-        commit::set_active(&self.fd, &self.objects, &self.crtcs_of(outputs)?, active, true)
+        commit::set_active(&self.fd, &self.objects, &self.enabled(outputs)?, active, true)
     }
 
     /// Blanks or unblanks enabled outputs (`ACTIVE`), all of them or none.
@@ -412,9 +425,8 @@ impl Device {
     ///
     /// Returns the kernel's error; the outputs stay as they were.
     pub fn set_active(&mut self, outputs: &[&str], active: bool) -> io::Result<()> {
-        let crtcs = self.crtcs_of(outputs)?;
-        commit::set_active(&self.fd, &self.objects, &crtcs, active, false)?;
-        for (_, state) in self.crtc_states.iter_mut().filter(|(crtc, _)| crtcs.contains(crtc)) {
+        commit::set_active(&self.fd, &self.objects, &self.enabled(outputs)?, active, false)?;
+        for state in self.crtc_states.values_mut().filter(|state| outputs.contains(&state.output.as_str())) {
             state.setup.active = active;
         }
         for output in outputs {
@@ -423,8 +435,14 @@ impl Device {
         Ok(())
     }
 
-    fn crtcs_of(&self, outputs: &[&str]) -> io::Result<Vec<usize>> {
-        outputs.iter().map(|output| Ok(self.crtc_of(output).ok_or(io::ErrorKind::NotFound)?)).collect()
+    /// Returns the CRTC and the connector of each output.
+    fn enabled(&self, outputs: &[&str]) -> io::Result<Vec<(usize, connector::Handle)>> {
+        let enabled = |output: &&str| {
+            let mut states = self.crtc_states.values();
+            let state = states.find(|state| state.output == **output).ok_or(io::ErrorKind::NotFound)?;
+            Ok((state.setup.crtc, state.setup.connector))
+        };
+        outputs.iter().map(enabled).collect()
     }
 
     /// Sets whether an output is active after its next modeset.

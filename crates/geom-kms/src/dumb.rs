@@ -52,8 +52,7 @@ impl Drop for Mapping {
     }
 }
 
-/// A mapped buffer of 32 bits per pixel with a framebuffer, for the software renderer and for
-/// cursors.
+/// A mapped buffer of one plane with a framebuffer, for the software renderer and for cursors.
 ///
 /// Drivers without a GPU scan out nothing else, and its memory needs no synchronization calls.
 #[derive(Debug)]
@@ -67,14 +66,22 @@ pub struct DumbBuffer {
     framebuffer: Arc<Framebuffer>,
 }
 
+/// Returns the bits per pixel of a format of our own buffers.
+fn bits_per_pixel(format: DrmFourcc) -> u32 {
+    match format {
+        DrmFourcc::Rgb565 => 16,
+        _ => 32,
+    }
+}
+
 impl DumbBuffer {
-    /// Allocates a buffer of `size` pixels in a format of 32 bits per pixel.
+    /// Allocates a buffer of `size` pixels in a format of 32 or, as RGB565, 16 bits per pixel.
     ///
     /// # Errors
     ///
     /// Returns the kernel's error: no memory, or a format that the driver cannot scan out.
     pub fn new(fd: &DrmFd, size: (u32, u32), format: DrmFourcc) -> io::Result<Self> {
-        let info = fd.create_dumb(size)?;
+        let info = fd.create_dumb(size, bits_per_pixel(format))?;
         let layout = FramebufferLayout::single_plane(size, format, info.handle, info.pitch, 0);
         let parts = Framebuffer::new_or_legacy(fd, &layout)
             .and_then(|framebuffer| Ok((framebuffer, fd.map_dumb(info.handle, info.length, true)?)));

@@ -116,7 +116,8 @@ impl DrmCalls for Kernel {
             property::ValueType::UnsignedRange(min, max) => PropertyKind::Range(min, max),
             _ => PropertyKind::Other,
         };
-        Ok(PropertyInfo { name: info.name().to_string_lossy().into_owned(), kind })
+        let is_immutable = !info.mutable();
+        Ok(PropertyInfo { name: info.name().to_string_lossy().into_owned(), kind, is_immutable })
     }
 
     fn blob(&self, id: u64) -> io::Result<Vec<u8>> {
@@ -184,8 +185,8 @@ impl DrmCalls for Kernel {
         self.destroy_framebuffer(handle)
     }
 
-    fn create_dumb(&self, size: (u32, u32)) -> io::Result<DumbInfo> {
-        let info = mode::dumbbuffer::create(self.as_fd(), size.0, size.1, 32, 0)?;
+    fn create_dumb(&self, size: (u32, u32), bits_per_pixel: u32) -> io::Result<DumbInfo> {
+        let info = mode::dumbbuffer::create(self.as_fd(), size.0, size.1, bits_per_pixel, 0)?;
         let handle = from_u32(info.handle).ok_or_else(|| invalid("buffer 0"))?;
         let length = usize::try_from(info.size).map_err(io::Error::other)?;
         Ok(DumbInfo { handle, pitch: info.pitch, length })

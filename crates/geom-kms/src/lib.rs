@@ -18,6 +18,7 @@
 //!   [`colorop`] know the properties that have to be set or reset.
 //! - [`commit`] builds atomic requests and their legacy counterparts; [`device`] and [`search`]
 //!   decide what to commit.
+//! - [`formats`] knows the formats and modifiers that planes scan out, and which our buffers get.
 //! - [`framebuffer`], [`dumb`], [`cursor`] and [`handoff`] are buffers; [`lease`] gives connectors
 //!   to other programs; [`discovery`] finds devices; [`quirks`] lists what drivers differ in.
 //!
@@ -39,12 +40,14 @@ mod drm_fd;
 pub mod dumb;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
+pub mod formats;
 pub mod framebuffer;
 pub mod handoff;
 mod kernel;
 pub mod lease;
 pub mod modes;
 pub mod objects;
+mod plane_defaults;
 pub mod properties;
 pub mod quirks;
 pub mod search;

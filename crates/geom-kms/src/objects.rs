@@ -1,11 +1,10 @@
 //! A device's CRTCs, planes and connectors, and those of their properties that we use.
 
-use std::collections::HashMap;
 use std::io;
 
-use drm::buffer::{DrmFourcc, DrmModifier};
 use drm::control::{connector, crtc, plane, property, Mode as KmsMode};
 use geom_display::identity::{edid_name, Identity};
+use geom_display::matching::{assign, Item};
 use geom_display::plan;
 use geom_display::signal_format::MonitorColor;
 use geom_edid::Edid;
@@ -16,7 +15,9 @@ use crate::colorop::{self, PlanePipeline};
 use crate::connector_props::ConnectorPropIds;
 use crate::crtc_props::CrtcPropIds;
 use crate::drm_fd::{raw, DrmFd};
+use crate::formats::PlaneFormats;
 use crate::modes;
+use crate::plane_defaults::PlaneDefaults;
 use crate::properties::{Properties, PropertyReader};
 
 /// A CRTC.
@@ -81,34 +82,6 @@ pub enum PlaneKind {
     Cursor,
 }
 
-/// The pixel formats that a plane can scan out.
-///
-/// Each with its modifiers; without any if the driver does not list them (no `IN_FORMATS`).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PlaneFormats(Vec<(DrmFourcc, Vec<DrmModifier>)>);
-
-impl PlaneFormats {
-    /// Returns whether the plane can scan out a format, with some modifier.
-    pub fn contains(&self, code: DrmFourcc) -> bool {
-        self.0.iter().any(|(format, _)| *format == code)
-    }
-
-    /// Returns whether the plane can scan out a format with this modifier. Without a list of
-    /// modifiers, only linear is certain.
-    pub fn supports(&self, code: DrmFourcc, modifier: DrmModifier) -> bool {
-        self.0.iter().any(|(format, modifiers)| {
-            *format == code
-                && (modifiers.contains(&modifier)
-                    || (modifiers.is_empty() && modifier == DrmModifier::Linear))
-        })
-    }
-
-    /// Returns the modifiers of a format.
-    pub fn modifiers(&self, code: DrmFourcc) -> &[DrmModifier] {
-        self.0.iter().find(|(format, _)| *format == code).map_or(&[], |(_, modifiers)| modifiers)
-    }
-}
-
 /// A plane.
 #[derive(Debug)]
 pub struct Plane {
@@ -121,8 +94,17 @@ pub struct Plane {
     /// Bit i: usable on the CRTC with index i.
     possible_crtcs: u32,
     pub(crate) pipelines: Vec<PlanePipeline>,
+    /// Empty on devices that are not atomic.
+    pub(crate) defaults: PlaneDefaults,
     /// `None` on devices that are not atomic.
     pub(crate) ids: Option<PlanePropIds>,
+}
+
+impl Plane {
+    /// Returns whether the CRTC with this index can use it.
+    fn can_use(&self, crtc: usize) -> bool {
+        bit(self.possible_crtcs, crtc)
+    }
 }
 
 /// A connector as the last probe found it.
@@ -207,34 +189,35 @@ impl Objects {
             Some(2) => PlaneKind::Cursor,
             _ => PlaneKind::Overlay,
         };
-        let modifiers = match properties.value("IN_FORMATS") {
-            Some(blob) if blob != 0 => parse_in_formats(&fd.blob(blob)?),
-            _ => HashMap::new(),
+        let in_formats = match properties.value("IN_FORMATS") {
+            Some(blob) if blob != 0 => fd.blob(blob)?,
+            _ => Vec::new(),
         };
-        let formats = info.formats.iter().filter_map(|code| DrmFourcc::try_from(*code).ok());
-        let formats = formats.map(|code| (code, modifiers.get(&(code as u32)).cloned().unwrap_or_default()));
         Ok(Plane {
             handle,
             kind,
-            formats: PlaneFormats(formats.collect()),
+            formats: PlaneFormats::new(&info.formats, &in_formats),
             possible_crtcs: info.possible_crtcs,
             pipelines: colorop::read(fd, &mut self.reader, &properties),
+            defaults: if atomic { PlaneDefaults::read(&properties, kind) } else { PlaneDefaults::default() },
             ids: if atomic { Some(PlanePropIds::read(&properties)?) } else { None },
         })
     }
 
-    /// Gives each CRTC a primary and a cursor plane of its own.
+    /// Gives each CRTC a primary and a cursor plane of its own, if there are enough: planes that
+    /// several CRTCs can use go to those that can use no other.
     fn share_planes(&mut self) {
         for kind in [PlaneKind::Primary, PlaneKind::Cursor] {
-            let mut taken = Vec::new();
-            for (index, crtc) in self.crtcs.iter_mut().enumerate() {
-                let free = self.planes.iter().enumerate().position(|(number, plane)| {
-                    plane.kind == kind && bit(plane.possible_crtcs, index) && !taken.contains(&number)
-                });
-                taken.extend(free);
+            let usable = |index: usize| {
+                let planes = self.planes.iter().enumerate();
+                let usable = planes.filter(move |(_, plane)| plane.kind == kind && plane.can_use(index));
+                Item { targets: usable.map(|(number, _)| number).collect(), preferred: None }
+            };
+            let items: Vec<Item> = (0..self.crtcs.len()).map(usable).collect();
+            for (crtc, plane) in self.crtcs.iter_mut().zip(assign(&items)) {
                 match kind {
-                    PlaneKind::Cursor => crtc.cursor = free,
-                    _ => crtc.primary = free,
+                    PlaneKind::Cursor => crtc.cursor = plane,
+                    _ => crtc.primary = plane,
                 }
             }
         }
@@ -363,59 +346,15 @@ fn parse_mst_path(text: &str) -> Option<(u32, String)> {
     Some((parent.parse().ok().filter(|_| valid)?, ports.replace('-', "/")))
 }
 
-/// Parses the `IN_FORMATS` blob: `struct drm_format_modifier_blob` (include/uapi/drm/drm_mode.h).
-fn parse_in_formats(blob: &[u8]) -> HashMap<u32, Vec<DrmModifier>> {
-    let word = |at: usize| Some(u32::from_ne_bytes(blob.get(at..at + 4)?.try_into().ok()?));
-    let long = |at: usize| Some(u64::from_ne_bytes(blob.get(at..at + 8)?.try_into().ok()?));
-    let mut formats: HashMap<u32, Vec<DrmModifier>> = HashMap::new();
-    let (Some(format_count), Some(formats_at), Some(modifier_count), Some(modifiers_at)) =
-        (word(8), word(12), word(16), word(20))
-    else {
-        return formats;
-    };
-    for number in 0..modifier_count as usize {
-        let at = modifiers_at as usize + number * 24;
-        let (Some(mask), Some(offset), Some(modifier)) = (long(at), word(at + 8), long(at + 16)) else {
-            break;
-        };
-        for bit in (0..64).filter(|bit| mask & (1 << bit) != 0) {
-            let index = offset as usize + bit;
-            if index < format_count as usize {
-                if let Some(code) = word(formats_at as usize + index * 4) {
-                    formats.entry(code).or_default().push(DrmModifier::from(modifier));
-                }
-            }
-        }
-    }
-    formats
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::in_formats_blob as blob;
-
-    #[test]
-    fn in_formats_lists_modifiers_per_format() {
-        let formats = parse_in_formats(&blob(&[11, 22, 33], &[(0b101, 0, 0), (0b1, 1, 7)]));
-        assert_eq!(formats[&11], [DrmModifier::Linear]);
-        assert_eq!(formats[&22], [DrmModifier::from(7)]);
-        assert_eq!(formats[&33], [DrmModifier::Linear]);
-    }
 
     #[test]
     fn mst_paths_are_parsed() {
         assert_eq!(parse_mst_path("mst:57-1-8"), Some((57, "1/8".into())));
         for wrong in ["", "mst:", "mst:57", "mst:x-1", "mst:57-", "mst:57-1/2", "usb:57-1"] {
             assert_eq!(parse_mst_path(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn truncated_in_formats_blobs_do_not_panic() {
-        let whole = blob(&[11, 22, 33], &[(u64::MAX, 0, 0), (u64::MAX, u32::MAX, 7)]);
-        for length in 0..whole.len() {
-            parse_in_formats(&whole[..length]);
         }
     }
 

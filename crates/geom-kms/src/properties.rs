@@ -13,6 +13,7 @@ struct Property {
     id: property::Handle,
     value: u64,
     kind: PropertyKind,
+    is_immutable: bool,
 }
 
 /// The properties of an object with their values when they were read.
@@ -23,6 +24,11 @@ impl Properties {
     /// Returns the id of a property; `None` if the object does not have it.
     pub fn id(&self, name: &str) -> Option<property::Handle> {
         self.0.get(name).map(|property| property.id)
+    }
+
+    /// As [`Properties::id`]; `None` for a property that clients cannot write, too.
+    pub fn writable_id(&self, name: &str) -> Option<property::Handle> {
+        self.0.get(name).filter(|property| !property.is_immutable).map(|property| property.id)
     }
 
     /// Returns the value of a property.
@@ -70,7 +76,8 @@ impl PropertyReader {
                 Some(known) => known.clone(),
                 None => self.0.entry(id).or_insert(calls.property(id)?).clone(),
             };
-            properties.insert(info.name, Property { id, value, kind: info.kind });
+            let PropertyInfo { name, kind, is_immutable } = info;
+            properties.insert(name, Property { id, value, kind, is_immutable });
         }
         Ok(Properties(properties))
     }

@@ -1,34 +1,47 @@
 //! The fallback search with the kernel's test commits.
 
 use std::io;
+use std::time::Duration;
 
 use drm::control::framebuffer;
-use geom_display::fallback::{self, CrtcAssignment, TestCommit};
+use geom_display::fallback::{self, BufferLayout, CrtcAssignment, TestCommit};
 use geom_display::mode::Mode;
 use geom_display::signal_format::SignalFormat;
 
 use crate::commit::{self, CrtcSetup};
 use crate::device::Device;
 use crate::drm_fd::DrmFd;
-use crate::objects::PlaneFormats;
+use crate::formats::PlaneFormats;
 
 /// What a search asks for: the name of the output, its modes (best first), and its signal format.
 pub type OutputRequest = (String, Vec<Mode>, SignalFormat);
 
+/// A framebuffer that a test commit needs.
+#[derive(Debug, Clone, Copy)]
+pub struct TestBuffer<'a> {
+    /// Index of the CRTC whose primary plane would scan it out.
+    pub crtc: usize,
+    /// The formats of that plane.
+    pub formats: &'a PlaneFormats,
+    /// Width and height in pixels.
+    pub size: (u32, u32),
+    /// The layout.
+    pub layout: BufferLayout,
+}
+
 /// Where framebuffers for test commits come from. They are never scanned out.
 pub trait TestFramebuffers {
-    /// Returns an XRGB8888 framebuffer of `size` pixels, allocated as the first frame will be.
-    /// `formats` are those of the primary planes. It lives at least until the search ends.
+    /// Returns whether buffers with the plain layout differ from those with the best one, on a
+    /// plane with these formats.
+    fn has_layouts(&self, formats: &PlaneFormats) -> bool;
+
+    /// Returns a framebuffer, allocated as the first frame of the CRTC will be. It lives at least
+    /// until this is called for the same CRTC again, or the search ends.
     ///
     /// # Errors
     ///
-    /// If no buffer of this size can be allocated.
-    fn framebuffer(
-        &mut self,
-        fd: &DrmFd,
-        formats: &PlaneFormats,
-        size: (u32, u32),
-    ) -> io::Result<framebuffer::Handle>;
+    /// If no such buffer can be allocated.
+    fn framebuffer(&mut self, fd: &DrmFd, wanted: &TestBuffer<'_>) -> io::Result<framebuffer::Handle>;
 }
 
 fn first_choice((_, modes, signal): &OutputRequest) -> Option<(Mode, SignalFormat)> {
@@ -38,7 +51,7 @@ fn first_choice((_, modes, signal): &OutputRequest) -> Option<(Mode, SignalForma
 impl Device {
     /// Searches which of the outputs can be enabled, and with which mode and signal format.
     ///
-    /// Does not change what later searches find.
+    /// Does not change what later searches find. `now` is the time of any clock.
     ///
     /// On devices that are not atomic every test passes; a mode that fails is excluded by
     /// [`Device::note_refused_mode`].
@@ -46,6 +59,7 @@ impl Device {
         &mut self,
         wanted: &[OutputRequest],
         framebuffers: &mut impl TestFramebuffers,
+        now: &dyn Fn() -> Duration,
     ) -> fallback::SearchResult {
         let requests: Vec<fallback::Request> = wanted
             .iter()
@@ -53,17 +67,23 @@ impl Device {
                 let (name, modes, signal) = request;
                 let current = self.crtc_states.iter().find(|(_, state)| state.output == *name);
                 let choice = first_choice(request);
+                let crtcs = self.crtcs_for(name);
+                let mut planes = crtcs.iter().filter_map(|crtc| self.primary_plane(*crtc));
+                let has_layouts = planes.any(|plane| framebuffers.has_layouts(&plane.formats));
+                let plain = has_layouts.then_some(BufferLayout::Plain);
                 fallback::Request {
                     name: name.clone(),
                     modes: modes.clone(),
                     signals: signal.fallbacks(),
-                    crtcs: self.crtcs_for(name),
-                    current: current.map(|(crtc, state)| (*crtc, state.mode, state.setup.signal)),
+                    layouts: std::iter::once(BufferLayout::Best).chain(plain).collect(),
+                    crtcs,
+                    current: current.map(|(crtc, state)| (*crtc, state.choice())),
                     settled: choice.is_some() && self.committed_requests.get(name).copied() == choice,
                 }
             })
             .collect();
-        fallback::search(&requests, &mut AtomicTester { device: self, framebuffers, requests: &requests })
+        let mut tester = AtomicTester { device: self, framebuffers, requests: &requests };
+        fallback::search(&requests, &mut tester, now)
     }
 
     /// Notes what was asked for in the search whose result was committed. If the kernel refused a
@@ -101,18 +121,19 @@ impl Device {
         assignment: &CrtcAssignment,
         framebuffers: &mut impl TestFramebuffers,
     ) -> Result<CrtcSetup, String> {
-        let CrtcAssignment { crtc, mode, signal, .. } = assignment;
+        let CrtcAssignment { crtc, mode, signal, layout, .. } = assignment;
         let timing = self.kms_mode(output, mode).ok_or("the connector no longer has the mode")?;
         let connector = self.connector(output).ok_or("the connector is gone")?.handle;
         let known = self.crtc_states.get(crtc);
-        let known = known.filter(|state| state.setup.mode.size() == (mode.width, mode.height));
+        let size = (mode.width, mode.height);
+        let known = known.filter(|state| state.setup.mode.size() == size && state.setup.layout == *layout);
         let framebuffer = match known {
             Some(state) => state.framebuffer.handle(),
             None => {
-                let no_formats = PlaneFormats::default();
-                let formats = self.any_primary_plane().map_or(&no_formats, |plane| &plane.formats);
+                let plane = self.primary_plane(*crtc).ok_or("the CRTC has no primary plane")?;
                 let size = (u32::from(mode.width), u32::from(mode.height));
-                let framebuffer = framebuffers.framebuffer(&self.fd, formats, size);
+                let wanted = TestBuffer { crtc: *crtc, formats: &plane.formats, size, layout: *layout };
+                let framebuffer = framebuffers.framebuffer(&self.fd, &wanted);
                 framebuffer.map_err(|error| format!("cannot allocate a framebuffer for {mode}: {error}"))?
             }
         };
@@ -124,6 +145,7 @@ impl Device {
             signal: *signal,
             color: self.color_of(output),
             framebuffer,
+            layout: *layout,
         })
     }
 }

@@ -11,6 +11,7 @@ use geom_kms::fake::FakeDevice;
 use geom_kms::{CrtcState, DrmFd, Frame};
 
 use super::*;
+use geom_display::fallback::{BufferLayout, Choice};
 use geom_display::signal_format::SignalFormat;
 
 // Device nodes that exist everywhere, in place of those of GPUs.
@@ -273,7 +274,8 @@ fn resumed_session_sets_everything_again() {
     let mode = enable(&mut rig);
     let is_unchanged = |rig: &Rig| {
         let device = &rig.kms.gpus().next().expect("a GPU").device;
-        device.unchanged_state("DP-1", 0, mode, &SignalFormat::default()).is_some()
+        let choice = Choice { mode, signal: SignalFormat::default(), layout: BufferLayout::Best };
+        device.unchanged_state("DP-1", 0, &choice).is_some()
     };
     assert!(is_unchanged(&rig));
     rig.on(Event::SessionPaused);
@@ -304,11 +306,10 @@ fn enable(rig: &mut Rig) -> geom_display::mode::Mode {
     let gpu = rig.kms.gpus_mut().next().expect("a GPU");
     let wanted =
         [("DP-1".to_owned(), gpu.device.connectors()[0].state.modes.clone(), SignalFormat::default())];
-    let found = gpu.search(&wanted).assignments.remove(0);
-    let drawable = gpu.drawable((1920, 1080), 8).expect("a buffer");
+    let found = gpu.search(&wanted, &|| std::time::Duration::ZERO).assignments.remove(0);
+    let drawable = gpu.drawable(found.crtc, (1920, 1080), 8, found.layout).expect("a buffer");
     let framebuffer = drawable.framebuffer().expect("a framebuffer").clone();
-    let state: Option<CrtcState> =
-        gpu.device.crtc_state("DP-1", found.crtc, found.mode, found.signal, framebuffer);
+    let state: Option<CrtcState> = gpu.device.crtc_state("DP-1", found.crtc, &found.choice(), framebuffer);
     gpu.device.commit(state.into_iter().collect()).expect("the kernel accepts it");
     found.mode
 }

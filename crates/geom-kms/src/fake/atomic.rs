@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use drm::buffer::DrmModifier;
 use drm::control::AtomicCommitFlags;
 use rustix::io::Errno;
 
@@ -14,6 +15,8 @@ use super::state::{Kind, Object, State, Values};
 use super::{Call, Change, Commit};
 use crate::calls::ClientCapability;
 use crate::commit::AtomicRequest;
+use crate::formats::PlaneFormats;
+use crate::framebuffer::FramebufferLayout;
 use crate::objects::PlaneKind;
 
 type Checked = Result<(), Errno>;
@@ -71,6 +74,10 @@ impl State {
         if let Some(max) = self.max_pixel_rate {
             let rate: u64 = self.crtcs().into_iter().map(|crtc| self.pixel_rate(&values, crtc)).sum();
             require(rate <= max, Errno::NOSPC)?;
+        }
+        if let Some(max) = self.max_tiled_planes {
+            let is_tiled = |plane: &u32| self.is_tiled(&values, *plane);
+            require(self.planes().iter().filter(|plane| is_tiled(plane)).count() <= max, Errno::NOSPC)?;
         }
         if is_test {
             return Ok(());
@@ -138,7 +145,12 @@ impl State {
         require((crtc == 0) == (id == 0), Errno::INVAL)?;
         let Some(framebuffer) = self.framebuffers.get(&id) else { return Ok(()) };
         require(self.can_drive(*possible_crtcs, crtc), Errno::INVAL)?;
-        require(formats.contains(&(framebuffer.layout.format as u32)), Errno::INVAL)?;
+        let FramebufferLayout { format, modifier, .. } = framebuffer.layout;
+        // drm_plane_has_format(): with an explicit modifier, the plane has to list it.
+        let in_formats = self.blob(value("IN_FORMATS")).unwrap_or_default();
+        let listed = PlaneFormats::new(formats, in_formats);
+        require(listed.contains(format), Errno::INVAL)?;
+        require(modifier.is_none_or(|modifier| listed.supports(format, modifier)), Errno::INVAL)?;
         let (width, height) = framebuffer.layout.size;
         let outside =
             |from: &str, length: &str, whole: u32| value(from) + value(length) > u64::from(whole) << 16;
@@ -189,13 +201,23 @@ impl State {
 
     fn needs_modeset(&self, values: &Values, crtc: u32) -> bool {
         let connectors = self.connectors_of(values, crtc);
-        let depths = |values: &Values| -> Vec<Option<u64>> {
-            connectors.iter().map(|connector| self.value_in(values, *connector, "max bpc")).collect()
+        let links = |values: &Values| -> Vec<Option<u64>> {
+            let of = |connector: &u32| {
+                ["max bpc", "link-status"].map(|name| self.value_in(values, *connector, name))
+            };
+            connectors.iter().flat_map(of).collect()
         };
         self.mode_in(&self.values, crtc) != self.mode_in(values, crtc)
             || self.value(crtc, "ACTIVE") != self.value_in(values, crtc, "ACTIVE")
             || self.connectors_of(&self.values, crtc) != connectors
-            || depths(&self.values) != depths(values)
+            || links(&self.values) != links(values)
+    }
+
+    fn is_tiled(&self, values: &Values, plane: u32) -> bool {
+        let framebuffer = self.value_in(values, plane, "FB_ID").and_then(|id| u32::try_from(id).ok());
+        let framebuffer = framebuffer.and_then(|id| self.framebuffers.get(&id));
+        let modifier = framebuffer.and_then(|framebuffer| framebuffer.layout.modifier);
+        modifier.is_some_and(|modifier| modifier != DrmModifier::Linear)
     }
 
     fn pixel_rate(&self, values: &Values, crtc: u32) -> u64 {

@@ -178,7 +178,7 @@ impl DrmCalls for FakeDevice {
             Kind::Range(min, max) => PropertyKind::Range(*min, *max),
             _ => PropertyKind::Other,
         };
-        Ok(PropertyInfo { name: property.name.clone(), kind })
+        Ok(PropertyInfo { name: property.name.clone(), kind, is_immutable: property.is_immutable })
     }
 
     fn blob(&self, id: u64) -> io::Result<Vec<u8>> {
@@ -223,8 +223,8 @@ impl DrmCalls for FakeDevice {
         not_found(is_known.then_some(()))
     }
 
-    fn create_dumb(&self, size: (u32, u32)) -> io::Result<DumbInfo> {
-        let pitch = size.0 * 4;
+    fn create_dumb(&self, size: (u32, u32), bits_per_pixel: u32) -> io::Result<DumbInfo> {
+        let pitch = size.0 * bits_per_pixel.div_ceil(8);
         let length = pitch as usize * size.1 as usize;
         if length == 0 {
             return Err(Errno::INVAL.into());

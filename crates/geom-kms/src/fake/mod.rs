@@ -21,7 +21,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use drm::buffer::DrmFourcc;
+use drm::buffer::{DrmFourcc, DrmModifier};
 use drm::control::connector::Interface;
 use drm::control::{from_u32, AtomicCommitFlags, Mode as KmsMode, ModeFlags, ModeTypeFlags};
 use rustix::io::Errno;
@@ -257,6 +257,12 @@ impl FakeDevice {
         self.state().max_pixel_rate = Some(pixels_per_second);
     }
 
+    /// Refuses states in which more planes than this scan out a buffer with an explicit modifier
+    /// other than linear, with ENOSPC.
+    pub fn limit_tiled_planes(&self, planes: usize) {
+        self.state().max_tiled_planes = Some(planes);
+    }
+
     /// Adds a CRTC.
     pub fn add_crtc(&self) -> u32 {
         self.state().add_crtc()
@@ -265,6 +271,11 @@ impl FakeDevice {
     /// Adds a plane for these CRTCs, which scans out these formats with a linear layout.
     pub fn add_plane(&self, kind: PlaneKind, crtcs: &[u32], formats: &[DrmFourcc]) -> u32 {
         self.state().add_plane(kind, crtcs, formats)
+    }
+
+    /// Sets the formats of a plane with the modifiers of each.
+    pub fn set_modifiers(&self, plane: u32, formats: &[(DrmFourcc, &[DrmModifier])]) {
+        self.state().set_modifiers(plane, formats);
     }
 
     /// Adds a connector that these CRTCs can drive; nothing is connected to it.
@@ -316,6 +327,11 @@ impl FakeDevice {
     /// Sets the value of a property without a check, as a previous DRM master or the driver does.
     pub fn set_value(&self, object: u32, property: &str, value: u64) {
         self.state().set_value(object, property, value);
+    }
+
+    /// Makes properties of this name immutable on all objects, as some drivers do.
+    pub fn make_immutable(&self, property: &str) {
+        self.state().make_immutable(property);
     }
 
     /// Removes a property from an object, as if the driver did not have it.

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drm::buffer::DrmFourcc;
+use drm::buffer::{DrmFourcc, DrmModifier};
 use drm::control::connector::Interface;
 use drm::control::{from_u32, Mode as KmsMode, ModeTypeFlags};
 use rustix::io::Errno;
@@ -99,6 +99,7 @@ pub(super) struct State {
     pub keeps_master: bool,
     pub is_unplugged: bool,
     pub max_pixel_rate: Option<u64>,
+    pub max_tiled_planes: Option<usize>,
     pub enabled: Vec<ClientCapability>,
     next_id: u32,
     pub objects: BTreeMap<u32, Object>,
@@ -131,6 +132,7 @@ impl Default for State {
             keeps_master: false,
             is_unplugged: false,
             max_pixel_rate: None,
+            max_tiled_planes: None,
             enabled: Vec::new(),
             next_id: 31,
             objects: BTreeMap::new(),
@@ -223,7 +225,32 @@ impl State {
         }
         self.add_property(id, "IN_FENCE_FD", Kind::Fence, u64::MAX);
         self.add_property(id, "FB_DAMAGE_CLIPS", Kind::Blob(16), 0);
+        self.add_property(id, "rotation", Kind::Range(1, 63), 1);
+        self.add_property(id, "alpha", Kind::Range(0, 0xffff), 0xffff);
+        self.add_property(id, "zpos", Kind::Range(0, 7), kind as u64);
+        let blends = choices(&["None", "Pre-multiplied", "Coverage"]);
+        self.add_property(id, "pixel blend mode", blends, 1);
+        let encodings = choices(&["ITU-R BT.601 YCbCr", "ITU-R BT.709 YCbCr"]);
+        self.add_property(id, "COLOR_ENCODING", encodings, 1);
+        let ranges = choices(&["YCbCr limited range", "YCbCr full range"]);
+        self.add_property(id, "COLOR_RANGE", ranges, 0);
+        self.add_property(id, "SCALING_FILTER", choices(&["Default", "Nearest Neighbor"]), 0);
         id
+    }
+
+    pub fn set_modifiers(&mut self, plane: u32, formats: &[(DrmFourcc, &[DrmModifier])]) {
+        let codes: Vec<u32> = formats.iter().map(|(code, _)| *code as u32).collect();
+        let each = formats.iter().enumerate().flat_map(|(index, (_, modifiers))| {
+            modifiers
+                .iter()
+                .map(move |modifier| (1 << (index % 64), (index / 64 * 64) as u32, (*modifier).into()))
+        });
+        let blob = in_formats_blob(&codes, &each.collect::<Vec<_>>());
+        let blob = self.add_blob(blob, true);
+        if let Some(Object::Plane { formats, .. }) = self.objects.get_mut(&plane) {
+            *formats = codes;
+        }
+        self.set_value(plane, "IN_FORMATS", blob.into());
     }
 
     pub fn add_connector(&mut self, interface: Interface, crtcs: &[u32]) -> u32 {
@@ -343,6 +370,11 @@ impl State {
         }
     }
 
+    pub fn make_immutable(&mut self, name: &str) {
+        let named = self.properties.values_mut().filter(|property| property.name == name);
+        named.for_each(|property| property.is_immutable = true);
+    }
+
     pub fn remove_property(&mut self, object: u32, name: &str) {
         if let Some(id) = self.property_id(object, name) {
             self.values.remove(&(object, id));
@@ -402,7 +434,8 @@ impl State {
         if memory.len() != layout.handles.iter().flatten().count() || memory.is_empty() {
             return Err(Errno::NOENT);
         }
-        if layout.size.0 == 0 || layout.size.1 == 0 || layout.pitches[0] < layout.size.0 * 4 {
+        let pixel_bytes = if layout.format == DrmFourcc::Rgb565 { 2 } else { 4 };
+        if layout.size.0 == 0 || layout.size.1 == 0 || layout.pitches[0] < layout.size.0 * pixel_bytes {
             return Err(Errno::INVAL);
         }
         let id = self.new_id();

@@ -5,7 +5,7 @@ use std::io;
 use geom_display::signal_format::SignalFormat;
 use rustix::io::Errno;
 
-use super::{Rig, SIZE};
+use super::{plain_choice, Rig, SIZE};
 use crate::commit::CursorPlane;
 use crate::cursor::{Cursor, CursorImage};
 use crate::fake::FakeDevice;
@@ -24,7 +24,7 @@ fn commit_without_master_changes_nothing_and_is_noted() {
     let mut rig = Rig::with_outputs(2);
     rig.enable(&["DP-1"]);
     rig.commits();
-    let state = rig.state("DP-2", 1, rig.modes("DP-2")[0], SignalFormat::default());
+    let state = rig.state("DP-2", 1, plain_choice(rig.modes("DP-2")[0]));
     rig.fake.set_master(false);
     assert_eq!(errno(rig.device.commit(vec![state])), is(Errno::ACCESS));
     assert!(rig.device.is_enabled("DP-1") && !rig.device.is_enabled("DP-2"));

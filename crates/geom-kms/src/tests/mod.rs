@@ -1,18 +1,21 @@
 //! The device on a [`FakeDevice`]: what it commits, and what it does about errors.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use drm::buffer::DrmFourcc;
+use drm::buffer::{DrmFourcc, DrmModifier};
 use drm::control::framebuffer;
-use geom_display::fallback::SearchResult;
+use geom_display::fallback::{BufferLayout, Choice, SearchResult};
 use geom_display::mode::Mode;
 use geom_display::signal_format::SignalFormat;
 
 use crate::dumb::DumbBuffer;
 use crate::fake::{Commit, FakeDevice};
-use crate::objects::PlaneFormats;
-use crate::search::{OutputRequest, TestFramebuffers};
+use crate::formats::PlaneFormats;
+use crate::framebuffer::FramebufferLayout;
+use crate::search::{OutputRequest, TestBuffer, TestFramebuffers};
 use crate::{CrtcState, Device, DrmFd, Frame, Framebuffer};
 
 mod color;
@@ -22,34 +25,51 @@ mod frames;
 mod handoff;
 mod leases;
 mod legacy;
+mod links;
 mod modeset;
 mod planes;
 mod search;
 
-/// Dumb buffers for test commits, allocated once per size.
+/// Buffers for test commits, one for each CRTC, as renderers on a GPU allocate them: in the first
+/// format and with the last modifier that our own buffers may have.
 #[derive(Default)]
 struct Buffers {
-    buffers: Vec<DumbBuffer>,
+    buffers: BTreeMap<usize, Framebuffer>,
+    /// Formats and modifiers that were chosen, by CRTC.
+    chosen: BTreeMap<usize, (DrmFourcc, Option<DrmModifier>)>,
     /// Allocating any larger buffer fails.
     max_width: Option<u32>,
 }
 
+/// A clock that stands still: searches have all the time that they need.
+fn stopped() -> Duration {
+    Duration::ZERO
+}
+
 impl TestFramebuffers for Buffers {
-    fn framebuffer(
-        &mut self,
-        fd: &DrmFd,
-        formats: &PlaneFormats,
-        size: (u32, u32),
-    ) -> io::Result<framebuffer::Handle> {
-        assert!(formats.contains(DrmFourcc::Xrgb8888));
+    fn has_layouts(&self, formats: &PlaneFormats) -> bool {
+        let format = formats.buffer_format(|_| true);
+        format.is_some_and(|format| formats.buffer_modifiers(format).len() > 1)
+    }
+
+    fn framebuffer(&mut self, fd: &DrmFd, wanted: &TestBuffer<'_>) -> io::Result<framebuffer::Handle> {
+        let TestBuffer { crtc, formats, size, layout } = *wanted;
         if self.max_width.is_some_and(|max| size.0 > max) {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
-        if !self.buffers.iter().any(|buffer| buffer.size() == size) {
-            self.buffers.push(DumbBuffer::new(fd, size, DrmFourcc::Xrgb8888)?);
-        }
-        let buffer = self.buffers.iter().find(|buffer| buffer.size() == size);
-        Ok(buffer.expect("allocated above").framebuffer().handle())
+        let format = formats.buffer_format(|_| true).ok_or(io::ErrorKind::Unsupported)?;
+        let best = formats.buffer_modifiers(format).last().copied();
+        let modifier = best.filter(|_| layout == BufferLayout::Best);
+        let bits_per_pixel = if format == DrmFourcc::Rgb565 { 16 } else { 32 };
+        let info = fd.create_dumb(size, bits_per_pixel)?;
+        let layout = FramebufferLayout::single_plane(size, format, info.handle, info.pitch, 0);
+        let framebuffer = Framebuffer::new(fd, &FramebufferLayout { modifier, ..layout });
+        fd.destroy_dumb(info.handle)?;
+        let framebuffer = framebuffer?;
+        let handle = framebuffer.handle();
+        self.buffers.insert(crtc, framebuffer);
+        self.chosen.insert(crtc, (format, modifier));
+        Ok(handle)
     }
 }
 
@@ -90,15 +110,16 @@ impl Rig {
     }
 
     fn search(&mut self, wanted: &[(&str, SignalFormat)]) -> SearchResult {
-        self.device.search(&self.requests(wanted), &mut self.buffers)
+        self.device.search(&self.requests(wanted), &mut self.buffers, &stopped)
     }
 
     /// Returns the state of an output with this mode.
-    fn state(&mut self, output: &str, crtc: usize, mode: Mode, signal: SignalFormat) -> CrtcState {
-        let known = self.device.unchanged_state(output, crtc, mode, &signal);
+    fn state(&mut self, output: &str, crtc: usize, choice: Choice) -> CrtcState {
+        let mode = choice.mode;
+        let known = self.device.unchanged_state(output, crtc, &choice);
         known.unwrap_or_else(|| {
             let framebuffer = self.framebuffer((mode.width.into(), mode.height.into()));
-            self.device.crtc_state(output, crtc, mode, signal, framebuffer).expect("a connected output")
+            self.device.crtc_state(output, crtc, &choice, framebuffer).expect("a connected output")
         })
     }
 
@@ -109,11 +130,11 @@ impl Rig {
 
     /// As [`Rig::commit_with`].
     fn commit_requests(&mut self, wanted: &[OutputRequest]) -> io::Result<()> {
-        let result = self.device.search(wanted, &mut self.buffers);
+        let result = self.device.search(wanted, &mut self.buffers, &stopped);
         let states: Vec<CrtcState> = result
             .assignments
             .iter()
-            .map(|found| self.state(&wanted[found.request].0, found.crtc, found.mode, found.signal))
+            .map(|found| self.state(&wanted[found.request].0, found.crtc, found.choice()))
             .collect();
         let crtcs: Vec<usize> = states.iter().map(|state| state.setup.crtc).collect();
         self.device.commit(states)?;
@@ -144,6 +165,11 @@ impl Rig {
     fn frame(&mut self, size: (u32, u32)) -> Frame {
         Frame { primary: Some((self.framebuffer(size), size)), ..Frame::default() }
     }
+}
+
+/// Returns a mode with the default signal format and the best layout.
+fn plain_choice(mode: Mode) -> Choice {
+    Choice { mode, signal: SignalFormat::default(), layout: BufferLayout::Best }
 }
 
 /// The size of the preferred mode of [`FakeDevice::with_outputs`].

@@ -2,12 +2,13 @@
 
 use drm::buffer::DrmFourcc;
 use drm::control::AtomicCommitFlags;
+use geom_display::fallback::{BufferLayout, Choice};
 use geom_display::mode::Mode;
 use geom_display::modeline::{Blanking, Modeline};
 use geom_display::signal_format::{Colorimetry, HdrMetadata, SignalFormat};
 use rustix::io::Errno;
 
-use super::{Rig, SIZE};
+use super::{plain_choice, stopped, Rig, SIZE};
 use crate::fake::{mode, FakeColorop, FakeDevice};
 use crate::modes::from_bytes;
 use crate::objects::PlaneKind;
@@ -248,8 +249,8 @@ fn modeline_is_set_as_written() {
     let mut rig = Rig::with_outputs(1);
     let line = Modeline::cvt(1600, 900, 60_000, Blanking::Reduced).expect("a timing");
     let wanted = [("DP-1".to_owned(), vec![Mode::from_modeline(line)], SignalFormat::default())];
-    let found = rig.device.search(&wanted, &mut rig.buffers).assignments.remove(0);
-    let state = rig.state("DP-1", found.crtc, found.mode, found.signal);
+    let found = rig.device.search(&wanted, &mut rig.buffers, &stopped).assignments.remove(0);
+    let state = rig.state("DP-1", found.crtc, found.choice());
     rig.device.commit(vec![state]).expect("the kernel accepts it");
     let blob = rig.fake.value(rig.fake.crtcs()[0], "MODE_ID").and_then(|blob| rig.fake.blob_content(blob));
     let shown = from_bytes(&blob.expect("a blob")).expect("a mode");
@@ -263,7 +264,7 @@ fn blanked_output_keeps_its_mode() {
     rig.commits();
     rig.device.set_active(&["DP-1"], false).expect("the kernel accepts it");
     let commit = rig.the_commit();
-    assert_eq!(commit.changes.len(), 1);
+    assert_eq!(commit.changes.len(), 2, "ACTIVE and link-status: {commit:?}");
     assert_eq!(commit.value(rig.fake.crtcs()[0], "ACTIVE"), Some(0));
     rig.enable(&["DP-1"]);
     assert!(rig.commits().is_empty(), "a blanked output is unchanged");
@@ -282,7 +283,7 @@ fn outputs_are_blanked_together_or_not_at_all() {
     rig.fake.take_commits();
     rig.device.test_active(&["DP-1", "DP-2"], false).expect("the kernel accepts it");
     let tested = rig.fake.take_commits().pop().expect("a test commit");
-    assert!(tested.is_test() && tested.changes.len() == 2);
+    assert!(tested.is_test() && tested.changes.len() == 4);
     rig.fake.fail_nth_commit(0, Errno::INVAL);
     assert!(rig.device.set_active(&["DP-1", "DP-2"], false).is_err());
     let active =
@@ -308,7 +309,9 @@ fn state_is_unchanged_only_with_the_same_mode_signal_and_crtc() {
     rig.enable(&["DP-1"]);
     let (modes, signal) = (rig.modes("DP-1"), SignalFormat::default());
     let unchanged = |rig: &Rig, output, crtc, mode, signal| {
-        rig.device.unchanged_state(output, crtc, mode, &signal).is_some()
+        rig.device
+            .unchanged_state(output, crtc, &Choice { mode, signal, layout: BufferLayout::Best })
+            .is_some()
     };
     assert!(unchanged(&rig, "DP-1", 0, modes[0], signal));
     assert!(!unchanged(&rig, "DP-1", 0, modes[1], signal));
@@ -324,7 +327,7 @@ fn mode_change_replaces_the_framebuffer() {
     let mut rig = Rig::with_outputs(1);
     rig.enable(&["DP-1"]);
     let small = rig.modes("DP-1")[1];
-    let state = rig.state("DP-1", 0, small, SignalFormat::default());
+    let state = rig.state("DP-1", 0, plain_choice(small));
     rig.device.commit(vec![state]).expect("the kernel accepts it");
     let commit = rig.commits().pop().expect("a commit");
     assert_eq!(commit.value(rig.fake.planes()[0], "CRTC_W"), Some(1280));

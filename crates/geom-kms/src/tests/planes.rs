@@ -1,6 +1,8 @@
 //! Which planes CRTCs get, and what they scan out.
 
 use drm::buffer::{DrmFourcc, DrmModifier};
+use geom_display::fallback::BufferLayout;
+use geom_display::signal_format::SignalFormat;
 
 use super::Rig;
 use crate::fake::{in_formats_blob, FakeDevice};
@@ -76,4 +78,126 @@ fn only_linear_is_certain_without_a_list_of_modifiers() {
     assert!(formats.supports(DrmFourcc::Xrgb8888, DrmModifier::Linear));
     assert!(!formats.supports(DrmFourcc::Xrgb8888, DrmModifier::from(0x0100_0000_0000_0002)));
     assert!(formats.modifiers(DrmFourcc::Xrgb8888).is_empty());
+}
+
+const XRGB: DrmFourcc = DrmFourcc::Xrgb8888;
+
+/// Returns a modifier of Intel, I915_FORMAT_MOD_* in drm_fourcc.h.
+fn intel(number: u64) -> DrmModifier {
+    DrmModifier::from(1 << 56 | number)
+}
+
+fn widths(rig: &mut Rig, outputs: &[&'static str]) -> Vec<u16> {
+    let wanted: Vec<_> = outputs.iter().map(|output| (*output, SignalFormat::default())).collect();
+    rig.search(&wanted).assignments.iter().map(|found| found.mode.width).collect()
+}
+
+/// As on Intel generation 9: the third pipe lacks a layout that the first two have.
+#[test]
+fn buffers_have_a_layout_of_the_plane_of_their_own_crtc() {
+    let fake = FakeDevice::with_outputs(3);
+    let planes = fake.planes();
+    for plane in [planes[0], planes[2]] {
+        fake.set_modifiers(plane, &[(XRGB, &[DrmModifier::Linear, intel(1), intel(2)])]);
+    }
+    fake.set_modifiers(planes[4], &[(XRGB, &[DrmModifier::Linear, intel(1)])]);
+    let mut rig = Rig::new(fake);
+    assert_eq!(widths(&mut rig, &["DP-1", "DP-2", "DP-3"]), [1920; 3]);
+    let chosen: Vec<_> = rig.buffers.chosen.values().map(|(_, modifier)| *modifier).collect();
+    assert_eq!(chosen, [Some(intel(2)), Some(intel(2)), Some(intel(1))]);
+}
+
+#[test]
+fn our_own_buffers_are_not_compressed() {
+    let fake = FakeDevice::with_outputs(1);
+    let modifiers = [DrmModifier::Linear, intel(1), intel(2), intel(4)];
+    fake.set_modifiers(fake.planes()[0], &[(XRGB, &modifiers)]);
+    let mut rig = Rig::new(fake);
+    assert_eq!(widths(&mut rig, &["DP-1"]), [1920]);
+    assert_eq!(rig.buffers.chosen[&0], (XRGB, Some(intel(2))));
+}
+
+/// As on Intel with two displays of 4K, whose tiled buffers need more of the display buffer than
+/// there is.
+#[test]
+fn refused_layout_is_given_up_before_the_mode() {
+    let fake = FakeDevice::with_outputs(2);
+    let planes = fake.planes();
+    for plane in [planes[0], planes[2]] {
+        fake.set_modifiers(plane, &[(XRGB, &[DrmModifier::Linear, intel(2)])]);
+    }
+    fake.limit_tiled_planes(1);
+    let mut rig = Rig::new(fake);
+    let wanted = ["DP-1", "DP-2"].map(|output| (output, SignalFormat::default()));
+    let result = rig.search(&wanted);
+    let found: Vec<_> = result.assignments.iter().map(|one| (one.mode.width, one.layout)).collect();
+    assert_eq!(found, [(1920, BufferLayout::Best), (1920, BufferLayout::Plain)]);
+}
+
+/// As on boards with tilcdc, or with an SPI panel.
+#[test]
+fn planes_without_xrgb8888_get_a_format_that_they_have() {
+    for format in [DrmFourcc::Xbgr8888, DrmFourcc::Rgb565] {
+        let fake = FakeDevice::with_outputs(1);
+        fake.set_modifiers(fake.planes()[0], &[(format, &[DrmModifier::Linear])]);
+        let mut rig = Rig::new(fake);
+        assert_eq!(widths(&mut rig, &["DP-1"]), [1920], "{format}");
+        assert_eq!(rig.buffers.chosen[&0].0, format);
+    }
+}
+
+/// What another DRM master may have set, and what a plane has after the first commit.
+const LEFT: [(&str, u64, u64); 6] = [
+    ("rotation", 4, 1),
+    ("alpha", 0x8000, 0xffff),
+    ("pixel blend mode", 0, 1),
+    ("COLOR_ENCODING", 0, 1),
+    ("COLOR_RANGE", 1, 0),
+    ("SCALING_FILTER", 1, 0),
+];
+
+#[test]
+fn plane_properties_of_another_master_are_reset() {
+    let fake = FakeDevice::with_outputs(1);
+    let [primary, cursor] = fake.planes()[..] else { panic!("two planes") };
+    for plane in [primary, cursor] {
+        for (property, left, _) in LEFT {
+            fake.set_value(plane, property, left);
+        }
+    }
+    fake.set_value(primary, "zpos", 5);
+    fake.set_value(cursor, "zpos", 3);
+    let mut rig = Rig::new(fake);
+    rig.enable(&["DP-1"]);
+    for plane in [primary, cursor] {
+        for (property, _, expected) in LEFT {
+            assert_eq!(rig.fake.value(plane, property), Some(expected), "{property}");
+        }
+    }
+    assert_eq!((rig.fake.value(primary, "zpos"), rig.fake.value(cursor, "zpos")), (Some(0), Some(7)));
+    // After a VT switch again, although nothing of ours has changed.
+    rig.fake.set_value(primary, "rotation", 4);
+    rig.device.invalidate_state();
+    rig.enable(&["DP-1"]);
+    assert_eq!(rig.fake.value(primary, "rotation"), Some(1));
+}
+
+#[test]
+fn plane_properties_that_cannot_be_written_are_left_out() {
+    let fake = FakeDevice::with_outputs(1);
+    fake.make_immutable("zpos");
+    fake.remove_property(fake.planes()[0], "rotation");
+    let mut rig = Rig::new(fake);
+    rig.enable(&["DP-1"]);
+    assert_eq!(rig.the_commit().value(rig.fake.planes()[1], "zpos"), None);
+}
+
+#[test]
+fn plane_of_several_crtcs_goes_to_the_one_that_has_no_other() {
+    let fake = FakeDevice::new();
+    let crtcs = [fake.add_crtc(), fake.add_crtc()];
+    let both = fake.add_plane(PlaneKind::Primary, &crtcs, &[XRGB]);
+    let first_only = fake.add_plane(PlaneKind::Primary, &crtcs[..1], &[XRGB]);
+    let rig = Rig::new(fake);
+    assert_eq!(planes_of(&rig), [(Some(first_only), None), (Some(both), None)]);
 }

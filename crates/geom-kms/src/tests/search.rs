@@ -7,7 +7,7 @@ use geom_display::mode::Mode;
 use geom_display::signal_format::SignalFormat;
 use rustix::io::Errno;
 
-use super::Rig;
+use super::{stopped, Rig};
 use crate::fake::{mode, FakeDevice};
 use crate::objects::PlaneKind;
 
@@ -133,7 +133,7 @@ fn test_search_does_not_change_what_the_next_search_finds() {
     rig.commit_requests(&before).expect("the kernel accepts it");
     // The second output gets its large mode, which leaves the small one to the first.
     let after = [("DP-2".to_owned(), modes[1].clone(), plain), ("DP-1".to_owned(), modes[0].clone(), plain)];
-    let mut found = || rig.device.search(&after, &mut rig.buffers).assignments;
+    let mut found = || rig.device.search(&after, &mut rig.buffers, &stopped).assignments;
     let tested = found();
     assert_eq!(tested.iter().map(|found| found.mode.width).collect::<Vec<_>>(), [1920, 1280]);
     assert_eq!(found(), tested);
@@ -156,7 +156,7 @@ fn unknown_output_fails_and_the_others_are_enabled() {
     let mut rig = Rig::with_outputs(1);
     let modes = rig.modes("DP-1");
     let wanted = ["DP-9", "DP-1"].map(|name| (name.to_owned(), modes.clone(), SignalFormat::default()));
-    let result = rig.device.search(&wanted, &mut rig.buffers);
+    let result = rig.device.search(&wanted, &mut rig.buffers, &stopped);
     assert_eq!(result.assignments.len(), 1);
     assert_eq!(result.failed, [(0, Failure::NoCrtc)]);
 }
