@@ -73,7 +73,9 @@ fn pauses(scene: &mut Scene, is_hostile: impl Fn(&Connection) -> bool) {
         served += 1;
     }
     assert!(served > 0, "nobody else is served during the pause");
-    scene.fixture.until_long("requests", |fixture| find(fixture).is_some_and(|(_, last)| last > last_received));
+    scene
+        .fixture
+        .until_long("requests", |fixture| find(fixture).is_some_and(|(_, last)| last > last_received));
 }
 
 /// A client whose requests have taken more than its share of CPU time is not read for a moment.
