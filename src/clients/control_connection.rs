@@ -155,8 +155,8 @@ impl ControlConnection {
         self.out_bytes
     }
 
-    /// Returns the next line, or why there is none. Of a long line, only a part is read at once: the
-    /// socket stays ready.
+    /// Returns the next line, or why there is none. Of a long line, only a part is read at once;
+    /// the socket stays ready.
     pub fn read_line(&mut self) -> Incoming {
         let mut parts = 0..MAX_PARTS;
         loop {

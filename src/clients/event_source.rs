@@ -46,8 +46,8 @@ impl EventSource {
         self.set(epoll, socket, EventFlags::empty())
     }
 
-    /// Makes the epoll report the socket again. libwayland then sends what waits for the client, and
-    /// awaits what it needs.
+    /// Makes the epoll report the socket again. libwayland then sends what waits for the client,
+    /// and awaits what it needs.
     ///
     /// # Errors
     /// As [`EventSource::pause`].

@@ -280,11 +280,19 @@ enum Accepted {
 const MAX_PER_DISPATCH: usize = 64;
 
 /// The clients that wait in the kernel, at most: behind clients that are refused, others wait for
-/// no longer than 80 ms. More of them wait in connect(2).
+/// eight pauses. More of them wait in connect(2).
 const BACKLOG: i32 = 128;
 /// The clients that are refused in a row, at most, before a pause.
 const MAX_REFUSALS: u32 = 16;
 const REFUSAL_PAUSE: Duration = Duration::from_millis(10);
+/// The pause is at least this many times as long as refusing took.
+const REFUSAL_SHARE: u32 = 3;
+
+/// Returns until when no clients are accepted after refusals of this iteration.
+fn end_of_pause(cx: &Cx<'_>) -> Time {
+    let now = (cx.clock)();
+    now + REFUSAL_PAUSE.max(now.saturating_sub(cx.now) * REFUSAL_SHARE)
+}
 
 impl Listening {
     pub(super) fn new(listener: Listener, kind: ClientKind, sandbox: Option<Sandbox<'static>>) -> Self {
@@ -310,15 +318,14 @@ impl Listening {
         }
     }
 
-    /// Counts a refused client. Returns until when no more are accepted, if there were too many:
-    /// clients that connect again at once would take all of a processor, and wait in the kernel
-    /// instead.
-    fn count_refusal(&mut self, now: Time) -> Option<Time> {
+    /// Counts a refused client. Returns whether there were too many in a row: clients that connect
+    /// again at once would take all of a processor, and wait in the kernel instead.
+    fn count_refusal(&mut self, now: Time) -> bool {
         if now.saturating_sub(self.refused_since) > REFUSAL_PAUSE {
             (self.refused_since, self.refused) = (now, 0);
         }
         self.refused += 1;
-        (self.refused >= MAX_REFUSALS).then_some(now + REFUSAL_PAUSE)
+        self.refused >= MAX_REFUSALS
     }
 
     /// Refuses a client although no descriptor is left: the reserved one is used to accept it.
@@ -375,9 +382,8 @@ impl Clients {
                     accepted_wayland |= id.is_some() && kind == ClientKind::Wayland;
                     if id.is_none() {
                         let listening = self.listeners.get_mut(position);
-                        let until = listening.and_then(|listening| listening.count_refusal(cx.now));
-                        if let Some(until) = until {
-                            effects.push(Effect::PauseListener { index, until });
+                        if listening.is_some_and(|listening| listening.count_refusal(cx.now)) {
+                            effects.push(Effect::PauseListener { index, until: end_of_pause(cx) });
                             break;
                         }
                     }
@@ -387,8 +393,8 @@ impl Clients {
                 Accepted::Failed(error @ (Errno::MFILE | Errno::NFILE)) => {
                     listening.refuse_without_descriptors();
                     self.refused += 1;
-                    if let Some(until) = listening.count_refusal(cx.now) {
-                        effects.push(Effect::PauseListener { index, until });
+                    if listening.count_refusal(cx.now) {
+                        effects.push(Effect::PauseListener { index, until: end_of_pause(cx) });
                     }
                     warn!(%error, "client refused: no file descriptor left; raise LimitNOFILE=");
                     break;

@@ -77,8 +77,8 @@ impl State {
         }
     }
 
-    /// Handles messages of a control client, as many as it may have in one iteration, and charges it
-    /// for the time. Returns false if the event loop is to ignore its socket.
+    /// Handles messages of a control client, as many as it may have in one iteration, and charges
+    /// it for the time. Returns false if the event loop is to ignore its socket.
     fn take_control_turn(&mut self, id: ClientId, user: u32) -> bool {
         let began = self.now();
         let goes_on = self.handle_control_messages(id, user);

@@ -72,7 +72,7 @@ fn pauses(scene: &mut Scene, is_hostile: impl Fn(&Connection) -> bool) {
         scene.is_served();
         served += 1;
     }
-    assert!(served > 0, "nobody else is served during the pause");
+    assert!(served > 0, "the other client is not served during the pause");
     scene
         .fixture
         .until_long("requests", |fixture| find(fixture).is_some_and(|(_, last)| last > last_received));
