@@ -69,7 +69,6 @@ qemu=(
   qemu-system-modules-spice  # qxl; before QEMU 8 it was part of qemu-system-common
   xvfb                  # the X server of that window
   ovmf                  # UEFI firmware, whose framebuffer simpledrm drives
-  busybox-static        # the shell of the initramfs
   cpio zstd             # packs the initramfs
 )
 bench=(
@@ -154,7 +153,11 @@ Acquire::Languages "none";
 APT::Sandbox::User "";
 CONF
   options=(-c "$apt/apt.conf" -t "$codename-backports")
-  "${as_root[@]}" apt-get -c "$apt/apt.conf" -qq update
+  "${as_root[@]}" apt-get -c "$apt/apt.conf" -qq update || {
+    echo "setup: apt cannot install them without removing other packages: $why" >&2
+    echo "setup: nor can it read the package lists of $codename-backports" >&2
+    exit 1
+  }
   missing=("${all[@]}")
   drop_unknown "${options[@]}"
   also=$(obstacle "${options[@]}")

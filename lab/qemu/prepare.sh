@@ -19,7 +19,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 say() { echo "lab qemu: $*" >&2; }
 fail() { say "$*"; exit 1; }
 
-# Kernels 6.1 and 6.12, and the newest.
+# Kernels 6.1 and 6.12, and the newest at the time that it is fetched.
 suites=(bookworm trixie sid)
 # Loaded by the initramfs, to mount the host's root.
 boot_modules=(virtio_pci 9pnet_virtio 9p)
@@ -28,7 +28,7 @@ modules=(configfs evdev uinput virtio_input virtio-gpu bochs qxl vgem simpledrm 
 
 # Unpacks the packages in $work/debs into $out.part.
 unpack() {
-  local root=$work/root deb tree version kernel config file module
+  local root=$work/root deb tree version kernel config file module busybox
   for deb in "$work"/debs/*.deb; do dpkg-deb -x "$deb" "$root"; done
   tree=$(find "$root" -type d -path '*lib/modules/*' -prune | head -n 1)
   [ -n "$tree" ] || fail "the packages of $suite have no modules"
@@ -61,7 +61,9 @@ unpack() {
   done
   cp "$root/lib/modules/$version"/modules.{builtin,builtin.modinfo,order} "$out.part/lib/modules/$version/"
   depmod -b "$out.part" "$version" 2>"$work/depmod" || fail "depmod: $(cat "$work/depmod")"
-  cp "$(command -v busybox)" "$work/ir/bin/busybox"
+  busybox=$(find "$root" -type f -path '*bin/busybox' | head -n 1)
+  [ -n "$busybox" ] || fail "the packages of $suite have no busybox"
+  cp "$busybox" "$work/ir/bin/busybox"
   install -m 755 "$here/init.sh" "$work/ir/init"
   (cd "$work/ir" && find . | cpio --quiet -o -H newc | zstd -q -c) >"$out.part/initramfs"
   cp "$kernel" "$out.part/vmlinuz"
@@ -88,7 +90,9 @@ fetch() {
   cat >"$apt/apt.conf" <<CONF
 Dir::Etc::sourcelist "$apt/sources.list";
 Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::preferences "/dev/null";
 Dir::Etc::preferencesparts "/dev/null";
+APT::Default-Release "";
 Dir::State::lists "$apt/lists";
 Dir::Cache "$apt/cache";
 Acquire::Languages "none";
@@ -101,9 +105,9 @@ CONF
     awk '$1 == "Depends:" && sub(/^linux-image-/, "", $2) { print $2; exit }')
   [ -n "$version" ] || { say "$suite has no linux-image-amd64"; return 1; }
   say "fetching linux-image-$version of $suite"
-  # Newer suites have the kernel and its modules in packages of their own.
-  for package in image binary modules base; do
-    package=linux-$package-$version
+  # Newer suites have the kernel and its modules in packages of their own. The host may have a
+  # busybox that is not static, which excludes the other one.
+  for package in linux-{image,binary,modules,base}-"$version" busybox-static; do
     [ -n "$(apt-cache -c "$apt/apt.conf" madison "$package")" ] || continue
     (cd "$work/debs" && apt-get -qq -c "$apt/apt.conf" download "$package") >&2 ||
       { say "cannot fetch $package"; return 1; }
@@ -137,7 +141,7 @@ prepare() {
 }
 
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
-for program in qemu-system-x86_64 Xvfb busybox cpio zstd xz depmod modprobe; do
+for program in qemu-system-x86_64 Xvfb cpio zstd xz depmod modprobe; do
   command -v "$program" >/dev/null || fail "no $program; run: tools/packages.sh qemu"
 done
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/geom-lab"

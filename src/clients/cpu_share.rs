@@ -4,6 +4,7 @@
 //! for the frames of the others, although each of its turns is short. A client that has used more
 //! than its share is not read for as long as it takes until its share makes up for that.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::heartbeat::Time;
@@ -12,8 +13,15 @@ use crate::config::CpuPercent;
 /// What may be used at once, before the share counts: programs start with many requests.
 const BURST: Duration = Duration::from_millis(25);
 
-/// The longest time for which a client is not read. Pings are answered long after that.
+/// The longest time for which a client is not read, unless its user has taken too much.
 const MAX_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest time for which the clients of a user are not read in a row.
+const MAX_USER_PAUSE: Duration = Duration::from_secs(4);
+
+/// The number of users that have an account; accounts that say nothing anymore are removed when
+/// there are more.
+const MAX_USER_ACCOUNTS: usize = 64;
 
 /// The time that requests have taken beyond the share, as in a leaky bucket.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -23,39 +31,55 @@ pub struct CpuAccount {
 }
 
 impl CpuAccount {
-    /// Adds the time that requests have taken. Returns for how long no more are to be read, or
-    /// `None` if there is share left.
+    /// Adds the time that requests of one client have taken. Returns for how long no more are to be
+    /// read, or `None` if there is share left.
     pub fn charge(&mut self, used: Duration, percent: CpuPercent, now: Time) -> Option<Duration> {
-        if !percent.is_limit() {
-            *self = Self { level: Duration::ZERO, at: now };
-            return None;
-        }
-        self.level = self.level_at(percent, now).saturating_add(used);
+        self.add(used, percent, MAX_PAUSE, now);
+        self.pause(percent, now)
+    }
+
+    /// Adds the time that requests have taken. What a longest pause does not make up for is
+    /// forgiven, or one slow turn would stop the client for as long.
+    fn add(&mut self, used: Duration, percent: CpuPercent, longest: Duration, now: Time) {
+        self.level = match percent.is_limit() {
+            true => self.level_at(percent, now).saturating_add(used),
+            false => Duration::ZERO,
+        };
+        self.level = self.level.min(BURST + longest * percent.0 / 100);
         self.at = now;
-        let over = self.level.checked_sub(BURST).filter(|over| !over.is_zero())?;
-        let pause = over.saturating_mul(100) / percent.0;
-        // What a longest pause does not make up for is forgiven, or a slow turn of the service
-        // itself would stop the client for as long as it likes.
-        if pause > MAX_PAUSE {
-            self.level = BURST + MAX_PAUSE * percent.0 / 100;
-        }
-        Some(pause.min(MAX_PAUSE))
+    }
+
+    /// Returns how long it takes until there is share left, or `None` if there is.
+    fn pause(&self, percent: CpuPercent, now: Time) -> Option<Duration> {
+        let over = self.level_at(percent, now).checked_sub(BURST).filter(|over| !over.is_zero())?;
+        Some(over.saturating_mul(100) / percent.0.max(1))
     }
 
     fn level_at(&self, percent: CpuPercent, now: Time) -> Duration {
         let drained = now.saturating_sub(self.at).saturating_mul(percent.0) / 100;
         self.level.saturating_sub(drained)
     }
-
-    /// Returns whether nothing of the account is left: it is as good as none.
-    pub fn is_empty_at(&self, percent: CpuPercent, now: Time) -> bool {
-        self.level_at(percent, now).is_zero()
-    }
 }
 
-/// Divides the time of a dispatch among its senders by the numbers of their requests.
-pub fn divide(used: Duration, requests: u32, of: u32) -> Duration {
-    used.saturating_mul(requests) / of.max(1)
+/// The accounts of users, for all clients of each together.
+#[derive(Debug, Default)]
+pub struct UserAccounts(HashMap<u32, CpuAccount>);
+
+impl UserAccounts {
+    /// Adds the time that requests of a user's client have taken.
+    pub fn charge(&mut self, user: u32, used: Duration, percent: CpuPercent, now: Time) {
+        let percent = percent.of_user();
+        if self.0.len() >= MAX_USER_ACCOUNTS {
+            self.0.retain(|_, account| !account.level_at(percent, now).is_zero());
+        }
+        self.0.entry(user).or_default().add(used, percent, MAX_USER_PAUSE, now);
+    }
+
+    /// Returns for how long the user's clients are not to be read, or `None` if there is share
+    /// left.
+    pub fn pause(&self, user: u32, percent: CpuPercent, now: Time) -> Option<Duration> {
+        self.0.get(&user)?.pause(percent.of_user(), now)
+    }
 }
 
 #[cfg(test)]
@@ -101,7 +125,6 @@ mod tests {
                 prop_assert_eq!(account.charge(turn, CpuPercent(percent), now), None);
                 now += turn * 100 / percent + Duration::from_micros(1);
             }
-            prop_assert!(account.is_empty_at(CpuPercent(percent), now));
         }
     }
 
@@ -124,9 +147,32 @@ mod tests {
         assert_eq!(CpuPercent(60).of_user(), CpuPercent(100));
     }
 
+    /// However many clients a user has: each is read again when its own pause and that of the user
+    /// are over.
     #[test]
-    fn time_is_divided_by_requests() {
-        assert_eq!(divide(MILLISECOND * 10, 9, 10), MILLISECOND * 9);
-        assert_eq!(divide(MILLISECOND, 0, 0), Duration::ZERO);
+    fn share_of_a_user_does_not_depend_on_the_number_of_its_clients() {
+        let percent = CpuPercent(25);
+        for clients in [2, 20, 500] {
+            let (mut users, mut own) = (UserAccounts::default(), vec![CpuAccount::default(); clients]);
+            let mut paused_until = vec![Duration::ZERO; clients];
+            let (mut now, mut used, turn) = (Duration::from_secs(1000), Duration::ZERO, MILLISECOND);
+            let began = now;
+            while now < began + Duration::from_secs(60) {
+                let next = (0..clients).min_by_key(|client| paused_until[*client]).expect("clients");
+                now = now.max(paused_until[next]);
+                if let Some(pause) = users.pause(7, percent, now) {
+                    paused_until[next] = now + pause;
+                    continue;
+                }
+                (now, used) = (now + turn, used + turn);
+                users.charge(7, turn, percent, now);
+                let pause = own[next].charge(turn, percent, now).max(users.pause(7, percent, now));
+                paused_until[next] = now + pause.unwrap_or_default();
+            }
+            let most = (now - began) / 2 + BURST + MILLISECOND;
+            assert!(used <= most, "{clients} clients: {used:?} of {:?}", now - began);
+            assert!(clients < 3 || used >= most * 9 / 10, "{clients} clients: {used:?}");
+            assert_eq!(users.pause(8, percent, now), None, "another user");
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::connection::{Connection, Transport};
 use super::heartbeat::{Event, Liveness};
 use super::listen::KIOSK_SANDBOX;
 use super::peer::Process;
-use super::{ClientId, Clients, Cx, Effect, Effects};
+use super::{ClientId, Clients, Cx, Effect, Effects, EndedClient};
 use crate::config::UnresponsivePolicy;
 use crate::session::kiosk_kill;
 
@@ -105,7 +105,7 @@ impl Clients {
             let mut ended = self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             std::mem::take(&mut *ended)
         };
-        for id in ended {
+        for EndedClient { id, .. } in ended {
             self.announce_if_new(id, cx, &mut effects);
             let ordered = self.close_reason(id);
             let Some(transport) = self.connections.get_mut(&id).and_then(Connection::wayland) else {

@@ -9,8 +9,10 @@ use std::cell::{Cell, RefCell};
 use std::ffi::{c_char, c_int, c_void, CStr, CString};
 use std::fmt;
 use std::os::fd::{BorrowedFd, RawFd};
+use std::time::Duration;
 
 use rustix::net::{recv, shutdown, RecvFlags, Shutdown};
+use rustix::time::{clock_gettime, ClockId};
 use smithay::reexports::wayland_server::{DisplayHandle, Resource};
 use tracing::debug;
 
@@ -41,8 +43,9 @@ impl fmt::Display for PostedError {
 /// What was seen since the last [`ProtocolLog::take`]. Clients are named by their sockets.
 #[derive(Debug, Default)]
 pub struct Traffic {
-    /// Clients that sent requests, in order, and how many; most occur once.
-    pub senders: Vec<(RawFd, u32)>,
+    /// Clients that sent requests, in order, and when the dispatch of each began, by the monotonic
+    /// clock; most occur once.
+    pub senders: Vec<(RawFd, Duration)>,
     /// With the inode number of the socket, which tells whether the descriptor still is the
     /// client's.
     pub errors: Vec<(RawFd, u64, PostedError)>,
@@ -179,6 +182,12 @@ impl Drop for ProtocolLog {
     }
 }
 
+/// Returns the time of the monotonic clock.
+pub fn monotonic_time() -> Duration {
+    let time = clock_gettime(ClockId::Monotonic);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
 /// libwayland's messages go to stderr otherwise, as many as a client likes. What they say is in the
 /// error that the client gets, and in our own log.
 unsafe extern "C" fn ignore_message(_format: *const c_char, _arguments: *mut c_void) {}
@@ -204,9 +213,8 @@ unsafe extern "C" fn on_message(user_data: *mut c_void, direction: c_int, messag
     }
     let Ok(mut traffic) = shared.traffic.try_borrow_mut() else { return };
     if direction == REQUEST {
-        match traffic.senders.last_mut() {
-            Some((last, requests)) if *last == socket => *requests = requests.saturating_add(1),
-            _ => traffic.senders.push((socket, 1)),
+        if traffic.senders.last().is_none_or(|(last, _)| *last != socket) {
+            traffic.senders.push((socket, monotonic_time()));
         }
         return;
     }

@@ -33,7 +33,7 @@ pub mod sessions;
 pub mod tests;
 pub mod unresponsive;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::rc::Rc;
@@ -50,7 +50,7 @@ use smithay::wayland::compositor::CompositorClientState;
 use tracing::{debug, error};
 
 use self::connection::{Connection, Transport, WaylandTransport};
-use self::cpu_share::{divide, CpuAccount};
+use self::cpu_share::UserAccounts;
 use self::deadlines::Deadlines;
 pub use self::effect::{Effect, Effects};
 use self::heartbeat::{Event, Time};
@@ -87,7 +87,15 @@ impl fmt::Display for ClientId {
 }
 
 /// Wayland clients that the Wayland library has disconnected.
-pub type Ended = Arc<Mutex<Vec<ClientId>>>;
+pub type Ended = Arc<Mutex<Vec<EndedClient>>>;
+
+/// A Wayland client that the Wayland library has disconnected.
+#[derive(Debug, Clone, Copy)]
+pub struct EndedClient {
+    pub id: ClientId,
+    /// When, by the monotonic clock.
+    pub at: Time,
+}
 
 /// The sandbox that a client connected through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,7 +164,13 @@ impl BackendData for ClientData {
     /// so the rest is done by [`Clients::reap`]. It does not report the end of a client with a
     /// protocol error ([`Clients::dispatched`]).
     fn disconnected(&self, _client: WaylandClientId, _reason: DisconnectReason) {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(self.id);
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(EndedClient::now(self.id));
+    }
+}
+
+impl EndedClient {
+    fn now(id: ClientId) -> Self {
+        Self { id, at: libwayland::monotonic_time() }
     }
 }
 
@@ -220,7 +234,11 @@ pub struct Clients {
     timer: Option<Timer>,
     counts: Counts,
     /// The time that the requests of each user have taken, but the service's own user and root.
-    user_cpu: HashMap<u32, CpuAccount>,
+    user_cpu: UserAccounts,
+    /// Wayland clients that are paused.
+    paused: BTreeSet<ClientId>,
+    /// The log says already that a client could not be paused.
+    has_pause_failed: bool,
     ended: Ended,
     /// The number of connections refused since the start.
     refused: u64,
@@ -270,7 +288,9 @@ impl Default for Clients {
             armed: None,
             timer: None,
             counts: Counts::default(),
-            user_cpu: HashMap::new(),
+            user_cpu: UserAccounts::default(),
+            paused: BTreeSet::new(),
+            has_pause_failed: false,
             ended: Ended::default(),
             refused: 0,
             subscribers: BTreeSet::new(),
@@ -303,9 +323,9 @@ impl Clients {
         self.by_descriptor.get(&descriptor).copied()
     }
 
-    /// Handles what the Wayland library has received in a dispatch that began at a time: its
-    /// senders are alive, and are charged for the time that it took.
-    pub fn dispatched(&mut self, began: Time, cx: &Cx<'_>) -> Effects {
+    /// Handles what the Wayland library has received in a dispatch: its senders are alive, and each
+    /// is charged for the time of its requests.
+    pub fn dispatched(&mut self, cx: &Cx<'_>) -> Effects {
         let mut effects = Effects::new();
         let Some(traffic) = self.protocol_log.as_ref().map(ProtocolLog::take) else { return effects };
         for (descriptor, inode, error) in traffic.errors {
@@ -321,12 +341,15 @@ impl Clients {
             return effects;
         }
         let now = (cx.clock)();
-        let requests = traffic.senders.iter().fold(0, |sum: u32, (_, count)| sum.saturating_add(*count));
-        for (descriptor, count) in traffic.senders {
-            if let Some(id) = self.by_descriptor.get(&descriptor).copied() {
+        let ends = traffic.senders.iter().map(|(_, began)| *began).skip(1).chain([now]);
+        for ((descriptor, began), mut end) in traffic.senders.iter().zip(ends) {
+            // What follows is the destruction of another client's objects.
+            if let Some(destroyed) = self.first_end_after(*began) {
+                end = end.min(destroyed);
+            }
+            if let Some(id) = self.by_descriptor.get(descriptor).copied() {
                 effects.extend(self.on(id, Event::Received, cx));
-                let used = divide(now.saturating_sub(began), count, requests);
-                effects.extend(self.charge(id, used, now, cx));
+                effects.extend(self.charge(id, end.saturating_sub(*began), now, cx));
             }
         }
         effects
@@ -337,8 +360,8 @@ impl Clients {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         self.failed.retain(|(id, descriptor, inode)| {
             let is_open = libwayland::inode(*descriptor) == Some(*inode);
-            if !is_open && !ended.contains(id) {
-                ended.push(*id);
+            if !is_open && !ended.iter().any(|one| one.id == *id) {
+                ended.push(EndedClient::now(*id));
             }
             is_open
         });
@@ -411,7 +434,8 @@ impl Clients {
     /// Returns whether the Wayland library has disconnected a client, or is about to because of a
     /// protocol error.
     fn has_ended(&self, id: ClientId) -> bool {
-        let is_reported = || self.ended.lock().unwrap_or_else(PoisonError::into_inner).contains(&id);
+        let ended = || self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_reported = || ended().iter().any(|one| one.id == id);
         let has_failed = || self.failed.iter().any(|(failed, ..)| *failed == id);
         is_reported() || has_failed() || self.has_error(id)
     }

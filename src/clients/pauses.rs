@@ -4,16 +4,12 @@
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::connection::Transport;
 use super::event_source::EventSource;
 use super::heartbeat::Time;
 use super::{ClientId, Clients, Cx, Effect, Effects};
-
-/// The number of users whose time is accounted; accounts that say nothing anymore are removed when
-/// there are more.
-const MAX_USER_ACCOUNTS: usize = 64;
 
 impl Clients {
     /// Charges a client and its user for the time that the client's requests took until `now`, and
@@ -23,17 +19,30 @@ impl Clients {
         let Some(connection) = self.connections.get_mut(&id) else { return Effects::new() };
         let own = connection.cpu.charge(used, percent, now);
         let user = connection.peer.uid;
-        // As for connections, the service's own user and root have no limit for all their clients.
-        let of_user = (user != self.own_user && user != 0).then(|| {
-            if self.user_cpu.len() >= MAX_USER_ACCOUNTS {
-                self.user_cpu.retain(|_, account| !account.is_empty_at(percent.of_user(), now));
+        if self.has_user_share(user) {
+            self.user_cpu.charge(user, used, percent, now);
+        }
+        match own.max(self.user_cpu.pause(user, percent, now)) {
+            Some(pause) => {
+                // A ping must be answered in time.
+                let heartbeat = cx.config.heartbeat(cx.windows.app_id(id).as_deref());
+                self.pause(id, now + pause.min(heartbeat.unresponsive / 2))
             }
-            self.user_cpu.entry(user).or_default().charge(used, percent.of_user(), now)
-        });
-        match own.max(of_user.flatten()) {
-            Some(pause) => self.pause(id, now + pause),
             None => Effects::new(),
         }
+    }
+
+    /// Returns whether all clients of a user have a share together. As for connections, those of
+    /// the service's own user and of root do not.
+    fn has_user_share(&self, user: u32) -> bool {
+        user != self.own_user && user != 0
+    }
+
+    /// Returns when the Wayland library first disconnected a client after a time, of those that
+    /// were not removed yet.
+    pub(super) fn first_end_after(&self, time: Time) -> Option<Time> {
+        let ended = self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        ended.iter().map(|one| one.at).filter(|at| *at >= time).min()
     }
 
     /// Stops reading a client until a time.
@@ -43,9 +52,25 @@ impl Clients {
         }
         let Some(connection) = self.connections.get_mut(&id) else { return Effects::new() };
         // A client that is paused already has a timer, which looks again.
-        match connection.paused_until.replace(until) {
-            Some(_) => Effects::new(),
-            None => vec![Effect::ArmResume { id, at: until }],
+        match connection.paused_until {
+            Some(before) => {
+                connection.paused_until = Some(until.max(before));
+                Effects::new()
+            }
+            None => {
+                connection.paused_until = Some(until);
+                vec![Effect::ArmResume { id, at: until }]
+            }
+        }
+    }
+
+    /// Pauses again the clients that libwayland awaits since it has flushed their messages: it
+    /// awaits those that do not read.
+    pub fn keep_paused(&mut self) {
+        for id in self.paused.clone() {
+            if self.has_ended(id) || !self.set_paused(id, true) {
+                self.paused.remove(&id);
+            }
         }
     }
 
@@ -53,14 +78,16 @@ impl Clients {
     pub fn resume_due(&mut self, id: ClientId, cx: &Cx<'_>) -> Effects {
         let Some(connection) = self.connections.get_mut(&id) else { return Effects::new() };
         let Some(until) = connection.paused_until else { return Effects::new() };
+        // Other clients of the user may have taken what was left.
+        let of_user = self.user_cpu.pause(connection.peer.uid, cx.config.limits.cpu_percent, cx.now);
+        let until = until.max(cx.now + of_user.unwrap_or_default());
         if until > cx.now {
+            connection.paused_until = Some(until);
             return vec![Effect::ArmResume { id, at: until }];
         }
         connection.paused_until = None;
         let is_control = connection.control().is_some();
-        if !self.has_ended(id) {
-            self.set_paused(id, false);
-        }
+        self.set_paused(id, false);
         if is_control {
             vec![Effect::ReadControl(id)]
         } else {
@@ -70,7 +97,7 @@ impl Clients {
 
     /// Returns false if that is not possible.
     fn set_paused(&mut self, id: ClientId, is_paused: bool) -> bool {
-        let Self { connections, protocol_log, .. } = self;
+        let Self { connections, protocol_log, paused, .. } = self;
         let Some(connection) = connections.get_mut(&id) else { return false };
         let wayland = match &mut connection.transport {
             Transport::Control(control) => {
@@ -80,8 +107,12 @@ impl Clients {
             Transport::Wayland(wayland) => wayland,
         };
         let Some(log) = protocol_log else { return false };
-        // SAFETY: the library keeps the socket open until it reports the client's end; the callers
-        // check that.
+        match is_paused {
+            true => paused.insert(id),
+            false => paused.remove(&id),
+        };
+        // SAFETY: the library keeps the socket open until it reports the client's end. If it has
+        // closed it, fstat(2) fails or finds another file, and nothing is changed.
         let socket = unsafe { BorrowedFd::borrow_raw(wayland.descriptor) };
         let source = match wayland.event_source {
             Some(source) => Ok(source),
@@ -94,9 +125,17 @@ impl Clients {
                 false => source.resume(log.epoll(), socket),
             }
         });
-        if let Err(error) = &result {
+        let Err(error) = result else { return true };
+        paused.remove(&id);
+        if is_paused && !std::mem::replace(&mut self.has_pause_failed, true) {
+            warn!(
+                client = %id,
+                %error,
+                "a client takes more CPU time than its share; is /proc mounted, and is a descriptor left?"
+            );
+        } else {
             debug!(client = %id, %error, "the client is not kept to its share of CPU time");
         }
-        result.is_ok()
+        false
     }
 }

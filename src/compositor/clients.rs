@@ -161,15 +161,14 @@ impl State {
     /// Dispatches the requests of Wayland clients: what libwayland reads at once of each ready one,
     /// 4 KiB, and of at most 32 of them.
     pub fn dispatch_wayland(&mut self) {
-        let (display, began) = (self.display.clone(), self.now());
-        self.iteration_began.get_or_insert(began);
+        let display = self.display.clone();
         if let Err(error) = display.borrow_mut().dispatch_clients(self) {
             warn!(%error, "cannot dispatch requests of clients");
         }
         if std::mem::take(&mut self.focus_refresh_pending) {
             self.refresh_focus();
         }
-        self.run_clients(|clients, cx| clients.dispatched(began, cx));
+        self.run_clients(Clients::dispatched);
     }
 
     pub fn on_connection_event(&mut self, id: ClientId, event: Event) {

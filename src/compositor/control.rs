@@ -81,9 +81,12 @@ impl State {
     /// it for the time. Returns false if the event loop is to ignore its socket.
     fn take_control_turn(&mut self, id: ClientId, user: u32) -> bool {
         let began = self.now();
-        let goes_on = self.handle_control_messages(id, user);
-        let now = self.now();
-        self.run_clients(|clients, cx| clients.charge(id, now.saturating_sub(began), now, cx));
+        let (goes_on, took_long) = self.handle_control_messages(id, user);
+        // The time of a modeset is not that of its client; the client's next requests wait already.
+        if !took_long {
+            let now = self.now();
+            self.run_clients(|clients, cx| clients.charge(id, now.saturating_sub(began), now, cx));
+        }
         if goes_on && self.clients.control(id).is_some_and(|control| control.is_paused()) {
             self.ignore_control(id);
             return false;
@@ -97,7 +100,8 @@ impl State {
         self.unwatch(reader);
     }
 
-    fn handle_control_messages(&mut self, id: ClientId, user: u32) -> bool {
+    /// Returns whether the event loop is to read its socket, and whether a request took long.
+    fn handle_control_messages(&mut self, id: ClientId, user: u32) -> (bool, bool) {
         let work = |state: &mut Self| state.clients.control(id).map_or(0, |control| control.take_work());
         // Events that were sent to it are not its doing.
         work(self);
@@ -112,10 +116,10 @@ impl State {
                     self.execute(id, number, command);
                 }
                 Input::Handled => {}
-                Input::Nothing => return true,
+                Input::Nothing => return (true, false),
                 Input::Stopped => {
                     self.ignore_control(id);
-                    return false;
+                    return (false, false);
                 }
             }
             let message = work(self);
@@ -125,12 +129,13 @@ impl State {
                 self.control.turns.charge_all(user, self.iteration);
             }
             if takes_long || bytes >= MAX_CLIENT_BYTES {
-                break;
+                // More may have been received, of which the socket reports nothing.
+                self.control.turns.wait(id, user);
+                return (true, takes_long);
             }
         }
-        // More may have been received, of which the socket reports nothing.
         self.control.turns.wait(id, user);
-        true
+        (true, false)
     }
 
     /// Removes an event source, also from within its own callback.

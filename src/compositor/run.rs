@@ -221,6 +221,7 @@ impl State {
         if let Err(error) = self.display_handle.flush_clients() {
             warn!(%error, "cannot flush messages to clients");
         }
+        self.clients.keep_paused();
         self.clients.identify_new();
         self.write_saved_state();
         // Last, because the next iteration may be hours away.

@@ -239,6 +239,11 @@ impl<K: TestCommit> Search<'_, K> {
 
     /// Tries the first choices on other CRTCs, if some CRTCs refuse what is chosen for them.
     fn with_other_crtcs(&mut self, first: &[CrtcAssignment], order: &[usize]) -> Option<Vec<CrtcAssignment>> {
+        let is_alone = |search: &mut Self, one: &CrtcAssignment| search.passes(std::slice::from_ref(one));
+        if first.iter().all(|one| is_alone(self, one)) {
+            // Only the outputs together are refused.
+            return None;
+        }
         let mut possible = self.requests.to_vec();
         for one in first {
             let (Some(wanted), Some(possible)) =
@@ -251,6 +256,40 @@ impl<K: TestCommit> Search<'_, K> {
         }
         let moved = self.first_choices(&match_crtcs(&possible, order));
         (moved.len() == first.len() && self.passes(&moved)).then_some(moved)
+    }
+
+    /// Looks for the highest load for which the kernel accepts all outputs, each with its first
+    /// plain choice of at most that load. This takes few tests, and is the result if there is no
+    /// time for a better one: near what fits, and not the lowest modes.
+    fn with_common_limit(&mut self, first: &[CrtcAssignment]) -> Option<Vec<CrtcAssignment>> {
+        let plain = |one: &CrtcAssignment| -> Vec<Choice> {
+            let Some(wanted) = self.requests.get(one.request) else { return Vec::new() };
+            let layout = wanted.layout(BufferLayout::Plain);
+            wanted.choices().filter(|choice| choice.layout == layout).collect()
+        };
+        let choices: Vec<Vec<Choice>> = first.iter().map(plain).collect();
+        let mut limits: Vec<u64> = choices.iter().flatten().map(Choice::load).collect();
+        limits.sort_unstable();
+        limits.dedup();
+        let state = |limit: u64| -> Option<Vec<CrtcAssignment>> {
+            let limited = first.iter().zip(&choices).map(|(one, choices)| {
+                let below = choices.iter().find(|choice| choice.load() <= limit);
+                let choice = below.or_else(|| choices.iter().min_by_key(|choice| choice.load()))?;
+                Some(CrtcAssignment::new(one.request, one.crtc, *choice))
+            });
+            limited.collect()
+        };
+        let (mut found, mut low, mut high) = (None, 0, limits.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            let tried = limits.get(middle).and_then(|limit| state(*limit))?;
+            if self.passes(&tried) {
+                (found, low) = (Some(tried), middle + 1);
+            } else {
+                high = middle;
+            }
+        }
+        found
     }
 
     /// Returns what needs the least of a CRTC with a layout, out of what the kernel accepts of the
@@ -470,9 +509,15 @@ pub fn search(
         } else if let Some(found) = search.with_other_crtcs(&first, &order) {
             found
         } else {
+            // One output alone goes down in few tests anyway.
+            let limited = (first.len() > 1).then(|| search.with_common_limit(&first)).flatten();
             let (found, complete) = search.go_down(&order, &crtcs, kept);
             is_complete = complete;
-            found
+            // What was only raised in part is worse.
+            match limited {
+                Some(limited) if search.is_over() && limited.len() >= found.len() => limited,
+                _ => found,
+            }
         };
         let error = search.last_error.clone();
         search.improve(&mut found, &order);

@@ -27,6 +27,10 @@ use crate::quirks::{self, Quirks};
 /// Cursor size in pixels of drivers that do not say theirs.
 const DEFAULT_CURSOR_SIZE: u64 = 64;
 
+/// How often in a row a failed link is trained again. Some drivers report each failure by a hotplug
+/// event, and would be asked without end.
+const MAX_LINK_RETRIES: u32 = 3;
+
 /// What is committed to one CRTC.
 #[derive(Debug, Clone)]
 pub struct CrtcState {
@@ -70,6 +74,8 @@ pub struct Device {
     inherited_depths: HashMap<connector::Handle, u8>,
     /// CRTCs whose next commit is a modeset.
     forced_modesets: BTreeSet<usize>,
+    /// How often in a row a probe found the link of a connected monitor failed.
+    link_retries: HashMap<connector::Handle, u32>,
     not_master: bool,
     pub(crate) leases: Vec<Lease>,
     /// Outputs that are blanked.
@@ -142,6 +148,7 @@ impl Device {
             never_committed: true,
             inherited_depths,
             forced_modesets: BTreeSet::new(),
+            link_retries: HashMap::new(),
             not_master: false,
             leases: Vec::new(),
             blanked: BTreeSet::new(),
@@ -242,13 +249,25 @@ impl Device {
         self.inherited_depths.retain(|handle, _| is_connected(handle));
         for (crtc, state) in &self.crtc_states {
             let handle = state.setup.connector;
-            let connector = connectors.iter().find(|connector| connector.handle == handle);
-            if connector.is_some_and(|connector| connector.props.is_link_bad()) {
+            let connected = |connector: &&Connector| connector.handle == handle && connector.state.connected;
+            let Some(connector) = connectors.iter().find(connected) else {
+                self.link_retries.remove(&handle);
+                continue;
+            };
+            if !connector.props.is_link_bad() {
+                self.link_retries.remove(&handle);
+                continue;
+            }
+            let retries = self.link_retries.entry(handle).or_default();
+            *retries += 1;
+            if *retries <= MAX_LINK_RETRIES {
+                warn!(display = state.output, "the link to the monitor failed; setting the mode again");
+                self.forced_modesets.insert(*crtc);
+            } else if *retries == MAX_LINK_RETRIES + 1 {
                 warn!(
                     display = state.output,
-                    "the link to the monitor failed; setting the mode again. Check the connection if this repeats"
+                    "the link to the monitor fails again and again; check the connection, or choose a lower mode"
                 );
-                self.forced_modesets.insert(*crtc);
             }
         }
         Ok(())

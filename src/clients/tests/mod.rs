@@ -166,8 +166,7 @@ impl ClientsFixture {
     /// Reads what Wayland clients have sent.
     pub fn dispatch(&mut self) {
         self.display.dispatch_clients(&mut ()).expect("dispatched");
-        let began = self.now;
-        self.run(|clients, cx| clients.dispatched(began, cx));
+        self.run(Clients::dispatched);
     }
 
     pub fn token(&mut self, id: ClientId) -> String {

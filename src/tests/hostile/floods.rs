@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use geom_test_client::wire::{op, Arg, Wire};
+use geom_test_client::wire::{op, Arg, Wire, DISPLAY};
 
 use super::{toplevel, Scene};
 use crate::clients::connection::Connection;
@@ -66,16 +66,13 @@ fn pauses(scene: &mut Scene, is_hostile: impl Fn(&Connection) -> bool) {
     scene.fixture.until_long("a pause", |fixture| find(fixture).is_some_and(|(until, _)| until.is_some()));
     let (paused_until, last_received) = find(&scene.fixture).expect("it is connected");
     let mut served = 0;
-    // It may be paused again at once.
-    while let Some((_, last)) = find(&scene.fixture).filter(|(until, _)| *until == paused_until) {
-        assert_eq!(last, last_received, "it is read while it is paused");
+    let received = |fixture: &Fixture| find(fixture).and_then(|(_, last)| last).expect("it is connected");
+    while Some(received(&scene.fixture)) == last_received {
         scene.is_served();
         served += 1;
     }
     assert!(served > 0, "the other client is not served during the pause");
-    scene
-        .fixture
-        .until_long("requests", |fixture| find(fixture).is_some_and(|(_, last)| last > last_received));
+    assert!(Some(received(&scene.fixture)) >= paused_until, "it is read while it is paused");
 }
 
 /// A client whose requests have taken more than its share of CPU time is not read for a moment.
@@ -85,6 +82,37 @@ fn flood_of_requests_is_kept_to_its_share() {
     let flood = flood_of_titles(&mut scene);
     let own = |connection: &Connection| u64::from(connection.id) == 2;
     pauses(&mut scene, own);
+    pauses(&mut scene, own);
+    flood.end();
+    scene.is_served();
+}
+
+/// The same for a client that does not read: libwayland awaits it again after each flush.
+#[test]
+fn flood_of_a_client_that_does_not_read_is_kept_to_its_share() {
+    let mut scene = Scene::with("[clients]\naccept_rate = 10000\ncpu_percent = 1\n");
+    let own = |connection: &Connection| u64::from(connection.id) == 2;
+    let unread = |fixture: &Fixture| {
+        let connection = fixture.compositor.state.clients.iter().find(|connection| own(connection));
+        connection.expect("it is connected").unread_bytes()
+    };
+    let flood_stream = scene.wire.stream().try_clone().expect("a descriptor");
+    let (_, _, toplevel) = toplevel(&mut scene);
+    scene.wire.exchange();
+    scene.fixture.iterate();
+    // Until answers wait in the library, because the socket is full.
+    let (mut waiting, mut before) = (0, 0);
+    while waiting < 5 {
+        let sync = Wire::request(DISPLAY, op::SYNC, &[Arg::Uint(scene.wire.id())]);
+        (&flood_stream).write_all(&sync).expect("sent");
+        scene.fixture.iterate();
+        let now = unread(&scene.fixture);
+        waiting = if now == before { waiting + 1 } else { 0 };
+        before = now;
+    }
+    assert!(before > 100_000, "{before} bytes fill the socket");
+    let block = Wire::request(toplevel, op::TOPLEVEL_SET_TITLE, &[Arg::Text("title")]).repeat(2000);
+    let flood = Flood::new(flood_stream, block);
     pauses(&mut scene, own);
     flood.end();
     scene.is_served();

@@ -296,6 +296,30 @@ fn search_ends_in_time_and_keeps_the_last_good_state() {
     assert_eq!(result.assignments.len(), 2);
 }
 
+/// With 10 ms for each test, three outputs of many modes get modes near what fits, and not their
+/// lowest.
+#[test]
+fn outputs_of_a_slow_kernel_do_not_get_their_lowest_modes() {
+    let many = || -> Vec<Mode> {
+        let sizes =
+            (0..30_u16).map(|index| mode(index.into(), 3840 - index * 110, 2160 - index * 60, 60_000));
+        sizes.collect()
+    };
+    let requests: Vec<Request> = (0..3).map(|index| request(index, many(), vec![0, 1, 2, 3], None)).collect();
+    let kernel = Model { bandwidth: 700, ..unlimited(4) };
+    let (result, took) = slow_search(&requests, kernel.clone(), Duration::from_millis(10));
+    assert!(took <= SEARCH_TIME);
+    let widths: Vec<u16> = result.assignments.iter().map(|one| one.mode.width).collect();
+    assert!(widths.len() == 3 && widths.iter().all(|width| *width >= 1900), "{widths:?}");
+    // One more than an enabled one, which is not lowered further than needed either.
+    let mut requests = requests;
+    requests.truncate(2);
+    requests[0] = request(0, many(), vec![0, 1], Some(0));
+    let (result, _) = slow_search(&requests, kernel, Duration::from_millis(25));
+    let widths: Vec<u16> = result.assignments.iter().map(|one| one.mode.width).collect();
+    assert!(widths.len() == 2 && widths.iter().all(|width| *width >= 1900), "{widths:?}");
+}
+
 /// Returns the most outputs that a kernel accepts together, by trying everything.
 fn most_outputs(
     requests: &[Request],
