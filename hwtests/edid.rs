@@ -41,16 +41,23 @@ type Fields = BTreeMap<&'static str, String>;
 fn reference(text: &str) -> Fields {
     let base = text.split("\nBlock 1").next().unwrap_or(text);
     let first = |what: &str| after(base, what).first().map(|value| (*value).to_owned()).unwrap_or_default();
-    let quoted = |what: &str| -> Vec<String> {
-        after(base, what).iter().map(|value| value.trim_matches('\'').trim().to_owned()).collect()
+    // Where the base block has none, an extension may.
+    let in_blocks = |what: &str, read: fn(&[&str]) -> String| {
+        let mut blocks = text.split("\nBlock ").map(|block| {
+            let values = after(block, what);
+            let values: Vec<&str> = values.iter().map(|value| value.trim_matches('\'').trim()).collect();
+            read(&values)
+        });
+        blocks.find(|value| !value.is_empty()).unwrap_or_default()
     };
     let mut fields = Fields::new();
     fields.insert("make", first("Manufacturer:"));
     fields.insert("product", first("Model:"));
     let number = first("Serial Number:");
     fields.insert("number", if number.is_empty() { "0".into() } else { number });
-    fields.insert("name", quoted("Display Product Name:").concat());
-    fields.insert("serial", quoted("Display Product Serial Number:").first().cloned().unwrap_or_default());
+    fields.insert("name", in_blocks("Display Product Name:", |values| values.concat()));
+    let serial = |values: &[&str]| values.first().map(|value| (*value).to_owned()).unwrap_or_default();
+    fields.insert("serial", in_blocks("Display Product Serial Number:", serial));
     fields.insert("size", first("Maximum image size:"));
     // `DTD  1:  3440x1440   59.972616 Hz  43:18    88.819 kHz    319.750000 MHz (797 mm x 334 mm)`
     let timing =
