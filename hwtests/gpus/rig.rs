@@ -1,7 +1,5 @@
 //! A QEMU machine with the service on it.
 
-use std::path::Path;
-
 use anyhow::{ensure, Context, Result};
 use geom_ipc::{Display, DisplayState};
 use geom_lab::protocol::GpuNames;
@@ -9,7 +7,7 @@ use geom_lab::qemu::{boot, Device, Hardware, QemuOptions, Suite};
 use geom_lab::{Machine, Screenshot};
 
 use crate::support::client::TestClient;
-use crate::support::harness::{install_program, Service, Setup};
+use crate::support::harness::{install_program, save_wrong, Service, Setup};
 use crate::support::{COMPOSITOR, TEST_CLIENT};
 
 /// A booted machine before the service starts.
@@ -109,9 +107,7 @@ impl RunningRig {
             Ok(good)
         });
         if let (Err(_), Some(screenshot)) = (&waited, &found) {
-            let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("wrong-gpu{device}-{head}.png"));
-            screenshot.save(&path)?;
-            eprintln!("GPU {device}, head {head} showed instead: {}", path.display());
+            save_wrong(screenshot, &format!("gpu{device}-{head}"))?;
         }
         waited
     }

@@ -304,12 +304,18 @@ pub fn wait_for_pixels(
         Ok(good)
     });
     if let (Err(_), Some(screenshot)) = (&waited, &found) {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("wrong-{connector}.png"));
-        screenshot.save(&path)?;
-        eprintln!("{connector} showed instead: {}", path.display());
+        save_wrong(screenshot, connector)?;
     }
     waited?;
     found.context("a screenshot")
+}
+
+/// Saves the screenshot of a display that does not show what a test expects.
+pub fn save_wrong(screenshot: &Screenshot, display: &str) -> Result<()> {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("wrong-{display}.png"));
+    screenshot.save(&path)?;
+    eprintln!("{display} showed instead: {}", path.display());
+    Ok(())
 }
 
 /// Waits for the end of a program that must refuse to run: status 1, and a message that names

@@ -12,8 +12,8 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
 use rustix::net::{recv, shutdown, RecvFlags, Shutdown};
-use rustix::time::{clock_gettime, ClockId};
 use smithay::reexports::wayland_server::{DisplayHandle, Resource};
+use smithay::utils::{Clock, Monotonic};
 use tracing::debug;
 
 /// A protocol error that was posted to a client: by the compositor, or by libwayland itself for a
@@ -184,8 +184,7 @@ impl Drop for ProtocolLog {
 
 /// Returns the time of the monotonic clock.
 pub fn monotonic_time() -> Duration {
-    let time = clock_gettime(ClockId::Monotonic);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
+    Clock::<Monotonic>::new().now().into()
 }
 
 /// libwayland's messages go to stderr otherwise, as many as a client likes. What they say is in the

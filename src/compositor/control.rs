@@ -105,14 +105,13 @@ impl State {
         let work = |state: &mut Self| state.clients.control(id).map_or(0, |control| control.take_work());
         // Events that were sent to it are not its doing.
         work(self);
-        let mut bytes = 0;
+        let (mut bytes, mut took_long) = (0, false);
         for _ in 0..MAX_PER_DISPATCH {
             let (input, effects) = self.with_clients(|clients, cx| session::read(clients, id, cx));
             self.apply_client_effects(effects);
-            let mut takes_long = false;
             match input {
                 Input::Command(number, command) => {
-                    takes_long = command.takes_long();
+                    took_long = command.takes_long();
                     self.execute(id, number, command);
                 }
                 Input::Handled => {}
@@ -125,17 +124,16 @@ impl State {
             let message = work(self);
             bytes += message;
             self.control.turns.charge(user, message, self.iteration);
-            if takes_long {
+            if took_long {
                 self.control.turns.charge_all(user, self.iteration);
             }
-            if takes_long || bytes >= MAX_CLIENT_BYTES {
-                // More may have been received, of which the socket reports nothing.
-                self.control.turns.wait(id, user);
-                return (true, takes_long);
+            if took_long || bytes >= MAX_CLIENT_BYTES {
+                break;
             }
         }
+        // More may have been received, of which the socket reports nothing.
         self.control.turns.wait(id, user);
-        (true, false)
+        (true, took_long)
     }
 
     /// Removes an event source, also from within its own callback.

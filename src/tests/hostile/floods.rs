@@ -56,11 +56,21 @@ fn flood_of_titles(scene: &mut Scene) -> Flood {
     Flood::new(scene.wire.stream().try_clone().expect("a descriptor"), block)
 }
 
+/// Returns a scene in which one percent of the service's time is a client's share.
+fn with_small_share() -> Scene {
+    Scene::with("[clients]\naccept_rate = 10000\ncpu_percent = 1\n")
+}
+
+/// Returns whether a connection is that of the scene's hostile client, which is the second one.
+fn is_hostile(connection: &Connection) -> bool {
+    u64::from(connection.id) == 2
+}
+
 /// Iterates until a client is paused, and until it is read again. Others are served meanwhile, and
 /// it is not.
-fn pauses(scene: &mut Scene, is_hostile: impl Fn(&Connection) -> bool) {
+fn pauses(scene: &mut Scene, is_flooding: impl Fn(&Connection) -> bool) {
     let find = |fixture: &Fixture| {
-        let connection = fixture.compositor.state.clients.iter().find(|connection| is_hostile(connection));
+        let connection = fixture.compositor.state.clients.iter().find(|connection| is_flooding(connection));
         connection.map(|connection| (connection.paused_until, connection.state.last_received()))
     };
     scene.fixture.until_long("a pause", |fixture| find(fixture).is_some_and(|(until, _)| until.is_some()));
@@ -78,11 +88,10 @@ fn pauses(scene: &mut Scene, is_hostile: impl Fn(&Connection) -> bool) {
 /// A client whose requests have taken more than its share of CPU time is not read for a moment.
 #[test]
 fn flood_of_requests_is_kept_to_its_share() {
-    let mut scene = Scene::with("[clients]\naccept_rate = 10000\ncpu_percent = 1\n");
+    let mut scene = with_small_share();
     let flood = flood_of_titles(&mut scene);
-    let own = |connection: &Connection| u64::from(connection.id) == 2;
-    pauses(&mut scene, own);
-    pauses(&mut scene, own);
+    pauses(&mut scene, is_hostile);
+    pauses(&mut scene, is_hostile);
     flood.end();
     scene.is_served();
 }
@@ -90,10 +99,9 @@ fn flood_of_requests_is_kept_to_its_share() {
 /// The same for a client that does not read: libwayland awaits it again after each flush.
 #[test]
 fn flood_of_a_client_that_does_not_read_is_kept_to_its_share() {
-    let mut scene = Scene::with("[clients]\naccept_rate = 10000\ncpu_percent = 1\n");
-    let own = |connection: &Connection| u64::from(connection.id) == 2;
+    let mut scene = with_small_share();
     let unread = |fixture: &Fixture| {
-        let connection = fixture.compositor.state.clients.iter().find(|connection| own(connection));
+        let connection = fixture.compositor.state.clients.iter().find(|connection| is_hostile(connection));
         connection.expect("it is connected").unread_bytes()
     };
     let flood_stream = scene.wire.stream().try_clone().expect("a descriptor");
@@ -113,7 +121,7 @@ fn flood_of_a_client_that_does_not_read_is_kept_to_its_share() {
     assert!(before > 100_000, "{before} bytes fill the socket");
     let block = Wire::request(toplevel, op::TOPLEVEL_SET_TITLE, &[Arg::Text("title")]).repeat(2000);
     let flood = Flood::new(flood_stream, block);
-    pauses(&mut scene, own);
+    pauses(&mut scene, is_hostile);
     flood.end();
     scene.is_served();
 }
@@ -121,7 +129,7 @@ fn flood_of_a_client_that_does_not_read_is_kept_to_its_share() {
 /// The same for a control client, whose long lines are read in parts.
 #[test]
 fn control_requests_are_kept_to_their_share() {
-    let mut scene = Scene::with("[clients]\naccept_rate = 10000\ncpu_percent = 1\n");
+    let mut scene = with_small_share();
     let stream = Control::raw(&mut scene.fixture).stream;
     let line = format!("{{\"id\":1,\"request\":\"{}\"}}\n", "x".repeat((1 << 20) - 64));
     let flood = Flood::new(stream.try_clone().expect("a descriptor"), line.into_bytes());
