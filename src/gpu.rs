@@ -11,7 +11,7 @@ use geom_display::fallback::{self, BufferLayout};
 use geom_display::plan;
 use geom_kms::formats::PlaneFormats;
 use geom_kms::search::{OutputRequest, TestBuffer, TestFramebuffers};
-use geom_kms::{Device, DrmFd};
+use geom_kms::{discovery, Device, DrmFd};
 
 use crate::config::RendererPreference;
 use crate::render::drawable::Drawable;
@@ -105,6 +105,13 @@ impl Gpu {
             .map_err(|reason| OpenError::Renderer { path: path.to_owned(), reason })?;
         let (resets, spare_buffers) = (Resets::default(), SpareBuffers::default());
         Ok(Self { device, renderer, resets, spare_buffers })
+    }
+
+    /// Returns the number of the device that clients should render with for it: the render node, or
+    /// the device itself if there is none.
+    pub fn render_device(&self) -> u64 {
+        let id = self.device.id();
+        self.renderer.render_node().or_else(|| discovery::render_node(id)).unwrap_or(id)
     }
 
     /// Replaces the renderer. The caller has dropped what belongs to the old one.

@@ -206,6 +206,9 @@ impl Kms {
                 failures.push(format!("{error:#}"));
             }
         }
+        // Now that the monitors are known. GPUs that come later go to the end: clients render with
+        // the primary one, and cannot follow at once.
+        self.gpus.sort_by_cached_key(|entry| discovery::order(&entry.candidate));
         (effects, failures)
     }
 
@@ -282,7 +285,6 @@ impl Kms {
         let monitors = connectors.filter(|connector| connector.state.connected).count();
         let candidate = Candidate { monitors, ..candidate };
         self.gpus.push(GpuEntry { gpu, candidate, pending_udev_echoes: 0 });
-        self.gpus.sort_by_cached_key(|entry| discovery::order(&entry.candidate));
         Ok(())
     }
 

@@ -22,6 +22,8 @@ pub enum Deadline {
     /// A virtual output has no hardware that reports when its frame is shown: it is shown at this
     /// time.
     VirtualVblank(OutputId, Duration),
+    /// The kernel reported a page flip before the vblank: its frame counts as shown then.
+    HeldFlip { id: OutputId, until: Duration, sequence: u64 },
     /// Look for page flips that did not arrive in time.
     CheckPageflips,
     /// Run the output configuration again; the text is the cause, for the log.
@@ -99,6 +101,7 @@ impl State {
                 self.redraw_event(id, event);
             }
             Deadline::VirtualVblank(id, at) => self.virtual_vblank(id, at),
+            Deadline::HeldFlip { id, until, sequence } => self.held_flip_due(id, until, sequence),
             Deadline::CheckPageflips => self.check_pageflips(),
             Deadline::Reconfigure(cause) => self.reconfigure(cause),
             Deadline::FullscreenChanged => self.fullscreen_changed(),

@@ -148,6 +148,9 @@ impl State {
             let scanout = Scanout::new(resolved.target, geometry, resolved.mode.refresh, resolved.layout);
             output.scanout.replace(scanout)
         });
+        if let Some(scanout) = &mut output.scanout {
+            scanout.set_variable_refresh(resolved.signal.vrr);
+        }
         if !output.is_enabled() {
             self.keep_blanked(name, resolved.monitor.identity.as_ref());
         }

@@ -98,7 +98,7 @@ impl State {
             Some(Ok(Outcome::Submitted)) => {
                 self.outputs.collect_feedback(id);
                 if let Some(scanout) = self.outputs.scanout_mut(id) {
-                    scanout.frame_drawn(end.saturating_sub(start));
+                    scanout.frame_drawn(start, end);
                 }
                 self.frame_succeeded(id);
                 self.redraw_event(id, Event::Submitted);
@@ -136,10 +136,25 @@ impl State {
             kms.read_page_flips(gpu, &self.reactor, &mut flips);
         }
         for (crtc, flip) in flips {
-            if let Some(id) = self.outputs.on_target(Target::Crtc { gpu, index: crtc }) {
-                let hardware = Kind::Vsync | Kind::HwClock | Kind::HwCompletion;
-                self.frame_shown(id, flip.time, flip.sequence.into(), hardware);
+            let Some(id) = self.outputs.on_target(Target::Crtc { gpu, index: crtc }) else { continue };
+            let sequence = u64::from(flip.sequence);
+            let held = self.outputs.scanout_mut(id).and_then(|scanout| scanout.hold_flip(flip.time));
+            match held {
+                Some(until) => {
+                    self.timers.at(until, Deadline::HeldFlip { id, until, sequence });
+                }
+                None => {
+                    let hardware = Kind::Vsync | Kind::HwClock | Kind::HwCompletion;
+                    self.frame_shown(id, flip.time, sequence, hardware);
+                }
             }
+        }
+    }
+
+    /// A frame counts as shown whose page flip was reported too early.
+    pub fn held_flip_due(&mut self, id: OutputId, until: Duration, sequence: u64) {
+        if self.outputs.scanout_mut(id).is_some_and(|scanout| scanout.release_flip(until)) {
+            self.frame_shown(id, until, sequence, Kind::HwCompletion);
         }
     }
 

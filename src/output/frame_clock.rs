@@ -3,8 +3,12 @@
 //!
 //! The kernel stamps each page flip; the next vblank is predicted from the last stamp and the
 //! mode's refresh interval. Rendering starts a budget ahead of it: the longest of the latest
-//! rendering times, and a margin that grows at once when a frame was late and shrinks slowly while
-//! none is.
+//! rendering times, until the GPU was done, and a margin that grows at once when a frame was late
+//! and shrinks slowly while none is. A budget that is most of the interval leaves nothing to gain:
+//! rendering starts at once.
+//!
+//! With a variable refresh rate the display shows a frame when it is committed. There is nothing to
+//! predict then, and rendering starts at once.
 
 use std::time::Duration;
 
@@ -14,6 +18,8 @@ use crate::output::redraw::Time;
 const HISTORY: usize = 32;
 const MIN_MARGIN: Duration = Duration::from_micros(1500);
 const MARGIN_STEP: Duration = Duration::from_micros(1000);
+/// Rendering late is of use up to this part of the interval.
+const MAX_BUDGET_PERCENT: u32 = 60;
 /// Punctual frames after which the margin shrinks by an eighth of a step.
 const PUNCTUAL_BEFORE_SHRINK: u32 = 60;
 
@@ -21,11 +27,15 @@ const PUNCTUAL_BEFORE_SHRINK: u32 = 60;
 #[derive(Debug, Clone)]
 pub struct FrameClock {
     interval: Duration,
+    /// The interval is the shortest one; the display waits longer if no frame comes.
+    is_variable: bool,
     last: Option<Time>,
     /// The vblank that the frame being rendered is meant for.
     target: Option<Time>,
     durations: [Duration; HISTORY],
     next_duration: usize,
+    /// When rendering of the frame in [`Self::drawn`] began.
+    began: Time,
     margin: Duration,
     punctual: u32,
 }
@@ -36,16 +46,28 @@ impl FrameClock {
         let refresh = if refresh == 0 { 60_000 } else { refresh };
         Self {
             interval: Duration::from_nanos(1_000_000_000_000 / u64::from(refresh)),
+            is_variable: false,
             last: None,
             target: None,
             durations: [Duration::ZERO; HISTORY],
             next_duration: 0,
+            began: Time::ZERO,
             margin: MIN_MARGIN * 2,
             punctual: 0,
         }
     }
 
-    /// Returns the time between two vblanks.
+    /// Sets whether the refresh rate is variable.
+    pub fn set_variable(&mut self, is_variable: bool) {
+        self.is_variable = is_variable;
+    }
+
+    /// Returns whether the refresh rate is variable.
+    pub fn is_variable(&self) -> bool {
+        self.is_variable
+    }
+
+    /// Returns the time between two vblanks, the shortest one if the refresh rate is variable.
     pub fn interval(&self) -> Duration {
         self.interval
     }
@@ -69,13 +91,28 @@ impl FrameClock {
     /// next frame. The prediction is good only shortly after a page flip.
     pub fn deadline(&mut self, now: Time) -> Time {
         let fresh = self.last.is_some_and(|last| now.saturating_sub(last) < self.interval * 3 / 2);
-        if !fresh {
+        if !fresh || self.is_variable {
             self.target = None;
             return now;
         }
         let vblank = self.next_vblank(now);
         self.target = Some(vblank);
-        vblank.saturating_sub(self.budget()).max(now)
+        let budget = self.budget();
+        if budget > self.interval * MAX_BUDGET_PERCENT / 100 {
+            return now;
+        }
+        vblank.saturating_sub(budget).max(now)
+    }
+
+    /// Returns when a frame is shown whose page flip the kernel reports with this time; `None` if
+    /// that is the time.
+    ///
+    /// Drivers without vblank interrupts report the flip as soon as they have copied the frame.
+    /// Without a pause, clients would draw as fast as they can. The stamp of a vblank may be up to
+    /// an eighth of the interval early, after one that was taken late.
+    pub fn hold(&self, flip: Time) -> Option<Time> {
+        let last = self.last.filter(|_| !self.is_variable)?;
+        (flip < last + self.interval * 7 / 8).then(|| last + self.interval)
     }
 
     /// Returns when the vblank is that would have shown an unchanged frame.
@@ -83,10 +120,17 @@ impl FrameClock {
         self.next_vblank(now)
     }
 
-    /// Notes how long a frame took from the start of rendering to its commit.
-    pub fn drawn(&mut self, duration: Duration) {
-        self.durations[self.next_duration % HISTORY] = duration;
+    /// Notes when rendering of a frame began, and when it was committed.
+    pub fn drawn(&mut self, began: Time, committed: Time) {
+        self.began = began;
         self.next_duration = (self.next_duration + 1) % HISTORY;
+        self.durations[self.next_duration] = committed.saturating_sub(began);
+    }
+
+    /// Notes when the GPU was done with the last frame of [`Self::drawn`].
+    pub fn gpu_done(&mut self, at: Time) {
+        let duration = &mut self.durations[self.next_duration];
+        *duration = (*duration).max(at.saturating_sub(self.began));
     }
 
     /// A frame is shown since `time`. Returns how many vblanks after its target that is.
@@ -136,7 +180,7 @@ mod tests {
     fn busy_output_renders_shortly_before_the_vblank() {
         let mut clock = FrameClock::new(60_000);
         clock.presented(MS * 100);
-        clock.drawn(MS * 2);
+        clock.drawn(MS * 101, MS * 103);
         let deadline = clock.deadline(MS * 101);
         let vblank = clock.next_vblank(MS * 101);
         assert_eq!(vblank - deadline, clock.budget());
@@ -154,6 +198,68 @@ mod tests {
         assert!(clock.budget() > before);
     }
 
+    #[test]
+    fn variable_refresh_rate_renders_at_once() {
+        let mut clock = FrameClock::new(144_000);
+        clock.set_variable(true);
+        clock.presented(MS * 100);
+        assert_eq!(clock.deadline(MS * 101), MS * 101);
+        assert_eq!(clock.presented(MS * 119), 0, "no frame is late");
+        assert_eq!(clock.hold(MS * 120), None);
+    }
+
+    #[test]
+    fn flips_that_come_at_once_are_held_until_the_next_vblank() {
+        let mut clock = FrameClock::new(50_000);
+        assert_eq!(clock.hold(MS * 100), None, "nothing is known");
+        clock.presented(MS * 100);
+        assert_eq!(clock.hold(MS * 101), Some(MS * 120));
+        clock.presented(MS * 120);
+        assert_eq!(clock.hold(MS * 121), Some(MS * 140));
+        assert_eq!(clock.hold(MS * 137), Some(MS * 140));
+        // What hardware with vblanks reports, also after idle time.
+        assert_eq!(clock.hold(MS * 138), None);
+        assert_eq!(clock.hold(MS * 1000), None);
+    }
+
+    /// Draws frames late, one after the other, with a GPU that takes between `gpu.0` and `gpu.1`.
+    /// Returns how many of them are not shown with the next vblank.
+    fn missed(refresh: u32, gpu: (Duration, Duration), frames: u32) -> u32 {
+        let mut clock = FrameClock::new(refresh);
+        let interval = clock.interval();
+        let mut vblank = MS * 1000;
+        clock.presented(vblank);
+        let mut missed = 0;
+        for number in 0..frames {
+            let begins = clock.deadline(vblank + Duration::from_micros(200));
+            clock.drawn(begins, begins + Duration::from_micros(800));
+            // Deterministic, and different for frames next to each other.
+            let takes = gpu.0 + (gpu.1 - gpu.0) * (number * 7919 % 101) / 100;
+            let done = begins + takes.max(Duration::from_micros(800));
+            let mut shown = vblank + interval;
+            while shown < done {
+                shown += interval;
+                missed += 1;
+            }
+            clock.gpu_done(done);
+            clock.presented(shown);
+            vblank = shown;
+        }
+        missed
+    }
+
+    #[test]
+    fn time_of_the_gpu_is_in_the_budget() {
+        // What a frame that is drawn at once reaches, for GPUs that take less than the interval.
+        for (refresh, longest) in
+            [(60_000, 2), (60_000, 5), (60_000, 9), (60_000, 14), (144_000, 3), (144_000, 5)]
+        {
+            let steady = missed(refresh, (MS * longest, MS * longest), 10_000);
+            let varying = missed(refresh, (MS * longest / 2, MS * longest), 10_000);
+            assert!(steady <= 2 && varying <= 2, "{refresh} mHz, {longest} ms: {steady}, {varying}");
+        }
+    }
+
     proptest! {
         #[test]
         fn deadlines_lie_between_now_and_the_next_vblank(
@@ -162,7 +268,7 @@ mod tests {
             let mut clock = FrameClock::new(refresh);
             let (last, now) = (Duration::from_micros(last), Duration::from_micros(now));
             clock.presented(last);
-            clock.drawn(Duration::from_micros(drawn));
+            clock.drawn(now, now + Duration::from_micros(drawn));
             let vblank = clock.next_vblank(now);
             let deadline = clock.deadline(now);
             prop_assert!(deadline >= now);

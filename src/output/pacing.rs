@@ -148,7 +148,11 @@ impl Outputs {
         let (missed, latency) = scanout.presented(time);
         output.counts.frames.count(missed, latency);
         if let Some(mut feedback) = scanout.feedback.take() {
-            let refresh = Refresh::fixed(scanout.clock.interval());
+            let interval = scanout.clock.interval();
+            let refresh = match scanout.clock.is_variable() {
+                true => Refresh::variable(interval),
+                false => Refresh::fixed(interval),
+            };
             feedback.presented::<_, Monotonic>(Time::<Monotonic>::from(time), refresh, sequence, flags);
         }
         true

@@ -1,8 +1,11 @@
 //! What is put on planes instead of being rendered: a fullscreen client's buffer (direct scanout).
 
+use std::io;
 use std::sync::Arc;
 
+use geom_kms::commit::is_refusal;
 use geom_kms::framebuffer::{import, opaque};
+use geom_kms::objects::Plane;
 use geom_kms::{Device, Frame, Framebuffer};
 use smithay::backend::allocator::dmabuf::{Dmabuf, WeakDmabuf};
 use smithay::backend::allocator::Buffer;
@@ -21,30 +24,43 @@ impl ImportedBuffers {
         if let Some((_, framebuffer)) = self.known.iter().find(|(known, _)| *known == dmabuf.weak()) {
             return framebuffer.clone();
         }
-        let framebuffer = Self::import(device, crtc, dmabuf);
+        let framebuffer = match Self::import(device, crtc, dmabuf) {
+            Ok(framebuffer) => framebuffer,
+            Err(error) => {
+                debug!(%error, "a client's buffer cannot be scanned out");
+                if !is_refusal(&error) {
+                    // It says nothing about the buffer: the next frame tries again.
+                    return None;
+                }
+                None
+            }
+        };
         self.known.push((dmabuf.weak(), framebuffer.clone()));
         framebuffer
     }
 
-    fn import(device: &Device, crtc: usize, dmabuf: &Dmabuf) -> Option<Arc<Framebuffer>> {
-        let formats = &device.primary_plane(crtc)?.formats;
+    /// Does not scan out a buffer again.
+    pub fn refuse(&mut self, dmabuf: &Dmabuf) {
+        for (known, framebuffer) in &mut self.known {
+            if *known == dmabuf.weak() {
+                *framebuffer = None;
+            }
+        }
+    }
+
+    /// Imports a buffer; `None` if no plane of the CRTC takes its format.
+    fn import(device: &Device, crtc: usize, dmabuf: &Dmabuf) -> io::Result<Option<Arc<Framebuffer>>> {
         let format = dmabuf.format();
-        if !device.is_atomic() || !formats.supports(opaque(format.code), format.modifier) {
-            return None;
+        let takes = |plane: &Plane| plane.formats.supports(opaque(format.code), format.modifier);
+        if !device.is_atomic() || !device.primary_plane(crtc).is_some_and(takes) {
+            return Ok(None);
         }
         let size = (dmabuf.width(), dmabuf.height());
         let planes = dmabuf.handles().zip(dmabuf.strides().zip(dmabuf.offsets()));
         let planes = planes.map(|(fd, (pitch, offset))| (fd, pitch, offset));
-        let framebuffer = import(device.fd(), size, format.code, format.modifier, planes)
-            .inspect_err(|error| debug!(%error, "client buffer cannot be scanned out"))
-            .ok()?;
-        let frame = Frame { primary: Some((Arc::new(framebuffer), size)), ..Frame::default() };
-        match device.test_frame(crtc, &frame) {
-            Ok(()) => frame.primary.map(|(framebuffer, _)| framebuffer),
-            Err(error) => {
-                debug!(%error, "the kernel refuses to scan out a client buffer");
-                None
-            }
-        }
+        let framebuffer = Arc::new(import(device.fd(), size, format.code, format.modifier, planes)?);
+        let frame = Frame { primary: Some((framebuffer.clone(), size)), ..Frame::default() };
+        device.test_frame(crtc, &frame)?;
+        Ok(Some(framebuffer))
     }
 }

@@ -1,14 +1,15 @@
 //! The scanout of an enabled output: draws its scene into a buffer and commits it.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use geom_color::target::ColorTarget;
 use geom_display::fallback::BufferLayout;
-use geom_kms::commit::CursorPlane;
+use geom_kms::commit::{is_refusal, CursorPlane};
 use geom_kms::cursor::{Cursor, CursorImage};
-use geom_kms::{Device, Frame, Framebuffer};
+use geom_kms::{fences, Device, Frame, Framebuffer};
 use smithay::backend::allocator::Buffer as _;
 use smithay::backend::renderer::damage::OutputDamageTracker;
 use smithay::backend::renderer::pixman::PixmanRenderer;
@@ -28,7 +29,7 @@ use crate::render::cursor::CursorBuffer;
 use crate::render::drawable::Drawable;
 use crate::render::drawing::{changed_on_gpu, draw, draw_converted, draw_on_gpu};
 use crate::render::geometry::FrameGeometry;
-use crate::render::scene::{Pass, ScanoutCandidate, Scene, BACKGROUND};
+use crate::render::scene::{Pass, Scene, BACKGROUND};
 use crate::render::shadow_buffer::ShadowBuffer;
 
 /// Where the frames of an output go.
@@ -57,6 +58,19 @@ impl Target {
 pub enum Outcome {
     Submitted,
     Unchanged,
+}
+
+/// What the kernel says about a frame.
+enum Attempt {
+    Done(Outcome),
+    /// It refuses the commit, perhaps because of what is on planes: nothing has changed.
+    Refused(io::Error),
+}
+
+impl Attempt {
+    fn is_submitted(&self) -> bool {
+        matches!(self, Self::Done(Outcome::Submitted))
+    }
 }
 
 /// The buffers, planes and pacing of one enabled output.
@@ -89,13 +103,26 @@ pub struct Scanout {
     /// A client's buffer that the kernel shows, and the one it showed before until the flip.
     direct_scanout: Option<Shown>,
     deferred: Option<Shown>,
+    /// Signaled when the GPU is done with the submitted frame.
+    fence: Option<OwnedFd>,
+    /// The submitted frame's page flip was reported too early: the frame counts as shown then.
+    held_until: Option<Duration>,
 }
 
 /// A client's buffer on the output: not released to the client while the kernel reads it.
 struct Shown {
     framebuffer: Arc<Framebuffer>,
+    /// Width and height in pixels.
+    size: (u32, u32),
     commit: CommitCounter,
     _buffer: Buffer,
+}
+
+impl Shown {
+    /// Returns whether it is the same content in the same buffer.
+    fn is_same(&self, other: &Self) -> bool {
+        self.framebuffer.handle() == other.framebuffer.handle() && self.commit == other.commit
+    }
 }
 
 impl Scanout {
@@ -120,6 +147,8 @@ impl Scanout {
             shadow: None,
             direct_scanout: None,
             deferred: None,
+            fence: None,
+            held_until: None,
         }
     }
 
@@ -148,9 +177,26 @@ impl Scanout {
         self.surfaces = surfaces;
     }
 
-    /// A frame took this time to draw.
-    pub fn frame_drawn(&mut self, took: Duration) {
-        self.clock.drawn(took);
+    /// Notes when rendering of the frame began, and when it was committed.
+    pub fn frame_drawn(&mut self, began: Duration, committed: Duration) {
+        self.clock.drawn(began, committed);
+    }
+
+    /// Sets whether the refresh rate is variable.
+    pub fn set_variable_refresh(&mut self, is_variable: bool) {
+        self.clock.set_variable(is_variable);
+    }
+
+    /// A page flip was reported. Returns when its frame counts as shown, if that is later than the
+    /// kernel says; see [`FrameClock::hold`].
+    pub fn hold_flip(&mut self, flip: Duration) -> Option<Duration> {
+        self.held_until = self.clock.hold(flip);
+        self.held_until
+    }
+
+    /// Returns whether a page flip is held until this time, and ends that.
+    pub fn release_flip(&mut self, until: Duration) -> bool {
+        self.held_until.take_if(|held| *held == until).is_some()
     }
 
     /// Returns when the next frame is shown.
@@ -204,6 +250,7 @@ impl Scanout {
         self.reset_buffer_ages();
         self.cursor.set_committed(None);
         self.direct_scanout = None;
+        (self.fence, self.held_until) = (None, None);
         self.clock.reset();
     }
 
@@ -233,6 +280,9 @@ impl Scanout {
     pub fn first_frame(&mut self, gpu: &mut Gpu, scene: &Scene<'_>) -> io::Result<Arc<Framebuffer>> {
         self.set_geometry(scene.geometry);
         self.reset_buffer_ages();
+        // What the kernel refuses with one mode, it may accept with another.
+        self.imported = ImportedBuffers::default();
+        self.cursor.allow();
         if let Some(framebuffer) = scene.inherited_framebuffer() {
             self.cursor.set_committed(Some(CursorPlane::Hidden));
             return Ok(framebuffer.clone());
@@ -254,10 +304,17 @@ impl Scanout {
 
     /// Renders what changed and commits it.
     ///
+    /// If the kernel refuses planes, the frame is made again in the same call: without direct
+    /// scanout, then without the cursor plane.
+    ///
     /// # Errors
     /// If the renderer or the commit fails.
     pub fn frame(&mut self, gpu: &mut Gpu, crtc: usize, scene: &mut Scene<'_>) -> io::Result<Outcome> {
         self.set_geometry(scene.geometry);
+        if gpu.renderer.is_remote() {
+            // Clients' buffers are in the memory of the GPU that renders.
+            scene.scanout_candidate = None;
+        }
         if self.shadow.is_some() {
             // What goes to the kernel past us is not converted.
             scene.scanout_candidate = None;
@@ -266,37 +323,49 @@ impl Scanout {
         if gpu.device.converts_by_plane(crtc) {
             scene.cursor_plane_allowed = false;
         }
-        let cursor = self.cursor_plane(&gpu.device, crtc, scene);
-        scene.draws_cursor = cursor.is_none();
-        let cursor = cursor.unwrap_or(CursorPlane::Hidden);
+        loop {
+            let cursor = self.cursor_plane(&gpu.device, crtc, scene);
+            scene.draws_cursor = cursor.is_none();
+            let cursor = cursor.unwrap_or(CursorPlane::Hidden);
+            let direct = self.direct_frame(&gpu.device, crtc, scene);
+            let is_direct = direct.is_some();
+            let error = match self.frame_with(gpu, crtc, scene, cursor, direct)? {
+                Attempt::Done(outcome) => return Ok(outcome),
+                Attempt::Refused(error) => error,
+            };
+            if let Some(candidate) = scene.scanout_candidate.take().filter(|_| is_direct) {
+                debug!(%error, "the kernel refuses the frame with a client's buffer; drawing it");
+                self.imported.refuse(&candidate.dmabuf);
+            } else if cursor != CursorPlane::Hidden {
+                warn!(%error, "the kernel refuses the frame with its cursor plane; drawing the cursor");
+                self.cursor.give_up();
+            } else {
+                return Err(error);
+            }
+        }
+    }
+
+    /// As [`Self::frame`], with this state of the cursor plane, and with a client's buffer in place
+    /// of drawing.
+    fn frame_with(
+        &mut self,
+        gpu: &mut Gpu,
+        crtc: usize,
+        scene: &Scene<'_>,
+        cursor: CursorPlane,
+        direct: Option<Shown>,
+    ) -> io::Result<Attempt> {
         let cursor_changed = self.cursor.is_changed(&gpu.device, crtc, cursor);
         let color = gpu.device.pending_color(crtc);
         let mut frame = Frame { cursor: cursor_changed.then_some(cursor), color, ..Frame::default() };
-
-        let candidate = scene.scanout_candidate.take();
-        let outcome = if candidate
-            .is_some_and(|candidate| self.show_directly(&gpu.device, crtc, candidate, &mut frame))
-        {
-            if frame.primary.is_none() && frame.cursor.is_none() && frame.color.is_none() {
-                return Ok(Outcome::Unchanged);
-            }
-            let outcome = submit(gpu, crtc, &frame);
-            if outcome.is_ok() && frame.primary.is_some() {
-                self.swapchain.bypassed();
-            }
-            outcome
-        } else {
-            self.draw_and_submit(gpu, crtc, scene, &mut frame)
+        let attempt = match direct {
+            Some(direct) => self.submit_direct(gpu, crtc, direct, &mut frame)?,
+            None => self.draw_and_submit(gpu, crtc, scene, &mut frame)?,
         };
-        match &outcome {
-            Ok(Outcome::Submitted) => self.cursor.set_committed(Some(cursor)),
-            Ok(Outcome::Unchanged) => {}
-            Err(error) if self.cursor.refused_for(error, frame.cursor) => {
-                warn!(%error, "the kernel refuses the frame with its cursor plane; rendering the cursor from now on");
-            }
-            Err(_) => {}
+        if attempt.is_submitted() {
+            self.cursor.set_committed(Some(cursor));
         }
-        outcome
+        Ok(attempt)
     }
 
     fn cursor_plane(&mut self, device: &Device, crtc: usize, scene: &Scene<'_>) -> Option<CursorPlane> {
@@ -315,30 +384,43 @@ impl Scanout {
         }
     }
 
-    /// Puts a client's buffer on the primary plane, where the kernel agrees.
-    fn show_directly(
+    /// Returns the client's buffer that can be scanned out in place of drawing the scene.
+    fn direct_frame(&mut self, device: &Device, crtc: usize, scene: &Scene<'_>) -> Option<Shown> {
+        let candidate = scene.scanout_candidate.as_ref()?;
+        let framebuffer = self.imported.framebuffer(device, crtc, &candidate.dmabuf)?;
+        Some(Shown {
+            framebuffer,
+            size: (candidate.dmabuf.width(), candidate.dmabuf.height()),
+            commit: candidate.commit,
+            _buffer: candidate.buffer.clone(),
+        })
+    }
+
+    /// Commits a client's buffer on the primary plane. The one that was there before is held until
+    /// the page flip; if the commit fails, it is still shown.
+    fn submit_direct(
         &mut self,
-        device: &Device,
+        gpu: &mut Gpu,
         crtc: usize,
-        candidate: ScanoutCandidate,
+        direct: Shown,
         frame: &mut Frame,
-    ) -> bool {
-        let Some(framebuffer) = self.imported.framebuffer(device, crtc, &candidate.dmabuf) else {
-            return false;
-        };
-        let shown = self.direct_scanout.as_ref();
-        if shown.is_none() {
-            debug!("a client's buffer is scanned out directly");
+    ) -> io::Result<Attempt> {
+        if self.direct_scanout.as_ref().is_some_and(|shown| shown.is_same(&direct)) {
+            return match frame.cursor.is_none() && frame.color.is_none() {
+                true => Ok(Attempt::Done(Outcome::Unchanged)),
+                false => submit(gpu, crtc, frame),
+            };
         }
-        if shown.is_none_or(|shown| {
-            shown.framebuffer.handle() != framebuffer.handle() || shown.commit != candidate.commit
-        }) {
-            frame.primary =
-                Some((framebuffer.clone(), (candidate.dmabuf.width(), candidate.dmabuf.height())));
-            let next = Shown { framebuffer, commit: candidate.commit, _buffer: candidate.buffer };
-            self.deferred = self.direct_scanout.replace(next);
+        frame.primary = Some((direct.framebuffer.clone(), direct.size));
+        let attempt = submit(gpu, crtc, frame)?;
+        if attempt.is_submitted() {
+            if self.direct_scanout.is_none() {
+                debug!("a client's buffer is scanned out directly");
+            }
+            self.deferred = self.direct_scanout.replace(direct);
+            self.swapchain.bypassed();
         }
-        true
+        Ok(attempt)
     }
 
     /// Renders what changed and commits it with what the frame has already.
@@ -348,39 +430,37 @@ impl Scanout {
         crtc: usize,
         scene: &Scene<'_>,
         frame: &mut Frame,
-    ) -> io::Result<Outcome> {
+    ) -> io::Result<Attempt> {
+        const UNCHANGED: Attempt = Attempt::Done(Outcome::Unchanged);
         let only = frame.cursor.is_none() && frame.color.is_none();
         if is_left_as_inherited(&gpu.device, crtc, scene) {
             return match only {
-                true => Ok(Outcome::Unchanged),
+                true => Ok(UNCHANGED),
                 false => submit(gpu, crtc, frame),
             };
         }
         // An empty buffer is drawn whole, and costs memory from then on: not for an unchanged
         // frame.
-        let asks = self.direct_scanout.is_none() && only && self.swapchain.next_is_empty();
-        if asks && !changed_on_gpu(&mut gpu.renderer, &mut self.tracker, scene) {
-            return Ok(Outcome::Unchanged);
-        }
-        if asks {
-            // Asking counted as a frame of the tracker's.
+        if self.direct_scanout.is_none() && only && self.swapchain.next_is_empty() {
+            if !changed_on_gpu(&mut gpu.renderer, &mut self.tracker, scene) {
+                return Ok(UNCHANGED);
+            }
+            // The tracker counts the frame that it was asked about, and then the one that is drawn.
+            self.swapchain.counted();
             self.shadow.iter_mut().for_each(ShadowBuffer::forget);
         }
         let slot = self.draw(gpu, crtc, scene, frame)?;
         if frame.primary.is_none() && only {
-            return Ok(Outcome::Unchanged);
+            return Ok(UNCHANGED);
         }
-        let outcome = submit(gpu, crtc, frame).inspect_err(|_| self.restart_damage())?;
-        if frame.primary.is_some() && outcome == Outcome::Submitted {
+        let attempt = submit(gpu, crtc, frame).inspect_err(|_| self.restart_damage())?;
+        if matches!(attempt, Attempt::Refused(_)) {
+            self.restart_damage();
+        } else if frame.primary.is_some() && attempt.is_submitted() {
             self.swapchain.submitted(slot);
-            if asks {
-                // Asking counted as a frame of the tracker's: an age in frames of ours would leave
-                // damage out.
-                self.swapchain.forget_others(slot);
-            }
             self.deferred = self.direct_scanout.take();
         }
-        Ok(outcome)
+        Ok(attempt)
     }
 
     /// Draws the scene into a buffer, and adds that to the frame if it has to be shown. Returns the
@@ -405,6 +485,8 @@ impl Scanout {
         }
         frame.primary = Some((framebuffer, self.swapchain.size()));
         frame.fence = gpu.device.takes_fences(crtc).then(|| drawn.sync.export()).flatten();
+        // Without a copy, the clock knows the time of the CPU alone.
+        self.fence = frame.fence.as_ref().and_then(|fence| fence.try_clone().ok());
         if frame.fence.is_none() {
             drawn.sync.wait().map_err(io::Error::other)?;
         }
@@ -462,6 +544,10 @@ impl Scanout {
     /// time since its commit.
     pub fn presented(&mut self, time: Duration) -> (u64, Duration) {
         self.deferred = None;
+        let done = self.fence.take().and_then(|fence| fences::signaled_at(fence.as_fd()).ok().flatten());
+        if let Some(done) = done {
+            self.clock.gpu_done(done);
+        }
         let submitted = self.submitted.take().unwrap_or(time);
         (self.clock.presented(time), time.saturating_sub(submitted))
     }
@@ -477,10 +563,13 @@ fn is_left_as_inherited(device: &Device, crtc: usize, scene: &Scene<'_>) -> bool
     })
 }
 
-fn submit(gpu: &mut Gpu, crtc: usize, frame: &Frame) -> io::Result<Outcome> {
-    match gpu.device.submit(crtc, frame)? {
-        true => Ok(Outcome::Submitted),
-        false => Ok(Outcome::Unchanged),
+/// Commits a frame. See [`Attempt`] for errors that may be because of its planes.
+fn submit(gpu: &mut Gpu, crtc: usize, frame: &Frame) -> io::Result<Attempt> {
+    match gpu.device.submit(crtc, frame) {
+        Ok(true) => Ok(Attempt::Done(Outcome::Submitted)),
+        Ok(false) => Ok(Attempt::Done(Outcome::Unchanged)),
+        Err(error) if is_refusal(&error) => Ok(Attempt::Refused(error)),
+        Err(error) => Err(error),
     }
 }
 

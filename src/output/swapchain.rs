@@ -67,13 +67,9 @@ impl Swapchain {
         self.slots.get_mut(slot).map(|slot| &mut slot.drawable)
     }
 
-    /// Marks the contents of the other buffers as unknown.
-    pub fn forget_others(&mut self, slot: usize) {
-        for (index, other) in self.slots.iter_mut().enumerate() {
-            if index != slot {
-                other.frame = 0;
-            }
-        }
+    /// Counts a frame that was drawn into no buffer: the contents of all are one frame older.
+    pub fn counted(&mut self) {
+        self.frames += 1;
     }
 
     /// A frame was drawn into a slot and committed.

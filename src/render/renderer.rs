@@ -1,5 +1,6 @@
 //! The renderer of a GPU, and the allocation of buffers that it renders into and planes scan out.
 
+use std::error::Error as _;
 use std::io;
 
 use drm::buffer::{DrmFourcc, DrmModifier};
@@ -9,7 +10,8 @@ use geom_kms::{quirks, DrmFd};
 use smithay::backend::allocator::format::FormatSet;
 use smithay::backend::allocator::gbm::{GbmAllocator, GbmBufferFlags, GbmDevice};
 use smithay::backend::allocator::Allocator;
-use smithay::backend::egl::{EGLContext, EGLDevice, EGLDisplay};
+use smithay::backend::drm::NodeType;
+use smithay::backend::egl::{EGLContext, EGLDevice, EGLDisplay, EGLError};
 use smithay::backend::renderer::gles::GlesRenderer;
 use smithay::backend::renderer::pixman::PixmanRenderer;
 use smithay::backend::renderer::ImportDma;
@@ -30,6 +32,9 @@ pub enum Renderer {
         allocator: GbmAllocator<DrmFd>,
         /// Converts color; `None` if the GPU's GLES is too old.
         shader: Option<Shader>,
+        /// The device number of the render node that EGL uses. On SoCs it belongs to another
+        /// device than the one that has the connectors.
+        render_node: Option<u64>,
         /// The last field, as it ends the context that the others belong to.
         watch: Option<ResetWatch>,
     },
@@ -70,7 +75,10 @@ impl Renderer {
         let gbm = GbmDevice::new(fd.clone()).map_err(|error| format!("GBM: {error}"))?;
         // SAFETY: the GBM device outlives the display, which keeps a clone of it.
         let display = unsafe { EGLDisplay::new(gbm.clone()) }.map_err(|error| format!("EGL: {error}"))?;
-        let software = EGLDevice::device_for_display(&display).is_ok_and(|device| device.is_software());
+        let device = EGLDevice::device_for_display(&display).ok();
+        let software = device.as_ref().is_some_and(EGLDevice::is_software);
+        let node = device.and_then(|device| device.try_get_render_node().ok().flatten());
+        let render_node = node.filter(|node| node.ty() == NodeType::Render).map(|node| node.dev_id());
         if software && !allow_software {
             return Err("EGL would render on the CPU (renderer = \"llvmpipe\" allows it)".into());
         }
@@ -90,14 +98,29 @@ impl Renderer {
         info!(software, reports_resets, "rendering with GLES");
         let flags = GbmBufferFlags::RENDERING | GbmBufferFlags::SCANOUT;
         let allocator = GbmAllocator::new(gbm, flags);
-        Ok(Self::Gles { renderer: Box::new(renderer), allocator, shader, watch })
+        Ok(Self::Gles { renderer: Box::new(renderer), allocator, shader, render_node, watch })
     }
 
     /// Returns whether the GPU was reset: the renderer cannot render any more.
     pub fn is_lost(&self) -> bool {
         let Self::Gles { renderer, watch: Some(watch), .. } = self else { return false };
         // SAFETY: the context is used by this thread only.
-        unsafe { renderer.egl_context().make_current() }.is_err() || watch.is_lost()
+        match unsafe { renderer.egl_context().make_current() } {
+            Ok(()) => watch.is_lost(),
+            Err(error) => {
+                let cause = error.source().and_then(|cause| cause.downcast_ref::<EGLError>());
+                // Rendering reports others, which say nothing about a reset.
+                matches!(cause, Some(EGLError::ContextLost))
+            }
+        }
+    }
+
+    /// Returns the device number of the render node that it renders with.
+    pub fn render_node(&self) -> Option<u64> {
+        match self {
+            Self::Pixman(_) => None,
+            Self::Gles { render_node, .. } => *render_node,
+        }
     }
 
     /// Returns whether it renders on the GPU.

@@ -1,7 +1,9 @@
-//! A GLES context that reports resets of its GPU, if EGL supports that.
+//! A GLES context that reports resets of its GPU and that goes before clients', if EGL supports
+//! that.
 //!
 //! Sources: EGL_EXT_create_context_robustness and GL_EXT_robustness (also in KHR_robustness).
-//! Without them some drivers end the program whose context is lost.
+//! Without them some drivers end the program whose context is lost. EGL_IMG_context_priority:
+//! without it a frame waits for all that clients have given to the GPU before.
 
 use std::ffi::c_void;
 
@@ -11,7 +13,11 @@ use tracing::debug;
 
 const STRATEGY: i32 = 0x3138; // CONTEXT_OPENGL_RESET_NOTIFICATION_STRATEGY_EXT
 const LOSE_ON_RESET: i32 = 0x31BF; // LOSE_CONTEXT_ON_RESET_EXT
-const EXTENSION: &str = "EGL_EXT_create_context_robustness";
+const ROBUSTNESS: &str = "EGL_EXT_create_context_robustness";
+
+const PRIORITY_LEVEL: i32 = 0x3100; // CONTEXT_PRIORITY_LEVEL_IMG
+const PRIORITY_HIGH: i32 = 0x3101; // CONTEXT_PRIORITY_HIGH_IMG
+const PRIORITY: &str = "EGL_IMG_context_priority";
 
 /// `glGetGraphicsResetStatusEXT`.
 type Status = unsafe extern "system" fn() -> u32;
@@ -74,14 +80,24 @@ pub fn robust_context(display: &EGLDisplay) -> Result<(EGLContext, ResetWatch), 
         // SAFETY: the display and the configuration are EGL's, and the list ends with NONE.
         unsafe { egl::CreateContext(handle, config, egl::NO_CONTEXT, attributes.as_ptr()) }
     };
+    let has = |extension: &str| display.extensions().iter().any(|known| known == extension);
+    let (resets, priority): (&[i32], &[i32]) = (&[STRATEGY, LOSE_ON_RESET], &[PRIORITY_LEVEL, PRIORITY_HIGH]);
+    // A driver may refuse one of them for this program.
+    let wanted = [(true, true), (true, false), (false, true), (false, false)];
+    let supported = wanted
+        .into_iter()
+        .filter(|(reports, goes_first)| (!reports || has(ROBUSTNESS)) && (!goes_first || has(PRIORITY)));
     let mut context = std::ptr::null();
-    if display.extensions().iter().any(|known| known == EXTENSION) {
-        context = create(&[STRATEGY, LOSE_ON_RESET]);
-    }
-    let reports_resets = !context.is_null();
-    if !reports_resets {
-        debug!("EGL does not report GPU resets");
-        context = create(&[]);
+    let mut reports_resets = false;
+    for (reports, goes_first) in supported {
+        let reset_attributes = if reports { resets } else { &[] };
+        let priority_attributes = if goes_first { priority } else { &[] };
+        context = create(&[reset_attributes, priority_attributes].concat());
+        if !context.is_null() {
+            reports_resets = reports;
+            debug!(reports_resets, high_priority = goes_first, "GLES context created");
+            break;
+        }
     }
     if context.is_null() {
         return Err("eglCreateContext failed".into());

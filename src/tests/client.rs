@@ -62,6 +62,7 @@ pub struct TestState {
     pub presented: usize,
     pub idle: super::idle::Globals,
     pub layers: super::layers::Globals,
+    pub dmabuf: super::dmabuf_feedback::Globals,
 }
 
 impl AsMut<ClientState> for TestState {
@@ -254,6 +255,15 @@ impl TestClient {
         self.windows()[index].surface.commit();
     }
 
+    /// Attaches a new buffer to a window, with a change of this size in its top left corner.
+    pub fn change(&mut self, index: usize, (width, height): (i32, i32)) {
+        let window = &self.windows()[index];
+        let buffer = self.state().create_buffer(&self.handle(), window.size, window.color);
+        window.surface.attach(Some(&buffer.expect("a buffer").wl), 0, 0);
+        window.surface.damage(0, 0, width, height);
+        window.surface.commit();
+    }
+
     /// Breaks the protocol: commits a buffer before the first configure event.
     pub fn commit_before_configure(&mut self) {
         let queue = self.handle();
@@ -290,6 +300,7 @@ impl Handler for TestState {
             }
             "wp_color_manager_v1" => self.color = Some(registry.bind(name, 1, queue, ())),
             "zwlr_layer_shell_v1" => self.layers.bind(registry, name, queue),
+            "zwp_linux_dmabuf_v1" => self.dmabuf.bind(registry, name, queue),
             other => self.idle.bind(registry, name, other, queue),
         }
     }

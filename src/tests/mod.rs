@@ -10,10 +10,12 @@ mod connections;
 mod control;
 mod control_requests;
 mod devices;
+mod dmabuf_feedback;
 mod handoff;
 mod hostile;
 mod idle;
 mod layers;
+mod scanout;
 mod security_context;
 mod windows;
 

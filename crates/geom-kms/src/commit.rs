@@ -11,6 +11,7 @@ use drm::control::{
 };
 use geom_display::fallback::BufferLayout;
 use geom_display::signal_format::SignalFormat;
+use rustix::io::Errno;
 
 use crate::color_luts::CrtcColor;
 use crate::drm_fd::{raw, Blob, DrmFd};
@@ -386,6 +387,24 @@ pub(crate) fn flip_legacy(
     framebuffer: framebuffer::Handle,
 ) -> io::Result<()> {
     fd.page_flip(crtc, framebuffer)
+}
+
+/// Returns whether a commit's error may be because of what it asks for: another frame may be
+/// accepted. Drivers answer EINVAL, but also ENOSPC (vc4's load tracker), ERANGE or E2BIG (msm).
+/// Other errors come from the session, from the device, or from a commit that is pending.
+pub fn is_refusal(error: &io::Error) -> bool {
+    const UNRELATED: [Errno; 8] = [
+        Errno::ACCESS,
+        Errno::PERM,
+        Errno::BUSY,
+        Errno::AGAIN,
+        Errno::INTR,
+        Errno::NODEV,
+        Errno::IO,
+        Errno::NOMEM,
+    ];
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    errno.is_some_and(|errno| !UNRELATED.contains(&errno))
 }
 
 /// Creates the `FB_DAMAGE_CLIPS` blob of rectangles (left, top, right, bottom in the framebuffer's

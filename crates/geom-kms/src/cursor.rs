@@ -88,18 +88,14 @@ impl Cursor {
         self.committed = state;
     }
 
-    /// Does not use the plane again.
+    /// Does not use the plane until [`Cursor::allow`].
     pub fn give_up(&mut self) {
         self.is_refused = true;
     }
 
-    /// Handles a commit's error: the plane is not used again if EINVAL may be because of it. Other
-    /// errors, as EBUSY and EACCES, say nothing about the plane. Returns whether it was refused.
-    pub fn refused_for(&mut self, error: &io::Error, requested: Option<CursorPlane>) -> bool {
-        let is_blamed = error.kind() == io::ErrorKind::InvalidInput
-            && requested.is_some_and(|cursor| cursor != CursorPlane::Hidden);
-        self.is_refused |= is_blamed;
-        is_blamed
+    /// Uses the plane again, after the mode or another output has changed.
+    pub fn allow(&mut self) {
+        self.is_refused = false;
     }
 }
 

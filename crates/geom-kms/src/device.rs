@@ -213,6 +213,11 @@ impl Device {
         self.objects.cursor_plane(crtc).is_some()
     }
 
+    /// Returns the primary planes of all CRTCs that have one.
+    pub fn primary_planes(&self) -> Vec<&Plane> {
+        (0..self.objects.crtcs.len()).filter_map(|crtc| self.primary_plane(crtc)).collect()
+    }
+
     /// Returns whether a CRTC's frames may have a fence.
     pub fn takes_fences(&self, crtc: usize) -> bool {
         let ids = self.primary_plane(crtc).and_then(|plane| plane.ids);

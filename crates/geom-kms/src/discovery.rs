@@ -58,6 +58,18 @@ pub fn bus_path(id: Dev) -> String {
     }
 }
 
+/// Returns the number of a device's own render node. On SoCs the GPU is another device, and
+/// there is none.
+pub fn render_node(id: Dev) -> Option<Dev> {
+    let nodes = fs::read_dir(sysfs(id).join("drm")).ok()?;
+    nodes.flatten().find_map(|node| {
+        node.file_name().to_str().filter(|name| name.starts_with("renderD"))?;
+        let number = fs::read_to_string(node.path().join("dev")).ok()?;
+        let (major, minor) = number.trim().split_once(':')?;
+        Some(rustix::fs::makedev(major.parse().ok()?, minor.parse().ok()?))
+    })
+}
+
 /// Sorts devices, the primary one first: by `boot_vga`, then by the number of monitors, then by
 /// name (`card2` before `card10`). The firmware's framebuffers come last.
 pub fn sort(candidates: &mut [Candidate]) {

@@ -40,6 +40,7 @@ mod drm_fd;
 pub mod dumb;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
+pub mod fences;
 pub mod formats;
 pub mod framebuffer;
 pub mod handoff;

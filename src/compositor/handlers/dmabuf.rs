@@ -1,8 +1,10 @@
 //! linux-dmabuf: buffers in GPU memory.
 
+use std::collections::HashSet;
+
 use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::backend::allocator::format::get_bpp;
-use smithay::backend::allocator::{Buffer, Modifier};
+use smithay::backend::allocator::{Buffer, Format, Modifier};
 use smithay::backend::renderer::ImportDma;
 use smithay::reexports::wayland_server::Resource;
 use smithay::utils::Size;
@@ -11,27 +13,54 @@ use smithay::wayland::dmabuf::{
 };
 use tracing::{debug, warn};
 
+use super::Protocols;
 use crate::clients::objects::Counted;
 use crate::compositor::State;
 use crate::render::renderer::Renderer;
 
+/// Old globals that are kept for clients that have bound them.
+const MAX_OLD_GLOBALS: usize = 8;
+
+/// The globals of linux-dmabuf.
+#[derive(Default)]
+pub struct DmabufGlobals {
+    /// The newest one last. The others are disabled; their feedback objects hear of news too.
+    globals: Vec<DmabufGlobal>,
+    /// What is announced: the main device and the formats.
+    announced: Option<(u64, HashSet<Format>)>,
+}
+
 impl State {
-    /// Creates the global with the formats of the primary GPU, once there is one.
+    /// Announces the formats of the primary GPU and its render node. Feedback objects hear of
+    /// another GPU; as clients without feedback read formats once, other formats get a new global.
     pub fn announce_dmabuf(&mut self) {
-        if self.protocols.dmabuf_global.is_some() {
+        let Some(gpu) = self.backend.gpus().next() else { return };
+        let formats: HashSet<Format> = gpu.renderer.dmabuf_formats().iter().copied().collect();
+        let current = (gpu.render_device(), formats);
+        let known = self.protocols.dmabuf_globals.announced.as_ref();
+        if known == Some(&current) {
             return;
         }
-        let Some(gpu) = self.backend.gpus().next() else { return };
-        let feedback = DmabufFeedbackBuilder::new(gpu.device.id(), gpu.renderer.dmabuf_formats()).build();
-        match feedback {
-            Ok(feedback) => {
-                let display = self.display_handle.clone();
-                let global =
-                    self.protocols.dmabuf.create_global_with_default_feedback::<Self>(&display, &feedback);
-                self.protocols.dmabuf_global = Some(global);
+        let has_other_formats = known.is_none_or(|(_, formats)| *formats != current.1);
+        let feedback = match DmabufFeedbackBuilder::new(current.0, current.1.clone()).build() {
+            Ok(feedback) => feedback,
+            Err(error) => {
+                warn!(%error, "cannot offer linux-dmabuf: no memory for its format table");
+                return;
             }
-            Err(error) => warn!(%error, "cannot offer linux-dmabuf: no memory for its format table"),
+        };
+        let Protocols { dmabuf, dmabuf_globals, .. } = &mut self.protocols;
+        let globals = &mut dmabuf_globals.globals;
+        globals.iter().for_each(|global| dmabuf.set_default_feedback(global, &feedback));
+        if has_other_formats {
+            let display = &self.display_handle;
+            globals.last().into_iter().for_each(|global| dmabuf.disable_global::<Self>(display, global));
+            globals.push(dmabuf.create_global_with_default_feedback::<Self>(display, &feedback));
+            if globals.len() > MAX_OLD_GLOBALS {
+                dmabuf.destroy_global::<Self>(display, globals.remove(0));
+            }
         }
+        dmabuf_globals.announced = Some(current);
     }
 }
 

@@ -35,7 +35,7 @@ use smithay::reexports::wayland_protocols_wlr::output_power_management::v1::serv
 use smithay::reexports::wayland_server::DisplayHandle;
 use smithay::wayland::compositor::CompositorState;
 use smithay::wayland::cursor_shape::CursorShapeManagerState;
-use smithay::wayland::dmabuf::{DmabufGlobal, DmabufState};
+use smithay::wayland::dmabuf::DmabufState;
 use smithay::wayland::fractional_scale::FractionalScaleManagerState;
 use smithay::wayland::output::OutputManagerState;
 use smithay::wayland::presentation::PresentationState;
@@ -59,8 +59,7 @@ pub struct Protocols {
     pub compositor: CompositorState,
     pub shm: ShmState,
     pub dmabuf: DmabufState,
-    /// Created with the first renderer, which has the formats.
-    pub dmabuf_global: Option<DmabufGlobal>,
+    pub dmabuf_globals: dmabuf::DmabufGlobals,
     pub xdg_shell: XdgShellState,
     pub layer_shell: WlrLayerShellState,
     pub data_device: DataDeviceState,
@@ -100,7 +99,7 @@ impl Protocols {
             compositor: CompositorState::new_v6::<State>(display),
             shm: ShmState::new::<State>(display, shm::FORMATS),
             dmabuf: DmabufState::new(),
-            dmabuf_global: None,
+            dmabuf_globals: dmabuf::DmabufGlobals::default(),
             xdg_shell: XdgShellState::new::<State>(display),
             layer_shell: WlrLayerShellState::new_with_filter::<State, _>(display, is_trusted),
             data_device: DataDeviceState::new::<State>(display),

@@ -5,7 +5,7 @@
 //! drm_atomic_helper_check_modeset() and drm_atomic_helper_check_plane_state()
 //! (drm_atomic_helper.c).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drm::buffer::DrmModifier;
 use drm::control::AtomicCommitFlags;
@@ -31,11 +31,17 @@ fn require(condition: bool, error: Errno) -> Checked {
 
 impl State {
     pub fn commit(&mut self, request: &AtomicRequest, flags: AtomicCommitFlags) -> Checked {
+        let mut blobs = BTreeMap::new();
         let changes = request.iter().map(|(object, property, value)| {
-            let name = self.properties.get(&property).map(|property| property.name.clone());
-            Change { object, property: name.unwrap_or_else(|| format!("unknown {property}")), value }
+            let known = self.properties.get(&property);
+            let name = known.map_or_else(|| format!("unknown {property}"), |property| property.name.clone());
+            if known.is_some_and(|property| matches!(property.kind, Kind::Blob(_))) {
+                blobs.extend(self.blob(value).map(|data| ((object, name.clone()), data.to_vec())));
+            }
+            Change { object, property: name, value }
         });
-        let commit = Commit { flags, changes: changes.collect(), result: Ok(()) };
+        let changes = changes.collect();
+        let commit = Commit { flags, changes, blobs, result: Ok(()) };
         self.record(Call::Atomic(commit))?;
         let result = self.check_and_apply(request, flags);
         if let Some(Call::Atomic(commit)) = self.calls.last_mut() {

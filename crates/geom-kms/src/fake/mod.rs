@@ -17,6 +17,7 @@
 //! Differences from the kernel: nothing takes time, so blocking commits complete pending page flips
 //! at once, and others complete by [`FakeDevice::complete_flips`]; there is one client.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -82,6 +83,8 @@ pub struct Commit {
     pub flags: AtomicCommitFlags,
     /// What it sets, in order.
     pub changes: Vec<Change>,
+    /// The contents of the blobs that it sets, by object and property.
+    pub blobs: BTreeMap<(u32, String), Vec<u8>>,
     /// The result.
     pub result: Result<(), Errno>,
 }
@@ -97,6 +100,11 @@ impl Commit {
         let changes = self.changes.iter().rev();
         let mut matching = changes.filter(|change| change.object == object && change.property == property);
         matching.next().map(|change| change.value)
+    }
+
+    /// Returns the content of the blob that it sets.
+    pub fn blob(&self, object: u32, property: &str) -> Option<&[u8]> {
+        self.blobs.get(&(object, property.to_owned())).map(Vec::as_slice)
     }
 
     /// Returns whether it sets any property of an object.

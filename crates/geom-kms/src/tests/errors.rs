@@ -6,7 +6,7 @@ use geom_display::signal_format::SignalFormat;
 use rustix::io::Errno;
 
 use super::{plain_choice, Rig, SIZE};
-use crate::commit::CursorPlane;
+use crate::commit::is_refusal;
 use crate::cursor::{Cursor, CursorImage};
 use crate::fake::FakeDevice;
 use crate::{Device, Frame};
@@ -111,35 +111,32 @@ fn frame_before_the_last_page_flip_is_busy_and_changes_nothing() {
 }
 
 #[test]
-fn cursor_plane_is_refused_for_einval_only() {
+fn only_some_errors_are_about_what_a_frame_asks_for() {
     let mut rig = Rig::with_outputs(1);
     rig.enable(&["DP-1"]);
-    let cursor_plane = rig.fake.planes()[1];
-    let image = CursorImage { serial: 1, width: 24, height: 24, argb: &[255; 24 * 24 * 4] };
-    let mut cursor = Cursor::default();
-    for (error, is_refused) in [(Errno::BUSY, false), (Errno::ACCESS, false), (Errno::INVAL, true)] {
-        let has_cursor = move |commit: &crate::fake::Commit| {
-            commit.value(cursor_plane, "FB_ID").is_some_and(|framebuffer| framebuffer != 0)
-        };
-        rig.fake.fail_commits(error, has_cursor);
-        assert!(cursor.fits(&rig.device, 0, &image));
-        let state = cursor.place(&rig.device, &image, (5, -3)).expect("a buffer");
-        let frame = Frame { cursor: Some(state), ..Frame::default() };
+    let about_the_session = [Errno::BUSY, Errno::ACCESS, Errno::NODEV, Errno::NOMEM, Errno::INTR];
+    let about_the_frame = [Errno::INVAL, Errno::NOSPC, Errno::RANGE, Errno::TOOBIG];
+    for error in about_the_session.into_iter().chain(about_the_frame) {
+        rig.fake.fail_commits(error, |_| true);
+        let frame = rig.frame(SIZE);
         let result = rig.device.submit(0, &frame).expect_err("the kernel refuses it");
-        assert_eq!(cursor.refused_for(&result, frame.cursor), is_refused, "{error}");
+        assert_eq!(is_refusal(&result), about_the_frame.contains(&error), "{error}");
         rig.fake.clear_failures();
     }
-    assert!(!cursor.fits(&rig.device, 0, &image), "it is drawn from now on");
-    let frame = rig.frame(SIZE);
-    assert!(rig.device.submit(0, &frame).is_ok(), "frames without it are accepted");
+    assert!(!is_refusal(&io::Error::other("of this program")));
 }
 
 #[test]
-fn einval_of_a_frame_without_a_cursor_does_not_blame_the_plane() {
-    let error = io::Error::from(Errno::INVAL);
+fn cursor_plane_that_was_given_up_is_used_when_it_is_allowed_again() {
+    let mut rig = Rig::with_outputs(1);
+    rig.enable(&["DP-1"]);
+    let image = CursorImage { serial: 1, width: 24, height: 24, argb: &[255; 24 * 24 * 4] };
     let mut cursor = Cursor::default();
-    assert!(!cursor.refused_for(&error, None));
-    assert!(!cursor.refused_for(&error, Some(CursorPlane::Hidden)));
+    assert!(cursor.fits(&rig.device, 0, &image));
+    cursor.give_up();
+    assert!(!cursor.fits(&rig.device, 0, &image));
+    cursor.allow();
+    assert!(cursor.fits(&rig.device, 0, &image));
 }
 
 #[test]

@@ -1,0 +1,230 @@
+//! Frames on a GPU in memory: damage, and planes that the kernel refuses.
+
+use std::cell::RefCell;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use geom_kms::fake::{Commit, FakeDevice};
+use rustix::io::Errno;
+use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufFlags};
+use smithay::backend::allocator::{Format, Fourcc, Modifier};
+use smithay::backend::renderer::utils::{Buffer, CommitCounter, RendererSurfaceStateUserData};
+use smithay::wayland::compositor::with_states;
+
+use super::{Fixture, TestClient};
+use crate::backend::kms::tests::{FakeSeat, SeatState};
+use crate::backend::kms::Event;
+use crate::output::scanout::Outcome;
+use crate::output::OutputId;
+use crate::render::scene::{ScanoutCandidate, Scene};
+
+/// A device node that exists everywhere, in place of a GPU's.
+const CARD: &str = "/dev/null";
+const SIZE: (i32, i32) = (1920, 1080);
+
+struct Rig {
+    fixture: Fixture,
+    fake: FakeDevice,
+    client: TestClient,
+    frames: u64,
+}
+
+impl Rig {
+    /// Starts on a GPU with a monitor, whose driver transmits damage, with a fullscreen window.
+    fn new() -> Self {
+        let fake = FakeDevice::with_outputs(1);
+        fake.set_driver("virtio_gpu", true);
+        let seat = Rc::new(RefCell::new(SeatState::default()));
+        seat.borrow_mut().gpus.insert(CARD.into(), fake.clone());
+        let mut fixture = Fixture::on_seat(FakeSeat(seat));
+        let id = rustix::fs::stat(CARD).expect("a device node").st_rdev;
+        fixture.compositor.state.on_backend_event(Event::GpuAdded { id, path: CARD.into() });
+        let mut client = fixture.client();
+        client.open("window", 0xff00_ff00, Some("DP-1"));
+        fixture.until("a window", |fixture| {
+            fake.complete_flips(fixture.compositor.state.now());
+            client.poll() && !fixture.compositor.state.shell.windows().is_empty()
+        });
+        let mut rig = Self { fixture, fake, client, frames: 0 };
+        rig.settle();
+        rig
+    }
+
+    fn output(&self) -> OutputId {
+        self.fixture.compositor.state.outputs.iter().next().expect("an output").id
+    }
+
+    /// Runs until no frame is pending.
+    fn settle(&mut self) {
+        for _ in 0..5 {
+            self.fixture.compositor.iterate(Some(Duration::from_millis(5))).expect("an iteration");
+            self.fake.complete_flips(self.fixture.compositor.state.now());
+            self.client.poll();
+        }
+        self.fake.take_calls();
+    }
+
+    /// Returns the next frame's commit.
+    fn next_commit(&mut self) -> Commit {
+        let primary = self.fake.planes()[0];
+        let mut found = None;
+        let Self { fixture, fake, client, .. } = self;
+        fixture.until("a frame", |_| {
+            client.poll();
+            let shows = |commit: &Commit| !commit.is_test() && commit.value(primary, "FB_ID").is_some();
+            found = fake.take_commits().into_iter().find(shows);
+            found.is_some()
+        });
+        self.fake.complete_flips(self.fixture.compositor.state.now());
+        found.expect("until it is there")
+    }
+
+    /// Renders a frame whose fullscreen client sends a dma-buf.
+    fn direct_frame(&mut self, dmabuf: &Dmabuf) -> std::io::Result<Outcome> {
+        self.frames += 1;
+        let commit = CommitCounter::from(self.frames as usize);
+        let id = self.output();
+        let state = &mut self.fixture.compositor.state;
+        let gpu_id = state.backend.gpus().next().expect("a GPU").device.id();
+        let visible = state.visible_surfaces(state.outputs.content_of(id).expect("content"));
+        let outcome = state.with_scene(id, visible, |state, scene: &mut Scene<'_>| {
+            let buffer = buffer_of(&scene.surfaces()[0]);
+            scene.scanout_candidate = Some(ScanoutCandidate { dmabuf: dmabuf.clone(), buffer, commit });
+            let gpu = state.backend.gpu_mut(gpu_id).expect("the GPU");
+            state.outputs.scanout_mut(id).expect("enabled").frame(gpu, 0, scene)
+        });
+        outcome.expect("enabled")
+    }
+
+    /// Returns the framebuffer on the primary plane.
+    fn shown(&self) -> Option<u64> {
+        self.fake.value(self.fake.planes()[0], "FB_ID")
+    }
+}
+
+/// Returns the buffer of a surface, as what holds a client's buffer.
+fn buffer_of(surface: &smithay::reexports::wayland_server::protocol::wl_surface::WlSurface) -> Buffer {
+    with_states(surface, |states| {
+        let state = states.data_map.get::<RendererSurfaceStateUserData>().expect("a committed surface");
+        state.lock().expect("a lock").buffer().cloned().expect("a buffer")
+    })
+}
+
+/// Returns a buffer with the size of the mode. The device in memory takes any file.
+fn dmabuf() -> Dmabuf {
+    let memory: OwnedFd =
+        rustix::fs::memfd_create("dmabuf", rustix::fs::MemfdFlags::CLOEXEC).expect("a memfd");
+    let format = Format { code: Fourcc::Xrgb8888, modifier: Modifier::Linear };
+    let mut builder = Dmabuf::builder(SIZE, format.code, format.modifier, DmabufFlags::empty());
+    builder.add_plane(memory, 0, 0, SIZE.0 as u32 * 4);
+    builder.build().expect("a plane")
+}
+
+/// Returns the area of the damage of a commit in pixels.
+fn damaged(commit: &Commit, plane: u32) -> u64 {
+    let Some(clips) = commit.blob(plane, "FB_DAMAGE_CLIPS") else {
+        return SIZE.0 as u64 * SIZE.1 as u64;
+    };
+    let edge = |bytes: &[u8]| u64::from(u32::from_ne_bytes(bytes.try_into().expect("4 bytes")));
+    let area = |clip: &[u8]| {
+        let edges: Vec<u64> = clip.chunks(4).map(edge).collect();
+        (edges[2] - edges[0]) * (edges[3] - edges[1])
+    };
+    clips.chunks(16).map(area).sum()
+}
+
+#[test]
+fn small_changes_cause_small_damage() {
+    let mut rig = Rig::new();
+    let primary = rig.fake.planes()[0];
+    let mut areas = Vec::new();
+    for _ in 0..6 {
+        rig.client.change(0, (64, 64));
+        let commit = rig.next_commit();
+        areas.push(damaged(&commit, primary));
+    }
+    // The first ones fill the second buffer, and follow the window's appearance.
+    assert!(areas[2..].iter().all(|area| *area <= 2 * 64 * 64), "{areas:?}");
+}
+
+#[test]
+fn device_without_vblanks_shows_no_more_frames_than_its_mode() {
+    let mut rig = Rig::new();
+    let shown = |rig: &Rig| rig.fixture.compositor.state.frames;
+    let (began, before) = (rig.fixture.compositor.state.now(), shown(&rig));
+    while shown(&rig) < before + 30 {
+        // The window changes as often as it may, and the device reports each flip at once.
+        rig.client.change(0, (64, 64));
+        rig.client.poll();
+        rig.fixture.compositor.iterate(Some(Duration::from_millis(1))).expect("an iteration");
+        rig.fake.complete_flips(rig.fixture.compositor.state.now());
+    }
+    let took = rig.fixture.compositor.state.now() - began;
+    // 30 frames at 60 Hz, without the first one and what was shown before; stamps may be early by
+    // an eighth.
+    assert!(took >= Duration::from_millis(28 * 14), "{took:?}");
+}
+
+#[test]
+fn client_buffer_that_the_kernel_refuses_is_drawn_in_the_same_frame() {
+    let mut rig = Rig::new();
+    let (first, second) = (dmabuf(), dmabuf());
+    for error in [Errno::INVAL, Errno::NOSPC, Errno::RANGE] {
+        assert_eq!(rig.direct_frame(&first).ok(), Some(Outcome::Submitted));
+        rig.fake.complete_flips(Duration::from_secs(1));
+        let direct = rig.shown();
+        // The test commit passes, the real one does not.
+        rig.fake.fail_nth_commit(1, error);
+        let next = if error == Errno::INVAL { &second } else { &dmabuf() };
+        assert_eq!(rig.direct_frame(next).ok(), Some(Outcome::Submitted), "{error}");
+        rig.fake.clear_failures();
+        rig.fake.complete_flips(Duration::from_secs(1));
+        assert_ne!(rig.shown(), direct, "{error}: it is drawn");
+    }
+    rig.fake.take_calls();
+    let drawn = rig.shown();
+    // It is not tried again, and another buffer is.
+    assert!(rig.direct_frame(&second).is_ok());
+    rig.fake.complete_flips(Duration::from_secs(1));
+    assert!(rig.fake.take_commits().iter().all(|commit| !commit.is_test()));
+    assert_eq!(rig.direct_frame(&first).ok(), Some(Outcome::Submitted));
+    assert_ne!(rig.shown(), drawn);
+    assert_eq!(rig.fake.removed_while_shown(), 0);
+}
+
+#[test]
+fn failed_commit_of_a_client_buffer_is_made_again() {
+    let mut rig = Rig::new();
+    let (first, second) = (dmabuf(), dmabuf());
+    for buffer in [&first, &second] {
+        assert_eq!(rig.direct_frame(buffer).ok(), Some(Outcome::Submitted));
+        rig.fake.complete_flips(Duration::from_secs(1));
+    }
+    let shown = rig.shown();
+    // EACCES says nothing about the buffer, and nothing is shown.
+    rig.fake.fail_commits(Errno::ACCESS, |_| true);
+    assert!(rig.direct_frame(&first).is_err());
+    assert_eq!(rig.shown(), shown);
+    rig.fake.clear_failures();
+    rig.frames -= 1;
+    assert_eq!(rig.direct_frame(&first).ok(), Some(Outcome::Submitted), "the same content");
+    assert_ne!(rig.shown(), shown);
+    assert_eq!(rig.fake.removed_while_shown(), 0);
+}
+
+#[test]
+fn test_commit_that_fails_without_the_session_is_made_again() {
+    let mut rig = Rig::new();
+    let buffer = dmabuf();
+    for error in [Errno::BUSY, Errno::ACCESS] {
+        rig.fake.fail_nth_commit(0, error);
+        assert!(rig.direct_frame(&buffer).is_ok(), "{error}: it is drawn");
+        rig.fake.clear_failures();
+        rig.fake.complete_flips(Duration::from_secs(1));
+    }
+    let drawn = rig.shown();
+    assert_eq!(rig.direct_frame(&buffer).ok(), Some(Outcome::Submitted));
+    assert_ne!(rig.shown(), drawn, "it is scanned out");
+    assert!(rig.fake.take_commits().iter().any(Commit::is_test));
+}
