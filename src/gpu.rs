@@ -15,7 +15,7 @@ use geom_kms::{discovery, Device, DrmFd};
 
 use crate::config::RendererPreference;
 use crate::render::drawable::Drawable;
-use crate::render::renderer::Renderer;
+use crate::render::renderer::{Renderer, REMOTE_FORMAT};
 
 /// Disables atomic modesetting if set, for tests of legacy drivers' code.
 const NO_ATOMIC_VARIABLE: &str = "GEOM_COMPOSITOR_NO_ATOMIC";
@@ -29,6 +29,8 @@ pub struct Gpu {
     pub device: Device,
     /// Renders its outputs' frames.
     pub renderer: Renderer,
+    /// The GPU that it renders on, if that is another one; its device number and descriptor.
+    renders_on: Option<(u64, DrmFd)>,
     resets: Resets,
     spare_buffers: SpareBuffers,
 }
@@ -104,7 +106,7 @@ impl Gpu {
         let renderer = Renderer::choose(device.fd(), device.driver(), preference)
             .map_err(|reason| OpenError::Renderer { path: path.to_owned(), reason })?;
         let (resets, spare_buffers) = (Resets::default(), SpareBuffers::default());
-        Ok(Self { device, renderer, resets, spare_buffers })
+        Ok(Self { device, renderer, renders_on: None, resets, spare_buffers })
     }
 
     /// Returns the number of the device that clients should render with for it: the render node, or
@@ -112,6 +114,40 @@ impl Gpu {
     pub fn render_device(&self) -> u64 {
         let id = self.device.id();
         self.renderer.render_node().or_else(|| discovery::render_node(id)).unwrap_or(id)
+    }
+
+    /// Returns the device number of the GPU that it renders on.
+    pub fn renders_on(&self) -> u64 {
+        self.renders_on.as_ref().map_or(self.device.id(), |(id, _)| *id)
+    }
+
+    /// Returns whether its outputs can show what another GPU renders: that is XRGB8888.
+    pub fn shows_other_gpus(&self) -> bool {
+        let planes = self.device.primary_planes();
+        planes.into_iter().all(|plane| plane.formats.contains(REMOTE_FORMAT))
+    }
+
+    /// Creates a renderer for its outputs that renders on another GPU.
+    ///
+    /// # Errors
+    /// If that GPU has no GLES.
+    pub fn renderer_on(&self, other: &DrmFd) -> Result<Renderer, String> {
+        Renderer::gles(other, false, true)
+    }
+
+    /// Creates a renderer that renders on this GPU.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn own_renderer(&self, preference: RendererPreference) -> Result<Renderer, String> {
+        Renderer::choose(self.device.fd(), self.device.driver(), preference)
+    }
+
+    /// Replaces the renderer by one that renders on this GPU (`None`) or on another one. The caller
+    /// has dropped what belongs to the old one.
+    pub fn render_on(&mut self, renderer: Renderer, other: Option<(u64, DrmFd)>) {
+        self.replace_renderer(renderer);
+        self.renders_on = other;
     }
 
     /// Replaces the renderer. The caller has dropped what belongs to the old one.
@@ -145,9 +181,10 @@ impl Gpu {
     ) -> Result<(Renderer, Option<&'static str>), String> {
         let given_up = self.resets.unusable(failures);
         let (fd, driver) = (self.device.fd(), self.device.driver());
-        let renderer = match given_up {
-            Some(_) => Renderer::choose(fd, driver, RendererPreference::Pixman),
-            None => Renderer::gles(fd, preference == RendererPreference::Llvmpipe),
+        let renderer = match (given_up, &self.renders_on) {
+            (Some(_), _) => Renderer::choose(fd, driver, RendererPreference::Pixman),
+            (None, Some((_, other))) => self.renderer_on(other),
+            (None, None) => Renderer::gles(fd, preference == RendererPreference::Llvmpipe, false),
         };
         Ok((renderer?, given_up))
     }

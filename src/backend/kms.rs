@@ -2,7 +2,7 @@
 //!
 //! [`Kms::on`] takes the [`Event`]s of libseat, udev and the kernel, and returns [`Effect`]s.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -101,6 +101,8 @@ pub struct Kms {
     seat: Box<dyn Seat>,
     /// The primary one first.
     gpus: Vec<GpuEntry>,
+    /// The device number of the GPU that clients' buffers are for.
+    render_gpu: Option<u64>,
     is_session_paused: bool,
     is_asleep: bool,
 }
@@ -108,7 +110,7 @@ pub struct Kms {
 impl Kms {
     /// Wraps a seat. `is_active` is false if its VT is not active yet.
     pub fn new(seat: Box<dyn Seat>, is_active: bool) -> Self {
-        Self { seat, gpus: Vec::new(), is_session_paused: !is_active, is_asleep: false }
+        Self { seat, gpus: Vec::new(), render_gpu: None, is_session_paused: !is_active, is_asleep: false }
     }
 
     /// Returns whether GPUs may not be used.
@@ -139,6 +141,33 @@ impl Kms {
     /// As [`Kms::gpus`].
     pub fn gpus_mut(&mut self) -> impl Iterator<Item = &mut Gpu> {
         self.gpus.iter_mut().map(|entry| &mut entry.gpu)
+    }
+
+    /// Returns the device number of the GPU that clients' buffers are for.
+    pub fn render_gpu(&self) -> Option<u64> {
+        self.render_gpu
+    }
+
+    /// Chooses the GPU that clients' buffers are for: the configured one, or else the first one
+    /// that accelerates GLES, or else the primary one. It stays the same until it is removed or
+    /// another one accelerates what it does not.
+    pub fn choose_render_gpu(&mut self, configured: Option<&str>) {
+        let is_configured = |gpu: &Gpu| {
+            configured.is_some_and(|name| {
+                gpu.device.path() == Path::new(name) || discovery::bus_path(gpu.device.id()) == name
+            })
+        };
+        let accelerates = |gpu: &Gpu| gpu.renders_on() == gpu.device.id() && gpu.renderer.is_accelerated();
+        let current = |gpu: &Gpu| Some(gpu.device.id()) == self.render_gpu;
+        let rank = |gpu: &&Gpu| (!is_configured(gpu), !accelerates(gpu), !current(gpu));
+        // The first one of equal rank.
+        let best = self.gpus().min_by_key(rank).map(|gpu| gpu.device.id());
+        if best != self.render_gpu {
+            if let Some(gpu) = self.gpus().find(|gpu| Some(gpu.device.id()) == best) {
+                info!(gpu = %gpu.device.path().display(), "clients render on this GPU");
+            }
+        }
+        self.render_gpu = best;
     }
 
     fn entry_mut(&mut self, id: u64) -> Option<&mut GpuEntry> {

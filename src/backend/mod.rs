@@ -100,6 +100,17 @@ impl Backend {
         self.kms_mut().into_iter().flat_map(kms::Kms::gpus_mut)
     }
 
+    /// Returns the GPU that clients' buffers are for.
+    pub fn render_gpu(&self) -> Option<&Gpu> {
+        self.gpu(self.kms()?.render_gpu()?)
+    }
+
+    /// As [`Backend::render_gpu`].
+    pub fn render_gpu_mut(&mut self) -> Option<&mut Gpu> {
+        let id = self.kms()?.render_gpu()?;
+        self.gpu_mut(id)
+    }
+
     /// Returns the open GPU with this device number.
     pub fn gpu(&self, id: u64) -> Option<&Gpu> {
         self.gpus().find(|gpu| gpu.device.id() == id)

@@ -46,10 +46,7 @@ impl State {
         };
         let path = gpu.device.path().to_owned();
         // Buffers and textures of the old renderer are dropped before it.
-        let scanouts = self.outputs.iter_mut().filter_map(|output| output.scanout.as_mut());
-        for scanout in scanouts.filter(|scanout| scanout.target().crtc_on(id).is_some()) {
-            scanout.lose_renderer();
-        }
+        self.lose_renderer(id);
         if let Some(gpu) = self.backend.gpu_mut(id) {
             gpu.replace_renderer(renderer);
         }
@@ -64,7 +61,8 @@ impl State {
             None => info!(gpu = %path.display(), "renderer replaced after the GPU reset"),
         }
         // Color conversion and dma-buf formats may differ now, and everything must be rendered
-        // again.
+        // again. A GPU that renders in software now does not render for others.
+        self.update_renderers();
         self.reconfigure("GPU reset");
     }
 }

@@ -68,6 +68,8 @@ impl State {
             }
             Effect::Reconfigure(cause) => self.reconfigure(cause),
             Effect::CloseGpu(closing) => {
+                // Those that render on it must not hold it.
+                self.update_renderers();
                 // Drops the GPU's scanouts, and with them all buffers.
                 self.reconfigure("GPU gone");
                 self.release_gpu(closing.id());
@@ -80,6 +82,7 @@ impl State {
             Effect::GpuOpened { id, path } => {
                 let prefix = path.display().to_string();
                 self.notices.dismiss(|text| text.starts_with(&prefix));
+                self.update_renderers();
                 if let Some(gpu) = self.backend.gpu(id).map(report::gpu) {
                     self.publish_event(&IpcEvent::GpuAdded { gpu });
                 }

@@ -106,6 +106,8 @@ pub struct Config {
     pub night_light: Option<NightLight>,
     pub rules: Vec<Rule>,
     pub renderer: RendererPreference,
+    /// The GPU that renders: the path of its device node or of its place on the bus.
+    pub render_gpu: Option<String>,
     pub direct_scanout: bool,
     pub hardware_color: HardwareColor,
     pub keyboard: Keyboard,
@@ -143,6 +145,7 @@ impl Default for Config {
             night_light: None,
             rules: Vec::new(),
             renderer: RendererPreference::Auto,
+            render_gpu: None,
             direct_scanout: true,
             hardware_color: HardwareColor::Any,
             keyboard: Keyboard {
@@ -213,6 +216,7 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
         root.value(reader, "connect_type", allowed, |value| value.as_str()?.parse().ok()),
     );
     set(&mut config.renderer, root.choice(reader, "renderer", names::<RendererPreference>()));
+    config.render_gpu = root.string(reader, "render_gpu").filter(|name| !name.is_empty());
     set(&mut config.direct_scanout, root.boolean(reader, "direct_scanout"));
     let allowed = "true, false or \"planes\"";
     let hardware =
@@ -390,7 +394,7 @@ mod tests {
                 "test.toml:2: renderer = \"vulkan\" is not allowed; allowed: \"auto\", \"pixman\", \"gles\", \"llvmpipe\"",
                 "test.toml:5: displays.\"HDMI-A-1\".mode: \"wide\" is not a mode; write \"1920x1080\" or \"1920x1080@59.94\"",
                 "test.toml:8: keyboard.layout = 7 is not allowed; allowed: a quoted string",
-                "test.toml:1: unknown key color; known here: connect_type, renderer, direct_scanout, hardware_color, diagnostic_screen, keep_framebuffer, metrics_file, metrics_interval, exit_keys, vt_keys, user, displays, aliases, night_light, rules, clients, power, keyboard, pointer, touch, cursor, headless",
+                "test.toml:1: unknown key color; known here: connect_type, renderer, render_gpu, direct_scanout, hardware_color, diagnostic_screen, keep_framebuffer, metrics_file, metrics_interval, exit_keys, vt_keys, user, displays, aliases, night_light, rules, clients, power, keyboard, pointer, touch, cursor, headless",
             ]
         );
     }

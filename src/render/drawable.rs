@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use drm::buffer::{DrmFourcc, DrmModifier, PlanarBuffer};
 use geom_kms::dumb::DumbBuffer;
-use geom_kms::framebuffer::{opaque, FramebufferLayout};
+use geom_kms::framebuffer::{import, opaque, FramebufferLayout};
 use geom_kms::{DrmFd, Framebuffer};
 use smithay::backend::allocator::dmabuf::{AsDmabuf, Dmabuf};
 use smithay::backend::allocator::gbm::GbmBuffer;
@@ -18,6 +18,9 @@ pub enum Drawable {
     Dumb { image: pixman::Image<'static, 'static>, buffer: DumbBuffer },
     /// For GLES.
     Gbm { dmabuf: Dmabuf, framebuffer: Arc<Framebuffer>, _bo: GbmBuffer },
+    /// For GLES on another GPU than the one that scans out `buffer`, and that cannot use the memory
+    /// of the first: what is drawn is copied.
+    Copied { dmabuf: Dmabuf, buffer: DumbBuffer, _bo: GbmBuffer },
     /// For a virtual output.
     Memory(pixman::Image<'static, 'static>),
 }
@@ -55,6 +58,35 @@ impl Drawable {
         Ok(Self::Gbm { dmabuf, framebuffer, _bo: bo })
     }
 
+    /// Wraps a linear buffer of another GPU than the one of `fd`, which scans it out.
+    ///
+    /// # Errors
+    ///
+    /// If the device cannot use the memory, or there are no descriptors left.
+    pub fn shared(fd: &DrmFd, bo: GbmBuffer) -> io::Result<Self> {
+        let dmabuf = bo.export().map_err(io::Error::other)?;
+        let planes = dmabuf.handles().zip(dmabuf.strides().zip(dmabuf.offsets()));
+        let planes: Vec<_> = planes.map(|(plane, (pitch, offset))| (plane, pitch, offset)).collect();
+        let (size, code) = (PlanarBuffer::size(&bo), PlanarBuffer::format(&bo));
+        let add = |modifier| import(fd, size, code, modifier, planes.iter().copied());
+        // Drivers without modifiers take linear buffers only.
+        let framebuffer = add(DrmModifier::Linear).or_else(|_| add(DrmModifier::Invalid))?;
+        drop(planes);
+        Ok(Self::Gbm { dmabuf, framebuffer: Arc::new(framebuffer), _bo: bo })
+    }
+
+    /// Allocates a buffer of the device of `fd` for a copy of what is drawn into one of another
+    /// GPU.
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory, or the driver does not support the format.
+    pub fn copied(fd: &DrmFd, bo: GbmBuffer, size: (u32, u32), format: DrmFourcc) -> io::Result<Self> {
+        let buffer = DumbBuffer::new(fd, size, format)?;
+        let dmabuf = bo.export().map_err(io::Error::other)?;
+        Ok(Self::Copied { dmabuf, buffer, _bo: bo })
+    }
+
     /// Allocates a buffer for a virtual output.
     ///
     /// # Errors
@@ -69,7 +101,7 @@ impl Drawable {
     /// Returns its framebuffer; `None` for virtual outputs.
     pub fn framebuffer(&self) -> Option<&Arc<Framebuffer>> {
         match self {
-            Self::Dumb { buffer, .. } => Some(buffer.framebuffer()),
+            Self::Dumb { buffer, .. } | Self::Copied { buffer, .. } => Some(buffer.framebuffer()),
             Self::Gbm { framebuffer, .. } => Some(framebuffer),
             Self::Memory(_) => None,
         }

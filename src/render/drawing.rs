@@ -2,15 +2,20 @@
 
 use std::io;
 
+use geom_kms::dumb::DumbBuffer;
+use smithay::backend::allocator::dmabuf::Dmabuf;
+use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::damage::OutputDamageTracker;
+use smithay::backend::renderer::gles::GlesRenderer;
 use smithay::backend::renderer::pixman::PixmanRenderer;
 use smithay::backend::renderer::sync::SyncPoint;
 use smithay::backend::renderer::{
-    Bind, Color32F, ImportAll, ImportMem, Renderer as SmithayRenderer, Texture,
+    Bind, Color32F, ExportMem, ImportAll, ImportMem, Renderer as SmithayRenderer, Texture,
 };
+use smithay::utils::Rectangle;
 
 use crate::render::drawable::Drawable;
-use crate::render::renderer::Renderer;
+use crate::render::renderer::{Gles, Renderer};
 use crate::render::scene::{Pass, Scene, SurfaceImageDescription, BACKGROUND};
 use crate::render::shadow_buffer::{Damage, MemoryShadow, ShadowBuffer};
 
@@ -104,26 +109,77 @@ pub fn draw_on_gpu(
         (Renderer::Pixman(renderer), Some(ShadowBuffer::Memory(shadow)), drawable) => {
             draw_converted(renderer.as_mut(), shadow, drawable, tracker, age, scene)
         }
-        (
-            Renderer::Gles { renderer, shader: Some(shader), .. },
-            Some(ShadowBuffer::Gles(shadow)),
-            Drawable::Gbm { dmabuf, .. },
-        ) => shadow.draw(renderer, shader, dmabuf, tracker, age, scene),
+        (Renderer::Gles(gles), shadow, drawable) => {
+            let drawn = draw_with_gles(gles, shadow, drawable, tracker, age, scene)?;
+            if let Drawable::Copied { dmabuf, buffer, .. } = drawable {
+                read_back(&mut gles.renderer, dmabuf, buffer, &drawn)?;
+            }
+            Ok(drawn)
+        }
         (Renderer::Pixman(renderer), None, Drawable::Dumb { image, .. } | Drawable::Memory(image)) => {
             draw(renderer.as_mut(), image, tracker, age, scene, Pass::Whole, BACKGROUND)
         }
-        (Renderer::Gles { renderer, .. }, None, Drawable::Gbm { dmabuf, .. }) => {
-            draw(renderer.as_mut(), dmabuf, tracker, age, scene, Pass::Whole, BACKGROUND)
+        _ => Err(io::Error::other("the buffer belongs to another renderer")),
+    }
+}
+
+fn draw_with_gles(
+    gles: &mut Gles,
+    shadow: &mut Option<ShadowBuffer>,
+    drawable: &mut Drawable,
+    tracker: &mut OutputDamageTracker,
+    age: usize,
+    scene: &Scene<'_>,
+) -> io::Result<Drawn> {
+    let Gles { renderer, shader, .. } = gles;
+    match (shadow, shader, drawable) {
+        (
+            Some(ShadowBuffer::Gles(shadow)),
+            Some(shader),
+            Drawable::Gbm { dmabuf, .. } | Drawable::Copied { dmabuf, .. },
+        ) => shadow.draw(renderer, shader, dmabuf, tracker, age, scene),
+        (None, _, Drawable::Gbm { dmabuf, .. } | Drawable::Copied { dmabuf, .. }) => {
+            draw(renderer, dmabuf, tracker, age, scene, Pass::Whole, BACKGROUND)
         }
         _ => Err(io::Error::other("the buffer belongs to another renderer")),
     }
+}
+
+/// Copies what was drawn from the renderer's memory into a buffer of another device.
+fn read_back(
+    renderer: &mut GlesRenderer,
+    source: &mut Dmabuf,
+    target: &mut DumbBuffer,
+    drawn: &Drawn,
+) -> io::Result<()> {
+    let Some(damage) = &drawn.damage else { return Ok(()) };
+    renderer.wait(&drawn.sync).map_err(io::Error::other)?;
+    let framebuffer = renderer.bind(source).map_err(io::Error::other)?;
+    let (pitch, (width, height)) = (target.pitch(), target.size());
+    let whole = Rectangle::from_size((width as i32, height as i32).into());
+    for area in damage.iter().filter_map(|area| area.intersection(whole)) {
+        let region = Rectangle::new((area.loc.x, area.loc.y).into(), (area.size.w, area.size.h).into());
+        let mapping = renderer.copy_framebuffer(&framebuffer, region, Fourcc::Abgr8888);
+        let mapping = mapping.map_err(io::Error::other)?;
+        let pixels = renderer.map_texture(&mapping).map_err(io::Error::other)?;
+        let rows = pixels.chunks_exact(area.size.w as usize * 4);
+        let skipped = area.loc.x as usize * 4;
+        for (to, from) in target.pixels().chunks_mut(pitch).skip(area.loc.y as usize).zip(rows) {
+            let to = to.get_mut(skipped..).unwrap_or_default();
+            for (to, from) in to.chunks_exact_mut(4).zip(from.chunks_exact(4)) {
+                // From red, green, blue to blue, green, red.
+                to.copy_from_slice(&[from[2], from[1], from[0], 0xff]);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Returns whether a scene differs from the last frame of the damage tracker.
 pub fn changed_on_gpu(renderer: &mut Renderer, tracker: &mut OutputDamageTracker, scene: &Scene<'_>) -> bool {
     match renderer {
         Renderer::Pixman(renderer) => scene.changed(renderer.as_mut(), tracker),
-        Renderer::Gles { renderer, .. } => scene.changed(renderer.as_mut(), tracker),
+        Renderer::Gles(gles) => scene.changed(&mut gles.renderer, tracker),
     }
 }
 

@@ -33,12 +33,12 @@ pub struct RgbImage {
 pub fn draw_on_gpu(renderer: &mut Renderer, scene: &Scene<'_>) -> io::Result<RgbImage> {
     match renderer {
         Renderer::Pixman(renderer) => draw_in_software(renderer.as_mut(), scene),
-        Renderer::Gles { renderer, shader: Some(shader), .. } if !scene.described_surfaces.is_empty() => {
-            draw_shaded(renderer.as_mut(), shader, scene)
-        }
-        Renderer::Gles { renderer, .. } => {
-            draw::<GlesRenderer, GlesTexture>(renderer.as_mut(), scene, Fourcc::Abgr8888, [0, 1, 2])
-        }
+        Renderer::Gles(gles) => match &gles.shader {
+            Some(shader) if !scene.described_surfaces.is_empty() => {
+                draw_shaded(&mut gles.renderer, shader, scene)
+            }
+            _ => draw::<GlesRenderer, GlesTexture>(&mut gles.renderer, scene, Fourcc::Abgr8888, [0, 1, 2]),
+        },
     }
 }
 

@@ -27,17 +27,24 @@ pub enum Renderer {
     /// On the CPU.
     Pixman(Box<PixmanRenderer>),
     /// On the GPU.
-    Gles {
-        renderer: Box<GlesRenderer>,
-        allocator: GbmAllocator<DrmFd>,
-        /// Converts color; `None` if the GPU's GLES is too old.
-        shader: Option<Shader>,
-        /// The device number of the render node that EGL uses. On SoCs it belongs to another
-        /// device than the one that has the connectors.
-        render_node: Option<u64>,
-        /// The last field, as it ends the context that the others belong to.
-        watch: Option<ResetWatch>,
-    },
+    Gles(Box<Gles>),
+}
+
+/// A GLES renderer.
+pub struct Gles {
+    pub renderer: GlesRenderer,
+    allocator: GbmAllocator<DrmFd>,
+    /// Converts color; `None` if the GPU's GLES is too old.
+    pub shader: Option<Shader>,
+    /// The device number of the render node that EGL uses. On SoCs it belongs to another device
+    /// than the one that has the connectors.
+    render_node: Option<u64>,
+    /// It runs on the CPU.
+    is_software: bool,
+    /// Its buffers are scanned out by another device than the one that it renders on.
+    is_remote: bool,
+    /// The last field, as it ends the context that the others belong to.
+    watch: Option<ResetWatch>,
 }
 
 impl Renderer {
@@ -54,7 +61,7 @@ impl Renderer {
             RendererPreference::Auto => quirks::of(driver).has_gpu,
         };
         if try_gles {
-            match Self::gles(fd, allow_software) {
+            match Self::gles(fd, allow_software, false) {
                 Ok(gles) => return Ok(gles),
                 Err(error) => warn!(driver, %error, "GLES is not available; rendering with pixman"),
             }
@@ -66,20 +73,20 @@ impl Renderer {
     }
 
     /// Creates a GLES renderer. With `allow_software` it may be Mesa's llvmpipe, which runs on the
-    /// CPU.
+    /// CPU. `is_remote` says that another device scans out its buffers.
     ///
     /// # Errors
     ///
     /// If the driver has no GLES.
-    pub fn gles(fd: &DrmFd, allow_software: bool) -> Result<Self, String> {
+    pub fn gles(fd: &DrmFd, allow_software: bool, is_remote: bool) -> Result<Self, String> {
         let gbm = GbmDevice::new(fd.clone()).map_err(|error| format!("GBM: {error}"))?;
         // SAFETY: the GBM device outlives the display, which keeps a clone of it.
         let display = unsafe { EGLDisplay::new(gbm.clone()) }.map_err(|error| format!("EGL: {error}"))?;
         let device = EGLDevice::device_for_display(&display).ok();
-        let software = device.as_ref().is_some_and(EGLDevice::is_software);
+        let is_software = device.as_ref().is_some_and(EGLDevice::is_software);
         let node = device.and_then(|device| device.try_get_render_node().ok().flatten());
         let render_node = node.filter(|node| node.ty() == NodeType::Render).map(|node| node.dev_id());
-        if software && !allow_software {
+        if is_software && !allow_software {
             return Err("EGL would render on the CPU (renderer = \"llvmpipe\" allows it)".into());
         }
         // Not every EGL creates the context that we want; any will do then.
@@ -95,17 +102,28 @@ impl Renderer {
         let shader = Shader::new(&mut renderer);
         let shader = shader.inspect_err(|error| warn!(%error, "GLES cannot convert color")).ok();
         let reports_resets = watch.as_ref().is_some_and(ResetWatch::reports_resets);
-        info!(software, reports_resets, "rendering with GLES");
-        let flags = GbmBufferFlags::RENDERING | GbmBufferFlags::SCANOUT;
+        info!(software = is_software, reports_resets, "rendering with GLES");
+        // The other device decides what it scans out.
+        let scanout = if is_remote { GbmBufferFlags::empty() } else { GbmBufferFlags::SCANOUT };
+        let flags = GbmBufferFlags::RENDERING | scanout;
         let allocator = GbmAllocator::new(gbm, flags);
-        Ok(Self::Gles { renderer: Box::new(renderer), allocator, shader, render_node, watch })
+        Ok(Self::Gles(Box::new(Gles {
+            renderer,
+            allocator,
+            shader,
+            render_node,
+            is_software,
+            is_remote,
+            watch,
+        })))
     }
 
     /// Returns whether the GPU was reset: the renderer cannot render any more.
     pub fn is_lost(&self) -> bool {
-        let Self::Gles { renderer, watch: Some(watch), .. } = self else { return false };
+        let Self::Gles(gles) = self else { return false };
+        let Some(watch) = &gles.watch else { return false };
         // SAFETY: the context is used by this thread only.
-        match unsafe { renderer.egl_context().make_current() } {
+        match unsafe { gles.renderer.egl_context().make_current() } {
             Ok(()) => watch.is_lost(),
             Err(error) => {
                 let cause = error.source().and_then(|cause| cause.downcast_ref::<EGLError>());
@@ -119,20 +137,31 @@ impl Renderer {
     pub fn render_node(&self) -> Option<u64> {
         match self {
             Self::Pixman(_) => None,
-            Self::Gles { render_node, .. } => *render_node,
+            Self::Gles(gles) => gles.render_node,
         }
     }
 
-    /// Returns whether it renders on the GPU.
+    /// Returns whether it is GLES.
     pub fn is_gles(&self) -> bool {
-        matches!(self, Self::Gles { .. })
+        matches!(self, Self::Gles(_))
+    }
+
+    /// Returns whether it renders on a GPU, not on the CPU.
+    pub fn is_accelerated(&self) -> bool {
+        matches!(self, Self::Gles(gles) if !gles.is_software)
+    }
+
+    /// Returns whether its buffers are scanned out by another device than the one that it renders
+    /// on.
+    pub fn is_remote(&self) -> bool {
+        matches!(self, Self::Gles(gles) if gles.is_remote)
     }
 
     /// Returns whether it can convert to other color spaces than sRGB.
     pub fn converts(&self) -> bool {
         match self {
             Self::Pixman(_) => true,
-            Self::Gles { shader, .. } => shader.is_some(),
+            Self::Gles(gles) => gles.shader.is_some(),
         }
     }
 
@@ -140,7 +169,7 @@ impl Renderer {
     pub fn dmabuf_formats(&self) -> FormatSet {
         match self {
             Self::Pixman(renderer) => renderer.dmabuf_formats(),
-            Self::Gles { renderer, .. } => renderer.dmabuf_formats(),
+            Self::Gles(gles) => gles.renderer.dmabuf_formats(),
         }
     }
 
@@ -149,8 +178,9 @@ impl Renderer {
     pub fn can_render(&self, code: DrmFourcc, formats: &PlaneFormats) -> bool {
         match self {
             Self::Pixman(_) => formats.supports(code, DrmModifier::Linear),
-            Self::Gles { renderer, .. } => {
-                let rendered = renderer.egl_context().dmabuf_render_formats();
+            Self::Gles(gles) if gles.is_remote => code == REMOTE_FORMAT && formats.contains(code),
+            Self::Gles(gles) => {
+                let rendered = gles.renderer.egl_context().dmabuf_render_formats();
                 formats.contains(code) && rendered.iter().any(|format| format.code == code)
             }
         }
@@ -168,9 +198,12 @@ impl Renderer {
     /// Returns whether the best layout on a plane with these formats is another one than the plain
     /// layout.
     pub fn has_layouts(&self, formats: &PlaneFormats) -> bool {
-        let Self::Gles { renderer, .. } = self else { return false };
+        let Self::Gles(gles) = self else { return false };
+        if gles.is_remote {
+            return false;
+        }
         let Some(code) = formats.buffer_format(|code| self.can_render(code, formats)) else { return false };
-        let modifiers = Self::modifiers(renderer, formats, code);
+        let modifiers = Self::modifiers(&gles.renderer, formats, code);
         modifiers.iter().any(|modifier| *modifier != DrmModifier::Linear)
     }
 
@@ -178,7 +211,8 @@ impl Renderer {
     ///
     /// With GLES, modifiers without compression that both support are tried first, then the
     /// driver's choice (implicit modifier), then linear. The plain layout leaves the first step
-    /// out.
+    /// out. For another device than the renderer's, buffers are linear, or copied to it if it
+    /// cannot scan out the renderer's memory.
     ///
     /// # Errors
     ///
@@ -193,7 +227,8 @@ impl Renderer {
     ) -> io::Result<Drawable> {
         let (renderer, allocator) = match self {
             Self::Pixman(_) => return Drawable::dumb(fd, size, code),
-            Self::Gles { renderer, allocator, .. } => (renderer, allocator),
+            Self::Gles(gles) if gles.is_remote => return gles.allocate_remote(fd, size, code),
+            Self::Gles(gles) => (&gles.renderer, &mut gles.allocator),
         };
         let common = match layout {
             BufferLayout::Best => Self::modifiers(renderer, formats, code),
@@ -214,5 +249,25 @@ impl Renderer {
             }
         }
         Err(last)
+    }
+}
+
+/// The format of buffers for another device than the renderer's. All drivers know it.
+pub const REMOTE_FORMAT: DrmFourcc = DrmFourcc::Xrgb8888;
+
+impl Gles {
+    /// Allocates a buffer in linear layout that the device of `fd` scans out, or one whose content
+    /// is copied into a buffer of that device.
+    fn allocate_remote(&mut self, fd: &DrmFd, size: (u32, u32), code: DrmFourcc) -> io::Result<Drawable> {
+        let linear = self.allocator.create_buffer(size.0, size.1, code, &[DrmModifier::Linear]);
+        let shared = linear.map_err(io::Error::other).and_then(|bo| Drawable::shared(fd, bo));
+        match shared {
+            Ok(drawable) => return Ok(drawable),
+            Err(error) => debug!(%error, "the display's GPU cannot show the renderer's memory; copying"),
+        }
+        let target = self.allocator.create_buffer(size.0, size.1, code, &[DrmModifier::Invalid]);
+        let target =
+            target.or_else(|_| self.allocator.create_buffer(size.0, size.1, code, &[DrmModifier::Linear]));
+        Drawable::copied(fd, target.map_err(io::Error::other)?, size, code)
     }
 }

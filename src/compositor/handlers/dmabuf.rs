@@ -24,17 +24,17 @@ const MAX_OLD_GLOBALS: usize = 8;
 /// The globals of linux-dmabuf.
 #[derive(Default)]
 pub struct DmabufGlobals {
-    /// The newest one last. The others are disabled; their feedback objects hear of news too.
+    /// The newest one last. The others are disabled; their feedback objects receive changes too.
     globals: Vec<DmabufGlobal>,
     /// What is announced: the main device and the formats.
     announced: Option<(u64, HashSet<Format>)>,
 }
 
 impl State {
-    /// Announces the formats of the primary GPU and its render node. Feedback objects hear of
-    /// another GPU; as clients without feedback read formats once, other formats get a new global.
+    /// Announces the formats of the GPU that renders, and its render node. Feedback objects receive
+    /// a change; as clients without feedback read formats once, other formats get a new global.
     pub fn announce_dmabuf(&mut self) {
-        let Some(gpu) = self.backend.gpus().next() else { return };
+        let Some(gpu) = self.backend.render_gpu() else { return };
         let formats: HashSet<Format> = gpu.renderer.dmabuf_formats().iter().copied().collect();
         let current = (gpu.render_device(), formats);
         let known = self.protocols.dmabuf_globals.announced.as_ref();
@@ -66,13 +66,13 @@ impl State {
 
 impl State {
     fn import_dmabuf(&mut self, dmabuf: &Dmabuf) -> Result<(), String> {
-        let gpu = self.backend.gpus_mut().next().ok_or("no GPU")?;
+        let gpu = self.backend.render_gpu_mut().ok_or("no GPU")?;
         match &mut gpu.renderer {
             Renderer::Pixman(renderer) => {
                 renderer.import_dmabuf(dmabuf, None).map(drop).map_err(|error| error.to_string())
             }
-            Renderer::Gles { renderer, .. } => {
-                renderer.import_dmabuf(dmabuf, None).map(drop).map_err(|error| error.to_string())
+            Renderer::Gles(gles) => {
+                gles.renderer.import_dmabuf(dmabuf, None).map(drop).map_err(|error| error.to_string())
             }
         }
     }
