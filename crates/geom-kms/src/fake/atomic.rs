@@ -77,14 +77,7 @@ impl State {
                 require(flags.contains(AtomicCommitFlags::ALLOW_MODESET), Errno::INVAL)?;
             }
         }
-        if let Some(max) = self.max_pixel_rate {
-            let rate: u64 = self.crtcs().into_iter().map(|crtc| self.pixel_rate(&values, crtc)).sum();
-            require(rate <= max, Errno::NOSPC)?;
-        }
-        if let Some(max) = self.max_tiled_planes {
-            let is_tiled = |plane: &u32| self.is_tiled(&values, *plane);
-            require(self.planes().iter().filter(|plane| is_tiled(plane)).count() <= max, Errno::NOSPC)?;
-        }
+        self.check_limits(&values)?;
         if is_test {
             return Ok(());
         }
@@ -152,11 +145,12 @@ impl State {
         let Some(framebuffer) = self.framebuffers.get(&id) else { return Ok(()) };
         require(self.can_drive(*possible_crtcs, crtc), Errno::INVAL)?;
         let FramebufferLayout { format, modifier, .. } = framebuffer.layout;
-        // drm_plane_has_format(): with an explicit modifier, the plane has to list it.
+        // drm_plane_has_format(): the plane has to list the modifier. Without one, the core takes
+        // the framebuffer as linear.
         let in_formats = self.blob(value("IN_FORMATS")).unwrap_or_default();
         let listed = PlaneFormats::new(formats, in_formats);
         require(listed.contains(format), Errno::INVAL)?;
-        require(modifier.is_none_or(|modifier| listed.supports(format, modifier)), Errno::INVAL)?;
+        require(listed.supports(format, modifier.unwrap_or(DrmModifier::Linear)), Errno::INVAL)?;
         let (width, height) = framebuffer.layout.size;
         let outside =
             |from: &str, length: &str, whole: u32| value(from) + value(length) > u64::from(whole) << 16;
@@ -217,20 +211,6 @@ impl State {
             || self.value(crtc, "ACTIVE") != self.value_in(values, crtc, "ACTIVE")
             || self.connectors_of(&self.values, crtc) != connectors
             || links(&self.values) != links(values)
-    }
-
-    fn is_tiled(&self, values: &Values, plane: u32) -> bool {
-        let framebuffer = self.value_in(values, plane, "FB_ID").and_then(|id| u32::try_from(id).ok());
-        let framebuffer = framebuffer.and_then(|id| self.framebuffers.get(&id));
-        let modifier = framebuffer.and_then(|framebuffer| framebuffer.layout.modifier);
-        modifier.is_some_and(|modifier| modifier != DrmModifier::Linear)
-    }
-
-    fn pixel_rate(&self, values: &Values, crtc: u32) -> u64 {
-        let rate = self
-            .mode_in(values, crtc)
-            .map(|mode| u64::from(mode.size().0) * u64::from(mode.size().1) * u64::from(mode.vrefresh()));
-        rate.unwrap_or(0)
     }
 
     /// Fences and damage apply to one commit (__drm_atomic_helper_plane_duplicate_state()).

@@ -24,9 +24,10 @@ use crate::commit::AtomicRequest;
 use crate::drm_fd::raw;
 use crate::dumb::Mapping;
 use crate::framebuffer::FramebufferLayout;
+use crate::objects::PlaneKind;
 
-/// Size of the cursor in pixels.
-const CURSOR_SIZE: u64 = 64;
+/// Width and height of the cursor in pixels.
+const CURSOR_SIZE: u32 = 64;
 
 impl FakeDevice {
     /// Returns the state, unless the device was unplugged.
@@ -71,9 +72,10 @@ impl DrmCalls for FakeDevice {
     }
 
     fn capability(&self, capability: DriverCapability) -> io::Result<u64> {
-        drop(self.plugged()?);
+        let (width, height) = self.plugged()?.limits.cursor_size.unwrap_or((CURSOR_SIZE, CURSOR_SIZE));
         match capability {
-            DriverCapability::CursorWidth | DriverCapability::CursorHeight => Ok(CURSOR_SIZE),
+            DriverCapability::CursorWidth => Ok(width.into()),
+            DriverCapability::CursorHeight => Ok(height.into()),
             _ => Err(Errno::INVAL.into()),
         }
     }
@@ -101,7 +103,12 @@ impl DrmCalls for FakeDevice {
         if !state.enabled.contains(&ClientCapability::UniversalPlanes) {
             return Ok(Vec::new());
         }
-        Ok(handles(state.planes()))
+        let hides_cursors =
+            state.limits.hides_cursor_planes && state.enabled.contains(&ClientCapability::Atomic);
+        let is_cursor =
+            |id: &u32| matches!(state.objects.get(id), Some(Object::Plane { kind: PlaneKind::Cursor, .. }));
+        let listed = state.planes().into_iter().filter(|id| !(hides_cursors && is_cursor(id)));
+        Ok(handles(listed.collect()))
     }
 
     fn probe_connector(&self, handle: connector::Handle) -> io::Result<ConnectorInfo> {

@@ -34,6 +34,7 @@ use crate::objects::PlaneKind;
 
 mod atomic;
 mod calls;
+mod limits;
 mod state;
 
 use state::{Memory, State};
@@ -258,17 +259,6 @@ impl FakeDevice {
     /// Unplugs the device: every call fails with ENODEV.
     pub fn unplug(&self) {
         self.state().is_unplugged = true;
-    }
-
-    /// Refuses states that scan out more pixels per second than this, over all CRTCs, with ENOSPC.
-    pub fn limit_bandwidth(&self, pixels_per_second: u64) {
-        self.state().max_pixel_rate = Some(pixels_per_second);
-    }
-
-    /// Refuses states in which more planes than this scan out a buffer with an explicit modifier
-    /// other than linear, with ENOSPC.
-    pub fn limit_tiled_planes(&self, planes: usize) {
-        self.state().max_tiled_planes = Some(planes);
     }
 
     /// Adds a CRTC.

@@ -10,6 +10,7 @@ use drm::control::connector::Interface;
 use drm::control::{from_u32, Mode as KmsMode, ModeTypeFlags};
 use rustix::io::Errno;
 
+use super::limits::Limits;
 use super::{in_formats_blob, Call, Failure, FakeColorop, PageFlip, LUT_SIZE};
 use crate::calls::{ClientCapability, ObjectKind};
 use crate::framebuffer::FramebufferLayout;
@@ -98,8 +99,7 @@ pub(super) struct State {
     /// Giving up DRM master fails.
     pub keeps_master: bool,
     pub is_unplugged: bool,
-    pub max_pixel_rate: Option<u64>,
-    pub max_tiled_planes: Option<usize>,
+    pub limits: Limits,
     pub enabled: Vec<ClientCapability>,
     next_id: u32,
     pub objects: BTreeMap<u32, Object>,
@@ -131,8 +131,7 @@ impl Default for State {
             is_master: true,
             keeps_master: false,
             is_unplugged: false,
-            max_pixel_rate: None,
-            max_tiled_planes: None,
+            limits: Limits::default(),
             enabled: Vec::new(),
             next_id: 31,
             objects: BTreeMap::new(),
@@ -373,6 +372,15 @@ impl State {
     pub fn make_immutable(&mut self, name: &str) {
         let named = self.properties.values_mut().filter(|property| property.name == name);
         named.for_each(|property| property.is_immutable = true);
+    }
+
+    /// Replaces the property of an object by one of its own.
+    pub fn set_range(&mut self, object: u32, name: &str, (min, max): (u64, u64), is_immutable: bool) {
+        self.remove_property(object, name);
+        let (id, name) = (self.new_id(), name.to_owned());
+        let kind = Kind::Range(min, max);
+        self.properties.insert(id, Property { name, kind, is_immutable, is_atomic: false });
+        self.values.insert((object, id), min);
     }
 
     pub fn remove_property(&mut self, object: u32, name: &str) {
