@@ -117,7 +117,8 @@ impl Device {
             }
         }
         let driver = fd.driver_name()?;
-        let objects = Objects::read(&fd, is_atomic)?;
+        let quirks = quirks::of(&driver);
+        let objects = Objects::read(&fd, is_atomic, quirks)?;
         if objects.crtcs.is_empty() {
             return Err(io::Error::other("the device has no CRTC"));
         }
@@ -137,7 +138,7 @@ impl Device {
             id,
             path: path.to_owned(),
             bus_path: bus_path(id),
-            quirks: quirks::of(&driver),
+            quirks,
             driver,
             fd,
             is_atomic,

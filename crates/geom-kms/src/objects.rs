@@ -19,6 +19,7 @@ use crate::formats::PlaneFormats;
 use crate::modes;
 use crate::plane_defaults::PlaneDefaults;
 use crate::properties::{Properties, PropertyReader};
+use crate::quirks::Quirks;
 
 /// A CRTC.
 #[derive(Debug)]
@@ -163,7 +164,7 @@ impl Objects {
     /// # Errors
     ///
     /// Returns the kernel's error, or that the driver lacks a property.
-    pub fn read(fd: &DrmFd, atomic: bool) -> io::Result<Self> {
+    pub fn read(fd: &DrmFd, atomic: bool, quirks: Quirks) -> io::Result<Self> {
         let mut objects = Self::default();
         for handle in fd.resources()?.crtcs {
             let ids = match atomic {
@@ -173,7 +174,7 @@ impl Objects {
             objects.crtcs.push(Crtc { handle, ids, primary: None, cursor: None });
         }
         for handle in fd.plane_handles()? {
-            let plane = objects.read_plane(&**fd, atomic, handle)?;
+            let plane = objects.read_plane(&**fd, atomic, quirks, handle)?;
             objects.planes.push(plane);
         }
         objects.share_planes();
@@ -181,7 +182,13 @@ impl Objects {
         Ok(objects)
     }
 
-    fn read_plane(&mut self, fd: &dyn DrmCalls, atomic: bool, handle: plane::Handle) -> io::Result<Plane> {
+    fn read_plane(
+        &mut self,
+        fd: &dyn DrmCalls,
+        atomic: bool,
+        quirks: Quirks,
+        handle: plane::Handle,
+    ) -> io::Result<Plane> {
         let info = fd.plane(handle)?;
         let properties = self.reader.read(fd, handle)?;
         let kind = match properties.value("type") {
@@ -199,7 +206,10 @@ impl Objects {
             formats: PlaneFormats::new(&info.formats, &in_formats),
             possible_crtcs: info.possible_crtcs,
             pipelines: colorop::read(fd, &mut self.reader, &properties),
-            defaults: if atomic { PlaneDefaults::read(&properties, kind) } else { PlaneDefaults::default() },
+            defaults: match atomic {
+                true => PlaneDefaults::read(&properties, kind, quirks),
+                false => PlaneDefaults::default(),
+            },
             ids: if atomic { Some(PlanePropIds::read(&properties)?) } else { None },
         })
     }

@@ -9,16 +9,16 @@ use crate::calls::PropertyKind;
 use crate::commit::AtomicRequest;
 use crate::objects::PlaneKind;
 use crate::properties::Properties;
+use crate::quirks::Quirks;
 
 /// `DRM_MODE_ROTATE_0`.
 const ROTATE_0: u64 = 1;
 
 /// Enum properties and the name of the value that they are reset to. Most drivers start with that
-/// value; encoding and range matter for YUV formats only.
-const ENUMS: [(&str, &str); 4] = [
+/// value; encoding matters for YUV formats only. `COLOR_RANGE` depends on the driver.
+const ENUMS: [(&str, &str); 3] = [
     ("pixel blend mode", "Pre-multiplied"),
     ("COLOR_ENCODING", "ITU-R BT.709 YCbCr"),
-    ("COLOR_RANGE", "YCbCr limited range"),
     ("SCALING_FILTER", "Default"),
 ];
 
@@ -28,7 +28,7 @@ pub(crate) struct PlaneDefaults(Vec<(property::Handle, u64)>);
 
 impl PlaneDefaults {
     /// Finds the properties that a plane has. Those that cannot be written are left out.
-    pub fn read(properties: &Properties, kind: PlaneKind) -> Self {
+    pub fn read(properties: &Properties, kind: PlaneKind, quirks: Quirks) -> Self {
         let range = |name: &str| match properties.kind(name) {
             Some(PropertyKind::Range(min, max)) => Some((*min, *max)),
             _ => None,
@@ -48,7 +48,12 @@ impl PlaneDefaults {
             let mut choices = properties.choices(name).iter();
             choices.find(|(known, _)| known == value).map(|(_, number)| *number)
         };
-        let enums = ENUMS.iter().map(|choice| (choice.0, number_of(choice)));
+        let range = match quirks.has_full_range_planes {
+            true => "YCbCr full range",
+            false => "YCbCr limited range",
+        };
+        let enums = ENUMS.into_iter().chain([("COLOR_RANGE", range)]);
+        let enums = enums.map(|choice| (choice.0, number_of(&choice)));
         let writable = |(name, value): (&str, Option<u64>)| Some((properties.writable_id(name)?, value?));
         Self(numbers.into_iter().chain(enums).filter_map(writable).collect())
     }

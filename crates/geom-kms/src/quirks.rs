@@ -10,18 +10,27 @@ pub struct Quirks {
     /// Other drivers scan out the framebuffer itself, and a blob of damage for each frame would be
     /// wasted.
     pub uses_damage: bool,
+    /// `COLOR_RANGE` of planes starts with full range, and some display engines may apply it to RGB
+    /// formats. On other drivers it starts with limited range, and matters for YUV formats only.
+    pub has_full_range_planes: bool,
 }
 
 /// Drivers that render with a GPU and scan out the framebuffer itself.
-const DEFAULT: Quirks = Quirks { has_gpu: true, uses_damage: false };
+const DEFAULT: Quirks = Quirks { has_gpu: true, uses_damage: false, has_full_range_planes: false };
 
-const GPU_COPIES: Quirks = Quirks { has_gpu: true, uses_damage: true };
-const NO_GPU: Quirks = Quirks { has_gpu: false, uses_damage: false };
-const NO_GPU_COPIES: Quirks = Quirks { has_gpu: false, uses_damage: true };
+const GPU_COPIES: Quirks = Quirks { uses_damage: true, ..DEFAULT };
+const NO_GPU: Quirks = Quirks { has_gpu: false, ..DEFAULT };
+const NO_GPU_COPIES: Quirks = Quirks { has_gpu: false, uses_damage: true, ..DEFAULT };
+const FULL_RANGE: Quirks = Quirks { has_full_range_planes: true, ..DEFAULT };
 
 /// Drivers by the name in DRM_IOCTL_VERSION, their quirks, and the reason. The paths are in the
-/// kernel's drivers/gpu/drm.
-const QUIRKS: [(&str, Quirks, &str); 20] = [
+/// kernel's drivers/gpu/drm, except for drivers that are not in the kernel.
+const QUIRKS: [(&str, Quirks, &str); 21] = [
+    (
+        "nvidia-drm",
+        FULL_RANGE,
+        "range of all formats (nvkms-api-types.h); also worked around in hyprwm/aquamarine#335",
+    ),
     ("virtio_gpu", GPU_COPIES, "transfers the damage to the host (virtio/virtgpu_plane.c)"),
     ("vmwgfx", GPU_COPIES, "copies the damage to the host's surface (vmwgfx/vmwgfx_kms.c)"),
     ("vkms", NO_GPU, "composes the framebuffers in software for CRCs and writeback, without damage (vkms/)"),
@@ -67,8 +76,9 @@ mod tests {
 
     #[test]
     fn unknown_drivers_render_and_scan_out_directly() {
-        assert_eq!(of("i915"), Quirks { has_gpu: true, uses_damage: false });
-        assert_eq!(of("simpledrm"), Quirks { has_gpu: false, uses_damage: true });
-        assert_eq!(of("virtio_gpu"), Quirks { has_gpu: true, uses_damage: true });
+        assert_eq!(of("i915"), DEFAULT);
+        assert_eq!(of("simpledrm"), NO_GPU_COPIES);
+        assert_eq!(of("virtio_gpu"), GPU_COPIES);
+        assert!(of("nvidia-drm").has_full_range_planes);
     }
 }

@@ -201,3 +201,17 @@ fn plane_of_several_crtcs_goes_to_the_one_that_has_no_other() {
     let rig = Rig::new(fake);
     assert_eq!(planes_of(&rig), [(Some(first_only), None), (Some(both), None)]);
 }
+
+/// nvidia-drm starts with full range, and its display engine may apply it to RGB formats.
+#[test]
+fn color_range_is_reset_to_what_the_driver_starts_with() {
+    for (driver, expected) in [("fake", 0), ("nvidia-drm", 1)] {
+        let fake = FakeDevice::with_outputs(1);
+        fake.set_driver(driver, true);
+        let plane = fake.planes()[0];
+        fake.set_value(plane, "COLOR_RANGE", 1 - expected);
+        let mut rig = Rig::new(fake);
+        rig.enable(&["DP-1"]);
+        assert_eq!(rig.fake.value(plane, "COLOR_RANGE"), Some(expected), "{driver}");
+    }
+}
