@@ -150,7 +150,10 @@ impl State {
         let in_formats = self.blob(value("IN_FORMATS")).unwrap_or_default();
         let listed = PlaneFormats::new(formats, in_formats);
         require(listed.contains(format), Errno::INVAL)?;
-        require(listed.supports(format, modifier.unwrap_or(DrmModifier::Linear)), Errno::INVAL)?;
+        let modifier = modifier.unwrap_or(DrmModifier::Linear);
+        let is_accepted = listed.supports(format, modifier)
+            || (modifier == DrmModifier::Linear && self.limits.unlisted_linear.contains(&plane));
+        require(is_accepted, Errno::INVAL)?;
         let (width, height) = framebuffer.layout.size;
         let outside =
             |from: &str, length: &str, whole: u32| value(from) + value(length) > u64::from(whole) << 16;

@@ -1,6 +1,6 @@
-//! Limits of a device that the kernel's helpers do not know: what a driver's own check refuses.
+//! What a driver's own check refuses, and other facts that differ between devices.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drm::buffer::DrmModifier;
 use drm::control::connector::Interface;
@@ -21,6 +21,8 @@ pub(super) struct Limits {
     mode_sizes: BTreeMap<u32, (u16, u16)>,
     /// Pixels of width, for framebuffers with these modifiers.
     widths: Vec<(Vec<DrmModifier>, u32)>,
+    /// Planes that scan out linear buffers although their `IN_FORMATS` does not list them.
+    pub unlisted_linear: BTreeSet<u32>,
     /// Atomic clients see no cursor planes.
     pub hides_cursor_planes: bool,
     /// Width and height of cursors in pixels.
@@ -65,6 +67,12 @@ impl FakeDevice {
         self.state().limits.hides_cursor_planes = true;
     }
 
+    /// Makes a plane scan out linear buffers although its `IN_FORMATS` does not list them. The blob
+    /// has what the driver lists, and the kernel asks the driver (drm_plane_has_format()).
+    pub fn accept_unlisted_linear(&self, plane: u32) {
+        self.state().limits.unlisted_linear.insert(plane);
+    }
+
     /// Sets the mask of CRTCs that can use a plane. Some drivers set bits of CRTCs that do not
     /// exist.
     pub fn set_possible_crtcs(&self, plane: u32, mask: u32) {
@@ -79,7 +87,7 @@ impl FakeDevice {
         self.state().set_range(object, property, range, is_immutable);
     }
 
-    /// Returns the type of a plane, and its number among all planes.
+    /// Returns the type of a plane.
     pub fn plane_kind(&self, plane: u32) -> Option<PlaneKind> {
         match self.state().objects.get(&plane) {
             Some(Object::Plane { kind, .. }) => Some(*kind),
