@@ -15,7 +15,7 @@ use geom_kms::{discovery, Device, DrmFd};
 
 use crate::config::RendererPreference;
 use crate::render::drawable::Drawable;
-use crate::render::renderer::{Renderer, REMOTE_FORMAT};
+use crate::render::renderer::{Renderer, ScanoutTarget, REMOTE_FORMAT};
 
 /// Disables atomic modesetting if set, for tests of legacy drivers' code.
 const NO_ATOMIC_VARIABLE: &str = "GEOM_COMPOSITOR_NO_ATOMIC";
@@ -29,10 +29,20 @@ pub struct Gpu {
     pub device: Device,
     /// Renders its outputs' frames.
     pub renderer: Renderer,
-    /// The GPU that it renders on, if that is another one; its device number and descriptor.
-    renders_on: Option<(u64, DrmFd)>,
+    /// The GPU that it renders on, if that is another one.
+    renders_on: Option<OtherGpu>,
     resets: Resets,
     spare_buffers: SpareBuffers,
+}
+
+/// A GPU that renders for outputs of others.
+#[derive(Debug, Clone)]
+pub struct OtherGpu {
+    /// Its device number.
+    pub id: u64,
+    fd: DrmFd,
+    /// Other devices can read what it renders.
+    shares_memory: bool,
 }
 
 /// Whether a frame can be rendered.
@@ -118,7 +128,7 @@ impl Gpu {
 
     /// Returns the device number of the GPU that it renders on.
     pub fn renders_on(&self) -> u64 {
-        self.renders_on.as_ref().map_or(self.device.id(), |(id, _)| *id)
+        self.renders_on.as_ref().map_or(self.device.id(), |other| other.id)
     }
 
     /// Returns whether its outputs can show what another GPU renders: that is XRGB8888.
@@ -131,8 +141,18 @@ impl Gpu {
     ///
     /// # Errors
     /// If that GPU has no GLES.
-    pub fn renderer_on(&self, other: &DrmFd) -> Result<Renderer, String> {
-        Renderer::gles(other, false, true)
+    pub fn renderer_on(&self, other: &OtherGpu) -> Result<Renderer, String> {
+        let target = if other.shares_memory { ScanoutTarget::Shared } else { ScanoutTarget::Copied };
+        Renderer::gles(&other.fd, false, target)
+    }
+
+    /// Returns it as the GPU that renders for others.
+    pub fn as_other(&self) -> OtherGpu {
+        OtherGpu {
+            id: self.device.id(),
+            fd: self.device.fd().clone(),
+            shares_memory: !self.device.quirks().renders_on_host,
+        }
     }
 
     /// Creates a renderer that renders on this GPU.
@@ -145,7 +165,7 @@ impl Gpu {
 
     /// Replaces the renderer by one that renders on this GPU (`None`) or on another one. The caller
     /// has dropped what belongs to the old one.
-    pub fn render_on(&mut self, renderer: Renderer, other: Option<(u64, DrmFd)>) {
+    pub fn render_on(&mut self, renderer: Renderer, other: Option<OtherGpu>) {
         self.replace_renderer(renderer);
         self.renders_on = other;
     }
@@ -183,8 +203,10 @@ impl Gpu {
         let (fd, driver) = (self.device.fd(), self.device.driver());
         let renderer = match (given_up, &self.renders_on) {
             (Some(_), _) => Renderer::choose(fd, driver, RendererPreference::Pixman),
-            (None, Some((_, other))) => self.renderer_on(other),
-            (None, None) => Renderer::gles(fd, preference == RendererPreference::Llvmpipe, false),
+            (None, Some(other)) => self.renderer_on(other),
+            (None, None) => {
+                Renderer::gles(fd, preference == RendererPreference::Llvmpipe, ScanoutTarget::Own)
+            }
         };
         Ok((renderer?, given_up))
     }

@@ -7,10 +7,10 @@
 //!
 //! [`Renderer::allocate`]: crate::render::renderer::Renderer::allocate
 
-use geom_kms::DrmFd;
 use tracing::{info, warn};
 
 use super::State;
+use crate::gpu::{Gpu, OtherGpu};
 
 impl State {
     /// Chooses the GPU that renders, and replaces the renderers of GPUs that render elsewhere.
@@ -19,24 +19,24 @@ impl State {
         let Some(kms) = self.backend.kms_mut() else { return };
         kms.choose_render_gpu(configured.as_deref());
         let render_gpu = self.backend.render_gpu().filter(|gpu| gpu.renderer.is_accelerated());
-        let render_gpu = render_gpu.map(|gpu| (gpu.device.id(), gpu.device.fd().clone()));
+        let render_gpu = render_gpu.map(Gpu::as_other);
         let ids: Vec<u64> = self.backend.gpus().map(|gpu| gpu.device.id()).collect();
         for id in ids {
             let Some(gpu) = self.backend.gpu(id) else { continue };
-            let other = render_gpu.as_ref().filter(|(render, _)| *render != id && gpu.shows_other_gpus());
-            if gpu.renders_on() != other.map_or(id, |(render, _)| *render) {
+            let other = render_gpu.as_ref().filter(|other| other.id != id && gpu.shows_other_gpus());
+            if gpu.renders_on() != other.map_or(id, |other| other.id) {
                 self.render_on(id, other.cloned());
             }
         }
     }
 
     /// Has the outputs of a GPU rendered on another one, or (`None`) on itself.
-    fn render_on(&mut self, id: u64, other: Option<(u64, DrmFd)>) {
+    fn render_on(&mut self, id: u64, other: Option<OtherGpu>) {
         let preference = self.config.renderer;
         let Some(gpu) = self.backend.gpu(id) else { return };
         let path = gpu.device.path().to_owned();
         let renderer = match &other {
-            Some((_, fd)) => gpu.renderer_on(fd),
+            Some(other) => gpu.renderer_on(other),
             None => gpu.own_renderer(preference),
         };
         let renderer = match renderer {

@@ -30,6 +30,17 @@ pub enum Renderer {
     Gles(Box<Gles>),
 }
 
+/// How what is rendered gets to the device that scans it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScanoutTarget {
+    /// That device renders itself.
+    Own,
+    /// Another device scans out the same memory, or copies if it cannot.
+    Shared,
+    /// Another device scans out copies.
+    Copied,
+}
+
 /// A GLES renderer.
 pub struct Gles {
     pub renderer: GlesRenderer,
@@ -41,8 +52,7 @@ pub struct Gles {
     render_node: Option<u64>,
     /// It runs on the CPU.
     is_software: bool,
-    /// Its buffers are scanned out by another device than the one that it renders on.
-    is_remote: bool,
+    target: ScanoutTarget,
     /// The last field, as it ends the context that the others belong to.
     watch: Option<ResetWatch>,
 }
@@ -61,7 +71,7 @@ impl Renderer {
             RendererPreference::Auto => quirks::of(driver).has_gpu,
         };
         if try_gles {
-            match Self::gles(fd, allow_software, false) {
+            match Self::gles(fd, allow_software, ScanoutTarget::Own) {
                 Ok(gles) => return Ok(gles),
                 Err(error) => warn!(driver, %error, "GLES is not available; rendering with pixman"),
             }
@@ -73,12 +83,12 @@ impl Renderer {
     }
 
     /// Creates a GLES renderer. With `allow_software` it may be Mesa's llvmpipe, which runs on the
-    /// CPU. `is_remote` says that another device scans out its buffers.
+    /// CPU.
     ///
     /// # Errors
     ///
     /// If the driver has no GLES.
-    pub fn gles(fd: &DrmFd, allow_software: bool, is_remote: bool) -> Result<Self, String> {
+    pub fn gles(fd: &DrmFd, allow_software: bool, target: ScanoutTarget) -> Result<Self, String> {
         let gbm = GbmDevice::new(fd.clone()).map_err(|error| format!("GBM: {error}"))?;
         // SAFETY: the GBM device outlives the display, which keeps a clone of it.
         let display = unsafe { EGLDisplay::new(gbm.clone()) }.map_err(|error| format!("EGL: {error}"))?;
@@ -103,9 +113,11 @@ impl Renderer {
         let shader = shader.inspect_err(|error| warn!(%error, "GLES cannot convert color")).ok();
         let reports_resets = watch.as_ref().is_some_and(ResetWatch::reports_resets);
         info!(software = is_software, reports_resets, "rendering with GLES");
-        // The other device decides what it scans out.
-        let scanout = if is_remote { GbmBufferFlags::empty() } else { GbmBufferFlags::SCANOUT };
-        let flags = GbmBufferFlags::RENDERING | scanout;
+        let flags = match target {
+            ScanoutTarget::Own => GbmBufferFlags::RENDERING | GbmBufferFlags::SCANOUT,
+            // The other device decides what it scans out.
+            ScanoutTarget::Shared | ScanoutTarget::Copied => GbmBufferFlags::RENDERING,
+        };
         let allocator = GbmAllocator::new(gbm, flags);
         Ok(Self::Gles(Box::new(Gles {
             renderer,
@@ -113,7 +125,7 @@ impl Renderer {
             shader,
             render_node,
             is_software,
-            is_remote,
+            target,
             watch,
         })))
     }
@@ -154,7 +166,7 @@ impl Renderer {
     /// Returns whether its buffers are scanned out by another device than the one that it renders
     /// on.
     pub fn is_remote(&self) -> bool {
-        matches!(self, Self::Gles(gles) if gles.is_remote)
+        matches!(self, Self::Gles(gles) if gles.is_remote())
     }
 
     /// Returns whether it can convert to other color spaces than sRGB.
@@ -178,7 +190,7 @@ impl Renderer {
     pub fn can_render(&self, code: DrmFourcc, formats: &PlaneFormats) -> bool {
         match self {
             Self::Pixman(_) => formats.supports(code, DrmModifier::Linear),
-            Self::Gles(gles) if gles.is_remote => code == REMOTE_FORMAT && formats.contains(code),
+            Self::Gles(gles) if gles.is_remote() => code == REMOTE_FORMAT && formats.contains(code),
             Self::Gles(gles) => {
                 let rendered = gles.renderer.egl_context().dmabuf_render_formats();
                 formats.contains(code) && rendered.iter().any(|format| format.code == code)
@@ -199,7 +211,7 @@ impl Renderer {
     /// layout.
     pub fn has_layouts(&self, formats: &PlaneFormats) -> bool {
         let Self::Gles(gles) = self else { return false };
-        if gles.is_remote {
+        if gles.is_remote() {
             return false;
         }
         let Some(code) = formats.buffer_format(|code| self.can_render(code, formats)) else { return false };
@@ -227,7 +239,7 @@ impl Renderer {
     ) -> io::Result<Drawable> {
         let (renderer, allocator) = match self {
             Self::Pixman(_) => return Drawable::dumb(fd, size, code),
-            Self::Gles(gles) if gles.is_remote => return gles.allocate_remote(fd, size, code),
+            Self::Gles(gles) if gles.is_remote() => return gles.allocate_remote(fd, size, code),
             Self::Gles(gles) => (&gles.renderer, &mut gles.allocator),
         };
         let common = match layout {
@@ -256,14 +268,19 @@ impl Renderer {
 pub const REMOTE_FORMAT: DrmFourcc = DrmFourcc::Xrgb8888;
 
 impl Gles {
+    fn is_remote(&self) -> bool {
+        self.target != ScanoutTarget::Own
+    }
+
     /// Allocates a buffer in linear layout that the device of `fd` scans out, or one whose content
     /// is copied into a buffer of that device.
     fn allocate_remote(&mut self, fd: &DrmFd, size: (u32, u32), code: DrmFourcc) -> io::Result<Drawable> {
-        let linear = self.allocator.create_buffer(size.0, size.1, code, &[DrmModifier::Linear]);
-        let shared = linear.map_err(io::Error::other).and_then(|bo| Drawable::shared(fd, bo));
-        match shared {
-            Ok(drawable) => return Ok(drawable),
-            Err(error) => debug!(%error, "the display's GPU cannot show the renderer's memory; copying"),
+        if self.target == ScanoutTarget::Shared {
+            let linear = self.allocator.create_buffer(size.0, size.1, code, &[DrmModifier::Linear]);
+            match linear.map_err(io::Error::other).and_then(|bo| Drawable::shared(fd, bo)) {
+                Ok(drawable) => return Ok(drawable),
+                Err(error) => debug!(%error, "the display's GPU cannot show the renderer's memory; copying"),
+            }
         }
         let target = self.allocator.create_buffer(size.0, size.1, code, &[DrmModifier::Invalid]);
         let target =

@@ -13,12 +13,16 @@ pub struct Quirks {
     /// `COLOR_RANGE` of planes starts with full range, and some display engines may apply it to RGB
     /// formats. On other drivers it starts with limited range, and matters for YUV formats only.
     pub has_full_range_planes: bool,
+    /// The host of a virtual machine renders into memory of its own: other devices of the guest do
+    /// not see what is rendered.
+    pub renders_on_host: bool,
 }
 
 /// Drivers that render with a GPU and scan out the framebuffer itself.
-const DEFAULT: Quirks = Quirks { has_gpu: true, uses_damage: false, has_full_range_planes: false };
+const DEFAULT: Quirks =
+    Quirks { has_gpu: true, uses_damage: false, has_full_range_planes: false, renders_on_host: false };
 
-const GPU_COPIES: Quirks = Quirks { uses_damage: true, ..DEFAULT };
+const GUEST_GPU: Quirks = Quirks { uses_damage: true, renders_on_host: true, ..DEFAULT };
 const NO_GPU: Quirks = Quirks { has_gpu: false, ..DEFAULT };
 const NO_GPU_COPIES: Quirks = Quirks { has_gpu: false, uses_damage: true, ..DEFAULT };
 const FULL_RANGE: Quirks = Quirks { has_full_range_planes: true, ..DEFAULT };
@@ -31,8 +35,8 @@ const QUIRKS: [(&str, Quirks, &str); 21] = [
         FULL_RANGE,
         "range of all formats (nvkms-api-types.h); also worked around in hyprwm/aquamarine#335",
     ),
-    ("virtio_gpu", GPU_COPIES, "transfers the damage to the host (virtio/virtgpu_plane.c)"),
-    ("vmwgfx", GPU_COPIES, "copies the damage to the host's surface (vmwgfx/vmwgfx_kms.c)"),
+    ("virtio_gpu", GUEST_GPU, "transfers the damage to the host (virtio/virtgpu_plane.c)"),
+    ("vmwgfx", GUEST_GPU, "copies the damage to the host's surface (vmwgfx/vmwgfx_kms.c)"),
     ("vkms", NO_GPU, "composes the framebuffers in software for CRCs and writeback, without damage (vkms/)"),
     ("bochs-drm", NO_GPU_COPIES, "QEMU's standard VGA; newer kernels copy to video memory (tiny/bochs.c)"),
     ("bochs", NO_GPU_COPIES, "as bochs-drm, by the name of its module"),
@@ -78,7 +82,7 @@ mod tests {
     fn unknown_drivers_render_and_scan_out_directly() {
         assert_eq!(of("i915"), DEFAULT);
         assert_eq!(of("simpledrm"), NO_GPU_COPIES);
-        assert_eq!(of("virtio_gpu"), GPU_COPIES);
+        assert_eq!(of("virtio_gpu"), GUEST_GPU);
         assert!(of("nvidia-drm").has_full_range_planes);
     }
 }
