@@ -93,6 +93,7 @@ bench: ## measure, and compare with sway and cage; target/bench/results.json and
 	@lab/kernel/build.sh >/dev/null
 	$(CARGO) build --release --workspace --exclude geom-fuzz
 	$(CARGO) bench --quiet --bench display_config | tee target/bench-display-config.txt
+	$(CARGO) bench --quiet --bench color_shader | tee target/bench-color-shader.txt
 	target/release/geom-lab-bench --compositor target/release/geom_compositor --out target/bench
 
 soak: ## MINUTES=60 of connecting and killed clients and monitor hotplug; target/bench/soak.md

@@ -34,7 +34,7 @@ use crate::cli::options::Options;
 use crate::session::journal::Journal;
 use crate::session::{crash, guard, sd_notify};
 
-/// Parts of the program that the fuzz targets and the benchmark of the plan call. Not an API.
+/// Parts of the program that the fuzz targets and the benchmarks call. Not an API.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::clients::heartbeat;
@@ -43,6 +43,7 @@ pub mod internals {
     #[cfg(feature = "fuzzing")]
     pub use crate::compositor::fuzzing;
     pub use crate::config::{parse as parse_config, profile};
+    pub use crate::render::color_shader;
     #[cfg(feature = "fuzzing")]
     pub use crate::session::{fd_store, notifications};
 }

@@ -3,37 +3,56 @@
 //!
 //! Smithay's custom shaders take one texture and numbers. This one needs LUTs too, so it calls GLES
 //! directly.
+//!
+//! Curves that have a formula are computed: two powers for each channel take less time than two
+//! look-ups with interpolation, each of which waits for memory. A 3D LUT is in half floats, which
+//! are exact to an eighth of a code of 255 and half as much to read as floats.
 
-use std::ffi::CStr;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::CString;
 use std::io;
+use std::rc::Rc;
 
-use geom_color::glsl::ShaderLuts;
+use geom_color::glsl::{Decode, ShaderConversion};
 use geom_color::lut::LUT_3D_SIZE;
 use smithay::backend::renderer::gles::{ffi, GlesFrame, GlesRenderer, GlesTexture};
 use smithay::utils::{Physical, Rectangle, Size};
 
 /// Computes the corners of an area from their index, so that no vertex buffer is needed.
-const VERTICES: &CStr = c"#version 300 es
+const VERTICES: &str = "#version 300 es
 uniform vec4 area;
 void main() {
     vec2 corner = vec2(float(gl_VertexID & 1), float(gl_VertexID >> 1));
     gl_Position = vec4(mix(area.xy, area.zw, corner), 0.0, 1.0);
 }";
 
-/// `side` is 0 for curves: the LUT's first row has the linearization, the second the encoding,
-/// with `steps` entries each. A 3D LUT has a row for each red, and in each row all blues of the
-/// first green, then of the next.
-const FRAGMENTS: &CStr = c"#version 300 es
+/// Begins the source; the function `convert` of the conversion follows.
+const BEGIN: &str = "#version 300 es
 precision highp float;
 precision highp int;
 precision highp sampler2D;
+precision highp sampler3D;
 uniform sampler2D source;
-uniform sampler2D table;
-uniform int side;
-uniform ivec2 steps;
-uniform mat3 matrix;
 uniform bool opaque;
 out vec4 color;
+";
+
+const END: &str = "
+void main() {
+    vec4 seen = texelFetch(source, ivec2(gl_FragCoord.xy), 0);
+    if (seen.a <= 0.0) {
+        discard;
+    }
+    vec3 signal = opaque ? seen.rgb : seen.rgb / seen.a;
+    color = vec4(convert(clamp(signal, 0.0, 1.0)), opaque ? 1.0 : seen.a);
+}";
+
+/// The table's first row has the linearization, the second the encoding, with `steps` entries each.
+const CURVES: &str = "
+uniform sampler2D table;
+uniform ivec2 steps;
+uniform mat3 matrix;
 
 vec3 entry(int row, int count, float place) {
     float at = clamp(place, 0.0, 1.0) * float(count - 1);
@@ -42,68 +61,117 @@ vec3 entry(int row, int count, float place) {
     return mix(texelFetch(table, ivec2(below, row), 0).rgb, texelFetch(table, ivec2(above, row), 0).rgb, at - float(below));
 }
 
-vec3 point(ivec3 at) {
-    return texelFetch(table, ivec2(at.g * side + at.b, at.r), 0).rgb;
-}
-
-vec3 by_curves(vec3 signal) {
+vec3 convert(vec3 signal) {
     vec3 linear = vec3(entry(0, steps.x, signal.r).r, entry(0, steps.x, signal.g).r, entry(0, steps.x, signal.b).r);
     vec3 root = sqrt(sqrt(max(matrix * linear, 0.0)));
     return vec3(entry(1, steps.y, root.r).r, entry(1, steps.y, root.g).g, entry(1, steps.y, root.b).b);
 }
+";
 
-// Tetrahedral interpolation, so that grays stay on the diagonal: along the largest component first,
-// along the smallest last.
-vec3 by_grid(vec3 signal) {
-    vec3 at = clamp(signal, 0.0, 1.0) * float(side - 1);
+/// `decode` and `encode` come before.
+const FORMULAS: &str = "
+uniform mat3 matrix;
+uniform vec3 gains;
+
+vec3 convert(vec3 signal) {
+    return encode(clamp(matrix * decode(signal), 0.0, 1.0) * gains);
+}
+";
+
+/// Blue is the fastest axis of the texture, red the slowest. The interpolation is tetrahedral, along
+/// the largest component first and along the smallest last, so that grays stay on the diagonal. The
+/// texture unit's own would put the grays of HDR images up to 15 codes of 255 off.
+const GRID: &str = "
+uniform sampler3D grid;
+
+vec3 point(ivec3 at) {
+    return texelFetch(grid, at.bgr, 0).rgb;
+}
+
+vec3 convert(vec3 signal) {
+    int side = textureSize(grid, 0).x;
+    vec3 at = signal * float(side - 1);
     ivec3 cell = min(ivec3(at), ivec3(side - 2));
     vec3 part = at - vec3(cell);
     ivec3 red = ivec3(1, 0, 0), green = ivec3(0, 1, 0), blue = ivec3(0, 0, 1);
     ivec3 first = part.r >= part.g ? (part.r >= part.b ? red : blue) : (part.g >= part.b ? green : blue);
     ivec3 last = part.r < part.g ? (part.r < part.b ? red : blue) : (part.g < part.b ? green : blue);
-    float most = dot(part, vec3(first));
-    float least = dot(part, vec3(last));
+    float most = max(max(part.r, part.g), part.b);
+    float least = min(min(part.r, part.g), part.b);
     float middle = part.r + part.g + part.b - most - least;
     return point(cell) * (1.0 - most) + point(cell + first) * (most - middle)
         + point(cell + 1 - last) * (middle - least) + point(cell + 1) * least;
 }
+";
 
-void main() {
-    vec4 seen = texelFetch(source, ivec2(gl_FragCoord.xy), 0);
-    if (seen.a <= 0.0) {
-        discard;
-    }
-    vec3 signal = opaque ? seen.rgb : seen.rgb / seen.a;
-    color = vec4(side > 0 ? by_grid(signal) : by_curves(signal), opaque ? 1.0 : seen.a);
-}";
+/// Shows the source unconverted: what other programs are compared with.
+const COPY: &str = "
+vec3 convert(vec3 signal) {
+    return signal;
+}
+";
 
-/// The GLES program, in the context of one renderer; it is freed with that context.
+/// The GLES programs of the conversions so far, in the context of one renderer; they are freed with
+/// that context.
 #[derive(Debug)]
 pub struct Shader {
-    program: u32,
+    programs: RefCell<HashMap<String, Rc<Program>>>,
+    /// Ids of 3D textures that are not used any more.
+    freed: Rc<RefCell<Vec<u32>>>,
+}
+
+/// A GLES program and the places of its uniforms, -1 for those that it does not have.
+#[derive(Debug)]
+struct Program {
+    id: u32,
     area: i32,
     source: i32,
     table: i32,
-    side: i32,
+    grid: i32,
     steps: i32,
     matrix: i32,
+    gains: i32,
+    exponent: i32,
     opaque: i32,
 }
 
-/// The LUTs of a conversion as a texture, and its matrix.
+/// A conversion in the memory of a renderer.
 #[derive(Debug)]
-pub struct LutTexture {
-    texture: GlesTexture,
-    side: i32,
+pub struct PreparedConversion {
+    program: Rc<Program>,
+    texture: Option<LutTexture>,
     steps: [i32; 2],
     /// Column-major, as GLES expects it.
     matrix: [f32; 9],
+    gains: [f32; 3],
+    exponent: f32,
+}
+
+/// The LUTs of a conversion.
+#[derive(Debug)]
+enum LutTexture {
+    Table(GlesTexture),
+    Grid(GridTexture),
+}
+
+/// A 3D texture. Smithay has a type for flat ones only.
+#[derive(Debug)]
+struct GridTexture {
+    id: u32,
+    /// Where ids of textures go that are not used any more: only the renderer can free them.
+    freed: Rc<RefCell<Vec<u32>>>,
+}
+
+impl Drop for GridTexture {
+    fn drop(&mut self) {
+        self.freed.borrow_mut().push(self.id);
+    }
 }
 
 /// A texture to convert, and how.
 pub struct ShaderInput<'a> {
     pub texture: &'a GlesTexture,
-    pub lut: &'a LutTexture,
+    pub conversion: &'a PreparedConversion,
     /// Every pixel with an alpha above 0 is opaque.
     pub opaque: bool,
 }
@@ -119,7 +187,8 @@ fn log_error(what: &str, length: i32, read: impl FnOnce(i32, *mut ffi::types::GL
 ///
 /// # Safety
 /// The context must be current.
-unsafe fn compile(gl: &ffi::Gles2, kind: u32, source: &CStr) -> io::Result<u32> {
+unsafe fn compile(gl: &ffi::Gles2, kind: u32, source: &str) -> io::Result<u32> {
+    let source = CString::new(source)?;
     // SAFETY: the caller guarantees the context; the source ends with NUL, and the log has the
     // length that is passed.
     unsafe {
@@ -141,54 +210,128 @@ unsafe fn compile(gl: &ffi::Gles2, kind: u32, source: &CStr) -> io::Result<u32> 
     }
 }
 
-impl Shader {
-    /// Compiles the program in the renderer's context.
+impl Program {
+    /// Compiles and links a program.
     ///
-    /// # Errors
-    /// If the context is older than GLES 3.0, or the driver refuses a shader.
-    pub fn new(renderer: &mut GlesRenderer) -> io::Result<Self> {
-        // SAFETY: the context is current; the strings end with NUL; objects made here are used only
-        // here, or freed.
-        let made = renderer.with_context(|gl| unsafe {
+    /// # Safety
+    /// The context must be current.
+    unsafe fn new(gl: &ffi::Gles2, fragments: &str) -> io::Result<Self> {
+        // SAFETY: the caller guarantees the context; the strings end with NUL; objects made here
+        // are used only here, or freed.
+        unsafe {
             let vertices = compile(gl, ffi::VERTEX_SHADER, VERTICES)?;
-            let fragments = match compile(gl, ffi::FRAGMENT_SHADER, FRAGMENTS) {
+            let fragments = match compile(gl, ffi::FRAGMENT_SHADER, fragments) {
                 Ok(fragments) => fragments,
                 Err(error) => {
                     gl.DeleteShader(vertices);
                     return Err(error);
                 }
             };
-            let program = gl.CreateProgram();
-            gl.AttachShader(program, vertices);
-            gl.AttachShader(program, fragments);
-            gl.LinkProgram(program);
+            let id = gl.CreateProgram();
+            gl.AttachShader(id, vertices);
+            gl.AttachShader(id, fragments);
+            gl.LinkProgram(id);
             // They are freed with the program.
             gl.DeleteShader(vertices);
             gl.DeleteShader(fragments);
             let mut good = 0;
-            gl.GetProgramiv(program, ffi::LINK_STATUS, &mut good);
+            gl.GetProgramiv(id, ffi::LINK_STATUS, &mut good);
             if good == 0 {
                 let mut length = 0;
-                gl.GetProgramiv(program, ffi::INFO_LOG_LENGTH, &mut length);
+                gl.GetProgramiv(id, ffi::INFO_LOG_LENGTH, &mut length);
                 let error = log_error("shaders do not link", length, |length, log| {
-                    gl.GetProgramInfoLog(program, length, std::ptr::null_mut(), log);
+                    gl.GetProgramInfoLog(id, length, std::ptr::null_mut(), log);
                 });
-                gl.DeleteProgram(program);
+                gl.DeleteProgram(id);
                 return Err(error);
             }
-            let uniform = |name: &CStr| gl.GetUniformLocation(program, name.as_ptr());
+            let uniform = |name: &std::ffi::CStr| gl.GetUniformLocation(id, name.as_ptr());
             Ok(Self {
-                program,
+                id,
                 area: uniform(c"area"),
                 source: uniform(c"source"),
                 table: uniform(c"table"),
-                side: uniform(c"side"),
+                grid: uniform(c"grid"),
                 steps: uniform(c"steps"),
                 matrix: uniform(c"matrix"),
+                gains: uniform(c"gains"),
+                exponent: uniform(c"exponent"),
                 opaque: uniform(c"opaque"),
             })
-        });
-        made.map_err(io::Error::other)?
+        }
+    }
+}
+
+impl Shader {
+    /// Checks in the renderer's context that programs can be compiled.
+    ///
+    /// # Errors
+    /// If the context is older than GLES 3.0, or the driver refuses a shader.
+    pub fn new(renderer: &mut GlesRenderer) -> io::Result<Self> {
+        let shader = Self { programs: RefCell::default(), freed: Rc::default() };
+        shader.program(renderer, GRID)?;
+        Ok(shader)
+    }
+
+    /// Returns the program with this function `convert`, compiled when it is first needed.
+    fn program(&self, renderer: &mut GlesRenderer, convert: &str) -> io::Result<Rc<Program>> {
+        if let Some(program) = self.programs.borrow().get(convert) {
+            return Ok(program.clone());
+        }
+        let source = [BEGIN, convert, END].concat();
+        // SAFETY: the context is current.
+        let made = renderer.with_context(|gl| unsafe { Program::new(gl, &source) });
+        let program = Rc::new(made.map_err(io::Error::other)??);
+        self.programs.borrow_mut().insert(convert.to_owned(), program.clone());
+        Ok(program)
+    }
+
+    /// Returns the conversion that changes nothing.
+    ///
+    /// # Errors
+    /// If the renderer cannot use its context.
+    pub fn copy(&self, renderer: &mut GlesRenderer) -> io::Result<PreparedConversion> {
+        Ok(PreparedConversion::without_texture(self.program(renderer, COPY)?))
+    }
+
+    /// Uploads a conversion.
+    ///
+    /// # Errors
+    /// If the GPU has no memory for its LUTs, or the driver refuses its program.
+    pub fn prepare(
+        &self,
+        renderer: &mut GlesRenderer,
+        conversion: &ShaderConversion,
+    ) -> io::Result<PreparedConversion> {
+        match conversion {
+            ShaderConversion::Formulas { decode, matrix, gains, encode } => {
+                let convert = [decode.source(), "\n", &encode.source(), FORMULAS].concat();
+                let exponent = match decode {
+                    Decode::Power(exponent) => *exponent as f32,
+                    Decode::Srgb => 0.0,
+                };
+                Ok(PreparedConversion {
+                    matrix: column_major(matrix),
+                    gains: gains.map(|gain| gain as f32),
+                    exponent,
+                    ..PreparedConversion::without_texture(self.program(renderer, &convert)?)
+                })
+            }
+            ShaderConversion::Curves { linear, matrix, signal } => Ok(PreparedConversion {
+                texture: Some(LutTexture::Table(upload_table(renderer, linear, signal)?)),
+                steps: [linear.len() as i32, signal.len() as i32],
+                matrix: column_major(matrix),
+                ..PreparedConversion::without_texture(self.program(renderer, CURVES)?)
+            }),
+            ShaderConversion::Lut3d(points) => {
+                let id = upload_grid(renderer, points)?;
+                let texture = LutTexture::Grid(GridTexture { id, freed: self.freed.clone() });
+                Ok(PreparedConversion {
+                    texture: Some(texture),
+                    ..PreparedConversion::without_texture(self.program(renderer, GRID)?)
+                })
+            }
+        }
     }
 
     /// Draws textures of the frame's size into areas of the frame, the lowest first.
@@ -208,29 +351,36 @@ impl Shader {
             // SAFETY: the frame's context is current; the named objects exist; changed state is
             // reset to what Smithay leaves between draws.
             unsafe {
-                gl.UseProgram(self.program);
-                gl.Uniform1i(self.source, 0);
-                gl.Uniform1i(self.table, 1);
+                let freed = std::mem::take(&mut *self.freed.borrow_mut());
+                if !freed.is_empty() {
+                    gl.DeleteTextures(freed.len() as i32, freed.as_ptr());
+                }
                 gl.BlendFunc(ffi::SRC_ALPHA, ffi::ONE_MINUS_SRC_ALPHA);
                 for input in inputs {
-                    for (unit, texture) in
-                        [(ffi::TEXTURE1, &input.lut.texture), (ffi::TEXTURE0, input.texture)]
-                    {
-                        gl.ActiveTexture(unit);
-                        gl.BindTexture(ffi::TEXTURE_2D, texture.tex_id());
-                        // The default filter uses mipmaps, without which a texture is incomplete.
-                        gl.TexParameteri(ffi::TEXTURE_2D, ffi::TEXTURE_MIN_FILTER, ffi::NEAREST as i32);
-                        gl.TexParameteri(ffi::TEXTURE_2D, ffi::TEXTURE_MAG_FILTER, ffi::NEAREST as i32);
+                    let PreparedConversion { program, steps, matrix, gains, .. } = input.conversion;
+                    gl.UseProgram(program.id);
+                    gl.Uniform1i(program.source, 0);
+                    gl.Uniform1i(program.table, 1);
+                    gl.Uniform1i(program.grid, 2);
+                    match &input.conversion.texture {
+                        Some(LutTexture::Table(table)) => bind_flat(gl, ffi::TEXTURE1, table),
+                        Some(LutTexture::Grid(grid)) => {
+                            gl.ActiveTexture(ffi::TEXTURE2);
+                            gl.BindTexture(ffi::TEXTURE_3D, grid.id);
+                        }
+                        None => {}
                     }
-                    gl.Uniform1i(self.side, input.lut.side);
-                    gl.Uniform2i(self.steps, input.lut.steps[0], input.lut.steps[1]);
-                    gl.UniformMatrix3fv(self.matrix, 1, ffi::FALSE, input.lut.matrix.as_ptr());
-                    gl.Uniform1i(self.opaque, i32::from(input.opaque));
+                    bind_flat(gl, ffi::TEXTURE0, input.texture);
+                    gl.Uniform2i(program.steps, steps[0], steps[1]);
+                    gl.UniformMatrix3fv(program.matrix, 1, ffi::FALSE, matrix.as_ptr());
+                    gl.Uniform3f(program.gains, gains[0], gains[1], gains[2]);
+                    gl.Uniform1f(program.exponent, input.conversion.exponent);
+                    gl.Uniform1i(program.opaque, i32::from(input.opaque));
                     for area in areas {
                         let end = area.loc + area.size;
                         let (from, to) = (area.loc, end);
                         gl.Uniform4f(
-                            self.area,
+                            program.area,
                             clip(from.x, size.w),
                             clip(from.y, size.h),
                             clip(to.x, size.w),
@@ -240,6 +390,8 @@ impl Shader {
                     }
                 }
                 gl.BlendFunc(ffi::ONE, ffi::ONE_MINUS_SRC_ALPHA);
+                gl.ActiveTexture(ffi::TEXTURE2);
+                gl.BindTexture(ffi::TEXTURE_3D, 0);
                 gl.ActiveTexture(ffi::TEXTURE1);
                 gl.BindTexture(ffi::TEXTURE_2D, 0);
                 gl.ActiveTexture(ffi::TEXTURE0);
@@ -251,59 +403,92 @@ impl Shader {
     }
 }
 
-impl LutTexture {
-    /// Uploads the LUTs of a conversion.
-    ///
-    /// # Errors
-    /// If the GPU has no memory for the texture.
-    pub fn new(renderer: &mut GlesRenderer, luts: &ShaderLuts) -> io::Result<Self> {
-        let mut matrix = [0.0; 9];
-        let (width, height, side, steps, texels) = match luts {
-            ShaderLuts::Curves { linear, matrix: rows, signal } => {
-                for (index, cell) in matrix.iter_mut().enumerate() {
-                    *cell = rows[index % 3][index / 3] as f32;
-                }
-                let width = linear.len().max(signal.len());
-                let mut texels = vec![[0f32; 4]; 2 * width];
-                for (texel, linear) in texels.iter_mut().zip(linear) {
-                    texel[0] = *linear;
-                }
-                for (texel, signal) in texels.iter_mut().skip(width).zip(signal) {
-                    texel[..3].copy_from_slice(signal);
-                }
-                (width, 2, 0, [linear.len() as i32, signal.len() as i32], texels)
-            }
-            ShaderLuts::Lut3d(points) => {
-                let texels = points.iter().map(|[red, green, blue]| [*red, *green, *blue, 1.0]).collect();
-                (LUT_3D_SIZE * LUT_3D_SIZE, LUT_3D_SIZE, LUT_3D_SIZE as i32, [0; 2], texels)
-            }
-        };
-        debug_assert_eq!(texels.len(), width * height);
-        let (width, height) = (width as i32, height as i32);
-        // SAFETY: the context is current, and there are width * height texels of four floats.
-        let texture = renderer.with_context(|gl| unsafe {
-            let mut texture = 0;
-            gl.GenTextures(1, &mut texture);
-            gl.BindTexture(ffi::TEXTURE_2D, texture);
+/// Binds a flat texture to a unit, for reads of single texels.
+///
+/// # Safety
+/// The context of the texture must be current.
+unsafe fn bind_flat(gl: &ffi::Gles2, unit: u32, texture: &GlesTexture) {
+    // SAFETY: the caller guarantees the context.
+    unsafe {
+        gl.ActiveTexture(unit);
+        gl.BindTexture(ffi::TEXTURE_2D, texture.tex_id());
+        // The default filter uses mipmaps, without which a texture is incomplete.
+        gl.TexParameteri(ffi::TEXTURE_2D, ffi::TEXTURE_MIN_FILTER, ffi::NEAREST as i32);
+        gl.TexParameteri(ffi::TEXTURE_2D, ffi::TEXTURE_MAG_FILTER, ffi::NEAREST as i32);
+    }
+}
+
+fn column_major(rows: &[[f64; 3]; 3]) -> [f32; 9] {
+    std::array::from_fn(|index| rows[index % 3][index / 3] as f32)
+}
+
+impl PreparedConversion {
+    fn without_texture(program: Rc<Program>) -> Self {
+        Self { program, texture: None, steps: [0; 2], matrix: [0.0; 9], gains: [1.0; 3], exponent: 0.0 }
+    }
+}
+
+/// Uploads the tables of curves, a row each.
+fn upload_table(renderer: &mut GlesRenderer, linear: &[f32], signal: &[[f32; 3]]) -> io::Result<GlesTexture> {
+    let width = linear.len().max(signal.len());
+    let mut texels = vec![[0f32; 4]; 2 * width];
+    for (texel, linear) in texels.iter_mut().zip(linear) {
+        texel[0] = *linear;
+    }
+    for (texel, signal) in texels.iter_mut().skip(width).zip(signal) {
+        texel[..3].copy_from_slice(signal);
+    }
+    let (width, height) = (width as i32, 2);
+    // SAFETY: the context is current, and there are width * height texels of four floats.
+    let texture = renderer.with_context(|gl| unsafe {
+        upload(gl, ffi::TEXTURE_2D, || {
             let (internal, format) = (ffi::RGBA32F as i32, ffi::RGBA);
             let texels = texels.as_ptr().cast();
             gl.TexImage2D(ffi::TEXTURE_2D, 0, internal, width, height, 0, format, ffi::FLOAT, texels);
-            let error = gl.GetError();
-            gl.BindTexture(ffi::TEXTURE_2D, 0);
-            if error == ffi::NO_ERROR {
-                return Ok(texture);
-            }
-            gl.DeleteTextures(1, &texture);
-            Err(io::Error::other(format!(
-                "cannot upload the LUT of a color conversion: GLES error {error:#x}"
-            )))
-        });
-        let texture = texture.map_err(io::Error::other)??;
-        // SAFETY: the texture is of this renderer's context and of this format, and has no other
-        // owner.
-        let texture = unsafe {
-            GlesTexture::from_raw(renderer, Some(ffi::RGBA32F), true, texture, (width, height).into())
-        };
-        Ok(Self { texture, side, steps, matrix })
+        })
+    });
+    let texture = texture.map_err(io::Error::other)??;
+    // SAFETY: the texture is of this renderer's context and of this format, and has no other owner.
+    Ok(unsafe { GlesTexture::from_raw(renderer, Some(ffi::RGBA32F), true, texture, (width, height).into()) })
+}
+
+/// Uploads the points of a 3D LUT. Returns the texture's id.
+fn upload_grid(renderer: &mut GlesRenderer, points: &[[f32; 3]]) -> io::Result<u32> {
+    let texels: Vec<[f32; 4]> = points.iter().map(|[red, green, blue]| [*red, *green, *blue, 1.0]).collect();
+    if texels.len() != LUT_3D_SIZE.pow(3) {
+        return Err(io::Error::other(format!("a 3D LUT has {} points", texels.len())));
+    }
+    let side = LUT_3D_SIZE as i32;
+    // SAFETY: the context is current, and there are side * side * side texels of four floats.
+    let texture = renderer.with_context(|gl| unsafe {
+        upload(gl, ffi::TEXTURE_3D, || {
+            let (internal, format) = (ffi::RGBA16F as i32, ffi::RGBA);
+            let texels = texels.as_ptr().cast();
+            gl.TexImage3D(ffi::TEXTURE_3D, 0, internal, side, side, side, 0, format, ffi::FLOAT, texels);
+            gl.TexParameteri(ffi::TEXTURE_3D, ffi::TEXTURE_MIN_FILTER, ffi::NEAREST as i32);
+            gl.TexParameteri(ffi::TEXTURE_3D, ffi::TEXTURE_MAG_FILTER, ffi::NEAREST as i32);
+        })
+    });
+    texture.map_err(io::Error::other)?
+}
+
+/// Makes a texture and has its content uploaded while it is bound.
+///
+/// # Safety
+/// The context must be current.
+unsafe fn upload(gl: &ffi::Gles2, target: u32, content: impl FnOnce()) -> io::Result<u32> {
+    // SAFETY: the caller guarantees the context.
+    unsafe {
+        let mut texture = 0;
+        gl.GenTextures(1, &mut texture);
+        gl.BindTexture(target, texture);
+        content();
+        let error = gl.GetError();
+        gl.BindTexture(target, 0);
+        if error == ffi::NO_ERROR {
+            return Ok(texture);
+        }
+        gl.DeleteTextures(1, &texture);
+        Err(io::Error::other(format!("cannot upload the LUT of a color conversion: GLES error {error:#x}")))
     }
 }

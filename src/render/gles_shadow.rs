@@ -2,7 +2,7 @@
 
 use std::io;
 
-use geom_color::glsl::ShaderLuts;
+use geom_color::glsl::ShaderConversion;
 use geom_color::target::ColorTarget;
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::damage::OutputDamageTracker;
@@ -10,7 +10,7 @@ use smithay::backend::renderer::gles::{GlesRenderer, GlesTexture};
 use smithay::backend::renderer::{Bind, Color32F, Frame as _, Offscreen, Renderer as _};
 use smithay::utils::{Physical, Size, Transform};
 
-use crate::render::color_shader::{LutTexture, Shader, ShaderInput};
+use crate::render::color_shader::{PreparedConversion, Shader, ShaderInput};
 use crate::render::drawing::{draw_layers, Drawn, LayerTarget};
 use crate::render::geometry::FrameGeometry;
 use crate::render::scene::{Scene, SurfaceImageDescription};
@@ -19,7 +19,7 @@ use crate::render::shadow_buffer::History;
 /// An image to draw into, and how it is converted.
 struct ConvertedImage {
     texture: GlesTexture,
-    lut: LutTexture,
+    conversion: PreparedConversion,
 }
 
 /// All surfaces with one image description.
@@ -35,7 +35,7 @@ struct Layer {
 pub struct GlesShadow {
     pub target: ColorTarget,
     size: Size<i32, Physical>,
-    luts: ShaderLuts,
+    conversion: ShaderConversion,
     /// The image for sRGB surfaces, made for the first frame.
     base: Option<ConvertedImage>,
     layers: Vec<Layer>,
@@ -47,22 +47,22 @@ pub struct GlesShadow {
 impl ConvertedImage {
     fn new(
         renderer: &mut GlesRenderer,
-        size: Size<i32, Physical>,
-        format: Fourcc,
-        luts: &ShaderLuts,
+        shader: &Shader,
+        (size, format): (Size<i32, Physical>, Fourcc),
+        conversion: &ShaderConversion,
     ) -> io::Result<Self> {
         let texture = renderer.create_buffer(format, (size.w, size.h).into()).map_err(io::Error::other)?;
-        Ok(Self { texture, lut: LutTexture::new(renderer, luts)? })
+        Ok(Self { texture, conversion: shader.prepare(renderer, conversion)? })
     }
 }
 
 impl GlesShadow {
     /// Returns `None` if the target needs no conversion.
     pub fn new(target: ColorTarget, size: (u32, u32)) -> Option<Self> {
-        let luts = ShaderLuts::for_srgb(&target)?;
+        let conversion = ShaderConversion::for_srgb(&target)?;
         let size = (size.0.try_into().ok()?, size.1.try_into().ok()?).into();
         let history = History::default();
-        Some(Self { target, size, luts, base: None, layers: Vec::new(), stale: true, history })
+        Some(Self { target, size, conversion, base: None, layers: Vec::new(), stale: true, history })
     }
 
     /// Draws and converts the next frame whole: earlier frames are not what they should be.
@@ -81,6 +81,7 @@ impl GlesShadow {
     fn update_layers(
         &mut self,
         renderer: &mut GlesRenderer,
+        shader: &Shader,
         descriptions: &[SurfaceImageDescription],
         geometry: &FrameGeometry,
     ) -> io::Result<()> {
@@ -89,10 +90,11 @@ impl GlesShadow {
             if self.layers.iter().any(|layer| layer.description == *description) {
                 continue;
             }
-            let luts = ShaderLuts::for_image(&description.description, description.perceptual, &self.target);
-            let Some(luts) = luts else { continue };
-            let image = ConvertedImage::new(renderer, self.size, Fourcc::Abgr2101010, &luts)
-                .or_else(|_| ConvertedImage::new(renderer, self.size, Fourcc::Abgr8888, &luts))?;
+            let SurfaceImageDescription { description: image, perceptual } = description;
+            let conversion = ShaderConversion::for_image(image, *perceptual, &self.target);
+            let Some(conversion) = conversion else { continue };
+            let mut make = |format| ConvertedImage::new(renderer, shader, (self.size, format), &conversion);
+            let image = make(Fourcc::Abgr2101010).or_else(|_| make(Fourcc::Abgr8888))?;
             let tracker = geometry.damage_tracker();
             self.layers.push(Layer { description: *description, image, tracker, stale: true });
         }
@@ -116,10 +118,13 @@ impl GlesShadow {
     where
         GlesRenderer: Bind<T>,
     {
-        self.update_layers(renderer, &scene.image_descriptions(), &scene.geometry)?;
+        self.update_layers(renderer, shader, &scene.image_descriptions(), &scene.geometry)?;
         let base = match &mut self.base {
             Some(base) => base,
-            none => none.insert(ConvertedImage::new(renderer, self.size, Fourcc::Abgr8888, &self.luts)?),
+            none => {
+                let target = (self.size, Fourcc::Abgr8888);
+                none.insert(ConvertedImage::new(renderer, shader, target, &self.conversion)?)
+            }
         };
         let layers = self.layers.iter_mut().map(|layer| LayerTarget {
             image: &mut layer.image.texture,
@@ -141,10 +146,10 @@ impl GlesShadow {
         // If layers overlap, the first one is above the others.
         let layers = self.layers.iter().rev().map(|layer| ShaderInput {
             texture: &layer.image.texture,
-            lut: &layer.image.lut,
+            conversion: &layer.image.conversion,
             opaque: true,
         });
-        let base = ShaderInput { texture: &base.texture, lut: &base.lut, opaque: false };
+        let base = ShaderInput { texture: &base.texture, conversion: &base.conversion, opaque: false };
         let inputs: Vec<ShaderInput<'_>> = layers.chain([base]).collect();
         let mut framebuffer = renderer.bind(target).map_err(io::Error::other)?;
         let mut frame =

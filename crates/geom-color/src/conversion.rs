@@ -162,7 +162,8 @@ impl ImageConversion {
     }
 
     fn exact(description: &ImageDescription, target: &ColorTarget) -> Option<PackedMatrixLut<1024>> {
-        let curve = description.curve().filter(|_| !target.needs_3d_lut())?;
+        let (decode, scale) = description.curve().filter(|_| !target.needs_3d_lut())?;
+        let curve = move |signal: f64| decode.linear(signal) * scale;
         let encoding = TargetEncoding::or_srgb(target);
         let matrix = conversion_matrix(&description.primaries, &encoding.primaries)?;
         let encode = encoding.encode(&target.adjustments);

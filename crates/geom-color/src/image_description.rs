@@ -7,6 +7,7 @@
 use std::hash::{Hash, Hasher};
 
 use crate::color_space::ColorSpace;
+use crate::glsl::Decode;
 use crate::lut::grid_points;
 use crate::primaries::{apply, conversion_matrix, Primaries, BT2020, DISPLAY_P3, SRGB};
 use crate::target::ColorTarget;
@@ -118,17 +119,17 @@ impl ImageDescription {
         }
     }
 
-    /// Returns the function from signal to linear for one channel; `None` if the image may exceed
-    /// the reference white, or the channels depend on each other.
-    pub(crate) fn curve(&self) -> Option<impl Fn(f64) -> f64> {
-        let transfer = self.transfer;
+    /// Returns the formula from signal to linear for one channel, and a factor for its result;
+    /// `None` if the image may exceed the reference white, or the channels depend on each other.
+    pub(crate) fn curve(&self) -> Option<(Decode, f64)> {
         let in_range = self.luminances.max <= self.luminances.reference && self.mastering_max.is_none();
         let scale = self.luminances.max / self.luminances.reference;
-        let is_curve = matches!(transfer, TransferFunction::Srgb | TransferFunction::Power(_));
-        (in_range && is_curve).then_some(move |signal: f64| match transfer {
-            TransferFunction::Power(exponent) => signal.powf(exponent) * scale,
-            _ => srgb_decode(signal) * scale,
-        })
+        let decode = match self.transfer {
+            TransferFunction::Srgb => Decode::Srgb,
+            TransferFunction::Power(exponent) => Decode::Power(exponent),
+            _ => return None,
+        };
+        in_range.then_some((decode, scale))
     }
 
     /// Returns the largest linear value of the image.

@@ -28,6 +28,9 @@ const C1: f64 = 3424.0 / 4096.0;
 const C2: f64 = 2413.0 / 4096.0 * 32.0;
 const C3: f64 = 2392.0 / 4096.0 * 32.0;
 
+/// M1, M2, C1, C2 and C3 of SMPTE ST 2084.
+pub(crate) const PQ_CONSTANTS: [f64; 5] = [M1, M2, C1, C2, C3];
+
 /// The inverse EOTF of SMPTE ST 2084, from linear values in which 1 is the reference white.
 pub(crate) fn pq_encode(linear: f64) -> f64 {
     let power = (linear * REFERENCE_WHITE / 10_000.0).powf(M1);
@@ -46,6 +49,11 @@ const HLG_B: f64 = 1.0 - 4.0 * HLG_A;
 
 fn hlg_c() -> f64 {
     0.5 - HLG_A * (4.0 * HLG_A).ln()
+}
+
+/// Returns a, b and c of ITU-R BT.2100 for HLG.
+pub(crate) fn hlg_constants() -> [f64; 3] {
+    [HLG_A, HLG_B, hlg_c()]
 }
 
 /// The OETF of BT.2100 HLG, scaled so that linear 1 is 75 % of the signal (ITU-R BT.2408-7).
