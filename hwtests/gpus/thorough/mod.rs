@@ -5,4 +5,7 @@
 
 pub mod drivers;
 mod findings;
+mod other_nodes;
+mod refresh;
 mod removal;
+mod render_gpu;
