@@ -140,6 +140,16 @@ impl<'a> TestClient<'a> {
         last.context("a main device")
     }
 
+    /// Waits until this buffer of a client with sync points is ready to be read; 1 is the first.
+    pub fn wait_for_buffer_ready(&self, number: u32) -> Result<()> {
+        self.wait_for(&format!("ready {number}"))
+    }
+
+    /// Waits until the release point of a buffer has come.
+    pub fn wait_for_buffer_released(&self, number: u32) -> Result<()> {
+        self.wait_for(&format!("released {number}"))
+    }
+
     /// Waits for the summary of a client that ends after `frames` presented frames.
     pub fn wait_for_frames_presented(&self, frames: u32) -> Result<()> {
         let summary = format!("stats frames={frames}");

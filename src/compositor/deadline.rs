@@ -24,6 +24,8 @@ pub enum Deadline {
     VirtualVblank(OutputId, Duration),
     /// The kernel reported a page flip before the vblank: its frame counts as shown then.
     HeldFlip { id: OutputId, until: Duration, sequence: u64 },
+    /// A commit has waited too long for its sync point.
+    SyncPointOverdue(u64),
     /// Look for page flips that did not arrive in time.
     CheckPageflips,
     /// Run the output configuration again; the text is the cause, for the log.
@@ -102,6 +104,7 @@ impl State {
             }
             Deadline::VirtualVblank(id, at) => self.virtual_vblank(id, at),
             Deadline::HeldFlip { id, until, sequence } => self.held_flip_due(id, until, sequence),
+            Deadline::SyncPointOverdue(id) => self.sync_point_overdue(id),
             Deadline::CheckPageflips => self.check_pageflips(),
             Deadline::Reconfigure(cause) => self.reconfigure(cause),
             Deadline::FullscreenChanged => self.fullscreen_changed(),

@@ -28,6 +28,7 @@ impl State {
                 self.render_on(id, other.cloned());
             }
         }
+        self.update_syncobj();
     }
 
     /// Has the outputs of a GPU rendered on another one, or (`None`) on itself.

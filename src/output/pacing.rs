@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use smithay::backend::renderer::utils::Buffer;
 use smithay::desktop::utils::{
     send_frames_surface_tree, take_presentation_feedback_surface_tree, OutputPresentationFeedback,
 };
@@ -25,6 +26,9 @@ const POINTER_IDLE_AFTER: Duration = Duration::from_millis(100);
 /// A page flip that takes longer is given up: the slowest display shows a frame within a fifth of
 /// this.
 pub const PAGEFLIP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Most clients' buffers that are held for one frame: it is drawn from one of each surface.
+const MAX_HELD_BUFFERS: usize = 1024;
 
 /// After this time without a successful commit an output gets a new modeset. The kernel itself
 /// waits 10 s for a frame (drm_atomic_helper.c), and a modeset during that wait would block the
@@ -120,6 +124,14 @@ impl Outputs {
         let Some(scanout) = scanout else { return false };
         scanout.awaited.retain(|awaited| awaited != surface && awaited.alive());
         scanout.awaited.is_empty()
+    }
+
+    /// Holds a client's buffer until the frame that an output waits for is shown.
+    pub fn hold_buffer(&mut self, id: OutputId, buffer: Buffer) {
+        let scanout = self.scanout_mut(id).filter(|scanout| scanout.redraw.awaits_vblank());
+        if let Some(scanout) = scanout.filter(|scanout| scanout.held_buffers.len() < MAX_HELD_BUFFERS) {
+            scanout.held_buffers.push(buffer);
+        }
     }
 
     /// Collects presentation feedback of the surfaces in the last frame, to be sent when it is

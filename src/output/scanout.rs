@@ -103,6 +103,9 @@ pub struct Scanout {
     /// A client's buffer that the kernel shows, and the one it showed before until the flip.
     direct_scanout: Option<Shown>,
     deferred: Option<Shown>,
+    /// Clients' buffers that the submitted frame may be drawn from, though their surfaces show
+    /// others already.
+    pub(super) held_buffers: Vec<Buffer>,
     /// Signaled when the GPU is done with the submitted frame.
     fence: Option<OwnedFd>,
     /// The submitted frame's page flip was reported too early: the frame counts as shown then.
@@ -147,6 +150,7 @@ impl Scanout {
             shadow: None,
             direct_scanout: None,
             deferred: None,
+            held_buffers: Vec::new(),
             fence: None,
             held_until: None,
         }
@@ -251,6 +255,7 @@ impl Scanout {
         self.cursor.set_committed(None);
         self.direct_scanout = None;
         (self.fence, self.held_until) = (None, None);
+        self.held_buffers.clear();
         self.clock.reset();
     }
 
@@ -544,6 +549,7 @@ impl Scanout {
     /// time since its commit.
     pub fn presented(&mut self, time: Duration) -> (u64, Duration) {
         self.deferred = None;
+        self.held_buffers.clear();
         let done = self.fence.take().and_then(|fence| fences::signaled_at(fence.as_fd()).ok().flatten());
         if let Some(done) = done {
             self.clock.gpu_done(done);

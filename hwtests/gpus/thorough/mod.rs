@@ -9,3 +9,4 @@ mod other_nodes;
 mod refresh;
 mod removal;
 mod render_gpu;
+mod sync_points;

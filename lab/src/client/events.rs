@@ -15,6 +15,9 @@ use wayland_protocols::wp::linux_dmabuf::zv1::client::zwp_linux_dmabuf_feedback_
     self, ZwpLinuxDmabufFeedbackV1,
 };
 use wayland_protocols::wp::linux_dmabuf::zv1::client::{zwp_linux_buffer_params_v1, zwp_linux_dmabuf_v1};
+use wayland_protocols::wp::linux_drm_syncobj::v1::client::wp_linux_drm_syncobj_manager_v1::WpLinuxDrmSyncobjManagerV1;
+use wayland_protocols::wp::linux_drm_syncobj::v1::client::wp_linux_drm_syncobj_surface_v1::WpLinuxDrmSyncobjSurfaceV1;
+use wayland_protocols::wp::linux_drm_syncobj::v1::client::wp_linux_drm_syncobj_timeline_v1::WpLinuxDrmSyncobjTimelineV1;
 use wayland_protocols::wp::single_pixel_buffer::v1::client::wp_single_pixel_buffer_manager_v1;
 use wayland_protocols::wp::viewporter::client::{wp_viewport, wp_viewporter};
 use wayland_protocols_wlr::layer_shell::v1::client::{zwlr_layer_shell_v1, zwlr_layer_surface_v1};
@@ -28,6 +31,9 @@ delegate_noop!(App: ignore WpColorManagementSurfaceV1);
 delegate_noop!(App: ignore WpImageDescriptionCreatorParamsV1);
 delegate_noop!(App: ignore zwp_linux_dmabuf_v1::ZwpLinuxDmabufV1);
 delegate_noop!(App: ignore zwp_linux_buffer_params_v1::ZwpLinuxBufferParamsV1);
+delegate_noop!(App: ignore WpLinuxDrmSyncobjManagerV1);
+delegate_noop!(App: ignore WpLinuxDrmSyncobjSurfaceV1);
+delegate_noop!(App: ignore WpLinuxDrmSyncobjTimelineV1);
 delegate_noop!(App: ignore wp_single_pixel_buffer_manager_v1::WpSinglePixelBufferManagerV1);
 delegate_noop!(App: ignore wp_viewporter::WpViewporter);
 delegate_noop!(App: ignore wp_viewport::WpViewport);
@@ -83,6 +89,9 @@ impl App {
             buffer.paint(changed, color ^ shade);
         }
         buffer.busy = true;
+        if let Some(points) = self.sync_points.as_mut().filter(|_| index == 0) {
+            points.attach();
+        }
         surface.attach(Some(&buffer.wl), 0, 0);
         if let Some(viewport) = &drawing.viewport {
             viewport.set_destination(size.0, size.1);
@@ -126,6 +135,7 @@ impl Handler for App {
                 bind!(dmabuf, FEEDBACK_VERSION)
             }
             "zwp_linux_dmabuf_v1" if options.buffer == BufferKind::Dmabuf => bind!(dmabuf, 3),
+            "wp_linux_drm_syncobj_manager_v1" if options.sync_points.is_some() => bind!(syncobj, 1),
             "wp_color_manager_v1" if options.colors.is_some() => bind!(color_manager, 1),
             "wp_single_pixel_buffer_manager_v1" if pixel => bind!(pixel, 1),
             "wp_viewporter" if pixel => bind!(viewporter, 1),

@@ -3,9 +3,11 @@
 
 mod buffers;
 mod events;
+mod sync_points;
 mod timing;
 
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -17,6 +19,7 @@ use wayland_protocols::wp::color_management::v1::client::wp_color_manager_v1::{
     Primaries, TransferFunction, WpColorManagerV1,
 };
 use wayland_protocols::wp::linux_dmabuf::zv1::client::zwp_linux_dmabuf_v1::ZwpLinuxDmabufV1;
+use wayland_protocols::wp::linux_drm_syncobj::v1::client::wp_linux_drm_syncobj_manager_v1::WpLinuxDrmSyncobjManagerV1;
 use wayland_protocols::wp::single_pixel_buffer::v1::client::wp_single_pixel_buffer_manager_v1::WpSinglePixelBufferManagerV1;
 use wayland_protocols::wp::viewporter::client::{wp_viewport::WpViewport, wp_viewporter::WpViewporter};
 use wayland_protocols_wlr::layer_shell::v1::client::{zwlr_layer_shell_v1, zwlr_layer_surface_v1};
@@ -93,6 +96,12 @@ pub struct Options {
     /// Print the main device of the server's dma-buf feedback, and each change of it.
     #[arg(long)]
     pub feedback: bool,
+    /// Give sync points to dma-bufs of the window, on a timeline of this DRM device.
+    #[arg(long, requires = "ready_file")]
+    pub sync_points: Option<PathBuf>,
+    /// The window's first buffer is ready when this file exists.
+    #[arg(long)]
+    pub ready_file: Option<PathBuf>,
     /// Send bytes that are no requests, then wait until the compositor disconnects.
     #[arg(long)]
     pub garbage: bool,
@@ -125,6 +134,9 @@ pub struct App {
     /// One for each window.
     pub drawings: Vec<Drawing>,
     pub dmabuf: Option<ZwpLinuxDmabufV1>,
+    pub syncobj: Option<WpLinuxDrmSyncobjManagerV1>,
+    /// Of the main window.
+    pub sync_points: Option<sync_points::SyncPoints>,
     pub pixel: Option<WpSinglePixelBufferManagerV1>,
     pub viewporter: Option<WpViewporter>,
     pub color_manager: Option<WpColorManagerV1>,
@@ -150,6 +162,8 @@ impl App {
             client: ClientState::default(),
             drawings: Vec::new(),
             dmabuf: None,
+            syncobj: None,
+            sync_points: None,
             pixel: None,
             viewporter: None,
             color_manager: None,
@@ -177,6 +191,12 @@ impl App {
                     dialog.toplevel.set_parent(Some(&parent.toplevel));
                 }
             }
+        }
+        if let (Some(device), Some(file)) = (&self.options.sync_points, &self.options.ready_file) {
+            let manager = self.syncobj.as_ref().context("no wp_linux_drm_syncobj_manager_v1")?;
+            let window = self.client.windows.first().context("no window")?;
+            let points = sync_points::SyncPoints::new(manager, &window.surface, queue, (device, file))?;
+            self.sync_points = Some(points);
         }
         if self.options.feedback {
             let dmabuf = self.dmabuf.as_ref().context("no zwp_linux_dmabuf_v1 of version 4")?;

@@ -8,6 +8,7 @@
 mod compositor;
 mod cursor_shape;
 mod dmabuf;
+mod drm_syncobj;
 mod layer_shell;
 mod region;
 pub mod selection;

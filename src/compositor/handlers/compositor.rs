@@ -1,45 +1,35 @@
 //! wl_compositor and wl_subcompositor: surfaces and their commits.
 
-use smithay::backend::renderer::utils::on_commit_buffer_handler;
-use smithay::reexports::calloop::Interest;
+use smithay::backend::renderer::utils::{on_commit_buffer_handler, Buffer, RendererSurfaceStateUserData};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
-use smithay::reexports::wayland_server::{Client, Resource};
+use smithay::reexports::wayland_server::Client;
 use smithay::wayland::compositor::{
-    add_blocker, add_pre_commit_hook, get_role, is_sync_subsurface, with_states, BufferAssignment,
-    CompositorClientState, CompositorHandler, CompositorState, SurfaceAttributes,
+    add_pre_commit_hook, get_role, is_sync_subsurface, with_states, CompositorClientState, CompositorHandler,
+    CompositorState, SurfaceAttributes,
 };
 use smithay::wayland::dmabuf::get_dmabuf;
 use smithay::wayland::shell::wlr_layer::LAYER_SURFACE_ROLE;
 use smithay::wayland::shell::xdg::{XDG_POPUP_ROLE, XDG_TOPLEVEL_ROLE};
 
-use tracing::warn;
-
 use crate::clients::ClientData;
 use crate::compositor::State;
 use crate::shell::{root_surface, send_preferred_scale};
 
+/// Returns a surface's buffer, if it is in GPU memory and a commit replaces it.
+fn shown_dmabuf(surface: &WlSurface) -> Option<Buffer> {
+    with_states(surface, |states| {
+        states.cached_state.get::<SurfaceAttributes>().current().buffer.as_ref()?;
+        let state = states.data_map.get::<RendererSurfaceStateUserData>()?.lock().ok()?;
+        state.buffer().filter(|buffer| get_dmabuf(buffer).is_ok()).cloned()
+    })
+}
+
 impl State {
-    /// Delays a commit until the client's GPU has finished the buffer. Drawing would wait for it,
-    /// and all displays with it.
-    fn await_buffer(&mut self, surface: &WlSurface) {
-        let dmabuf = with_states(surface, |states| {
-            match states.cached_state.get::<SurfaceAttributes>().pending().buffer.as_ref() {
-                Some(BufferAssignment::NewBuffer(buffer)) => get_dmabuf(buffer).ok().cloned(),
-                _ => None,
-            }
-        });
-        let Some((client, dmabuf)) = surface.client().zip(dmabuf) else { return };
-        // Fails if the buffer is finished already.
-        let Ok((blocker, source)) = dmabuf.generate_blocker(Interest::READ) else { return };
-        let inserted = self.handle.insert_source(source, move |(), _, state: &mut State| {
-            let display = state.display_handle.clone();
-            let data = ClientData::of(&client);
-            data.compositor.blocker_cleared(state, &display);
-            Ok(())
-        });
-        match inserted {
-            Ok(_) => add_blocker(surface, blocker),
-            Err(error) => warn!(error = %error.error, "cannot wait for a buffer; drawing waits for it"),
+    /// Holds a buffer that a surface does not show any more until the frame is shown that may still
+    /// read it: the client draws into a buffer that is released.
+    fn hold_buffer(&mut self, surface: &WlSurface, buffer: Buffer) {
+        if let Some(output) = self.output_of(&root_surface(surface)) {
+            self.outputs.hold_buffer(output, buffer);
         }
     }
 }
@@ -58,7 +48,11 @@ impl CompositorHandler for State {
     }
 
     fn commit(&mut self, surface: &WlSurface) {
+        let shown = shown_dmabuf(surface);
         on_commit_buffer_handler::<Self>(surface);
+        if let Some(shown) = shown {
+            self.hold_buffer(surface, shown);
+        }
         if is_sync_subsurface(surface) {
             return;
         }
@@ -86,6 +80,7 @@ impl CompositorHandler for State {
     }
 
     fn destroyed(&mut self, surface: &WlSurface) {
+        self.end_waits_of(surface);
         // Smithay keeps the surfaces that entered an output until they leave it, and walks all of
         // them for each new wl_output.
         for output in self.outputs.iter() {

@@ -1,5 +1,6 @@
 //! Handlers of Wayland protocols, one file each.
 
+mod buffer_waits;
 mod color_management;
 mod color_representation;
 mod compositor;
@@ -8,6 +9,7 @@ mod data_device;
 mod decoration;
 mod dmabuf;
 mod drm_lease;
+mod drm_syncobj;
 mod fractional_scale;
 mod gamma_control;
 pub mod idle;
@@ -60,6 +62,8 @@ pub struct Protocols {
     pub shm: ShmState,
     pub dmabuf: DmabufState,
     pub dmabuf_globals: dmabuf::DmabufGlobals,
+    pub syncobj: drm_syncobj::SyncobjGlobal,
+    pub buffer_waits: buffer_waits::BufferWaits,
     pub xdg_shell: XdgShellState,
     pub layer_shell: WlrLayerShellState,
     pub data_device: DataDeviceState,
@@ -100,6 +104,8 @@ impl Protocols {
             shm: ShmState::new::<State>(display, shm::FORMATS),
             dmabuf: DmabufState::new(),
             dmabuf_globals: dmabuf::DmabufGlobals::default(),
+            syncobj: drm_syncobj::SyncobjGlobal::default(),
+            buffer_waits: buffer_waits::BufferWaits::default(),
             xdg_shell: XdgShellState::new::<State>(display),
             layer_shell: WlrLayerShellState::new_with_filter::<State, _>(display, is_trusted),
             data_device: DataDeviceState::new::<State>(display),
