@@ -33,11 +33,12 @@ pub struct OutputsChanged {
 
 /// Everything that follows a reconfiguration, in this order. Each listener compares for itself what
 /// concerns it, so that running all of them after a reconfiguration without changes does nothing.
-const LISTENERS: [fn(&mut State, &OutputsChanged); 13] = [
+const LISTENERS: [fn(&mut State, &OutputsChanged); 14] = [
     State::publish_layout,
     |state, _| state.keep_pointer_on_outputs(),
     |state, _| state.refresh_focus(),
     |state, _| state.announce_dmabuf(),
+    |state, _| state.update_surface_feedback(),
     |state, _| state.check_named_displays(),
     |state, _| state.send_heads(),
     |state, _| state.check_gamma(),

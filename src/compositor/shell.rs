@@ -45,7 +45,10 @@ impl State {
                     self.publish_event(&IpcEvent::WindowClosed { window: window.id });
                 }
                 Effect::SavePlacements => self.clients.mark_unsaved(),
-                Effect::CheckFullscreen => self.check_fullscreen(),
+                Effect::CheckFullscreen => {
+                    self.check_fullscreen();
+                    self.update_surface_feedback();
+                }
                 Effect::Wait(client) => self.extend_wait(client),
                 Effect::Close(client) => self.close_unresponsive(client),
             }

@@ -78,9 +78,9 @@ vec3 convert(vec3 signal) {
 }
 ";
 
-/// Blue is the fastest axis of the texture, red the slowest. The interpolation is tetrahedral, along
-/// the largest component first and along the smallest last, so that grays stay on the diagonal. The
-/// texture unit's own would put the grays of HDR images up to 15 codes of 255 off.
+/// Blue is the fastest axis of the texture, red the slowest. The interpolation is tetrahedral:
+/// along the largest component first and along the smallest last, so that grays stay on the
+/// diagonal. The texture unit's own would put the grays of HDR images up to 15 codes of 255 off.
 const GRID: &str = "
 uniform sampler3D grid;
 

@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use geom_kms::fake::FakeDevice;
 use wayland_client::protocol::wl_registry::WlRegistry;
-use wayland_client::{delegate_noop, Connection, Dispatch, QueueHandle};
+use wayland_client::{delegate_noop, Connection, Dispatch, QueueHandle, WEnum};
 use wayland_protocols::wp::linux_dmabuf::zv1::client::zwp_linux_dmabuf_feedback_v1::{
-    self, ZwpLinuxDmabufFeedbackV1,
+    self, TrancheFlags, ZwpLinuxDmabufFeedbackV1,
 };
 use wayland_protocols::wp::linux_dmabuf::zv1::client::zwp_linux_dmabuf_v1::ZwpLinuxDmabufV1;
 
@@ -20,11 +20,13 @@ use crate::backend::kms::Event;
 const CARD0: &str = "/dev/null";
 const CARD1: &str = "/dev/zero";
 
-/// The client's global, and the main devices that it received.
+/// The client's global, and what it received: main devices, and whether feedback has a tranche for
+/// scanout.
 #[derive(Default)]
 pub struct Globals {
     dmabuf: Option<ZwpLinuxDmabufV1>,
     main_devices: Vec<u64>,
+    for_scanout: Vec<bool>,
 }
 
 impl Globals {
@@ -44,9 +46,18 @@ impl Dispatch<ZwpLinuxDmabufFeedbackV1, ()> for TestState {
         _: &Connection,
         _: &QueueHandle<Self>,
     ) {
-        if let zwp_linux_dmabuf_feedback_v1::Event::MainDevice { device } = event {
-            let device = device.try_into().map(u64::from_ne_bytes);
-            state.dmabuf.main_devices.push(device.expect("a device number"));
+        let globals = &mut state.dmabuf;
+        match event {
+            zwp_linux_dmabuf_feedback_v1::Event::MainDevice { device } => {
+                let device = device.try_into().map(u64::from_ne_bytes);
+                globals.main_devices.push(device.expect("a device number"));
+                globals.for_scanout.push(false);
+            }
+            zwp_linux_dmabuf_feedback_v1::Event::TrancheFlags { flags: WEnum::Value(flags) } => {
+                let is_for_scanout = globals.for_scanout.last_mut().expect("a main device before");
+                *is_for_scanout |= flags.contains(TrancheFlags::Scanout);
+            }
+            _ => {}
         }
     }
 }
@@ -95,4 +106,35 @@ fn feedback_follows_the_primary_gpu() {
     fixture.compositor.state.on_backend_event(added(CARD0));
     until(&mut fixture, &mut late, "new feedback", |_, late| late.dmabuf.main_devices.len() >= 2);
     assert_eq!(late.dmabuf.main_devices, [id(CARD1), id(CARD0)]);
+}
+
+#[test]
+fn fullscreen_windows_are_sent_what_their_plane_scans_out() {
+    let seat = Rc::new(RefCell::new(SeatState::default()));
+    seat.borrow_mut().gpus.insert(CARD0.into(), FakeDevice::with_outputs(1));
+    let mut fixture = Fixture::on_seat(FakeSeat(seat));
+    fixture.compositor.state.on_backend_event(added(CARD0));
+    let mut client = fixture.client();
+    client.open("window", 0, None);
+    until(&mut fixture, &mut client, "the window", |fixture, _| {
+        !fixture.compositor.state.shell.windows().is_empty()
+    });
+    let surface = client.windows()[0].surface.clone();
+    let dmabuf = client.dmabuf.dmabuf.clone().expect("zwp_linux_dmabuf_v1");
+    dmabuf.get_surface_feedback(&surface, &client.handle(), ());
+    until(&mut fixture, &mut client, "feedback", |_, client| client.dmabuf.for_scanout == [false]);
+    let toplevel = client.windows()[0].toplevel.as_ref().expect("a toplevel").toplevel.clone();
+    toplevel.set_fullscreen(None);
+    until(&mut fixture, &mut client, "other feedback", |_, client| {
+        client.dmabuf.for_scanout == [false, true]
+    });
+    // Feedback of a surface that is fullscreen already.
+    dmabuf.get_surface_feedback(&surface, &client.handle(), ());
+    until(&mut fixture, &mut client, "the same", |_, client| {
+        client.dmabuf.for_scanout == [false, true, true]
+    });
+    toplevel.unset_fullscreen();
+    until(&mut fixture, &mut client, "feedback for windows", |_, client| {
+        client.dmabuf.for_scanout[3..] == [false, false]
+    });
 }

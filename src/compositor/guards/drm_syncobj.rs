@@ -1,5 +1,5 @@
-//! linux-drm-syncobj: how many timelines there are, each with a descriptor, and how many objects for
-//! surfaces, each of which adds work to the surface's commits.
+//! linux-drm-syncobj: how many timelines there are, each with a descriptor, and how many objects
+//! for surfaces, each of which adds work to the surface's commits.
 
 use smithay::reexports::wayland_protocols::wp::linux_drm_syncobj::v1::server::wp_linux_drm_syncobj_manager_v1::{
     self, WpLinuxDrmSyncobjManagerV1,

@@ -2,21 +2,28 @@
 
 use std::collections::HashSet;
 
+use geom_kms::framebuffer::opaque;
 use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::backend::allocator::format::get_bpp;
 use smithay::backend::allocator::{Buffer, Format, Modifier};
 use smithay::backend::renderer::ImportDma;
+use smithay::reexports::wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_feedback_v1::TrancheFlags;
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::reexports::wayland_server::Resource;
 use smithay::utils::Size;
+use smithay::wayland::compositor::with_states;
 use smithay::wayland::dmabuf::{
-    DmabufFeedbackBuilder, DmabufGlobal, DmabufHandler, DmabufState, ImportNotifier,
+    DmabufFeedback, DmabufFeedbackBuilder, DmabufGlobal, DmabufHandler, DmabufState, ImportNotifier,
+    SurfaceDmabufFeedbackState,
 };
 use tracing::{debug, warn};
 
 use super::Protocols;
 use crate::clients::objects::Counted;
 use crate::compositor::State;
+use crate::output::scanout::Target;
 use crate::render::renderer::Renderer;
+use crate::shell::ShellWindow;
 
 /// Old globals that are kept for clients that have bound them.
 const MAX_OLD_GLOBALS: usize = 8;
@@ -28,6 +35,7 @@ pub struct DmabufGlobals {
     globals: Vec<DmabufGlobal>,
     /// What is announced: the main device and the formats.
     announced: Option<(u64, HashSet<Format>)>,
+    default_feedback: Option<DmabufFeedback>,
 }
 
 impl State {
@@ -61,6 +69,42 @@ impl State {
             }
         }
         dmabuf_globals.announced = Some(current);
+        dmabuf_globals.default_feedback = Some(feedback);
+    }
+
+    /// Sends windows that asked for feedback which buffers may be scanned out.
+    pub fn update_surface_feedback(&mut self) {
+        let surfaces = self.shell.windows().iter().filter_map(ShellWindow::surface);
+        for surface in surfaces {
+            let asked =
+                with_states(&surface, |states| SurfaceDmabufFeedbackState::from_states(states).is_some());
+            let default = self.protocols.dmabuf_globals.default_feedback.as_ref();
+            let Some(default) = default.filter(|_| asked) else { continue };
+            let for_scanout = self.scanout_feedback(&surface);
+            let feedback = for_scanout.as_ref().unwrap_or(default);
+            with_states(&surface, |states| {
+                if let Some(state) = SurfaceDmabufFeedbackState::from_states(states) {
+                    state.set_feedback(feedback);
+                }
+            });
+        }
+    }
+
+    /// Returns the feedback for a fullscreen window: what the plane of its display can scan out comes
+    /// first. `None` for other surfaces, and where buffers are not scanned out directly.
+    fn scanout_feedback(&self, surface: &WlSurface) -> Option<DmabufFeedback> {
+        let window = self.shell.window_of(surface).filter(|window| window.fullscreen)?;
+        let Target::Crtc { gpu, index } = self.outputs.scanout(window.shown_on?)?.target() else {
+            return None;
+        };
+        let render_gpu = self.backend.render_gpu().filter(|render| render.device.id() == gpu)?;
+        let plane = render_gpu.device.primary_plane(index).filter(|_| self.config.direct_scanout)?;
+        let (main_device, formats) = self.protocols.dmabuf_globals.announced.as_ref()?;
+        let can_show = |format: &&Format| plane.formats.supports(opaque(format.code), format.modifier);
+        let shown = formats.iter().filter(can_show).copied();
+        let builder = DmabufFeedbackBuilder::new(*main_device, formats.iter().copied());
+        let builder = builder.add_preference_tranche(gpu, Some(TrancheFlags::Scanout), shown);
+        builder.build().inspect_err(|error| warn!(%error, "cannot send dma-buf feedback")).ok()
     }
 }
 
@@ -121,6 +165,10 @@ fn check_rows(row: u64, height: u64, stride: u64, offset: u64, size: u64) -> Res
 impl DmabufHandler for State {
     fn dmabuf_state(&mut self) -> &mut DmabufState {
         &mut self.protocols.dmabuf
+    }
+
+    fn new_surface_feedback(&mut self, surface: &WlSurface, _: &DmabufGlobal) -> Option<DmabufFeedback> {
+        self.scanout_feedback(surface)
     }
 
     fn dmabuf_imported(&mut self, _global: &DmabufGlobal, dmabuf: Dmabuf, notifier: ImportNotifier) {

@@ -1,5 +1,5 @@
-//! linux-drm-syncobj: clients that say when a buffer is ready, and are told when it is free again,
-//! by points on timelines of the kernel.
+//! linux-drm-syncobj: points on timelines of the kernel say when a client's buffer is ready, and
+//! when it is free again.
 
 use smithay::backend::drm::DrmDeviceFd;
 use smithay::utils::DeviceFd;
