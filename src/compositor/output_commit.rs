@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use geom_display::lifecycle::Event as LifecycleEvent;
+use geom_display::lifecycle::{Event as LifecycleEvent, Lifecycle};
 use geom_display::mode::Mode;
 use geom_display::plan;
 use geom_display::signal_format::SignalFormat;
@@ -202,6 +202,16 @@ impl State {
     /// event was published.
     pub fn apply_lifecycle(&mut self, id: OutputId, event: LifecycleEvent) -> bool {
         let effects = self.outputs.on_lifecycle(id, event, self.power.is_idle_blanked());
+        let Some(output) = self.outputs.get(id) else { return false };
+        let name = output.name.clone();
+        let is_settled = match output.lifecycle() {
+            Lifecycle::Enabled => !output.state().blanked,
+            Lifecycle::Failed(_) => false,
+            Lifecycle::Absent | Lifecycle::Disabled | Lifecycle::Disconnected => true,
+        };
+        if is_settled {
+            self.forget_refused_unblank(&name);
+        }
         let Some(output) = self.outputs.get(id) else { return false };
         if effects.unblanked {
             self.backend.gpus_mut().for_each(|gpu| gpu.device.set_pending_active(&output.name, true));

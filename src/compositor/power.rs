@@ -11,6 +11,11 @@ use crate::power::logind::Request;
 use crate::power::logind_bus::{Bus, BusEvent};
 use crate::power::{resume_detect, Cx, Effect, Effects, HeldInput, Power, PowerDeadline};
 
+/// The beginning of the notice about a display that the kernel refuses to unblank.
+fn unblank_notice(display: &str) -> String {
+    format!("{display} stays blanked: the kernel refuses to power it up")
+}
+
 impl State {
     /// Calls the component with what it reads.
     pub fn with_power<T>(&mut self, call: impl FnOnce(&mut Power, &Cx<'_>) -> T) -> T {
@@ -41,17 +46,17 @@ impl State {
     fn apply_power_effect(&mut self, effect: Effect) {
         match effect {
             Effect::Blank(displays) => {
-                for display in displays {
-                    if self.set_blanked(std::slice::from_ref(&display), true).is_err() {
-                        self.power.blank_failed(&display);
-                    }
+                for (display, _) in self.set_blanked_each(&displays, true) {
+                    self.power.blank_failed(&display);
                 }
             }
             Effect::Unblank(displays) => {
-                for display in displays {
-                    // `set_blanked` logs a failure.
-                    let _ = self.set_blanked(&[display], false);
-                }
+                let refused = self.set_blanked_each(&displays, false);
+                self.unblank_refused(refused);
+            }
+            Effect::UnblankByModeset(displays) => {
+                let refused = self.unblank_by_modeset(&displays);
+                self.unblank_refused(refused);
             }
             Effect::SetPendingActive { display, active } => {
                 self.backend.gpus_mut().for_each(|gpu| gpu.device.set_pending_active(&display, active));
@@ -147,6 +152,30 @@ impl State {
         self.run_power(Power::session_resumed);
     }
 
+    /// Displays could not be unblanked, for these reasons: they are tried again.
+    pub fn unblank_refused(&mut self, refused: Vec<(String, String)>) {
+        if refused.is_empty() {
+            return;
+        }
+        if !self.backend.is_paused() {
+            for (display, error) in &refused {
+                let text = unblank_notice(display);
+                self.notices.dismiss(|known| known.starts_with(&text));
+                notify_user!(self, "{text} ({error}); trying again until it accepts");
+            }
+        }
+        let displays = refused.into_iter().map(|(display, _)| display).collect();
+        self.run_power(|power, cx| power.unblank_refused(displays, cx));
+    }
+
+    /// A display is no longer tried to be unblanked: it is on, or shall stay blanked.
+    pub fn forget_refused_unblank(&mut self, display: &str) {
+        if self.power.forget_refused(display) {
+            let text = unblank_notice(display);
+            self.notices.dismiss(|known| known.starts_with(&text));
+        }
+    }
+
     fn on_bus_event(&mut self, event: BusEvent) {
         self.run_power(|power, cx| power.on_bus_event(event, cx));
     }
@@ -167,6 +196,7 @@ impl State {
             }
             PowerDeadline::ConnectLogind => self.apply_power(vec![Effect::AskLogind(Request::Connect)]),
             PowerDeadline::HoldSwitches => self.run_power(|power, cx| power.hold_switches(cx)),
+            PowerDeadline::RetryUnblank => self.run_power(|power, cx| power.retry_unblank(cx)),
         }
     }
 

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A blanked output stays blanked whatever its connector does: a monitor that sleeps may drop its
-//! link and come back, which would otherwise unblank it again and again.
+//! link and come back, which would otherwise unblank it again and again. What the kernel refuses to
+//! unblank is tried again (`unblank_retry.rs`).
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ use tracing::info;
 use super::idle::IdleTimer;
 use super::logind::Request;
 use super::{Cx, Effect, Effects, IdleTimerId, Power, PowerDeadline};
+use crate::output::Output;
 
 /// The displays that are blanked until the next input, by connector, and the monitor of each.
 ///
@@ -48,10 +50,14 @@ impl Power {
             self.arm_idle_check(&mut effects);
         }
         // A closing lid may press keys.
-        let unblanks = self.is_idle_blanked() && !self.lid_covers_all(cx);
-        if unblanks {
+        if self.lid_covers_all(cx) {
+            return (false, effects);
+        }
+        let unblanks = self.is_idle_blanked() || self.shows_nothing(cx);
+        if self.is_idle_blanked() {
             self.unblank_all(cx, &mut effects);
         }
+        self.retry_unblank_at_input(cx, &mut effects);
         (unblanks, effects)
     }
 
@@ -129,9 +135,13 @@ impl Power {
         if self.is_idle_blanked() {
             return;
         }
+        // The next input unblanks those too that could not be unblanked before.
+        let refused = self.take_refused();
+        let is_on = |output: &&Output| output.is_enabled() && !output.state().blanked;
         let outputs: Vec<_> =
-            cx.outputs.iter().filter(|output| output.is_enabled() && !output.state().blanked).collect();
-        let names: Vec<String> = outputs.iter().map(|output| output.name.clone()).collect();
+            cx.outputs.iter().filter(|output| is_on(output) || refused.contains(&output.name)).collect();
+        let names: Vec<String> =
+            outputs.iter().filter(|output| is_on(output)).map(|output| output.name.clone()).collect();
         info!(displays = names.join(" "), cause, "blanking displays until the next input");
         let monitors =
             outputs.iter().map(|output| (output.name.clone(), output.state().monitor.identity.clone()));

@@ -13,6 +13,7 @@ mod suspend;
 mod switches;
 #[cfg(test)]
 mod tests;
+mod unblank_retry;
 
 use std::time::Duration;
 
@@ -46,8 +47,11 @@ pub struct Cx<'a> {
 pub enum Effect {
     /// Blank these enabled displays. [`Power::blank_failed`] is called for those that fail.
     Blank(Vec<String>),
-    /// Unblank these enabled displays.
+    /// Unblank these enabled displays. [`Power::forget_refused`] is called for those that are
+    /// unblanked, and [`Power::unblank_refused`] for those that the kernel refuses.
     Unblank(Vec<String>),
+    /// As `Unblank`, by a full output configuration with a modeset of these displays.
+    UnblankByModeset(Vec<String>),
     /// Set whether a display that is not enabled is powered when it is enabled.
     SetPendingActive {
         display: String,
@@ -96,6 +100,8 @@ pub enum PowerDeadline {
     ConnectLogind,
     /// Ask logind again for the lid and the power button.
     HoldSwitches,
+    /// Try again to unblank displays that the kernel refused.
+    RetryUnblank,
 }
 
 /// The state of the component.
@@ -113,6 +119,7 @@ pub struct Power {
     /// [`Effect::ArmIdleCheck`].
     idle_check: Option<Timer>,
     blanked: Option<idle_blank::Blanked>,
+    refused: unblank_retry::RefusedUnblanks,
     /// Presses that clients do not receive, until they end: those that unblanked displays, and keys
     /// that the compositor takes.
     withheld: Vec<HeldInput>,

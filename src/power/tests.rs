@@ -144,6 +144,76 @@ fn output_that_cannot_be_blanked_is_not_unblanked() {
     assert!(fixture.call(Power::activity).1.contains(&Effect::Unblank(names(&["B"]))));
 }
 
+/// Arms the next try to unblank.
+fn retry_at(at: Duration) -> Effect {
+    Effect::Arm { deadline: PowerDeadline::RetryUnblank, at }
+}
+
+#[test]
+fn refused_outputs_are_tried_again_and_then_get_a_modeset() {
+    let mut fixture = Fixture::new(&["A", "B"]);
+    fixture.outputs.named_mut("A").expect("A").state_mut().blanked = true;
+    let ms = Duration::from_millis;
+    let mut delays = Vec::new();
+    let mut tries = Vec::new();
+    for _ in 0..12 {
+        let armed = fixture.call(|power, cx| power.unblank_refused(names(&["A"]), cx));
+        let [Effect::Arm { deadline: PowerDeadline::RetryUnblank, at }] = armed[..] else {
+            panic!("{armed:?}")
+        };
+        assert!(fixture.call(Power::retry_unblank).is_empty(), "not before its time");
+        delays.push(at - fixture.now);
+        fixture.now = at;
+        tries.extend(fixture.call(Power::retry_unblank));
+    }
+    let expected = [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000, 30_000];
+    assert_eq!(delays, expected.map(ms));
+    let (plain, full) = tries.split_at(3);
+    assert!(plain.iter().all(|effect| *effect == Effect::Unblank(names(&["A"]))), "{plain:?}");
+    assert!(full.iter().all(|effect| *effect == Effect::UnblankByModeset(names(&["A"]))), "{full:?}");
+    assert!(fixture.power.forget_refused("A"));
+    fixture.now += 60 * SECOND;
+    assert!(fixture.call(Power::retry_unblank).is_empty());
+    // The next time begins with short delays again.
+    let armed = fixture.call(|power, cx| power.unblank_refused(names(&["A"]), cx));
+    assert_eq!(armed, [retry_at(fixture.now + ms(100))]);
+}
+
+#[test]
+fn input_tries_refused_outputs_again_but_not_each_motion() {
+    let mut fixture = Fixture::new(&["A", "B"]);
+    fixture.outputs.named_mut("A").expect("A").state_mut().blanked = true;
+    fixture.call(|power, cx| power.unblank_refused(names(&["A"]), cx));
+    assert_eq!(fixture.call(Power::activity), (false, vec![]), "it was tried just now");
+    fixture.now += SECOND / 10;
+    assert_eq!(fixture.call(Power::activity), (false, vec![Effect::Unblank(names(&["A"]))]));
+    // Nothing is visible if the others are blanked too.
+    fixture.call(|power, cx| power.unblank_refused(names(&["A"]), cx));
+    fixture.outputs.named_mut("B").expect("B").state_mut().blanked = true;
+    assert_eq!(fixture.call(Power::activity), (true, vec![]));
+}
+
+#[test]
+fn refused_outputs_wait_for_the_end_of_a_pause() {
+    let mut fixture = Fixture::new(&["A"]);
+    fixture.outputs.named_mut("A").expect("A").state_mut().blanked = true;
+    fixture.is_paused = true;
+    assert!(fixture.call(|power, cx| power.unblank_refused(names(&["A"]), cx)).is_empty());
+    fixture.is_paused = false;
+    assert_eq!(fixture.call(Power::activity), (true, vec![Effect::Unblank(names(&["A"]))]));
+}
+
+#[test]
+fn refused_output_is_unblanked_after_the_next_idle_time() {
+    let mut fixture = Fixture::blanking(&["A", "B"]);
+    fixture.outputs.named_mut("A").expect("A").state_mut().blanked = true;
+    fixture.call(|power, cx| power.unblank_refused(names(&["A"]), cx));
+    fixture.now += 10 * SECOND;
+    assert_eq!(fixture.check_idle(), [Effect::Blank(names(&["B"]))]);
+    assert!(fixture.call(Power::retry_unblank).is_empty(), "all displays are blanked now");
+    assert!(fixture.call(Power::activity).1.contains(&Effect::Unblank(names(&["A", "B"]))));
+}
+
 #[test]
 fn only_enabled_outputs_that_are_on_are_blanked() {
     let mut fixture = Fixture::blanking(&["A", "B", "C"]);

@@ -16,6 +16,7 @@ mod hostile;
 mod idle;
 mod layers;
 mod scanout;
+mod power;
 mod security_context;
 mod windows;
 

@@ -297,7 +297,8 @@ impl Device {
         self.crtc_of(output).is_some()
     }
 
-    pub(crate) fn crtc_of(&self, output: &str) -> Option<usize> {
+    /// Returns the CRTC that an output is enabled on.
+    pub fn crtc_of(&self, output: &str) -> Option<usize> {
         self.crtc_states.iter().find(|(_, state)| state.output == output).map(|(crtc, _)| *crtc)
     }
 
@@ -399,8 +400,8 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// Returns the kernel's error. What is known of the CRTCs stays as it was, but the next commit
-    /// sets all of them, as legacy calls may have succeeded for some.
+    /// Returns the kernel's error. What is known of the CRTCs stays as it was. The next commit sets
+    /// all of them if legacy calls may have succeeded for some, or another program is DRM master.
     pub fn commit(&mut self, states: Vec<CrtcState>) -> io::Result<()> {
         let setups: Vec<CrtcSetup> = states.iter().map(|state| state.setup.clone()).collect();
         let unchanged = self.unchanged(&setups);
@@ -411,7 +412,7 @@ impl Device {
             };
             self.note_result(&result);
             if result.is_err() {
-                self.state_is_ours = false;
+                self.state_is_ours &= self.is_atomic && !self.not_master;
             }
             result?;
         }

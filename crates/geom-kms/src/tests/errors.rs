@@ -38,6 +38,22 @@ fn commit_without_master_changes_nothing_and_is_noted() {
 }
 
 #[test]
+fn refused_commit_of_one_output_is_no_reason_to_set_the_others() {
+    let mut rig = Rig::with_outputs(2);
+    rig.enable(&["DP-1"]);
+    rig.fake.fail_commits(Errno::INVAL, |commit| !commit.is_test());
+    assert!(rig
+        .commit_with(&[("DP-1", SignalFormat::default()), ("DP-2", SignalFormat::default())])
+        .is_err());
+    rig.fake.clear_failures();
+    rig.commits();
+    rig.enable(&["DP-1", "DP-2"]);
+    let commit = rig.the_commit();
+    let crtcs = rig.fake.crtcs();
+    assert!(!commit.has(crtcs[0]) && commit.has(crtcs[1]), "{commit:?}");
+}
+
+#[test]
 fn search_without_master_is_noted() {
     let mut rig = Rig::with_outputs(1);
     rig.fake.set_master(false);
