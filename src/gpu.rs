@@ -104,6 +104,13 @@ pub enum OpenError {
     Renderer { path: PathBuf, reason: String },
 }
 
+impl OpenError {
+    /// Returns whether the device has no KMS, which is no fault of it: it only renders.
+    pub fn is_without_kms(&self) -> bool {
+        matches!(self, Self::Device(geom_kms::OpenError::WithoutKms(_)))
+    }
+}
+
 impl Gpu {
     /// Reads what a device has, and creates a renderer. `fd` is DRM master, `id` its device number.
     ///

@@ -2,6 +2,7 @@
 //!
 //! [`Kms::on`] takes the [`Event`]s of libseat, udev and the kernel, and returns [`Effect`]s.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::seat::Seat;
 use crate::config::RendererPreference;
 use crate::event_loop::backoff::Backoff;
 use crate::event_loop::reactor::{Reactor, Source};
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, OpenError};
 
 /// When to ask again for a GPU that the kernel or the seat does not give: 100 ms after the first
 /// failure, 3.2 s after the sixth and last.
@@ -103,6 +104,8 @@ pub struct Kms {
     gpus: Vec<GpuEntry>,
     /// The device number of the GPU that clients' buffers are for.
     render_gpu: Option<u64>,
+    /// Devices without KMS, which are not opened again.
+    without_kms: BTreeSet<u64>,
     is_session_paused: bool,
     is_asleep: bool,
 }
@@ -110,7 +113,8 @@ pub struct Kms {
 impl Kms {
     /// Wraps a seat. `is_active` is false if its VT is not active yet.
     pub fn new(seat: Box<dyn Seat>, is_active: bool) -> Self {
-        Self { seat, gpus: Vec::new(), render_gpu: None, is_session_paused: !is_active, is_asleep: false }
+        let (gpus, without_kms) = (Vec::new(), BTreeSet::new());
+        Self { seat, gpus, render_gpu: None, without_kms, is_session_paused: !is_active, is_asleep: false }
     }
 
     /// Returns whether GPUs may not be used.
@@ -206,7 +210,11 @@ impl Kms {
                 }
                 _ => self.probe(&[id]),
             },
-            Event::GpuRemoved { id } => self.remove(&[id], cx),
+            Event::GpuRemoved { id } => {
+                // Its driver may come back with KMS.
+                self.without_kms.remove(&id);
+                self.remove(&[id], cx)
+            }
             Event::Uevents(mut ids) => {
                 for id in &ids {
                     if let Some(entry) = self.entry_mut(*id) {
@@ -221,14 +229,15 @@ impl Kms {
         }
     }
 
-    /// Opens the GPUs of a seat that was just taken. Returns why GPUs could not be opened, too.
+    /// Opens the GPUs of a seat that was just taken. Returns why GPUs could not be opened, too. If
+    /// the session is not active, they are opened when it is.
     pub fn open_all(&mut self, present: Vec<(u64, PathBuf)>, cx: &Cx<'_>) -> (Effects, Vec<String>) {
+        if self.is_paused() {
+            return Default::default();
+        }
         let mut candidates: Vec<Candidate> =
             present.into_iter().map(|(id, path)| Candidate::read(id, &path)).collect();
         discovery::sort(&mut candidates);
-        if candidates.is_empty() {
-            warn!("no GPU yet; waiting for udev to report one");
-        }
         let (mut effects, mut failures) = (Effects::new(), Vec::new());
         for candidate in candidates {
             if let Err(error) = self.open(candidate, cx, &mut effects) {
@@ -238,6 +247,9 @@ impl Kms {
         // Now that the monitors are known. GPUs that come later go to the end: clients render with
         // the primary one, and cannot follow at once.
         self.gpus.sort_by_cached_key(|entry| discovery::order(&entry.candidate));
+        if self.gpus.is_empty() && failures.is_empty() {
+            warn!("no GPU with KMS yet; waiting for udev to report one");
+        }
         (effects, failures)
     }
 
@@ -248,9 +260,10 @@ impl Kms {
             return Effects::new();
         }
         let mut effects = Effects::new();
-        if self.open(Candidate::read(id, &path), cx, &mut effects).is_ok() {
+        let is_opened = self.open(Candidate::read(id, &path), cx, &mut effects).is_ok();
+        if self.is_open(id) {
             effects.push(Effect::Reconfigure("GPU added"));
-        } else if let Some(delay) = GPU_RETRY.delay_after(failures + 1) {
+        } else if let Some(delay) = GPU_RETRY.delay_after(failures + 1).filter(|_| !is_opened) {
             effects.push(Effect::RetryOpen { id, path, failures: failures + 1, delay });
         }
         effects
@@ -269,10 +282,20 @@ impl Kms {
         effects
     }
 
+    /// Opens a device. One without KMS, which only renders, is closed again and remembered: that it
+    /// has no displays is no fault.
     fn open(&mut self, candidate: Candidate, cx: &Cx<'_>, effects: &mut Effects) -> Result<()> {
         let (id, path) = (candidate.id, candidate.path.clone());
+        if self.without_kms.contains(&id) {
+            return Ok(());
+        }
         let is_firmware = candidate.is_firmware;
         if let Err(error) = self.open_candidate(candidate, cx) {
+            if error.downcast_ref::<OpenError>().is_some_and(OpenError::is_without_kms) {
+                debug!(gpu = %path.display(), "not used for displays: its driver has no KMS");
+                self.without_kms.insert(id);
+                return Ok(());
+            }
             warn!(gpu = %path.display(), "cannot open GPU: {error:#}");
             effects.push(Effect::Notice(format!("{}: {error}", path.display())));
             return Err(error);

@@ -6,6 +6,7 @@ mod hotplug;
 pub mod kms;
 pub mod leases;
 pub mod seat;
+mod udev;
 
 use geom_display::plan;
 use smithay::backend::renderer::pixman::PixmanRenderer;

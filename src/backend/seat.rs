@@ -10,14 +10,13 @@ use smithay::backend::input::InputEvent;
 use smithay::backend::libinput::{LibinputInputBackend, LibinputSessionInterface};
 use smithay::backend::session::libseat::LibSeatSession;
 use smithay::backend::session::{Event as SessionEvent, Session};
-use smithay::backend::udev::{UdevBackend, UdevEvent};
 use smithay::reexports::calloop::LoopHandle;
 use smithay::reexports::input::Libinput;
 use smithay::reexports::rustix::fs::OFlags;
 use tracing::{info, warn};
 
-use super::hotplug;
 use super::kms::Event;
+use super::{hotplug, udev};
 use crate::session;
 
 /// What the KMS backend does with its seat. Implemented by libseat, and by tests.
@@ -97,20 +96,10 @@ impl LibSeat {
             })
             .map_err(|error| error.error)
             .context(insertion)?;
-        let udev = UdevBackend::new(&seat)
+        // Listening first: a GPU that comes in between is reported twice, not missed.
+        udev::listen(handle, seat.clone(), on_event)
             .with_context(|| format!("watch the devices of seat {seat} through udev"))?;
-        let gpus = udev.device_list().map(|(id, path)| (id, path.to_owned())).collect();
-        handle
-            .insert_source(udev, move |event, (), data| {
-                let event = match event {
-                    UdevEvent::Added { device_id, path } => Event::GpuAdded { id: device_id, path },
-                    UdevEvent::Changed { device_id } => Event::GpuChanged { id: device_id },
-                    UdevEvent::Removed { device_id } => Event::GpuRemoved { id: device_id },
-                };
-                on_event(data, event);
-            })
-            .map_err(|error| error.error)
-            .context(insertion)?;
+        let gpus = udev::gpus(&seat).with_context(|| format!("list the devices of seat {seat}"))?;
         handle
             .insert_source(notifier, move |event, &mut (), data| {
                 let event = match event {
@@ -139,7 +128,10 @@ impl Seat for LibSeat {
     }
 
     fn gpu_paths(&self) -> Vec<PathBuf> {
-        smithay::backend::udev::all_gpus(self.session.seat()).unwrap_or_default()
+        let gpus = udev::gpus(&self.session.seat()).inspect_err(|error| {
+            warn!(%error, "cannot ask udev for GPUs; using those that are known");
+        });
+        gpus.unwrap_or_default().into_iter().map(|(_, path)| path).collect()
     }
 
     fn suspend_input(&mut self) {

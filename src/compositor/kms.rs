@@ -72,6 +72,7 @@ impl State {
                 self.update_renderers();
                 // Drops the GPU's scanouts, and with them all buffers.
                 self.reconfigure("GPU gone");
+                self.drop_outputs_of(closing.id());
                 self.release_gpu(closing.id());
                 let gpu = report::gpu(closing.gpu());
                 if let Some(kms) = self.backend.kms_mut() {

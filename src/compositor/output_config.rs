@@ -15,12 +15,14 @@ use geom_kms::objects::Connector;
 use tracing::{debug, info, warn};
 
 use super::deadline::Deadline;
+use super::output_commit::defer_drop;
 use super::{notify_user, State};
 use crate::backend::kms::GPU_RETRY;
 use crate::backend::Backend;
 use crate::config::Config;
 use crate::output::outputs::Outputs;
 use crate::output::resolution::{search_requests, Resolution};
+use crate::output::{Output, OutputId};
 use crate::session::sd_notify;
 
 /// What a reconfiguration changed, for its listeners.
@@ -48,6 +50,16 @@ const LISTENERS: [fn(&mut State, &OutputsChanged); 14] = [
     |state, _| state.update_all_gamma(),
     |state, _| state.send_image_descriptions(),
     |state, _| state.redraw_all(),
+];
+
+/// Those of [`LISTENERS`] that ask nothing of GPUs.
+const WHILE_PAUSED: [fn(&mut State, &OutputsChanged); 6] = [
+    State::publish_layout,
+    |state, _| state.keep_pointer_on_outputs(),
+    |state, _| state.refresh_focus(),
+    |state, _| state.check_named_displays(),
+    |state, _| state.send_heads(),
+    |state, _| state.check_power(),
 ];
 
 /// How often a commit may fail after its test passed. The next search leaves out one mode of one
@@ -98,6 +110,31 @@ impl State {
             listener(self, &changed);
         }
         self.retry_without_master();
+    }
+
+    /// A GPU is closed while outputs may not be changed, so that `reconfigure` did nothing: its
+    /// outputs are disconnected. What follows for others is configured when the pause ends.
+    pub fn drop_outputs_of(&mut self, gpu: u64) {
+        let is_own = |output: &&Output| {
+            let target = output.scanout.as_ref().map(|scanout| scanout.target());
+            target.is_some_and(|target| target.crtc_on(gpu).is_some())
+        };
+        let own: Vec<OutputId> = self.outputs.iter().filter(is_own).map(|output| output.id).collect();
+        if own.is_empty() {
+            return;
+        }
+        let mut deferred = Vec::new();
+        for id in own {
+            let Some(output) = self.outputs.get_mut(id) else { continue };
+            output.own_content.drop_inherited_frame();
+            defer_drop(&mut self.timers, output.scanout.take(), &mut deferred);
+            self.apply_lifecycle(id, LifecycleEvent::Disconnected);
+        }
+        self.place_windows();
+        let changed = OutputsChanged { cause: "GPU gone", layout: true };
+        for listener in WHILE_PAUSED {
+            listener(self, &changed);
+        }
     }
 
     fn publish_layout(&mut self, changed: &OutputsChanged) {

@@ -1,10 +1,10 @@
-//! Displays that the kernel refuses to unblank.
+//! Displays that the kernel refuses to unblank, and GPUs that are unplugged during a pause.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use geom_ipc::{Request, Response};
+use geom_ipc::{DisplayState, Event, Request, Response};
 use geom_kms::fake::FakeDevice;
 use rustix::io::Errno;
 use serde_json::json;
@@ -22,6 +22,7 @@ const CARD: &str = "/dev/null";
 struct Blanked {
     fixture: Fixture,
     gpu: FakeDevice,
+    seat: Rc<RefCell<SeatState>>,
 }
 
 impl Blanked {
@@ -30,11 +31,11 @@ impl Blanked {
         let gpu = FakeDevice::with_outputs(displays);
         let seat = Rc::new(RefCell::new(SeatState::default()));
         seat.borrow_mut().gpus.insert(CARD.into(), gpu.clone());
-        let mut fixture = Fixture::on_seat(FakeSeat(seat));
+        let mut fixture = Fixture::on_seat(FakeSeat(seat.clone()));
         let state = &mut fixture.compositor.state;
         state.on_backend_event(KmsEvent::GpuAdded { id, path: CARD.into() });
         state.config.power.power_button = Policy::Blank;
-        let mut blanked = Self { fixture, gpu };
+        let mut blanked = Self { fixture, gpu, seat };
         blanked.blank();
         blanked
     }
@@ -155,7 +156,7 @@ fn display_for_which_no_mode_works_is_tried_until_one_does(tests: bool) {
             commit.value(first, "ACTIVE") == Some(1) && commit.value(first, "MODE_ID").is_some()
         })
     });
-    assert_eq!(blanked.active()[1], true, "the other display is not affected");
+    assert!(blanked.active()[1], "the other display is not affected");
     let is_enabled = |fixture: &Fixture| {
         fixture.compositor.state.outputs.named("DP-1").is_some_and(|output| output.is_enabled())
     };
@@ -189,6 +190,44 @@ fn display_that_is_blanked_on_request_is_not_tried_again() {
     assert_eq!(blanked.active(), [false]);
     blanked.fixture.compositor.state.blank(&["DP-1".into()], false).expect("unblanked");
     assert_eq!(blanked.active(), [true]);
+}
+
+/// A GPU is unplugged while the session is on another VT, or while the system sleeps.
+#[test]
+fn gpu_that_is_removed_during_a_pause_is_closed() {
+    for sleeps in [false, true] {
+        let mut blanked = Blanked::new(2);
+        let seat = blanked.seat.clone();
+        let id = rustix::fs::stat(CARD).expect("a device node").st_rdev;
+        let mut control = Control::greeted(&mut blanked.fixture, json!({}));
+        assert!(control.request(&mut blanked.fixture, Request::Subscribe).is_ok());
+        let state = &mut blanked.fixture.compositor.state;
+        state.activity();
+        match sleeps {
+            true => {
+                state.pause_all();
+                state.backend.set_asleep(true);
+            }
+            false => state.on_backend_event(KmsEvent::SessionPaused),
+        }
+        state.on_backend_event(KmsEvent::GpuRemoved { id });
+        assert_eq!(seat.borrow().closed(), 1);
+        assert_eq!(blanked.gpu.resource_counts().0, 0, "its buffers are freed");
+        assert!(control.request(&mut blanked.fixture, Request::Heartbeat).is_ok());
+        let is_disconnected = |event: &&Event| matches!(event, Event::Display { display } if display.state == DisplayState::Disconnected);
+        assert_eq!(control.events.iter().filter(is_disconnected).count(), 2, "{:?}", control.events);
+
+        // It is plugged in again.
+        let state = &mut blanked.fixture.compositor.state;
+        match sleeps {
+            true => {
+                state.backend.set_asleep(false);
+                state.rescan("system resumed");
+            }
+            false => state.on_backend_event(KmsEvent::SessionResumed),
+        }
+        blanked.until_unblanked();
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use geom_display::fallback::Choice;
 use geom_display::mode::Mode;
 use geom_display::plan;
 use geom_display::signal_format::SignalFormat;
+use rustix::io::Errno;
 use tracing::{debug, info, warn};
 
 use crate::calls::{ClientCapability, PageFlip};
@@ -90,10 +91,19 @@ pub struct Device {
 
 /// Why a device cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{path}: not a KMS device, or its driver has no universal planes: {source}")]
-pub struct OpenError {
-    path: PathBuf,
-    source: io::Error,
+pub enum OpenError {
+    /// Its driver has no KMS, or no CRTC: it only renders (v3d, panfrost, vgem, or nvidia-drm with
+    /// `modeset=0`).
+    #[error("{0}: its driver has no KMS")]
+    WithoutKms(PathBuf),
+    /// The kernel's error.
+    #[error("{path}: cannot read its KMS objects: {source}")]
+    Failed {
+        /// The path of the device node.
+        path: PathBuf,
+        /// The error.
+        source: io::Error,
+    },
 }
 
 impl Device {
@@ -103,13 +113,24 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// If the device is no KMS device, or has no CRTC.
+    /// If the device has no KMS or no CRTC, or the kernel refuses to tell.
     pub fn open(fd: DrmFd, path: &Path, id: u64, allow_atomic: bool) -> Result<Self, OpenError> {
-        Self::read(fd, path, id, allow_atomic).map_err(|source| OpenError { path: path.to_owned(), source })
+        // drm_setclientcap() of a driver without DRIVER_MODESET.
+        let without_kms = Errno::OPNOTSUPP.raw_os_error();
+        match fd.enable(ClientCapability::UniversalPlanes) {
+            Err(error) if error.raw_os_error() == Some(without_kms) => {
+                return Err(OpenError::WithoutKms(path.to_owned()));
+            }
+            enabled => enabled.and_then(|()| Self::read(fd, path, id, allow_atomic)),
+        }
+        .map_err(|source| OpenError::Failed { path: path.to_owned(), source })
+        .and_then(|device| match device.objects.crtcs.is_empty() {
+            true => Err(OpenError::WithoutKms(path.to_owned())),
+            false => Ok(device),
+        })
     }
 
     fn read(fd: DrmFd, path: &Path, id: u64, allow_atomic: bool) -> io::Result<Self> {
-        fd.enable(ClientCapability::UniversalPlanes)?;
         let is_atomic = allow_atomic && fd.enable(ClientCapability::Atomic).is_ok();
         if is_atomic {
             if let Err(error) = fd.enable(ClientCapability::PlaneColorPipeline) {
@@ -119,9 +140,6 @@ impl Device {
         let driver = fd.driver_name()?;
         let quirks = quirks::of(&driver);
         let objects = Objects::read(&fd, is_atomic, quirks)?;
-        if objects.crtcs.is_empty() {
-            return Err(io::Error::other("the device has no CRTC"));
-        }
         let enabled = objects.connectors.iter().filter(|connector| connector.current_crtc.is_some());
         let inherited_depths =
             enabled.filter_map(|connector| Some((connector.handle, connector.props.bit_depth?))).collect();

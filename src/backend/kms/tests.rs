@@ -29,6 +29,13 @@ pub(crate) struct SeatState {
     vt: Option<i32>,
 }
 
+impl SeatState {
+    /// Returns how many devices were given back.
+    pub(crate) fn closed(&self) -> usize {
+        self.closed
+    }
+}
+
 /// A seat whose GPUs are devices in memory.
 pub(crate) struct FakeSeat(pub(crate) Rc<RefCell<SeatState>>);
 
@@ -179,13 +186,42 @@ fn gpu_that_the_seat_refuses_is_tried_again_with_growing_delays() {
 }
 
 #[test]
-fn device_that_is_no_gpu_is_closed_again() {
-    let mut rig = Rig::new(&[]);
-    rig.seat.borrow_mut().gpus.insert(CARD0.into(), FakeDevice::new());
+fn device_that_only_renders_is_closed_quietly_and_not_opened_again() {
+    for has_kms in [false, true] {
+        let mut rig = Rig::new(&[]);
+        // KMS without a CRTC is of no use either.
+        let device = FakeDevice::new();
+        if !has_kms {
+            device.remove_kms();
+        }
+        rig.seat.borrow_mut().gpus.insert(CARD0.into(), device);
+        let (effects, failures) = rig.with(|kms, cx| kms.open_all(vec![(id(CARD0), CARD0.into())], cx));
+        assert_eq!((names(&effects), failures), (vec![], vec![]));
+        let used = |rig: &Rig| (rig.seat.borrow().opened.len(), rig.seat.borrow().closed);
+        assert_eq!(used(&rig), (1, 1));
+        let added = || Event::GpuAdded { id: id(CARD0), path: CARD0.into() };
+        assert!(rig.on(added()).is_empty());
+        rig.on(Event::SessionPaused);
+        assert_eq!(rig.on(Event::SessionResumed), ["reconfigure: session resumed", "resumed"]);
+        assert_eq!(used(&rig), (1, 1));
+
+        // Its driver is loaded again, with KMS.
+        assert!(rig.on(Event::GpuRemoved { id: id(CARD0) }).is_empty());
+        rig.seat.borrow_mut().gpus.insert(CARD0.into(), FakeDevice::with_outputs(1));
+        assert_eq!(rig.on(added()), ["opened /dev/null", "reconfigure: GPU added"]);
+    }
+}
+
+#[test]
+fn gpus_of_an_inactive_session_are_opened_when_it_is_active() {
+    let mut rig = Rig::new(&[(CARD0, 1)]);
+    rig.kms = Kms::new(Box::new(FakeSeat(rig.seat.clone())), false);
+    rig.seat.borrow_mut().refuses = true;
     let (effects, failures) = rig.with(|kms, cx| kms.open_all(vec![(id(CARD0), CARD0.into())], cx));
-    assert_eq!(names(&effects), ["notice: /dev/null"]);
-    assert!(failures[0].contains("the device has no CRTC"), "{failures:?}");
-    assert_eq!(rig.seat.borrow().closed, 1);
+    assert_eq!((names(&effects), failures), (vec![], vec![]), "the seat is not asked yet");
+    rig.seat.borrow_mut().refuses = false;
+    let resumed = rig.on(Event::SessionResumed);
+    assert_eq!(resumed, ["opened /dev/null", "reconfigure: session resumed", "resumed"]);
 }
 
 #[test]

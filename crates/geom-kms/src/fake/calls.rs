@@ -64,7 +64,7 @@ impl DrmCalls for FakeDevice {
 
     fn enable(&self, capability: ClientCapability) -> io::Result<()> {
         let mut state = self.plugged()?;
-        if capability == ClientCapability::Atomic && !state.is_atomic {
+        if !state.has_kms || (capability == ClientCapability::Atomic && !state.is_atomic) {
             return Err(Errno::OPNOTSUPP.into());
         }
         state.enabled.push(capability);

@@ -246,6 +246,11 @@ impl FakeDevice {
         state.is_atomic = is_atomic;
     }
 
+    /// Makes its driver one that only renders.
+    pub fn remove_kms(&self) {
+        self.state().has_kms = false;
+    }
+
     /// Sets whether the client is DRM master.
     pub fn set_master(&self, is_master: bool) {
         self.state().is_master = is_master;

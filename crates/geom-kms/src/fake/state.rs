@@ -95,6 +95,8 @@ pub(super) struct Framebuffer {
 pub(super) struct State {
     pub driver: String,
     pub is_atomic: bool,
+    /// The driver has KMS; others only render.
+    pub has_kms: bool,
     pub is_master: bool,
     /// Giving up DRM master fails.
     pub keeps_master: bool,
@@ -128,6 +130,7 @@ impl Default for State {
         Self {
             driver: "fake".to_owned(),
             is_atomic: true,
+            has_kms: true,
             is_master: true,
             keeps_master: false,
             is_unplugged: false,
