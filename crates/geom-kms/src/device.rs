@@ -23,6 +23,7 @@ use crate::framebuffer::Framebuffer;
 use crate::lease::Lease;
 use crate::modes::{from_modeline, same_timing};
 use crate::objects::{Connector, Objects, Plane};
+use crate::open_error::OpenError;
 use crate::quirks::{self, Quirks};
 
 /// Cursor size in pixels of drivers that do not say theirs.
@@ -87,23 +88,6 @@ pub struct Device {
     pub(crate) refused_modes: Vec<(String, Mode, SignalFormat)>,
     /// By output.
     pub(crate) color: HashMap<String, OutputColor>,
-}
-
-/// Why a device cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Its driver has no KMS, or no CRTC: it only renders (v3d, panfrost, vgem, or nvidia-drm with
-    /// `modeset=0`).
-    #[error("{0}: its driver has no KMS")]
-    WithoutKms(PathBuf),
-    /// The kernel's error.
-    #[error("{path}: cannot read its KMS objects: {source}")]
-    Failed {
-        /// The path of the device node.
-        path: PathBuf,
-        /// The error.
-        source: io::Error,
-    },
 }
 
 impl Device {

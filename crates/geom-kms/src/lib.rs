@@ -48,6 +48,7 @@ mod kernel;
 pub mod lease;
 pub mod modes;
 pub mod objects;
+mod open_error;
 mod plane_defaults;
 pub mod properties;
 pub mod quirks;
@@ -57,6 +58,7 @@ mod tests;
 
 pub use color_luts::{CrtcColor, HardwareConversion, PlaneColor};
 pub use commit::{CrtcSetup, Frame};
-pub use device::{CrtcState, Device, OpenError};
+pub use device::{CrtcState, Device};
 pub use drm_fd::{Blob, DrmFd};
 pub use framebuffer::Framebuffer;
+pub use open_error::OpenError;
