@@ -1,11 +1,12 @@
 //! Input events reach the right client: keys, pointer, touch, hotplug of devices.
 
 use anyhow::{ensure, Result};
-use geom_ipc::{Event, InputCapability};
+use geom_ipc::{DisplayState, Event, InputCapability};
 use geom_lab::keys::KeyCode;
 
 use crate::support::harness::{Service, Setup};
 use crate::support::{GREEN, RED};
+use crate::vt_switch::OWN_VT;
 
 #[test]
 fn typed_text_reaches_the_focused_terminal() -> Result<()> {
@@ -46,6 +47,33 @@ fn keyboards_work_from_plug_to_unplug() -> Result<()> {
         events.wait_for("its removal", is_removal)?;
     }
     client.wait_for_key_pressed(KeyCode::KEY_A.code(), 2)?;
+    service.finish()
+}
+
+/// Devices that are there before the service are known before they send anything, after a VT switch
+/// too. So a display is blanked, and a lid that is closed disables its display.
+#[test]
+fn devices_of_the_start_are_known_without_input() -> Result<()> {
+    let config = "[power]\nblank_after = 2\nlid = \"disable\"\nlid_displays = [\"Virtual-1\"]\n";
+    let setup = Setup::with_monitors(2)?;
+    setup.machine.keyboard("keyboard")?;
+    setup.machine.lid("lid")?.set_closed(true)?;
+    let service = setup.start(config, &[])?;
+    let names = |service: &Service| -> Result<Vec<String>> {
+        let mut names: Vec<String> = service.input_devices()?.into_iter().map(|device| device.name).collect();
+        names.sort_unstable();
+        Ok(names)
+    };
+    let known = ["keyboard", "lid"];
+    service.machine.wait_until("the devices", |_| Ok(names(&service)? == known))?;
+    service.wait_for_display("Virtual-1", "disabled", |display| display.state == DisplayState::Disabled)?;
+    service.wait_for_active_crtcs(0)?;
+    let events = service.subscribe()?;
+    service.machine.activate_vt(OWN_VT + 1)?;
+    events.wait_for("the disabled session", |event| *event == Event::Session { active: false })?;
+    service.machine.activate_vt(OWN_VT)?;
+    events.wait_for("the enabled session", |event| *event == Event::Session { active: true })?;
+    service.machine.wait_until("the devices again", |_| Ok(names(&service)? == known))?;
     service.finish()
 }
 

@@ -6,17 +6,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
 use geom_kms::DrmFd;
-use smithay::backend::input::InputEvent;
-use smithay::backend::libinput::{LibinputInputBackend, LibinputSessionInterface};
+use smithay::backend::libinput::LibinputSessionInterface;
 use smithay::backend::session::libseat::LibSeatSession;
 use smithay::backend::session::{Event as SessionEvent, Session};
+use smithay::reexports::calloop::ping::Ping;
 use smithay::reexports::calloop::LoopHandle;
 use smithay::reexports::input::Libinput;
 use smithay::reexports::rustix::fs::OFlags;
 use tracing::{info, warn};
 
+use super::input_source::OnInput;
 use super::kms::Event;
-use super::{hotplug, udev};
+use super::{hotplug, input_source, udev};
 use crate::session;
 
 /// What the KMS backend does with its seat. Implemented by libseat, and by tests.
@@ -56,6 +57,8 @@ pub trait Seat {
 pub struct LibSeat {
     session: LibSeatSession,
     libinput: Libinput,
+    /// Has the events handled that libinput has queued.
+    queued_input: Ping,
 }
 
 /// A seat that was taken.
@@ -77,7 +80,7 @@ impl LibSeat {
     pub fn take<D: 'static>(
         handle: &LoopHandle<'static, D>,
         on_event: fn(&mut D, Event),
-        on_input: fn(&mut D, InputEvent<LibinputInputBackend>),
+        on_input: OnInput<D>,
     ) -> Result<TakenSeat> {
         let (session, notifier) = session::open()?;
         let is_active = session.is_active();
@@ -90,12 +93,8 @@ impl LibSeat {
             bail!("libinput cannot watch seat {seat}: is udev running?");
         }
         let insertion = "add a source to the event loop";
-        handle
-            .insert_source(LibinputInputBackend::new(libinput.clone()), move |event, (), data| {
-                on_input(data, event);
-            })
-            .map_err(|error| error.error)
-            .context(insertion)?;
+        let queued_input = input_source::watch(handle, &libinput, on_input).context(insertion)?;
+        queued_input.ping();
         // Listening first: a GPU that comes in between is reported twice, not missed.
         udev::listen(handle, seat.clone(), on_event)
             .with_context(|| format!("watch the devices of seat {seat} through udev"))?;
@@ -113,7 +112,7 @@ impl LibSeat {
         if let Err(error) = hotplug::listen(handle, move |data, gpus| on_event(data, Event::Uevents(gpus))) {
             warn!(%error, "cannot listen to kernel uevents; hotplug events come from udev, later");
         }
-        Ok(TakenSeat { seat: Self { session, libinput }, gpus, is_active })
+        Ok(TakenSeat { seat: Self { session, libinput, queued_input }, gpus, is_active })
     }
 }
 
@@ -136,10 +135,13 @@ impl Seat for LibSeat {
 
     fn suspend_input(&mut self) {
         self.libinput.suspend();
+        self.queued_input.ping();
     }
 
     fn resume_input(&mut self) -> bool {
-        self.libinput.resume().is_ok()
+        let is_resumed = self.libinput.resume().is_ok();
+        self.queued_input.ping();
+        is_resumed
     }
 
     fn switch_vt(&mut self, vt: i32) -> io::Result<()> {
