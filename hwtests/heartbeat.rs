@@ -11,6 +11,7 @@ use geom_lab::Program;
 
 use crate::support::harness::{Service, Setup, EXIT_TIMEOUT};
 use crate::support::{GREEN, RED, SIGCONT, SIGKILL, SIGSTOP};
+use crate::vt_switch::OWN_VT;
 
 /// Heartbeat times that are short enough for a test.
 pub const FAST: &str = "[clients]\ninterval = 1\nunresponsive = 1\nlost = 3\n";
@@ -87,6 +88,44 @@ fn stopped_client_is_killed_by_policy_and_its_neighbor_misses_no_frame() -> Resu
     // The other client ends by itself when all of its frames were presented.
     let status = service.machine.wait(&red.program, 2 * EXIT_TIMEOUT)?;
     ensure!(status == Some(ExitStatus::Exited(0)), "{status:?}");
+    service.finish()
+}
+
+/// A GL program with one thread waits for its frame callback before it answers a ping. It is killed
+/// neither while its window is covered, nor while its display is blanked, nor on another VT.
+#[test]
+fn client_without_frames_is_not_unresponsive() -> Result<()> {
+    let service = Setup::with_monitors(1)?.start(&format!("{FAST}on_lost = \"kill\"\n"), &[])?;
+    let program = service.program("simple-egl", &["weston-simple-egl"])?;
+    service.wait_for_answer("its window", || service.windows(), |windows| windows.len() == 1)?;
+    let events = service.subscribe()?;
+    let ensure_lives = |what: &str| -> Result<()> {
+        let start = service.metrics()?.uptime_s;
+        service.machine.wait_until(&format!("a long time: {what}"), |_| {
+            Ok(service.metrics()?.uptime_s - start > LONG.as_secs_f64())
+        })?;
+        ensure!(service.is_running(&program)?, "it was killed: {what}");
+        let unresponsive = |event: &Event| is_in_state(event, &program, ConnectionState::Unresponsive);
+        ensure!(events.count(unresponsive)? == 0, "it counts as unresponsive: {what}");
+        Ok(())
+    };
+    let above = service.client("above", &["--fullscreen", "Virtual-1"])?;
+    service.wait_for_color("Virtual-1", RED)?;
+    ensure_lives("covered")?;
+    above.terminate()?;
+    service.command(&["blank"])?;
+    service.wait_for_active_crtcs(0)?;
+    ensure_lives("blanked")?;
+    service.command(&["unblank"])?;
+    service.machine.activate_vt(OWN_VT + 1)?;
+    events.wait_for("the disabled session", |event| *event == Event::Session { active: false })?;
+    ensure_lives("on another VT")?;
+    service.machine.activate_vt(OWN_VT)?;
+    events.wait_for("the enabled session", |event| *event == Event::Session { active: true })?;
+    // While it is shown, it is found if it hangs.
+    service.machine.signal(&program, SIGSTOP)?;
+    let status = service.machine.wait(&program, EXIT_TIMEOUT)?;
+    ensure!(status == Some(ExitStatus::Signaled(SIGKILL)), "{status:?}");
     service.finish()
 }
 

@@ -3,10 +3,11 @@
 use anyhow::{ensure, Result};
 use geom_ipc::{Display, DisplayState, Event};
 use geom_lab::keys::KeyCode;
-use geom_lab::protocol::GpuSpec;
+use geom_lab::protocol::{ExitStatus, GpuSpec};
 
-use crate::support::harness::{Service, Setup};
-use crate::support::{CONFIG, RED};
+use crate::support::harness::{Service, Setup, EXIT_TIMEOUT};
+use crate::support::kms::debugfs;
+use crate::support::{COMPOSITOR, CONFIG, RED};
 
 /// Displays are blanked when idle, stay so when their monitors reconnect, and wake by input that
 /// has no other effect.
@@ -130,6 +131,33 @@ fn power_button_blanks_displays() -> Result<()> {
     keyboard.chord(&[KeyCode::KEY_POWER])?;
     let status = service.wait_for_notice("logind")?;
     ensure!(status.notices.iter().any(|notice| notice.contains("suspend")), "{:?}", status.notices);
+    service.finish()
+}
+
+/// The kernel refuses to power displays up when a key is pressed, and takes it again later: they
+/// come back by themselves.
+#[test]
+fn displays_that_are_not_unblanked_at_once_come_back_by_themselves() -> Result<()> {
+    let setup = Setup::with_monitors(2)?;
+    let refuse = format!("{}/lab_refuse", debugfs(&setup.gpus[0]));
+    let service = setup.start("[power]\npower_button = \"blank\"\n", &[])?;
+    let keyboard = service.keyboard("keyboard")?;
+    service.client("red", &["--fullscreen", "Virtual-1"])?;
+    service.wait_for_color("Virtual-1", RED)?;
+    keyboard.chord(&[KeyCode::KEY_POWER])?;
+    service.wait_for_active_crtcs(0)?;
+    service.machine.write(&refuse, "Y")?;
+    keyboard.chord(&[KeyCode::KEY_A])?;
+    let status = service.wait_for_notice("Virtual-1 stays blanked")?;
+    ensure!(status.notices.iter().any(|notice| notice.starts_with("Virtual-2")), "{:?}", status.notices);
+    ensure!(service.display("Virtual-1")?.blanked && service.display("Virtual-2")?.blanked);
+    let unblank = service.program("unblank", &[COMPOSITOR, "unblank"])?;
+    let exit = service.machine.wait(&unblank, EXIT_TIMEOUT)?;
+    ensure!(exit != Some(ExitStatus::Exited(0)), "`unblank` says that displays are on");
+    service.machine.write(&refuse, "N")?;
+    service.wait_for_active_crtcs(2)?;
+    service.wait_for_color("Virtual-1", RED)?;
+    ensure!(!service.display("Virtual-1")?.blanked);
     service.finish()
 }
 

@@ -53,6 +53,8 @@ pub enum Effect {
     ResendKeyboard(ClientId),
     /// A client that got no input reads again: send it the pointer's position.
     ResendPointer(ClientId),
+    /// Send a client the frame callbacks that it waits for: it may read nothing else before.
+    SendFrames(ClientId),
     /// Redraw the outputs that show a client's windows.
     Redraw(ClientId),
 

@@ -116,6 +116,7 @@ impl Clients {
         let earlier = connection.ping_sent_at.replace((cx.clock)());
         match &mut connection.transport {
             Transport::Wayland(transport) => {
+                effects.push(Effect::SendFrames(id));
                 transport.ping_target.take_if(|target| !target.is_alive());
                 match &transport.ping_target {
                     None => {

@@ -107,8 +107,10 @@ impl State {
             Effect::WithholdPointer(id) => self.clear_pointer_focus(id),
             Effect::ResendKeyboard(id) => self.refresh_keyboard(id),
             Effect::ResendPointer(id) => self.refresh_pointer(id),
+            Effect::SendFrames(id) => self.send_frames_to(id),
             Effect::Redraw(id) => self.redraw_client(id),
             Effect::CloseWindows(id) => {
+                self.send_frames_to(id);
                 self.shell.request_close(id);
             }
             Effect::KillProcess(id) => self.clients.kill_process(id),

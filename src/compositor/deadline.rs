@@ -80,6 +80,8 @@ pub enum Deadline {
     StartJobs,
     /// Return freed memory to the system after many clients disconnected.
     TrimMemory,
+    /// Send frame callbacks to surfaces that no output shows.
+    HiddenFrames,
     /// A timed action of the power component.
     Power(PowerDeadline),
 }
@@ -152,6 +154,7 @@ impl State {
             Deadline::ControlTurns => self.take_control_turns(),
             Deadline::StartJobs => self.start_jobs(),
             Deadline::TrimMemory => self.clients.trim_memory(),
+            Deadline::HiddenFrames => self.send_hidden_frames(),
             Deadline::Power(deadline) => self.on_power_deadline(deadline),
         }
     }

@@ -15,6 +15,7 @@ pub mod gpu_reset;
 mod guards;
 pub mod handlers;
 pub mod handoff;
+pub mod hidden;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod in_process;
 mod input;
@@ -125,6 +126,10 @@ pub struct State {
     pub fullscreen_change_queued: bool,
     /// The keyboard's focus is computed again after the dispatch of requests.
     pub focus_refresh_pending: bool,
+    /// Windows may have been hidden or shown in this iteration.
+    pub visibility_changed: bool,
+    /// The timer of frame callbacks for hidden surfaces is armed.
+    pub hidden_frames_armed: bool,
     pub profile: ActiveProfile,
     /// The watch on the profile's file.
     profile_watch: Option<RegistrationToken>,
@@ -199,6 +204,8 @@ impl State {
             night_light_timer: None,
             fullscreen_change_queued: false,
             focus_refresh_pending: false,
+            visibility_changed: false,
+            hidden_frames_armed: false,
             profile: ActiveProfile::default(),
             profile_watch: None,
             reload_timers: ReloadTimers::default(),

@@ -105,6 +105,7 @@ impl State {
         }
         self.backend.release_spare_buffers();
         drop(moved);
+        self.visibility_changed = true;
         let changed = OutputsChanged { cause, layout: self.outputs.enabled_names() != enabled_before };
         for listener in LISTENERS {
             listener(self, &changed);

@@ -178,6 +178,7 @@ impl State {
         if !blank {
             self.forget_refused_unblank(&name);
         }
+        self.visibility_changed = true;
         info!(display = name, blank, "display blanked or unblanked");
         self.redraw_event(id, if blank { Event::Paused } else { Event::Resumed });
         self.send_power_mode(&name, blank);

@@ -63,6 +63,7 @@ impl State {
                 if let Some(output) = self.outputs.named_mut(&display) {
                     output.set_blanked(!active);
                 }
+                self.visibility_changed = true;
             }
             Effect::NotifyIdle { timer, is_idle } => self.protocols.idle.notify(timer, is_idle),
             Effect::ArmIdleCheck { at } => {
@@ -202,6 +203,7 @@ impl State {
 
     /// Pauses rendering on all outputs, and releases the keys that clients hold.
     pub fn pause_all(&mut self) {
+        self.visibility_changed = true;
         let ids: Vec<_> = self.outputs.iter().map(|output| output.id).collect();
         for id in ids {
             self.redraw_event(id, Event::Paused);

@@ -215,6 +215,8 @@ impl State {
         // First, because closed windows queue redraws.
         self.reap_ended();
         self.shell.popups.cleanup();
+        // Before frames that show them.
+        self.update_hidden();
         while let Some((id, event)) = self.pending_redraws.pop_front() {
             self.redraw_event(id, event);
         }

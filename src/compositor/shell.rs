@@ -33,6 +33,7 @@ impl State {
     }
 
     fn apply_shell_effects(&mut self, effects: Effects) {
+        self.visibility_changed |= !effects.is_empty();
         for effect in effects {
             match effect {
                 Effect::FocusKeyboard(surface) => self.focus_keyboard(surface),

@@ -11,6 +11,7 @@
 //! other components they return as [`Effect`]s, which the compositor applies in order.
 
 mod focus;
+mod hidden;
 mod hit_test;
 mod layers;
 mod placement;
@@ -25,6 +26,7 @@ mod windows;
 use smithay::desktop::PopupManager;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 
+pub use self::hidden::has_callbacks;
 pub use self::hit_test::SurfaceAt;
 use self::layers::UnmappedLayer;
 pub use self::stack::ShellWindow;

@@ -27,6 +27,8 @@ pub struct ShellWindow<W = Window> {
     pub fullscreen: bool,
     /// A control client chose the assigned output, so rules do not apply.
     pub pinned: bool,
+    /// The user cannot see it, and its client was informed. Set by `Shell::update_hidden`.
+    pub is_hidden: bool,
 }
 
 /// All windows, and the focused output.
@@ -59,6 +61,7 @@ impl<W> Stack<W> {
             shown_on: None,
             fullscreen: false,
             pinned: false,
+            is_hidden: false,
         });
         self.last_id
     }

@@ -123,6 +123,23 @@ impl TestClient {
         !self.disconnected
     }
 
+    /// As [`TestClient::new`], with a version of xdg_wm_base.
+    pub fn with_wm_base(stream: UnixStream, version: u32) -> Self {
+        let mut client = Self::new(stream);
+        client.client.state.client.wm_base_version = Some(version);
+        client
+    }
+
+    /// Reads the events that have arrived, and handles none. Returns whether it is still connected.
+    pub fn read(&mut self) -> bool {
+        self.disconnected |= self.client.read().is_err();
+        !self.disconnected
+    }
+
+    pub fn connection(&self) -> &Connection {
+        self.client.connection()
+    }
+
     pub fn handle(&self) -> QueueHandle<TestState> {
         self.client.handle()
     }

@@ -12,6 +12,7 @@ mod control_requests;
 mod devices;
 mod dmabuf_feedback;
 mod handoff;
+mod hidden;
 mod hostile;
 mod idle;
 mod layers;
@@ -51,7 +52,12 @@ impl Fixture {
 
     /// Starts a compositor on a seat whose GPUs are devices in memory. None of them is open.
     pub fn on_seat(seat: FakeSeat) -> Self {
-        Self::start("renderer = \"pixman\"\n", |compositor| {
+        Self::on_seat_with(seat, "")
+    }
+
+    /// As [`Fixture::on_seat`], with a configuration.
+    pub fn on_seat_with(seat: FakeSeat, config: &str) -> Self {
+        Self::start(&format!("renderer = \"pixman\"\n{config}"), |compositor| {
             compositor.state.backend = Backend::Kms(Box::new(Kms::new(Box::new(seat), true)));
         })
     }

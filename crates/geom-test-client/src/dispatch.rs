@@ -39,7 +39,8 @@ impl<S: Handler> Dispatch<WlRegistry, (), S> for ClientState {
                     }
                     "wl_shm" => client.shm = Some(registry.bind(name, 1, queue, ())),
                     "xdg_wm_base" => {
-                        client.wm_base = Some(registry.bind(name, version.min(3), queue, ()));
+                        let wanted = client.wm_base_version.unwrap_or(3);
+                        client.wm_base = Some(registry.bind(name, version.min(wanted), queue, ()));
                     }
                     "wp_presentation" => client.presentation = Some(registry.bind(name, 1, queue, ())),
                     "wl_output" => {
@@ -161,8 +162,12 @@ impl<S: Handler> Dispatch<XdgToplevel, usize, S> for ClientState {
                 if width > 0 && height > 0 {
                     window.size = (width, height);
                 }
-                let fullscreen = (xdg_toplevel::State::Fullscreen as u32).to_ne_bytes();
-                window.fullscreen = states.chunks_exact(4).any(|state| *state == fullscreen);
+                let has = |flag: xdg_toplevel::State| {
+                    let flag = (flag as u32).to_ne_bytes();
+                    states.chunks_exact(4).any(|state| *state == flag)
+                };
+                window.fullscreen = has(xdg_toplevel::State::Fullscreen);
+                window.suspended = has(xdg_toplevel::State::Suspended);
             }
             xdg_toplevel::Event::Close => state.on_event(Event::CloseRequested(*index), queue),
             _ => {}

@@ -162,6 +162,11 @@ impl<S: Handler> Client<S> {
         self.queue.handle()
     }
 
+    /// Returns the connection, for event queues of the client's own.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// Sends buffered requests.
     ///
     /// # Errors
@@ -188,20 +193,29 @@ impl<S: Handler> Client<S> {
         Ok(())
     }
 
+    /// Sends buffered requests and reads the events that have arrived into their queues, without
+    /// waiting, and handles none.
+    ///
+    /// # Errors
+    /// If the connection is broken.
+    pub fn read(&self) -> Result<()> {
+        let _ = self.connection.flush();
+        match self.connection.prepare_read().map(ReadEventsGuard::read) {
+            Some(Err(WaylandError::Io(error))) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
+            Some(Err(error)) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Sends buffered requests and handles the events that have arrived, without waiting.
     ///
     /// # Errors
     /// If the connection is broken.
     pub fn poll(&mut self) -> Result<()> {
-        let _ = self.connection.flush();
-        match self.connection.prepare_read().map(ReadEventsGuard::read) {
-            Some(Err(WaylandError::Io(error))) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Some(Err(error)) => {
-                // Events that arrived before the connection broke still count.
-                let _ = self.queue.dispatch_pending(&mut self.state);
-                return Err(error.into());
-            }
-            _ => {}
+        if let Err(error) = self.read() {
+            // Events that arrived before the connection broke still count.
+            let _ = self.queue.dispatch_pending(&mut self.state);
+            return Err(error);
         }
         self.queue.dispatch_pending(&mut self.state)?;
         let _ = self.connection.flush();

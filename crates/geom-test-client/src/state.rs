@@ -46,6 +46,8 @@ pub struct Window {
     pub size: (i32, i32),
     /// Whether the compositor configured it as fullscreen.
     pub fullscreen: bool,
+    /// Whether the compositor configured it as suspended: it is not visible.
+    pub suspended: bool,
     /// Number of configure events.
     pub configured: usize,
     /// The outputs that it is on, in the order of their enter events.
@@ -55,7 +57,8 @@ pub struct Window {
 impl Window {
     /// Creates a window of a surface.
     pub fn new(surface: WlSurface, toplevel: Option<Toplevel>, color: u32, size: (i32, i32)) -> Self {
-        Self { surface, toplevel, color, size, fullscreen: false, configured: 0, outputs: Vec::new() }
+        let (fullscreen, suspended) = (false, false);
+        Self { surface, toplevel, color, size, fullscreen, suspended, configured: 0, outputs: Vec::new() }
     }
 }
 
@@ -68,6 +71,8 @@ pub struct ClientState {
     pub shm: Option<WlShm>,
     /// The global xdg_wm_base.
     pub wm_base: Option<XdgWmBase>,
+    /// The version of xdg_wm_base to bind, at most; 3 by default.
+    pub wm_base_version: Option<u32>,
     /// The global wp_presentation.
     pub presentation: Option<WpPresentation>,
     /// The outputs.

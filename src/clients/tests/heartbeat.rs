@@ -101,8 +101,12 @@ fn client_that_does_not_reply_is_unresponsive_until_it_does() {
     let (id, target, _stream) = pingable(&mut world, "app");
     world.advance(SECOND * 21);
     assert_eq!(target.pings.get(), 1);
+    let effects = notable(world.take_effects());
+    let frames = effects.iter().filter(|effect| **effect == Effect::SendFrames(id)).count();
+    assert_eq!(frames, 1, "with the ping, which the client may read only after them");
     // The subscriber does not reply either, and connected before.
-    let effects = notable(world.take_effects()).split_off(3);
+    let effects = effects.into_iter().filter(|effect| *effect != Effect::SendFrames(id));
+    let effects = effects.collect::<Effects>().split_off(3);
     let [Effect::WithholdPointer(one), Effect::Redraw(two), Effect::StateChanged(client)] = &effects[..]
     else {
         panic!("{effects:?}")

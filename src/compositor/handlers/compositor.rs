@@ -69,12 +69,23 @@ impl CompositorHandler for State {
             _ => {}
         }
         self.input.pointer_mut().invalidate(&root);
-        let Some(id) = self.output_of(&root) else { return };
+        let has_frames =
+            matches!(get_role(&root), Some(XDG_TOPLEVEL_ROLE | XDG_POPUP_ROLE | LAYER_SURFACE_ROLE));
+        let Some(id) = self.output_of(&root) else {
+            if has_frames {
+                self.hidden_committed(surface);
+            }
+            return;
+        };
         if let Some(output) = self.outputs.get(id) {
             output.wl_output().enter(surface);
             with_states(surface, |states| send_preferred_scale(output.wl_output(), surface, states));
         }
-        if self.shell.is_visible(&root) {
+        let is_visible = self.shell.is_visible(&root);
+        if has_frames && !(is_visible && self.shows(id)) {
+            self.hidden_committed(surface);
+        }
+        if is_visible {
             self.committed_on(id, surface);
         }
     }
