@@ -3,9 +3,9 @@
 use anyhow::{ensure, Result};
 use geom_ipc::Event;
 use geom_lab::keys::KeyCode;
-use geom_lab::protocol::ExitStatus;
+use geom_lab::protocol::{ExitStatus, GpuSpec};
 
-use crate::support::harness::{Service, Setup, EXIT_TIMEOUT};
+use crate::support::harness::{start_seat_daemon, Service, Setup, EXIT_TIMEOUT};
 use crate::support::{COMPOSITOR, RED, SIGKILL};
 
 /// seatd takes the VT that is active when a session is opened: VT 1.
@@ -48,6 +48,35 @@ fn displays_are_probed_again_after_a_vt_switch() -> Result<()> {
         service.machine.plug("gpu0", 1)?;
         service.wait_for_pixels("Virtual-2", "enabled", |screenshot| screenshot.width == 1024)?;
     }
+    service.finish()
+}
+
+/// The seat daemon is killed and started again: the service takes the seat again, and its clients
+/// live.
+#[test]
+fn seat_is_taken_again_after_its_daemon_was_killed() -> Result<()> {
+    let setup = Setup::without_seat(&[GpuSpec::new("gpu0", 2)])?;
+    let daemon = setup.start_seat_daemon("nobody")?;
+    let service = setup.start("", &[])?;
+    let red = service.client("red", &["--fullscreen", "Virtual-1"])?;
+    service.wait_for_color("Virtual-1", RED)?;
+    let keyboard = service.keyboard("keyboard")?;
+    let events = service.subscribe()?;
+    service.machine.signal(&daemon, SIGKILL)?;
+    events.wait_for("the lost session", |event| *event == Event::Session { active: false })?;
+    service.wait_for_notice("seat daemon")?;
+    start_seat_daemon(&service.machine, "nobody")?;
+    events.wait_for("the session", |event| *event == Event::Session { active: true })?;
+    service.wait_for_active_crtcs(2)?;
+    service.wait_for_color("Virtual-1", RED)?;
+    let notices = service.status()?.notices;
+    ensure!(notices.is_empty(), "{notices:?}");
+    ensure!(service.is_running(&red.program)?, "the client ended");
+    service.machine.wait_until("the keyboard", |_| {
+        Ok(service.input_devices()?.iter().any(|device| device.name == "keyboard"))
+    })?;
+    keyboard.chord(&[KeyCode::KEY_B])?;
+    red.wait_for_key_released(KeyCode::KEY_B.code())?;
     service.finish()
 }
 

@@ -96,9 +96,8 @@ impl Setup {
     }
 
     /// Starts a seat daemon that serves this user.
-    pub fn start_seat_daemon(&self, user: &str) -> Result<()> {
-        self.machine.spawn_as_root("seatd", &["seatd", "-u", user], &[])?;
-        wait_until_listening(&self.machine, "/run/seatd.sock")
+    pub fn start_seat_daemon(&self, user: &str) -> Result<Program> {
+        start_seat_daemon(&self.machine, user)
     }
 
     /// One GPU with `count` monitors, all plugged in.
@@ -148,6 +147,13 @@ impl Setup {
         service.wait_until_answering()?;
         Ok(service)
     }
+}
+
+/// Starts a seat daemon that serves a user.
+pub fn start_seat_daemon(machine: &Machine, user: &str) -> Result<Program> {
+    let daemon = machine.spawn_as_root(&unique("seatd"), &["seatd", "-u", user], &[])?;
+    wait_until_listening(machine, "/run/seatd.sock")?;
+    Ok(daemon)
 }
 
 /// The running service. Its machine is a lab machine, except in [`crate::real_monitors`].

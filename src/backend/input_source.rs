@@ -11,7 +11,7 @@ use smithay::backend::input::InputEvent;
 use smithay::backend::libinput::{LibinputInputBackend, PointerScrollAxis};
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::ping::{make_ping, Ping};
-use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction};
+use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction, RegistrationToken};
 use smithay::reexports::input::event::{DeviceEvent, KeyboardEvent, PointerEvent, SwitchEvent, TouchEvent};
 use smithay::reexports::input::{event::EventTrait, Event, Libinput};
 use tracing::{debug, warn};
@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 pub type OnInput<D> = fn(&mut D, InputEvent<LibinputInputBackend>);
 
 /// Passes libinput's events to `on_input`. The returned [`Ping`] has those handled that are queued
-/// already.
+/// already; the tokens remove libinput from the event loop.
 ///
 /// # Errors
 ///
@@ -29,7 +29,7 @@ pub fn watch<D: 'static>(
     handle: &LoopHandle<'static, D>,
     libinput: &Libinput,
     on_input: OnInput<D>,
-) -> io::Result<Ping> {
+) -> io::Result<(Ping, Vec<RegistrationToken>)> {
     let failed = |error: smithay::reexports::calloop::Error| io::Error::other(error.to_string());
     let source = Generic::new(libinput.clone(), Interest::READ, Mode::Level);
     let inserted = handle.insert_source(source, move |_, libinput, data| {
@@ -37,12 +37,11 @@ pub fn watch<D: 'static>(
         dispatch(&mut (**libinput).clone(), on_input, data);
         Ok(PostAction::Continue)
     });
-    inserted.map_err(|error| failed(error.error))?;
+    let readable = inserted.map_err(|error| failed(error.error))?;
     let (ping, queued) = make_ping()?;
     let mut libinput = libinput.clone();
     let inserted = handle.insert_source(queued, move |(), (), data| dispatch(&mut libinput, on_input, data));
-    inserted.map_err(|error| failed(error.error))?;
-    Ok(ping)
+    Ok((ping, vec![readable, inserted.map_err(|error| failed(error.error))?]))
 }
 
 fn dispatch<D>(libinput: &mut Libinput, on_input: OnInput<D>, data: &mut D) {

@@ -33,6 +33,8 @@ pub enum Event {
     SessionPaused,
     /// libseat has enabled the session.
     SessionResumed,
+    /// The seat daemon is gone: the seat has to be taken again. The text says why.
+    SeatLost(String),
     /// udev: a GPU was added.
     GpuAdded { id: u64, path: PathBuf },
     /// udev: a GPU's connectors may have changed.
@@ -51,6 +53,8 @@ pub enum Effect {
     /// libseat enabled the session, and the devices are read again: input devices and logind may
     /// have news.
     SessionResumed,
+    /// Take the seat again, and pass it to [`Kms::replace_seat`]. The text says why.
+    SeatLost(String),
     /// What is connected may have changed. The text is the cause, for the log.
     Reconfigure(&'static str),
     /// Drop everything that belongs to this GPU, and then call [`Kms::close`].
@@ -201,6 +205,11 @@ impl Kms {
                 effects.push(Effect::SessionResumed);
                 effects
             }
+            Event::SeatLost(reason) => {
+                self.is_session_paused = true;
+                self.seat.suspend_input();
+                vec![Effect::SessionPaused, Effect::SeatLost(reason)]
+            }
             Event::GpuAdded { id, path } => self.add(id, path, 0, cx),
             Event::GpuChanged { id } => match self.entry_mut(id) {
                 // Handled when the kernel reported it. What the kernel could not report comes here.
@@ -267,6 +276,17 @@ impl Kms {
             effects.push(Effect::RetryOpen { id, path, failures: failures + 1, delay });
         }
         effects
+    }
+
+    /// Takes all GPUs out of use, before [`Kms::replace_seat`].
+    pub fn remove_all(&mut self, cx: &Cx<'_>) -> Effects {
+        let ids: Vec<u64> = self.gpus().map(|gpu| gpu.device.id()).collect();
+        self.remove(&ids, cx)
+    }
+
+    /// Uses another seat, as the old one was lost. Its GPUs are opened when the session is resumed.
+    pub fn replace_seat(&mut self, seat: Box<dyn Seat>) {
+        self.seat = seat;
     }
 
     /// Opens the GPUs of the seat that are not open.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{bail, Result};
 use geom_ipc::Event as IpcEvent;
-use tracing::{info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::deadline::Deadline;
 use super::State;
@@ -13,9 +13,17 @@ use crate::backend::kms::{Cx, Effect, Effects, Event, Kms};
 use crate::backend::seat::{LibSeat, TakenSeat};
 use crate::backend::Backend;
 use crate::control::report;
+use crate::event_loop::backoff::Backoff;
 
 /// A VT switch that libseat has not reported after this time has failed.
 const VT_SWITCH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often a seat that was lost is taken again, without end: a daemon that is restarted is there
+/// after a moment.
+const SEAT_RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+
+/// The beginning of the notice about a seat that was lost.
+const SEAT_LOST: &str = "displays and input devices cannot be used: the seat daemon is gone";
 
 impl State {
     /// Takes the seat, opens its GPUs and enables their outputs.
@@ -24,7 +32,7 @@ impl State {
     ///
     /// If there is no seat, or none of its GPUs can be used.
     pub fn start_kms(&mut self) -> Result<()> {
-        let TakenSeat { seat, gpus, is_active } =
+        let (TakenSeat { seat, is_active }, gpus) =
             LibSeat::take(&self.handle, Self::on_backend_event, Self::input)?;
         self.backend = Backend::Kms(Box::new(Kms::new(Box::new(seat), is_active)));
         let mut failures = Vec::new();
@@ -66,6 +74,11 @@ impl State {
                 self.activity();
                 self.publish_event(&IpcEvent::Session { active: true });
             }
+            Effect::SeatLost(reason) => {
+                error!(reason, "the seat daemon is gone; waiting for it");
+                self.notices.add(format!("{SEAT_LOST} ({reason}); start seatd or systemd-logind again"));
+                self.retake_seat_later(1);
+            }
             Effect::Reconfigure(cause) => self.reconfigure(cause),
             Effect::CloseGpu(closing) => {
                 // Those that render on it must not hold it.
@@ -93,6 +106,36 @@ impl State {
                 let at = self.now() + delay;
                 self.timers.at(at, Deadline::OpenGpu { id, path, failures });
             }
+        }
+    }
+
+    fn retake_seat_later(&mut self, failures: u32) {
+        if let Some(delay) = SEAT_RETRY.delay_after(failures) {
+            let at = self.now() + delay;
+            self.timers.at(at, Deadline::RetakeSeat { failures });
+        }
+    }
+
+    /// Takes the seat again after the seat daemon was gone. Its devices are opened anew: the old
+    /// descriptors are not DRM master.
+    pub fn retake_seat(&mut self, failures: u32) {
+        let TakenSeat { seat, is_active } =
+            match LibSeat::retake(&self.handle, Self::on_backend_event, Self::input) {
+                Ok(taken) => taken,
+                Err(error) => {
+                    debug!(error = format!("{error:#}"), "no seat yet");
+                    self.retake_seat_later(failures.saturating_add(1));
+                    return;
+                }
+            };
+        info!("seat taken again");
+        self.notices.dismiss(|text| text.starts_with(SEAT_LOST));
+        self.with_kms(|kms, cx| kms.remove_all(cx));
+        if let Some(kms) = self.backend.kms_mut() {
+            kms.replace_seat(Box::new(seat));
+        }
+        if is_active {
+            self.on_backend_event(Event::SessionResumed);
         }
     }
 

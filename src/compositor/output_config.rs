@@ -52,12 +52,12 @@ const LISTENERS: [fn(&mut State, &OutputsChanged); 14] = [
     |state, _| state.redraw_all(),
 ];
 
-/// Those of [`LISTENERS`] that ask nothing of GPUs.
-const WHILE_PAUSED: [fn(&mut State, &OutputsChanged); 6] = [
+/// Those of [`LISTENERS`] that ask nothing of GPUs. That a disconnect is final is decided when the
+/// pause ends: a GPU that the seat took is there again then.
+const WHILE_PAUSED: [fn(&mut State, &OutputsChanged); 5] = [
     State::publish_layout,
     |state, _| state.keep_pointer_on_outputs(),
     |state, _| state.refresh_focus(),
-    |state, _| state.check_named_displays(),
     |state, _| state.send_heads(),
     |state, _| state.check_power(),
 ];

@@ -7,6 +7,7 @@ pub mod fd_store;
 pub mod guard;
 pub mod journal;
 pub mod kiosk_kill;
+pub mod libseat;
 pub mod logind;
 pub mod notifications;
 pub mod rlimit;
@@ -20,7 +21,6 @@ mod watchdog;
 use std::time::Duration;
 
 use anyhow::{anyhow, Result};
-use smithay::backend::session::libseat::{LibSeatSession, LibSeatSessionNotifier};
 use tracing::debug;
 
 use crate::event_loop::backoff::Backoff;
@@ -33,10 +33,10 @@ const SEAT_RETRY: Backoff =
 ///
 /// # Errors
 /// If none of them gives a seat; the message says what to do.
-pub fn open() -> Result<(LibSeatSession, LibSeatSessionNotifier)> {
+pub fn open() -> Result<(libseat::Session, libseat::Events)> {
     let mut retry = SEAT_RETRY;
     loop {
-        let error = match LibSeatSession::new() {
+        let error = match libseat::Session::open() {
             Ok(session) => return Ok(session),
             Err(error) => error,
         };

@@ -140,6 +140,7 @@ fn names(effects: &Effects) -> Vec<String> {
     let name = |effect: &Effect| match effect {
         Effect::SessionPaused => "paused".to_owned(),
         Effect::SessionResumed => "resumed".to_owned(),
+        Effect::SeatLost(reason) => format!("seat lost: {reason}"),
         Effect::Reconfigure(cause) => format!("reconfigure: {cause}"),
         Effect::CloseGpu(closing) => format!("close {}", closing.0.gpu.device.path().display()),
         Effect::GpuOpened { path, .. } => format!("opened {}", path.display()),
@@ -328,6 +329,21 @@ fn session_that_is_resumed_while_the_system_sleeps_waits_for_its_end() {
     assert!(rig.kms.is_paused());
     rig.kms.set_asleep(false);
     assert_eq!(names(&rig.with(|kms, cx| kms.rescan("awake again", cx))), ["reconfigure: awake again"]);
+}
+
+#[test]
+fn gpus_of_a_lost_seat_are_opened_by_the_next_one() {
+    let mut rig = Rig::open(&[(CARD0, 1)]);
+    assert_eq!(rig.on(Event::SeatLost("broken pipe".into())), ["paused", "seat lost: broken pipe"]);
+    assert!(rig.kms.is_paused() && !rig.seat.borrow().has_input);
+    let effects = rig.with(|kms, cx| kms.remove_all(cx));
+    assert_eq!(names(&effects), ["close /dev/null"]);
+    rig.close(effects);
+    let next = Rig::new(&[(CARD0, 1)]);
+    rig.kms.replace_seat(Box::new(FakeSeat(next.seat.clone())));
+    let resumed = rig.on(Event::SessionResumed);
+    assert_eq!(resumed, ["opened /dev/null", "reconfigure: session resumed", "resumed"]);
+    assert_eq!((rig.seat.borrow().opened.len(), next.seat.borrow().opened.len()), (1, 1));
 }
 
 #[test]
