@@ -11,6 +11,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use libseat::{Device, Seat, SeatEvent};
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use smithay::reexports::calloop::channel::{self, Channel};
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction, RegistrationToken};
@@ -45,6 +46,17 @@ pub struct Events(Channel<SeatEvent>);
 
 fn error(errno: impl Into<i32>) -> io::Error {
     io::Error::from_raw_os_error(errno.into())
+}
+
+/// Checks that the other side has not closed the connection: libseat_dispatch(3) without a timeout
+/// returns success then, and the descriptor stays readable.
+fn check_connection(connection: &impl AsFd) -> io::Result<()> {
+    let mut fds = [PollFd::new(connection, PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec::default()))?;
+    match fds.iter().any(|fd| fd.revents().intersects(PollFlags::HUP | PollFlags::ERR)) {
+        true => Err(io::ErrorKind::BrokenPipe.into()),
+        false => Ok(()),
+    }
 }
 
 impl Session {
@@ -132,14 +144,14 @@ impl Session {
         let connection = self.0.seat.borrow_mut().get_fd().map_err(error)?.try_clone_to_owned()?;
         let (session, report) = (self.clone(), on_event.clone());
         let source = Generic::new(connection, Interest::READ, Mode::Level);
-        let connection = handle.insert_source(source, move |_, _, data| {
+        let connection = handle.insert_source(source, move |_, connection, data| {
             // Events arrive through the channel, as they may arrive while a device is opened.
-            let dispatched = session.0.seat.borrow_mut().dispatch(0);
-            Ok(match dispatched {
-                Ok(_) => PostAction::Continue,
-                Err(errno) => {
+            let dispatched = session.0.seat.borrow_mut().dispatch(0).map_err(error);
+            Ok(match dispatched.and_then(|_| check_connection(&**connection)) {
+                Ok(()) => PostAction::Continue,
+                Err(error) => {
                     session.0.is_active.set(false);
-                    report(data, Event::Lost(error(errno)));
+                    report(data, Event::Lost(error));
                     PostAction::Remove
                 }
             })
@@ -177,5 +189,21 @@ impl LibinputInterface for Session {
         if let Err(error) = self.close_device(fd) {
             debug!(%error, "the seat has closed the input device already");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn connection_that_the_other_side_closed_is_found() {
+        let (ours, theirs) = UnixStream::pair().expect("a socket pair");
+        assert!(check_connection(&ours).is_ok());
+        drop(theirs);
+        let error = check_connection(&ours).expect_err("closed");
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 }
