@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use geom_kms::calls::PageFlip;
 use geom_kms::discovery::{self, Candidate};
+use geom_kms::objects::Connector;
 use tracing::{debug, error, info, warn};
 
 use super::seat::Seat;
@@ -401,6 +402,17 @@ impl Kms {
             probe_connectors(&mut entry.gpu);
         }
         is_known.then_some(Effect::Reconfigure("hotplug")).into_iter().collect()
+    }
+
+    /// Probes GPUs again that have a monitor at a connector without modes.
+    pub fn probe_without_modes(&mut self) -> Effects {
+        let is_late = |connector: &Connector| {
+            let state = &connector.state;
+            state.connected && !state.non_desktop && state.modes.is_empty()
+        };
+        let late = self.gpus().filter(|gpu| gpu.device.connectors().iter().any(is_late));
+        let ids: Vec<u64> = late.map(|gpu| gpu.device.id()).collect();
+        self.probe(&ids)
     }
 
     /// Probes everything again: another program may have changed anything, and monitors may have

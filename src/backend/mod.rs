@@ -82,8 +82,27 @@ impl Backend {
     pub fn probed(&self) -> Vec<plan::ProbedGpu> {
         match self {
             Self::None => Vec::new(),
-            Self::Kms(_) => self.gpus().map(Gpu::probed).collect(),
+            Self::Kms(_) => {
+                let mut probed = self.gpus().map(Gpu::probed).collect::<Vec<_>>();
+                self.use_unknown(&mut probed);
+                probed
+            }
             Self::Headless(headless) => vec![headless.probed()],
+        }
+    }
+
+    /// Uses connectors of which the driver cannot tell whether a monitor is connected (VGA through
+    /// some KVM switches, composite video), if no other one is connected: a black screen is worse
+    /// than a signal that goes nowhere.
+    fn use_unknown(&self, probed: &mut [plan::ProbedGpu]) {
+        let mut connectors = probed.iter().flat_map(|gpu| &gpu.connectors);
+        if connectors.any(|connector| connector.connected && !connector.non_desktop) {
+            return;
+        }
+        for (gpu, probed) in self.gpus().zip(probed) {
+            let is_unknown = |name: &str| gpu.device.connector(name).is_some_and(|known| known.is_unknown);
+            let unknown = probed.connectors.iter_mut().filter(|connector| is_unknown(&connector.name));
+            unknown.for_each(|connector| connector.connected = true);
         }
     }
 

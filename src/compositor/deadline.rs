@@ -80,6 +80,8 @@ pub enum Deadline {
     StartJobs,
     /// Return freed memory to the system after many clients disconnected.
     TrimMemory,
+    /// Probe connectors again that have a monitor but no mode.
+    ProbeLateModes,
     /// Take the seat again, which was lost.
     RetakeSeat { failures: u32 },
     /// Send frame callbacks to surfaces that no output shows.
@@ -156,6 +158,7 @@ impl State {
             Deadline::ControlTurns => self.take_control_turns(),
             Deadline::StartJobs => self.start_jobs(),
             Deadline::TrimMemory => self.clients.trim_memory(),
+            Deadline::ProbeLateModes => self.probe_late_modes(),
             Deadline::RetakeSeat { failures } => self.retake_seat(failures),
             Deadline::HiddenFrames => self.send_hidden_frames(),
             Deadline::Power(deadline) => self.on_power_deadline(deadline),

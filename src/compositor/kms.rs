@@ -55,7 +55,7 @@ impl State {
     }
 
     /// Calls the KMS backend, if it is in use, and applies the effects.
-    fn with_kms(&mut self, call: impl FnOnce(&mut Kms, &Cx<'_>) -> Effects) {
+    pub(super) fn with_kms(&mut self, call: impl FnOnce(&mut Kms, &Cx<'_>) -> Effects) {
         let cx = Cx { reactor: &self.reactor, renderer: self.config.renderer };
         let Some(kms) = self.backend.kms_mut() else { return };
         for effect in call(kms, &cx) {
@@ -116,8 +116,8 @@ impl State {
         }
     }
 
-    /// Takes the seat again after the seat daemon was gone. Its devices are opened anew: the old
-    /// descriptors are not DRM master.
+    /// Takes the seat again after the seat daemon was gone. Its devices are opened again: the
+    /// old descriptors are not DRM master.
     pub fn retake_seat(&mut self, failures: u32) {
         let TakenSeat { seat, is_active } =
             match LibSeat::retake(&self.handle, Self::on_backend_event, Self::input) {

@@ -20,6 +20,7 @@ pub mod hidden;
 pub mod in_process;
 mod input;
 pub mod kms;
+pub mod late_modes;
 pub mod metrics;
 pub mod named_displays;
 pub mod notices;
@@ -128,6 +129,7 @@ pub struct State {
     pub focus_refresh_pending: bool,
     /// Windows may have been hidden or shown in this iteration.
     pub visibility_changed: bool,
+    pub late_modes: late_modes::LateModes,
     /// The timer of frame callbacks for hidden surfaces is armed.
     pub hidden_frames_armed: bool,
     pub profile: ActiveProfile,
@@ -205,6 +207,7 @@ impl State {
             fullscreen_change_queued: false,
             focus_refresh_pending: false,
             visibility_changed: false,
+            late_modes: late_modes::LateModes::default(),
             hidden_frames_armed: false,
             profile: ActiveProfile::default(),
             profile_watch: None,

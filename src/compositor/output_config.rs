@@ -111,6 +111,7 @@ impl State {
             listener(self, &changed);
         }
         self.retry_without_master();
+        self.await_modes(&present);
     }
 
     /// A GPU is closed while outputs may not be changed, so that `reconfigure` did nothing: its

@@ -7,6 +7,7 @@
 mod client;
 mod color;
 mod connections;
+mod connectors;
 mod control;
 mod control_requests;
 mod devices;

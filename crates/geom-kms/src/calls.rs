@@ -103,6 +103,17 @@ pub struct Resources {
     pub connectors: Vec<connector::Handle>,
 }
 
+/// Whether a monitor is connected to a connector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectorStatus {
+    /// One is connected.
+    Connected,
+    /// None is connected.
+    Disconnected,
+    /// The driver cannot tell, as for VGA and composite video without load detection.
+    Unknown,
+}
+
 /// A connector after a probe.
 #[derive(Debug, Clone)]
 pub struct ConnectorInfo {
@@ -111,7 +122,7 @@ pub struct ConnectorInfo {
     /// Its number among the connectors of its type.
     pub interface_id: u32,
     /// Whether a monitor is connected.
-    pub connected: bool,
+    pub status: ConnectorStatus,
     /// Width and height of the monitor in millimeters.
     pub size: Option<(u32, u32)>,
     /// The modes.

@@ -227,7 +227,8 @@ impl Device {
         ids.is_some_and(|ids| ids.in_fence_fd.is_some())
     }
 
-    /// Returns what is connected, for the plan. `renderer_converts` says whether the renderer can
+    /// Returns what is connected, for the plan; connectors of which the driver cannot tell count as
+    /// disconnected. `renderer_converts` says whether the renderer can
     /// convert to other color spaces than sRGB.
     pub fn probed(&self, renderer_converts: bool) -> plan::ProbedGpu {
         let converts = renderer_converts || self.can_convert();
@@ -252,7 +253,8 @@ impl Device {
         self.refused_modes.clear();
         let connectors = &self.objects.connectors;
         let is_connected = |handle: &connector::Handle| {
-            connectors.iter().any(|connector| connector.handle == *handle && connector.state.connected)
+            let may_be_connected = |connector: &Connector| connector.state.connected || connector.is_unknown;
+            connectors.iter().any(|connector| connector.handle == *handle && may_be_connected(connector))
         };
         self.inherited_depths.retain(|handle, _| is_connected(handle));
         for (crtc, state) in &self.crtc_states {

@@ -14,8 +14,8 @@ use drm_ffi::mode;
 use rustix::mm::{MapFlags, ProtFlags};
 
 use crate::calls::{
-    ClientCapability, ConnectorInfo, CrtcInfo, DrmCalls, DumbInfo, EncoderInfo, ObjectId, PageFlip,
-    PlaneInfo, PropertyInfo, PropertyKind, Resources,
+    ClientCapability, ConnectorInfo, ConnectorStatus, CrtcInfo, DrmCalls, DumbInfo, EncoderInfo, ObjectId,
+    PageFlip, PlaneInfo, PropertyInfo, PropertyKind, Resources,
 };
 use crate::commit::AtomicRequest;
 use crate::dumb::Mapping;
@@ -74,7 +74,11 @@ impl DrmCalls for Kernel {
         Ok(ConnectorInfo {
             interface: info.interface(),
             interface_id: info.interface_id(),
-            connected: info.state() == connector::State::Connected,
+            status: match info.state() {
+                connector::State::Connected => ConnectorStatus::Connected,
+                connector::State::Disconnected => ConnectorStatus::Disconnected,
+                connector::State::Unknown => ConnectorStatus::Unknown,
+            },
             size: info.size(),
             modes: info.modes().to_vec(),
             encoders: info.encoders().to_vec(),

@@ -10,7 +10,7 @@ use geom_display::signal_format::MonitorColor;
 use geom_edid::Edid;
 use tracing::warn;
 
-use crate::calls::{DrmCalls, Resources};
+use crate::calls::{ConnectorStatus, DrmCalls, Resources};
 use crate::colorop::{self, PlanePipeline};
 use crate::connector_props::ConnectorPropIds;
 use crate::crtc_props::CrtcPropIds;
@@ -127,6 +127,8 @@ pub struct Connector {
     pub physical_size: (u32, u32),
     /// Behind an MST hub: the id of the connector that leads there, and the ports from there on.
     mst_path: Option<(u32, String)>,
+    /// The driver cannot tell whether a monitor is connected.
+    pub is_unknown: bool,
     /// What the plan is made of. Its `port` is empty: see [`Objects::port`].
     pub state: plan::ProbedConnector,
 }
@@ -270,8 +272,10 @@ impl Objects {
         let current = info.current_encoder.and_then(|encoder| fd.encoder(encoder).ok()?.crtc);
         let current_crtc =
             current.and_then(|current| resources.crtcs.iter().position(|crtc| *crtc == current));
-        let modes = if info.connected { info.modes } else { Vec::new() };
-        let (edid, edid_name) = edid(fd, info.connected, &properties).unzip();
+        let is_connected = info.status == ConnectorStatus::Connected;
+        let is_unknown = info.status == ConnectorStatus::Unknown;
+        let modes = if is_connected || is_unknown { info.modes } else { Vec::new() };
+        let (edid, edid_name) = edid(fd, is_connected, &properties).unzip();
         let props = if atomic { ConnectorPropIds::read(&properties) } else { ConnectorPropIds::default() };
         let monitor = edid.as_ref().map(MonitorColor::from).unwrap_or_default();
         Ok(Connector {
@@ -279,11 +283,12 @@ impl Objects {
             crtc_id: if atomic { Some(properties.required("CRTC_ID")?) } else { None },
             possible_crtcs,
             current_crtc,
+            is_unknown,
             physical_size: info.size.unwrap_or_default(),
             mst_path: mst_path(fd, &properties),
             state: plan::ProbedConnector {
                 name: format!("{}-{}", info.interface.as_str(), info.interface_id),
-                connected: info.connected,
+                connected: is_connected,
                 modes: modes.iter().enumerate().map(|(index, mode)| modes::describe(index, mode)).collect(),
                 monitor: edid.as_ref().map(Identity::from),
                 edid: edid_name,

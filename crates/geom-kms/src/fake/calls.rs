@@ -17,8 +17,8 @@ use rustix::mm::{MapFlags, ProtFlags};
 use super::state::{Framebuffer, Kind, Object, State};
 use super::{Call, FakeDevice, Memory};
 use crate::calls::{
-    ClientCapability, ConnectorInfo, CrtcInfo, DrmCalls, DumbInfo, EncoderInfo, ObjectId, ObjectKind,
-    PageFlip, PlaneInfo, PropertyInfo, PropertyKind, Resources,
+    ClientCapability, ConnectorInfo, ConnectorStatus, CrtcInfo, DrmCalls, DumbInfo, EncoderInfo, ObjectId,
+    ObjectKind, PageFlip, PlaneInfo, PropertyInfo, PropertyKind, Resources,
 };
 use crate::commit::AtomicRequest;
 use crate::drm_fd::raw;
@@ -121,7 +121,11 @@ impl DrmCalls for FakeDevice {
         Ok(ConnectorInfo {
             interface: connector.interface,
             interface_id: connector.interface_id,
-            connected: connector.modes.is_some(),
+            status: match (&connector.modes, connector.is_unknown) {
+                (Some(_), false) => ConnectorStatus::Connected,
+                (Some(_), true) => ConnectorStatus::Unknown,
+                (None, _) => ConnectorStatus::Disconnected,
+            },
             size: connector.modes.is_some().then_some((600, 340)),
             modes: connector.modes.clone().unwrap_or_default(),
             encoders: encoder.into_iter().collect(),

@@ -302,6 +302,12 @@ impl FakeDevice {
         self.state().set_modes(connector, None);
     }
 
+    /// Connects something of which the driver cannot tell whether it is a monitor.
+    pub fn connect_unknown(&self, connector: u32, modes: &[KmsMode]) {
+        self.connect(connector, modes);
+        self.state().set_unknown(connector);
+    }
+
     /// Removes a connector, as when an MST hub is unplugged.
     pub fn remove_connector(&self, connector: u32) {
         self.state().remove(connector);

@@ -70,6 +70,8 @@ pub(super) struct Connector {
     pub encoder: u32,
     /// `None` if no monitor is connected.
     pub modes: Option<Vec<KmsMode>>,
+    /// The driver cannot tell whether one is connected.
+    pub is_unknown: bool,
 }
 
 #[derive(Debug)]
@@ -261,8 +263,13 @@ impl State {
             |object: &&Object| matches!(object, Object::Connector(known) if known.interface == interface);
         let interface_id = self.objects.values().filter(same).count() as u32 + 1;
         let encoder = self.new_id();
-        let id =
-            self.add_object(Object::Connector(Connector { interface, interface_id, encoder, modes: None }));
+        let id = self.add_object(Object::Connector(Connector {
+            interface,
+            interface_id,
+            encoder,
+            modes: None,
+            is_unknown: false,
+        }));
         self.objects.insert(encoder, Object::Encoder { connector: id, possible_crtcs });
         self.add_property(id, "CRTC_ID", Kind::Crtc, 0);
         self.add_property(id, "EDID", Kind::Blob(128), 0);
@@ -332,7 +339,14 @@ impl State {
             KmsMode::from(raw)
         };
         if let Some(Object::Connector(connector)) = self.objects.get_mut(&connector) {
+            connector.is_unknown = false;
             connector.modes = modes.map(|modes| modes.into_iter().enumerate().map(preferred).collect());
+        }
+    }
+
+    pub fn set_unknown(&mut self, connector: u32) {
+        if let Some(Object::Connector(connector)) = self.objects.get_mut(&connector) {
+            connector.is_unknown = true;
         }
     }
 
