@@ -9,16 +9,17 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use smithay::desktop::{layer_map_for_output, LayerSurface, PopupManager};
+use smithay::desktop::{layer_map_for_output, LayerSurface, PopupManager, WindowSurfaceType};
 use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel::State as ToplevelFlag;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::reexports::wayland_server::Resource;
 use smithay::wayland::compositor::{
-    with_surface_tree_downward, SurfaceAttributes, SurfaceData, TraversalAction,
+    get_role, with_surface_tree_downward, SurfaceAttributes, SurfaceData, TraversalAction,
 };
 use smithay::wayland::shell::wlr_layer::Layer;
-use smithay::wayland::shell::xdg::ToplevelSurface;
+use smithay::wayland::shell::xdg::{ToplevelSurface, XDG_TOPLEVEL_ROLE};
 
+use super::popups::popup_root;
 use super::{Shell, ShellWindow};
 use crate::clients::{client_of, ClientId};
 use crate::output::outputs::Outputs;
@@ -54,15 +55,34 @@ impl Shell {
         let mut roots: Vec<WlSurface> = hidden.filter_map(ShellWindow::surface).collect();
         for output in outputs.iter() {
             let layers = layer_map_for_output(output.wl_output());
-            let is_hidden = |layer: &LayerSurface| {
-                let is_above = layer.layer() == Layer::Overlay;
-                !shows(output.id) || (!is_above && self.is_fullscreen(output.id))
-            };
+            let is_hidden = |layer: &LayerSurface| !shows(output.id) || self.covers(output.id, layer);
             roots.extend(
                 layers.layers().filter(|layer| is_hidden(layer)).map(|layer| layer.wl_surface().clone()),
             );
         }
         roots
+    }
+
+    /// Returns whether a fullscreen window of an output covers a layer surface.
+    fn covers(&self, output: OutputId, layer: &LayerSurface) -> bool {
+        layer.layer() != Layer::Overlay && self.is_fullscreen(output)
+    }
+
+    /// Returns whether frames of its output contain a layer surface or a popup. Windows count as
+    /// drawn, which [`Shell::is_visible`] tells.
+    pub fn is_drawn(&self, root: &WlSurface, outputs: &Outputs) -> bool {
+        if get_role(root) == Some(XDG_TOPLEVEL_ROLE) {
+            return true;
+        }
+        let base = popup_root(root).unwrap_or_else(|_| root.clone());
+        if let Some(window) = self.window_of(&base) {
+            return self.stack.is_visible(window.id);
+        }
+        outputs.iter().any(|output| {
+            let layers = layer_map_for_output(output.wl_output());
+            let layer = layers.layer_for_surface(&base, WindowSurfaceType::TOPLEVEL);
+            layer.is_some_and(|layer| !self.covers(output.id, layer))
+        })
     }
 
     /// Returns whether something hidden waits for a frame callback.

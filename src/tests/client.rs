@@ -56,6 +56,8 @@ pub struct TestState {
     pub power_events: Vec<PowerEvent>,
     /// Position and size of the configured popups.
     pub popups: Vec<(i32, i32, i32, i32)>,
+    /// The surfaces of the popups that the client opened.
+    pub popup_surfaces: Vec<WlSurface>,
     /// Number of frame callbacks.
     pub frames: usize,
     /// Number of presented frames.
@@ -210,6 +212,7 @@ impl TestClient {
         let parent = self.windows()[index].toplevel.as_ref().expect("a toplevel");
         xdg_surface.get_popup(Some(&parent.xdg_surface), &positioner, &queue, ());
         surface.commit();
+        self.popup_surfaces.push(surface);
     }
 
     /// Creates the object that controls a display's power.

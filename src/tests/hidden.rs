@@ -169,6 +169,27 @@ fn hidden_window_gets_a_frame_callback_about_once_a_second() {
     assert!((2..=4).contains(&frames), "{frames} frame callbacks in 3.5 s");
 }
 
+/// A popup of a covered window, which has no frames of its own.
+#[test]
+fn popup_of_a_hidden_window_gets_frame_callbacks() {
+    let mut fixture = Fixture::new(DISPLAY);
+    let mut client = fixture.client();
+    client.open("below", RED, None);
+    super::until(&mut fixture, &mut client, "the window", |fixture, _| fixture.middle(FIRST) == RED);
+    client.popup(0, (10, 10));
+    super::until(&mut fixture, &mut client, "the popup", |_, client| !client.popups.is_empty());
+    client.open("above", GREEN, None);
+    super::until(&mut fixture, &mut client, "the window above", |fixture, _| fixture.middle(FIRST) == GREEN);
+    super::until(&mut fixture, &mut client, "no timer", |fixture, _| {
+        !fixture.compositor.state.hidden_frames_armed
+    });
+    let frames = client.frames;
+    let surface = client.popup_surfaces[0].clone();
+    surface.frame(&client.handle(), ());
+    client.show(&surface, (200, 100), RED);
+    super::until(&mut fixture, &mut client, "its frame callback", |_, client| client.frames > frames);
+}
+
 #[test]
 fn nothing_wakes_the_service_for_hidden_windows_that_wait_for_nothing() {
     let mut fixture = Fixture::new(DISPLAY);

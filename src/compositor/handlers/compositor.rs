@@ -82,7 +82,8 @@ impl CompositorHandler for State {
             with_states(surface, |states| send_preferred_scale(output.wl_output(), surface, states));
         }
         let is_visible = self.shell.is_visible(&root);
-        if has_frames && !(is_visible && self.shows(id)) {
+        let is_drawn = is_visible && self.shows(id) && self.shell.is_drawn(&root, &self.outputs);
+        if has_frames && !is_drawn {
             self.hidden_committed(surface);
         }
         if is_visible {
