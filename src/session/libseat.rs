@@ -103,7 +103,7 @@ impl Session {
         if path.to_str().is_none_or(|path| path.contains('\0')) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let device = self.0.seat.borrow_mut().open_device(&path).map_err(error)?;
+        let device = self.call(|seat| seat.open_device(&path).map_err(error))?;
         let raw = device.as_fd().as_raw_fd();
         self.0.devices.borrow_mut().insert(raw, device);
         // SAFETY: libseat gives the descriptor to its caller: `Device` does not close it, and
@@ -118,7 +118,7 @@ impl Session {
     pub fn close_device(&self, fd: OwnedFd) -> io::Result<()> {
         let device = self.0.devices.borrow_mut().remove(&fd.as_raw_fd());
         let Some(device) = device else { return Ok(()) };
-        self.0.seat.borrow_mut().close_device(device).map_err(error)
+        self.call(|seat| seat.close_device(device).map_err(error))
     }
 
     /// Asks for another VT.
@@ -126,7 +126,18 @@ impl Session {
     /// # Errors
     /// libseat's error.
     pub fn switch_vt(&self, vt: i32) -> io::Result<()> {
-        self.0.seat.borrow_mut().switch_session(vt).map_err(error)
+        self.call(|seat| seat.switch_session(vt).map_err(error))
+    }
+
+    /// Calls libseat. Events may arrive with the answer: they are read from the connection then, so
+    /// that it does not become readable for them.
+    fn call<T>(&self, call: impl FnOnce(&mut Seat) -> T) -> T {
+        let mut seat = self.0.seat.borrow_mut();
+        let result = call(&mut seat);
+        if let Err(errno) = seat.dispatch(0) {
+            debug!(error = %error(errno), "cannot read events of the seat");
+        }
+        result
     }
 
     /// Reports the session's events. After [`Event::Lost`] there are none. Returns what to remove
