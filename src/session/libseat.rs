@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use libseat::{Device, Seat, SeatEvent};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::net::sockopt::socket_peercred;
 use smithay::reexports::calloop::channel::{self, Channel};
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction, RegistrationToken};
@@ -59,11 +60,20 @@ fn check_connection(connection: &impl AsFd) -> io::Result<()> {
     }
 }
 
+/// Returns whether libseat has started a seat daemon of its own, the last of its choices: the other
+/// end of the connection is this process' child then, on a socket pair of this process.
+///
+/// For an ordinary user that one opens, and never enables the session.
+fn is_builtin(seat: &mut Seat) -> bool {
+    let Ok(connection) = seat.get_fd() else { return false };
+    socket_peercred(connection).is_ok_and(|peer| peer.pid == rustix::process::getpid())
+}
+
 impl Session {
     /// Opens a session, by the seat daemon, logind, or as root.
     ///
     /// # Errors
-    /// libseat's error.
+    /// libseat's error, or that only its own seat daemon would serve an ordinary user.
     pub fn open() -> io::Result<(Self, Events)> {
         let (sender, events) = channel::channel();
         let opened = Seat::open(move |_, event| {
@@ -74,6 +84,9 @@ impl Session {
         // The first event may be there already.
         seat.dispatch(0).map_err(error)?;
         let is_active = matches!(events.try_recv(), Ok(SeatEvent::Enable));
+        if !is_active && !rustix::process::geteuid().is_root() && is_builtin(&mut seat) {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "no seat daemon gives the seat"));
+        }
         let name = seat.name().to_owned();
         let inner = Inner {
             seat: RefCell::new(seat),
