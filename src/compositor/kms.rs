@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{bail, Result};
 use geom_ipc::Event as IpcEvent;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use super::deadline::Deadline;
-use super::State;
+use super::{notify_user, State};
 use crate::backend::kms::{Cx, Effect, Effects, Event, Kms};
 use crate::backend::seat::{LibSeat, TakenSeat};
 use crate::backend::Backend;
@@ -75,8 +75,7 @@ impl State {
                 self.publish_event(&IpcEvent::Session { active: true });
             }
             Effect::SeatLost(reason) => {
-                error!(reason, "the seat daemon is gone; waiting for it");
-                self.notices.add(format!("{SEAT_LOST} ({reason}); start seatd or systemd-logind again"));
+                notify_user!(self, "{SEAT_LOST} ({reason}); start seatd or systemd-logind again");
                 self.retake_seat_later(1);
             }
             Effect::Reconfigure(cause) => self.reconfigure(cause),
