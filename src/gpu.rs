@@ -133,6 +133,11 @@ impl Gpu {
         self.renderer.render_node().or_else(|| discovery::render_node(id)).unwrap_or(id)
     }
 
+    /// Returns whether a name of the configuration is its device node or its place on the bus.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.device.path() == Path::new(name) || discovery::bus_path(self.device.id()) == name
+    }
+
     /// Returns the device number of the GPU that it renders on.
     pub fn renders_on(&self) -> u64 {
         self.renders_on.as_ref().map_or(self.device.id(), |other| other.id)

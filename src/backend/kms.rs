@@ -3,7 +3,7 @@
 //! [`Kms::on`] takes the [`Event`]s of libseat, udev and the kernel, and returns [`Effect`]s.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -161,11 +161,7 @@ impl Kms {
     /// that accelerates GLES, or else the primary one. It stays the same until it is removed or
     /// another one accelerates what it does not.
     pub fn choose_render_gpu(&mut self, configured: Option<&str>) {
-        let is_configured = |gpu: &Gpu| {
-            configured.is_some_and(|name| {
-                gpu.device.path() == Path::new(name) || discovery::bus_path(gpu.device.id()) == name
-            })
-        };
+        let is_configured = |gpu: &Gpu| configured.is_some_and(|name| gpu.is_named(name));
         let accelerates = |gpu: &Gpu| gpu.renders_on() == gpu.device.id() && gpu.renderer.is_accelerated();
         let current = |gpu: &Gpu| Some(gpu.device.id()) == self.render_gpu;
         let rank = |gpu: &&Gpu| (!is_configured(gpu), !accelerates(gpu), !current(gpu));

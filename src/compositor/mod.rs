@@ -263,6 +263,7 @@ impl State {
             info!(file = %path.display(), "configuration applied");
             self.options.override_config(&mut config);
             self.config = config;
+            self.update_renderers();
             self.clients.set_max_objects(self.config.clients.objects.objects);
             self.color.icc_files.forget();
             self.discard_requests();

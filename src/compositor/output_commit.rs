@@ -148,9 +148,6 @@ impl State {
             let scanout = Scanout::new(resolved.target, geometry, resolved.mode.refresh, resolved.layout);
             output.scanout.replace(scanout)
         });
-        if let Some(scanout) = &mut output.scanout {
-            scanout.set_variable_refresh(resolved.signal.vrr);
-        }
         if !output.is_enabled() {
             self.keep_blanked(name, resolved.monitor.identity.as_ref());
         }
@@ -182,6 +179,10 @@ impl State {
         let Some(output) = self.outputs.get_mut(staged.id) else { return };
         if staged.event == LifecycleEvent::Enabled {
             output.publish();
+            let (mode, vrr) = (output.state().mode, output.state().signal.vrr);
+            if let Some((scanout, mode)) = output.scanout.as_mut().zip(mode) {
+                scanout.set_refresh(mode.refresh, vrr);
+            }
             layer_map_for_output(output.wl_output()).arrange();
         }
         let is_changed = *output.state() != staged.before;

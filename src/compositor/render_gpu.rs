@@ -9,18 +9,36 @@
 
 use tracing::{info, warn};
 
+use super::notices::notify_user;
 use super::State;
 use crate::gpu::{Gpu, OtherGpu};
+
+/// The key in the configuration.
+const CONFIGURED: &str = "render_gpu";
 
 impl State {
     /// Chooses the GPU that renders, and replaces the renderers of GPUs that render elsewhere.
     pub fn update_renderers(&mut self) {
+        let accelerates = |gpu: &Gpu| gpu.renders_on() == gpu.device.id() && gpu.renderer.is_accelerated();
+        let ids: Vec<u64> = self.backend.gpus().map(|gpu| gpu.device.id()).collect();
+        // First, as nothing may hold a GPU that is gone, and what renders elsewhere cannot be
+        // judged.
+        for id in &ids {
+            let renders_on = self.backend.gpu(*id).map_or(*id, Gpu::renders_on);
+            if renders_on != *id && !self.backend.gpu(renders_on).is_some_and(accelerates) {
+                self.render_on(*id, None);
+            }
+        }
         let configured = self.config.render_gpu.clone();
         let Some(kms) = self.backend.kms_mut() else { return };
         kms.choose_render_gpu(configured.as_deref());
-        let render_gpu = self.backend.render_gpu().filter(|gpu| gpu.renderer.is_accelerated());
-        let render_gpu = render_gpu.map(Gpu::as_other);
-        let ids: Vec<u64> = self.backend.gpus().map(|gpu| gpu.device.id()).collect();
+        if let Some(id) = self.backend.render_gpu().map(|gpu| gpu.device.id()) {
+            if self.backend.gpu(id).is_some_and(|gpu| gpu.renders_on() != id) {
+                self.render_on(id, None);
+            }
+        }
+        self.check_configured_render_gpu(configured.as_deref());
+        let render_gpu = self.backend.render_gpu().filter(|gpu| accelerates(gpu)).map(Gpu::as_other);
         for id in ids {
             let Some(gpu) = self.backend.gpu(id) else { continue };
             let other = render_gpu.as_ref().filter(|other| other.id != id && gpu.shows_other_gpus());
@@ -29,6 +47,24 @@ impl State {
             }
         }
         self.update_syncobj();
+    }
+
+    /// Reports a configured GPU that cannot render for the others.
+    fn check_configured_render_gpu(&mut self, configured: Option<&str>) {
+        self.notices.dismiss(|text| text.starts_with(CONFIGURED));
+        let Some(name) = configured else { return };
+        let Some(gpu) = self.backend.render_gpu() else { return };
+        if !gpu.is_named(name) {
+            notify_user!(
+                self,
+                "{CONFIGURED} = {name:?} names no GPU that is there; `displays` shows their paths"
+            );
+        } else if !gpu.renderer.is_accelerated() {
+            notify_user!(
+                self,
+                "{CONFIGURED} = {name:?} does not accelerate GLES; each GPU renders for itself"
+            );
+        }
     }
 
     /// Has the outputs of a GPU rendered on another one, or (`None`) on itself.

@@ -40,12 +40,17 @@ pub struct FrameClock {
     punctual: u32,
 }
 
+/// Returns the time between two vblanks at a refresh rate in millihertz.
+fn interval_of(refresh: u32) -> Duration {
+    let refresh = if refresh == 0 { 60_000 } else { refresh };
+    Duration::from_nanos(1_000_000_000_000 / u64::from(refresh))
+}
+
 impl FrameClock {
     /// Returns the clock of a mode with this refresh rate in millihertz; 0 counts as 60 Hz.
     pub fn new(refresh: u32) -> Self {
-        let refresh = if refresh == 0 { 60_000 } else { refresh };
         Self {
-            interval: Duration::from_nanos(1_000_000_000_000 / u64::from(refresh)),
+            interval: interval_of(refresh),
             is_variable: false,
             last: None,
             target: None,
@@ -57,8 +62,9 @@ impl FrameClock {
         }
     }
 
-    /// Sets whether the refresh rate is variable.
-    pub fn set_variable(&mut self, is_variable: bool) {
+    /// Changes the refresh rate, in millihertz (0 counts as 60 Hz), and whether it is variable.
+    pub fn set_refresh(&mut self, refresh: u32, is_variable: bool) {
+        self.interval = interval_of(refresh);
         self.is_variable = is_variable;
     }
 
@@ -201,7 +207,7 @@ mod tests {
     #[test]
     fn variable_refresh_rate_renders_at_once() {
         let mut clock = FrameClock::new(144_000);
-        clock.set_variable(true);
+        clock.set_refresh(144_000, true);
         clock.presented(MS * 100);
         assert_eq!(clock.deadline(MS * 101), MS * 101);
         assert_eq!(clock.presented(MS * 119), 0, "no frame is late");

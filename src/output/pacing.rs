@@ -27,7 +27,7 @@ const POINTER_IDLE_AFTER: Duration = Duration::from_millis(100);
 /// this.
 pub const PAGEFLIP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Most clients' buffers that are held for one frame: it is drawn from one of each surface.
+/// Most clients' buffers that are held for one frame.
 const MAX_HELD_BUFFERS: usize = 1024;
 
 /// After this time without a successful commit an output gets a new modeset. The kernel itself
@@ -126,11 +126,15 @@ impl Outputs {
         scanout.awaited.is_empty()
     }
 
-    /// Holds a client's buffer until the frame that an output waits for is shown.
-    pub fn hold_buffer(&mut self, id: OutputId, buffer: Buffer) {
-        let scanout = self.scanout_mut(id).filter(|scanout| scanout.redraw.awaits_vblank());
-        if let Some(scanout) = scanout.filter(|scanout| scanout.held_buffers.len() < MAX_HELD_BUFFERS) {
-            scanout.held_buffers.push(buffer);
+    /// Holds a client's buffer until the frames that an output and its mirrors wait for are shown.
+    pub fn hold_buffer(&mut self, id: OutputId, buffer: &Buffer) {
+        for id in [id].into_iter().chain(self.mirrors_of(id)) {
+            let scanout = self.scanout_mut(id).filter(|scanout| scanout.redraw.awaits_vblank());
+            let Some(held) = scanout.map(|scanout| &mut scanout.held_buffers) else { continue };
+            let is_held = held.iter().any(|held| **held == **buffer);
+            if !is_held && held.len() < MAX_HELD_BUFFERS {
+                held.push(buffer.clone());
+            }
         }
     }
 
@@ -217,6 +221,7 @@ impl Outputs {
     pub fn give_up_pageflip(&mut self, id: OutputId, now: Duration) {
         if let Some(scanout) = self.scanout_mut(id) {
             let _ = scanout.presented(now);
+            scanout.held_until = None;
             scanout.forget();
         }
     }

@@ -109,7 +109,7 @@ pub struct Scanout {
     /// Signaled when the GPU is done with the submitted frame.
     fence: Option<OwnedFd>,
     /// The submitted frame's page flip was reported too early: the frame counts as shown then.
-    held_until: Option<Duration>,
+    pub(super) held_until: Option<Duration>,
 }
 
 /// A client's buffer on the output: not released to the client while the kernel reads it.
@@ -186,9 +186,9 @@ impl Scanout {
         self.clock.drawn(began, committed);
     }
 
-    /// Sets whether the refresh rate is variable.
-    pub fn set_variable_refresh(&mut self, is_variable: bool) {
-        self.clock.set_variable(is_variable);
+    /// Changes the refresh rate, in millihertz, and whether it is variable.
+    pub fn set_refresh(&mut self, refresh: u32, is_variable: bool) {
+        self.clock.set_refresh(refresh, is_variable);
     }
 
     /// A page flip was reported. Returns when its frame counts as shown, if that is later than the
@@ -254,8 +254,6 @@ impl Scanout {
         self.reset_buffer_ages();
         self.cursor.set_committed(None);
         self.direct_scanout = None;
-        (self.fence, self.held_until) = (None, None);
-        self.held_buffers.clear();
         self.clock.reset();
     }
 
@@ -328,22 +326,29 @@ impl Scanout {
         if gpu.device.converts_by_plane(crtc) {
             scene.cursor_plane_allowed = false;
         }
+        let mut without_cursor_plane = false;
         loop {
-            let cursor = self.cursor_plane(&gpu.device, crtc, scene);
+            let allowed = !without_cursor_plane;
+            let cursor = allowed.then(|| self.cursor_plane(&gpu.device, crtc, scene)).flatten();
             scene.draws_cursor = cursor.is_none();
             let cursor = cursor.unwrap_or(CursorPlane::Hidden);
             let direct = self.direct_frame(&gpu.device, crtc, scene);
             let is_direct = direct.is_some();
             let error = match self.frame_with(gpu, crtc, scene, cursor, direct)? {
-                Attempt::Done(outcome) => return Ok(outcome),
+                Attempt::Done(outcome) => {
+                    if without_cursor_plane {
+                        warn!("the kernel refuses frames with the cursor plane; drawing the cursor");
+                        self.cursor.give_up();
+                    }
+                    return Ok(outcome);
+                }
                 Attempt::Refused(error) => error,
             };
             if let Some(candidate) = scene.scanout_candidate.take().filter(|_| is_direct) {
                 debug!(%error, "the kernel refuses the frame with a client's buffer; drawing it");
                 self.imported.refuse(&candidate.dmabuf);
             } else if cursor != CursorPlane::Hidden {
-                warn!(%error, "the kernel refuses the frame with its cursor plane; drawing the cursor");
-                self.cursor.give_up();
+                without_cursor_plane = true;
             } else {
                 return Err(error);
             }

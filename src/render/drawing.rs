@@ -145,7 +145,8 @@ fn draw_with_gles(
     }
 }
 
-/// Copies what was drawn from the renderer's memory into a buffer of another device.
+/// Copies what was drawn from the renderer's memory into a buffer of another device. That waits for
+/// the GPU, and takes the CPU some 4 ms for a frame of 1920x1080.
 fn read_back(
     renderer: &mut GlesRenderer,
     source: &mut Dmabuf,
@@ -157,7 +158,8 @@ fn read_back(
     let framebuffer = renderer.bind(source).map_err(io::Error::other)?;
     let (pitch, (width, height)) = (target.pitch(), target.size());
     let whole = Rectangle::from_size((width as i32, height as i32).into());
-    for area in damage.iter().filter_map(|area| area.intersection(whole)) {
+    let areas = damage.iter().filter_map(|area| area.intersection(whole));
+    for area in areas.filter(|area| !area.is_empty()) {
         let region = Rectangle::new((area.loc.x, area.loc.y).into(), (area.size.w, area.size.h).into());
         let mapping = renderer.copy_framebuffer(&framebuffer, region, Fourcc::Abgr8888);
         let mapping = mapping.map_err(io::Error::other)?;

@@ -212,7 +212,8 @@ impl Renderer {
     pub fn has_layouts(&self, formats: &PlaneFormats) -> bool {
         let Self::Gles(gles) = self else { return false };
         if gles.is_remote() {
-            return false;
+            // Copies are the plain layout.
+            return gles.target == ScanoutTarget::Shared;
         }
         let Some(code) = formats.buffer_format(|code| self.can_render(code, formats)) else { return false };
         let modifiers = Self::modifiers(&gles.renderer, formats, code);
@@ -223,8 +224,8 @@ impl Renderer {
     ///
     /// With GLES, modifiers without compression that both support are tried first, then the
     /// driver's choice (implicit modifier), then linear. The plain layout leaves the first step
-    /// out. For another device than the renderer's, buffers are linear, or copied to it if it
-    /// cannot scan out the renderer's memory.
+    /// out. For another device than the renderer's, buffers are linear; in the plain layout, or if
+    /// that device cannot use the renderer's memory, they are copied to it.
     ///
     /// # Errors
     ///
@@ -239,7 +240,7 @@ impl Renderer {
     ) -> io::Result<Drawable> {
         let (renderer, allocator) = match self {
             Self::Pixman(_) => return Drawable::dumb(fd, size, code),
-            Self::Gles(gles) if gles.is_remote() => return gles.allocate_remote(fd, size, code),
+            Self::Gles(gles) if gles.is_remote() => return gles.allocate_remote(fd, size, code, layout),
             Self::Gles(gles) => (&gles.renderer, &mut gles.allocator),
         };
         let common = match layout {
@@ -274,8 +275,14 @@ impl Gles {
 
     /// Allocates a buffer in linear layout that the device of `fd` scans out, or one whose content
     /// is copied into a buffer of that device.
-    fn allocate_remote(&mut self, fd: &DrmFd, size: (u32, u32), code: DrmFourcc) -> io::Result<Drawable> {
-        if self.target == ScanoutTarget::Shared {
+    fn allocate_remote(
+        &mut self,
+        fd: &DrmFd,
+        size: (u32, u32),
+        code: DrmFourcc,
+        layout: BufferLayout,
+    ) -> io::Result<Drawable> {
+        if self.target == ScanoutTarget::Shared && layout == BufferLayout::Best {
             let linear = self.allocator.create_buffer(size.0, size.1, code, &[DrmModifier::Linear]);
             match linear.map_err(io::Error::other).and_then(|bo| Drawable::shared(fd, bo)) {
                 Ok(drawable) => return Ok(drawable),

@@ -17,8 +17,8 @@ mod hidden;
 mod hostile;
 mod idle;
 mod layers;
-mod scanout;
 mod power;
+mod scanout;
 mod security_context;
 mod windows;
 

@@ -5,7 +5,9 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use geom_kms::fake::{Commit, FakeDevice};
+use geom_display::mode::ConfiguredMode;
+use geom_display::output_config::OutputConfig;
+use geom_kms::fake::{mode, Commit, FakeDevice};
 use rustix::io::Errno;
 use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufFlags};
 use smithay::backend::allocator::{Format, Fourcc, Modifier};
@@ -15,6 +17,7 @@ use smithay::wayland::compositor::with_states;
 use super::{Fixture, TestClient};
 use crate::backend::kms::tests::{FakeSeat, SeatState};
 use crate::backend::kms::Event;
+use crate::output::requests::OutputTransaction;
 use crate::output::scanout::Outcome;
 use crate::output::OutputId;
 use crate::render::scene::{ScanoutCandidate, Scene};
@@ -72,7 +75,9 @@ impl Rig {
         let Self { fixture, fake, client, .. } = self;
         fixture.until("a frame", |_| {
             client.poll();
-            let shows = |commit: &Commit| !commit.is_test() && commit.value(primary, "FB_ID").is_some();
+            let shows = |commit: &Commit| {
+                commit.result.is_ok() && !commit.is_test() && commit.value(primary, "FB_ID").is_some()
+            };
             found = fake.take_commits().into_iter().find(shows);
             found.is_some()
         });
@@ -227,4 +232,65 @@ fn test_commit_that_fails_without_the_session_is_made_again() {
     assert_eq!(rig.direct_frame(&buffer).ok(), Some(Outcome::Submitted));
     assert_ne!(rig.shown(), drawn, "it is scanned out");
     assert!(rig.fake.take_commits().iter().any(Commit::is_test));
+}
+
+#[test]
+fn frame_that_is_held_is_shown_after_its_scanout_was_reset() {
+    let mut rig = Rig::new();
+    let id = rig.output();
+    for _ in 0..3 {
+        rig.client.change(0, (64, 64));
+        // The device reports the flip at once, and it is held.
+        rig.next_commit();
+        rig.fixture.iterate();
+        rig.fixture.compositor.state.outputs.scanout_mut(id).expect("enabled").forget();
+    }
+    let notices = rig.fixture.compositor.state.notices.recent();
+    assert!(notices.is_empty(), "no page flip is missing: {notices:?}");
+}
+
+#[test]
+fn cursor_plane_that_the_kernel_refuses_is_drawn_in_the_same_frame() {
+    let mut rig = Rig::new();
+    let (primary, cursor) = (rig.fake.planes()[0], rig.fake.planes()[1]);
+    let pointer = crate::input::DeviceInfo {
+        sysname: "event3".into(),
+        name: "mouse".into(),
+        vendor: 1,
+        product: 1,
+        capabilities: vec![smithay::reexports::input::DeviceCapability::Pointer],
+        output_name: None,
+        size: None,
+    };
+    let shows = move |commit: &Commit| commit.value(cursor, "FB_ID").is_some_and(|id| id != 0);
+    rig.fake.fail_commits(Errno::NOSPC, shows);
+    rig.fixture.compositor.state.device_added(pointer);
+    rig.client.change(0, (64, 64));
+    let commit = rig.next_commit();
+    assert!(commit.result.is_ok() && commit.value(primary, "FB_ID").is_some());
+    assert!(!shows(&commit));
+    // It is not tried again.
+    rig.settle();
+    rig.client.change(0, (64, 64));
+    assert!(rig.next_commit().result.is_ok());
+    assert!(rig.fake.take_commits().iter().all(|commit| !shows(commit)));
+}
+
+#[test]
+fn clock_follows_a_mode_of_the_same_size() {
+    let mut rig = Rig::new();
+    let connector = rig.fake.connectors()[0];
+    rig.fake.connect(connector, &[mode(1920, 1080, 60), mode(1920, 1080, 144)]);
+    let state = &mut rig.fixture.compositor.state;
+    state.rescan("test");
+    let fast = ConfiguredMode { width: 1920, height: 1080, refresh: Some(144_000), modeline: None };
+    let config = OutputConfig { mode: Some(fast), ..OutputConfig::default() };
+    let transaction =
+        OutputTransaction { changes: [("DP-1".into(), config)].into(), ..OutputTransaction::default() };
+    state.apply_transaction(&transaction, "test").expect("accepted");
+    let id = rig.output();
+    let state = &rig.fixture.compositor.state;
+    let scanout = state.outputs.scanout(id).expect("enabled");
+    let now = state.now();
+    assert!(scanout.next_vblank(now) - now <= Duration::from_millis(7));
 }

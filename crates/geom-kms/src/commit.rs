@@ -393,18 +393,9 @@ pub(crate) fn flip_legacy(
 /// accepted. Drivers answer EINVAL, but also ENOSPC (vc4's load tracker), ERANGE or E2BIG (msm).
 /// Other errors come from the session, from the device, or from a commit that is pending.
 pub fn is_refusal(error: &io::Error) -> bool {
-    const UNRELATED: [Errno; 8] = [
-        Errno::ACCESS,
-        Errno::PERM,
-        Errno::BUSY,
-        Errno::AGAIN,
-        Errno::INTR,
-        Errno::NODEV,
-        Errno::IO,
-        Errno::NOMEM,
-    ];
+    const REFUSALS: [Errno; 5] = [Errno::INVAL, Errno::NOSPC, Errno::RANGE, Errno::TOOBIG, Errno::OPNOTSUPP];
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    errno.is_some_and(|errno| !UNRELATED.contains(&errno))
+    errno.is_some_and(|errno| REFUSALS.contains(&errno))
 }
 
 /// Creates the `FB_DAMAGE_CLIPS` blob of rectangles (left, top, right, bottom in the framebuffer's

@@ -27,7 +27,7 @@ fn shown_dmabuf(surface: &WlSurface) -> Option<Buffer> {
 impl State {
     /// Holds a buffer that a surface does not show any more until the frame is shown that may still
     /// read it: the client draws into a buffer that is released.
-    fn hold_buffer(&mut self, surface: &WlSurface, buffer: Buffer) {
+    fn hold_buffer(&mut self, surface: &WlSurface, buffer: &Buffer) {
         if let Some(output) = self.output_of(&root_surface(surface)) {
             self.outputs.hold_buffer(output, buffer);
         }
@@ -51,7 +51,7 @@ impl CompositorHandler for State {
         let shown = shown_dmabuf(surface);
         on_commit_buffer_handler::<Self>(surface);
         if let Some(shown) = shown {
-            self.hold_buffer(surface, shown);
+            self.hold_buffer(surface, &shown);
         }
         if is_sync_subsurface(surface) {
             return;
