@@ -90,8 +90,8 @@ impl State {
         }
     }
 
-    /// Returns the feedback for a fullscreen window: what the plane of its display can scan out comes
-    /// first. `None` for other surfaces, and where buffers are not scanned out directly.
+    /// Returns the feedback for a fullscreen window: what the plane of its display can scan out
+    /// comes first. `None` for other surfaces, and where buffers are not scanned out directly.
     fn scanout_feedback(&self, surface: &WlSurface) -> Option<DmabufFeedback> {
         let window = self.shell.window_of(surface).filter(|window| window.fullscreen)?;
         let Target::Crtc { gpu, index } = self.outputs.scanout(window.shown_on?)?.target() else {
