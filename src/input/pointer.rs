@@ -162,7 +162,8 @@ impl PointerState {
         let location = output.local(self.location).to_physical(output.state().scale);
         let CursorImage { buffer, surface, hotspot } = self.image(output.state().scale)?;
         let position = ((location.x - hotspot.0).floor() as i32, (location.y - hotspot.1).floor() as i32);
-        Some(Cursor { buffer, surface, position })
+        let hotspot = (hotspot.0.round() as i32, hotspot.1.round() as i32);
+        Some(Cursor { buffer, surface, position, hotspot })
     }
 
     /// Returns the cursor for an output's scale. `None` if the client hides it.

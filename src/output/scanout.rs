@@ -380,11 +380,11 @@ impl Scanout {
 
     fn cursor_plane(&mut self, device: &Device, crtc: usize, scene: &Scene<'_>) -> Option<CursorPlane> {
         let cursor = scene.cursor.as_ref()?;
-        let image = cursor_image(cursor.buffer.as_ref()?);
+        let image = cursor_image(cursor.buffer.as_ref()?, cursor.hotspot);
         if !scene.cursor_plane_allowed || !self.cursor.fits(device, crtc, &image) {
             return None;
         }
-        match self.cursor.place(device, &image, cursor.position) {
+        match self.cursor.place(device, crtc, &image, cursor.position) {
             Ok(plane) => Some(plane),
             Err(error) => {
                 warn!(%error, "no cursor plane; the cursor is drawn");
@@ -590,7 +590,8 @@ fn edges(rectangle: &Rectangle<i32, Physical>) -> [i32; 4] {
     [from.x, from.y, from.x + size.w, from.y + size.h]
 }
 
-fn cursor_image(buffer: &CursorBuffer) -> CursorImage<'_> {
+/// The hotspot of a client's cursor belongs to the surface, not to the buffer.
+fn cursor_image(buffer: &CursorBuffer, hotspot: (i32, i32)) -> CursorImage<'_> {
     let CursorBuffer { serial, width, height, argb, .. } = buffer;
-    CursorImage { serial: *serial, width: *width, height: *height, argb }
+    CursorImage { serial: *serial, width: *width, height: *height, hotspot, argb }
 }

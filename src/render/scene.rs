@@ -70,6 +70,8 @@ pub struct Cursor {
     pub surface: Option<WlSurface>,
     /// Top left corner, in the output's pixels.
     pub position: (i32, i32),
+    /// The pixel that points, from the top left corner.
+    pub hotspot: (i32, i32),
 }
 
 /// A candidate for direct scanout: the buffer covers the output, and nothing is above it.

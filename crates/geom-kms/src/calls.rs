@@ -80,6 +80,8 @@ pub enum ClientCapability {
     Atomic,
     /// Color pipelines of planes, in place of the legacy color properties of planes.
     PlaneColorPipeline,
+    /// Cursor planes of virtual GPUs, whose hotspot the client sets; after [`Self::Atomic`].
+    CursorPlaneHotspot,
 }
 
 impl ClientCapability {
@@ -89,6 +91,7 @@ impl ClientCapability {
             Self::UniversalPlanes => drm_ffi::DRM_CLIENT_CAP_UNIVERSAL_PLANES,
             Self::Atomic => drm_ffi::DRM_CLIENT_CAP_ATOMIC,
             Self::PlaneColorPipeline => drm_ffi::DRM_CLIENT_CAP_PLANE_COLOR_PIPELINE,
+            Self::CursorPlaneHotspot => drm_ffi::DRM_CLIENT_CAP_CURSOR_PLANE_HOTSPOT,
         };
         code.into()
     }

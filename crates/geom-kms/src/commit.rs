@@ -20,9 +20,9 @@ use crate::modes;
 use crate::objects::{Objects, Plane, PlanePropIds};
 
 /// Objects and properties that fit into a frame's request without another allocation: a CRTC
-/// and two planes, with 13 properties for the primary plane, 10 for the cursor and 3 for color.
+/// and two planes, with 13 properties for the primary plane, 12 for the cursor and 3 for color.
 const FRAME_OBJECTS: usize = 4;
-const FRAME_PROPERTIES: usize = 26;
+const FRAME_PROPERTIES: usize = 28;
 
 /// Most damage rectangles of a frame. The kernel takes any number; with more of them, to treat the
 /// whole frame as damaged costs the driver no more.
@@ -113,6 +113,9 @@ pub enum CursorPlane {
         size: (u32, u32),
         /// Its top left corner in the CRTC's pixels; may be negative.
         position: (i32, i32),
+        /// The pixel of the framebuffer that points. The host of a virtual machine places its own
+        /// pointer by it.
+        hotspot: (i32, i32),
     },
 }
 
@@ -292,34 +295,6 @@ pub(crate) fn modeset_legacy(
     Ok(())
 }
 
-/// Sets or tests `ACTIVE` of CRTCs: a CRTC that is not active keeps its mode (drm-kms.rst). The
-/// link of a monitor may have failed meanwhile, so `link-status` of the connectors is written too.
-///
-/// `outputs` are indices of CRTCs with the connectors that they drive.
-///
-/// # Errors
-///
-/// Returns the kernel's error, or that the driver is not atomic.
-pub(crate) fn set_active(
-    fd: &DrmFd,
-    objects: &Objects,
-    outputs: &[(usize, connector::Handle)],
-    active: bool,
-    test: bool,
-) -> io::Result<()> {
-    let mut request = AtomicRequest::new();
-    for (crtc, connector) in outputs {
-        let crtc = objects.crtcs.get(*crtc).ok_or(io::ErrorKind::NotFound)?;
-        let ids = crtc.ids.ok_or_else(|| io::Error::other("the driver has no atomic modesetting"))?;
-        request.set(crtc.handle, ids.active, active.into());
-        if let Some(known) = objects.connectors.iter().find(|known| known.handle == *connector) {
-            known.props.set_link_good(*connector, &mut request);
-        }
-    }
-    let test = if test { AtomicCommitFlags::TEST_ONLY } else { AtomicCommitFlags::empty() };
-    fd.atomic_commit(&mut request, AtomicCommitFlags::ALLOW_MODESET | test)
-}
-
 fn with_ids(plane: Option<&Plane>) -> Option<(&Plane, PlanePropIds)> {
     Some((plane?, plane?.ids?))
 }
@@ -348,9 +323,13 @@ fn frame_request(objects: &Objects, crtc: usize, frame: &Frame) -> AtomicRequest
     if let (Some(cursor), Some((plane, ids))) = (frame.cursor, with_ids(objects.cursor_plane(crtc))) {
         match cursor {
             CursorPlane::Hidden => disable_plane(&mut request, plane, &ids),
-            CursorPlane::Shown { framebuffer, size, position } => {
+            CursorPlane::Shown { framebuffer, size, position, hotspot } => {
                 let state = PlaneState { crtc: raw(entry.handle), framebuffer, size, position };
                 set_plane(&mut request, plane, &ids, &state);
+                if let Some((x, y)) = ids.hotspot {
+                    request.set(plane.handle, x, i64::from(hotspot.0) as u64);
+                    request.set(plane.handle, y, i64::from(hotspot.1) as u64);
+                }
             }
         }
     }

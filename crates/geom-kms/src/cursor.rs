@@ -20,6 +20,8 @@ pub struct CursorImage<'a> {
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
+    /// The pixel that points, from the top left corner.
+    pub hotspot: (i32, i32),
     /// Premultiplied ARGB8888 pixels, row by row without padding.
     pub argb: &'a [u8],
 }
@@ -39,39 +41,43 @@ impl Cursor {
     /// Returns whether an image can be on the plane: there is one, the image fits, and the kernel
     /// has not refused it before.
     pub fn fits(&self, device: &Device, crtc: usize, image: &CursorImage<'_>) -> bool {
-        let (width, height) = device.cursor_size();
         !self.is_refused
             && device.is_atomic()
             && device.has_cursor_plane(crtc)
-            && image.width <= width
-            && image.height <= height
+            && buffer_size(device, crtc, image).is_some()
     }
 
     /// Returns the state of the plane with an image at a position in the CRTC's pixels.
     ///
     /// # Errors
     ///
-    /// Returns the kernel's error: no memory for a buffer.
+    /// Returns the kernel's error: no memory for a buffer. An image that does not fit is an error,
+    /// too.
     pub fn place(
         &mut self,
         device: &Device,
+        crtc: usize,
         image: &CursorImage<'_>,
         position: (i32, i32),
     ) -> io::Result<CursorPlane> {
-        let size = device.cursor_size();
+        let size = buffer_size(device, crtc, image).ok_or(io::ErrorKind::InvalidInput)?;
         if self.serial != Some(image.serial) {
             let next = (self.filled + 1) % BUFFERS;
             while self.buffers.len() <= next {
                 self.buffers.push(DumbBuffer::new(device.fd(), size, DrmFourcc::Argb8888)?);
             }
-            self.filled = next;
             if let Some(buffer) = self.buffers.get_mut(next) {
+                if buffer.size() != size {
+                    *buffer = DumbBuffer::new(device.fd(), size, DrmFourcc::Argb8888)?;
+                }
                 fill(buffer, image);
             }
+            self.filled = next;
             self.serial = Some(image.serial);
         }
         let buffer = self.buffers.get(self.filled).ok_or(io::ErrorKind::NotFound)?;
-        Ok(CursorPlane::Shown { framebuffer: buffer.framebuffer().handle(), size, position })
+        let framebuffer = buffer.framebuffer().handle();
+        Ok(CursorPlane::Shown { framebuffer, size: buffer.size(), position, hotspot: image.hotspot })
     }
 
     /// Returns whether a state differs from the committed one. If that is unknown, it does on every
@@ -97,6 +103,14 @@ impl Cursor {
     pub fn allow(&mut self) {
         self.is_refused = false;
     }
+}
+
+/// Returns the size of a buffer for an image: the first one that fits of those that the driver
+/// prefers, as drm_plane.c recommends, or else the largest. Some drivers take fixed sizes only.
+fn buffer_size(device: &Device, crtc: usize, image: &CursorImage<'_>) -> Option<(u32, u32)> {
+    let hints = device.objects.cursor_plane(crtc).into_iter().flat_map(|plane| &plane.size_hints);
+    let mut sizes = hints.copied().chain([device.cursor_size()]);
+    sizes.find(|(width, height)| image.width <= *width && image.height <= *height)
 }
 
 /// Copies an image to the top left corner of a buffer, and clears the rest.

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use tracing::{debug, info, warn};
 
 use crate::calls::{ClientCapability, PageFlip};
-use crate::color_luts::{CrtcColor, OutputColor};
+use crate::color_luts::OutputColor;
 use crate::commit::{self, CrtcSetup, Frame};
 use crate::discovery::bus_path;
 use crate::drm_fd::{Blob, DrmFd};
@@ -57,11 +57,11 @@ impl CrtcState {
 pub struct Device {
     pub(crate) fd: DrmFd,
     id: u64,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     bus_path: String,
     driver: String,
-    quirks: Quirks,
-    is_atomic: bool,
+    pub(crate) quirks: Quirks,
+    pub(crate) is_atomic: bool,
     cursor_size: (u32, u32),
     pub(crate) objects: Objects,
     /// By index of the CRTC.
@@ -81,7 +81,7 @@ pub struct Device {
     not_master: bool,
     pub(crate) leases: Vec<Lease>,
     /// Outputs that are blanked.
-    blanked: BTreeSet<String>,
+    pub(crate) blanked: BTreeSet<String>,
     /// The first choices of the requests that were committed last, by output.
     pub(crate) committed_requests: HashMap<String, (Mode, SignalFormat)>,
     /// Modes that failed although their test passed, or that could not be tested.
@@ -120,6 +120,8 @@ impl Device {
             if let Err(error) = fd.enable(ClientCapability::PlaneColorPipeline) {
                 debug!(%error, "the kernel has no color pipelines of planes");
             }
+            // Only drivers of virtual GPUs have it.
+            let _ = fd.enable(ClientCapability::CursorPlaneHotspot);
         }
         let driver = fd.driver_name()?;
         let quirks = quirks::of(&driver);
@@ -191,7 +193,7 @@ impl Device {
         self.is_atomic
     }
 
-    /// Returns width and height of cursor buffers in pixels.
+    /// Returns width and height in pixels of the largest cursor.
     pub fn cursor_size(&self) -> (u32, u32) {
         self.cursor_size
     }
@@ -438,89 +440,6 @@ impl Device {
     /// The next commit sets a CRTC's mode even if it is unchanged.
     pub fn force_modeset(&mut self, crtc: usize) {
         self.forced_modesets.insert(crtc);
-    }
-
-    /// Tests [`Device::set_active`].
-    ///
-    /// # Errors
-    ///
-    /// Returns the kernel's error.
-    pub fn test_active(&self, outputs: &[&str], active: bool) -> io::Result<()> {
-        commit::set_active(&self.fd, &self.objects, &self.enabled(outputs)?, active, true)
-    }
-
-    /// Blanks or unblanks enabled outputs (`ACTIVE`), all of them or none.
-    ///
-    /// # Errors
-    ///
-    /// Returns the kernel's error; the outputs stay as they were.
-    pub fn set_active(&mut self, outputs: &[&str], active: bool) -> io::Result<()> {
-        commit::set_active(&self.fd, &self.objects, &self.enabled(outputs)?, active, false)?;
-        for state in self.crtc_states.values_mut().filter(|state| outputs.contains(&state.output.as_str())) {
-            state.setup.active = active;
-        }
-        for output in outputs {
-            self.set_pending_active(output, active);
-        }
-        Ok(())
-    }
-
-    /// Returns the CRTC and the connector of each output.
-    fn enabled(&self, outputs: &[&str]) -> io::Result<Vec<(usize, connector::Handle)>> {
-        let enabled = |output: &&str| {
-            let mut states = self.crtc_states.values();
-            let state = states.find(|state| state.output == **output).ok_or(io::ErrorKind::NotFound)?;
-            Ok((state.setup.crtc, state.setup.connector))
-        };
-        outputs.iter().map(enabled).collect()
-    }
-
-    /// Sets whether an output is active after its next modeset.
-    pub fn set_pending_active(&mut self, output: &str, active: bool) {
-        match active {
-            true => self.blanked.remove(output),
-            false => self.blanked.insert(output.to_owned()),
-        };
-    }
-
-    pub(crate) fn is_blanked(&self, output: &str) -> bool {
-        self.blanked.contains(output)
-    }
-
-    /// Resets color and signal properties, which the next DRM master's image would have otherwise.
-    /// Called while we still are DRM master. `max bpc` is kept, as changing it forces a full
-    /// modeset.
-    pub fn reset_color_state(&mut self) {
-        let default =
-            |signal: &SignalFormat| SignalFormat { bit_depth: signal.bit_depth, ..SignalFormat::default() };
-        let is_default = |state: &CrtcState| {
-            state.setup.signal == default(&state.setup.signal) && state.setup.color == CrtcColor::default()
-        };
-        if !self.is_atomic || self.crtc_states.values().all(is_default) {
-            return;
-        }
-        let leased = (0..self.objects.crtcs.len()).filter(|crtc| self.is_leased(*crtc));
-        let unchanged = self.crtc_states.iter().filter(|(_, state)| is_default(state)).map(|(crtc, _)| *crtc);
-        let untouched: Vec<usize> = unchanged.chain(leased).collect();
-        let setups = self.crtc_states.values().map(|state| CrtcSetup {
-            signal: default(&state.setup.signal),
-            color: CrtcColor::default(),
-            ..state.setup.clone()
-        });
-        let setups: Vec<CrtcSetup> = setups.collect();
-        let gpu = self.path.display();
-        match commit::modeset(&self.fd, &self.objects, &setups, &untouched, false) {
-            Ok(()) => {
-                for state in self.crtc_states.values_mut() {
-                    state.setup.signal = default(&state.setup.signal);
-                    state.setup.color = CrtcColor::default();
-                }
-                debug!(%gpu, "color properties reset");
-            }
-            Err(error) => {
-                warn!(%gpu, %error, "cannot reset color properties; the next program's colors may be wrong");
-            }
-        }
     }
 
     /// Drops the states of all CRTCs but these, which a commit has disabled; their buffers are

@@ -1,5 +1,5 @@
 //! Handoff: the image that the previous DRM master left on a CRTC, a boot splash or that of the
-//! previous run.
+//! previous run, and what the next one finds.
 //!
 //! Source: include/uapi/drm/drm_mode.h. GETFB2 returns handles to the DRM master only; MAP_DUMB
 //! maps what a driver without a GPU, or a boot splash, renders into.
@@ -9,8 +9,12 @@ use std::sync::Arc;
 
 use drm::buffer::{DrmFourcc, DrmModifier, Handle};
 use drm::control::Mode as KmsMode;
+use geom_display::signal_format::SignalFormat;
+use tracing::{debug, warn};
 
-use crate::device::Device;
+use crate::color_luts::CrtcColor;
+use crate::commit::{self, CrtcSetup};
+use crate::device::{CrtcState, Device};
 use crate::drm_fd::DrmFd;
 use crate::dumb::Mapping;
 use crate::framebuffer::{Framebuffer, FramebufferLayout};
@@ -54,6 +58,42 @@ impl Device {
         // The handles are ours; framebuffer and mapping hold the memory.
         layout.close_handles(&*self.fd);
         inherited
+    }
+
+    /// Resets color and signal properties, which the next DRM master's image would have otherwise.
+    /// Called while we still are DRM master. `max bpc` is kept, as changing it forces a full
+    /// modeset.
+    pub fn reset_color_state(&mut self) {
+        let default =
+            |signal: &SignalFormat| SignalFormat { bit_depth: signal.bit_depth, ..SignalFormat::default() };
+        let is_default = |state: &CrtcState| {
+            state.setup.signal == default(&state.setup.signal) && state.setup.color == CrtcColor::default()
+        };
+        if !self.is_atomic || self.crtc_states.values().all(is_default) {
+            return;
+        }
+        let leased = (0..self.objects.crtcs.len()).filter(|crtc| self.is_leased(*crtc));
+        let unchanged = self.crtc_states.iter().filter(|(_, state)| is_default(state)).map(|(crtc, _)| *crtc);
+        let untouched: Vec<usize> = unchanged.chain(leased).collect();
+        let setups = self.crtc_states.values().map(|state| CrtcSetup {
+            signal: default(&state.setup.signal),
+            color: CrtcColor::default(),
+            ..state.setup.clone()
+        });
+        let setups: Vec<CrtcSetup> = setups.collect();
+        let gpu = self.path.display();
+        match commit::modeset(&self.fd, &self.objects, &setups, &untouched, false) {
+            Ok(()) => {
+                for state in self.crtc_states.values_mut() {
+                    state.setup.signal = default(&state.setup.signal);
+                    state.setup.color = CrtcColor::default();
+                }
+                debug!(%gpu, "color properties reset");
+            }
+            Err(error) => {
+                warn!(%gpu, %error, "cannot reset color properties; the next program's colors may be wrong");
+            }
+        }
     }
 }
 

@@ -27,6 +27,7 @@
 
 #![warn(missing_docs)]
 
+mod blanking;
 pub mod calls;
 mod color_luts;
 pub mod colorop;

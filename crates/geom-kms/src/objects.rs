@@ -50,6 +50,8 @@ pub(crate) struct PlanePropIds {
     pub in_fence_fd: Option<property::Handle>,
     pub damage_clips: Option<property::Handle>,
     pub color_pipeline: Option<property::Handle>,
+    /// `HOTSPOT_X` and `HOTSPOT_Y`.
+    pub hotspot: Option<(property::Handle, property::Handle)>,
 }
 
 impl PlanePropIds {
@@ -68,6 +70,7 @@ impl PlanePropIds {
             in_fence_fd: properties.id("IN_FENCE_FD"),
             damage_clips: properties.id("FB_DAMAGE_CLIPS"),
             color_pipeline: properties.id("COLOR_PIPELINE"),
+            hotspot: properties.id("HOTSPOT_X").zip(properties.id("HOTSPOT_Y")),
         })
     }
 }
@@ -92,7 +95,9 @@ pub struct Plane {
     pub kind: PlaneKind,
     /// What it can scan out.
     pub formats: PlaneFormats,
-    /// Bit i: usable on the CRTC with index i.
+    /// `SIZE_HINTS`: sizes of cursors in pixels, in the driver's order of preference.
+    pub(crate) size_hints: Vec<(u32, u32)>,
+    /// Bit i: usable on the CRTC with index i. None if it shows cursors in the wrong place.
     possible_crtcs: u32,
     pub(crate) pipelines: Vec<PlanePipeline>,
     /// Empty on devices that are not atomic.
@@ -198,21 +203,27 @@ impl Objects {
             Some(2) => PlaneKind::Cursor,
             _ => PlaneKind::Overlay,
         };
-        let in_formats = match properties.value("IN_FORMATS") {
-            Some(blob) if blob != 0 => fd.blob(blob)?,
-            _ => Vec::new(),
+        let blob = |name: &str| match properties.value(name) {
+            Some(blob) if blob != 0 => fd.blob(blob),
+            _ => Ok(Vec::new()),
         };
+        let (in_formats, size_hints) = (blob("IN_FORMATS")?, blob("SIZE_HINTS")?);
+        let ids = if atomic { Some(PlanePropIds::read(&properties)?) } else { None };
+        let lacks_hotspot = quirks.needs_hotspot
+            && kind == PlaneKind::Cursor
+            && ids.is_some_and(|ids: PlanePropIds| ids.hotspot.is_none());
         Ok(Plane {
             handle,
             kind,
             formats: PlaneFormats::new(&info.formats, &in_formats),
-            possible_crtcs: info.possible_crtcs,
+            size_hints: parse_size_hints(&size_hints),
+            possible_crtcs: if lacks_hotspot { 0 } else { info.possible_crtcs },
             pipelines: colorop::read(fd, &mut self.reader, &properties),
             defaults: match atomic {
                 true => PlaneDefaults::read(&properties, kind, quirks),
                 false => PlaneDefaults::default(),
             },
-            ids: if atomic { Some(PlanePropIds::read(&properties)?) } else { None },
+            ids,
         })
     }
 
@@ -330,6 +341,15 @@ impl Objects {
     pub fn cursor_plane(&self, crtc: usize) -> Option<&Plane> {
         self.planes.get(self.crtcs.get(crtc)?.cursor?)
     }
+}
+
+/// Parses sizes in pixels (`struct drm_plane_size_hint` in drm_mode.h).
+fn parse_size_hints(blob: &[u8]) -> Vec<(u32, u32)> {
+    let sizes = blob.chunks_exact(4).map(|hint| {
+        let side = |at: usize| u32::from(u16::from_ne_bytes([hint[at], hint[at + 1]]));
+        (side(0), side(2))
+    });
+    sizes.filter(|(width, height)| *width > 0 && *height > 0).collect()
 }
 
 /// Reads the EDID of a connected monitor, and computes its name.

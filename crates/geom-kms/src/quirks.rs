@@ -16,15 +16,24 @@ pub struct Quirks {
     /// The host of a virtual machine renders into memory of its own: other devices of the guest do
     /// not see what is rendered.
     pub renders_on_host: bool,
+    /// The host of a virtual machine shows the cursor, and places it by its hotspot. Kernels before
+    /// 6.8 have no properties for that.
+    pub needs_hotspot: bool,
 }
 
 /// Drivers that render with a GPU and scan out the framebuffer itself.
-const DEFAULT: Quirks =
-    Quirks { has_gpu: true, uses_damage: false, has_full_range_planes: false, renders_on_host: false };
+const DEFAULT: Quirks = Quirks {
+    has_gpu: true,
+    uses_damage: false,
+    has_full_range_planes: false,
+    renders_on_host: false,
+    needs_hotspot: false,
+};
 
-const GUEST_GPU: Quirks = Quirks { uses_damage: true, renders_on_host: true, ..DEFAULT };
+const GUEST_GPU: Quirks = Quirks { uses_damage: true, renders_on_host: true, needs_hotspot: true, ..DEFAULT };
 const NO_GPU: Quirks = Quirks { has_gpu: false, ..DEFAULT };
 const NO_GPU_COPIES: Quirks = Quirks { has_gpu: false, uses_damage: true, ..DEFAULT };
+const NO_GPU_GUEST: Quirks = Quirks { needs_hotspot: true, ..NO_GPU_COPIES };
 const FULL_RANGE: Quirks = Quirks { has_full_range_planes: true, ..DEFAULT };
 
 /// Drivers by the name in DRM_IOCTL_VERSION, their quirks, and the reason. The paths are in the
@@ -47,18 +56,14 @@ const QUIRKS: [(&str, Quirks, &str); 21] = [
     ("efidrm", NO_GPU_COPIES, "copies to the firmware's framebuffer (sysfb/efidrm.c)"),
     ("vesadrm", NO_GPU_COPIES, "copies to the firmware's framebuffer (sysfb/vesadrm.c)"),
     ("corebootdrm", NO_GPU_COPIES, "copies to the firmware's framebuffer (sysfb/corebootdrm.c)"),
-    ("qxl", NO_GPU_COPIES, "no 3D; the host sends what changed to SPICE clients (qxl/qxl_display.c)"),
+    ("qxl", NO_GPU_GUEST, "no 3D; the host sends what changed to SPICE clients (qxl/qxl_display.c)"),
     ("ast", NO_GPU_COPIES, "a server's management controller; copies to video memory (ast/ast_mode.c)"),
     ("mgag200", NO_GPU_COPIES, "as ast (mgag200/mgag200_mode.c)"),
     ("udl", NO_GPU_COPIES, "DisplayLink USB 2; compresses and sends the damage (udl/udl_modeset.c)"),
     ("gud", NO_GPU_COPIES, "USB display; sends the damage (gud/gud_pipe.c)"),
     ("evdi", NO_GPU_COPIES, "DisplayLink USB 3, not in the kernel; its daemon reads and sends the damage"),
     ("hyperv_drm", NO_GPU_COPIES, "copies to video memory and tells the host (hyperv/hyperv_drm_modeset.c)"),
-    (
-        "vboxvideo",
-        NO_GPU_COPIES,
-        "tells the host which rectangles changed, and nothing without (vbox_mode.c)",
-    ),
+    ("vboxvideo", NO_GPU_GUEST, "tells the host which rectangles changed, and nothing without (vbox_mode.c)"),
 ];
 
 /// Returns the quirks of a driver.

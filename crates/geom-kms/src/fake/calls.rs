@@ -67,6 +67,15 @@ impl DrmCalls for FakeDevice {
         if !state.has_kms || (capability == ClientCapability::Atomic && !state.is_atomic) {
             return Err(Errno::OPNOTSUPP.into());
         }
+        if capability == ClientCapability::CursorPlaneHotspot {
+            // drm_setclientcap().
+            if !state.limits.hides_cursor_planes {
+                return Err(Errno::OPNOTSUPP.into());
+            }
+            if !state.enabled.contains(&ClientCapability::Atomic) {
+                return Err(Errno::INVAL.into());
+            }
+        }
         state.enabled.push(capability);
         Ok(())
     }
@@ -103,8 +112,9 @@ impl DrmCalls for FakeDevice {
         if !state.enabled.contains(&ClientCapability::UniversalPlanes) {
             return Ok(Vec::new());
         }
-        let hides_cursors =
-            state.limits.hides_cursor_planes && state.enabled.contains(&ClientCapability::Atomic);
+        let hides_cursors = state.limits.hides_cursor_planes
+            && state.enabled.contains(&ClientCapability::Atomic)
+            && !state.enabled.contains(&ClientCapability::CursorPlaneHotspot);
         let is_cursor =
             |id: &u32| matches!(state.objects.get(id), Some(Object::Plane { kind: PlaneKind::Cursor, .. }));
         let listed = state.planes().into_iter().filter(|id| !(hides_cursors && is_cursor(id)));

@@ -6,7 +6,7 @@ use drm::buffer::DrmModifier;
 use drm::control::connector::Interface;
 use rustix::io::Errno;
 
-use super::state::{Object, State, Values};
+use super::state::{Kind, Object, State, Values};
 use super::FakeDevice;
 use crate::framebuffer::FramebufferLayout;
 use crate::objects::PlaneKind;
@@ -23,7 +23,7 @@ pub(super) struct Limits {
     widths: Vec<(Vec<DrmModifier>, u32)>,
     /// Planes that scan out linear buffers although their `IN_FORMATS` does not list them.
     pub unlisted_linear: BTreeSet<u32>,
-    /// Atomic clients see no cursor planes.
+    /// Atomic clients see no cursor planes, unless they place the hotspot.
     pub hides_cursor_planes: bool,
     /// Width and height of cursors in pixels.
     pub cursor_size: Option<(u32, u32)>,
@@ -61,10 +61,25 @@ impl FakeDevice {
         self.state().limits.cursor_size = Some(size);
     }
 
-    /// Lists no cursor planes to atomic clients, as drivers of virtual GPUs do for those that do
-    /// not place the hotspot (drm_mode_getplane_res() in drm_plane.c).
+    /// Lists no cursor planes to atomic clients that do not place the hotspot, as drivers of
+    /// virtual GPUs do since Linux 6.8 (drm_mode_getplane_res() in drm_plane.c).
     pub fn hide_cursor_planes(&self) {
         self.state().limits.hides_cursor_planes = true;
+    }
+
+    /// Adds the properties of a cursor's hotspot to a plane.
+    pub fn add_hotspot(&self, plane: u32) {
+        for name in ["HOTSPOT_X", "HOTSPOT_Y"] {
+            self.state().add_property(plane, name, Kind::Range(0, u64::MAX), 0);
+        }
+    }
+
+    /// Adds sizes of cursors that the driver prefers.
+    pub fn add_size_hints(&self, plane: u32, sizes: &[(u16, u16)]) {
+        let sides = sizes.iter().flat_map(|(width, height)| [*width, *height]);
+        let mut state = self.state();
+        let blob = state.add_blob(sides.flat_map(u16::to_ne_bytes).collect(), true);
+        state.add_property(plane, "SIZE_HINTS", Kind::Blob(4), blob.into());
     }
 
     /// Makes a plane scan out linear buffers although its `IN_FORMATS` does not list them. The blob

@@ -163,6 +163,20 @@ fn choices(names: &[&str]) -> Kind {
     Kind::Enum(names.iter().zip(0..).map(|(name, number)| ((*name).to_owned(), number)).collect())
 }
 
+/// Properties that clients cannot write, apart from sizes of LUTs.
+const IMMUTABLE: [&str; 10] = [
+    "type",
+    "IN_FORMATS",
+    "SIZE_HINTS",
+    "EDID",
+    "PATH",
+    "non-desktop",
+    "vrr_capable",
+    "TYPE",
+    "NEXT",
+    "SIZE",
+];
+
 impl State {
     pub fn new_id(&mut self) -> u32 {
         self.next_id += 1;
@@ -170,14 +184,11 @@ impl State {
     }
 
     /// Adds a property to an object. Objects share properties of the same name, except enums.
-    fn add_property(&mut self, object: u32, name: &str, kind: Kind, value: u64) -> u32 {
+    pub fn add_property(&mut self, object: u32, name: &str, kind: Kind, value: u64) -> u32 {
         let shared = self.properties.iter().find(|(_, known)| known.name == name);
         let shared = shared.filter(|_| !matches!(kind, Kind::Enum(_))).map(|(id, _)| *id);
         let id = shared.unwrap_or_else(|| self.new_id());
-        let is_immutable =
-            ["type", "IN_FORMATS", "EDID", "PATH", "non-desktop", "vrr_capable", "TYPE", "NEXT", "SIZE"]
-                .contains(&name)
-                || name.ends_with("LUT_SIZE");
+        let is_immutable = IMMUTABLE.contains(&name) || name.ends_with("LUT_SIZE");
         let is_atomic = ["ACTIVE", "MODE_ID", "IN_FENCE_FD", "FB_ID"].contains(&name)
             || name.starts_with("SRC_")
             || name.starts_with("CRTC_");

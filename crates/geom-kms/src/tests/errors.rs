@@ -146,7 +146,7 @@ fn only_some_errors_are_about_what_a_frame_asks_for() {
 fn cursor_plane_that_was_given_up_is_used_when_it_is_allowed_again() {
     let mut rig = Rig::with_outputs(1);
     rig.enable(&["DP-1"]);
-    let image = CursorImage { serial: 1, width: 24, height: 24, argb: &[255; 24 * 24 * 4] };
+    let image = CursorImage { serial: 1, width: 24, height: 24, hotspot: (0, 0), argb: &[255; 24 * 24 * 4] };
     let mut cursor = Cursor::default();
     assert!(cursor.fits(&rig.device, 0, &image));
     cursor.give_up();

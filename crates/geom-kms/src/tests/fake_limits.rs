@@ -1,10 +1,11 @@
 //! The limits that tests set on the fake device.
 
 use drm::buffer::{DrmFourcc, DrmModifier};
+use rustix::io::Errno;
 
 use super::Rig;
+use crate::calls::ClientCapability;
 use crate::fake::{mode, FakeDevice};
-use crate::Device;
 
 const TILED: u64 = 0x0100_0000_0000_0002;
 
@@ -48,13 +49,20 @@ fn buffers_without_a_modifier_count_as_linear() {
 }
 
 #[test]
-fn hidden_cursor_planes_are_listed_to_legacy_clients() {
-    for is_atomic in [true, false] {
-        let fake = FakeDevice::with_outputs(1);
-        fake.hide_cursor_planes();
-        let device = Device::open(fake.open(), "/dev/dri/card0".as_ref(), 0, is_atomic).expect("a device");
-        assert_eq!(device.has_cursor_plane(0), !is_atomic);
-    }
+fn cursor_planes_are_hidden_from_atomic_clients_until_they_place_the_hotspot() {
+    let fake = FakeDevice::with_outputs(1);
+    fake.hide_cursor_planes();
+    let fd = fake.open();
+    let enable = |capability| fd.enable(capability).map_err(|error| error.raw_os_error());
+    let planes = || fd.plane_handles().expect("planes").len();
+    enable(ClientCapability::UniversalPlanes).expect("the kernel has it");
+    assert_eq!(planes(), 2);
+    let refused = Err(Some(Errno::INVAL.raw_os_error()));
+    assert_eq!(enable(ClientCapability::CursorPlaneHotspot), refused, "not before atomic");
+    enable(ClientCapability::Atomic).expect("the kernel has it");
+    assert_eq!(planes(), 1);
+    enable(ClientCapability::CursorPlaneHotspot).expect("the kernel has it");
+    assert_eq!(planes(), 2);
 }
 
 #[test]

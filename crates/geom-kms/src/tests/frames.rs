@@ -1,4 +1,4 @@
-//! What frames commit, page flips, damage and cursors.
+//! What frames commit, page flips and damage.
 
 use std::time::Duration;
 
@@ -6,8 +6,7 @@ use drm::control::AtomicCommitFlags;
 
 use super::{Rig, SIZE};
 use crate::calls::PageFlip;
-use crate::commit::{CursorPlane, MAX_DAMAGE_CLIPS};
-use crate::cursor::{Cursor, CursorImage};
+use crate::commit::MAX_DAMAGE_CLIPS;
 use crate::fake::FakeDevice;
 use crate::Frame;
 
@@ -108,64 +107,6 @@ fn no_damage_and_too_much_damage_mean_the_whole_frame() {
 fn other_drivers_get_no_damage() {
     let rig = Rig::with_outputs(1);
     assert!(rig.device.damage_clips([[0, 0, 1, 1]].into_iter()).is_none());
-}
-
-#[test]
-fn cursor_moves_without_a_new_buffer_and_alternates_with_new_images() {
-    let mut rig = Rig::with_outputs(1);
-    rig.enable(&["DP-1"]);
-    let mut cursor = Cursor::default();
-    let pixels = [1u8, 2, 3, 4].repeat(2 * 3);
-    let mut place = |rig: &Rig, serial, position| {
-        let image = CursorImage { serial, width: 2, height: 3, argb: &pixels };
-        match cursor.place(&rig.device, &image, position).expect("a buffer") {
-            CursorPlane::Shown { framebuffer, size, position } => {
-                assert_eq!(size, (64, 64));
-                (framebuffer, position)
-            }
-            CursorPlane::Hidden => panic!("hidden"),
-        }
-    };
-    let (first, at) = place(&rig, 1, (10, -5));
-    assert_eq!(at, (10, -5));
-    assert_eq!(place(&rig, 1, (11, 0)), (first, (11, 0)));
-    let (second, _) = place(&rig, 2, (0, 0));
-    assert_ne!(first, second, "the first buffer may be scanned out");
-    assert_eq!(place(&rig, 3, (0, 0)).0, first);
-}
-
-#[test]
-fn cursor_is_committed_with_a_negative_position_and_hidden() {
-    let mut rig = Rig::with_outputs(1);
-    rig.enable(&["DP-1"]);
-    rig.commits();
-    let image = CursorImage { serial: 1, width: 1, height: 1, argb: &[0; 4] };
-    let mut cursor = Cursor::default();
-    let state = cursor.place(&rig.device, &image, (-7, 9)).expect("a buffer");
-    assert!(cursor.is_changed(&rig.device, 0, state), "what is committed is unknown");
-    let frame = Frame { cursor: Some(state), ..Frame::default() };
-    rig.device.submit(0, &frame).expect("the kernel accepts it");
-    cursor.set_committed(Some(state));
-    assert!(!cursor.is_changed(&rig.device, 0, state));
-    let (commit, plane) = (rig.the_commit(), rig.fake.planes()[1]);
-    assert!(!commit.has(rig.fake.planes()[0]));
-    assert_eq!(commit.value(plane, "CRTC_X"), Some(-7i64 as u64));
-    assert_eq!((commit.value(plane, "CRTC_Y"), commit.value(plane, "CRTC_W")), (Some(9), Some(64)));
-    rig.fake.complete_flips(Duration::ZERO);
-    let frame = Frame { cursor: Some(CursorPlane::Hidden), ..Frame::default() };
-    rig.device.submit(0, &frame).expect("the kernel accepts it");
-    assert_eq!(rig.fake.value(plane, "CRTC_ID"), Some(0));
-}
-
-#[test]
-fn images_larger_than_the_plane_are_drawn() {
-    let rig = Rig::with_outputs(1);
-    let cursor = Cursor::default();
-    let image = |width, height| CursorImage { serial: 1, width, height, argb: &[] };
-    assert!(cursor.fits(&rig.device, 0, &image(64, 64)));
-    assert!(!cursor.fits(&rig.device, 0, &image(65, 1)));
-    assert!(!cursor.fits(&rig.device, 0, &image(1, 65)));
-    assert!(!cursor.fits(&rig.device, 1, &image(1, 1)), "no such CRTC");
 }
 
 #[test]

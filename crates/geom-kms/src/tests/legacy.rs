@@ -80,7 +80,7 @@ fn every_test_passes_and_a_failed_mode_is_skipped() {
 fn planes_and_color_are_not_used() {
     let mut rig = legacy(1);
     rig.enable(&["DP-1"]);
-    let image = CursorImage { serial: 1, width: 1, height: 1, argb: &[0; 4] };
+    let image = CursorImage { serial: 1, width: 1, height: 1, hotspot: (0, 0), argb: &[0; 4] };
     assert!(!Cursor::default().fits(&rig.device, 0, &image));
     assert!(!rig.device.has_gamma(0) && !rig.device.takes_fences(0));
     assert_eq!(rig.device.gamma_size("DP-1"), None);

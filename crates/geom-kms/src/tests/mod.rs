@@ -19,6 +19,7 @@ use crate::search::{OutputRequest, TestBuffer, TestFramebuffers};
 use crate::{CrtcState, Device, DrmFd, Frame, Framebuffer};
 
 mod color;
+mod cursors;
 mod errors;
 mod fake_checks;
 mod fake_limits;

@@ -207,8 +207,9 @@ impl Loader {
             formats.iter().map(|(format, modifiers)| (*format, modifiers.as_slice())).collect();
         let kept: BTreeSet<&str> =
             properties.iter().map(|property| property.split(['=', '-']).next().unwrap_or_default()).collect();
-        let known =
-            |name: &&str| *name == "linear" || PLANE_PROPERTIES.iter().any(|(known, _)| known == name);
+        let known = |name: &&str| {
+            ["linear", "hotspot"].contains(name) || PLANE_PROPERTIES.iter().any(|(known, _)| known == name)
+        };
         kept.iter().all(known).then_some(())?;
         for mask in self.masks(crtcs)?.into_iter().flat_map(|mask| std::iter::repeat_n(mask, count)) {
             let plane = self.fake.add_plane(kind, &[], &[DrmFourcc::Xrgb8888]);
@@ -218,6 +219,9 @@ impl Loader {
                 if !kept.contains(name) {
                     self.fake.remove_property(plane, property);
                 }
+            }
+            if kept.contains("hotspot") {
+                self.fake.add_hotspot(plane);
             }
             if kept.contains("linear") {
                 self.fake.accept_unlisted_linear(plane);
