@@ -161,6 +161,25 @@ fn displays_that_are_not_unblanked_at_once_come_back_by_themselves() -> Result<(
     service.finish()
 }
 
+/// Drivers without atomic modesetting are blanked by a property of their connectors.
+#[test]
+fn displays_are_blanked_without_atomic() -> Result<()> {
+    let env = [("GEOM_COMPOSITOR_NO_ATOMIC", "1")];
+    let service = Setup::with_monitors(2)?.start_with("", &[], &env)?;
+    ensure!(!service.gpu()?.atomic, "commits are atomic");
+    service.client("red", &["--fullscreen", "Virtual-1", "--animate", "small"])?;
+    service.wait_for_color("Virtual-1", RED)?;
+    service.wait_for_active_crtcs(2)?;
+    service.command(&["blank", "Virtual-1"])?;
+    service.wait_for_active_crtcs(1)?;
+    service.command(&["blank"])?;
+    service.wait_for_active_crtcs(0)?;
+    service.command(&["unblank", "Virtual-1"])?;
+    service.wait_for_active_crtcs(1)?;
+    service.wait_for_color("Virtual-1", RED)?;
+    service.finish()
+}
+
 /// Blanked displays stay in the layout. A monitor that is plugged in again is not blanked.
 #[test]
 fn blanked_displays_stay_in_the_layout() -> Result<()> {

@@ -372,7 +372,8 @@ impl Scanout {
             Some(direct) => self.submit_direct(gpu, crtc, direct, &mut frame)?,
             None => self.draw_and_submit(gpu, crtc, scene, &mut frame)?,
         };
-        if attempt.is_submitted() {
+        // Without a page flip as well: drivers that are not atomic move the cursor at once.
+        if matches!(attempt, Attempt::Done(_)) {
             self.cursor.set_committed(Some(cursor));
         }
         Ok(attempt)

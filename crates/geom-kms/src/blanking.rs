@@ -7,6 +7,7 @@ use drm::control::{connector, AtomicCommitFlags};
 use crate::commit::AtomicRequest;
 use crate::device::Device;
 use crate::drm_fd::DrmFd;
+use crate::legacy;
 use crate::objects::Objects;
 
 impl Device {
@@ -16,16 +17,27 @@ impl Device {
     ///
     /// Returns the kernel's error.
     pub fn test_active(&self, outputs: &[&str], active: bool) -> io::Result<()> {
-        set_active(&self.fd, &self.objects, &self.enabled(outputs)?, active, true)
+        let enabled = self.enabled(outputs)?;
+        match self.is_atomic {
+            true => set_active(&self.fd, &self.objects, &enabled, active, true),
+            false => legacy::test_active(&self.objects, enabled.iter().map(|(_, connector)| *connector)),
+        }
     }
 
-    /// Blanks or unblanks enabled outputs (`ACTIVE`), all of them or none.
+    /// Blanks or unblanks enabled outputs, all of them or none: by `ACTIVE`, or by `DPMS` on
+    /// drivers that are not atomic.
     ///
     /// # Errors
     ///
     /// Returns the kernel's error; the outputs stay as they were.
     pub fn set_active(&mut self, outputs: &[&str], active: bool) -> io::Result<()> {
-        set_active(&self.fd, &self.objects, &self.enabled(outputs)?, active, false)?;
+        let enabled = self.enabled(outputs)?;
+        if self.is_atomic {
+            set_active(&self.fd, &self.objects, &enabled, active, false)?;
+        } else {
+            let connectors: Vec<_> = enabled.iter().map(|(_, connector)| *connector).collect();
+            legacy::set_active(&self.fd, &self.objects, &connectors, active)?;
+        }
         for state in self.crtc_states.values_mut().filter(|state| outputs.contains(&state.output.as_str())) {
             state.setup.active = active;
         }

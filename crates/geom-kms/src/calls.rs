@@ -117,7 +117,7 @@ pub enum ConnectorStatus {
     Unknown,
 }
 
-/// A connector after a probe.
+/// A connector.
 #[derive(Debug, Clone)]
 pub struct ConnectorInfo {
     /// The type of the connector.
@@ -154,6 +154,8 @@ pub struct CrtcInfo {
     pub framebuffer: Option<framebuffer::Handle>,
     /// The pixel of the framebuffer that is scanned out first.
     pub position: (u32, u32),
+    /// Entries of its LUT for [`DrmCalls::set_gamma`]; 0 without one.
+    pub gamma_length: usize,
 }
 
 /// A plane.
@@ -236,8 +238,9 @@ pub trait DrmCalls: AsFd + std::fmt::Debug + Send + Sync {
     /// Returns the planes.
     fn plane_handles(&self) -> io::Result<Vec<plane::Handle>>;
 
-    /// Probes a connector. Slow on some hardware: the kernel reads the EDID again.
-    fn probe_connector(&self, handle: connector::Handle) -> io::Result<ConnectorInfo>;
+    /// Returns a connector as the last probe found it. `probe` probes it, which is slow on some
+    /// hardware: the kernel reads the EDID again.
+    fn connector(&self, handle: connector::Handle, probe: bool) -> io::Result<ConnectorInfo>;
 
     /// Returns an encoder.
     fn encoder(&self, handle: encoder::Handle) -> io::Result<EncoderInfo>;
@@ -308,6 +311,24 @@ pub trait DrmCalls: AsFd + std::fmt::Debug + Send + Sync {
 
     /// Hides the hardware cursor (CURSOR).
     fn hide_cursor(&self, crtc: crtc::Handle) -> io::Result<()>;
+
+    /// Shows a buffer of width and height in pixels as hardware cursor (CURSOR2).
+    fn set_cursor(
+        &self,
+        crtc: crtc::Handle,
+        buffer: buffer::Handle,
+        size: (u32, u32),
+        hotspot: (i32, i32),
+    ) -> io::Result<()>;
+
+    /// Moves the top left corner of the hardware cursor (CURSOR).
+    fn move_cursor(&self, crtc: crtc::Handle, position: (i32, i32)) -> io::Result<()>;
+
+    /// Sets the gamma LUT (SETGAMMA), which has [`CrtcInfo::gamma_length`] entries.
+    fn set_gamma(&self, crtc: crtc::Handle, lut: &[[u16; 3]]) -> io::Result<()>;
+
+    /// Sets a property outside of atomic requests (OBJ_SETPROPERTY).
+    fn set_property(&self, object: ObjectId, property: property::Handle, value: u64) -> io::Result<()>;
 
     /// Leases objects; returns the lessee's id and its descriptor, which is not blocking.
     fn create_lease(&self, objects: &[RawResourceHandle]) -> io::Result<(LeaseId, OwnedFd)>;

@@ -11,6 +11,7 @@ use crate::colorop::{ColoropValue, PlanePipeline};
 use crate::commit::{test_frame, Frame};
 use crate::device::Device;
 use crate::drm_fd::Blob;
+use crate::objects::Crtc;
 
 /// The color pipeline of a CRTC and its primary plane: ids of blobs, 0 for none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -47,7 +48,7 @@ pub enum HardwareConversion {
 #[derive(Debug, Default)]
 pub(crate) struct OutputColor {
     conversion: Option<HardwareConversion>,
-    gamma: Option<Lut1d>,
+    pub gamma: Option<Lut1d>,
     pub color: CrtcColor,
     _blobs: Vec<Blob>,
 }
@@ -104,17 +105,17 @@ impl Device {
 
     /// Returns whether a CRTC has a gamma LUT.
     pub fn has_gamma(&self, crtc: usize) -> bool {
-        self.objects.crtcs.get(crtc).and_then(|crtc| crtc.ids).is_some_and(|ids| ids.gamma_size > 0)
+        self.objects.crtcs.get(crtc).is_some_and(|crtc| crtc.gamma_size() > 0)
     }
 
     /// Returns the entries of the gamma LUT of an output's CRTC; 0 without one. `None` if the
     /// output is not enabled on this device.
     pub fn gamma_size(&self, output: &str) -> Option<usize> {
-        Some(self.objects.crtcs.get(self.crtc_of(output)?)?.ids?.gamma_size)
+        Some(self.objects.crtcs.get(self.crtc_of(output)?)?.gamma_size())
     }
 
     /// Sets an output's gamma LUT, which has [`Device::gamma_size`] entries. The next frame brings
-    /// it.
+    /// it; drivers without a property for it get it at once.
     ///
     /// # Errors
     ///
@@ -160,13 +161,16 @@ impl Device {
             color.degamma = blob(lut_bytes(&pipeline.degamma))?;
             color.ctm = blob(pipeline.ctm().into_iter().flat_map(u64::to_ne_bytes).collect())?;
         }
+        let crtc = self.crtc_of(output);
+        let has_lut = |crtc: usize| self.objects.crtcs.get(crtc).is_some_and(Crtc::has_gamma_lut);
         color.gamma = match (pipeline, &gamma) {
+            // All CRTCs of a device have the property, or none.
+            _ if !has_lut(crtc.unwrap_or(0)) => 0,
             (None, None) => 0,
             (None, Some(lut)) => blob(lut_bytes(lut))?,
             (Some(pipeline), None) => blob(lut_bytes(&pipeline.gamma))?,
             (Some(pipeline), Some(lut)) => blob(lut_bytes(&concatenate(&pipeline.gamma, lut)))?,
         };
-        let crtc = self.crtc_of(output);
         if let Some(HardwareConversion::Plane(index, settings)) = &conversion {
             let pipelines = self.plane_pipelines(crtc.ok_or(io::ErrorKind::NotFound)?);
             let pipeline = pipelines.get(*index).ok_or(io::ErrorKind::NotFound)?;
@@ -175,8 +179,13 @@ impl Device {
         }
         // The color of an output that is not enabled yet is tested with its mode.
         if let Some(crtc) = crtc {
-            let frame = Frame { color: Some(color.clone()), ..Frame::default() };
-            test_frame(&self.fd, &self.objects, crtc, &frame)?;
+            if self.is_atomic {
+                let frame = Frame { color: Some(color.clone()), ..Frame::default() };
+                test_frame(&self.fd, &self.objects, crtc, &frame)?;
+            }
+            if self.color.get(output).and_then(|known| known.gamma.as_ref()) != gamma.as_ref() {
+                self.set_legacy_gamma(crtc, gamma.as_deref())?;
+            }
         }
         self.color.insert(output.to_owned(), OutputColor { conversion, gamma, color, _blobs: blobs });
         Ok(())

@@ -1,4 +1,4 @@
-//! Commits: atomic requests, and the legacy calls of drivers that have nothing else.
+//! Commits: atomic requests.
 //!
 //! Source: the kernel's Documentation/gpu/drm-kms.rst and drm_atomic_uapi.c.
 
@@ -6,9 +6,8 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
-use drm::control::{
-    connector, crtc, framebuffer, property, AtomicCommitFlags, Mode as KmsMode, RawResourceHandle,
-};
+use drm::buffer;
+use drm::control::{connector, framebuffer, property, AtomicCommitFlags, Mode as KmsMode, RawResourceHandle};
 use geom_display::fallback::BufferLayout;
 use geom_display::signal_format::SignalFormat;
 use rustix::io::Errno;
@@ -100,7 +99,7 @@ pub struct CrtcSetup {
     pub layout: BufferLayout,
 }
 
-/// The state of a cursor plane.
+/// The state of a cursor plane, or of a cursor that is no plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CursorPlane {
     /// Disabled.
@@ -109,6 +108,8 @@ pub enum CursorPlane {
     Shown {
         /// Its framebuffer.
         framebuffer: framebuffer::Handle,
+        /// The memory of the framebuffer, for drivers that are not atomic.
+        buffer: buffer::Handle,
         /// The size of the framebuffer in pixels.
         size: (u32, u32),
         /// Its top left corner in the CRTC's pixels; may be negative.
@@ -274,27 +275,6 @@ pub(crate) fn modeset(
     fd.atomic_commit(&mut request, AtomicCommitFlags::ALLOW_MODESET | test)
 }
 
-/// As [`modeset`] by legacy calls, which cannot test: one CRTC after the other.
-///
-/// # Errors
-///
-/// Returns the kernel's error; CRTCs before the one that failed have changed.
-pub(crate) fn modeset_legacy(
-    fd: &DrmFd,
-    objects: &Objects,
-    setups: &[CrtcSetup],
-    untouched: &[usize],
-) -> io::Result<()> {
-    for (index, crtc) in objects.crtcs.iter().enumerate().filter(|(index, _)| !untouched.contains(index)) {
-        let setup = setups.iter().find(|setup| setup.crtc == index);
-        fd.set_crtc(crtc.handle, setup.map(|setup| (setup.framebuffer, setup.connector, &setup.mode)))?;
-        // Another program's. Drivers without a hardware cursor refuse the call and have none to
-        // hide.
-        let _ = fd.hide_cursor(crtc.handle);
-    }
-    Ok(())
-}
-
 fn with_ids(plane: Option<&Plane>) -> Option<(&Plane, PlanePropIds)> {
     Some((plane?, plane?.ids?))
 }
@@ -323,7 +303,7 @@ fn frame_request(objects: &Objects, crtc: usize, frame: &Frame) -> AtomicRequest
     if let (Some(cursor), Some((plane, ids))) = (frame.cursor, with_ids(objects.cursor_plane(crtc))) {
         match cursor {
             CursorPlane::Hidden => disable_plane(&mut request, plane, &ids),
-            CursorPlane::Shown { framebuffer, size, position, hotspot } => {
+            CursorPlane::Shown { framebuffer, size, position, hotspot, .. } => {
                 let state = PlaneState { crtc: raw(entry.handle), framebuffer, size, position };
                 set_plane(&mut request, plane, &ids, &state);
                 if let Some((x, y)) = ids.hotspot {
@@ -353,19 +333,6 @@ pub(crate) fn test_frame(fd: &DrmFd, objects: &Objects, crtc: usize, frame: &Fra
 pub(crate) fn flip(fd: &DrmFd, objects: &Objects, crtc: usize, frame: &Frame) -> io::Result<()> {
     let flags = AtomicCommitFlags::NONBLOCK | AtomicCommitFlags::PAGE_FLIP_EVENT;
     fd.atomic_commit(&mut frame_request(objects, crtc, frame), flags)
-}
-
-/// As [`flip`] by the legacy call, which has only the primary plane.
-///
-/// # Errors
-///
-/// As [`flip`].
-pub(crate) fn flip_legacy(
-    fd: &DrmFd,
-    crtc: crtc::Handle,
-    framebuffer: framebuffer::Handle,
-) -> io::Result<()> {
-    fd.page_flip(crtc, framebuffer)
 }
 
 /// Returns whether a commit's error may be because of what it asks for: another frame may be

@@ -1,4 +1,4 @@
-//! The cursor of one output on a cursor plane.
+//! The cursor of one output on a cursor plane, or on a hardware cursor of older drivers.
 
 use std::io;
 
@@ -41,10 +41,7 @@ impl Cursor {
     /// Returns whether an image can be on the plane: there is one, the image fits, and the kernel
     /// has not refused it before.
     pub fn fits(&self, device: &Device, crtc: usize, image: &CursorImage<'_>) -> bool {
-        !self.is_refused
-            && device.is_atomic()
-            && device.has_cursor_plane(crtc)
-            && buffer_size(device, crtc, image).is_some()
+        !self.is_refused && device.has_hardware_cursor(crtc) && buffer_size(device, crtc, image).is_some()
     }
 
     /// Returns the state of the plane with an image at a position in the CRTC's pixels.
@@ -76,16 +73,22 @@ impl Cursor {
             self.serial = Some(image.serial);
         }
         let buffer = self.buffers.get(self.filled).ok_or(io::ErrorKind::NotFound)?;
-        let framebuffer = buffer.framebuffer().handle();
-        Ok(CursorPlane::Shown { framebuffer, size: buffer.size(), position, hotspot: image.hotspot })
+        let (framebuffer, size) = (buffer.framebuffer().handle(), buffer.size());
+        Ok(CursorPlane::Shown {
+            framebuffer,
+            buffer: buffer.handle(),
+            size,
+            position,
+            hotspot: image.hotspot,
+        })
     }
 
     /// Returns whether a state differs from the committed one. If that is unknown, it does on every
-    /// CRTC with a cursor plane.
+    /// CRTC that may have a hardware cursor.
     pub fn is_changed(&self, device: &Device, crtc: usize, state: CursorPlane) -> bool {
         match self.committed {
             Some(committed) => committed != state,
-            None => device.has_cursor_plane(crtc),
+            None => device.has_hardware_cursor(crtc),
         }
     }
 

@@ -16,11 +16,12 @@ use tracing::{debug, info, warn};
 
 use crate::calls::{ClientCapability, PageFlip};
 use crate::color_luts::OutputColor;
-use crate::commit::{self, CrtcSetup, Frame};
+use crate::commit::{self, CrtcSetup, CursorPlane, Frame};
 use crate::discovery::bus_path;
 use crate::drm_fd::{Blob, DrmFd};
 use crate::framebuffer::Framebuffer;
 use crate::lease::Lease;
+use crate::legacy;
 use crate::modes::{from_modeline, same_timing};
 use crate::objects::{Connector, Objects, Plane};
 use crate::open_error::OpenError;
@@ -70,6 +71,8 @@ pub struct Device {
     /// DRM master: the next commit sets everything then, and disables what that program left
     /// enabled.
     pub(crate) state_is_ours: bool,
+    /// What is known of the cursors of CRTCs, if the driver is not atomic.
+    pub(crate) legacy_cursors: HashMap<usize, CursorPlane>,
     never_committed: bool,
     /// `max bpc` of connectors that were enabled when the device was opened, while their monitor
     /// stays connected.
@@ -150,6 +153,7 @@ impl Device {
             objects,
             crtc_states: BTreeMap::new(),
             state_is_ours: false,
+            legacy_cursors: HashMap::new(),
             never_committed: true,
             inherited_depths,
             forced_modesets: BTreeSet::new(),
@@ -213,9 +217,13 @@ impl Device {
         self.objects.primary_plane(crtc)
     }
 
-    /// Returns whether a CRTC has a cursor plane.
-    pub fn has_cursor_plane(&self, crtc: usize) -> bool {
-        self.objects.cursor_plane(crtc).is_some()
+    /// Returns whether a CRTC may have a hardware cursor. Drivers that are not atomic refuse the
+    /// first image if they have none.
+    pub fn has_hardware_cursor(&self, crtc: usize) -> bool {
+        match self.is_atomic {
+            true => self.objects.cursor_plane(crtc).is_some(),
+            false => crtc < self.objects.crtcs.len(),
+        }
     }
 
     /// Returns the primary planes of all CRTCs that have one.
@@ -321,6 +329,7 @@ impl Device {
     /// Another program may have been DRM master: the next commit sets everything.
     pub fn invalidate_state(&mut self) {
         self.state_is_ours = false;
+        self.legacy_cursors.clear();
     }
 
     /// Returns whether the kernel has refused a commit since the last call because we are not DRM
@@ -414,13 +423,14 @@ impl Device {
         if unchanged.len() < self.objects.crtcs.len() {
             let result = match self.is_atomic {
                 true => commit::modeset(&self.fd, &self.objects, &setups, &unchanged, false),
-                false => commit::modeset_legacy(&self.fd, &self.objects, &setups, &unchanged),
+                false => legacy::modeset(&self.fd, &self.objects, &setups, &unchanged, &self.setups()),
             };
             self.note_result(&result);
             if result.is_err() {
                 self.state_is_ours &= self.is_atomic && !self.not_master;
             }
             result?;
+            self.modes_were_set(&unchanged, &states);
         }
         for state in states {
             let crtc = state.setup.crtc;
@@ -435,6 +445,17 @@ impl Device {
         self.never_committed = false;
         self.forced_modesets.clear();
         Ok(())
+    }
+
+    /// Sets what is not part of a modeset request.
+    fn modes_were_set(&mut self, unchanged: &[usize], states: &[CrtcState]) {
+        self.legacy_cursors.retain(|crtc, _| unchanged.contains(crtc));
+        for state in states.iter().filter(|state| !unchanged.contains(&state.setup.crtc)) {
+            let lut = self.color.get(&state.output).and_then(|color| color.gamma.as_deref());
+            if let Err(error) = self.set_legacy_gamma(state.setup.crtc, lut) {
+                warn!(display = state.output, %error, "cannot set the gamma LUT; colors may be wrong");
+            }
+        }
     }
 
     /// The next commit sets a CRTC's mode even if it is unchanged.
@@ -462,8 +483,8 @@ impl Device {
         commit::test_frame(&self.fd, &self.objects, crtc, frame)
     }
 
-    /// Commits a frame. A page flip event follows when it is scanned out. Returns false if there
-    /// was nothing to commit: on devices that are not atomic, frames without a new framebuffer.
+    /// Commits a frame. A page flip event follows when it is scanned out. Returns false if none
+    /// does: on devices that are not atomic, for frames without a new framebuffer.
     ///
     /// # Errors
     ///
@@ -472,10 +493,8 @@ impl Device {
     pub fn submit(&mut self, crtc: usize, frame: &Frame) -> io::Result<bool> {
         if self.is_atomic {
             commit::flip(&self.fd, &self.objects, crtc, frame)?;
-        } else {
-            let Some((framebuffer, _)) = &frame.primary else { return Ok(false) };
-            let handle = self.objects.crtcs.get(crtc).ok_or(io::ErrorKind::NotFound)?.handle;
-            commit::flip_legacy(&self.fd, handle, framebuffer.handle())?;
+        } else if !self.submit_legacy(crtc, frame)? {
+            return Ok(false);
         }
         if let Some(state) = self.crtc_states.get_mut(&crtc) {
             if let Some((framebuffer, _)) = &frame.primary {

@@ -102,6 +102,11 @@ impl DumbBuffer {
         }
     }
 
+    /// Returns its GEM handle, which is closed when the buffer is dropped.
+    pub fn handle(&self) -> Handle {
+        self.handle
+    }
+
     /// Returns its framebuffer.
     pub fn framebuffer(&self) -> &Arc<Framebuffer> {
         &self.framebuffer

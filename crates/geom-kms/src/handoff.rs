@@ -64,6 +64,12 @@ impl Device {
     /// Called while we still are DRM master. `max bpc` is kept, as changing it forces a full
     /// modeset.
     pub fn reset_color_state(&mut self) {
+        for (crtc, state) in &self.crtc_states {
+            let has_gamma = self.color.get(&state.output).is_some_and(|color| color.gamma.is_some());
+            if let Err(error) = if has_gamma { self.set_legacy_gamma(*crtc, None) } else { Ok(()) } {
+                debug!(display = state.output, %error, "cannot reset the gamma LUT");
+            }
+        }
         let default =
             |signal: &SignalFormat| SignalFormat { bit_depth: signal.bit_depth, ..SignalFormat::default() };
         let is_default = |state: &CrtcState| {

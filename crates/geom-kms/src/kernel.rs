@@ -69,8 +69,8 @@ impl DrmCalls for Kernel {
         drm::control::Device::plane_handles(self)
     }
 
-    fn probe_connector(&self, handle: connector::Handle) -> io::Result<ConnectorInfo> {
-        let info = self.get_connector(handle, true)?;
+    fn connector(&self, handle: connector::Handle, probe: bool) -> io::Result<ConnectorInfo> {
+        let info = self.get_connector(handle, probe)?;
         Ok(ConnectorInfo {
             interface: info.interface(),
             interface_id: info.interface_id(),
@@ -93,7 +93,12 @@ impl DrmCalls for Kernel {
 
     fn crtc(&self, handle: crtc::Handle) -> io::Result<CrtcInfo> {
         let info = self.get_crtc(handle)?;
-        Ok(CrtcInfo { mode: info.mode(), framebuffer: info.framebuffer(), position: info.position() })
+        Ok(CrtcInfo {
+            mode: info.mode(),
+            framebuffer: info.framebuffer(),
+            position: info.position(),
+            gamma_length: info.gamma_length() as usize,
+        })
     }
 
     fn plane(&self, handle: plane::Handle) -> io::Result<PlaneInfo> {
@@ -240,6 +245,32 @@ impl DrmCalls for Kernel {
     #[allow(deprecated)] // drivers without planes have no other call
     fn hide_cursor(&self, crtc: crtc::Handle) -> io::Result<()> {
         mode::set_cursor(self.as_fd(), crtc.into(), 0, 0, 0).map(drop)
+    }
+
+    #[allow(deprecated)] // as for `hide_cursor`
+    fn set_cursor(
+        &self,
+        crtc: crtc::Handle,
+        buffer: buffer::Handle,
+        (width, height): (u32, u32),
+        (x, y): (i32, i32),
+    ) -> io::Result<()> {
+        mode::set_cursor2(self.as_fd(), crtc.into(), buffer.into(), width, height, x, y).map(drop)
+    }
+
+    #[allow(deprecated)] // as for `hide_cursor`
+    fn move_cursor(&self, crtc: crtc::Handle, (x, y): (i32, i32)) -> io::Result<()> {
+        mode::move_cursor(self.as_fd(), crtc.into(), x, y).map(drop)
+    }
+
+    fn set_gamma(&self, crtc: crtc::Handle, lut: &[[u16; 3]]) -> io::Result<()> {
+        let [red, green, blue] =
+            [0, 1, 2].map(|channel| lut.iter().map(|entry| entry[channel]).collect::<Vec<u16>>());
+        mode::set_gamma(self.as_fd(), crtc.into(), lut.len(), &red, &green, &blue).map(drop)
+    }
+
+    fn set_property(&self, object: ObjectId, property: property::Handle, value: u64) -> io::Result<()> {
+        mode::set_property(self.as_fd(), property.into(), object.id.get(), object.kind.code(), value)
     }
 
     fn create_lease(&self, objects: &[RawResourceHandle]) -> io::Result<(LeaseId, OwnedFd)> {

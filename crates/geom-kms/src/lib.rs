@@ -16,8 +16,8 @@
 //!   does, records them, and fails on demand.
 //! - [`objects`] reads CRTCs, planes, connectors and their properties; [`connector_props`] and
 //!   [`colorop`] know the properties that have to be set or reset.
-//! - [`commit`] builds atomic requests and their legacy counterparts; [`device`] and [`search`]
-//!   decide what to commit.
+//! - [`commit`] builds atomic requests, and `legacy` makes the calls of drivers that have nothing
+//!   else; [`device`] and [`search`] decide what to commit.
 //! - [`formats`] knows the formats and modifiers that planes scan out, and which our buffers get.
 //! - [`framebuffer`], [`dumb`], [`cursor`] and [`handoff`] are buffers; [`lease`] gives connectors
 //!   to other programs; [`discovery`] finds devices; [`quirks`] lists what drivers differ in.
@@ -47,6 +47,7 @@ pub mod framebuffer;
 pub mod handoff;
 mod kernel;
 pub mod lease;
+mod legacy;
 pub mod modes;
 pub mod objects;
 mod open_error;

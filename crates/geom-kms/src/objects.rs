@@ -16,6 +16,7 @@ use crate::connector_props::ConnectorPropIds;
 use crate::crtc_props::CrtcPropIds;
 use crate::drm_fd::{raw, DrmFd};
 use crate::formats::PlaneFormats;
+use crate::legacy::Dpms;
 use crate::modes;
 use crate::plane_defaults::PlaneDefaults;
 use crate::properties::{Properties, PropertyReader};
@@ -32,6 +33,24 @@ pub struct Crtc {
     pub(crate) primary: Option<usize>,
     /// Its cursor plane: index into [`Objects::planes`].
     pub(crate) cursor: Option<usize>,
+    /// Entries of the LUT of the call that sets gamma; 0 without one.
+    gamma_length: usize,
+}
+
+impl Crtc {
+    /// Returns whether it has a gamma LUT for atomic requests.
+    pub(crate) fn has_gamma_lut(&self) -> bool {
+        self.ids.is_some_and(|ids| ids.gamma_size > 0)
+    }
+
+    /// Returns the entries of its gamma LUT, for atomic requests or else for the call that sets it;
+    /// 0 without one.
+    pub(crate) fn gamma_size(&self) -> usize {
+        match self.ids {
+            Some(ids) if ids.gamma_size > 0 => ids.gamma_size,
+            _ => self.gamma_length,
+        }
+    }
 }
 
 /// Ids of a plane's properties.
@@ -122,6 +141,7 @@ pub struct Connector {
     pub(crate) crtc_id: Option<property::Handle>,
     /// Empty on devices that are not atomic.
     pub(crate) props: ConnectorPropIds,
+    pub(crate) dpms: Option<Dpms>,
     /// Bit i: the CRTC with index i can drive it.
     possible_crtcs: u32,
     /// Index of the CRTC that drove it at the last probe; another DRM master may have set that.
@@ -178,7 +198,8 @@ impl Objects {
                 true => Some(CrtcPropIds::read(&objects.reader.read(&**fd, handle)?)?),
                 false => None,
             };
-            objects.crtcs.push(Crtc { handle, ids, primary: None, cursor: None });
+            let gamma_length = fd.crtc(handle)?.gamma_length;
+            objects.crtcs.push(Crtc { handle, ids, primary: None, cursor: None, gamma_length });
         }
         for handle in fd.plane_handles()? {
             let plane = objects.read_plane(&**fd, atomic, quirks, handle)?;
@@ -274,7 +295,7 @@ impl Objects {
         resources: &Resources,
         handle: connector::Handle,
     ) -> io::Result<Connector> {
-        let info = fd.probe_connector(handle)?;
+        let info = fd.connector(handle, true)?;
         let properties = self.reader.read(fd, handle)?;
         let mut possible_crtcs = 0;
         for encoder in &info.encoders {
@@ -295,6 +316,7 @@ impl Objects {
             possible_crtcs,
             current_crtc,
             is_unknown,
+            dpms: Dpms::read(&properties),
             physical_size: info.size.unwrap_or_default(),
             mst_path: mst_path(fd, &properties),
             state: plan::ProbedConnector {

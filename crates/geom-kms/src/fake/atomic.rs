@@ -95,6 +95,19 @@ impl State {
         Ok(())
     }
 
+    /// Sets a property outside of atomic requests. `DPMS` of a connector sets `ACTIVE` of its CRTC
+    /// (drm_atomic_connector_commit_dpms()).
+    pub fn set_property(&mut self, object: u32, property: u32, value: u64) -> Checked {
+        const ON: u64 = 0;
+        let mut values = self.values.clone();
+        self.set_checked(&mut values, object, property, value)?;
+        self.values = values;
+        let is_dpms = self.properties.get(&property).is_some_and(|property| property.name == "DPMS");
+        let crtc = self.value(object, "CRTC_ID").filter(|_| is_dpms).unwrap_or(0);
+        self.set_value(crtc as u32, "ACTIVE", (value == ON).into());
+        Ok(())
+    }
+
     /// Sets a property, as drm_atomic_set_property() does.
     fn set_checked(&self, values: &mut Values, object: u32, property: u32, value: u64) -> Checked {
         require(self.objects.contains_key(&object), Errno::NOENT)?;

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 
 use super::state::{Framebuffer, Kind, Object, State};
-use super::{Call, FakeDevice, Memory};
+use super::{Call, Change, FakeDevice, Memory};
 use crate::calls::{
     ClientCapability, ConnectorInfo, ConnectorStatus, CrtcInfo, DrmCalls, DumbInfo, EncoderInfo, ObjectId,
     ObjectKind, PageFlip, PlaneInfo, PropertyInfo, PropertyKind, Resources,
@@ -121,8 +121,11 @@ impl DrmCalls for FakeDevice {
         Ok(handles(listed.collect()))
     }
 
-    fn probe_connector(&self, handle: connector::Handle) -> io::Result<ConnectorInfo> {
-        let state = self.plugged()?;
+    fn connector(&self, handle: connector::Handle, probe: bool) -> io::Result<ConnectorInfo> {
+        let mut state = self.plugged()?;
+        if probe {
+            state.probes.push(raw(handle));
+        }
         let Some(Object::Connector(connector)) = state.objects.get(&raw(handle)) else {
             return Err(Errno::NOENT.into());
         };
@@ -161,6 +164,7 @@ impl DrmCalls for FakeDevice {
             mode,
             framebuffer: from_u32(value("FB_ID") as u32).filter(|_| mode.is_some()),
             position: ((value("SRC_X") >> 16) as u32, (value("SRC_Y") >> 16) as u32),
+            gamma_length: state.gamma_length(raw(handle)),
         })
     }
 
@@ -323,6 +327,42 @@ impl DrmCalls for FakeDevice {
 
     fn hide_cursor(&self, crtc: crtc::Handle) -> io::Result<()> {
         Ok(self.as_master()?.record(Call::HideCursor { crtc: raw(crtc) })?)
+    }
+
+    fn set_cursor(
+        &self,
+        crtc: crtc::Handle,
+        buffer: buffer::Handle,
+        size: (u32, u32),
+        hotspot: (i32, i32),
+    ) -> io::Result<()> {
+        let mut state = self.as_master()?;
+        let buffer = buffer.into();
+        state.record(Call::SetCursor { crtc: raw(crtc), buffer, size, hotspot })?;
+        not_found(state.memory_of(buffer)).map(drop)
+    }
+
+    fn move_cursor(&self, crtc: crtc::Handle, position: (i32, i32)) -> io::Result<()> {
+        Ok(self.as_master()?.record(Call::MoveCursor { crtc: raw(crtc), position })?)
+    }
+
+    fn set_gamma(&self, crtc: crtc::Handle, lut: &[[u16; 3]]) -> io::Result<()> {
+        let mut state = self.as_master()?;
+        state.record(Call::SetGamma { crtc: raw(crtc), lut: lut.to_vec() })?;
+        // drm_mode_gamma_set_ioctl().
+        match state.gamma_length(raw(crtc)) {
+            0 => Err(Errno::NOSYS.into()),
+            length if length != lut.len() => Err(Errno::INVAL.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn set_property(&self, object: ObjectId, property: property::Handle, value: u64) -> io::Result<()> {
+        let (object, property) = (object.id.get(), raw(property));
+        let mut state = self.as_master()?;
+        let name = not_found(state.properties.get(&property))?.name.clone();
+        state.record(Call::SetProperty(Change { object, property: name, value }))?;
+        Ok(state.set_property(object, property, value)?)
     }
 
     fn create_lease(&self, objects: &[RawResourceHandle]) -> io::Result<(LeaseId, OwnedFd)> {

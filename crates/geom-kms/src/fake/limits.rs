@@ -27,6 +27,8 @@ pub(super) struct Limits {
     pub hides_cursor_planes: bool,
     /// Width and height of cursors in pixels.
     pub cursor_size: Option<(u32, u32)>,
+    /// Entries of the LUTs of CRTCs without the property `GAMMA_LUT`.
+    pub gamma_length: usize,
 }
 
 impl FakeDevice {
@@ -65,6 +67,12 @@ impl FakeDevice {
     /// virtual GPUs do since Linux 6.8 (drm_mode_getplane_res() in drm_plane.c).
     pub fn hide_cursor_planes(&self) {
         self.state().limits.hides_cursor_planes = true;
+    }
+
+    /// Sets the entries of the gamma LUTs that a call sets, of CRTCs without the property
+    /// `GAMMA_LUT`; 0 by default.
+    pub fn set_gamma_length(&self, entries: usize) {
+        self.state().limits.gamma_length = entries;
     }
 
     /// Adds the properties of a cursor's hotspot to a plane.
@@ -135,6 +143,12 @@ fn refuse_if(exceeds: bool, error: Errno) -> Result<(), Errno> {
 }
 
 impl State {
+    /// Returns the entries of the LUT that SETGAMMA sets.
+    pub(super) fn gamma_length(&self, crtc: u32) -> usize {
+        let size = self.value(crtc, "GAMMA_LUT_SIZE").and_then(|size| usize::try_from(size).ok());
+        size.unwrap_or(self.limits.gamma_length)
+    }
+
     /// Checks a state against the device's limits.
     pub(super) fn check_limits(&self, values: &Values) -> Result<(), Errno> {
         let limits = &self.limits;

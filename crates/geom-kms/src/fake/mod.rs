@@ -66,7 +66,7 @@ impl AsFd for FakeDevice {
     }
 }
 
-/// A value of a property in an atomic request.
+/// A value of a property that is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The object's id.
@@ -138,6 +138,33 @@ pub enum Call {
         /// The CRTC's id.
         crtc: u32,
     },
+    /// CURSOR2 with a buffer.
+    SetCursor {
+        /// The CRTC's id.
+        crtc: u32,
+        /// The buffer's GEM handle.
+        buffer: u32,
+        /// Width and height in pixels.
+        size: (u32, u32),
+        /// The pixel that points.
+        hotspot: (i32, i32),
+    },
+    /// CURSOR with a position.
+    MoveCursor {
+        /// The CRTC's id.
+        crtc: u32,
+        /// The top left corner.
+        position: (i32, i32),
+    },
+    /// SETGAMMA.
+    SetGamma {
+        /// The CRTC's id.
+        crtc: u32,
+        /// The entries.
+        lut: Vec<[u16; 3]>,
+    },
+    /// OBJ_SETPROPERTY.
+    SetProperty(Change),
 }
 
 /// An operation of a plane's color pipeline.

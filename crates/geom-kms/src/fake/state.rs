@@ -125,6 +125,8 @@ pub(super) struct State {
     pub events: VecDeque<PageFlip>,
     sequence: u32,
     pub removed_while_shown: usize,
+    /// Connectors that were probed, in order.
+    pub probes: Vec<u32>,
 }
 
 impl Default for State {
@@ -155,6 +157,7 @@ impl Default for State {
             events: VecDeque::new(),
             sequence: 0,
             removed_while_shown: 0,
+            probes: Vec::new(),
         }
     }
 }
@@ -284,6 +287,7 @@ impl State {
         self.objects.insert(encoder, Object::Encoder { connector: id, possible_crtcs });
         self.add_property(id, "CRTC_ID", Kind::Crtc, 0);
         self.add_property(id, "EDID", Kind::Blob(128), 0);
+        self.add_property(id, "DPMS", choices(&["On", "Standby", "Suspend", "Off"]), 0);
         self.add_property(id, "non-desktop", Kind::Range(0, 1), 0);
         self.add_property(id, "link-status", choices(&["Good", "Bad"]), 0);
         self.add_property(id, "max bpc", Kind::Range(6, 12), 12);

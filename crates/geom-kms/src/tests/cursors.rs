@@ -113,7 +113,7 @@ fn virtual_gpus_without_hotspots_have_no_cursor_plane() {
         let plane = fake.planes()[1];
         fake.set_value(plane, "FB_ID", 1);
         let mut rig = Rig::new(fake);
-        assert!(!rig.device.has_cursor_plane(0), "{driver}");
+        assert!(!rig.device.has_hardware_cursor(0), "{driver}");
         rig.enable(&["DP-1"]);
         assert_eq!(rig.fake.value(plane, "FB_ID"), Some(0), "the plane is switched off");
     }

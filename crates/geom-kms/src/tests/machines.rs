@@ -276,10 +276,16 @@ fn frames_with_a_cursor_and_blanking_are_accepted() {
         let cursor = DumbBuffer::new(rig.device.fd(), size, DrmFourcc::Argb8888).expect("a buffer");
         for found in &assignments {
             let framebuffer = cursor.framebuffer().handle();
-            let shown = CursorPlane::Shown { framebuffer, size, position: (-8, 16), hotspot: (3, 4) };
+            let shown = CursorPlane::Shown {
+                framebuffer,
+                buffer: cursor.handle(),
+                size,
+                position: (-8, 16),
+                hotspot: (3, 4),
+            };
             let frame = Frame {
                 primary: Some(rig.buffer(found)),
-                cursor: rig.device.has_cursor_plane(found.crtc).then_some(shown),
+                cursor: rig.device.has_hardware_cursor(found.crtc).then_some(shown),
                 ..Frame::default()
             };
             let result = rig.device.submit(found.crtc, &frame);
@@ -395,17 +401,17 @@ fn rk3588_scans_out_buffers_without_a_modifier() {
 
 /// The kernel lists cursor planes of virtual GPUs to clients that place the hotspot.
 #[test]
-fn vmwgfx_has_cursor_planes() {
+fn vmwgfx_has_hardware_cursors() {
     let mut rig = Rig::new(VMWGFX);
     assert_eq!(rig.configure().assignments.len(), 2);
-    assert!((0..8).all(|crtc| rig.device.has_cursor_plane(crtc)));
+    assert!((0..8).all(|crtc| rig.device.has_hardware_cursor(crtc)));
 }
 
 #[test]
 fn planes_of_evdi_are_used_despite_bits_of_other_crtcs() {
     let mut rig = Rig::new(EVDI);
     assert_eq!(rig.configure().assignments.len(), 1);
-    assert!(rig.device.has_cursor_plane(0));
+    assert!(rig.device.has_hardware_cursor(0));
 }
 
 /// The masks of these planes have all bits, and each belongs to the CRTC that it follows.

@@ -27,7 +27,7 @@ fn planes_that_several_crtcs_can_use_are_shared_out() {
     let rig = Rig::new(fake);
     let expected = [(Some(primaries[0]), Some(cursor)), (Some(primaries[1]), None)];
     assert_eq!(planes_of(&rig), expected);
-    assert!(rig.device.has_cursor_plane(0) && !rig.device.has_cursor_plane(1));
+    assert!(rig.device.has_hardware_cursor(0) && !rig.device.has_hardware_cursor(1));
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn table() -> String {
                 _ => "cursor",
             };
             let number = rig.fake().planes().iter().position(|id| *id == plane).expect("a plane");
-            let cursor = if rig.device.has_cursor_plane(found.crtc) { "plane" } else { "drawn" };
+            let cursor = if rig.device.has_hardware_cursor(found.crtc) { "plane" } else { "drawn" };
             let (width, height) = (found.mode.width, found.mode.height);
             let refresh = (found.mode.refresh + 500) / 1000;
             let modifier = rig.machine.modifier_name(layout.modifier);
