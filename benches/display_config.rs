@@ -48,6 +48,7 @@ fn time_plan() -> Duration {
         port: None,
         capabilities: Capabilities::default(),
         non_desktop: false,
+        panel_orientation: Default::default(),
     };
     let gpu = |gpu: usize| ProbedGpu {
         id: gpu as u64,

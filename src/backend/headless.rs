@@ -40,6 +40,7 @@ impl Headless {
             port: None,
             capabilities: Capabilities::default(),
             non_desktop: false,
+            panel_orientation: Default::default(),
         });
         self.connectors = connectors.collect();
     }

@@ -233,6 +233,7 @@ mod tests {
             port: Some(format!("pci/{name}")),
             capabilities: Capabilities::default(),
             non_desktop: false,
+            panel_orientation: Default::default(),
         }
     }
 

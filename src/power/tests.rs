@@ -114,6 +114,7 @@ fn probed(names: &[&str]) -> Vec<ProbedGpu> {
         port: None,
         capabilities: geom_display::signal_format::Capabilities::default(),
         non_desktop: false,
+        panel_orientation: Default::default(),
     });
     vec![ProbedGpu { id: 1, connectors: connectors.collect() }]
 }

@@ -43,6 +43,8 @@ pub struct ProbedConnector {
     pub capabilities: Capabilities,
     /// Whether the monitor is not for a desktop, as a headset.
     pub non_desktop: bool,
+    /// The transform of a panel that is built in turned.
+    pub panel_orientation: Transform,
 }
 
 /// The connectors of one GPU, in the kernel's order.
@@ -223,7 +225,7 @@ pub fn plan(present: &[ProbedGpu], configs: &OutputConfigs, known: &BTreeMap<Str
             let config = configs.outputs.get(&connector.name).unwrap_or(&no_config);
             let (target, warnings) = target(connector, config, configs);
             let scale = config.scale.filter(|scale| scale.is_finite() && *scale > 0.0).unwrap_or(1.0);
-            let transform = config.transform.unwrap_or_default();
+            let transform = config.transform.unwrap_or(connector.panel_orientation);
             let (width, height) = match &target {
                 PlanTarget::Enabled { modes, .. } => {
                     modes.first().map_or((0, 0), |mode| logical_size(mode, scale, transform))

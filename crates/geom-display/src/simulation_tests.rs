@@ -232,6 +232,7 @@ impl Desk {
                     ..Capabilities::default()
                 },
                 non_desktop: monitor == Some(HEADSET),
+                panel_orientation: Transform::default(),
             }
         };
         let gpu = |id: usize| ProbedGpu {

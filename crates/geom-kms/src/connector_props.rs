@@ -6,6 +6,7 @@
 use std::io;
 
 use drm::control::{connector, property};
+use geom_display::output_config::Transform;
 use geom_display::signal_format::{
     Capabilities, Colorimetry, ContentType, MonitorColor, RgbRange, Scaling, SignalFormat,
 };
@@ -47,6 +48,25 @@ impl<T: Copy + PartialEq + strum::EnumProperty + VariantArray> EnumProperty<T> {
     fn reset(&self, default: T) -> Option<(property::Handle, u64)> {
         self.write(default).filter(|(_, number)| *number != self.current)
     }
+}
+
+/// Values of `panel orientation` (drm_connector.c), and the transform that turns an image upright:
+/// if the left side of a panel is up, the image is turned to the left on it.
+const PANEL_ORIENTATIONS: [(&str, Transform); 4] = [
+    ("Normal", Transform::Normal),
+    ("Upside Down", Transform::Rotated180),
+    ("Left Side Up", Transform::Rotated90),
+    ("Right Side Up", Transform::Rotated270),
+];
+
+/// Returns the transform of a panel that is built in turned. The kernel knows from the firmware,
+/// and has a list of devices.
+pub(crate) fn panel_orientation(properties: &Properties) -> Transform {
+    let value = properties.value("panel orientation");
+    let mut choices = properties.choices("panel orientation").iter();
+    let name = choices.find(|(_, number)| Some(*number) == value).map(|(name, _)| name.as_str());
+    let known = PANEL_ORIENTATIONS.iter().find(|(known, _)| Some(*known) == name);
+    known.map(|(_, transform)| *transform).unwrap_or_default()
 }
 
 /// Ids of a connector's properties, and some values at the last probe.

@@ -12,7 +12,7 @@ use tracing::warn;
 
 use crate::calls::{ConnectorStatus, DrmCalls, Resources};
 use crate::colorop::{self, PlanePipeline};
-use crate::connector_props::ConnectorPropIds;
+use crate::connector_props::{panel_orientation, ConnectorPropIds};
 use crate::crtc_props::CrtcPropIds;
 use crate::drm_fd::{raw, DrmFd};
 use crate::formats::PlaneFormats;
@@ -328,6 +328,7 @@ impl Objects {
                 port: None,
                 capabilities: props.capabilities(monitor),
                 non_desktop: properties.value("non-desktop") == Some(1),
+                panel_orientation: panel_orientation(&properties),
             },
             modes,
             props,

@@ -129,6 +129,7 @@ mod tests {
             port: None,
             capabilities: Default::default(),
             non_desktop: false,
+            panel_orientation: Default::default(),
         };
         let config = |text: &str| OutputConfig { position: text.parse().ok(), ..OutputConfig::default() };
         let present =
@@ -195,6 +196,7 @@ mod tests {
             port: None,
             capabilities: Default::default(),
             non_desktop: false,
+            panel_orientation: Default::default(),
         };
         let all = ["A", "B", "C", "D", "E"];
         let present =

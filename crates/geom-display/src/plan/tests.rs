@@ -28,15 +28,19 @@ fn modes() -> impl Strategy<Value = Vec<Mode>> {
     })
 }
 
+fn transform() -> impl Strategy<Value = Transform> {
+    (0usize..8).prop_map(|index| Transform::VARIANTS[index])
+}
+
 fn machine() -> impl Strategy<Value = Vec<ProbedGpu>> {
-    let connector = (any::<bool>(), modes(), prop::bool::weighted(0.1));
+    let connector = (any::<bool>(), modes(), prop::bool::weighted(0.1), transform());
     prop::collection::vec(prop::collection::vec(connector, 0..4), 0..3).prop_map(|gpus| {
         let mut number = 0;
         let mut gpu = |(id, connectors): (usize, Vec<_>)| ProbedGpu {
             id: id as u64,
             connectors: connectors
                 .into_iter()
-                .map(|(connected, modes, non_desktop)| {
+                .map(|(connected, modes, non_desktop, panel_orientation)| {
                     number += 1;
                     ProbedConnector {
                         name: format!("DP-{number}"),
@@ -47,6 +51,7 @@ fn machine() -> impl Strategy<Value = Vec<ProbedGpu>> {
                         port: None,
                         capabilities: Capabilities::default(),
                         non_desktop,
+                        panel_orientation,
                     }
                 })
                 .collect(),
@@ -62,7 +67,7 @@ fn config() -> impl Strategy<Value = OutputConfig> {
         Just("1024x768@60".parse().ok()),
         Just("12x12".parse().ok()),
     ];
-    let transform = (0usize..8).prop_map(|index| Transform::VARIANTS[index]);
+    let transform = transform();
     let scale = prop_oneof![Just(1.0), Just(1.5), Just(2.0), Just(f64::NAN), Just(-1.0)];
     (mode, prop::option::of(scale), prop::option::of(transform), prop::option::of(any::<bool>())).prop_map(
         |(mode, scale, transform, enabled)| OutputConfig {
@@ -186,9 +191,8 @@ proptest! {
     }
 }
 
-#[test]
-fn new_outputs_are_placed_side_by_side_in_connector_order() {
-    let connector = |name: &str| ProbedConnector {
+fn connector(name: &str) -> ProbedConnector {
+    ProbedConnector {
         name: name.into(),
         connected: true,
         modes: vec![Mode::new(1920, 1080, 60_000)],
@@ -197,7 +201,28 @@ fn new_outputs_are_placed_side_by_side_in_connector_order() {
         port: None,
         capabilities: Capabilities::default(),
         non_desktop: false,
+        panel_orientation: Transform::default(),
+    }
+}
+
+#[test]
+fn panel_that_is_built_in_turned_is_upright_unless_configured_otherwise() {
+    let panel = ProbedConnector { panel_orientation: Transform::Rotated270, ..connector("DSI-1") };
+    let present = [ProbedGpu { id: 1, connectors: vec![panel] }];
+    let planned = |transform| {
+        let config = OutputConfig { transform, ..OutputConfig::default() };
+        let outputs = BTreeMap::from([("DSI-1".to_owned(), config)]);
+        let configs = OutputConfigs { outputs, ..OutputConfigs::default() };
+        let output = plan(&present, &configs, &BTreeMap::new()).outputs.remove(0);
+        (output.transform, output.logical.width)
     };
+    assert_eq!(planned(None), (Transform::Rotated270, 1080));
+    assert_eq!(planned(Some(Transform::Normal)), (Transform::Normal, 1920));
+    assert_eq!(planned(Some(Transform::Flipped)), (Transform::Flipped, 1920));
+}
+
+#[test]
+fn new_outputs_are_placed_side_by_side_in_connector_order() {
     let present = [ProbedGpu { id: 1, connectors: vec![connector("HDMI-A-1"), connector("DP-1")] }];
     let plan = plan(&present, &OutputConfigs::default(), &BTreeMap::new());
     let positions: Vec<_> =

@@ -6,7 +6,7 @@ use drm::buffer::DrmModifier;
 use drm::control::connector::Interface;
 use rustix::io::Errno;
 
-use super::state::{Kind, Object, State, Values};
+use super::state::{choices, Kind, Object, State, Values};
 use super::FakeDevice;
 use crate::framebuffer::FramebufferLayout;
 use crate::objects::PlaneKind;
@@ -73,6 +73,12 @@ impl FakeDevice {
     /// `GAMMA_LUT`; 0 by default.
     pub fn set_gamma_length(&self, entries: usize) {
         self.state().limits.gamma_length = entries;
+    }
+
+    /// Adds the property of a panel with one of its values.
+    pub fn add_panel_orientation(&self, connector: u32, value: u64) {
+        let values = choices(&["Normal", "Upside Down", "Left Side Up", "Right Side Up"]);
+        self.state().add_property(connector, "panel orientation", values, value);
     }
 
     /// Adds the properties of a cursor's hotspot to a plane.

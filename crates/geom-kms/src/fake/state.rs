@@ -162,12 +162,13 @@ impl Default for State {
     }
 }
 
-fn choices(names: &[&str]) -> Kind {
+pub(super) fn choices(names: &[&str]) -> Kind {
     Kind::Enum(names.iter().zip(0..).map(|(name, number)| ((*name).to_owned(), number)).collect())
 }
 
 /// Properties that clients cannot write, apart from sizes of LUTs.
-const IMMUTABLE: [&str; 10] = [
+const IMMUTABLE: [&str; 11] = [
+    "panel orientation",
     "type",
     "IN_FORMATS",
     "SIZE_HINTS",

@@ -31,6 +31,7 @@ mod links;
 mod machines;
 mod modeset;
 mod planes;
+mod probes;
 mod search;
 
 /// Buffers for test commits, one for each CRTC, as renderers on a GPU allocate them: in the first
