@@ -2,7 +2,7 @@
 //!
 //! [`Kms::on`] takes the [`Event`]s of libseat, udev and the kernel, and returns [`Effect`]s.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,8 +10,10 @@ use anyhow::{Context, Result};
 use geom_kms::calls::PageFlip;
 use geom_kms::discovery::{self, Candidate};
 use geom_kms::objects::Connector;
+use geom_kms::Probe;
 use tracing::{debug, error, info, warn};
 
+use super::hotplug::{Change, Hotplug};
 use super::seat::Seat;
 use crate::config::RendererPreference;
 use crate::event_loop::backoff::Backoff;
@@ -42,9 +44,9 @@ pub enum Event {
     GpuChanged { id: u64 },
     /// udev: a GPU was removed.
     GpuRemoved { id: u64 },
-    /// The kernel: the connectors of these GPUs may have changed. One entry per uevent, and udev
-    /// will report each of them as [`Event::GpuChanged`].
-    Uevents(Vec<u64>),
+    /// The kernel: connectors may have changed. udev will report each of them as
+    /// [`Event::GpuChanged`].
+    Uevents(Vec<Hotplug>),
 }
 
 /// What the caller has to do.
@@ -214,23 +216,32 @@ impl Kms {
                     entry.pending_udev_echoes -= 1;
                     Effects::new()
                 }
-                _ => self.probe(&[id]),
+                _ => self.probe(BTreeMap::from([(id, Probe::All)])),
             },
             Event::GpuRemoved { id } => {
                 // Its driver may come back with KMS.
                 self.without_kms.remove(&id);
                 self.remove(&[id], cx)
             }
-            Event::Uevents(mut ids) => {
-                for id in &ids {
-                    if let Some(entry) = self.entry_mut(*id) {
+            Event::Uevents(events) => {
+                // Several connectors that change at once are one change of the GPU.
+                let mut probes = BTreeMap::new();
+                for Hotplug { gpu, what } in events {
+                    if let Some(entry) = self.entry_mut(gpu) {
                         entry.pending_udev_echoes += 1;
                     }
+                    let probe = match what {
+                        Change::Any => Probe::All,
+                        Change::Connector(id) => Probe::Only(BTreeSet::from([id])),
+                        Change::Property => Probe::Only(BTreeSet::new()),
+                    };
+                    let merged = match probes.remove(&gpu) {
+                        Some(known) => probe.and(known),
+                        None => probe,
+                    };
+                    probes.insert(gpu, merged);
                 }
-                // Several connectors that change at once are one change of the GPU.
-                ids.sort_unstable();
-                ids.dedup();
-                self.probe(&ids)
+                self.probe(probes)
             }
         }
     }
@@ -391,11 +402,14 @@ impl Kms {
         info!(gpu = %path, "GPU closed");
     }
 
-    fn probe(&mut self, ids: &[u64]) -> Effects {
+    /// Probes connectors of GPUs.
+    fn probe(&mut self, probes: BTreeMap<u64, Probe>) -> Effects {
         let mut is_known = false;
-        for entry in self.gpus.iter_mut().filter(|entry| ids.contains(&entry.gpu.device.id())) {
-            is_known = true;
-            probe_connectors(&mut entry.gpu);
+        for entry in &mut self.gpus {
+            if let Some(probe) = probes.get(&entry.gpu.device.id()) {
+                is_known = true;
+                probe_connectors(&mut entry.gpu, probe);
+            }
         }
         is_known.then_some(Effect::Reconfigure("hotplug")).into_iter().collect()
     }
@@ -407,8 +421,8 @@ impl Kms {
             state.connected && !state.non_desktop && state.modes.is_empty()
         };
         let late = self.gpus().filter(|gpu| gpu.device.connectors().iter().any(is_late));
-        let ids: Vec<u64> = late.map(|gpu| gpu.device.id()).collect();
-        self.probe(&ids)
+        let probes = late.map(|gpu| (gpu.device.id(), Probe::All)).collect();
+        self.probe(probes)
     }
 
     /// Probes everything again: another program may have changed anything, and monitors may have
@@ -419,7 +433,7 @@ impl Kms {
         }
         for entry in &mut self.gpus {
             entry.gpu.device.invalidate_state();
-            probe_connectors(&mut entry.gpu);
+            probe_connectors(&mut entry.gpu, &Probe::All);
         }
         let mut effects = self.open_missing(cx);
         effects.push(Effect::Reconfigure(cause));
@@ -450,8 +464,8 @@ impl Kms {
     }
 }
 
-fn probe_connectors(gpu: &mut Gpu) {
-    if let Err(error) = gpu.device.probe() {
+fn probe_connectors(gpu: &mut Gpu, probe: &Probe) {
+    if let Err(error) = gpu.device.probe(probe) {
         warn!(gpu = %gpu.device.path().display(), %error, "cannot probe connectors; using the last state");
     }
 }

@@ -23,7 +23,7 @@ use crate::framebuffer::Framebuffer;
 use crate::lease::Lease;
 use crate::legacy;
 use crate::modes::{from_modeline, same_timing};
-use crate::objects::{Connector, Objects, Plane};
+use crate::objects::{Connector, Objects, Plane, Probe};
 use crate::open_error::OpenError;
 use crate::quirks::{self, Quirks};
 
@@ -252,16 +252,20 @@ impl Device {
         plan::ProbedGpu { id: self.id, connectors: connectors.collect() }
     }
 
-    /// Probes the connectors. Modes that were refused may be tried again, as the monitor may be
-    /// another one. CRTCs whose link has failed get a modeset with the next commit.
+    /// Probes connectors. Modes that they refused may be tried again, as the monitor may be another
+    /// one. CRTCs whose link has failed get a modeset with the next commit.
     ///
     /// # Errors
     ///
     /// Returns the kernel's error: the device is gone.
-    pub fn probe(&mut self) -> io::Result<()> {
-        self.objects.probe(&self.fd, self.is_atomic)?;
-        self.refused_modes.clear();
+    pub fn probe(&mut self, probe: &Probe) -> io::Result<()> {
+        self.objects.probe(&self.fd, self.is_atomic, probe)?;
         let connectors = &self.objects.connectors;
+        let was_probed = |name: &str| {
+            let mut connectors = connectors.iter();
+            connectors.find(|known| known.state.name == name).is_none_or(|known| probe.includes(known.handle))
+        };
+        self.refused_modes.retain(|(name, ..)| !was_probed(name));
         let is_connected = |handle: &connector::Handle| {
             let may_be_connected = |connector: &Connector| connector.state.connected || connector.is_unknown;
             connectors.iter().any(|connector| connector.handle == *handle && may_be_connected(connector))

@@ -63,4 +63,5 @@ pub use commit::{CrtcSetup, Frame};
 pub use device::{CrtcState, Device};
 pub use drm_fd::{Blob, DrmFd};
 pub use framebuffer::Framebuffer;
+pub use objects::Probe;
 pub use open_error::OpenError;

@@ -1,5 +1,6 @@
 //! A device's CRTCs, planes and connectors, and those of their properties that we use.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use drm::control::{connector, crtc, plane, property, Mode as KmsMode};
@@ -171,6 +172,35 @@ fn bit(mask: u32, index: usize) -> bool {
     u32::try_from(index).is_ok_and(|index| mask.checked_shr(index).unwrap_or(0) & 1 != 0)
 }
 
+/// Which connectors the kernel probes: it looks for a monitor and reads its EDID, which takes tens
+/// of milliseconds each. Of others it returns what the last probe found, and the current values of
+/// properties.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// All of them.
+    All,
+    /// Those with these ids, and new ones, as of an MST hub.
+    Only(BTreeSet<u32>),
+}
+
+impl Probe {
+    /// Returns what probes all connectors of both.
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Only(these), Self::Only(those)) => Self::Only(these.union(&those).copied().collect()),
+            _ => Self::All,
+        }
+    }
+
+    /// Returns whether it probes a connector that is known.
+    pub(crate) fn includes(&self, handle: connector::Handle) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(these) => these.contains(&raw(handle)),
+        }
+    }
+}
+
 /// Everything that a device has.
 #[derive(Debug, Default)]
 pub struct Objects {
@@ -206,7 +236,7 @@ impl Objects {
             objects.planes.push(plane);
         }
         objects.share_planes();
-        objects.probe(fd, atomic)?;
+        objects.probe(fd, atomic, &Probe::All)?;
         Ok(objects)
     }
 
@@ -267,16 +297,18 @@ impl Objects {
         }
     }
 
-    /// Probes every connector.
+    /// Reads every connector, and probes some.
     ///
     /// # Errors
     ///
     /// Returns the kernel's error: the device is gone.
-    pub fn probe(&mut self, fd: &DrmFd, atomic: bool) -> io::Result<()> {
+    pub fn probe(&mut self, fd: &DrmFd, atomic: bool, probe: &Probe) -> io::Result<()> {
         let resources = fd.resources()?;
         let mut connectors = Vec::new();
         for handle in &resources.connectors {
-            match self.probe_connector(&**fd, atomic, &resources, *handle) {
+            let is_new = !self.connectors.iter().any(|connector| connector.handle == *handle);
+            let probe = is_new || probe.includes(*handle);
+            match self.read_connector(&**fd, atomic, &resources, *handle, probe) {
                 Ok(connector) => connectors.push(connector),
                 // MST connectors may vanish after they were listed.
                 Err(error) => {
@@ -288,14 +320,15 @@ impl Objects {
         Ok(())
     }
 
-    fn probe_connector(
+    fn read_connector(
         &mut self,
         fd: &dyn DrmCalls,
         atomic: bool,
         resources: &Resources,
         handle: connector::Handle,
+        probe: bool,
     ) -> io::Result<Connector> {
-        let info = fd.connector(handle, true)?;
+        let info = fd.connector(handle, probe)?;
         let properties = self.reader.read(fd, handle)?;
         let mut possible_crtcs = 0;
         for encoder in &info.encoders {

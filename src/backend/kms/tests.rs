@@ -82,6 +82,11 @@ fn id(path: &str) -> u64 {
     rustix::fs::stat(path).expect("a device node").st_rdev
 }
 
+/// Returns a hotplug event that does not name the connector.
+fn any(path: &str) -> Hotplug {
+    Hotplug { gpu: id(path), what: Change::Any }
+}
+
 impl Rig {
     /// Returns a backend whose seat has these GPUs, each with this number of monitors. None is
     /// open.
@@ -245,14 +250,37 @@ fn hotplug_that_the_kernel_and_udev_report_is_handled_once() {
     let fake = rig.fake(CARD0);
     fake.disconnect(fake.connectors()[1]);
     // Two connectors of one GPU: two uevents, one probe.
-    assert_eq!(rig.on(Event::Uevents(vec![id(CARD0); 2])), ["reconfigure: hotplug"]);
+    assert_eq!(rig.on(Event::Uevents(vec![any(CARD0); 2])), ["reconfigure: hotplug"]);
     assert_eq!(rig.connected(), 1);
     for _ in 0..2 {
         assert!(rig.on(Event::GpuChanged { id: id(CARD0) }).is_empty(), "udev's echo");
     }
     assert_eq!(rig.on(Event::GpuChanged { id: id(CARD0) }), ["reconfigure: hotplug"], "no echo");
-    assert!(rig.on(Event::Uevents(vec![9999])).is_empty(), "another seat's GPU");
+    assert!(
+        rig.on(Event::Uevents(vec![Hotplug { gpu: 9999, what: Change::Any }])).is_empty(),
+        "another seat's GPU"
+    );
     assert!(rig.on(Event::GpuChanged { id: 9999 }).is_empty());
+}
+
+/// A probe takes tens of milliseconds for each connector, and a second on some hardware.
+#[test]
+fn hotplug_probes_what_the_kernel_names() {
+    let mut rig = Rig::open(&[(CARD0, 3), (CARD1, 1)]);
+    let (fake, other) = (rig.fake(CARD0), rig.fake(CARD1));
+    let connectors = fake.connectors();
+    fake.take_probes();
+    other.take_probes();
+    let event = |what| Hotplug { gpu: id(CARD0), what };
+    let (first, third) = (Change::Connector(connectors[0]), Change::Connector(connectors[2]));
+    let events = vec![event(first), event(Change::Property), event(third)];
+    assert_eq!(rig.on(Event::Uevents(events)), ["reconfigure: hotplug"]);
+    assert_eq!(fake.take_probes(), [connectors[0], connectors[2]]);
+    assert_eq!(rig.on(Event::Uevents(vec![event(Change::Property)])), ["reconfigure: hotplug"]);
+    assert_eq!(fake.take_probes(), [0; 0]);
+    rig.on(Event::Uevents(vec![event(first), event(Change::Any)]));
+    assert_eq!(fake.take_probes(), connectors);
+    assert_eq!(other.take_probes(), [0; 0]);
 }
 
 #[test]
@@ -262,7 +290,7 @@ fn hotplug_of_several_gpus_is_one_reconfiguration() {
         let fake = rig.fake(path);
         fake.disconnect(fake.connectors()[0]);
     }
-    assert_eq!(rig.on(Event::Uevents(vec![id(CARD0), id(CARD1)])), ["reconfigure: hotplug"]);
+    assert_eq!(rig.on(Event::Uevents(vec![any(CARD0), any(CARD1)])), ["reconfigure: hotplug"]);
     assert_eq!(rig.connected(), 0);
 }
 

@@ -85,6 +85,7 @@ impl DrmCalls for FakeDevice {
         match capability {
             DriverCapability::CursorWidth => Ok(width.into()),
             DriverCapability::CursorHeight => Ok(height.into()),
+            DriverCapability::DumbPreferShadow => Ok(self.plugged()?.limits.prefers_shadow.into()),
             _ => Err(Errno::INVAL.into()),
         }
     }
@@ -125,6 +126,9 @@ impl DrmCalls for FakeDevice {
         let mut state = self.plugged()?;
         if probe {
             state.probes.push(raw(handle));
+            if let Some(Object::Connector(connector)) = state.objects.get_mut(&raw(handle)) {
+                connector.probed_modes.clone_from(&connector.modes);
+            }
         }
         let Some(Object::Connector(connector)) = state.objects.get(&raw(handle)) else {
             return Err(Errno::NOENT.into());
@@ -134,13 +138,13 @@ impl DrmCalls for FakeDevice {
         Ok(ConnectorInfo {
             interface: connector.interface,
             interface_id: connector.interface_id,
-            status: match (&connector.modes, connector.is_unknown) {
+            status: match (&connector.probed_modes, connector.is_unknown) {
                 (Some(_), false) => ConnectorStatus::Connected,
                 (Some(_), true) => ConnectorStatus::Unknown,
                 (None, _) => ConnectorStatus::Disconnected,
             },
-            size: connector.modes.is_some().then_some((600, 340)),
-            modes: connector.modes.clone().unwrap_or_default(),
+            size: connector.probed_modes.is_some().then_some((600, 340)),
+            modes: connector.probed_modes.clone().unwrap_or_default(),
             encoders: encoder.into_iter().collect(),
             current_encoder: encoder.filter(|_| is_driven),
         })

@@ -27,6 +27,8 @@ pub(super) struct Limits {
     pub hides_cursor_planes: bool,
     /// Width and height of cursors in pixels.
     pub cursor_size: Option<(u32, u32)>,
+    /// The CPU reads dumb buffers slowly.
+    pub prefers_shadow: bool,
     /// Entries of the LUTs of CRTCs without the property `GAMMA_LUT`.
     pub gamma_length: usize,
 }
@@ -67,6 +69,11 @@ impl FakeDevice {
     /// virtual GPUs do since Linux 6.8 (drm_mode_getplane_res() in drm_plane.c).
     pub fn hide_cursor_planes(&self) {
         self.state().limits.hides_cursor_planes = true;
+    }
+
+    /// Sets whether the CPU reads dumb buffers slowly (`DRM_CAP_DUMB_PREFER_SHADOW`).
+    pub fn set_prefers_shadow(&self, prefers: bool) {
+        self.state().limits.prefers_shadow = prefers;
     }
 
     /// Sets the entries of the gamma LUTs that a call sets, of CRTCs without the property

@@ -409,6 +409,21 @@ impl FakeDevice {
         framebuffer
     }
 
+    /// Returns the bytes of a framebuffer's memory.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such framebuffer.
+    #[allow(clippy::expect_used)] // only in tests
+    pub fn pixels(&self, framebuffer: u32) -> Vec<u8> {
+        let state = self.state();
+        let shown = state.framebuffers.get(&framebuffer).and_then(|known| known.memory.first());
+        let memory = shown.and_then(|memory| state.memory.get(memory)).expect("a framebuffer");
+        let mut bytes = vec![0; memory.length];
+        rustix::io::pread(&self.0.memory, &mut bytes, memory.offset).expect("read the memory");
+        bytes
+    }
+
     /// Fails calls with an error if `when` returns true. Later failures come first.
     pub fn fail_calls(&self, errno: Errno, when: impl FnMut(&Call) -> bool + Send + 'static) {
         self.state().failures.insert(0, Failure { errno, when: Box::new(when) });
@@ -449,6 +464,11 @@ impl FakeDevice {
             _ => None,
         });
         commits.collect()
+    }
+
+    /// Returns the connectors that were probed since the last call of this function, in order.
+    pub fn take_probes(&self) -> Vec<u32> {
+        std::mem::take(&mut self.state().probes)
     }
 
     /// Completes all pending page flips at a time of the monotonic clock.

@@ -72,6 +72,8 @@ pub(super) struct Connector {
     pub modes: Option<Vec<KmsMode>>,
     /// The driver cannot tell whether one is connected.
     pub is_unknown: bool,
+    /// The same at the last probe.
+    pub probed_modes: Option<Vec<KmsMode>>,
 }
 
 #[derive(Debug)]
@@ -284,6 +286,7 @@ impl State {
             encoder,
             modes: None,
             is_unknown: false,
+            probed_modes: None,
         }));
         self.objects.insert(encoder, Object::Encoder { connector: id, possible_crtcs });
         self.add_property(id, "CRTC_ID", Kind::Crtc, 0);

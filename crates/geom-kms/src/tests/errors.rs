@@ -9,7 +9,7 @@ use super::{plain_choice, Rig, SIZE};
 use crate::commit::is_refusal;
 use crate::cursor::{Cursor, CursorImage};
 use crate::fake::FakeDevice;
-use crate::{Device, Frame};
+use crate::{Device, Frame, Probe};
 
 fn errno(result: io::Result<impl std::fmt::Debug>) -> Option<i32> {
     result.expect_err("an error").raw_os_error()
@@ -91,7 +91,7 @@ fn mode_that_fails_after_its_test_is_skipped_until_the_next_probe() {
     rig.fake.clear_failures();
     let found = rig.search(&[("DP-1", SignalFormat::default())]);
     assert_eq!(found.assignments[0].mode, modes[1]);
-    rig.device.probe().expect("a probe");
+    rig.device.probe(&Probe::All).expect("a probe");
     let found = rig.search(&[("DP-1", SignalFormat::default())]);
     assert_eq!(found.assignments[0].mode, modes[0]);
 }
@@ -104,7 +104,7 @@ fn unplugged_device_fails_and_keeps_its_state() {
     let frame = rig.device.framebuffer(0).cloned();
     let frame = Frame { primary: frame.map(|framebuffer| (framebuffer, SIZE)), ..Frame::default() };
     assert_eq!(errno(rig.device.submit(0, &frame)), is(Errno::NODEV));
-    assert_eq!(errno(rig.device.probe()), is(Errno::NODEV));
+    assert_eq!(errno(rig.device.probe(&Probe::All)), is(Errno::NODEV));
     assert_eq!(errno(rig.device.read_page_flips(&mut Vec::new())), is(Errno::NODEV));
     assert_eq!(errno(rig.device.set_active(&["DP-1"], false)), is(Errno::NODEV));
     rig.device.reset_color_state();
@@ -191,7 +191,7 @@ fn connector_that_vanishes_during_a_probe_is_left_out() {
     let mut rig = Rig::with_outputs(2);
     let gone = rig.fake.connectors()[1];
     rig.fake.remove_property(gone, "CRTC_ID");
-    rig.device.probe().expect("the other connector is probed");
+    rig.device.probe(&Probe::All).expect("the other connector is probed");
     let names: Vec<_> =
         rig.device.connectors().iter().map(|connector| connector.state.name.clone()).collect();
     assert_eq!(names, ["DP-1"]);

@@ -19,7 +19,7 @@ use crate::fake::{mode, FakeDevice};
 use crate::formats::PlaneFormats;
 use crate::framebuffer::FramebufferLayout;
 use crate::search::{OutputRequest, TestBuffer, TestFramebuffers};
-use crate::{CrtcState, Device, DrmFd, Frame, Framebuffer};
+use crate::{CrtcState, Device, DrmFd, Frame, Framebuffer, Probe};
 
 mod load;
 mod table;
@@ -344,7 +344,7 @@ fn wide_monitor_on_gen9_gets_a_plain_buffer() {
     let mut rig = Rig::new(GEN9);
     rig.fake()
         .connect(connector(rig.fake(), "DP-1").expect("DP-1"), &[mode(5120, 1440, 60), mode(2560, 1440, 60)]);
-    rig.device.probe().expect("a probe");
+    rig.device.probe(&Probe::All).expect("a probe");
     let found = rig.configure().assignments.remove(1);
     assert_eq!((found.mode.width, found.layout), (5120, BufferLayout::Plain));
 }

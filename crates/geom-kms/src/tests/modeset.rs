@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::{plain_choice, stopped, Rig, SIZE};
 use crate::fake::{mode, FakeColorop, FakeDevice};
 use crate::modes::from_bytes;
-use crate::objects::PlaneKind;
+use crate::objects::{PlaneKind, Probe};
 
 #[test]
 fn modeset_sets_mode_connector_and_primary_plane() {
@@ -184,9 +184,9 @@ fn max_bpc_of_the_previous_master_is_reported_until_the_monitor_is_disconnected(
     };
     assert_eq!(inherited(&rig), [Some(8), None]);
     rig.fake.disconnect(connectors[0]);
-    rig.device.probe().expect("a probe");
+    rig.device.probe(&Probe::All).expect("a probe");
     rig.fake.connect(connectors[0], &[mode(1920, 1080, 60)]);
-    rig.device.probe().expect("a probe");
+    rig.device.probe(&Probe::All).expect("a probe");
     assert_eq!(inherited(&rig), [None, None]);
 }
 

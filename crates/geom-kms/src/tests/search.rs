@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::{stopped, Rig};
 use crate::fake::{mode, FakeDevice};
-use crate::objects::PlaneKind;
+use crate::objects::{PlaneKind, Probe};
 
 /// Pixels per second of the two modes of [`FakeDevice::with_outputs`].
 const FULL_HD: u64 = 1920 * 1080 * 60;
@@ -167,7 +167,7 @@ fn probe_finds_what_is_connected() {
     rig.fake.disconnect(rig.fake.connectors()[1]);
     let added = rig.fake.add_connector(Interface::HDMIA, &rig.fake.crtcs());
     rig.fake.connect(added, &[mode(800, 600, 60)]);
-    rig.device.probe().expect("a probe");
+    rig.device.probe(&Probe::All).expect("a probe");
     let probed = rig.device.probed(false);
     let found: Vec<_> = probed
         .connectors
