@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::lut::lut_1d;
 use crate::primaries::{apply, invert, to_xyz, xyz, Chromaticity, SRGB};
 use crate::transfer::{srgb_decode, srgb_encode};
 
@@ -143,11 +144,7 @@ impl Adjustments {
     /// drm_color_lut` in drm_mode.h).
     pub fn gamma_lut(&self, size: usize) -> Vec<[u16; 3]> {
         let adjust = self.adjust_signal();
-        let last = size.saturating_sub(1).max(1) as f64;
-        let entry = |index: usize| {
-            std::array::from_fn(|channel| (adjust(channel, index as f64 / last) * 65_535.0).round() as u16)
-        };
-        (0..size).map(entry).collect()
+        lut_1d(size, |signal| (signal * 65_535.0).round() as u16, adjust)
     }
 }
 

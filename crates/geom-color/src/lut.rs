@@ -13,9 +13,40 @@ pub(crate) fn lut_1d<T>(
     quantize: impl Fn(f64) -> T,
     value: impl Fn(usize, f64) -> f64,
 ) -> Vec<[T; 3]> {
-    let last = size.saturating_sub(1).max(1) as f64;
-    let entry = |index: usize| std::array::from_fn(|channel| quantize(value(channel, index as f64 / last)));
-    (0..size).map(entry).collect()
+    let last = size.saturating_sub(1).max(1);
+    let at = |index: usize| std::array::from_fn(|channel| value(channel, index as f64 / last as f64));
+    let mut entries = Vec::with_capacity(size);
+    let mut index = 0;
+    let mut below: [f64; 3] = at(0);
+    while entries.len() < size {
+        let step = step(size, index).min(last.saturating_sub(index)).max(1);
+        let above: [f64; 3] = at((index + step).min(last));
+        for part in 0..step.min(size - entries.len()) {
+            let fraction = part as f64 / step as f64;
+            entries.push(std::array::from_fn(|channel| {
+                quantize(below[channel] + (above[channel] - below[channel]) * fraction)
+            }));
+        }
+        (index, below) = (index + step, above);
+    }
+    entries
+}
+
+/// Largest 1D LUT all of whose entries are computed.
+const MAX_COMPUTED: usize = 4096;
+
+/// Entries that are computed of each octave of a larger LUT: as many as the tables of monitor
+/// profiles have in their upper half.
+const PER_OCTAVE: usize = 128;
+
+/// Returns how far the next entry is that is computed; those between are interpolated. Intel has
+/// LUTs of 262145 entries, which would take 100 ms. Curves are steep near black, and the steps
+/// there are small: the error is below an entry's precision.
+fn step(size: usize, index: usize) -> usize {
+    match size > MAX_COMPUTED {
+        true => 1 << (index / PER_OCTAVE).max(1).ilog2(),
+        false => 1,
+    }
 }
 
 /// Looks up a channel of a 1D LUT, with linear interpolation as hardware does it.
@@ -91,4 +122,55 @@ pub(crate) fn sample_colorop_3d(lut: &[[u32; 3]], size: usize, signal: [f64; 3])
         sum.iter_mut().zip(point(corner)).for_each(|(sum, value)| *sum += value * weight);
     }
     sum.map(|sum| sum / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::transfer::{pq_encode, srgb_encode};
+
+    /// GAMMA_LUT_SIZE of Intel since generation 11.
+    const LARGE: usize = 262_145;
+
+    #[test]
+    fn large_luts_are_interpolated_within_the_precision_of_an_entry() {
+        let curves: [fn(f64) -> f64; 3] = [srgb_encode, pq_encode, |signal| signal.powf(0.4)];
+        let computed = Cell::new(0);
+        let lut = lut_1d(
+            LARGE,
+            |value| value,
+            |channel, signal| {
+                computed.set(computed.get() + 1);
+                curves[channel](signal)
+            },
+        );
+        assert!(computed.get() < 3 * 2048, "{} values were computed", computed.get());
+        assert_eq!(lut.len(), LARGE);
+        for (index, entry) in lut.iter().enumerate() {
+            for (value, curve) in entry.iter().zip(curves) {
+                let exact = curve(index as f64 / (LARGE - 1) as f64);
+                assert!((value - exact).abs() * 65_535.0 < 0.5, "{index}: {value} instead of {exact}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_entries_of_other_luts_are_computed() {
+        for size in [0, 1, 2, 17, 256, 1024, MAX_COMPUTED] {
+            let lut = lut_1d(size, |value| value, |_, signal| srgb_encode(signal));
+            let last = size.saturating_sub(1).max(1) as f64;
+            let exact = |index: usize| [srgb_encode(index as f64 / last); 3];
+            assert_eq!(lut, (0..size).map(exact).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn large_luts_of_any_size_have_their_ends() {
+        for size in [MAX_COMPUTED + 1, 5000, 65_536, LARGE] {
+            let lut = lut_1d(size, |value| value, |_, signal| 1.0 - signal);
+            assert_eq!((lut.len(), lut[0], lut[size - 1]), (size, [1.0; 3], [0.0; 3]));
+        }
+    }
 }
