@@ -12,7 +12,7 @@ use smithay::backend::renderer::sync::SyncPoint;
 use smithay::backend::renderer::{
     Bind, Color32F, ExportMem, ImportAll, ImportMem, Renderer as SmithayRenderer, Texture,
 };
-use smithay::utils::Rectangle;
+use smithay::utils::{Physical, Rectangle};
 
 use crate::render::drawable::Drawable;
 use crate::render::renderer::{Gles, Renderer};
@@ -21,7 +21,7 @@ use crate::render::shadow_buffer::{Damage, MemoryShadow, ShadowBuffer};
 
 /// The result of drawing a frame into a buffer.
 pub struct Drawn {
-    /// The damaged areas; `None` if nothing changed.
+    /// The damaged areas in the target's pixels; `None` if nothing changed.
     pub damage: Option<Damage>,
     pub sync: SyncPoint,
 }
@@ -205,5 +205,8 @@ where
 {
     let mut framebuffer = renderer.bind(target).map_err(io::Error::other)?;
     let result = scene.draw(renderer, &mut framebuffer, tracker, age, pass, background)?;
-    Ok(Drawn { damage: result.damage.cloned(), sync: result.sync })
-}
+    // Damage is in the upright image.
+    let (transform, upright) = (scene.geometry.transform.invert(), scene.geometry.upright_size());
+    let in_target = |area: &Rectangle<i32, Physical>| transform.transform_rect_in(*area, &upright);
+    let damage = result.damage.map(|damage| damage.iter().map(in_target).collect());
+    Ok(Drawn { damage, sync: result.sync }

@@ -34,9 +34,13 @@ struct Rig {
 }
 
 impl Rig {
-    /// Starts on a GPU with a monitor, whose driver transmits damage, with a fullscreen window.
+    /// Starts on a GPU with a monitor, with a fullscreen window.
     fn new() -> Self {
-        let fake = FakeDevice::with_outputs(1);
+        Self::on(FakeDevice::with_outputs(1))
+    }
+
+    /// As [`Rig::new`], on this GPU, whose driver transmits damage.
+    fn on(fake: FakeDevice) -> Self {
         fake.set_driver("virtio_gpu", true);
         let seat = Rc::new(RefCell::new(SeatState::default()));
         seat.borrow_mut().gpus.insert(CARD.into(), fake.clone());
@@ -151,6 +155,38 @@ fn small_changes_cause_small_damage() {
     }
     // The first ones fill the second buffer, and follow the window's appearance.
     assert!(areas[2..].iter().all(|area| *area <= 2 * 64 * 64), "{areas:?}");
+}
+
+/// Returns the damage of a commit: left, top, right and bottom of each clip in pixels.
+fn clips(commit: &Commit, plane: u32) -> Vec<[u32; 4]> {
+    let bytes = commit.blob(plane, "FB_DAMAGE_CLIPS").unwrap_or_default();
+    let edges: Vec<u32> =
+        bytes.chunks(4).map(|edge| u32::from_ne_bytes(edge.try_into().expect("4 bytes"))).collect();
+    edges.chunks(4).map(|clip| clip.try_into().expect("4 edges")).collect()
+}
+
+/// A change in the top left corner of a panel that is built in with its left side up is in the top
+/// right corner of the framebuffer, or in the bottom left one with its right side up.
+#[test]
+fn damage_of_turned_panels_is_where_the_framebuffer_changes() {
+    let (width, height) = (SIZE.0 as u32, SIZE.1 as u32);
+    let expected = [
+        (1, [width - 64, height - 32, width, height]),
+        (2, [0, height - 64, 32, height]),
+        (3, [width - 32, 0, width, 64]),
+    ];
+    for (orientation, corner) in expected {
+        let fake = FakeDevice::with_outputs(1);
+        fake.add_panel_orientation(fake.connectors()[0], orientation);
+        let mut rig = Rig::on(fake);
+        let primary = rig.fake.planes()[0];
+        let mut last = Vec::new();
+        for _ in 0..4 {
+            rig.client.change(0, (64, 32));
+            last = clips(&rig.next_commit(), primary);
+        }
+        assert!(!last.is_empty() && last.iter().all(|clip| *clip == corner), "{orientation}: {last:?}");
+    }
 }
 
 #[test]
