@@ -116,11 +116,18 @@ pub fn draw_on_gpu(
             }
             Ok(drawn)
         }
-        (Renderer::Pixman(renderer), None, Drawable::Dumb { image, .. } | Drawable::Memory(image)) => {
-            draw(renderer.as_mut(), image, tracker, age, scene, Pass::Whole, BACKGROUND)
+        (Renderer::Pixman(renderer), None, drawable) => {
+            let image = drawable.image().ok_or_else(wrong_buffer)?;
+            let drawn = draw(renderer.as_mut(), image, tracker, age, scene, Pass::Whole, BACKGROUND)?;
+            drawable.copy_staged(drawn.damage.as_deref().unwrap_or_default());
+            Ok(drawn)
         }
-        _ => Err(io::Error::other("the buffer belongs to another renderer")),
+        _ => Err(wrong_buffer()),
     }
+}
+
+fn wrong_buffer() -> io::Error {
+    io::Error::other("the buffer belongs to another renderer")
 }
 
 fn draw_with_gles(
@@ -141,7 +148,7 @@ fn draw_with_gles(
         (None, _, Drawable::Gbm { dmabuf, .. } | Drawable::Copied { dmabuf, .. }) => {
             draw(renderer, dmabuf, tracker, age, scene, Pass::Whole, BACKGROUND)
         }
-        _ => Err(io::Error::other("the buffer belongs to another renderer")),
+        _ => Err(wrong_buffer()),
     }
 }
 
@@ -209,4 +216,5 @@ where
     let (transform, upright) = (scene.geometry.transform.invert(), scene.geometry.upright_size());
     let in_target = |area: &Rectangle<i32, Physical>| transform.transform_rect_in(*area, &upright);
     let damage = result.damage.map(|damage| damage.iter().map(in_target).collect());
-    Ok(Drawn { damage, sync: result.sync }
+    Ok(Drawn { damage, sync: result.sync })
+}

@@ -176,13 +176,11 @@ impl MemoryShadow {
     /// If the buffer is not in memory.
     pub fn convert(&mut self, damage: Damage, age: usize, to: &mut Drawable) -> io::Result<()> {
         self.history.add(damage);
-        let (Drawable::Dumb { image, .. } | Drawable::Memory(image)) = to else {
-            return Err(io::ErrorKind::Unsupported.into());
-        };
+        let image = to.image().ok_or(io::ErrorKind::Unsupported)?;
         let size = (self.image.width() as i32, self.image.height() as i32);
         let areas = self.history.missed(age, size.into());
         let is_direct = is_written_directly(image.format());
-        for area in areas {
+        for area in areas.iter().copied() {
             if is_direct {
                 self.convert_area(area, image, area.loc);
                 continue;
@@ -192,9 +190,10 @@ impl MemoryShadow {
             let converted = pixman::Image::new(format, width as usize, height as usize, false);
             let mut converted = converted.map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
             self.convert_area(area, &mut converted, Point::default());
-            let (from, to, size) = ((0, 0), (area.loc.x, area.loc.y), (area.size.w, area.size.h));
-            image.composite32(pixman::Operation::Src, &converted, None, from, (0, 0), to, size);
+            let (from, at, size) = ((0, 0), (area.loc.x, area.loc.y), (area.size.w, area.size.h));
+            image.composite32(pixman::Operation::Src, &converted, None, from, (0, 0), at, size);
         }
+        to.copy_staged(&areas);
         Ok(())
     }
 

@@ -275,6 +275,11 @@ impl TestClient {
         self.windows()[index].surface.commit();
     }
 
+    /// Sets the color of a window's next buffers.
+    pub fn set_color(&mut self, index: usize, color: u32) {
+        self.client.state.client.windows[index].color = color;
+    }
+
     /// Attaches a new buffer to a window, with a change of this size in its top left corner.
     pub fn change(&mut self, index: usize, (width, height): (i32, i32)) {
         let window = &self.windows()[index];

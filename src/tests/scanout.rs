@@ -189,6 +189,27 @@ fn damage_of_turned_panels_is_where_the_framebuffer_changes() {
     }
 }
 
+/// As on drivers whose dumb buffers are video memory, turned or not.
+#[test]
+fn staged_frames_are_shown_completely() {
+    for orientation in [None, Some(2)] {
+        let fake = FakeDevice::with_outputs(1);
+        fake.set_prefers_shadow(true);
+        if let Some(orientation) = orientation {
+            fake.add_panel_orientation(fake.connectors()[0], orientation);
+        }
+        let mut rig = Rig::on(fake);
+        for color in [0xff00_00ff_u32, 0xffff_0000, 0xff00_00ff, 0xffff_ffff] {
+            rig.client.set_color(0, color);
+            rig.client.change(0, (SIZE.0, SIZE.0));
+            rig.next_commit();
+            let pixels = rig.fake.pixels(rig.shown().expect("a framebuffer") as u32);
+            let wrong = pixels.chunks(4).filter(|pixel| pixel[..3] != color.to_ne_bytes()[..3]).count();
+            assert_eq!(wrong, 0, "{orientation:?} {color:#x}");
+        }
+    }
+}
+
 #[test]
 fn device_without_vblanks_shows_no_more_frames_than_its_mode() {
     let mut rig = Rig::new();

@@ -122,6 +122,11 @@ impl DumbBuffer {
         self.pitch as usize
     }
 
+    /// Returns the bytes of a pixel.
+    pub fn pixel_bytes(&self) -> usize {
+        bits_per_pixel(self.format) as usize / 8
+    }
+
     /// Returns the pixel format.
     pub fn format(&self) -> DrmFourcc {
         self.format
