@@ -150,7 +150,7 @@ impl Outputs {
                 surface,
                 &mut feedback,
                 |_, _| Some(wl_output.clone()),
-                |_, _| Kind::empty(),
+                |surface, _| if scanout.scans_out(surface) { Kind::ZeroCopy } else { Kind::empty() },
             );
         }
         scanout.feedback = Some(feedback);

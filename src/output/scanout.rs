@@ -114,6 +114,7 @@ pub struct Scanout {
 
 /// A client's buffer on the output: not released to the client while the kernel reads it.
 struct Shown {
+    surface: WlSurface,
     framebuffer: Arc<Framebuffer>,
     /// Width and height in pixels.
     size: (u32, u32),
@@ -271,6 +272,11 @@ impl Scanout {
         self.forget();
     }
 
+    /// Returns whether the last frame scans out this surface's buffer itself.
+    pub fn scans_out(&self, surface: &WlSurface) -> bool {
+        self.direct_scanout.as_ref().is_some_and(|shown| shown.surface == *surface)
+    }
+
     /// Returns whether frames are converted while rendering.
     pub fn converts(&self) -> bool {
         self.shadow.is_some()
@@ -400,6 +406,7 @@ impl Scanout {
         let candidate = scene.scanout_candidate.as_ref()?;
         let framebuffer = self.imported.framebuffer(device, crtc, &candidate.dmabuf)?;
         Some(Shown {
+            surface: candidate.surface.clone(),
             framebuffer,
             size: (candidate.dmabuf.width(), candidate.dmabuf.height()),
             commit: candidate.commit,

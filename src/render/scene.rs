@@ -76,6 +76,7 @@ pub struct Cursor {
 
 /// A candidate for direct scanout: the buffer covers the output, and nothing is above it.
 pub struct ScanoutCandidate {
+    pub surface: WlSurface,
     pub dmabuf: Dmabuf,
     /// Holding it keeps the client from drawing into it.
     pub buffer: Buffer,

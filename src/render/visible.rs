@@ -51,6 +51,7 @@ impl VisibleSurfaces {
                 regions.iter().any(|region| region.contains_rect(Rectangle::from_size(view.dst)))
             }) || !has_alpha(dmabuf.format().code);
             (is_whole && is_opaque).then(|| ScanoutCandidate {
+                surface: first.surface.clone(),
                 dmabuf: dmabuf.clone(),
                 buffer: buffer.clone(),
                 commit: state.current_commit(),

@@ -99,7 +99,9 @@ impl Rig {
         let visible = state.visible_surfaces(state.outputs.content_of(id).expect("content"));
         let outcome = state.with_scene(id, visible, |state, scene: &mut Scene<'_>| {
             let buffer = buffer_of(&scene.surfaces()[0]);
-            scene.scanout_candidate = Some(ScanoutCandidate { dmabuf: dmabuf.clone(), buffer, commit });
+            let surface = scene.surfaces()[0].clone();
+            let dmabuf = dmabuf.clone();
+            scene.scanout_candidate = Some(ScanoutCandidate { surface, dmabuf, buffer, commit });
             let gpu = state.backend.gpu_mut(gpu_id).expect("the GPU");
             state.outputs.scanout_mut(id).expect("enabled").frame(gpu, 0, scene)
         });
@@ -208,6 +210,22 @@ fn staged_frames_are_shown_completely() {
             assert_eq!(wrong, 0, "{orientation:?} {color:#x}");
         }
     }
+}
+
+#[test]
+fn surface_whose_buffer_is_scanned_out_is_not_copied() {
+    let mut rig = Rig::new();
+    let id = rig.output();
+    let scans_out = |rig: &mut Rig| {
+        let state = &mut rig.fixture.compositor.state;
+        let visible = state.visible_surfaces(state.outputs.content_of(id).expect("content"));
+        let surface = state.with_scene(id, visible, |_, scene: &mut Scene<'_>| scene.surfaces()[0].clone());
+        let scanout = state.outputs.scanout_mut(id).expect("enabled");
+        scanout.scans_out(&surface.expect("a scene"))
+    };
+    assert!(!scans_out(&mut rig), "it is drawn");
+    assert_eq!(rig.direct_frame(&dmabuf()).ok(), Some(Outcome::Submitted));
+    assert!(scans_out(&mut rig));
 }
 
 #[test]
