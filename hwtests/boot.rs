@@ -2,6 +2,7 @@
 //! person, and comes back after crashes.
 
 use anyhow::{ensure, Context, Result};
+use geom_ipc::Display;
 use geom_lab::keys::KeyCode;
 use geom_lab::Program;
 
@@ -226,4 +227,19 @@ fn person_starts_it_from_a_tty() -> Result<()> {
     machine.wait_until("the prompt", |_| Ok(console()?.trim_end().ends_with('$')))?;
     keyboard.type_text("echo the console is usable: $((40 + 2))\n")?;
     wait_for_text("usable: 42")
+}
+
+/// The kernel knows how panels are built in from the firmware, from a list of devices, and from its
+/// command line (Documentation/fb/modedb.rst).
+#[test]
+fn panel_that_is_built_in_turned_is_upright() -> Result<()> {
+    let arguments = ["video=Virtual-2:panel_orientation=right_side_up"];
+    let device = Device::boot_with_arguments(&arguments, &[SERVICE], &[])?;
+    device.wait_until_active()?;
+    device.wait_for_enabled_displays(CONTROL, 3)?;
+    let text = device.control(CONTROL, "displays --json")?;
+    let displays: Vec<Display> = serde_json::from_str(&text).context(text)?;
+    let transforms: Vec<&str> = displays.iter().map(|display| display.transform.as_str()).collect();
+    ensure!(transforms == ["normal", "270", "normal"], "{transforms:?}");
+    Ok(())
 }
