@@ -1,10 +1,10 @@
 //! Hotplug of monitors and of whole GPUs: clients and the layout stay.
 
 use anyhow::{ensure, Context, Result};
-use geom_ipc::Event;
+use geom_ipc::{Display, DisplayState, Event};
 use geom_lab::protocol::GpuSpec;
 
-use crate::support::harness::{unique, Service, Setup};
+use crate::support::harness::{unique, Service, Setup, EXIT_TIMEOUT};
 use crate::support::{is_diagnostic_screen, BLUE, GREEN, RED, SIGCONT, SIGSTOP};
 
 const COLORS: [(&str, [u8; 3]); 3] = [("ff0000", RED), ("00ff00", GREEN), ("0000ff", BLUE)];
@@ -190,4 +190,25 @@ fn unplugged_named_display_is_handled_by_connection_type() -> Result<()> {
         setup = Setup { machine: service.machine, gpus: service.gpus };
     }
     Ok(())
+}
+
+/// A probe is slow on hardware, most of all without a monitor. The kernel logs each (drm.debug:
+/// KMS).
+#[test]
+fn connectors_are_probed_once_for_an_event() -> Result<()> {
+    let service = Service::with_monitors(2)?;
+    service.machine.write("/sys/module/drm/parameters/debug", "4")?;
+    service.machine.unplug("gpu0", 1)?;
+    let disconnected = |display: &Display| display.state == DisplayState::Disconnected;
+    service.wait_for_display("Virtual-2", "disconnected", disconnected)?;
+    let dmesg = service.machine.spawn_as_root(&unique("dmesg"), &["dmesg"], &[])?;
+    service.machine.wait(&dmesg, EXIT_TIMEOUT)?;
+    let log = std::fs::read_to_string(&dmesg.log)?;
+    let probes = |connector: &str| {
+        let probe = |line: &&str| line.contains("drm_helper_probe_single_connector_modes");
+        log.lines().filter(probe).filter(|line| line.ends_with(&format!(":{connector}]"))).count()
+    };
+    let counts = (probes("Virtual-1"), probes("Virtual-2"));
+    ensure!(counts.0 > 0 && counts.0 == counts.1, "probes of each connector: {counts:?}");
+    service.finish()
 }

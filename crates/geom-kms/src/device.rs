@@ -456,8 +456,12 @@ impl Device {
         self.legacy_cursors.retain(|crtc, _| unchanged.contains(crtc));
         for state in states.iter().filter(|state| !unchanged.contains(&state.setup.crtc)) {
             let lut = self.color.get(&state.output).and_then(|color| color.gamma.as_deref());
-            if let Err(error) = self.set_legacy_gamma(state.setup.crtc, lut) {
-                warn!(display = state.output, %error, "cannot set the gamma LUT; colors may be wrong");
+            match self.set_legacy_gamma(state.setup.crtc, lut) {
+                Err(error) if lut.is_some() => {
+                    warn!(display = state.output, %error, "cannot set the gamma LUT; colors are not adjusted");
+                }
+                Err(error) => debug!(display = state.output, %error, "cannot reset the gamma LUT"),
+                Ok(()) => {}
             }
         }
     }

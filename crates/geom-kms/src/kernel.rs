@@ -21,6 +21,13 @@ use crate::commit::AtomicRequest;
 use crate::dumb::Mapping;
 use crate::framebuffer::FramebufferLayout;
 
+/// `enum drm_connector_status` (drm_connector.h).
+const CONNECTED: u32 = 1;
+const DISCONNECTED: u32 = 2;
+
+/// Capacity for the modes of most monitors.
+const USUAL_MODES: usize = 64;
+
 /// A device's descriptor.
 #[derive(Debug)]
 pub(crate) struct Kernel(pub OwnedFd);
@@ -70,19 +77,23 @@ impl DrmCalls for Kernel {
     }
 
     fn connector(&self, handle: connector::Handle, probe: bool) -> io::Result<ConnectorInfo> {
-        let info = self.get_connector(handle, probe)?;
+        // The kernel probes if the array of modes has no capacity. drm-ffi asks twice, and without
+        // a capacity the second time, too, if the connector has no modes: it would probe once more.
+        let (mut modes, mut encoders) = (Vec::with_capacity(USUAL_MODES), Vec::new());
+        let (listed, usable) = (Some(&mut modes), Some(&mut encoders));
+        let info = mode::get_connector(self.as_fd(), handle.into(), None, None, listed, usable, probe)?;
         Ok(ConnectorInfo {
-            interface: info.interface(),
-            interface_id: info.interface_id(),
-            status: match info.state() {
-                connector::State::Connected => ConnectorStatus::Connected,
-                connector::State::Disconnected => ConnectorStatus::Disconnected,
-                connector::State::Unknown => ConnectorStatus::Unknown,
+            interface: connector::Interface::from(info.connector_type),
+            interface_id: info.connector_type_id,
+            status: match info.connection {
+                CONNECTED => ConnectorStatus::Connected,
+                DISCONNECTED => ConnectorStatus::Disconnected,
+                _ => ConnectorStatus::Unknown,
             },
-            size: info.size(),
-            modes: info.modes().to_vec(),
-            encoders: info.encoders().to_vec(),
-            current_encoder: info.current_encoder(),
+            size: Some((info.mm_width, info.mm_height)).filter(|size| *size != (0, 0)),
+            modes: modes.into_iter().map(KmsMode::from).collect(),
+            encoders: encoders.into_iter().filter_map(from_u32).collect(),
+            current_encoder: from_u32(info.encoder_id),
         })
     }
 
