@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use geom_ipc::Event as IpcEvent;
+use geom_kms::Probe;
 use tracing::{info, warn};
 
 use super::State;
@@ -74,7 +75,7 @@ impl State {
                 }
             }
             // Modes that were refused are tried again, and the monitor may be another one.
-            if let Err(error) = device.probe() {
+            if let Err(error) = device.probe(&Probe::All) {
                 warn!(gpu = %device.path().display(), %error, "cannot probe connectors; using the last state");
             }
         }

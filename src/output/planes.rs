@@ -8,7 +8,9 @@ use geom_kms::framebuffer::{import, opaque};
 use geom_kms::objects::Plane;
 use geom_kms::{Device, Frame, Framebuffer};
 use smithay::backend::allocator::dmabuf::{Dmabuf, WeakDmabuf};
-use smithay::backend::allocator::Buffer;
+use smithay::backend::allocator::Buffer as _;
+use smithay::backend::renderer::utils::{Buffer, CommitCounter};
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use tracing::debug;
 
 /// Framebuffers of clients' buffers. `None` for buffers that cannot be scanned out.
@@ -62,5 +64,23 @@ impl ImportedBuffers {
         let frame = Frame { primary: Some((framebuffer.clone(), size)), ..Frame::default() };
         device.test_frame(crtc, &frame)?;
         Ok(Some(framebuffer))
+    }
+}
+
+/// A client's buffer on the output: not released to the client while the kernel reads it.
+pub struct Shown {
+    pub surface: WlSurface,
+    pub framebuffer: Arc<Framebuffer>,
+    /// Width and height in pixels.
+    pub size: (u32, u32),
+    pub commit: CommitCounter,
+    /// Held, so that it is not released.
+    pub _buffer: Buffer,
+}
+
+impl Shown {
+    /// Returns whether it is the same content in the same buffer.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.framebuffer.handle() == other.framebuffer.handle() && self.commit == other.commit
     }
 }

@@ -13,7 +13,7 @@ use geom_kms::{fences, Device, Frame, Framebuffer};
 use smithay::backend::allocator::Buffer as _;
 use smithay::backend::renderer::damage::OutputDamageTracker;
 use smithay::backend::renderer::pixman::PixmanRenderer;
-use smithay::backend::renderer::utils::{Buffer, CommitCounter};
+use smithay::backend::renderer::utils::Buffer;
 use smithay::desktop::utils::OutputPresentationFeedback;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{Physical, Rectangle};
@@ -22,7 +22,7 @@ use tracing::{debug, warn};
 use crate::event_loop::timers::Timer;
 use crate::gpu::Gpu;
 use crate::output::frame_clock::FrameClock;
-use crate::output::planes::ImportedBuffers;
+use crate::output::planes::{ImportedBuffers, Shown};
 use crate::output::redraw::Redraw;
 use crate::output::swapchain::Swapchain;
 use crate::render::cursor::CursorBuffer;
@@ -110,23 +110,6 @@ pub struct Scanout {
     fence: Option<OwnedFd>,
     /// The submitted frame's page flip was reported too early: the frame counts as shown then.
     pub(super) held_until: Option<Duration>,
-}
-
-/// A client's buffer on the output: not released to the client while the kernel reads it.
-struct Shown {
-    surface: WlSurface,
-    framebuffer: Arc<Framebuffer>,
-    /// Width and height in pixels.
-    size: (u32, u32),
-    commit: CommitCounter,
-    _buffer: Buffer,
-}
-
-impl Shown {
-    /// Returns whether it is the same content in the same buffer.
-    fn is_same(&self, other: &Self) -> bool {
-        self.framebuffer.handle() == other.framebuffer.handle() && self.commit == other.commit
-    }
 }
 
 impl Scanout {
