@@ -153,7 +153,7 @@ fn draw_with_gles(
 }
 
 /// Copies what was drawn from the renderer's memory into a buffer of another device. That waits for
-/// the GPU, and takes the CPU some 4 ms for a frame of 1920x1080.
+/// the GPU.
 fn read_back(
     renderer: &mut GlesRenderer,
     source: &mut Dmabuf,

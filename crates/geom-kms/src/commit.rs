@@ -336,10 +336,12 @@ pub(crate) fn flip(fd: &DrmFd, objects: &Objects, crtc: usize, frame: &Frame) ->
 }
 
 /// Returns whether a commit's error may be because of what it asks for: another frame may be
-/// accepted. Drivers answer EINVAL, but also ENOSPC (vc4's load tracker), ERANGE or E2BIG (msm).
-/// Other errors come from the session, from the device, or from a commit that is pending.
+/// accepted. Drivers answer EINVAL, but also ENOSPC (vc4's load tracker), ERANGE or E2BIG (msm),
+/// and the legacy calls ENXIO without a hardware cursor. Other errors come from the session, from
+/// the device, or from a commit that is pending.
 pub fn is_refusal(error: &io::Error) -> bool {
-    const REFUSALS: [Errno; 5] = [Errno::INVAL, Errno::NOSPC, Errno::RANGE, Errno::TOOBIG, Errno::OPNOTSUPP];
+    const REFUSALS: [Errno; 6] =
+        [Errno::INVAL, Errno::NOSPC, Errno::RANGE, Errno::TOOBIG, Errno::OPNOTSUPP, Errno::NXIO];
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     errno.is_some_and(|errno| REFUSALS.contains(&errno))
 }
