@@ -369,3 +369,48 @@ fn clock_follows_a_mode_of_the_same_size() {
     let now = state.now();
     assert!(scanout.next_vblank(now) - now <= Duration::from_millis(7));
 }
+
+/// Windows of all kinds come and go, and parts of them change: what is scanned out is what a whole
+/// frame would show, whichever buffer it is in.
+#[test]
+fn frames_by_damage_are_like_whole_frames() {
+    let mut rig = Rig::new();
+    let mut random = fastrand::Rng::with_seed(18);
+    let mut dialogs: Vec<usize> = Vec::new();
+    for step in 0..60 {
+        match random.u32(0..5) {
+            0 => dialogs.push(rig.client.open_dialog(0, random.u32(..) | 0xff00_0000)),
+            1 if !dialogs.is_empty() => {
+                let closed = dialogs.swap_remove(random.usize(0..dialogs.len()));
+                rig.client.close(closed);
+            }
+            2 => {
+                rig.client.set_color(0, random.u32(..) | 0xff00_0000);
+                rig.client.change(0, (SIZE.0, SIZE.1));
+            }
+            _ => rig.client.change(0, (random.i32(1..400), random.i32(1..400))),
+        }
+        // Some steps are in one frame, and some frames have nothing new.
+        for _ in 0..random.u32(0..12) {
+            rig.client.poll();
+            rig.fixture.compositor.iterate(Some(Duration::from_millis(2))).expect("an iteration");
+            rig.fake.complete_flips(rig.fixture.compositor.state.now());
+        }
+        if step % 4 != 3 {
+            continue;
+        }
+        let Rig { fixture, fake, client, .. } = &mut rig;
+        let mut wrong = 0;
+        fixture.until("what a whole frame shows", |fixture| {
+            client.poll();
+            fake.complete_flips(fixture.compositor.state.now());
+            let whole = fixture.compositor.state.render_to_image("DP-1").expect("an image");
+            let shown = fake.value(fake.planes()[0], "FB_ID").expect("a framebuffer");
+            let pixels = fake.pixels(shown as u32);
+            let pairs = pixels.chunks(4).zip(whole.rgb.chunks(3));
+            wrong = pairs.filter(|(shown, whole)| [shown[2], shown[1], shown[0]] != whole[..3]).count();
+            wrong == 0
+        });
+        assert_eq!(wrong, 0, "step {step}");
+    }
+}

@@ -56,8 +56,27 @@ fn card_of(connector: &str) -> Result<String> {
     bail!("no connector {connector}")
 }
 
+/// How often a CRTC is read until two images are equal.
+const MAX_READS: usize = 4;
+
 /// Composes what a connector's CRTC scans out; black if the CRTC is inactive.
+///
+/// Reading takes longer than a frame: the compositor may draw into the same buffer again, and the
+/// upper part of the image would be older than the lower one. So it is read until it stays the
+/// same; of an animation, the last image counts.
 pub fn of_connector(connector: &str) -> Result<Image> {
+    let mut image = read(connector)?;
+    for _ in 1..MAX_READS {
+        let next = read(connector)?;
+        if next.rgba == image.rgba {
+            break;
+        }
+        image = next;
+    }
+    Ok(image)
+}
+
+fn read(connector: &str) -> Result<Image> {
     let card = open(&card_of(connector)?)?;
     let resources = card.resource_handles()?;
     let mut crtc_id = 0;
