@@ -252,5 +252,6 @@ fn start_services(guest: &Guest) -> Result<()> {
             "--action=add",
         ],
     )?;
-    run("udevadm", &["settle"])
+    // udevd may close the connection of the first one while it starts (Broken pipe).
+    run("udevadm", &["settle"]).or_else(|_| run("udevadm", &["settle"]))
 }
