@@ -143,6 +143,11 @@ impl Gpu {
         self.renders_on.as_ref().map_or(self.device.id(), |other| other.id)
     }
 
+    /// Returns whether it renders for itself, and not on the CPU: it can render for others.
+    pub fn accelerates(&self) -> bool {
+        self.renders_on() == self.device.id() && self.renderer.is_accelerated()
+    }
+
     /// Returns whether its outputs can show what another GPU renders: that is XRGB8888.
     pub fn shows_other_gpus(&self) -> bool {
         let planes = self.device.primary_planes();

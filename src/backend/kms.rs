@@ -164,9 +164,8 @@ impl Kms {
     /// another one accelerates what it does not.
     pub fn choose_render_gpu(&mut self, configured: Option<&str>) {
         let is_configured = |gpu: &Gpu| configured.is_some_and(|name| gpu.is_named(name));
-        let accelerates = |gpu: &Gpu| gpu.renders_on() == gpu.device.id() && gpu.renderer.is_accelerated();
         let current = |gpu: &Gpu| Some(gpu.device.id()) == self.render_gpu;
-        let rank = |gpu: &&Gpu| (!is_configured(gpu), !accelerates(gpu), !current(gpu));
+        let rank = |gpu: &&Gpu| (!is_configured(gpu), !gpu.accelerates(), !current(gpu));
         // The first one of equal rank.
         let best = self.gpus().min_by_key(rank).map(|gpu| gpu.device.id());
         if best != self.render_gpu {

@@ -19,13 +19,12 @@ const CONFIGURED: &str = "render_gpu";
 impl State {
     /// Chooses the GPU that renders, and replaces the renderers of GPUs that render elsewhere.
     pub fn update_renderers(&mut self) {
-        let accelerates = |gpu: &Gpu| gpu.renders_on() == gpu.device.id() && gpu.renderer.is_accelerated();
         let ids: Vec<u64> = self.backend.gpus().map(|gpu| gpu.device.id()).collect();
         // First, as nothing may hold a GPU that is gone, and what renders elsewhere cannot be
         // judged.
         for id in &ids {
             let renders_on = self.backend.gpu(*id).map_or(*id, Gpu::renders_on);
-            if renders_on != *id && !self.backend.gpu(renders_on).is_some_and(accelerates) {
+            if renders_on != *id && !self.backend.gpu(renders_on).is_some_and(Gpu::accelerates) {
                 self.render_on(*id, None);
             }
         }
@@ -38,7 +37,7 @@ impl State {
             }
         }
         self.check_configured_render_gpu(configured.as_deref());
-        let render_gpu = self.backend.render_gpu().filter(|gpu| accelerates(gpu)).map(Gpu::as_other);
+        let render_gpu = self.backend.render_gpu().filter(|gpu| gpu.accelerates()).map(Gpu::as_other);
         for id in ids {
             let Some(gpu) = self.backend.gpu(id) else { continue };
             let other = render_gpu.as_ref().filter(|other| other.id != id && gpu.shows_other_gpus());

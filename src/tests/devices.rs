@@ -12,7 +12,7 @@ use serde_json::json;
 use smithay::reexports::input::DeviceCapability;
 
 use super::control::Control;
-use super::Fixture;
+use super::{card_id, Fixture, CARD};
 use crate::backend::kms::tests::{FakeSeat, SeatState};
 use crate::backend::kms::Event as KmsEvent;
 use crate::input::DeviceInfo;
@@ -99,9 +99,7 @@ fn input_devices_are_listed_and_published() {
 
 #[test]
 fn gpus_modesets_and_the_session_are_published() {
-    // A device node that exists everywhere, in place of a GPU's.
-    const CARD: &str = "/dev/null";
-    let id = rustix::fs::stat(CARD).expect("a device node").st_rdev;
+    let id = card_id();
     let seat = Rc::new(RefCell::new(SeatState::default()));
     seat.borrow_mut().gpus.insert(CARD.into(), FakeDevice::with_outputs(1));
     let mut fixture = Fixture::on_seat(FakeSeat(seat));
@@ -140,15 +138,10 @@ fn gpus_modesets_and_the_session_are_published() {
 
 #[test]
 fn monitors_of_a_closed_gpu_are_no_virtual_displays() {
-    const CARD: &str = "/dev/null";
-    let id = rustix::fs::stat(CARD).expect("a device node").st_rdev;
-    let seat = Rc::new(RefCell::new(SeatState::default()));
-    seat.borrow_mut().gpus.insert(CARD.into(), FakeDevice::with_outputs(1));
-    let mut fixture = Fixture::on_seat(FakeSeat(seat));
+    let mut fixture = Fixture::on_gpu(&FakeDevice::with_outputs(1));
     let state = &mut fixture.compositor.state;
-    state.on_backend_event(KmsEvent::GpuAdded { id, path: CARD.into() });
     let probed = state.backend.probed();
-    state.on_backend_event(KmsEvent::GpuRemoved { id });
+    state.on_backend_event(KmsEvent::GpuRemoved { id: card_id() });
     let resolution = state.resolve(&probed);
     assert!(resolution.enabled.is_empty());
     assert_eq!(resolution.disabled, [("DP-1".to_owned(), LifecycleEvent::Disconnected)]);
@@ -156,13 +149,8 @@ fn monitors_of_a_closed_gpu_are_no_virtual_displays() {
 
 #[test]
 fn displays_are_blanked_all_or_none() {
-    const CARD: &str = "/dev/null";
-    let id = rustix::fs::stat(CARD).expect("a device node").st_rdev;
     let fake = FakeDevice::with_outputs(2);
-    let seat = Rc::new(RefCell::new(SeatState::default()));
-    seat.borrow_mut().gpus.insert(CARD.into(), fake.clone());
-    let mut fixture = Fixture::on_seat(FakeSeat(seat));
-    fixture.compositor.state.on_backend_event(KmsEvent::GpuAdded { id, path: CARD.into() });
+    let mut fixture = Fixture::on_gpu(&fake);
     let mut control = subscriber(&mut fixture);
     let mut blank = |fixture: &mut Fixture| {
         let reply = control.request(fixture, Request::BlankDisplay { display: "*".into(), blank: true });

@@ -110,10 +110,7 @@ fn feedback_follows_the_primary_gpu() {
 
 #[test]
 fn fullscreen_windows_are_sent_what_their_plane_scans_out() {
-    let seat = Rc::new(RefCell::new(SeatState::default()));
-    seat.borrow_mut().gpus.insert(CARD0.into(), FakeDevice::with_outputs(1));
-    let mut fixture = Fixture::on_seat(FakeSeat(seat));
-    fixture.compositor.state.on_backend_event(added(CARD0));
+    let mut fixture = Fixture::on_gpu(&FakeDevice::with_outputs(1));
     let mut client = fixture.client();
     client.open("window", 0, None);
     until(&mut fixture, &mut client, "the window", |fixture, _| {

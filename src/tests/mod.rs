@@ -22,17 +22,28 @@ mod scanout;
 mod security_context;
 mod windows;
 
+use std::cell::RefCell;
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::time::Duration;
 
 use geom_ipc::ClientKind;
+use geom_kms::fake::FakeDevice;
 
-use crate::backend::kms::tests::FakeSeat;
-use crate::backend::kms::Kms;
+use crate::backend::kms::tests::{FakeSeat, SeatState};
+use crate::backend::kms::{Event as KmsEvent, Kms};
 use crate::backend::Backend;
 use crate::compositor::in_process::configured;
 use crate::compositor::run::Compositor;
 pub use client::TestClient;
+
+/// The device node of [`Fixture::on_gpu`]: one that exists everywhere, in place of a GPU's.
+pub const CARD: &str = "/dev/null";
+
+/// Returns the device number of [`CARD`].
+pub fn card_id() -> u64 {
+    rustix::fs::stat(CARD).expect("a device node").st_rdev
+}
 
 /// A compositor with virtual displays.
 pub struct Fixture {
@@ -61,6 +72,16 @@ impl Fixture {
         Self::start(&format!("renderer = \"pixman\"\n{config}"), |compositor| {
             compositor.state.backend = Backend::Kms(Box::new(Kms::new(Box::new(seat), true)));
         })
+    }
+
+    /// Starts a compositor on a seat with one GPU, which is open.
+    pub fn on_gpu(gpu: &FakeDevice) -> Self {
+        let mut seat = SeatState::default();
+        seat.gpus.insert(CARD.into(), gpu.clone());
+        let mut fixture = Self::on_seat(FakeSeat(Rc::new(RefCell::new(seat))));
+        let added = KmsEvent::GpuAdded { id: card_id(), path: CARD.into() };
+        fixture.compositor.state.on_backend_event(added);
+        fixture
     }
 
     fn start(config: &str, start_backend: impl FnOnce(&mut Compositor)) -> Self {

@@ -1,8 +1,6 @@
 //! Frames on a GPU in memory: damage, and planes that the kernel refuses.
 
-use std::cell::RefCell;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
 use std::time::Duration;
 
 use geom_display::mode::ConfiguredMode;
@@ -15,15 +13,11 @@ use smithay::backend::renderer::utils::{Buffer, CommitCounter, RendererSurfaceSt
 use smithay::wayland::compositor::with_states;
 
 use super::{Fixture, TestClient};
-use crate::backend::kms::tests::{FakeSeat, SeatState};
-use crate::backend::kms::Event;
 use crate::output::requests::OutputTransaction;
 use crate::output::scanout::Outcome;
 use crate::output::OutputId;
 use crate::render::scene::{ScanoutCandidate, Scene};
 
-/// A device node that exists everywhere, in place of a GPU's.
-const CARD: &str = "/dev/null";
 const SIZE: (i32, i32) = (1920, 1080);
 
 struct Rig {
@@ -42,11 +36,7 @@ impl Rig {
     /// As [`Rig::new`], on this GPU, whose driver transmits damage.
     fn on(fake: FakeDevice) -> Self {
         fake.set_driver("virtio_gpu", true);
-        let seat = Rc::new(RefCell::new(SeatState::default()));
-        seat.borrow_mut().gpus.insert(CARD.into(), fake.clone());
-        let mut fixture = Fixture::on_seat(FakeSeat(seat));
-        let id = rustix::fs::stat(CARD).expect("a device node").st_rdev;
-        fixture.compositor.state.on_backend_event(Event::GpuAdded { id, path: CARD.into() });
+        let mut fixture = Fixture::on_gpu(&fake);
         let mut client = fixture.client();
         client.open("window", 0xff00_ff00, Some("DP-1"));
         fixture.until("a window", |fixture| {

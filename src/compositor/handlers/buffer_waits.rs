@@ -2,7 +2,6 @@
 //! all displays with it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +50,7 @@ impl Blocker for Gate {
 
 /// A commit that waits.
 struct BufferWait {
-    client: Rc<Client>,
+    client: Client,
     surface: Weak<WlSurface>,
     gate: Arc<AtomicU8>,
     source: RegistrationToken,
@@ -137,7 +136,7 @@ impl State {
         });
         let gate = Arc::new(AtomicU8::new(PENDING));
         add_blocker(surface, Gate(gate.clone()));
-        let wait = BufferWait { client: Rc::new(client), surface: surface.downgrade(), gate, source, timer };
+        let wait = BufferWait { client, surface: surface.downgrade(), gate, source, timer };
         self.protocols.buffer_waits.waits.insert(id, wait);
     }
 
