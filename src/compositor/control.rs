@@ -12,13 +12,9 @@ use crate::backend::Backend;
 use crate::clients::ClientId;
 use crate::control::report::{self, Service};
 use crate::control::session::{self, Input};
-use crate::control::turns::MAX_CLIENT_BYTES;
+use crate::control::turns::Turn;
 use crate::output::Output;
 use crate::shell::ShellWindow;
-
-/// The maximum number of messages of one control client that are handled in one iteration, so that
-/// other clients are served as well.
-const MAX_PER_DISPATCH: usize = 256;
 
 /// Watching a control client's sockets.
 impl State {
@@ -81,9 +77,10 @@ impl State {
     /// it for the time. Returns false if the event loop is to ignore its socket.
     fn take_control_turn(&mut self, id: ClientId, user: u32) -> bool {
         let began = self.now();
-        let (goes_on, took_long) = self.handle_control_messages(id, user);
-        // The time of a modeset is not that of its client; the client's next requests wait already.
-        if !took_long {
+        let mut turn = Turn::default();
+        let goes_on = self.handle_control_messages(id, user, &mut turn);
+        // The client's next requests wait already.
+        if !turn.took_long() {
             let now = self.now();
             self.run_clients(|clients, cx| clients.charge(id, now.saturating_sub(began), now, cx));
         }
@@ -100,40 +97,37 @@ impl State {
         self.unwatch(reader);
     }
 
-    /// Returns whether the event loop is to read its socket, and whether a request took long.
-    fn handle_control_messages(&mut self, id: ClientId, user: u32) -> (bool, bool) {
-        let work = |state: &mut Self| state.clients.control(id).map_or(0, |control| control.take_work());
+    /// Returns whether the event loop is to read the client's socket.
+    fn handle_control_messages(&mut self, id: ClientId, user: u32, turn: &mut Turn) -> bool {
         // Events that were sent to it are not its doing.
-        work(self);
-        let (mut bytes, mut took_long) = (0, false);
-        for _ in 0..MAX_PER_DISPATCH {
+        self.take_control_work(id);
+        while !turn.is_over() {
             let (input, effects) = self.with_clients(|clients, cx| session::read(clients, id, cx));
             self.apply_client_effects(effects);
-            match input {
+            let takes_long = match input {
                 Input::Command(number, command) => {
-                    took_long = command.takes_long();
+                    let takes_long = command.takes_long();
                     self.execute(id, number, command);
+                    takes_long
                 }
-                Input::Handled => {}
-                Input::Nothing => return (true, false),
+                Input::Handled => false,
+                Input::Nothing => return true,
                 Input::Stopped => {
                     self.ignore_control(id);
-                    return (false, false);
+                    return false;
                 }
-            }
-            let message = work(self);
-            bytes += message;
-            self.control.turns.charge(user, message, self.iteration);
-            if took_long {
-                self.control.turns.charge_all(user, self.iteration);
-            }
-            if took_long || bytes >= MAX_CLIENT_BYTES {
-                break;
-            }
+            };
+            let bytes = self.take_control_work(id);
+            self.control.turns.handled(turn, user, bytes, takes_long, self.iteration);
         }
         // More may have been received, of which the socket reports nothing.
         self.control.turns.wait(id, user);
-        (true, took_long)
+        true
+    }
+
+    /// Returns the number of bytes of requests and replies since the last call.
+    fn take_control_work(&mut self, id: ClientId) -> usize {
+        self.clients.control(id).map_or(0, |control| control.take_work())
     }
 
     /// Removes an event source, also from within its own callback.

@@ -7,10 +7,35 @@ use crate::clients::ClientId;
 
 /// The maximum number of bytes of requests and replies of one client in one iteration. A longer
 /// line is handled, and is then the only one.
-pub const MAX_CLIENT_BYTES: usize = 64 << 10;
+const MAX_CLIENT_BYTES: usize = 64 << 10;
 
 /// The maximum number of bytes of requests and replies of one user's clients in one iteration.
 const MAX_USER_BYTES: usize = 256 << 10;
+
+/// The maximum number of messages of one client in one iteration, so that other clients are served
+/// as well.
+const MAX_CLIENT_MESSAGES: usize = 256;
+
+/// What one client has used of an iteration: it is served until its turn is over.
+#[derive(Debug, Default)]
+pub struct Turn {
+    messages: usize,
+    bytes: usize,
+    took_long: bool,
+}
+
+impl Turn {
+    /// Returns whether the client's other messages have to wait.
+    pub fn is_over(&self) -> bool {
+        self.took_long || self.messages >= MAX_CLIENT_MESSAGES || self.bytes >= MAX_CLIENT_BYTES
+    }
+
+    /// Returns whether one of its requests took long: the time of a modeset is not that of its
+    /// client.
+    pub fn took_long(&self) -> bool {
+        self.took_long
+    }
+}
 
 /// Clients that wait until their requests are handled, and what users have used of this iteration.
 #[derive(Debug, Default)]
@@ -51,16 +76,27 @@ impl Turns {
         }
     }
 
+    /// Notes that a client's message was handled, with this number of bytes of request and replies.
+    /// After a request that takes long, the user's next requests are handled in the next iteration.
+    pub fn handled(&mut self, turn: &mut Turn, user: u32, bytes: usize, took_long: bool, iteration: u64) {
+        turn.messages += 1;
+        turn.bytes = turn.bytes.saturating_add(bytes);
+        turn.took_long |= took_long;
+        self.charge(user, bytes, iteration);
+        if took_long {
+            self.charge_all(user, iteration);
+        }
+    }
+
     /// Charges a user for bytes of requests and replies.
-    pub fn charge(&mut self, user: u32, bytes: usize, iteration: u64) {
+    fn charge(&mut self, user: u32, bytes: usize, iteration: u64) {
         self.begin(iteration);
         let used = self.used.entry(user).or_default();
         *used = used.saturating_add(bytes);
     }
 
-    /// Charges a user for a request that takes long: the user's next requests are handled in the
-    /// next iteration.
-    pub fn charge_all(&mut self, user: u32, iteration: u64) {
+    /// Charges a user for a whole iteration.
+    fn charge_all(&mut self, user: u32, iteration: u64) {
         self.charge(user, MAX_USER_BYTES, iteration);
     }
 
@@ -134,6 +170,26 @@ mod tests {
         assert_eq!(turns.take(2), None);
         assert_eq!(turns.take(3), Some(1.into()));
         assert_eq!(turns.len(), 0);
+    }
+
+    #[test]
+    fn turn_ends_after_bytes_messages_or_a_long_request() {
+        let mut turns = Turns::default();
+        let messages_until_the_end = |turns: &mut Turns, user, bytes, long_at| {
+            let mut turn = Turn::default();
+            let handled = (1..).find(|message| {
+                turns.handled(&mut turn, user, bytes, *message == long_at, 1);
+                turn.is_over()
+            });
+            (handled, turn.took_long())
+        };
+        assert_eq!(messages_until_the_end(&mut turns, 1, 1, 0), (Some(MAX_CLIENT_MESSAGES), false));
+        assert_eq!(messages_until_the_end(&mut turns, 2, MAX_CLIENT_BYTES / 4, 0), (Some(4), false));
+        assert_eq!(messages_until_the_end(&mut turns, 3, 1 << 20, 0), (Some(1), false), "a long line");
+        assert_eq!(messages_until_the_end(&mut turns, 4, 1, 3), (Some(3), true));
+        let may = |turns: &mut Turns, user| turns.request(9.into(), user, 1);
+        assert!(may(&mut turns, 1) && may(&mut turns, 2), "their users' shares are not used up");
+        assert!(!may(&mut turns, 3) && !may(&mut turns, 4));
     }
 
     #[test]
