@@ -21,10 +21,11 @@ use crate::control::report;
 use crate::input::pointer::absolute_location;
 use crate::input::scroll::axis_frame;
 use crate::input::{
-    layout_location, report_unknown_layout, touch_output, xkb_config, Command, DeviceInfo, TouchDevice,
+    layout_location, report_unknown_layout, touch_output, xkb_config, Command, DeviceInfo, KeyEvent,
+    KeyRecipient, TouchDevice,
 };
 use crate::output::Output;
-use crate::power::{takes_power_button, HeldInput};
+use crate::power::HeldInput;
 use crate::shell::SurfaceAt;
 
 impl State {
@@ -176,41 +177,39 @@ impl State {
     /// Presses or releases a key. `time` is in milliseconds.
     pub fn key(&mut self, code: Keycode, state: KeyState, time: u32) {
         let Some(keyboard) = self.seat.get_keyboard() else { return };
-        let pressed = state == KeyState::Pressed;
+        let is_press = state == KeyState::Pressed;
         let serial = SERIAL_COUNTER.next_serial();
         let press = HeldInput::Key(code.raw());
-        let was_withheld = !pressed && self.power.release(press);
-        if pressed {
+        if is_press {
             self.note_press(serial, keyboard.current_focus().as_ref());
         }
         // Before `keyboard.input`, which locks the keyboard while it calls the filter.
-        let client_accepts = !pressed || self.accepts_key();
-        let takes_power_button = takes_power_button(&self.config.power);
-        // Only a press wakes displays: the release of the key that blanked them does not.
-        let woke = pressed && self.activity();
-        let intercepted = keyboard.input(self, code, state, serial, time, |state, modifiers, key| {
-            let command = pressed.then(|| {
-                let (keysym, raw) = (key.modified_sym(), key.raw_syms());
-                state.input.command(takes_power_button, state.config.vt_keys, modifiers, keysym, &raw)
-            });
-            match command.flatten() {
-                Some(command) => FilterResult::Intercept(Some(command)),
-                None if !client_accepts || woke || was_withheld => FilterResult::Intercept(None),
-                None => FilterResult::Forward,
+        let event = KeyEvent {
+            is_press,
+            was_withheld: !is_press && self.power.release(press),
+            client_accepts: !is_press || self.accepts_key(),
+            // Only a press unblanks displays: the release of the key that blanked them does not.
+            unblanks: is_press && self.activity(),
+        };
+        let recipient = keyboard.input(self, code, state, serial, time, |state, modifiers, key| {
+            let (keysym, raw) = (key.modified_sym(), key.raw_syms());
+            let command = is_press.then(|| state.input.command(&state.config, modifiers, keysym, &raw));
+            match event.recipient(command.flatten()) {
+                KeyRecipient::Client => FilterResult::Forward,
+                recipient => FilterResult::Intercept(recipient),
             }
         });
-        if pressed && intercepted.is_some() {
+        if is_press && recipient.is_some() {
             self.power.withhold(press);
         }
-        match intercepted.flatten() {
-            Some(Command::SwitchVt(vt)) => self.switch_vt(vt),
-            Some(Command::Exit) => {
+        match recipient {
+            Some(KeyRecipient::Compositor(Command::SwitchVt(vt))) => self.switch_vt(vt),
+            Some(KeyRecipient::Compositor(Command::Exit)) => {
                 info!("exit chord pressed");
                 self.stop();
             }
-            Some(Command::PowerButton) if woke => {}
-            Some(Command::PowerButton) => self.power_button(),
-            None => {}
+            Some(KeyRecipient::Compositor(Command::PowerButton)) => self.power_button(),
+            Some(KeyRecipient::Client | KeyRecipient::Withheld) | None => {}
         }
     }
 

@@ -43,6 +43,13 @@ impl Default for PowerConfig {
     }
 }
 
+impl PowerConfig {
+    /// Returns whether the compositor handles the power button.
+    pub fn takes_power_button(&self) -> bool {
+        self.power_button != Policy::System
+    }
+}
+
 /// A week.
 const MAX_BLANK_AFTER_SECONDS: f64 = 604_800.0;
 

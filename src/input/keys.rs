@@ -12,6 +12,42 @@ pub enum Command {
     PowerButton,
 }
 
+/// A key that is pressed or released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyEvent {
+    pub is_press: bool,
+    /// The press unblanks displays.
+    pub unblanks: bool,
+    /// It is the release of a key whose press clients did not receive.
+    pub was_withheld: bool,
+    /// The client with the keyboard's focus can receive it.
+    pub client_accepts: bool,
+}
+
+/// Who receives a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyRecipient {
+    /// The compositor, as a command.
+    Compositor(Command),
+    /// The client with the keyboard's focus.
+    Client,
+    /// No one: it had another effect already, or the client cannot receive it.
+    Withheld,
+}
+
+impl KeyEvent {
+    /// Returns who receives the key; `command` is what it commands if it is pressed.
+    pub fn recipient(self, command: Option<Command>) -> KeyRecipient {
+        match command {
+            // The press that unblanks displays does not suspend the machine.
+            Some(Command::PowerButton) if self.unblanks => KeyRecipient::Withheld,
+            Some(command) if self.is_press => KeyRecipient::Compositor(command),
+            _ if self.unblanks || self.was_withheld || !self.client_accepts => KeyRecipient::Withheld,
+            _ => KeyRecipient::Client,
+        }
+    }
+}
+
 /// The keys that end the service, pressed together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chord {
@@ -91,6 +127,28 @@ mod tests {
     fn chord(text: &str) -> Result<Option<Chord>, String> {
         let names: Vec<String> = text.split('+').map(str::to_owned).filter(|name| !name.is_empty()).collect();
         Chord::new(&names)
+    }
+
+    #[test]
+    fn client_receives_keys_that_no_one_else_takes() {
+        let press = KeyEvent { is_press: true, unblanks: false, was_withheld: false, client_accepts: true };
+        let release = KeyEvent { is_press: false, ..press };
+        let exit = Some(Command::Exit);
+        for (event, command, recipient) in [
+            (press, None, KeyRecipient::Client),
+            (press, exit, KeyRecipient::Compositor(Command::Exit)),
+            // The client received its press, before the other keys of the chord were pressed.
+            (release, exit, KeyRecipient::Client),
+            (release, None, KeyRecipient::Client),
+            (KeyEvent { was_withheld: true, ..release }, None, KeyRecipient::Withheld),
+            (KeyEvent { unblanks: true, ..press }, None, KeyRecipient::Withheld),
+            (KeyEvent { unblanks: true, ..press }, exit, KeyRecipient::Compositor(Command::Exit)),
+            (KeyEvent { unblanks: true, ..press }, Some(Command::PowerButton), KeyRecipient::Withheld),
+            (press, Some(Command::PowerButton), KeyRecipient::Compositor(Command::PowerButton)),
+            (KeyEvent { client_accepts: false, ..press }, None, KeyRecipient::Withheld),
+        ] {
+            assert_eq!(event.recipient(command), recipient, "{event:?} {command:?}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use tracing::info;
 use self::devices::configure;
 pub use self::devices::{report_unknown_layout, xkb_config, DeviceInfo};
 use self::keys::Chord;
-pub use self::keys::Command;
+pub use self::keys::{Command, KeyEvent, KeyRecipient};
 use self::pointer::PointerState;
 use self::presses::Presses;
 pub use self::touch::{layout_location, touch_output, TouchDevice};
@@ -111,13 +111,14 @@ impl Input {
     /// modifiers.
     pub fn command(
         &self,
-        takes_power_button: bool,
-        vt_keys: bool,
+        config: &Config,
         modifiers: &ModifiersState,
         keysym: Keysym,
         raw: &[Keysym],
     ) -> Option<Command> {
-        keys::command(self.exit_chord.as_ref(), takes_power_button, vt_keys, modifiers, keysym, raw)
+        let takes_power_button = config.power.takes_power_button();
+        let chord = self.exit_chord.as_ref();
+        keys::command(chord, takes_power_button, config.vt_keys, modifiers, keysym, raw)
     }
 
     pub fn pointer(&self) -> &PointerState {

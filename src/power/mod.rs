@@ -19,7 +19,6 @@ use std::time::Duration;
 
 pub use held_input::HeldInput;
 pub use idle::IdleTimerId;
-pub use switches::takes_power_button;
 
 use crate::config::PowerConfig;
 use crate::event_loop::timers::Timer;

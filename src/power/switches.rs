@@ -16,11 +16,6 @@ fn is_under_lid(config: &PowerConfig, connector: &str) -> bool {
     config.lid_displays.iter().any(|pattern| matches_pattern(pattern, connector))
 }
 
-/// Returns whether the configuration gives the power button to the compositor.
-pub fn takes_power_button(config: &PowerConfig) -> bool {
-    config.power_button != Policy::System
-}
-
 impl Power {
     /// Handles the lid switch.
     pub fn lid_moved(&mut self, is_closed: bool, cx: &Cx<'_>) -> Effects {

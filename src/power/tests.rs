@@ -115,6 +115,7 @@ fn probed(names: &[&str]) -> Vec<ProbedGpu> {
         capabilities: geom_display::signal_format::Capabilities::default(),
         non_desktop: false,
         panel_orientation: Default::default(),
+        tile: None,
     });
     vec![ProbedGpu { id: 1, connectors: connectors.collect() }]
 }
@@ -384,7 +385,7 @@ fn power_button_follows_its_policy() {
     ];
     for (policy, expected) in cases {
         fixture.config.power_button = policy;
-        assert_eq!(takes_power_button(&fixture.config), policy != Policy::System);
+        assert_eq!(fixture.config.takes_power_button(), policy != Policy::System);
         assert_eq!(fixture.call(Power::power_button), expected, "{policy:?}");
     }
 }
