@@ -1,7 +1,9 @@
 //! Errors in the configuration: each is reported with file and line, and the rest applies.
 
 use anyhow::{ensure, Result};
+use geom_ipc::DisplayState;
 
+use crate::support::edids::{edid, LG};
 use crate::support::harness::Setup;
 use crate::support::{shows_notices, COMPOSITOR, CONFIG, RED};
 
@@ -38,4 +40,42 @@ fn missing_configuration_is_reported() -> Result<()> {
     service.wait_for_enabled_displays()?;
     service.wait_for_notice("/nowhere/file.toml")?;
     Ok(())
+}
+
+/// As behind a KVM switch that hides the monitor.
+#[test]
+fn connector_without_a_monitor_is_used_as_configured() -> Result<()> {
+    let setup = Setup::with_monitors(2)?;
+    setup.machine.unplug("gpu0", 0)?;
+    let forced = "[connectors.Virtual-1]\nconnected = true\n";
+    let service = setup.start(&format!("{forced}[displays.Virtual-1]\nmode = \"1280x720\"\n"), &[])?;
+    service.client("red", &["--fullscreen", "Virtual-1"])?;
+    let screenshot = service.wait_for_color("Virtual-1", RED)?;
+    ensure!(
+        (screenshot.width, screenshot.height) == (1280, 720),
+        "{}x{}",
+        screenshot.width,
+        screenshot.height
+    );
+
+    // The EDID of its monitor, without a restart.
+    std::fs::write(service.machine.shared_dir().join("monitor.edid"), edid(LG)?)?;
+    service.machine.write(CONFIG, &format!("{forced}edid = \"/run/lab/monitor.edid\"\n"))?;
+    service.machine.wait_until("the EDID's monitor", |_| {
+        let display = service.display("Virtual-1")?;
+        let is_lg = display.monitor.is_some_and(|monitor| monitor.make == "GSM");
+        Ok(is_lg && display.mode.is_some_and(|mode| (mode.width, mode.height) == (1280, 1024)))
+    })?;
+    service.wait_for_color("Virtual-1", RED)?;
+
+    // And the other way round: a monitor that is to be ignored.
+    service.machine.write(
+        CONFIG,
+        "[connectors.Virtual-2]\nconnected = false\n[connectors.Virtual-1]\nconnected = true\n",
+    )?;
+    service.machine.wait_until("one display", |_| {
+        let state = service.display("Virtual-2")?.state;
+        Ok(state == DisplayState::Disconnected)
+    })?;
+    service.finish()
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use geom_display::connector_override::ConnectorOverrides;
 use geom_kms::calls::PageFlip;
 use geom_kms::discovery::{self, Candidate};
 use geom_kms::objects::Connector;
@@ -79,6 +80,8 @@ pub struct Cx<'a> {
     pub reactor: &'a Reactor,
     /// The configured renderer.
     pub renderer: RendererPreference,
+    /// What the configuration says about connectors.
+    pub connectors: &'a ConnectorOverrides,
 }
 
 /// An open GPU and its place in the event loop.
@@ -349,7 +352,7 @@ impl Kms {
             )
         })?;
         let opened = Gpu::open(fd.clone(), &path, candidate.id, cx.renderer);
-        let gpu = match opened {
+        let mut gpu = match opened {
             Ok(gpu) => gpu,
             Err(error) => {
                 if let Ok(fd) = fd.into_fd() {
@@ -359,6 +362,9 @@ impl Kms {
             }
         };
         drop(fd);
+        if gpu.device.set_overrides(cx.connectors) {
+            probe_connectors(&mut gpu, &Probe::All);
+        }
         cx.reactor.add(gpu.device.fd(), Source::Gpu(candidate.id)).context("watch the GPU for page flips")?;
         let connectors = gpu.device.connectors().iter();
         let monitors = connectors.filter(|connector| connector.state.connected).count();
@@ -422,6 +428,17 @@ impl Kms {
         let late = self.gpus().filter(|gpu| gpu.device.connectors().iter().any(is_late));
         let probes = late.map(|gpu| (gpu.device.id(), Probe::All)).collect();
         self.probe(probes)
+    }
+
+    /// Uses what the configuration now says about connectors.
+    pub fn set_overrides(&mut self, cx: &Cx<'_>) -> Effects {
+        let mut changed = BTreeMap::new();
+        for gpu in self.gpus_mut() {
+            if gpu.device.set_overrides(cx.connectors) {
+                changed.insert(gpu.device.id(), Probe::All);
+            }
+        }
+        self.probe(changed)
     }
 
     /// Probes everything again: another program may have changed anything, and monitors may have

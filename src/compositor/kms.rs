@@ -56,7 +56,8 @@ impl State {
 
     /// Calls the KMS backend, if it is in use, and applies the effects.
     pub(super) fn with_kms(&mut self, call: impl FnOnce(&mut Kms, &Cx<'_>) -> Effects) {
-        let cx = Cx { reactor: &self.reactor, renderer: self.config.renderer };
+        let connectors = &self.config.connectors;
+        let cx = Cx { reactor: &self.reactor, renderer: self.config.renderer, connectors };
         let Some(kms) = self.backend.kms_mut() else { return };
         for effect in call(kms, &cx) {
             self.apply_backend_effect(effect);

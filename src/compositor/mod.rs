@@ -57,6 +57,7 @@ use tracing::info;
 use self::deadline::Deadline;
 pub(crate) use self::notices::notify_user;
 use self::notices::Notices;
+use crate::backend::kms::Kms;
 use crate::backend::Backend;
 use crate::cli::options::Options;
 use crate::clients::saved_state::StateFile;
@@ -275,6 +276,7 @@ impl State {
             self.start_metrics();
             self.read_power();
             self.reconfigure_input();
+            self.with_kms(Kms::set_overrides);
             self.reconfigure("configuration");
             self.place_windows();
         }

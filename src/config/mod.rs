@@ -2,6 +2,7 @@
 //! of the file applies; files are read again when they change.
 
 mod clients;
+mod connectors;
 mod displays;
 pub mod open;
 mod power;
@@ -21,11 +22,19 @@ pub use system::{
 
 use std::path::Path;
 
-/// Reads and parses the configuration. Returns the valid settings over the defaults, or `None` if
-/// the file cannot be read or is not TOML.
+use self::connectors::read_edid_files;
+
+/// Reads and parses the configuration, and the EDID files that it names. Returns the valid settings
+/// over the defaults, or `None` if the file cannot be read or is not TOML.
 pub fn load(path: &Path) -> (Option<Config>, Vec<Problem>) {
     match open::read_system_text(path, open::MAX_TOML_BYTES) {
-        Ok(text) => parse(path, &text),
+        Ok(text) => {
+            let (mut config, mut problems) = parse(path, &text);
+            if let Some(config) = &mut config {
+                problems.extend(read_edid_files(&mut config.connectors, &config.edid_files, path));
+            }
+            (config, problems)
+        }
         Err(error) => (None, vec![Problem::of_file(path, format!("cannot be read: {error}"))]),
     }
 }

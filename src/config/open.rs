@@ -15,6 +15,9 @@ use rustix::fs::{openat, readlinkat, FileType, Mode, OFlags, CWD};
 /// Maximum size of a profile or configuration, in bytes.
 pub const MAX_TOML_BYTES: u64 = 1 << 20;
 
+/// Maximum size of an EDID, in bytes: 256 blocks.
+pub const MAX_EDID_BYTES: u64 = 256 * 128;
+
 /// Maximum size of an ICC profile, in bytes; a monitor's profile is far smaller.
 pub const MAX_ICC_BYTES: u64 = 16 << 20;
 
@@ -101,7 +104,11 @@ fn open(path: &Path, limit: u64, owners: Owners) -> io::Result<File> {
 }
 
 fn too_large(limit: u64) -> io::Error {
-    io::Error::other(format!("it is larger than {} MiB; replace it by a smaller file", limit >> 20))
+    let limit = match limit >> 20 {
+        0 => format!("{} KiB", limit >> 10),
+        mebibytes => format!("{mebibytes} MiB"),
+    };
+    io::Error::other(format!("it is larger than {limit}; replace it by a smaller file"))
 }
 
 /// Reads at most `limit` bytes: the file may grow after it was checked.
@@ -133,22 +140,30 @@ pub fn read_user_text(path: &Path, limit: u64) -> io::Result<String> {
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
-/// Reads a text file that an administrator names: the configuration. Any user may own it, and it
-/// may be reached through whatever symbolic links; /dev/null is an empty one.
+/// Reads a file that an administrator names: the configuration, and what it names. Any user may own
+/// it, and it may be reached through whatever symbolic links; /dev/null is an empty one.
 ///
 /// # Errors
-/// If it is another device, a FIFO, a folder, larger than `limit`, or not UTF-8.
-pub fn read_system_text(path: &Path, limit: u64) -> io::Result<String> {
+/// If it is another device, a FIFO, a folder, or larger than `limit`.
+pub fn read_system_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let real = std::fs::canonicalize(path)?;
     if real == Path::new("/dev/null") {
-        return Ok(String::new());
+        return Ok(Vec::new());
     }
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     if !std::fs::metadata(&real)?.is_file() {
         return Err(io::Error::other("it is not a regular file; replace it by one"));
     }
-    let bytes = read(File::from(openat(CWD, &real, flags, Mode::empty())?), limit)?;
-    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+    read(File::from(openat(CWD, &real, flags, Mode::empty())?), limit)
+}
+
+/// Reads a text file, as [`read_system_file`] does.
+///
+/// # Errors
+/// As [`read_system_file`], and if it is not UTF-8.
+pub fn read_system_text(path: &Path, limit: u64) -> io::Result<String> {
+    String::from_utf8(read_system_file(path, limit)?)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use geom_color::night_light::NightLight;
+use geom_display::connector_override::ConnectorOverrides;
 use geom_display::mode::{ConfiguredMode, Mode};
 use geom_display::output_config::OutputConfigs;
 use geom_display::pattern::matches_pattern;
@@ -13,6 +14,7 @@ use geom_ipc::ConnectType;
 use toml_edit::Value;
 
 use super::clients::{self, ClientsConfig};
+use super::connectors::{read_connectors, EdidFile};
 use super::displays::{read_aliases, read_displays, read_night_light};
 use super::power::{self, PowerConfig};
 use super::reader::{names, Problem, Reader, Section};
@@ -99,6 +101,10 @@ pub enum HardwareColor {
 pub struct Config {
     pub connect_type: ConnectType,
     pub outputs: OutputConfigs,
+    /// What is used of connectors instead of what the kernel reports.
+    pub connectors: ConnectorOverrides,
+    /// The files of EDIDs in `connectors`.
+    pub(super) edid_files: Vec<EdidFile>,
     /// The user whose profile applies, unless the command line names one.
     pub user: Option<String>,
     /// The user's own names for displays, and the names that they stand for.
@@ -140,6 +146,8 @@ impl Default for Config {
         Self {
             connect_type: ConnectType::KEEP_CONNECTION_OPEN,
             outputs: OutputConfigs::default(),
+            connectors: ConnectorOverrides::new(),
+            edid_files: Vec::new(),
             user: None,
             aliases: BTreeMap::new(),
             night_light: None,
@@ -176,8 +184,8 @@ impl Default for Config {
 
 impl Config {
     /// Returns the safe settings: the defaults with pixman, and of this configuration only what
-    /// restricts people and clients. Otherwise a client that makes the service crash would undo a
-    /// kiosk's restrictions.
+    /// restricts people and clients, and what is connected. Otherwise a client that makes the
+    /// service crash would undo a kiosk's restrictions, or disable its display.
     pub fn to_safe(&self) -> Self {
         Self {
             renderer: RendererPreference::Pixman,
@@ -185,6 +193,7 @@ impl Config {
             vt_keys: self.vt_keys,
             diagnostic_screen: self.diagnostic_screen,
             clients: self.clients.to_safe(),
+            connectors: self.connectors.clone(),
             ..Self::default()
         }
     }
@@ -243,6 +252,7 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
     set(&mut config.vt_keys, root.boolean(reader, "vt_keys"));
     config.user = root.string(reader, "user");
     config.outputs.outputs = read_displays(root, reader);
+    (config.connectors, config.edid_files) = read_connectors(root, reader);
     config.aliases = read_aliases(root, reader);
     config.night_light = read_night_light(root, reader);
     config.rules.extend(read_rules(root, reader));
@@ -362,7 +372,7 @@ mod tests {
         let (config, problems) = read(
             "exit_keys = \"\"\nvt_keys = false\ndiagnostic_screen = false\nrenderer = \"gles\"\nuser = \"ann\"\n\
              [clients]\nusers = [1001]\ngroups = [1002]\ncontrol_group = 1003\ninterval = 1\nconnections = 7\n\
-             [displays.DP-1]\nscale = 2\n",
+             [displays.DP-1]\nscale = 2\n[connectors.DP-1]\nconnected = true\n",
         );
         assert!(problems.is_empty(), "{problems:?}");
         let safe = config.to_safe();
@@ -375,6 +385,7 @@ mod tests {
         assert_eq!(safe.clients.control_group, Some(1003));
         assert_eq!((safe.renderer, &safe.user), (RendererPreference::Pixman, &None));
         assert!(safe.outputs.outputs.is_empty());
+        assert_eq!(safe.connectors["DP-1"].connected, Some(true));
         assert_eq!(safe.clients.heartbeat(None), ClientsConfig::default().heartbeat(None));
     }
 
@@ -394,7 +405,7 @@ mod tests {
                 "test.toml:2: renderer = \"vulkan\" is not allowed; allowed: \"auto\", \"pixman\", \"gles\", \"llvmpipe\"",
                 "test.toml:5: displays.\"HDMI-A-1\".mode: \"wide\" is not a mode; write \"1920x1080\" or \"1920x1080@59.94\"",
                 "test.toml:8: keyboard.layout = 7 is not allowed; allowed: a quoted string",
-                "test.toml:1: unknown key color; known here: connect_type, renderer, render_gpu, direct_scanout, hardware_color, diagnostic_screen, keep_framebuffer, metrics_file, metrics_interval, exit_keys, vt_keys, user, displays, aliases, night_light, rules, clients, power, keyboard, pointer, touch, cursor, headless",
+                "test.toml:1: unknown key color; known here: connect_type, renderer, render_gpu, direct_scanout, hardware_color, diagnostic_screen, keep_framebuffer, metrics_file, metrics_interval, exit_keys, vt_keys, user, displays, connectors, aliases, night_light, rules, clients, power, keyboard, pointer, touch, cursor, headless",
             ]
         );
     }

@@ -19,6 +19,7 @@
 
 #![warn(missing_docs)]
 
+pub mod connector_override;
 pub mod fallback;
 pub mod identity;
 pub mod lifecycle;

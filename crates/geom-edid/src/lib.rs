@@ -25,6 +25,7 @@ mod cta;
 mod displayid;
 pub mod report;
 mod timing;
+mod video_codes;
 
 use serde::Serialize;
 
@@ -32,6 +33,7 @@ pub use base::{Analog, Chromaticity, Digital, Interface, RangeLimits, Size, Vide
 pub use cta::{Colorimetry, Hdmi, HdmiForum, HdrStatic, VideoCode};
 pub use displayid::{NativePanel, Product, Tile};
 pub use timing::{Source, Timing};
+pub use video_codes::timing as timing_of_code;
 
 /// Size of a block in bytes (E-EDID 1.4, 2.2.1).
 pub const BLOCK: usize = 128;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use drm::control::{connector, Mode as KmsMode};
 use drm::DriverCapability;
+use geom_display::connector_override::ConnectorOverrides;
 use geom_display::fallback::Choice;
 use geom_display::mode::Mode;
 use geom_display::plan;
@@ -295,6 +296,16 @@ impl Device {
             }
         }
         Ok(())
+    }
+
+    /// Uses other values for connectors than those that the kernel reports, in place of the ones
+    /// before. Returns whether they differ: then all connectors have to be probed.
+    pub fn set_overrides(&mut self, overrides: &ConnectorOverrides) -> bool {
+        let differ = self.objects.overrides != *overrides;
+        if differ {
+            self.objects.overrides.clone_from(overrides);
+        }
+        differ
     }
 
     /// Returns the kernel's timing of one of an output's modes, or of a configured modeline.

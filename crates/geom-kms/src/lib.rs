@@ -51,6 +51,7 @@ mod legacy;
 pub mod modes;
 pub mod objects;
 mod open_error;
+mod overridden;
 mod plane_defaults;
 pub mod properties;
 pub mod quirks;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use drm::control::{connector, crtc, plane, property, Mode as KmsMode};
+use geom_display::connector_override::ConnectorOverrides;
 use geom_display::identity::{edid_name, Identity};
 use geom_display::matching::{assign, Item};
 use geom_display::plan;
@@ -19,6 +20,7 @@ use crate::drm_fd::{raw, DrmFd};
 use crate::formats::PlaneFormats;
 use crate::legacy::Dpms;
 use crate::modes;
+use crate::overridden::{edid_modes, unknown_monitor_modes};
 use crate::plane_defaults::PlaneDefaults;
 use crate::properties::{Properties, PropertyReader};
 use crate::quirks::Quirks;
@@ -212,6 +214,8 @@ pub struct Objects {
     pub connectors: Vec<Connector>,
     /// Connectors that are leased to other programs.
     pub(crate) leased: Vec<connector::Handle>,
+    /// What the configuration says in place of the kernel.
+    pub(crate) overrides: ConnectorOverrides,
     reader: PropertyReader,
 }
 
@@ -337,10 +341,21 @@ impl Objects {
         let current = info.current_encoder.and_then(|encoder| fd.encoder(encoder).ok()?.crtc);
         let current_crtc =
             current.and_then(|current| resources.crtcs.iter().position(|crtc| *crtc == current));
-        let is_connected = info.status == ConnectorStatus::Connected;
-        let is_unknown = info.status == ConnectorStatus::Unknown;
-        let modes = if is_connected || is_unknown { info.modes } else { Vec::new() };
-        let (edid, edid_name) = edid(fd, is_connected, &properties).unzip();
+        let name = format!("{}-{}", info.interface.as_str(), info.interface_id);
+        let configured = self.overrides.get(&name).cloned().unwrap_or_default();
+        let found = info.status == ConnectorStatus::Connected;
+        let is_connected = configured.connected.unwrap_or(found);
+        let is_unknown = info.status == ConnectorStatus::Unknown && configured.connected.is_none();
+        let configured_edid = configured.edid.filter(|_| is_connected).and_then(|bytes| parse_edid(&bytes));
+        let has_configured_edid = configured_edid.is_some();
+        let (edid, edid_name) =
+            configured_edid.or_else(|| edid(fd, found && is_connected, &properties)).unzip();
+        let modes = match &edid {
+            Some(edid) if has_configured_edid => edid_modes(edid),
+            _ if is_connected && !found && info.modes.is_empty() => unknown_monitor_modes(),
+            _ if is_connected || is_unknown => info.modes,
+            _ => Vec::new(),
+        };
         let props = if atomic { ConnectorPropIds::read(&properties) } else { ConnectorPropIds::default() };
         let monitor = edid.as_ref().map(MonitorColor::from).unwrap_or_default();
         Ok(Connector {
@@ -350,10 +365,13 @@ impl Objects {
             current_crtc,
             is_unknown,
             dpms: Dpms::read(&properties),
-            physical_size: info.size.unwrap_or_default(),
+            physical_size: match &edid {
+                Some(edid) if has_configured_edid => edid.millimeters().unwrap_or_default(),
+                _ => info.size.unwrap_or_default(),
+            },
             mst_path: mst_path(fd, &properties),
             state: plan::ProbedConnector {
-                name: format!("{}-{}", info.interface.as_str(), info.interface_id),
+                name,
                 connected: is_connected,
                 modes: modes.iter().enumerate().map(|(index, mode)| modes::describe(index, mode)).collect(),
                 monitor: edid.as_ref().map(Identity::from),
@@ -411,16 +429,16 @@ fn parse_size_hints(blob: &[u8]) -> Vec<(u32, u32)> {
 /// Reads the EDID of a connected monitor, and computes its name.
 fn edid(fd: &dyn DrmCalls, connected: bool, properties: &Properties) -> Option<(Edid, String)> {
     let blob = properties.value("EDID").filter(|blob| connected && *blob != 0)?;
-    let read = fd.blob(blob).map_err(|error| error.to_string());
-    let parsed = read.and_then(|bytes| {
-        let edid = Edid::parse(&bytes).map_err(|error| error.to_string())?;
-        Ok((edid, edid_name(&bytes)))
+    let bytes = fd.blob(blob).inspect_err(|error| warn!(%error, "cannot read a monitor's EDID")).ok()?;
+    parse_edid(&bytes)
+}
+
+/// Parses an EDID, and computes its name.
+fn parse_edid(bytes: &[u8]) -> Option<(Edid, String)> {
+    let edid = Edid::parse(bytes).inspect_err(|error| {
+        warn!(%error, "monitor has an invalid EDID; identifying it by its connector. Check the connection");
     });
-    parsed
-        .inspect_err(|error| {
-            warn!(%error, "monitor has an invalid EDID; identifying it by its connector. Check the connection")
-        })
-        .ok()
+    Some((edid.ok()?, edid_name(bytes)))
 }
 
 /// Reads `PATH` of a connector behind DisplayPort MST hubs: `mst:`, the id of the connector that

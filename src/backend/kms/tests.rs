@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
 
+use geom_display::connector_override::ConnectorOverride;
 use geom_kms::fake::FakeDevice;
 use geom_kms::{CrtcState, DrmFd, Frame};
 
@@ -76,6 +77,7 @@ struct Rig {
     kms: Kms,
     seat: Rc<RefCell<SeatState>>,
     reactor: Reactor,
+    connectors: ConnectorOverrides,
 }
 
 fn id(path: &str) -> u64 {
@@ -96,7 +98,7 @@ impl Rig {
             seat.borrow_mut().gpus.insert(path.into(), FakeDevice::with_outputs(*monitors));
         }
         let kms = Kms::new(Box::new(FakeSeat(seat.clone())), true);
-        Self { kms, seat, reactor: Reactor::new().expect("a reactor") }
+        Self { kms, seat, reactor: Reactor::new().expect("a reactor"), connectors: Default::default() }
     }
 
     /// As [`Rig::new`], with all GPUs open.
@@ -111,7 +113,8 @@ impl Rig {
     }
 
     fn with<R>(&mut self, call: impl FnOnce(&mut Kms, &Cx<'_>) -> R) -> R {
-        call(&mut self.kms, &Cx { reactor: &self.reactor, renderer: RendererPreference::Pixman })
+        let (reactor, connectors) = (&self.reactor, &self.connectors);
+        call(&mut self.kms, &Cx { reactor, renderer: RendererPreference::Pixman, connectors })
     }
 
     fn on(&mut self, event: Event) -> Vec<String> {
@@ -160,6 +163,26 @@ fn gpu_with_more_monitors_is_the_primary_one() {
     let rig = Rig::open(&[(CARD0, 1), (CARD1, 3)]);
     assert_eq!(rig.open_paths(), [CARD1, CARD0]);
     assert_eq!(rig.connected(), 4);
+}
+
+#[test]
+fn overrides_hold_from_the_start_and_may_change() {
+    let mut rig = Rig::new(&[(CARD0, 2)]);
+    let over = |name: &str, connected| {
+        ConnectorOverrides::from([(
+            name.to_owned(),
+            ConnectorOverride { connected: Some(connected), edid: None },
+        )])
+    };
+    let name = |rig: &Rig| rig.kms.gpus().next().map(|gpu| gpu.device.connectors()[0].state.name.clone());
+    // The name of the first connector of a device in memory.
+    rig.connectors = over("DP-1", false);
+    assert_eq!(rig.on(Event::GpuAdded { id: id(CARD0), path: CARD0.into() }).len(), 2);
+    assert_eq!((name(&rig).as_deref(), rig.connected()), (Some("DP-1"), 1));
+    let set = |rig: &mut Rig| names(&rig.with(Kms::set_overrides));
+    assert_eq!(set(&mut rig), Vec::<String>::new());
+    rig.connectors = over("DP-1", true);
+    assert_eq!((set(&mut rig), rig.connected()), (vec!["reconfigure: hotplug".into()], 2));
 }
 
 #[test]

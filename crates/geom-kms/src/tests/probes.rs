@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use drm::control::connector::Interface;
+use geom_display::connector_override::{ConnectorOverride, ConnectorOverrides};
 use geom_display::output_config::Transform;
 use geom_display::signal_format::SignalFormat;
 
@@ -87,4 +88,90 @@ fn probes_are_merged() {
     let only = |ids: &[u32]| Probe::Only(ids.iter().copied().collect());
     assert_eq!(only(&[1, 2]).and(only(&[3])), only(&[1, 2, 3]));
     assert_eq!(only(&[1]).and(Probe::All), Probe::All);
+}
+
+fn overrides(connector: &str, connected: Option<bool>, edid: Option<Vec<u8>>) -> ConnectorOverrides {
+    ConnectorOverrides::from([(connector.to_owned(), ConnectorOverride { connected, edid })])
+}
+
+/// Uses overrides, and returns whether the connector counts as connected, and the size and refresh
+/// rate in hertz of its modes.
+fn overridden(rig: &mut Rig, overrides: &ConnectorOverrides) -> (bool, Vec<(u16, u16, u32)>) {
+    assert!(rig.device.set_overrides(overrides));
+    rig.device.probe(&Probe::All).expect("a probe");
+    let connector = &rig.device.connectors()[0];
+    let modes = connector.state.modes.iter();
+    let modes = modes.map(|mode| (mode.width, mode.height, (mode.refresh + 500) / 1000));
+    (connector.state.connected, modes.collect())
+}
+
+/// A KVM switch that hides the monitor while it shows another computer's image.
+#[test]
+fn forced_connector_has_common_modes_and_is_enabled() {
+    let mut rig = Rig::with_outputs(1);
+    let connector = rig.fake.connectors()[0];
+    let name = rig.device.connectors()[0].state.name.clone();
+    let forced = overrides(&name, Some(true), None);
+    let kernel_modes = overridden(&mut rig, &forced).1;
+    rig.fake.disconnect(connector);
+    rig.device.probe(&Probe::All).expect("a probe");
+    let state = rig.device.connectors()[0].state.clone();
+    assert!(state.connected, "it stays connected");
+    assert_ne!(state.modes.len(), kernel_modes.len(), "the kernel's modes were of the monitor");
+    let preferred: Vec<_> =
+        state.modes.iter().filter(|mode| mode.preferred).map(|mode| (mode.width, mode.height)).collect();
+    assert_eq!(preferred, [(1024, 768)]);
+    rig.enable(&[&name]);
+    assert!(rig.device.is_enabled(&name));
+    // Without the override it is disconnected again.
+    assert_eq!(overridden(&mut rig, &ConnectorOverrides::new()), (false, vec![]));
+}
+
+#[test]
+fn ignored_connector_is_disconnected() {
+    let mut rig = Rig::with_outputs(1);
+    let name = rig.device.connectors()[0].state.name.clone();
+    assert_eq!(overridden(&mut rig, &overrides(&name, Some(false), None)), (false, vec![]));
+    assert!(!rig.device.set_overrides(&overrides(&name, Some(false), None)), "the same");
+}
+
+#[test]
+fn configured_edid_has_the_monitor_s_modes_and_identity() {
+    let mut rig = Rig::with_outputs(1);
+    let connector = rig.fake.connectors()[0];
+    let name = rig.device.connectors()[0].state.name.clone();
+    let bytes = edid_of_a_television();
+    let configured = overrides(&name, None, Some(bytes.clone()));
+    let modes = vec![(1280, 800, 60), (1920, 1080, 50), (3840, 2160, 30)];
+    assert_eq!(overridden(&mut rig, &configured), (true, modes.clone()));
+    let state = &rig.device.connectors()[0].state;
+    assert!(state.modes[0].preferred && !state.modes[1].preferred);
+    assert_eq!(state.monitor.as_ref().map(|monitor| monitor.make.as_str()), Some("GSM"));
+    assert!(state.edid.is_some());
+    rig.fake.disconnect(connector);
+    rig.device.probe(&Probe::All).expect("a probe");
+    assert!(!rig.device.connectors()[0].state.connected, "an EDID alone connects nothing");
+    assert_eq!(overridden(&mut rig, &overrides(&name, Some(true), Some(bytes))), (true, modes));
+}
+
+/// Returns an EDID with a detailed timing of 1280x800 and the Video Identification Codes 31, 95
+/// and an interlaced one.
+fn edid_of_a_television() -> Vec<u8> {
+    let mut base = [0; 128];
+    base[1..7].fill(0xff);
+    base[8..10].copy_from_slice(&[0x1e, 0x6d]);
+    base[18..20].copy_from_slice(&[1, 4]);
+    // 71 MHz; 1280 + 160 pixels, 800 + 23 lines, front porches 48 and 3, sync pulses 32 and 6.
+    base[54..72].copy_from_slice(&[
+        0xbc, 0x1b, 0x00, 0xa0, 0x50, 0x20, 0x17, 0x30, 0x30, 0x20, 0x36, 0, 0, 0, 0, 0, 0, 0x1a,
+    ]);
+    base[126] = 1;
+    let mut cta = [0; 128];
+    cta[..8].copy_from_slice(&[2, 3, 8, 0, 0x43, 31, 95, 5]);
+    [base, cta].into_iter().flat_map(with_checksum).collect()
+}
+
+fn with_checksum(mut block: [u8; 128]) -> [u8; 128] {
+    block[127] = block.iter().fold(0u8, |sum, byte| sum.wrapping_sub(*byte));
+    block
 }
