@@ -49,6 +49,7 @@ fn time_plan() -> Duration {
         capabilities: Capabilities::default(),
         non_desktop: false,
         panel_orientation: Default::default(),
+        tile: None,
     };
     let gpu = |gpu: usize| ProbedGpu {
         id: gpu as u64,

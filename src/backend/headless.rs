@@ -41,6 +41,7 @@ impl Headless {
             capabilities: Capabilities::default(),
             non_desktop: false,
             panel_orientation: Default::default(),
+            tile: None,
         });
         self.connectors = connectors.collect();
     }

@@ -234,6 +234,7 @@ mod tests {
             capabilities: Capabilities::default(),
             non_desktop: false,
             panel_orientation: Default::default(),
+            tile: None,
         }
     }
 

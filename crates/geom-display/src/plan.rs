@@ -45,6 +45,19 @@ pub struct ProbedConnector {
     pub non_desktop: bool,
     /// The transform of a panel that is built in turned.
     pub panel_orientation: Transform,
+    /// The part of a tiled monitor that it drives.
+    pub tile: Option<Tile>,
+}
+
+/// A part of a monitor that several connectors drive, as some with 5120x2880 pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tile {
+    /// The kernel's number of the monitor.
+    pub group: u32,
+    /// Its column, from 0 on the left.
+    pub column: u32,
+    /// Its row, from 0 at the top.
+    pub row: u32,
 }
 
 /// The connectors of one GPU, in the kernel's order.
@@ -249,8 +262,15 @@ pub fn plan(present: &[ProbedGpu], configs: &OutputConfigs, known: &BTreeMap<Str
         }
     }
     resolve_mirrors(&mut outputs, configs);
-    arrange::arrange(&mut outputs, configs, known);
+    let positions = arrange::positions(&outputs, configs, &tiles(present));
+    arrange::arrange(&mut outputs, &positions, known);
     Plan { outputs }
+}
+
+/// Returns the tiles of connected connectors, by name.
+fn tiles(present: &[ProbedGpu]) -> BTreeMap<&str, Tile> {
+    let connectors = present.iter().flat_map(|gpu| &gpu.connectors).filter(|connector| connector.connected);
+    connectors.filter_map(|connector| Some((connector.name.as_str(), connector.tile?))).collect()
 }
 
 /// Finds the output that each mirror shows: an enabled one that is not a mirror itself. Mirrors get

@@ -233,6 +233,7 @@ impl Desk {
                 },
                 non_desktop: monitor == Some(HEADSET),
                 panel_orientation: Transform::default(),
+                tile: None,
             }
         };
         let gpu = |id: usize| ProbedGpu {

@@ -380,6 +380,7 @@ impl Objects {
                 capabilities: props.capabilities(monitor),
                 non_desktop: properties.value("non-desktop") == Some(1),
                 panel_orientation: panel_orientation(&properties),
+                tile: tile(fd, &properties),
             },
             modes,
             props,
@@ -441,6 +442,21 @@ fn parse_edid(bytes: &[u8]) -> Option<(Edid, String)> {
     Some((edid.ok()?, edid_name(bytes)))
 }
 
+/// Reads `TILE` of a connector (drm_connector_set_tile_property()).
+fn tile(fd: &dyn DrmCalls, properties: &Properties) -> Option<plan::Tile> {
+    let blob = properties.value("TILE").filter(|blob| *blob != 0)?;
+    parse_tile(std::str::from_utf8(&fd.blob(blob).ok()?).ok()?.trim_end_matches('\0'))
+}
+
+/// Parses group, flags, columns, rows, column, row, width and height. A tile that is the whole
+/// monitor is none.
+fn parse_tile(text: &str) -> Option<plan::Tile> {
+    let numbers: Vec<u32> = text.split(':').map(|number| number.parse().ok()).collect::<Option<_>>()?;
+    let [group, _, columns, rows, column, row, _, _] = numbers[..] else { return None };
+    let is_part = (columns > 1 || rows > 1) && column < columns && row < rows;
+    is_part.then_some(plan::Tile { group, column, row })
+}
+
 /// Reads `PATH` of a connector behind DisplayPort MST hubs: `mst:`, the id of the connector that
 /// leads there, and ports (build_mst_prop_path() in drm_dp_mst_topology.c).
 fn mst_path(fd: &dyn DrmCalls, properties: &Properties) -> Option<(u32, String)> {
@@ -464,6 +480,18 @@ mod tests {
         assert_eq!(parse_mst_path("mst:57-1-8"), Some((57, "1/8".into())));
         for wrong in ["", "mst:", "mst:57", "mst:x-1", "mst:57-", "mst:57-1/2", "usb:57-1"] {
             assert_eq!(parse_mst_path(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn tiles_are_parsed() {
+        let tile = |group, column, row| Some(plan::Tile { group, column, row });
+        assert_eq!(parse_tile("1:1:2:1:0:0:2560:2880"), tile(1, 0, 0));
+        assert_eq!(parse_tile("7:1:2:2:1:1:1920:1080"), tile(7, 1, 1));
+        for wrong in
+            ["", "1:1:2:1:0:0:2560", "1:1:2:1:x:0:2560:2880", "1:1:1:1:0:0:2560:2880", "1:1:2:1:2:0:1:1"]
+        {
+            assert_eq!(parse_tile(wrong), None, "{wrong}");
         }
     }
 

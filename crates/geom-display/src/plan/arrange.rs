@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{LogicalRect, PlannedOutput};
+use super::{LogicalRect, PlannedOutput, Tile};
 use crate::output_config::{OutputConfigs, Position, Side};
 
 fn next_to(side: Side, reference: &LogicalRect, own: &LogicalRect) -> (i32, i32) {
@@ -17,13 +17,40 @@ fn next_to(side: Side, reference: &LogicalRect, own: &LogicalRect) -> (i32, i32)
     }
 }
 
+/// Returns the position of each output that has one by itself: the configured one, or next to the
+/// tile on its left or above it.
+pub fn positions(
+    outputs: &[PlannedOutput],
+    configs: &OutputConfigs,
+    tiles: &BTreeMap<&str, Tile>,
+) -> BTreeMap<String, Position> {
+    let configured = |name: &str| configs.outputs.get(name).and_then(|config| config.position.as_ref());
+    let next_to_tile = |own: &str| {
+        let tile = *tiles.get(own)?;
+        let output_of = |tile: Tile| {
+            let mut in_layout = outputs.iter().filter(|output| output.logical.width > 0);
+            let found = in_layout.find(|output| tiles.get(output.name.as_str()) == Some(&tile))?;
+            // That one may be placed next to this one.
+            let is_free = !matches!(configured(&found.name), Some(Position::NextTo(..)));
+            is_free.then(|| found.name.clone())
+        };
+        let left = tile.column.checked_sub(1).and_then(|column| output_of(Tile { column, ..tile }));
+        let above = || tile.row.checked_sub(1).and_then(|row| output_of(Tile { row, ..tile }));
+        let left = left.map(|name| Position::NextTo(Side::RightOf, name));
+        left.or_else(|| Some(Position::NextTo(Side::Below, above()?)))
+    };
+    let position =
+        |output: &PlannedOutput| configured(&output.name).cloned().or_else(|| next_to_tile(&output.name));
+    outputs.iter().filter_map(|output| Some((output.name.clone(), position(output)?))).collect()
+}
+
 /// Sets the position of each output that is part of the layout.
 pub fn arrange(
     outputs: &mut [PlannedOutput],
-    configs: &OutputConfigs,
+    positions: &BTreeMap<String, Position>,
     known: &BTreeMap<String, LogicalRect>,
 ) {
-    let configured = |name: &str| configs.outputs.get(name).and_then(|config| config.position.as_ref());
+    let configured = |name: &str| positions.get(name);
     let has_point = |name: &str| matches!(configured(name), Some(Position::At(..)));
     // Disconnected outputs keep their rectangles, so their neighbors stay where they are.
     let is_disconnected = |name: &String| !outputs.iter().any(|output| output.name == *name);
@@ -48,10 +75,7 @@ pub fn arrange(
     // Outputs that others are placed next to come first. Known outputs follow from left to right,
     // so that one that grew pushes those behind it.
     let is_reference = |name: &str| {
-        configs
-            .outputs
-            .values()
-            .any(|config| matches!(&config.position, Some(Position::NextTo(_, other)) if other == name))
+        positions.values().any(|position| matches!(position, Position::NextTo(_, other) if other == name))
     };
     waiting.sort_by_key(|index| {
         let name = &outputs[*index].name;
@@ -130,6 +154,7 @@ mod tests {
             capabilities: Default::default(),
             non_desktop: false,
             panel_orientation: Default::default(),
+            tile: None,
         };
         let config = |text: &str| OutputConfig { position: text.parse().ok(), ..OutputConfig::default() };
         let present =
@@ -197,6 +222,7 @@ mod tests {
             capabilities: Default::default(),
             non_desktop: false,
             panel_orientation: Default::default(),
+            tile: None,
         };
         let all = ["A", "B", "C", "D", "E"];
         let present =

@@ -52,6 +52,7 @@ fn machine() -> impl Strategy<Value = Vec<ProbedGpu>> {
                         capabilities: Capabilities::default(),
                         non_desktop,
                         panel_orientation,
+                        tile: None,
                     }
                 })
                 .collect(),
@@ -202,6 +203,7 @@ fn connector(name: &str) -> ProbedConnector {
         capabilities: Capabilities::default(),
         non_desktop: false,
         panel_orientation: Transform::default(),
+        tile: None,
     }
 }
 
@@ -219,6 +221,40 @@ fn panel_that_is_built_in_turned_is_upright_unless_configured_otherwise() {
     assert_eq!(planned(None), (Transform::Rotated270, 1080));
     assert_eq!(planned(Some(Transform::Normal)), (Transform::Normal, 1920));
     assert_eq!(planned(Some(Transform::Flipped)), (Transform::Flipped, 1920));
+}
+
+/// The kernel's order of connectors need not be that of the tiles, nor of the GPUs.
+#[test]
+fn tiles_of_a_monitor_are_placed_as_they_are_mounted() {
+    let tile = |name: &str, column, row| {
+        let tile = Some(Tile { group: 3, column, row });
+        ProbedConnector { tile, modes: vec![Mode::new(100, 50, 60_000)], ..connector(name) }
+    };
+    let connectors = vec![
+        tile("DP-1", 1, 0),
+        connector("DP-2"),
+        tile("DP-3", 0, 0),
+        tile("DP-4", 1, 1),
+        tile("DP-5", 0, 1),
+    ];
+    let present = [ProbedGpu { id: 1, connectors }];
+    let places = |positions: &[(&str, &str)], known: &BTreeMap<String, LogicalRect>| {
+        let config = |text: &str| OutputConfig { position: text.parse().ok(), ..OutputConfig::default() };
+        let outputs = positions.iter().map(|(name, text)| ((*name).to_owned(), config(text))).collect();
+        let plan = plan(&present, &OutputConfigs { outputs, ..OutputConfigs::default() }, known);
+        assert!(plan.outputs.iter().all(|output| output.warnings.is_empty()));
+        plan.outputs.iter().map(|output| (output.logical.x, output.logical.y)).collect::<Vec<_>>()
+    };
+    let mounted = [(100, 0), (200, 0), (0, 0), (100, 50), (0, 50)];
+    assert_eq!(places(&[], &BTreeMap::new()), mounted);
+    // They follow the first one, and come back together.
+    let known = BTreeMap::from([("DP-1".to_owned(), LogicalRect { x: 900, y: 0, width: 100, height: 50 })]);
+    assert_eq!(places(&[], &known), mounted);
+    let moved = places(&[("DP-3", "10,20")], &BTreeMap::new());
+    assert_eq!(moved, [(110, 20), (210, 0), (10, 20), (110, 70), (10, 70)]);
+    // A configured position applies to a tile as to any other display.
+    let turned = places(&[("DP-3", "right-of DP-1"), ("DP-1", "0,0")], &BTreeMap::new());
+    assert_eq!((turned[0], turned[2]), ((0, 0), (100, 0)));
 }
 
 #[test]
