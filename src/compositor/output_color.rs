@@ -115,7 +115,7 @@ impl State {
         let night_light = self.night_light();
         let hardware_color = self.config.hardware_color;
         let Some(output) = self.outputs.get_mut(id) else { return };
-        let adjustments = self.color.adjustments(output, night_light, minute_of_day());
+        let adjustments = self.color.adjustments(output, night_light, minute_of_day);
         let gpu = match output.scanout.as_ref().map(|scanout| scanout.target()) {
             Some(Target::Crtc { gpu, .. }) => self.backend.gpu_mut(gpu),
             _ => None,
@@ -153,7 +153,7 @@ impl State {
             return;
         }
         let Some(output) = self.outputs.named(name) else { return };
-        let adjustments = self.color.adjustments(output, self.night_light(), minute_of_day());
+        let adjustments = self.color.adjustments(output, self.night_light(), minute_of_day);
         let (id, Some(wanted)) = (output.id, self.color.pending_gamma(output, adjustments)) else { return };
         let Some((device, size)) = self.gamma_of(name) else { return };
         let lut = (!wanted.is_neutral()).then(|| wanted.gamma_lut(size));

@@ -169,14 +169,20 @@ impl OutputColor {
         self.icc_files.profile(path).cloned()
     }
 
-    /// Returns white point, brightness and calibration of an output at a time. `minute` is the
-    /// minute of the local day.
-    pub fn adjustments(&self, output: &Output, night_light: Option<NightLight>, minute: f64) -> Adjustments {
+    /// Returns white point, brightness and calibration of an output. `minute` returns the minute of
+    /// the local day; it is called only for an output with a night light, because the time zone is
+    /// looked up in many files.
+    pub fn adjustments(
+        &self,
+        output: &Output,
+        night_light: Option<NightLight>,
+        minute: impl FnOnce() -> f64,
+    ) -> Adjustments {
         let config = output.state.adjustments;
         let day = config.white_point.unwrap_or(NEUTRAL_WHITE_POINT);
         let night_light = night_light.filter(|_| config.night_light != Some(false));
         Adjustments {
-            white_point: night_light.map_or(day, |night| night.white_point_at(minute, day)),
+            white_point: night_light.map_or(day, |night| night.white_point_at(minute(), day)),
             brightness: config.brightness.unwrap_or(1.0),
             calibration: self.icc(output).and_then(|icc| icc.calibration.clone()),
         }
@@ -331,10 +337,10 @@ mod tests {
         let mut color = OutputColor::default();
         let mut outputs = Outputs::default();
         let output = outputs.entry("A");
-        let neutral = color.adjustments(output, None, 0.0);
+        let neutral = color.adjustments(output, None, || unreachable!("no night light"));
         assert_eq!(color.pending_gamma(output, neutral), None, "nothing to do at the start");
         output.state.adjustments.white_point = Some(4000);
-        let warm = color.adjustments(output, None, 0.0);
+        let warm = color.adjustments(output, None, || unreachable!("no night light"));
         assert_eq!(color.pending_gamma(output, warm.clone()), Some(warm.clone()));
         color.gamma_applied("A", warm.clone());
         assert_eq!(color.pending_gamma(output, warm.clone()), None);
