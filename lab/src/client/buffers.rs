@@ -40,7 +40,7 @@ const XRGB8888: u32 = u32::from_le_bytes(*b"XR24");
 const PAGE_SIZE: usize = 4096;
 
 /// Creates a buffer of the kind that the options ask for.
-pub fn create(app: &App, queue: &QueueHandle<App>, size: (i32, i32), color: u32) -> Result<Buffer> {
+pub fn create(app: &mut App, queue: &QueueHandle<App>, size: (i32, i32), color: u32) -> Result<Buffer> {
     match app.options.buffer {
         BufferKind::Shm => app.client.create_buffer(queue, size, color),
         BufferKind::Dmabuf => dmabuf(app, queue, size, color),
@@ -53,7 +53,7 @@ pub fn create(app: &App, queue: &QueueHandle<App>, size: (i32, i32), color: u32)
     }
 }
 
-fn dmabuf(app: &App, queue: &QueueHandle<App>, size: (i32, i32), color: u32) -> Result<Buffer> {
+fn dmabuf(app: &mut App, queue: &QueueHandle<App>, size: (i32, i32), color: u32) -> Result<Buffer> {
     let length = (size.0 as usize * size.1 as usize * 4).next_multiple_of(PAGE_SIZE);
     let memory = Memory::new(length, color)?;
     fcntl_add_seals(memory.file(), SealFlags::SHRINK)?;
@@ -61,6 +61,9 @@ fn dmabuf(app: &App, queue: &QueueHandle<App>, size: (i32, i32), color: u32) -> 
     let memfd = memory.file().as_raw_fd() as u32;
     let request = UdmabufCreate { memfd, flags: CLOEXEC, offset: 0, size: length as u64 };
     let fd = create_udmabuf(&device, request)?;
+    if let Some(fence) = &mut app.fence {
+        fence.attach(fd.as_fd())?;
+    }
     let params = app.dmabuf.as_ref().context("no zwp_linux_dmabuf_v1")?.create_params(queue, ());
     // Modifier 0 is linear.
     params.add(fd.as_fd(), 0, 0, size.0 as u32 * 4, 0, 0);

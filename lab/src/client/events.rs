@@ -23,6 +23,7 @@ use wayland_protocols::wp::viewporter::client::{wp_viewport, wp_viewporter};
 use wayland_protocols_wlr::layer_shell::v1::client::{zwlr_layer_shell_v1, zwlr_layer_surface_v1};
 
 use crate::buffers;
+use crate::fences::Fence;
 use crate::{Animation, App, BufferKind};
 
 geom_test_client::delegate_test_client!(App);
@@ -82,6 +83,9 @@ impl App {
             None => (0, 0, 0, 0),
         };
         let animated = changed.2 > 0;
+        let fence = self.fence.as_ref().filter(|_| index == 0);
+        let awaits_first = fence.is_some_and(Fence::is_waiting);
+        let is_fenced = fence.is_some_and(Fence::is_attached);
         let drawing = &mut self.drawings[index];
         let surface = &self.client.windows[index].surface;
         let buffer = &mut drawing.buffers.0[slot];
@@ -99,7 +103,7 @@ impl App {
         let (x, y, width, height) = if animated { changed } else { (0, 0, i32::MAX, i32::MAX) };
         surface.damage_buffer(x, y, width, height);
         // One callback at a time: a second configure event must not start a second animation.
-        if animated && !self.awaits_frame {
+        if (animated || awaits_first) && !self.awaits_frame {
             self.awaits_frame = true;
             surface.frame(queue, ());
         }
@@ -109,6 +113,19 @@ impl App {
             }
         }
         surface.commit();
+        if is_fenced {
+            self.print(format_args!("fenced"));
+        }
+    }
+
+    /// The first frame of a window with a fence is shown: it changes its color in a new buffer.
+    fn change_color(&mut self) {
+        let Some(fence) = self.fence.as_mut().filter(|fence| fence.is_waiting()) else { return };
+        fence.first_is_shown();
+        if let (Some(window), Some(drawing)) = (self.client.windows.first_mut(), self.drawings.first_mut()) {
+            window.color = !window.color & 0x00ff_ffff;
+            drawing.buffers.0.clear();
+        }
     }
 }
 
@@ -173,6 +190,7 @@ impl Handler for App {
                 self.awaits_frame = false;
                 self.timing.callback(now());
                 self.closed = self.closed || self.timing.is_done();
+                self.change_color();
                 self.draw(0, queue);
             }
             Event::Presented { committed, presented, refresh } => {

@@ -3,6 +3,7 @@
 
 mod buffers;
 mod events;
+mod fences;
 mod sync_points;
 mod timing;
 
@@ -99,7 +100,12 @@ pub struct Options {
     /// Give sync points to dma-bufs of the window, on a timeline of this DRM device.
     #[arg(long, requires = "ready_file")]
     pub sync_points: Option<PathBuf>,
-    /// The window's first buffer is ready when this file exists.
+    /// When the first frame is shown, change the window to the inverse color, in a dma-buf with a
+    /// fence of this device: one of vgem, or debugfs' sw_sync. The fence is signaled when the ready
+    /// file exists, by sw_sync with an error.
+    #[arg(long, requires = "ready_file")]
+    pub fence: Option<PathBuf>,
+    /// The window's first buffer is ready when this file exists, or its second one with a fence.
     #[arg(long)]
     pub ready_file: Option<PathBuf>,
     /// Send bytes that are no requests, then wait until the compositor disconnects.
@@ -137,6 +143,8 @@ pub struct App {
     pub syncobj: Option<WpLinuxDrmSyncobjManagerV1>,
     /// Of the main window.
     pub sync_points: Option<sync_points::SyncPoints>,
+    /// Of the main window.
+    pub fence: Option<fences::Fence>,
     pub pixel: Option<WpSinglePixelBufferManagerV1>,
     pub viewporter: Option<WpViewporter>,
     pub color_manager: Option<WpColorManagerV1>,
@@ -164,6 +172,7 @@ impl App {
             dmabuf: None,
             syncobj: None,
             sync_points: None,
+            fence: None,
             pixel: None,
             viewporter: None,
             color_manager: None,
@@ -197,6 +206,9 @@ impl App {
             let window = self.client.windows.first().context("no window")?;
             let points = sync_points::SyncPoints::new(manager, &window.surface, queue, (device, file))?;
             self.sync_points = Some(points);
+        }
+        if let (Some(device), Some(file)) = (&self.options.fence, &self.options.ready_file) {
+            self.fence = Some(fences::Fence::new(device, file)?);
         }
         if self.options.feedback {
             let dmabuf = self.dmabuf.as_ref().context("no zwp_linux_dmabuf_v1 of version 4")?;

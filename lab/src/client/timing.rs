@@ -95,8 +95,10 @@ impl Timing {
         // client and compositor use for the first time.
         let after: Vec<String> = missed.iter().map(|(frame, missed)| format!("{frame}:{missed}")).collect();
         println!(
-            "stats frames={} median_ms={:.3} p99_ms={:.3} missed={} discarded={} missed_after={}",
+            "stats frames={} busiest={} callbacks={} median_ms={:.3} p99_ms={:.3} missed={} discarded={} missed_after={}",
             self.latencies.len(),
+            busiest_second(&self.presented),
+            busiest_second(&self.callbacks),
             at(0.5),
             at(0.99),
             missed.iter().map(|(_, missed)| missed).sum::<f64>(),
@@ -106,3 +108,11 @@ impl Timing {
         true
     }
 }
+
+/// Returns the largest number of times that lie within one second.
+fn busiest_second(times: &[Duration]) -> usize {
+    let within = |first: usize| times[first..].iter().take_while(|at| **at < times[first] + SECOND).count();
+    (0..times.len()).map(within).max().unwrap_or(0)
+}
+
+const SECOND: Duration = Duration::from_secs(1);
