@@ -13,6 +13,7 @@ mod control_sessions;
 mod crash_recovery;
 mod edid;
 mod examples;
+mod fences;
 mod gpu_faults;
 mod gpus;
 mod handoff;

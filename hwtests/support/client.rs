@@ -156,6 +156,27 @@ impl<'a> TestClient<'a> {
         self.machine.wait_until(&summary, |_| Ok(self.report()?.contains(&summary)))
     }
 
+    /// Waits for the summary of a client that ends after `frames` presented frames, and returns one
+    /// of its values, such as `missed`.
+    pub fn wait_for_statistic(&self, frames: u32, name: &str) -> Result<f64> {
+        self.wait_for_frames_presented(frames)?;
+        let report = self.report()?;
+        let summary = report.lines().find(|line| line.starts_with("stats ")).context("no summary")?;
+        let mut values = summary.split(' ').filter_map(|pair| pair.split_once('='));
+        let value = values.find_map(|(known, value)| (known == name).then_some(value));
+        value.with_context(|| format!("no {name}: {summary}"))?.parse().context("a number")
+    }
+
+    /// Waits until a client with a fence has committed the buffer that has it.
+    pub fn wait_for_fence(&self) -> Result<()> {
+        self.wait_for("fenced")
+    }
+
+    /// Waits until the first frame is presented.
+    pub fn wait_for_first_frame(&self) -> Result<()> {
+        self.machine.wait_until("the first frame", |_| Ok(self.report()?.contains("first frame at ")))
+    }
+
     /// Waits until the server has closed the connection of a client that sent garbage.
     pub fn wait_until_refused(&self) -> Result<()> {
         self.machine

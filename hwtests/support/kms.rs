@@ -9,12 +9,46 @@ use geom_lab::Machine;
 use super::edids::edid;
 use super::harness::{install_program, unique, Service, Setup};
 
-const PROPERTIES: &str = "/run/bin/geom-lab-properties";
+/// Where the guest has the program that reads properties.
+pub const PROPERTIES: &str = "/run/bin/geom-lab-properties";
 
 /// A folder of debugfs with the kernel's state of a GPU and the lab's switches
 /// (lab/README.md).
 pub fn debugfs(gpu: &GpuNames) -> String {
     format!("/sys/kernel/debug/dri/{}", gpu.card.trim_start_matches("card"))
+}
+
+/// Sets one of the lab's switches of a GPU: `lab_<name>` in debugfs.
+pub fn set_switch(machine: &Machine, gpu: &GpuNames, name: &str, value: &str) -> Result<()> {
+    machine.write(&format!("{}/lab_{name}", debugfs(gpu)), value)
+}
+
+/// One of the lab's switches or counters of a GPU.
+pub fn read_switch(machine: &Machine, gpu: &GpuNames, name: &str) -> Result<u32> {
+    let text = machine.read(&format!("{}/lab_{name}", debugfs(gpu)))?;
+    text.trim().parse().with_context(|| format!("lab_{name}: {text}"))
+}
+
+/// How often the kernel has enabled each CRTC of a GPU, in their order.
+pub fn crtc_modesets(machine: &Machine, gpu: &GpuNames) -> Result<Vec<u32>> {
+    let text = machine.read(&format!("{}/lab_modesets", debugfs(gpu)))?;
+    text.split_whitespace().map(|count| count.parse().with_context(|| text.clone())).collect()
+}
+
+/// The index of the CRTC that drives a connector, by the kernel's state
+/// (drm_atomic_connector_print_state()).
+pub fn crtc_of(machine: &Machine, gpu: &GpuNames, connector: &str) -> Result<usize> {
+    let state = atomic_state(machine, gpu)?;
+    let mut lines = state.lines().skip_while(|line| !line.ends_with(&format!("]: {connector}")));
+    let crtc = lines.nth(1).and_then(|line| line.trim().strip_prefix("crtc=crtc-"));
+    crtc.with_context(|| format!("{connector} has no CRTC:\n{state}"))?.parse().context("a CRTC's index")
+}
+
+/// Waits until udev has handled all events of the kernel, and the service has received them: it
+/// answers after that.
+pub fn settle(service: &Service) -> Result<()> {
+    service.machine.run_as_root(&unique("settle"), &["udevadm", "settle"])?;
+    service.status().map(drop)
 }
 
 /// The kernel's atomic state of a GPU (drm_state_info()).
@@ -46,10 +80,20 @@ impl Properties {
 
     /// Sets properties (`name=value`) as another DRM master would, and reads all.
     pub fn set(machine: &Machine, set: &[&str]) -> Result<Self> {
-        let mut argv = vec![PROPERTIES];
+        let mut argv = Vec::new();
         for set in set {
             argv.extend(["--set", set]);
         }
+        Self::run(machine, &argv)
+    }
+
+    /// Reads all properties of all objects of a card that is not the first one.
+    pub fn of_card(machine: &Machine, path: &str) -> Result<Self> {
+        Self::run(machine, &["--card", path])
+    }
+
+    fn run(machine: &Machine, arguments: &[&str]) -> Result<Self> {
+        let argv = [&[PROPERTIES], arguments].concat();
         let log = unique("properties");
         machine.run_as_root(&log, &argv)?;
         let text = std::fs::read_to_string(machine.shared_dir().join(format!("{log}.log")))?;

@@ -7,6 +7,7 @@ use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::backend::allocator::format::get_bpp;
 use smithay::backend::allocator::{Buffer, Format, Modifier};
 use smithay::backend::renderer::ImportDma;
+use smithay::reexports::calloop::Interest;
 use smithay::reexports::wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_feedback_v1::TrancheFlags;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::reexports::wayland_server::Resource;
@@ -111,7 +112,15 @@ impl State {
 impl State {
     fn import_dmabuf(&mut self, dmabuf: &Dmabuf) -> Result<(), String> {
         let gpu = self.backend.render_gpu_mut().ok_or("no GPU")?;
+        let format = dmabuf.format();
+        let is_known_format = gpu.renderer.dmabuf_formats().contains(&format);
         match &mut gpu.renderer {
+            // To import it would wait for the client's GPU, in the event loop (Smithay 0.7.0,
+            // DMA_BUF_IOCTL_SYNC). Its commits wait outside of it, and what draws them imports.
+            Renderer::Pixman(_) if is_written(dmabuf) => match is_known_format && dmabuf.num_planes() == 1 {
+                true => Ok(()),
+                false => Err(format!("no buffer of {format:?} with {} planes", dmabuf.num_planes())),
+            },
             Renderer::Pixman(renderer) => {
                 renderer.import_dmabuf(dmabuf, None).map(drop).map_err(|error| error.to_string())
             }
@@ -120,6 +129,11 @@ impl State {
             }
         }
     }
+}
+
+/// Returns whether a GPU still writes to a buffer: it has a fence that is not signaled.
+fn is_written(dmabuf: &Dmabuf) -> bool {
+    dmabuf.generate_blocker(Interest::READ).is_ok()
 }
 
 /// `f_type` of a dma-buf's descriptor (include/uapi/linux/magic.h, DMA_BUF_MAGIC).
