@@ -8,6 +8,7 @@ mod boot;
 mod color;
 mod color_conversion;
 mod configuration;
+mod connectors;
 mod control_commands;
 mod control_sessions;
 mod crash_recovery;
