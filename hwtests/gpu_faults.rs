@@ -7,12 +7,50 @@ use geom_ipc::DisplayState;
 use geom_lab::protocol::{GpuSpec, RUNTIME_DIR};
 
 use crate::support::harness::{Service, Setup};
-use crate::support::kms::debugfs;
-use crate::support::{shows_notices, GREEN, RED};
+use crate::support::kms::{debugfs, read_switch, set_switch};
+use crate::support::{shows_notices, BLUE, GREEN, RED};
 
-/// One of the lab's switches of a GPU (lab/kernel/vkms-refuse.patch).
+/// Errors with which drivers refuse commits (errno(3)).
+const ERRORS: [(&str, i32); 7] = [
+    ("EINVAL", 22),
+    ("ENOSPC", 28),
+    ("EBUSY", 16),
+    ("EACCES", 13),
+    ("ENOMEM", 12),
+    ("ERANGE", 34),
+    ("EIO", 5),
+];
+
+/// One of the lab's switches of a GPU.
 fn switch(service: &Service, gpu: usize, name: &str, value: &str) -> Result<()> {
-    service.machine.write(&format!("{}/lab_{name}", debugfs(&service.gpus[gpu])), value)
+    set_switch(&service.machine, &service.gpus[gpu], name, value)
+}
+
+/// Calls `call` with each error in turn set as the kernel's reason for refusals. `call` gets the
+/// error's name, and a color that is not the last one's.
+fn with_each_error(
+    service: &Service,
+    mut call: impl FnMut(&str, (&str, [u8; 3])) -> Result<()>,
+) -> Result<()> {
+    let colors = [("00ff00", GREEN), ("0000ff", BLUE)];
+    for ((error, errno), color) in ERRORS.into_iter().zip(colors.into_iter().cycle()) {
+        switch(service, 0, "errno", &errno.to_string())?;
+        call(error, color).context(error)?;
+        ensure!(service.is_running(&service.compositor)?, "{error}: the service ended");
+        let display = service.display("Virtual-1")?;
+        ensure!(display.state == DisplayState::Enabled, "{error}: {display:#?}");
+    }
+    Ok(())
+}
+
+/// How many commits the kernel has refused because of a switch.
+fn refusals(service: &Service) -> Result<u32> {
+    read_switch(&service.machine, &service.gpus[0], "refused")
+}
+
+/// Waits until the kernel has refused this many commits.
+fn wait_for_refusals(service: &Service, count: u32) -> Result<()> {
+    service.machine.wait_until("refused commits", |_| Ok(refusals(service)? >= count))
 }
 
 #[test]
@@ -51,6 +89,79 @@ fn gpu_that_begins_to_refuse_keeps_its_displays() -> Result<()> {
     switch(&service, 0, "refuse", "N")?;
     service.machine.plug("gpu0", 1)?;
     service.wait_for_color("Virtual-1", GREEN)?;
+    service.finish()
+}
+
+/// The kernel refuses each frame, with any error: the display stays enabled, and shows the newest
+/// content once frames are accepted again.
+fn newest_content_is_shown_when_frames_are_accepted_again(buffer: &str) -> Result<()> {
+    let service = Service::with_monitors(1)?;
+    service.client("red", &["--fullscreen", "--buffer", buffer])?;
+    service.wait_for_color("Virtual-1", RED)?;
+    with_each_error(&service, |error, (text, color)| {
+        let before = refusals(&service)?;
+        switch(&service, 0, "refuse_flips", "Y")?;
+        let client = service.client(error, &["--fullscreen", "--buffer", buffer, "--color", text])?;
+        wait_for_refusals(&service, before + 3)?;
+        switch(&service, 0, "refuse_flips", "N")?;
+        service.wait_for_color("Virtual-1", color)?;
+        client.terminate()?;
+        service.wait_for_color("Virtual-1", RED).map(drop)
+    })?;
+    service.finish()
+}
+
+#[test]
+fn newest_content_is_shown_when_drawn_frames_are_accepted_again() -> Result<()> {
+    newest_content_is_shown_when_frames_are_accepted_again("shm")
+}
+
+#[test]
+fn newest_content_is_shown_when_clients_buffers_are_accepted_again() -> Result<()> {
+    newest_content_is_shown_when_frames_are_accepted_again("dmabuf")
+}
+
+/// A mode that the kernel refuses with any error: the command fails, and the display keeps its
+/// mode.
+#[test]
+fn mode_that_is_refused_with_any_error_is_not_set() -> Result<()> {
+    let service = Service::with_monitors(1)?;
+    service.client("red", &["--fullscreen", "Virtual-1"])?;
+    service.wait_for_color("Virtual-1", RED)?;
+    switch(&service, 0, "refuse_size", &(1280 << 16 | 720).to_string())?;
+    with_each_error(&service, |_, _| {
+        service.try_command(&["set", "Virtual-1", "--mode", "1280x720"])?.ensure_fails(1, &["1280x720"])?;
+        let mode = service.display("Virtual-1")?.mode.context("no mode")?;
+        ensure!((mode.width, mode.height) == (1024, 768), "{mode:?}");
+        service.wait_for_color("Virtual-1", RED).map(drop)
+    })?;
+    switch(&service, 0, "refuse_size", "0")?;
+    service.command(&["set", "Virtual-1", "--mode", "1280x720"])?;
+    service.wait_for_color("Virtual-1", RED)?;
+    service.finish()
+}
+
+/// The kernel refuses everything, with any error, while a monitor is plugged in.
+#[test]
+fn monitor_is_enabled_once_the_kernel_accepts_it() -> Result<()> {
+    let spec = GpuSpec { connectors: vec![true, false], ..GpuSpec::new("gpu0", 2) };
+    let service = Setup::new(&[spec])?.start("", &[])?;
+    service.client("red", &["--fullscreen", "Virtual-1"])?;
+    service.wait_for_color("Virtual-1", RED)?;
+    with_each_error(&service, |_, _| {
+        let before = refusals(&service)?;
+        switch(&service, 0, "refuse", "Y")?;
+        service.machine.plug("gpu0", 1)?;
+        wait_for_refusals(&service, before + 1)?;
+        switch(&service, 0, "refuse", "N")?;
+        // The next event is another chance, if the service has not asked again by itself.
+        service.machine.unplug("gpu0", 1)?;
+        service.machine.plug("gpu0", 1)?;
+        service.wait_for_active_crtcs(2)?;
+        service.wait_for_color("Virtual-1", RED)?;
+        service.machine.unplug("gpu0", 1)?;
+        service.wait_for_active_crtcs(1)
+    })?;
     service.finish()
 }
 
