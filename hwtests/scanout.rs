@@ -7,7 +7,7 @@ use geom_lab::protocol::GpuSpec;
 use geom_lab::Screenshot;
 
 use crate::support::harness::{Service, Setup};
-use crate::support::kms::{atomic_state, debugfs};
+use crate::support::kms::{atomic_state, debugfs, set_switch};
 use crate::support::{GREEN, RED};
 
 fn kms_state(service: &Service) -> Result<String> {
@@ -159,6 +159,26 @@ fn animation_is_paced_by_the_display_and_counted() -> Result<()> {
     service.machine.wait_until("the metrics file", |machine| {
         Ok(frames(&machine.read("/tmp/geom.prom").unwrap_or_default()).is_some_and(|count| count >= FRAMES))
     })?;
+    service.finish()
+}
+
+/// A driver without vblank interrupts reports a page flip as soon as it has the frame: clients draw
+/// as many frames as the mode has, all the same.
+#[test]
+fn frames_keep_to_the_refresh_rate_without_vblanks() -> Result<()> {
+    const FRAMES: u32 = 180;
+    let setup = Setup::with_monitors(1)?;
+    set_switch(&setup.machine, &setup.gpus[0], "no_vblank", "Y")?;
+    let service = setup.start("", &[])?;
+    let client = service.client("animated", &["--animate", "small", "--frames", "180"])?;
+    // By the times that the service sends, and by those at which callbacks arrive.
+    let presented = client.wait_for_statistic(FRAMES, "busiest")?;
+    let callbacks = client.wait_for_statistic(FRAMES, "callbacks")?;
+    println!("frames in the busiest second: {presented} presented, {callbacks} callbacks");
+    // The mode has 60; the first one and the last one may both be within a second. Callbacks of a
+    // busy host come late, and the next ones do not.
+    ensure!((30.0..=61.0).contains(&presented), "{presented} frames in a second");
+    ensure!((30.0..=66.0).contains(&callbacks), "{callbacks} frame callbacks in a second");
     service.finish()
 }
 
