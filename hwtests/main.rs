@@ -36,6 +36,7 @@ mod power;
 mod profiles;
 mod real_monitors;
 mod scanout;
+mod slow_gpus;
 mod startup_errors;
 mod support;
 mod suspend;
