@@ -2,12 +2,16 @@
 //! up if the kernel refuses them.
 
 use anyhow::{ensure, Context, Result};
+use geom_ipc::DisplayState;
 use geom_lab::keys::KeyCode;
+use geom_lab::protocol::GpuSpec;
 use geom_lab::Machine;
 
 use crate::support::edids::{HDR, VRR};
-use crate::support::harness::Service;
-use crate::support::kms::{debugfs, ensure_properties, setup, wait_for_properties, Properties};
+use crate::support::harness::{install_program, Service, Setup};
+use crate::support::kms::{
+    debugfs, ensure_properties, lut, setup, wait_for_properties, Properties, PROPERTIES,
+};
 use crate::support::{CONFIG, RED};
 use crate::vt_switch::OWN_VT;
 
@@ -162,5 +166,51 @@ fn vrr_is_enabled_while_a_window_is_fullscreen() -> Result<()> {
     wait_for_properties(machine, "variable refresh", &[("VRR_ENABLED", "1")])?;
     red.terminate()?;
     wait_for_properties(machine, "fixed refresh", &[("VRR_ENABLED", "0")])?;
+    service.finish()
+}
+
+/// Entries of GAMMA_LUT on Intel's GPUs since Ice Lake.
+const LARGE_LUT: usize = 262_145;
+
+/// A large gamma table is computed fast: changes of the white point cost its display few more
+/// frames than one with a small table.
+#[test]
+fn large_gamma_table_costs_few_frames() -> Result<()> {
+    const FRAMES: u32 = 240;
+    /// The host may be busy in one run and not in the next one: the best of some counts.
+    const RUNS: usize = 4;
+    const WHITE_POINTS: [&str; 2] = ["5000", "3400"];
+    /// Each change writes 6 MiB of memory that is new to the service, and each page of it costs a
+    /// User Mode Linux some 10 µs.
+    const MORE_PER_CHANGE: f64 = 4.0;
+    let mut setup = Setup::new(&[GpuSpec::new("gpu0", 1)])?;
+    setup.machine.write("/sys/module/vkms/parameters/lab_gamma_size", &LARGE_LUT.to_string())?;
+    setup.gpus.push(setup.machine.create_gpu(&GpuSpec::new("gpu1", 1))?);
+    install_program(&setup.machine, "geom-lab-properties", PROPERTIES)?;
+    let service = setup.start("", &[])?;
+    service.wait_for_display("Virtual-2", "enabled", |display| display.state == DisplayState::Enabled)?;
+    let missed = |display: &str, run: usize| -> Result<f64> {
+        let arguments = ["--fullscreen", display, "--animate", "small", "--frames", "240"];
+        let client = service.client(&format!("{display}-{run}"), &arguments)?;
+        client.wait_for_first_frame()?;
+        for white_point in WHITE_POINTS {
+            service.command(&["set", display, "--white-point", white_point])?;
+        }
+        client.wait_for_statistic(FRAMES, "missed")
+    };
+    let (mut small, mut large) = (f64::INFINITY, f64::INFINITY);
+    for run in 0..RUNS {
+        small = small.min(missed("Virtual-1", run)?);
+        large = large.min(missed("Virtual-2", run)?);
+    }
+    println!("missed frames with a small table {small}, with a large one {large}");
+    let limit = small + WHITE_POINTS.len() as f64 * MORE_PER_CHANGE;
+    ensure!(large <= limit, "{large} missed frames, {small} with a small table");
+    let card = format!("/dev/dri/{}", service.gpus[1].card);
+    let all = Properties::of_card(&service.machine, &card)?;
+    let gamma = lut(all.first("GAMMA_LUT")?)?;
+    ensure!(gamma.len() == LARGE_LUT, "{} entries", gamma.len());
+    let (half, white) = (gamma[LARGE_LUT / 2], gamma[LARGE_LUT - 1]);
+    ensure!(white[0] == 1.0 && white[2] < 0.7 && half[2] < half[0], "{half:?} {white:?}");
     service.finish()
 }
