@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
-use geom_lab::protocol::GpuSpec;
 use geom_lab::Machine;
 
 use crate::support::client::TestClient;
 use crate::support::harness::{Service, Setup};
+use crate::support::kms::setup_with_parameter;
 use crate::support::{is_diagnostic_screen, GREEN, RED, SIGKILL};
 
 /// The inverse of red.
@@ -131,9 +131,7 @@ fn client_that_ends_with_an_unsignaled_fence_is_removed() -> Result<()> {
 
 /// A service whose GPU has a render node and timelines, with two displays, and that node.
 fn with_timelines() -> Result<(Service, String)> {
-    let mut setup = Setup::new(&[])?;
-    setup.machine.write("/sys/module/vkms/parameters/lab_timelines", "Y")?;
-    setup.gpus.push(setup.machine.create_gpu(&GpuSpec::new("gpu0", 2))?);
+    let setup = setup_with_parameter("timelines", "Y", 2)?;
     // The ordinary user may open the node then.
     setup.machine.run_as_root("settle-gpu", &["udevadm", "settle"])?;
     let names = setup.machine.read_dir("/dev/dri")?;

@@ -5,6 +5,7 @@ use geom_ipc::DisplayState;
 use geom_lab::protocol::GpuSpec;
 
 use crate::support::harness::{Service, Setup};
+use crate::support::kms::{atomic_state, setup_with_parameter};
 use crate::support::{is_diagnostic_screen, shows_notices, BACKGROUND, BLUE, CONFIG, GREEN, RED};
 
 #[test]
@@ -56,6 +57,29 @@ fn two_gpus_drive_their_own_monitors() -> Result<()> {
     layout.sort_by_key(|display| display.logical.x);
     let order: Vec<&str> = layout.iter().map(|display| display.name.as_str()).collect();
     ensure!(order == ["Virtual-2", "Virtual-3", "Virtual-1"], "{order:?}");
+    service.finish()
+}
+
+/// Planes need not be alike: a CRTC shows a format of its own plane, and a client's buffer of
+/// another one is drawn.
+#[test]
+fn each_crtc_shows_a_format_of_its_own_plane() -> Result<()> {
+    let service = setup_with_parameter("formats", "Y", 2)?.start("", &[])?;
+    for (display, color) in [("Virtual-1", "ff0000"), ("Virtual-2", "0000ff")] {
+        let arguments = ["--fullscreen", display, "--color", color, "--buffer", "dmabuf"];
+        service.client(display, &arguments)?;
+    }
+    service.wait_for_color("Virtual-1", RED)?;
+    service.wait_for_color("Virtual-2", BLUE)?;
+    let state = atomic_state(&service.machine, &service.gpus[0])?;
+    // Of the planes that a CRTC shows (drm_atomic_plane_print_state()).
+    let formats = |crtc: &str| -> Vec<String> {
+        let planes = state.split("plane[").filter(|plane| plane.contains(&format!("\tcrtc={crtc}\n")));
+        let lines = planes.flat_map(|plane| plane.lines().map(str::trim));
+        let formats = lines.filter_map(|line| line.strip_prefix("format=")?.split(' ').next());
+        formats.map(str::to_owned).collect()
+    };
+    ensure!(formats("crtc-0") == ["XR24"] && formats("crtc-1") == ["XB24"], "{state}");
     service.finish()
 }
 

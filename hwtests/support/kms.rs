@@ -155,6 +155,14 @@ pub fn setup(connectors: usize, monitors: &[&str]) -> Result<Setup> {
     Ok(setup)
 }
 
+/// A machine of one GPU with monitors that is created with a parameter of vkms set (lab/README.md).
+pub fn setup_with_parameter(name: &str, value: &str, connectors: usize) -> Result<Setup> {
+    let mut setup = Setup::new(&[])?;
+    setup.machine.write(&format!("/sys/module/vkms/parameters/lab_{name}"), value)?;
+    setup.gpus.push(setup.machine.create_gpu(&GpuSpec::new("gpu0", connectors))?);
+    Ok(setup)
+}
+
 impl Service {
     /// Waits until `count` CRTCs of the first GPU are active.
     pub fn wait_for_active_crtcs(&self, count: usize) -> Result<()> {
