@@ -251,7 +251,7 @@ impl State {
     /// Redraws the output that shows the cursor.
     pub fn redraw_under_pointer(&mut self) {
         if let Some(id) = self.input.pointer().output(&self.outputs) {
-            self.queue_redraw(id);
+            self.queue_cursor_redraw(id);
         }
     }
 

@@ -179,9 +179,9 @@ impl State {
         let Some(output) = self.outputs.get_mut(staged.id) else { return };
         if staged.event == LifecycleEvent::Enabled {
             output.publish();
-            let (mode, vrr) = (output.state().mode, output.state().signal.vrr);
+            let (mode, lowest) = (output.state().mode, output.state().lowest_refresh());
             if let Some((scanout, mode)) = output.scanout.as_mut().zip(mode) {
-                scanout.set_refresh(mode.refresh, vrr);
+                scanout.set_refresh(mode.refresh, lowest);
             }
             layer_map_for_output(output.wl_output()).arrange();
         }

@@ -73,6 +73,7 @@ pub fn monitor_at(connector: &Connector) -> Monitor {
         size: connector.physical_size,
         primaries: connector.state.capabilities.monitor.points(),
         max_luminance: connector.state.capabilities.monitor.max_luminance,
+        min_refresh: connector.min_refresh,
     }
 }
 

@@ -18,6 +18,14 @@ impl State {
         self.redraw_mirrors(id);
     }
 
+    /// As [`Self::queue_redraw`], of an output on which only the cursor changed.
+    pub fn queue_cursor_redraw(&mut self, id: OutputId) {
+        self.redraw_event(id, Event::CursorMoved);
+        for mirror in self.outputs.mirrors_of(id) {
+            self.redraw_event(mirror, Event::CursorMoved);
+        }
+    }
+
     fn redraw_mirrors(&mut self, id: OutputId) {
         for mirror in self.outputs.mirrors_of(id) {
             self.redraw_event(mirror, Event::Damage);
@@ -105,6 +113,12 @@ impl State {
                 self.simulate_vblank(id);
             }
             Some(Ok(Outcome::Unchanged)) => self.redraw_event(id, Event::Unchanged),
+            Some(Ok(Outcome::Postponed)) => self.redraw_event(id, Event::Postponed),
+            Some(Ok(Outcome::NeedsModeset)) => {
+                // Not from within a frame.
+                self.timers.at(start, Deadline::Reconfigure("a frame needs a modeset"));
+                self.redraw_event(id, Event::Failed);
+            }
             Some(Err(error)) => {
                 self.frame_failed(id, &error);
                 self.redraw_event(id, Event::Failed);

@@ -8,7 +8,8 @@
 //! rendering starts at once.
 //!
 //! With a variable refresh rate the display shows a frame when it is committed. There is nothing to
-//! predict then, and rendering starts at once.
+//! predict then, and rendering starts at once. Only the cursor does not drive the display while
+//! clients' content does: see [`FrameClock::cursor_deadline`].
 
 use std::time::Duration;
 
@@ -27,9 +28,11 @@ const PUNCTUAL_BEFORE_SHRINK: u32 = 60;
 #[derive(Debug, Clone)]
 pub struct FrameClock {
     interval: Duration,
-    /// The interval is the shortest one; the display waits longer if no frame comes.
-    is_variable: bool,
+    /// If the refresh rate is variable: the longest interval. The display repeats its image then.
+    longest: Option<Duration>,
     last: Option<Time>,
+    /// When a frame was shown last that changed more than the cursor.
+    last_content: Option<Time>,
     /// The vblank that the frame being rendered is meant for.
     target: Option<Time>,
     durations: [Duration; HISTORY],
@@ -51,8 +54,9 @@ impl FrameClock {
     pub fn new(refresh: u32) -> Self {
         Self {
             interval: interval_of(refresh),
-            is_variable: false,
+            longest: None,
             last: None,
+            last_content: None,
             target: None,
             durations: [Duration::ZERO; HISTORY],
             next_duration: 0,
@@ -62,15 +66,16 @@ impl FrameClock {
         }
     }
 
-    /// Changes the refresh rate, in millihertz (0 counts as 60 Hz), and whether it is variable.
-    pub fn set_refresh(&mut self, refresh: u32, is_variable: bool) {
+    /// Changes the refresh rate, in millihertz; 0 counts as 60 Hz. `lowest` is the lowest rate if
+    /// it is variable.
+    pub fn set_refresh(&mut self, refresh: u32, lowest: Option<u32>) {
         self.interval = interval_of(refresh);
-        self.is_variable = is_variable;
+        self.longest = lowest.map(|lowest| interval_of(lowest).max(self.interval));
     }
 
     /// Returns whether the refresh rate is variable.
     pub fn is_variable(&self) -> bool {
-        self.is_variable
+        self.longest.is_some()
     }
 
     /// Returns the time between two vblanks, the shortest one if the refresh rate is variable.
@@ -97,7 +102,7 @@ impl FrameClock {
     /// next frame. The prediction is good only shortly after a page flip.
     pub fn deadline(&mut self, now: Time) -> Time {
         let fresh = self.last.is_some_and(|last| now.saturating_sub(last) < self.interval * 3 / 2);
-        if !fresh || self.is_variable {
+        if !fresh || self.is_variable() {
             self.target = None;
             return now;
         }
@@ -110,6 +115,27 @@ impl FrameClock {
         vblank.saturating_sub(budget).max(now)
     }
 
+    /// Returns when to render a frame in which only the cursor moves.
+    ///
+    /// With a variable refresh rate, each frame begins a refresh. A game's next frame would have to
+    /// wait for the end of one that a mouse began, and the display would run at its highest rate
+    /// while the mouse moves. So the cursor waits for the next frame of clients, or until the
+    /// display would refresh by itself. It does not wait while no client draws, which is so once
+    /// the display has repeated an image.
+    pub fn cursor_deadline(&mut self, now: Time) -> Time {
+        match self.longest {
+            Some(_) => self.cursor_waits(now).unwrap_or(now),
+            None => self.deadline(now),
+        }
+    }
+
+    /// Returns until when the cursor waits for a frame of clients; `None` if it does not.
+    pub fn cursor_waits(&self, now: Time) -> Option<Time> {
+        let longest = self.longest?;
+        let driven = self.last_content.is_some_and(|last| now.saturating_sub(last) < longest * 2);
+        self.last.filter(|_| driven).map(|last| last + longest).filter(|until| *until > now)
+    }
+
     /// Returns when a frame is shown whose page flip the kernel reports with this time; `None` if
     /// that is the time.
     ///
@@ -117,7 +143,7 @@ impl FrameClock {
     /// Without a pause, clients would draw as fast as they can. The stamp of a vblank may be up to
     /// an eighth of the interval early, after one that was taken late.
     pub fn hold(&self, flip: Time) -> Option<Time> {
-        let last = self.last.filter(|_| !self.is_variable)?;
+        let last = self.last.filter(|_| !self.is_variable())?;
         (flip < last + self.interval * 7 / 8).then(|| last + self.interval)
     }
 
@@ -139,8 +165,9 @@ impl FrameClock {
         *duration = (*duration).max(at.saturating_sub(self.began));
     }
 
-    /// A frame is shown since `time`. Returns how many vblanks after its target that is.
-    pub fn presented(&mut self, time: Time) -> u64 {
+    /// A frame is shown since `time`; `has_content` says whether it changed more than the cursor.
+    /// Returns how many vblanks after its target that is.
+    pub fn presented(&mut self, time: Time, has_content: bool) -> u64 {
         let mut late = 0;
         if let Some(target) = self.target.take() {
             let delay = time.saturating_sub(target) + self.interval / 2;
@@ -157,12 +184,15 @@ impl FrameClock {
             }
         }
         self.last = Some(time);
+        if has_content {
+            self.last_content = Some(time);
+        }
         late
     }
 
     /// Discards the prediction: the mode changed, or the session was paused.
     pub fn reset(&mut self) {
-        (self.last, self.target) = (None, None);
+        (self.last, self.last_content, self.target) = (None, None, None);
     }
 }
 
@@ -178,14 +208,14 @@ mod tests {
     fn idle_output_renders_at_once() {
         let mut clock = FrameClock::new(60_000);
         assert_eq!(clock.deadline(MS * 5), MS * 5);
-        clock.presented(MS * 100);
+        clock.presented(MS * 100, true);
         assert_eq!(clock.deadline(MS * 300), MS * 300);
     }
 
     #[test]
     fn busy_output_renders_shortly_before_the_vblank() {
         let mut clock = FrameClock::new(60_000);
-        clock.presented(MS * 100);
+        clock.presented(MS * 100, true);
         clock.drawn(MS * 101, MS * 103);
         let deadline = clock.deadline(MS * 101);
         let vblank = clock.next_vblank(MS * 101);
@@ -196,31 +226,69 @@ mod tests {
     #[test]
     fn late_frame_widens_the_margin_at_once() {
         let mut clock = FrameClock::new(60_000);
-        clock.presented(MS * 100);
+        clock.presented(MS * 100, true);
         let before = clock.budget();
         let vblank = clock.next_vblank(MS * 101);
         clock.deadline(MS * 101);
-        clock.presented(vblank + clock.interval());
+        clock.presented(vblank + clock.interval(), true);
         assert!(clock.budget() > before);
     }
 
     #[test]
     fn variable_refresh_rate_renders_at_once() {
         let mut clock = FrameClock::new(144_000);
-        clock.set_refresh(144_000, true);
-        clock.presented(MS * 100);
+        clock.set_refresh(144_000, Some(48_000));
+        clock.presented(MS * 100, true);
         assert_eq!(clock.deadline(MS * 101), MS * 101);
-        assert_eq!(clock.presented(MS * 119), 0, "no frame is late");
+        assert_eq!(clock.presented(MS * 119, true), 0, "no frame is late");
         assert_eq!(clock.hold(MS * 120), None);
+    }
+
+    /// A game at 100 fps on a display of 48 to 144 Hz, and a mouse that moves all the time.
+    #[test]
+    fn cursor_does_not_drive_a_display_that_content_drives() {
+        let mut clock = FrameClock::new(144_000);
+        clock.set_refresh(144_000, Some(48_000));
+        let longest = interval_of(48_000);
+        assert_eq!(clock.cursor_deadline(MS), MS, "nothing is shown yet");
+        for frame in 100..200 {
+            let shown = MS * frame * 10;
+            clock.presented(shown, true);
+            for moved in [shown, shown + MS, shown + MS * 9] {
+                assert_eq!(clock.cursor_deadline(moved), shown + longest, "the next frame is there before");
+            }
+        }
+        // The game ends. The display repeats its image, which the first motion may begin.
+        let last = MS * 1990;
+        assert_eq!(clock.cursor_deadline(last + MS * 20), last + longest);
+        assert_eq!(clock.cursor_deadline(last + MS * 21), last + MS * 21);
+        clock.presented(last + longest, false);
+        let begins = last + longest + MS;
+        assert_eq!(clock.cursor_deadline(begins), last + longest * 2);
+        // From then on the cursor drives the display.
+        let mut shown = last + longest * 2;
+        for _ in 0..10 {
+            clock.presented(shown, false);
+            assert_eq!(clock.cursor_deadline(shown + MS * 7), shown + MS * 7);
+            shown += MS * 7;
+        }
+    }
+
+    #[test]
+    fn cursor_waits_for_the_vblank_if_the_rate_is_fixed() {
+        let mut clock = FrameClock::new(60_000);
+        clock.presented(MS * 100, true);
+        assert_eq!(clock.cursor_waits(MS * 101), None);
+        assert_eq!(clock.cursor_deadline(MS * 101), clock.clone().deadline(MS * 101));
     }
 
     #[test]
     fn flips_that_come_at_once_are_held_until_the_next_vblank() {
         let mut clock = FrameClock::new(50_000);
         assert_eq!(clock.hold(MS * 100), None, "nothing is known");
-        clock.presented(MS * 100);
+        clock.presented(MS * 100, true);
         assert_eq!(clock.hold(MS * 101), Some(MS * 120));
-        clock.presented(MS * 120);
+        clock.presented(MS * 120, true);
         assert_eq!(clock.hold(MS * 121), Some(MS * 140));
         assert_eq!(clock.hold(MS * 137), Some(MS * 140));
         // What hardware with vblanks reports, also after idle time.
@@ -234,7 +302,7 @@ mod tests {
         let mut clock = FrameClock::new(refresh);
         let interval = clock.interval();
         let mut vblank = MS * 1000;
-        clock.presented(vblank);
+        clock.presented(vblank, true);
         let mut missed = 0;
         for number in 0..frames {
             let begins = clock.deadline(vblank + Duration::from_micros(200));
@@ -248,7 +316,7 @@ mod tests {
                 missed += 1;
             }
             clock.gpu_done(done);
-            clock.presented(shown);
+            clock.presented(shown, true);
             vblank = shown;
         }
         missed
@@ -273,7 +341,7 @@ mod tests {
         ) {
             let mut clock = FrameClock::new(refresh);
             let (last, now) = (Duration::from_micros(last), Duration::from_micros(now));
-            clock.presented(last);
+            clock.presented(last, true);
             clock.drawn(now, now + Duration::from_micros(drawn));
             let vblank = clock.next_vblank(now);
             let deadline = clock.deadline(now);

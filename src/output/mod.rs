@@ -92,6 +92,18 @@ impl Default for OutputState {
     }
 }
 
+/// The lowest rate in hertz of a monitor with a variable refresh rate whose EDID gives none: that
+/// of most.
+const USUAL_LOWEST_REFRESH: u16 = 48;
+
+impl OutputState {
+    /// Returns the lowest refresh rate in millihertz if it is variable.
+    pub fn lowest_refresh(&self) -> Option<u32> {
+        let lowest = self.monitor.min_refresh.unwrap_or(USUAL_LOWEST_REFRESH);
+        self.signal.vrr.then(|| u32::from(lowest) * 1000)
+    }
+}
+
 /// What is counted of an output since the start.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OutputCounts {

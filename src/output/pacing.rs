@@ -15,8 +15,8 @@ use smithay::wayland::presentation::Refresh;
 use tracing::trace;
 
 use super::outputs::Outputs;
-use super::redraw::{Action, Event};
-use super::scanout::Target;
+use super::redraw::{Action, Event, Redraw};
+use super::scanout::{Scanout, Target};
 use super::OutputId;
 use crate::event_loop::timers::Timer;
 
@@ -68,6 +68,13 @@ pub struct PageFlips {
     pub next_check: Option<Duration>,
 }
 
+impl Scanout {
+    fn arm_cursor(&mut self, now: Duration, effects: &mut RedrawEffects) {
+        effects.arm = Some((self.clock.cursor_deadline(now), Event::Deadline));
+        effects.cancel = self.timer.take();
+    }
+}
+
 impl Outputs {
     /// Passes an event to an output's redraw state machine. `pointer_moved_at` is the time of the
     /// pointer's last motion.
@@ -82,19 +89,30 @@ impl Outputs {
         let Some(scanout) = self.scanout_mut(id) else { return effects };
         let (next, action) = scanout.redraw.on(event);
         trace!(output = ?id, ?event, ?next, ?action, "redraw");
-        scanout.redraw = next;
+        let before = std::mem::replace(&mut scanout.redraw, next);
         match action {
             Action::None => {}
-            Action::Render => effects.render = true,
+            Action::Render => {
+                scanout.frame_has_content = before != Redraw::CursorQueued;
+                scanout.cursor_waits = scanout.clock.cursor_waits(now).is_some();
+                effects.render = true;
+            }
             Action::ArmEstimate => {
                 effects.arm = Some((scanout.clock.estimate(now), Event::Estimate));
                 effects.cancel = scanout.timer.take();
             }
             Action::ArmDeadline => self.arm_render(id, now, pointer_moved_at, &mut effects),
+            Action::ArmCursorDeadline => scanout.arm_cursor(now, &mut effects),
             Action::EndFrame => self.send_frame_callbacks(id, now),
             Action::EndFrameAndArmDeadline => {
                 self.send_frame_callbacks(id, now);
                 self.arm_render(id, now, pointer_moved_at, &mut effects);
+            }
+            Action::EndFrameAndArmCursorDeadline => {
+                self.send_frame_callbacks(id, now);
+                if let Some(scanout) = self.scanout_mut(id) {
+                    scanout.arm_cursor(now, &mut effects);
+                }
             }
             Action::Disarm => effects.cancel = scanout.timer.take(),
         }
@@ -255,7 +273,6 @@ mod tests {
     use smithay::utils::Transform;
 
     use super::*;
-    use crate::output::scanout::Scanout;
     use crate::render::geometry::FrameGeometry;
 
     const MS: Duration = Duration::from_millis(1);
@@ -297,6 +314,24 @@ mod tests {
         outputs.frame_shown(id, MS * 1000, 1, Kind::empty());
         let moving = outputs.on_redraw(id, Event::Damage, MS * 1001, MS * 1000);
         assert!(matches!(moving.arm, Some((at, Event::Deadline)) if at > MS * 1001));
+    }
+
+    #[test]
+    fn moving_cursor_waits_for_content_if_the_rate_is_variable() {
+        let (mut outputs, id) = one(Target::Crtc { gpu: 1, index: 0 });
+        outputs.scanout_mut(id).expect("a scanout").set_refresh(144_000, Some(40_000));
+        let shown = MS * 1000;
+        outputs.on_redraw(id, Event::Damage, shown, shown);
+        assert!(outputs.on_redraw(id, Event::Deadline, shown, shown).render);
+        outputs.on_redraw(id, Event::Submitted, shown, shown);
+        outputs.frame_shown(id, shown, 1, Kind::empty());
+        outputs.on_redraw(id, Event::Vblank, shown, shown);
+        let now = shown + MS;
+        let moved = outputs.on_redraw(id, Event::CursorMoved, now, now);
+        assert_eq!(moved.arm, Some((shown + MS * 25, Event::Deadline)));
+        assert_eq!(outputs.on_redraw(id, Event::CursorMoved, now + MS, now), RedrawEffects::default());
+        let drawn = outputs.on_redraw(id, Event::Damage, now + MS * 2, now);
+        assert_eq!(drawn.arm, Some((now + MS * 2, Event::Deadline)), "content does not wait");
     }
 
     #[test]

@@ -16,6 +16,9 @@
 //! flip to wait for; a timer for the estimated vblank replaces it, so that clients with frame
 //! callbacks are still paced. In `Idle` no timer runs: an idle output causes no wake-up. `Paused`
 //! (no DRM master, or blanked) stops everything, and is left only by `Resumed`.
+//!
+//! `CursorMoved` is as `Damage`, with `CursorQueued` in place of `Queued`: a frame that only the
+//! cursor caused may have to wait longer, and `Damage` meanwhile queues the usual one.
 
 use std::time::Duration;
 
@@ -29,14 +32,26 @@ pub enum Redraw {
     Idle,
     /// Something changed; the frame is rendered at its deadline.
     Queued,
+    /// Only the cursor moved; the frame is rendered at the cursor's deadline.
+    CursorQueued,
     /// The frame is being rendered and committed.
     Rendering,
     /// The frame is committed; the kernel will report its page flip.
-    AwaitingVblank { again: bool },
+    AwaitingVblank { again: Again },
     /// Nothing was committed; a timer replaces the page flip.
-    AwaitingEstimate { again: bool },
+    AwaitingEstimate { again: Again },
     /// Must not render: the session is paused, or the output is blanked.
     Paused,
+}
+
+/// Whether another frame follows the one in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Again {
+    #[default]
+    No,
+    /// The cursor moved meanwhile, and nothing else changed.
+    Cursor,
+    Yes,
 }
 
 /// An input of the state machine.
@@ -44,6 +59,8 @@ pub enum Redraw {
 pub enum Event {
     /// Something on the output changed, or a client wants a frame callback.
     Damage,
+    /// Only the cursor on the output changed.
+    CursorMoved,
     /// The timer of the frame clock's deadline ended.
     Deadline,
     /// All clients that got a frame callback have committed: waiting for the deadline gains
@@ -53,6 +70,8 @@ pub enum Event {
     Submitted,
     /// Nothing has changed, so there was no commit.
     Unchanged,
+    /// Only the cursor has changed, and that must not be committed yet.
+    Postponed,
     /// Rendering or the commit failed; retried at the next estimated vblank.
     Failed,
     /// The kernel reported the page flip.
@@ -69,6 +88,8 @@ pub enum Action {
     None,
     /// Arm the timer whose end is [`Event::Deadline`].
     ArmDeadline,
+    /// As `ArmDeadline`, for a frame that only the cursor caused.
+    ArmCursorDeadline,
     /// Render, and deliver the result as an event.
     Render,
     /// Arm the timer whose end is [`Event::Estimate`].
@@ -77,8 +98,17 @@ pub enum Action {
     EndFrame,
     /// As `EndFrame`, and arm the next deadline.
     EndFrameAndArmDeadline,
+    /// As `EndFrame`, and arm the next deadline of the cursor.
+    EndFrameAndArmCursorDeadline,
     /// Stop the timers.
     Disarm,
+}
+
+impl Again {
+    /// Returns what follows if this event comes, too.
+    fn and(self, event: Event) -> Self {
+        self.max(if event == Event::Damage { Self::Yes } else { Self::Cursor })
+    }
 }
 
 impl Redraw {
@@ -95,21 +125,30 @@ impl Redraw {
             (Paused, _) => (Paused, Action::None),
             (_, Event::Paused) => (Paused, Action::Disarm),
 
-            (Idle, Event::Damage) => (Queued, Action::ArmDeadline),
-            (AwaitingVblank { .. }, Event::Damage) => (AwaitingVblank { again: true }, Action::None),
-            (AwaitingEstimate { .. }, Event::Damage) => (AwaitingEstimate { again: true }, Action::None),
+            (Idle | CursorQueued, Event::Damage) => (Queued, Action::ArmDeadline),
+            (Idle, Event::CursorMoved) => (CursorQueued, Action::ArmCursorDeadline),
+            (AwaitingVblank { again }, Event::Damage | Event::CursorMoved) => {
+                (AwaitingVblank { again: again.and(event) }, Action::None)
+            }
+            (AwaitingEstimate { again }, Event::Damage | Event::CursorMoved) => {
+                (AwaitingEstimate { again: again.and(event) }, Action::None)
+            }
 
-            (Queued, Event::Deadline) => (Rendering, Action::Render),
+            (Queued | CursorQueued, Event::Deadline) => (Rendering, Action::Render),
             (Queued, Event::Complete) => (Queued, Action::ArmDeadline),
 
-            (Rendering, Event::Submitted) => (AwaitingVblank { again: false }, Action::None),
-            (Rendering, Event::Unchanged) => (AwaitingEstimate { again: false }, Action::ArmEstimate),
-            (Rendering, Event::Failed) => (AwaitingEstimate { again: true }, Action::ArmEstimate),
+            (Rendering, Event::Submitted) => (AwaitingVblank { again: Again::No }, Action::None),
+            (Rendering, Event::Unchanged) => (AwaitingEstimate { again: Again::No }, Action::ArmEstimate),
+            (Rendering, Event::Postponed) => (AwaitingEstimate { again: Again::Cursor }, Action::ArmEstimate),
+            (Rendering, Event::Failed) => (AwaitingEstimate { again: Again::Yes }, Action::ArmEstimate),
 
-            (AwaitingVblank { again: false }, Event::Vblank) => (Idle, Action::EndFrame),
-            (AwaitingVblank { again: true }, Event::Vblank) => (Queued, Action::EndFrameAndArmDeadline),
-            (AwaitingEstimate { again: false }, Event::Estimate) => (Idle, Action::EndFrame),
-            (AwaitingEstimate { again: true }, Event::Estimate) => (Queued, Action::EndFrameAndArmDeadline),
+            (AwaitingVblank { again }, Event::Vblank) | (AwaitingEstimate { again }, Event::Estimate) => {
+                match again {
+                    Again::No => (Idle, Action::EndFrame),
+                    Again::Cursor => (CursorQueued, Action::EndFrameAndArmCursorDeadline),
+                    Again::Yes => (Queued, Action::EndFrameAndArmDeadline),
+                }
+            }
 
             // Damage that is already queued, and late events from before a pause.
             (state, _) => (state, Action::None),
@@ -126,6 +165,9 @@ mod tests {
     fn event() -> impl Strategy<Value = Event> {
         prop_oneof![
             4 => Just(Event::Damage),
+            2 => Just(Event::CursorMoved),
+            1 => Just(Event::Complete),
+            1 => Just(Event::Postponed),
             2 => Just(Event::Deadline),
             2 => Just(Event::Submitted),
             1 => Just(Event::Unchanged),
@@ -152,7 +194,10 @@ mod tests {
                 _ => {}
             }
             match action {
-                Action::ArmDeadline | Action::EndFrameAndArmDeadline => self.deadline = true,
+                Action::ArmDeadline
+                | Action::ArmCursorDeadline
+                | Action::EndFrameAndArmDeadline
+                | Action::EndFrameAndArmCursorDeadline => self.deadline = true,
                 Action::ArmEstimate => self.estimate = true,
                 Action::Disarm => (self.deadline, self.estimate) = (false, false),
                 _ => {}
@@ -175,22 +220,25 @@ mod tests {
                 let action;
                 (state, action) = state.on(event);
                 timers.apply(event, action);
-                prop_assert_eq!(timers.deadline, state == Redraw::Queued);
+                prop_assert_eq!(timers.deadline, matches!(state, Redraw::Queued | Redraw::CursorQueued));
                 prop_assert_eq!(timers.estimate, matches!(state, Redraw::AwaitingEstimate { .. }));
             }
         }
 
-        /// Damage is never lost: unless the output is paused, one of the next three events that end
-        /// a wait renders it.
+        /// Damage and motions of the cursor are never lost: unless the output is paused, one of the
+        /// next three events that end a wait renders them.
         #[test]
-        fn damage_is_rendered(events in prop::collection::vec(event(), 0..50)) {
+        fn damage_is_rendered(
+            events in prop::collection::vec(event(), 0..50),
+            change in prop_oneof![Just(Event::Damage), Just(Event::CursorMoved)],
+        ) {
             let mut state = Redraw::default();
             for event in events {
                 (state, _) = state.on(event);
             }
             prop_assume!(state != Redraw::Paused && state != Redraw::Rendering);
             let action;
-            (state, action) = state.on(Event::Damage);
+            (state, action) = state.on(change);
             let mut rendered = action == Action::Render;
             for event in [Event::Vblank, Event::Estimate, Event::Deadline] {
                 let action;
@@ -198,6 +246,23 @@ mod tests {
                 rendered |= action == Action::Render;
             }
             prop_assert!(rendered);
+        }
+
+        /// What clients draw never waits for the cursor's deadline.
+        #[test]
+        fn damage_does_not_wait_for_the_deadline_of_the_cursor(
+            events in prop::collection::vec(event(), 0..50),
+        ) {
+            let mut state = Redraw::default();
+            for event in events {
+                (state, _) = state.on(event);
+            }
+            (state, _) = state.on(Event::Damage);
+            prop_assert_ne!(state, Redraw::CursorQueued);
+            for event in [Event::Vblank, Event::Estimate] {
+                (state, _) = state.on(event);
+                prop_assert_ne!(state, Redraw::CursorQueued);
+            }
         }
 
         /// Nothing is rendered and no timer is armed while the output is paused.

@@ -20,6 +20,7 @@ mod layers;
 mod power;
 mod scanout;
 mod security_context;
+mod variable_refresh;
 mod windows;
 
 use std::cell::RefCell;

@@ -61,6 +61,8 @@ pub struct Monitor {
     pub primaries: Option<Primaries>,
     /// Its maximum luminance in cd/m².
     pub max_luminance: Option<u16>,
+    /// The lowest refresh rate of its range in Hz.
+    pub min_refresh: Option<u16>,
 }
 
 /// How specifically a name matches an output. The most specific match wins.

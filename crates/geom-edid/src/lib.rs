@@ -194,6 +194,13 @@ impl Edid {
         marked.or_else(|| self.timings.iter().find(|timing| timing.source == Source::Base))
     }
 
+    /// Returns the lowest refresh rate in Hz: that of HDMI's variable refresh rate, or else of the
+    /// display range limits. 0 counts as not given.
+    pub fn min_refresh(&self) -> Option<u16> {
+        let hdmi = self.hdmi_forum.as_ref().and_then(|forum| forum.vrr).map(|(lowest, _)| lowest);
+        hdmi.or(self.range.map(|range| range.vertical.0)).filter(|lowest| *lowest > 0)
+    }
+
     /// Returns the width and height of the image in millimeters, if the monitor has a fixed size.
     pub fn millimeters(&self) -> Option<(u32, u32)> {
         let detailed = self.timings.iter().filter(|timing| timing.source == Source::Base);

@@ -19,9 +19,10 @@ use crate::modes;
 use crate::objects::{Objects, Plane, PlanePropIds};
 
 /// Objects and properties that fit into a frame's request without another allocation: a CRTC
-/// and two planes, with 13 properties for the primary plane, 12 for the cursor and 3 for color.
+/// and two planes, with 13 properties for the primary plane, 12 for the cursor, 3 for color and 1
+/// for the variable refresh rate.
 const FRAME_OBJECTS: usize = 4;
-const FRAME_PROPERTIES: usize = 28;
+const FRAME_PROPERTIES: usize = 29;
 
 /// Most damage rectangles of a frame. The kernel takes any number; with more of them, to treat the
 /// whole frame as damaged costs the driver no more.
@@ -133,6 +134,15 @@ pub struct Frame {
     pub damage: Option<Blob>,
     /// The color pipeline.
     pub color: Option<CrtcColor>,
+    /// Whether the refresh rate is variable (`VRR_ENABLED`).
+    pub vrr: Option<bool>,
+}
+
+impl Frame {
+    /// Returns whether it changes nothing but the cursor plane.
+    pub fn is_cursor_only(&self) -> bool {
+        self.cursor.is_some() && self.primary.is_none() && self.color.is_none() && self.vrr.is_none()
+    }
 }
 
 /// Where a plane is and what it scans out.
@@ -299,6 +309,9 @@ fn frame_request(objects: &Objects, crtc: usize, frame: &Frame) -> AtomicRequest
         if let Some((plane, ids)) = primary {
             set_plane_color(&mut request, plane, &ids, color);
         }
+    }
+    if let (Some(vrr), Some(ids)) = (frame.vrr, entry.ids) {
+        ids.set_vrr(entry.handle, vrr, &mut request);
     }
     if let (Some(cursor), Some((plane, ids))) = (frame.cursor, with_ids(objects.cursor_plane(crtc))) {
         match cursor {

@@ -42,6 +42,9 @@ pub struct CrtcState {
     pub output: String,
     /// What was committed.
     pub setup: CrtcSetup,
+    /// Whether the refresh rate is to be variable. If that is not what was committed, the next
+    /// frame brings it.
+    pub vrr: bool,
     /// The mode, as the plan has it.
     pub mode: Mode,
     /// The framebuffer of the primary plane, kept while the CRTC may scan it out.
@@ -51,7 +54,8 @@ pub struct CrtcState {
 impl CrtcState {
     /// Returns what the search chose.
     pub fn choice(&self) -> Choice {
-        Choice { mode: self.mode, signal: self.setup.signal, layout: self.setup.layout }
+        let signal = SignalFormat { vrr: self.vrr, ..self.setup.signal };
+        Choice { mode: self.mode, signal, layout: self.setup.layout }
     }
 }
 
@@ -382,20 +386,23 @@ impl Device {
             framebuffer: framebuffer.handle(),
             layout,
         };
-        Some(CrtcState { output: output.to_owned(), setup, mode, framebuffer })
+        Some(CrtcState { output: output.to_owned(), setup, vrr: signal.vrr, mode, framebuffer })
     }
 
     /// Returns the state to commit for an output that its CRTC shows with this mode, signal format
-    /// and layout already; `None` if it needs a modeset, or one was forced.
+    /// and layout already, or will with its next frame; `None` if it needs a modeset, or one was
+    /// forced.
     pub fn unchanged_state(&self, output: &str, crtc: usize, choice: &Choice) -> Option<CrtcState> {
         let is_ours = self.state_is_ours && !self.forced_modesets.contains(&crtc);
         let state = self.crtc_states.get(&crtc).filter(|state| is_ours && state.output == output)?;
         let Choice { mode, signal, layout } = *choice;
         let timing = self.kms_mode(output, &mode)?;
+        let committed = state.setup.signal;
         let is_same = same_timing(&timing, &state.setup.mode)
-            && state.setup.signal == signal
+            && SignalFormat { vrr: signal.vrr, ..committed } == signal
             && state.setup.layout == layout;
-        is_same.then(|| CrtcState { mode, ..state.clone() })
+        let follows = is_same && (committed.vrr == signal.vrr || self.can_switch_vrr(crtc, signal.vrr));
+        follows.then(|| CrtcState { mode, vrr: signal.vrr, ..state.clone() })
     }
 
     /// Returns the CRTCs that already have what `setups` ask for, and those that are leased.
@@ -450,7 +457,9 @@ impl Device {
         for state in states {
             let crtc = state.setup.crtc;
             match self.crtc_states.get_mut(&crtc).filter(|_| unchanged.contains(&crtc)) {
-                Some(known) => (known.output, known.mode) = (state.output, state.mode),
+                Some(known) => {
+                    (known.output, known.mode, known.vrr) = (state.output, state.mode, state.vrr);
+                }
                 None => {
                     self.crtc_states.insert(crtc, state);
                 }
@@ -522,6 +531,10 @@ impl Device {
             }
             if let Some(color) = &frame.color {
                 state.setup.color.clone_from(color);
+            }
+            if let Some(vrr) = frame.vrr {
+                debug!(display = state.output, vrr, "VRR switched without a modeset");
+                state.setup.signal.vrr = vrr;
             }
         }
         Ok(true)

@@ -58,6 +58,7 @@ pub mod quirks;
 pub mod search;
 #[cfg(test)]
 mod tests;
+mod vrr;
 
 pub use color_luts::{CrtcColor, HardwareConversion, PlaneColor};
 pub use commit::{CrtcSetup, Frame};

@@ -153,6 +153,8 @@ pub struct Connector {
     pub modes: Vec<KmsMode>,
     /// Width and height of the monitor in millimeters; 0 if unknown.
     pub physical_size: (u32, u32),
+    /// The lowest refresh rate of the monitor's range in Hz, by its EDID.
+    pub min_refresh: Option<u16>,
     /// Behind an MST hub: the id of the connector that leads there, and the ports from there on.
     mst_path: Option<(u32, String)>,
     /// The driver cannot tell whether a monitor is connected.
@@ -358,6 +360,7 @@ impl Objects {
         };
         let props = if atomic { ConnectorPropIds::read(&properties) } else { ConnectorPropIds::default() };
         let monitor = edid.as_ref().map(MonitorColor::from).unwrap_or_default();
+        let min_refresh = edid.as_ref().and_then(Edid::min_refresh);
         Ok(Connector {
             handle,
             crtc_id: if atomic { Some(properties.required("CRTC_ID")?) } else { None },
@@ -369,6 +372,7 @@ impl Objects {
                 Some(edid) if has_configured_edid => edid.millimeters().unwrap_or_default(),
                 _ => info.size.unwrap_or_default(),
             },
+            min_refresh,
             mst_path: mst_path(fd, &properties),
             state: plan::ProbedConnector {
                 name,

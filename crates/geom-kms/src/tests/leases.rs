@@ -40,7 +40,8 @@ fn leased_objects_are_left_out_of_commits_and_searches() {
         assert!(objects.iter().all(|object| !commit.has(*object)), "{commit:?}");
     }
     rig.fake.set_value(rig.fake.crtcs()[1], "GAMMA_LUT", rig.fake.add_blob(&[0; 8]));
-    rig.commit_with(&[("DP-1", SignalFormat { vrr: true, ..SignalFormat::default() })]).expect("accepted");
+    rig.commit_with(&[("DP-1", SignalFormat { bit_depth: Some(8), vrr: true, ..SignalFormat::default() })])
+        .expect("accepted");
     rig.device.reset_color_state();
     assert_ne!(rig.fake.value(rig.fake.crtcs()[1], "GAMMA_LUT"), Some(0), "it is the lessee's");
     let result = rig.search(&[("DP-1", SignalFormat::default()), ("DP-2", SignalFormat::default())]);

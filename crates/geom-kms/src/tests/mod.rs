@@ -33,6 +33,7 @@ mod modeset;
 mod planes;
 mod probes;
 mod search;
+mod vrr;
 
 /// Buffers for test commits, one for each CRTC, as renderers on a GPU allocate them: in the first
 /// format and with the last modifier that our own buffers may have.

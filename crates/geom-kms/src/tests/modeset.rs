@@ -317,7 +317,7 @@ fn state_is_unchanged_only_with_the_same_mode_signal_and_crtc() {
     assert!(!unchanged(&rig, "DP-1", 0, modes[1], signal));
     assert!(!unchanged(&rig, "DP-1", 1, modes[0], signal));
     assert!(!unchanged(&rig, "DP-2", 0, modes[0], signal));
-    assert!(!unchanged(&rig, "DP-1", 0, modes[0], SignalFormat { vrr: true, ..signal }));
+    assert!(!unchanged(&rig, "DP-1", 0, modes[0], SignalFormat { bit_depth: Some(10), ..signal }));
     rig.device.invalidate_state();
     assert!(!unchanged(&rig, "DP-1", 0, modes[0], signal));
 }
