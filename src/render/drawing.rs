@@ -18,6 +18,7 @@ use crate::render::drawable::Drawable;
 use crate::render::renderer::{Gles, Renderer};
 use crate::render::scene::{Pass, Scene, SurfaceImageDescription, BACKGROUND};
 use crate::render::shadow_buffer::{Damage, MemoryShadow, ShadowBuffer};
+use crate::render::texture_program::SelectProgram;
 
 /// The result of drawing a frame into a buffer.
 pub struct Drawn {
@@ -47,7 +48,7 @@ pub fn draw_layers<R, T>(
     scene: &Scene<'_>,
 ) -> io::Result<Drawn>
 where
-    R: SmithayRenderer + ImportAll + ImportMem + Bind<T>,
+    R: SelectProgram + ImportAll + ImportMem + Bind<T>,
     R::TextureId: Texture + Clone + Send + 'static,
     R::Error: Send + Sync + 'static,
 {
@@ -206,7 +207,7 @@ pub fn draw<R, T>(
     background: Color32F,
 ) -> io::Result<Drawn>
 where
-    R: SmithayRenderer + ImportAll + ImportMem + Bind<T>,
+    R: SelectProgram + ImportAll + ImportMem + Bind<T>,
     R::TextureId: Texture + Clone + Send + 'static,
     R::Error: Send + Sync + 'static,
 {

@@ -18,6 +18,7 @@ pub mod robust_context;
 pub mod scene;
 pub mod shadow_buffer;
 pub mod text;
+pub mod texture_program;
 pub mod unresponsive_overlay;
 pub mod visible;
 

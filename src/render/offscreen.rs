@@ -18,6 +18,7 @@ use crate::render::gles_shadow::GlesShadow;
 use crate::render::renderer::Renderer;
 use crate::render::scene::{Pass, Scene, BACKGROUND};
 use crate::render::shadow_buffer::{pixels, MemoryShadow};
+use crate::render::texture_program::SelectProgram;
 
 /// An image: red, green and blue, a byte each, row by row as the framebuffer has them.
 pub struct RgbImage {
@@ -86,7 +87,7 @@ fn draw_shaded(renderer: &mut GlesRenderer, shader: &Shader, scene: &Scene<'_>) 
 /// Draws without conversion. `order` says which byte of a pixel is red, green and blue.
 fn draw<R, T>(renderer: &mut R, scene: &Scene<'_>, format: Fourcc, order: [usize; 3]) -> io::Result<RgbImage>
 where
-    R: ImportAll + ImportMem + Offscreen<T> + Bind<T> + ExportMem,
+    R: SelectProgram + ImportAll + ImportMem + Offscreen<T> + Bind<T> + ExportMem,
     R::TextureId: Texture + Clone + Send + 'static,
     R::Error: Send + Sync + 'static,
 {

@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 use super::color_shader::Shader;
 use super::drawable::Drawable;
 use super::robust_context::{robust_context, ResetWatch};
+use super::texture_program;
 use crate::config::RendererPreference;
 
 /// A renderer, and with GLES the allocator of its buffers.
@@ -109,6 +110,7 @@ impl Renderer {
         };
         // SAFETY: the context is current nowhere else.
         let mut renderer = unsafe { GlesRenderer::new(context) }.map_err(|error| format!("GLES: {error}"))?;
+        texture_program::install(&mut renderer).map_err(|error| format!("GLES: {error}"))?;
         let shader = Shader::new(&mut renderer);
         let shader = shader.inspect_err(|error| warn!(%error, "GLES cannot convert color")).ok();
         let reports_resets = watch.as_ref().is_some_and(ResetWatch::reports_resets);

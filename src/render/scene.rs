@@ -27,6 +27,7 @@ use super::cursor::CursorBuffer;
 use super::geometry::FrameGeometry;
 use super::hole::Hole;
 use super::inherited_frame::InheritedFrame;
+use super::texture_program::{SelectProgram, TextureElement};
 use super::SizedBuffer;
 use geom_kms::Framebuffer;
 
@@ -242,14 +243,20 @@ impl Scene<'_> {
         background: Color32F,
     ) -> io::Result<RenderOutputResult<'t>>
     where
-        R: Renderer + ImportAll + ImportMem,
+        R: SelectProgram + ImportAll + ImportMem,
         R::TextureId: Texture + Clone + Send + 'static,
         R::Error: Send + Sync + 'static,
     {
         let elements = self.elements(renderer, pass);
         let drawn = match self.view {
-            Some(view) => tracker.render_output(renderer, framebuffer, age, &view.of(elements), background),
-            None => tracker.render_output(renderer, framebuffer, age, &elements, background),
+            Some(view) => {
+                let elements = TextureElement::all(view.of(elements));
+                tracker.render_output(renderer, framebuffer, age, &elements, background)
+            }
+            None => {
+                let elements = TextureElement::all(elements);
+                tracker.render_output(renderer, framebuffer, age, &elements, background)
+            }
         };
         drawn.map_err(|error| io::Error::other(error.to_string()))
     }
