@@ -92,6 +92,9 @@ pub struct Scanout {
     pub(super) held_buffers: Vec<Buffer>,
     /// Signaled when the GPU is done with the submitted frame.
     fence: Option<OwnedFd>,
+    /// What is shown is not how the scene would be drawn now: the next frame is drawn even if the
+    /// scene is unchanged.
+    must_draw: bool,
     /// A frame in which only the cursor moves must not be committed yet.
     pub(super) cursor_waits: bool,
     /// The frame that is rendered, or awaits its page flip, was caused by more than the cursor, and
@@ -125,6 +128,7 @@ impl Scanout {
             deferred: None,
             held_buffers: Vec::new(),
             fence: None,
+            must_draw: false,
             cursor_waits: false,
             frame_has_content: false,
             held_until: None,
@@ -240,6 +244,7 @@ impl Scanout {
 
     /// Draws the next frame whole: what is in our buffers is of no use for it.
     pub fn reset_buffer_ages(&mut self) {
+        self.must_draw = true;
         self.swapchain.forget();
         self.shadow.iter_mut().for_each(ShadowBuffer::forget);
     }

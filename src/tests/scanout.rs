@@ -379,6 +379,20 @@ fn clock_follows_a_mode_of_the_same_size() {
     assert!(scanout.next_vblank(now) - now <= Duration::from_millis(7));
 }
 
+#[test]
+fn unchanged_scene_is_drawn_again_after_its_buffers_were_forgotten() {
+    // Without a hardware cursor, whose state would be committed as well.
+    let mut rig = Rig::new();
+    let id = rig.output();
+    for _ in 0..3 {
+        rig.settle();
+        let state = &mut rig.fixture.compositor.state;
+        state.outputs.scanout_mut(id).expect("enabled").forget();
+        state.queue_redraw(id);
+        rig.next_commit();
+    }
+}
+
 /// Windows of all kinds come and go, and parts of them change: what is scanned out is what a whole
 /// frame would show, whichever buffer it is in.
 #[test]

@@ -59,6 +59,7 @@ impl Scanout {
         let drawn = draw_on_gpu(&mut gpu.renderer, &mut self.shadow, drawable, &mut self.tracker, 0, scene)?;
         drawn.sync.wait().map_err(io::Error::other)?;
         let framebuffer = drawable.framebuffer().cloned().ok_or(io::ErrorKind::Unsupported)?;
+        self.must_draw = false;
         self.swapchain.submitted(slot);
         // The commit that sets the mode switches every other plane off.
         self.cursor.set_committed(Some(CursorPlane::Hidden));
@@ -219,7 +220,8 @@ impl Scanout {
         // An empty buffer is drawn whole, and costs memory from then on; others miss what the last
         // frame drew. Neither is drawn for an unchanged scene if that is likely.
         let others = !self.frame_has_content || frame.color.is_some() || frame.vrr.is_some();
-        if self.direct_scanout.is_none() && (others || self.swapchain.next_is_empty()) {
+        let may_be_left = self.direct_scanout.is_none() && !self.must_draw;
+        if may_be_left && (others || self.swapchain.next_is_empty()) {
             if !changed_on_gpu(&mut gpu.renderer, &mut self.tracker, scene) {
                 return submit_others(self, gpu, frame);
             }
@@ -235,6 +237,7 @@ impl Scanout {
         if matches!(attempt, Attempt::Refused(_)) {
             self.restart_damage();
         } else if attempt.is_submitted() {
+            self.must_draw = false;
             self.swapchain.submitted(slot);
             self.deferred = self.direct_scanout.take();
         }
