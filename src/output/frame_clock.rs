@@ -24,6 +24,10 @@ const MAX_BUDGET_PERCENT: u32 = 60;
 /// Punctual frames after which the margin shrinks by an eighth of a step.
 const PUNCTUAL_BEFORE_SHRINK: u32 = 60;
 
+/// The cursor waits no longer for a frame of clients, whatever the display's range is: some ranges
+/// in EDIDs begin at 1 Hz, and a cursor that moves less often than this is noticed.
+const MAX_CURSOR_WAIT: Duration = Duration::from_millis(25);
+
 /// See the [module](self).
 #[derive(Debug, Clone)]
 pub struct FrameClock {
@@ -70,7 +74,8 @@ impl FrameClock {
     /// it is variable.
     pub fn set_refresh(&mut self, refresh: u32, lowest: Option<u32>) {
         self.interval = interval_of(refresh);
-        self.longest = lowest.map(|lowest| interval_of(lowest).max(self.interval));
+        let longest = |lowest| interval_of(lowest).min(MAX_CURSOR_WAIT).max(self.interval);
+        self.longest = lowest.map(longest);
     }
 
     /// Returns whether the refresh rate is variable.
@@ -272,6 +277,18 @@ mod tests {
             assert_eq!(clock.cursor_deadline(shown + MS * 7), shown + MS * 7);
             shown += MS * 7;
         }
+    }
+
+    /// A caret that blinks, on a display whose EDID has a range from 1 Hz.
+    #[test]
+    fn cursor_is_not_driven_by_rare_content() {
+        let mut clock = FrameClock::new(60_000);
+        clock.set_refresh(60_000, Some(1_000));
+        clock.presented(MS * 1000, true);
+        assert_eq!(clock.cursor_deadline(MS * 1001), MS * 1025);
+        clock.presented(MS * 1025, false);
+        assert_eq!(clock.cursor_deadline(MS * 1050), MS * 1050);
+        assert_eq!(clock.cursor_deadline(MS * 1400), MS * 1400);
     }
 
     #[test]

@@ -118,14 +118,14 @@ fn vrr_is_switched_by_a_modeset_if_the_kernel_refuses_a_frame_with_it() {
     }
 }
 
-/// Shows a frame of the client. Returns when it was shown.
+/// Shows a frame of the client. Returns a time shortly before it was shown.
 fn show_content(rig: &mut Rig) -> Duration {
     rig.client.change(0, (64, 64));
+    let before = rig.fixture.compositor.state.now();
     rig.next_commit();
-    let shown = rig.fixture.compositor.state.now();
     rig.fixture.iterate();
     rig.fake.take_calls();
-    shown
+    before
 }
 
 fn move_pointer(rig: &mut Rig, x: f64) {
@@ -134,30 +134,28 @@ fn move_pointer(rig: &mut Rig, x: f64) {
 
 #[test]
 fn moving_cursor_waits_for_the_next_frame_of_a_client() {
-    // The display would refresh by itself a second later.
-    let mut rig = variable(1);
+    let mut rig = variable(40);
     rig.fixture.compositor.state.device_added(mouse());
     set_vrr(&mut rig, Vrr::On);
     until_switched(&mut rig, true);
     let (primary, cursor) = (rig.fake.planes()[0], rig.fake.planes()[1]);
     until_idle(&mut rig);
-    show_content(&mut rig);
+    let shown = show_content(&mut rig);
     for x in 0..10 {
         move_pointer(&mut rig, f64::from(x) * 10.0);
         rig.fixture.compositor.iterate(Some(Duration::ZERO)).expect("an iteration");
         rig.client.poll();
     }
-    let commits = rig.fake.take_commits();
-    assert!(commits.is_empty(), "{commits:?}");
+    let (commits, took) = (rig.fake.take_commits(), rig.fixture.compositor.state.now() - shown);
+    assert!(commits.is_empty() || took >= Duration::from_millis(25), "{took:?}: {commits:?}");
     rig.client.change(0, (64, 64));
-    let commit = rig.next_commit();
-    assert!(commit.value(primary, "FB_ID").is_some());
-    let x = commit.value(cursor, "CRTC_X").expect("the cursor comes with it");
-    assert!((80..=90).contains(&x), "{x}");
+    while rig.next_commit().value(primary, "FB_ID").is_none() {}
+    let x = rig.fake.value(cursor, "CRTC_X").expect("a cursor plane");
+    assert!((80..=90).contains(&x), "the cursor comes with it: {x}");
 }
 
 #[test]
-fn moving_cursor_waits_no_longer_than_the_lowest_rate() {
+fn moving_cursor_waits_until_the_display_would_refresh_by_itself() {
     let mut rig = variable(40);
     rig.fixture.compositor.state.device_added(mouse());
     set_vrr(&mut rig, Vrr::On);
@@ -171,5 +169,5 @@ fn moving_cursor_waits_no_longer_than_the_lowest_rate() {
         fake.take_commits().iter().any(|commit| commit.value(cursor, "CRTC_X").is_some())
     });
     let waited = fixture.compositor.state.now() - shown;
-    assert!(waited >= Duration::from_millis(24), "{waited:?}");
+    assert!(waited >= Duration::from_millis(25), "{waited:?}");
 }

@@ -267,10 +267,12 @@ pub fn plan(present: &[ProbedGpu], configs: &OutputConfigs, known: &BTreeMap<Str
     Plan { outputs }
 }
 
-/// Returns the tiles of connected connectors, by name.
-fn tiles(present: &[ProbedGpu]) -> BTreeMap<&str, Tile> {
-    let connectors = present.iter().flat_map(|gpu| &gpu.connectors).filter(|connector| connector.connected);
-    connectors.filter_map(|connector| Some((connector.name.as_str(), connector.tile?))).collect()
+/// Returns the tiles of connected connectors, by name, each with its GPU, which numbers the
+/// monitors.
+fn tiles(present: &[ProbedGpu]) -> BTreeMap<&str, (u64, Tile)> {
+    let connectors = present.iter().flat_map(|gpu| gpu.connectors.iter().map(|one| (gpu.id, one)));
+    let connected = connectors.filter(|(_, connector)| connector.connected);
+    connected.filter_map(|(gpu, one)| Some((one.name.as_str(), (gpu, one.tile?)))).collect()
 }
 
 /// Finds the output that each mirror shows: an enabled one that is not a mirror itself. Mirrors get

@@ -8,8 +8,9 @@ use crate::commit::CursorPlane;
 use crate::device::Device;
 use crate::dumb::DumbBuffer;
 
-/// Buffers of a cursor: one may be scanned out while the other is filled.
-const BUFFERS: usize = 2;
+/// Buffers of a cursor: one may be scanned out, and the next image may already be in another one
+/// whose frame was not committed yet.
+const BUFFERS: usize = 3;
 
 /// A cursor image.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +60,8 @@ impl Cursor {
     ) -> io::Result<CursorPlane> {
         let size = buffer_size(device, crtc, image).ok_or(io::ErrorKind::InvalidInput)?;
         if self.serial != Some(image.serial) {
-            let next = (self.filled + 1) % BUFFERS;
+            // Not the one that is scanned out, nor its predecessor, which may be until the flip.
+            let next = (self.committed_buffer().unwrap_or(self.filled) + 1) % BUFFERS;
             while self.buffers.len() <= next {
                 self.buffers.push(DumbBuffer::new(device.fd(), size, DrmFourcc::Argb8888)?);
             }
@@ -81,6 +83,12 @@ impl Cursor {
             position,
             hotspot: image.hotspot,
         })
+    }
+
+    /// Returns the index of the buffer in the committed state.
+    fn committed_buffer(&self) -> Option<usize> {
+        let Some(CursorPlane::Shown { framebuffer, .. }) = self.committed else { return None };
+        self.buffers.iter().position(|buffer| buffer.framebuffer().handle() == framebuffer)
     }
 
     /// Returns whether a state differs from the committed one. If that is unknown, it does on every

@@ -84,6 +84,8 @@ pub struct Device {
     inherited_depths: HashMap<connector::Handle, u8>,
     /// CRTCs whose next commit is a modeset.
     forced_modesets: BTreeSet<usize>,
+    /// CRTCs that refused a frame because it switched VRR.
+    pub(crate) refused_vrr_switches: BTreeSet<usize>,
     /// How often in a row a probe found the link of a connected monitor failed.
     link_retries: HashMap<connector::Handle, u32>,
     not_master: bool,
@@ -162,6 +164,7 @@ impl Device {
             never_committed: true,
             inherited_depths,
             forced_modesets: BTreeSet::new(),
+            refused_vrr_switches: BTreeSet::new(),
             link_retries: HashMap::new(),
             not_master: false,
             leases: Vec::new(),
@@ -264,8 +267,18 @@ impl Device {
     ///
     /// Returns the kernel's error: the device is gone.
     pub fn probe(&mut self, probe: &Probe) -> io::Result<()> {
+        let missing = |connector: &&Connector| connector.state.connected && !connector.is_found;
+        let missing: Vec<_> =
+            self.objects.connectors.iter().filter(missing).map(|connector| connector.handle).collect();
         self.objects.probe(&self.fd, self.is_atomic, probe)?;
         let connectors = &self.objects.connectors;
+        // The plan does not change if a monitor comes back to a connector that is forced. Drivers
+        // that train a link do so with a modeset.
+        let is_back = |connector: &&Connector| connector.is_found && missing.contains(&connector.handle);
+        for connector in connectors.iter().filter(is_back) {
+            let on = self.crtc_states.iter().find(|(_, state)| state.setup.connector == connector.handle);
+            self.forced_modesets.extend(on.map(|(crtc, _)| *crtc));
+        }
         let was_probed = |name: &str| {
             let mut connectors = connectors.iter();
             connectors.find(|known| known.state.name == name).is_none_or(|known| probe.includes(known.handle))

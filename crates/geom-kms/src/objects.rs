@@ -159,6 +159,8 @@ pub struct Connector {
     mst_path: Option<(u32, String)>,
     /// The driver cannot tell whether a monitor is connected.
     pub is_unknown: bool,
+    /// The driver finds a monitor, whatever the configuration says.
+    pub(crate) is_found: bool,
     /// What the plan is made of. Its `port` is empty: see [`Objects::port`].
     pub state: plan::ProbedConnector,
 }
@@ -367,6 +369,7 @@ impl Objects {
             possible_crtcs,
             current_crtc,
             is_unknown,
+            is_found: found,
             dpms: Dpms::read(&properties),
             physical_size: match &edid {
                 Some(edid) if has_configured_edid => edid.millimeters().unwrap_or_default(),

@@ -12,8 +12,8 @@ use crate::device::Device;
 impl Device {
     /// Returns whether the kernel switches the variable refresh rate of an enabled CRTC without a
     /// modeset.
-    pub(crate) fn can_switch_vrr(&self, crtc: usize, vrr: bool) -> bool {
-        if !self.is_atomic {
+    pub fn can_switch_vrr(&self, crtc: usize, vrr: bool) -> bool {
+        if !self.is_atomic || self.refused_vrr_switches.contains(&crtc) {
             return false;
         }
         let tested = self.test_frame(crtc, &Frame { vrr: Some(vrr), ..Frame::default() });
@@ -30,8 +30,9 @@ impl Device {
     }
 
     /// The kernel refused a frame with [`Device::pending_vrr`], although the test commit passed:
-    /// leaves it out of frames, and has the next commit set the mode.
+    /// leaves it out of frames from now on, and has the next commit set the mode.
     pub fn refuse_vrr_switch(&mut self, crtc: usize) {
+        self.refused_vrr_switches.insert(crtc);
         if let Some(state) = self.crtc_states.get_mut(&crtc) {
             state.vrr = state.setup.signal.vrr;
         }

@@ -69,8 +69,8 @@ impl Scanout {
     /// Renders what changed and commits it.
     ///
     /// If the kernel refuses planes, the frame is made again in the same call: without direct
-    /// scanout, then without the cursor plane. If it refuses a frame that switches VRR, that is
-    /// taken as the reason, and VRR is left to a modeset.
+    /// scanout, then without the cursor plane. If it refuses to switch VRR, that is left to a
+    /// modeset.
     ///
     /// # Errors
     /// If the renderer or the commit fails.
@@ -106,7 +106,9 @@ impl Scanout {
                 }
                 Attempt::Refused(error) => error,
             };
-            if gpu.device.pending_vrr(crtc).is_some() {
+            let has_planes = is_direct || cursor != CursorPlane::Hidden;
+            let vrr = gpu.device.pending_vrr(crtc);
+            if vrr.is_some_and(|vrr| !has_planes || !gpu.device.can_switch_vrr(crtc, vrr)) {
                 debug!(%error, "the kernel refuses the frame that switches VRR; setting the mode");
                 gpu.device.refuse_vrr_switch(crtc);
                 return Ok(Outcome::NeedsModeset);
@@ -219,7 +221,9 @@ impl Scanout {
         }
         // An empty buffer is drawn whole, and costs memory from then on; others miss what the last
         // frame drew. Neither is drawn for an unchanged scene if that is likely.
-        let others = !self.frame_has_content || frame.color.is_some() || frame.vrr.is_some();
+        let cursor_is_drawn = scene.draws_cursor && scene.cursor.is_some();
+        let only_cursor_plane = !self.frame_has_content && !cursor_is_drawn && self.shadow.is_none();
+        let others = only_cursor_plane || frame.color.is_some() || frame.vrr.is_some();
         let may_be_left = self.direct_scanout.is_none() && !self.must_draw;
         if may_be_left && (others || self.swapchain.next_is_empty()) {
             if !changed_on_gpu(&mut gpu.renderer, &mut self.tracker, scene) {

@@ -22,14 +22,14 @@ fn next_to(side: Side, reference: &LogicalRect, own: &LogicalRect) -> (i32, i32)
 pub fn positions(
     outputs: &[PlannedOutput],
     configs: &OutputConfigs,
-    tiles: &BTreeMap<&str, Tile>,
+    tiles: &BTreeMap<&str, (u64, Tile)>,
 ) -> BTreeMap<String, Position> {
     let configured = |name: &str| configs.outputs.get(name).and_then(|config| config.position.as_ref());
     let next_to_tile = |own: &str| {
-        let tile = *tiles.get(own)?;
+        let (gpu, tile) = *tiles.get(own)?;
         let output_of = |tile: Tile| {
             let mut in_layout = outputs.iter().filter(|output| output.logical.width > 0);
-            let found = in_layout.find(|output| tiles.get(output.name.as_str()) == Some(&tile))?;
+            let found = in_layout.find(|output| tiles.get(output.name.as_str()) == Some(&(gpu, tile)))?;
             // That one may be placed next to this one.
             let is_free = !matches!(configured(&found.name), Some(Position::NextTo(..)));
             is_free.then(|| found.name.clone())

@@ -252,6 +252,17 @@ fn tiles_of_a_monitor_are_placed_as_they_are_mounted() {
     assert_eq!(places(&[], &known), mounted);
     let moved = places(&[("DP-3", "10,20")], &BTreeMap::new());
     assert_eq!(moved, [(110, 20), (210, 0), (10, 20), (110, 70), (10, 70)]);
+    // The kernel numbers the monitors of each GPU.
+    let other = ProbedGpu { id: 2, connectors: vec![tile("DP-6", 1, 0), tile("DP-7", 0, 0)] };
+    let both = [present[0].clone(), other];
+    let plan = plan(&both, &OutputConfigs::default(), &BTreeMap::new());
+    let place = |name: &str| plan.output(name).map(|output| (output.logical.x, output.logical.y));
+    let (left, right) = (place("DP-7").expect("planned"), place("DP-6").expect("planned"));
+    assert_eq!((right.0 - left.0, right.1), (100, left.1));
+    assert!(plan.outputs.iter().all(|one| plan
+        .outputs
+        .iter()
+        .all(|two| one.name == two.name || !one.logical.overlaps(&two.logical))));
     // A configured position applies to a tile as to any other display.
     let turned = places(&[("DP-3", "right-of DP-1"), ("DP-1", "0,0")], &BTreeMap::new());
     assert_eq!((turned[0], turned[2]), ((0, 0), (100, 0)));

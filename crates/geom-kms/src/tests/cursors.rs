@@ -9,27 +9,38 @@ use crate::fake::{Commit, FakeDevice};
 use crate::Frame;
 
 #[test]
-fn cursor_moves_without_a_new_buffer_and_alternates_with_new_images() {
+fn cursor_moves_without_a_new_buffer_and_new_images_leave_what_may_be_scanned_out() {
     let mut rig = Rig::with_outputs(1);
     rig.enable(&["DP-1"]);
-    let mut cursor = Cursor::default();
+    let (rig, mut cursor) = (rig, Cursor::default());
     let pixels = [1u8, 2, 3, 4].repeat(2 * 3);
-    let mut place = |rig: &Rig, serial, position| {
+    let place = |cursor: &mut Cursor, serial, position| {
         let image = CursorImage { serial, width: 2, height: 3, hotspot: (0, 0), argb: &pixels };
-        match cursor.place(&rig.device, 0, &image, position).expect("a buffer") {
+        let state = cursor.place(&rig.device, 0, &image, position).expect("a buffer");
+        match state {
             CursorPlane::Shown { framebuffer, size, position, .. } => {
                 assert_eq!(size, (64, 64));
-                (framebuffer, position)
+                (state, framebuffer, position)
             }
             CursorPlane::Hidden => panic!("hidden"),
         }
     };
-    let (first, at) = place(&rig, 1, (10, -5));
+    let (state, first, at) = place(&mut cursor, 1, (10, -5));
     assert_eq!(at, (10, -5));
-    assert_eq!(place(&rig, 1, (11, 0)), (first, (11, 0)));
-    let (second, _) = place(&rig, 2, (0, 0));
-    assert_ne!(first, second, "the first buffer may be scanned out");
-    assert_eq!(place(&rig, 3, (0, 0)).0, first);
+    cursor.set_committed(Some(state));
+    let (state, again, at) = place(&mut cursor, 1, (11, 0));
+    assert_eq!((again, at), (first, (11, 0)));
+    cursor.set_committed(Some(state));
+    // Images that are never committed.
+    for serial in 2..6 {
+        assert_ne!(place(&mut cursor, serial, (0, 0)).1, first, "it is scanned out");
+    }
+    let (state, second, _) = place(&mut cursor, 6, (0, 0));
+    cursor.set_committed(Some(state));
+    let (state, third, _) = place(&mut cursor, 7, (0, 0));
+    assert!(third != second && third != first, "the first one is scanned out until the flip");
+    cursor.set_committed(Some(state));
+    assert_eq!(place(&mut cursor, 8, (0, 0)).1, first);
 }
 
 #[test]

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use drm::control::connector::Interface;
+use drm::control::AtomicCommitFlags;
 use geom_display::connector_override::{ConnectorOverride, ConnectorOverrides};
 use geom_display::output_config::Transform;
 use geom_display::signal_format::SignalFormat;
 
 use super::Rig;
-use crate::fake::{mode, FakeDevice};
+use crate::fake::{mode, Commit, FakeDevice};
 use crate::Probe;
 
 /// Returns the transform of each connector's panel.
@@ -152,6 +153,16 @@ fn configured_edid_has_the_monitor_s_modes_and_identity() {
     rig.device.probe(&Probe::All).expect("a probe");
     assert!(!rig.device.connectors()[0].state.connected, "an EDID alone connects nothing");
     assert_eq!(overridden(&mut rig, &overrides(&name, Some(true), Some(bytes))), (true, modes));
+    rig.enable(&[&name]);
+    // The monitor is back: its link has to be set up, though nothing else changes.
+    rig.commits();
+    rig.fake.connect(connector, &[mode(1024, 768, 60)]);
+    for modesets in [1, 0] {
+        rig.device.probe(&Probe::All).expect("a probe");
+        rig.enable(&[&name]);
+        let is_modeset = |commit: &Commit| commit.flags.contains(AtomicCommitFlags::ALLOW_MODESET);
+        assert_eq!(rig.commits().iter().filter(|commit| is_modeset(commit)).count(), modesets);
+    }
 }
 
 /// Returns an EDID with a detailed timing of 1280x800 and the Video Identification Codes 31, 95
