@@ -50,6 +50,7 @@ test: ## lint, and all tests, those in the lab included; of the GPUs in QEMU, a 
 test-gpus: ## all tests of GPUs in QEMU; FINDINGS=1 runs the ignored tests of known faults instead
 	@tools/packages.sh qemu
 	@lab/qemu/prepare.sh
+	@lab/qemu/simpledrm/build.sh >/dev/null
 	$(CARGO) build --package geom_compositor --package geom-lab
 	RUST_TEST_THREADS=$$(( ($$(nproc) + 1) / 2 )) $(CARGO) test --test hwtests gpus:: -- $(if $(FINDINGS),--ignored)
 

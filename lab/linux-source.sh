@@ -79,9 +79,9 @@ mk() {
 configure() {
   local missing=0 line option
   say "configuring"
-  mk tinyconfig || { tail -n 20 "$work/log" >&2; fail "tinyconfig failed"; }
+  mk tinyconfig || fail_with_log "tinyconfig failed"
   cat "$here/config" >>.config
-  mk olddefconfig || { tail -n 20 "$work/log" >&2; fail "olddefconfig failed"; }
+  mk olddefconfig || fail_with_log "olddefconfig failed"
   while IFS= read -r line; do
     case "$line" in
       CONFIG_*) grep -qxF "$line" .config || { say "$package ignores the option $line"; missing=1; } ;;
@@ -95,8 +95,14 @@ configure() {
 # Runs make for these targets.
 build() {
   say "compiling $package with $(nproc) jobs"
-  mk -j"$(nproc)" "$@" ||
-    { grep -m 20 -E 'error|Error|No rule' "$work/log" >&2; fail "the build failed"; }
+  mk -j"$(nproc)" "$@" || fail_with_log "the build failed"
+}
+
+# Ends with a message, the errors in make's output, and its end.
+fail_with_log() {
+  grep -m 20 -E ' error: | Error |No rule' "$work/log" >&2 || true
+  tail -n 20 "$work/log" >&2
+  fail "$1"
 }
 
 # Prints what the cache key is a hash of: what determines the kernel. Descriptions of patches and

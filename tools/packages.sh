@@ -70,6 +70,7 @@ qemu=(
   xvfb                  # the X server of that window
   ovmf                  # UEFI firmware, whose framebuffer simpledrm drives
   cpio zstd             # packs the initramfs
+  libelf-dev            # objtool, for the kernel with simpledrm
 )
 bench=(
   sway                  # compared with

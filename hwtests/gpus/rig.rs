@@ -85,9 +85,9 @@ impl RunningRig {
 
     /// What a head's monitor gets; the service's own screenshot if QEMU has none.
     pub fn screenshot(&self, device: usize, head: usize) -> Result<Screenshot> {
-        match self.hardware.device(device)? {
-            Device::VirtioGpuGl => self.service.screenshot(&self.connector(device, head)?),
-            _ => self.hardware.screenshot(device, head),
+        match self.hardware.device(device)?.has_gl() {
+            true => self.service.screenshot(&self.connector(device, head)?),
+            false => self.hardware.screenshot(device, head),
         }
     }
 

@@ -16,8 +16,12 @@ pub enum Device {
     Bochs,
     /// `qxl`, with one connected monitor.
     Qxl,
-    /// `VGA`: the machine boots by UEFI, whose framebuffer efifb drives until the driver is loaded.
+    /// `VGA`: the machine boots by UEFI, whose framebuffer efifb, or simpledrm with
+    /// [`Suite::Simpledrm`](super::Suite::Simpledrm), drives until the driver is loaded.
     StdVga,
+    /// `virtio-vga-gl`: boots as [`Self::StdVga`] does, and is a [`Self::VirtioGpuGl`] once the
+    /// driver is loaded.
+    VirtioVgaGl,
     /// `vgem`: a module without hardware, a card without connectors and a render node.
     Vgem,
 }
@@ -26,7 +30,7 @@ impl Device {
     /// Returns the kernel's name of the driver, as `DRM_IOCTL_VERSION` has it.
     pub fn driver(self) -> &'static str {
         match self {
-            Self::VirtioGpu { .. } | Self::VirtioGpuGl => "virtio_gpu",
+            Self::VirtioGpu { .. } | Self::VirtioGpuGl | Self::VirtioVgaGl => "virtio_gpu",
             Self::Bochs | Self::StdVga => "bochs-drm",
             Self::Qxl => "qxl",
             Self::Vgem => "vgem",
@@ -36,11 +40,22 @@ impl Device {
     /// Returns the kernel module of its driver.
     pub fn module(self) -> &'static str {
         match self {
-            Self::VirtioGpu { .. } | Self::VirtioGpuGl => "virtio-gpu",
+            Self::VirtioGpu { .. } | Self::VirtioGpuGl | Self::VirtioVgaGl => "virtio-gpu",
             Self::Bochs | Self::StdVga => "bochs",
             Self::Qxl => "qxl",
             Self::Vgem => "vgem",
         }
+    }
+
+    /// Returns whether virglrenderer draws for it: QEMU's window needs an X server, and what a
+    /// monitor gets is a texture.
+    pub fn has_gl(self) -> bool {
+        matches!(self, Self::VirtioGpuGl | Self::VirtioVgaGl)
+    }
+
+    /// Returns whether the machine boots by UEFI, and shows the firmware's framebuffer on it.
+    pub(super) fn needs_uefi(self) -> bool {
+        matches!(self, Self::StdVga | Self::VirtioVgaGl)
     }
 
     /// Returns QEMU's `-device` without its id and address, if it is one.
@@ -51,6 +66,7 @@ impl Device {
             Self::Bochs => "bochs-display".into(),
             Self::Qxl => "qxl".into(),
             Self::StdVga => "VGA".into(),
+            Self::VirtioVgaGl => "virtio-vga-gl".into(),
             Self::Vgem => return None,
         })
     }

@@ -13,6 +13,9 @@ use super::{device_id, head_socket, pci_address, Device};
 use crate::protocol::{GpuNames, MODULES};
 use crate::{Machine, Screenshot};
 
+/// The platform device of the firmware's framebuffer (drivers/firmware/sysfb_simplefb.c).
+const FRAMEBUFFER: &str = "/simple-framebuffer.";
+
 /// The GPUs of a QEMU machine, each named by its index in
 /// [`QemuOptions::devices`](super::QemuOptions::devices).
 pub struct Hardware {
@@ -78,27 +81,24 @@ impl Hardware {
     /// Returns the kernel's names of a GPU and of its connectors.
     ///
     /// # Errors
-    /// If no driver has taken it.
+    /// If no driver has taken it; simpledrm takes the firmware's framebuffer, not the GPU.
     pub fn names(&self, machine: &Machine, device: usize) -> Result<GpuNames> {
         let kind = self.device(device)?;
         let parent = match kind {
             Device::Vgem => "vgem".to_owned(),
             _ => pci_address(device),
         };
-        let entries = machine.read_dir("/sys/class/drm")?;
-        let mut found = None;
-        for name in entries.iter().filter(|name| name.starts_with("card") && !name.contains('-')) {
-            let link = machine.read_link(&format!("/sys/class/drm/{name}"))?;
-            if link.split('/').any(|part| part == parent) {
-                found = Some(name.clone());
-            }
-        }
-        let card = found.with_context(|| format!("no driver has taken {kind:?} at {parent}"))?;
-        let prefix = format!("{card}-");
-        let mut connectors: Vec<String> =
-            entries.iter().filter_map(|name| name.strip_prefix(&prefix).map(str::to_owned)).collect();
-        connectors.sort_by_key(|name| name.rsplit('-').next().and_then(|number| number.parse::<u32>().ok()));
-        Ok(GpuNames { card, connectors })
+        let is_own = |link: &str| link.split('/').any(|part| part == parent) && !link.contains(FRAMEBUFFER);
+        names_of(machine, is_own)?.with_context(|| format!("no driver has taken {kind:?} at {parent}"))
+    }
+
+    /// Returns the kernel's names of the firmware's framebuffer and of its connector, if simpledrm
+    /// drives it.
+    ///
+    /// # Errors
+    /// If sysfs cannot be read.
+    pub fn firmware_framebuffer(&self, machine: &Machine) -> Result<Option<GpuNames>> {
+        names_of(machine, |link| link.contains(FRAMEBUFFER))
     }
 
     /// Connects a monitor to a head of a virtio-gpu, whose preferred mode has this size in pixels.
@@ -144,7 +144,7 @@ impl Hardware {
     /// Returns what a head's monitor gets from the GPU. A hardware cursor is not in it.
     ///
     /// # Errors
-    /// For [`Device::VirtioGpuGl`], whose framebuffer is a texture, and [`Device::Vgem`].
+    /// For [`Device::Vgem`], and once the driver is loaded for devices [with GL](Device::has_gl).
     pub fn screenshot(&self, device: usize, head: usize) -> Result<Screenshot> {
         let file = self.screendump.display().to_string();
         let arguments = json!({ "filename": file, "device": device_id(device), "head": head });
@@ -152,6 +152,24 @@ impl Hardware {
         let ppm = std::fs::read(&self.screendump).with_context(|| file.clone())?;
         parse_ppm(&ppm).with_context(|| file)
     }
+}
+
+/// Returns the names of the card whose path in sysfs is as wanted.
+fn names_of(machine: &Machine, is_wanted: impl Fn(&str) -> bool) -> Result<Option<GpuNames>> {
+    let entries = machine.read_dir("/sys/class/drm")?;
+    for card in entries.iter().filter(|name| name.starts_with("card") && !name.contains('-')) {
+        // It may be removed meanwhile.
+        let Ok(link) = machine.read_link(&format!("/sys/class/drm/{card}")) else { continue };
+        if is_wanted(&link) {
+            let prefix = format!("{card}-");
+            let connectors = entries.iter().filter_map(|name| name.strip_prefix(&prefix));
+            let mut connectors: Vec<String> = connectors.map(str::to_owned).collect();
+            connectors
+                .sort_by_key(|name| name.rsplit('-').next().and_then(|number| number.parse::<u32>().ok()));
+            return Ok(Some(GpuNames { card: card.clone(), connectors }));
+        }
+    }
+    Ok(None)
 }
 
 /// Parses a binary PPM with 8 bits per channel, as QEMU writes it.

@@ -1,4 +1,4 @@
-//! Stock Debian kernels under QEMU, with the GPUs that it emulates.
+//! Debian's kernels under QEMU, with the GPUs that it emulates.
 //!
 //! [`boot`] returns a [`Machine`], which is the guest with the same interface as on UML, and a
 //! [`Hardware`], which is QEMU's side of it: drivers that are loaded on request, monitors, removal
@@ -42,10 +42,13 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// The slot of the first GPU on the PCI bus; the next ones follow.
 const FIRST_SLOT: usize = 0x10;
 
+/// Fetches the suites' kernels.
+const PREPARE: &str = "qemu/prepare.sh";
+
 /// UEFI firmware of Debian's package ovmf: code, and a template of its variables.
 const FIRMWARE: [&str; 2] = ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"];
 
-/// A Debian suite, whose default kernel boots.
+/// What kernel boots: a Debian suite's default one, or our own build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Suite {
     /// Debian 12: Linux 6.1.
@@ -54,15 +57,19 @@ pub enum Suite {
     Trixie,
     /// Unstable: Linux 7, whose virtual GPUs have vblank timers.
     Sid,
+    /// No suite: Linux 7 of Debian's newest source, built with simpledrm, which all suites leave
+    /// out (lab/qemu/simpledrm).
+    Simpledrm,
 }
 
 impl Suite {
-    /// Returns the suite's name in the archive.
-    pub fn name(self) -> &'static str {
+    /// Returns the script that prepares the kernel and prints its folder, and its arguments.
+    fn recipe(self) -> (&'static str, &'static [&'static str]) {
         match self {
-            Self::Bookworm => "bookworm",
-            Self::Trixie => "trixie",
-            Self::Sid => "sid",
+            Self::Bookworm => (PREPARE, &["bookworm"]),
+            Self::Trixie => (PREPARE, &["trixie"]),
+            Self::Sid => (PREPARE, &["sid"]),
+            Self::Simpledrm => ("qemu/simpledrm/build.sh", &[]),
         }
     }
 }
@@ -87,18 +94,19 @@ impl QemuOptions {
     }
 }
 
-/// Returns the folder of a suite's kernel, which lab/qemu/prepare.sh fetches the first time.
+/// Returns the folder of a kernel, which is fetched or built the first time.
 ///
 /// # Errors
 /// If a program is missing or the archive cannot be read.
 fn kernel_folder(suite: Suite) -> Result<PathBuf> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("qemu/prepare.sh");
+    let (script, arguments) = suite.recipe();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
     let output = Command::new(&script)
-        .arg(suite.name())
+        .args(arguments)
         .stderr(Stdio::inherit())
         .output()
         .with_context(|| script.display().to_string())?;
-    ensure!(output.status.success(), "{} {}: {}", script.display(), suite.name(), output.status);
+    ensure!(output.status.success(), "{} {arguments:?}: {}", script.display(), output.status);
     Ok(String::from_utf8(output.stdout)?.trim().into())
 }
 
@@ -110,10 +118,8 @@ pub fn boot(options: &QemuOptions) -> Result<(Machine, Hardware)> {
     let kernel = kernel_folder(options.suite)?;
     let shared_dir = tempfile::Builder::new().prefix("geom-lab-qemu-").tempdir()?;
     let shared = shared_dir.path().to_owned();
-    let x_server = match options.devices.contains(&Device::VirtioGpuGl) {
-        true => Some(XServer::start()?),
-        false => None,
-    };
+    let with_gl = options.devices.iter().any(|device| device.has_gl());
+    let x_server = with_gl.then(XServer::start).transpose()?;
     let [line, monitor] = ["line", "qmp"].map(|name| UnixListener::bind(shared.join(name)));
     let (line, monitor) = (line?, monitor?);
     let mut command = command(options, &kernel, &shared)?;
@@ -156,20 +162,31 @@ fn command(options: &QemuOptions, kernel: &Path, shared: &Path) -> Result<Comman
     let log = File::create(shared.join("qemu.log"))?;
     let at = |name: &str| shared.join(name).display().to_string();
     let mut command = Command::new("qemu-system-x86_64");
+    let initramfs = kernel.join("initramfs");
+    let init = guest_program()?;
+    let init = init.display();
+    let root = match initramfs.exists() {
+        true => {
+            command.arg("-initrd").arg(initramfs);
+            format!("geomlab.init={init}")
+        }
+        // What mounts the root is built in. cache=loose: see qemu/init.sh.
+        false => format!(
+            "root=root rootfstype=9p rootflags=trans=virtio,version=9p2000.L,cache=loose,msize=262144 ro \
+             init={init}"
+        ),
+    };
     command
         .args(["-nodefaults", "-no-user-config", "-no-reboot", "-machine", "q35", "-vga", "none"])
         .args(["-accel", "tcg,thread=multi", "-cpu", "max"])
         .args(["-smp", &options.processors.to_string(), "-m", &options.memory_mib.to_string()])
         .arg("-kernel")
         .arg(kernel.join("vmlinuz"))
-        .arg("-initrd")
-        .arg(kernel.join("initramfs"))
         .arg("-append")
         // mitigations: there is no other user, and they slow down an emulated processor.
-        .arg(format!(
-            "console=ttyS0 quiet panic=-1 mitigations=off geomlab.init={}",
-            guest_program()?.display()
-        ))
+        // no_timer_check: on a loaded host, too few interrupts come in the time that the kernel
+        // gives them, and it panics (check_timer() in arch/x86/kernel/apic/io_apic.c).
+        .arg(format!("console=ttyS0 quiet panic=-1 mitigations=off no_timer_check {root}"))
         .args(["-chardev", &format!("file,id=console,path={}", at("console.log"))])
         .args(["-chardev", &format!("socket,id=line,path={}", at("line"))])
         .args(["-serial", "chardev:console", "-serial", "chardev:line"])
@@ -195,9 +212,9 @@ fn command(options: &QemuOptions, kernel: &Path, shared: &Path) -> Result<Comman
             command.args(["-vnc", &format!("unix:{},display={id},head={head}", socket.display())]);
         }
     }
-    let with_gl = options.devices.contains(&Device::VirtioGpuGl);
+    let with_gl = options.devices.iter().any(|device| device.has_gl());
     command.args(["-display", if with_gl { "sdl,gl=on" } else { "none" }]);
-    if options.devices.contains(&Device::StdVga) {
+    if options.devices.iter().any(|device| device.needs_uefi()) {
         let [code, template] = FIRMWARE;
         let variables = at("firmware-variables");
         std::fs::copy(template, &variables)
