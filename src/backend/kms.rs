@@ -3,7 +3,7 @@
 //! [`Kms::on`] takes the [`Event`]s of libseat, udev and the kernel, and returns [`Effect`]s.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -65,6 +65,8 @@ pub enum Effect {
     CloseGpu(ClosingGpu),
     /// This GPU was opened: notices that begin with its path are outdated.
     GpuOpened { id: u64, path: PathBuf },
+    /// A GPU that could not be opened is gone: notices that begin with its path are outdated.
+    GpuGone { path: PathBuf },
     /// A GPU cannot be used: a notice for the user.
     Notice(String),
     /// Call [`Kms::add`] after this delay.
@@ -116,6 +118,8 @@ pub struct Kms {
     render_gpu: Option<u64>,
     /// Devices without KMS, which are not opened again.
     without_kms: BTreeSet<u64>,
+    /// Devices that could not be opened.
+    failed: BTreeMap<u64, PathBuf>,
     is_session_paused: bool,
     is_asleep: bool,
 }
@@ -123,8 +127,15 @@ pub struct Kms {
 impl Kms {
     /// Wraps a seat. `is_active` is false if its VT is not active yet.
     pub fn new(seat: Box<dyn Seat>, is_active: bool) -> Self {
-        let (gpus, without_kms) = (Vec::new(), BTreeSet::new());
-        Self { seat, gpus, render_gpu: None, without_kms, is_session_paused: !is_active, is_asleep: false }
+        Self {
+            seat,
+            gpus: Vec::new(),
+            render_gpu: None,
+            without_kms: BTreeSet::new(),
+            failed: BTreeMap::new(),
+            is_session_paused: !is_active,
+            is_asleep: false,
+        }
     }
 
     /// Returns whether GPUs may not be used.
@@ -179,6 +190,27 @@ impl Kms {
         self.render_gpu = best;
     }
 
+    /// Returns the connectors of the firmware's framebuffers, each with the hardware that shows it
+    /// ([`Candidate::shown_by`]).
+    pub fn firmware_connectors(&self) -> BTreeMap<String, Option<PathBuf>> {
+        let firmware = self.gpus.iter().filter(|entry| entry.candidate.is_firmware);
+        let connectors = firmware.flat_map(|GpuEntry { gpu, candidate, .. }| {
+            let names = gpu.device.connectors().iter().map(|connector| connector.state.name.clone());
+            names.map(|name| (name, candidate.shown_by.clone()))
+        });
+        connectors.collect()
+    }
+
+    /// Returns whether an open GPU drives this hardware, or (`None`) may drive it, as any driver
+    /// may.
+    pub fn drives(&self, id: u64, hardware: Option<&Path>) -> bool {
+        let is_driver = |candidate: &Candidate| {
+            let is_same = hardware.is_none_or(|hardware| candidate.device.starts_with(hardware));
+            !candidate.is_firmware && is_same
+        };
+        self.gpus.iter().any(|entry| entry.gpu.device.id() == id && is_driver(&entry.candidate))
+    }
+
     fn entry_mut(&mut self, id: u64) -> Option<&mut GpuEntry> {
         self.gpus.iter_mut().find(|entry| entry.gpu.device.id() == id)
     }
@@ -223,7 +255,9 @@ impl Kms {
             Event::GpuRemoved { id } => {
                 // Its driver may come back with KMS.
                 self.without_kms.remove(&id);
-                self.remove(&[id], cx)
+                let mut effects = self.remove(&[id], cx);
+                effects.extend(self.failed.remove(&id).map(|path| Effect::GpuGone { path }));
+                effects
             }
             Event::Uevents(events) => {
                 // Several connectors that change at once are one change of the GPU.
@@ -255,7 +289,7 @@ impl Kms {
             return Default::default();
         }
         let mut candidates: Vec<Candidate> =
-            present.into_iter().map(|(id, path)| Candidate::read(id, &path)).collect();
+            present.into_iter().map(|(id, path)| self.seat.describe(id, &path)).collect();
         discovery::sort(&mut candidates);
         let (mut effects, mut failures) = (Effects::new(), Vec::new());
         for candidate in candidates {
@@ -279,7 +313,7 @@ impl Kms {
             return Effects::new();
         }
         let mut effects = Effects::new();
-        let is_opened = self.open(Candidate::read(id, &path), cx, &mut effects).is_ok();
+        let is_opened = self.open(self.seat.describe(id, &path), cx, &mut effects).is_ok();
         if self.is_open(id) {
             effects.push(Effect::Reconfigure("GPU added"));
         } else if let Some(delay) = GPU_RETRY.delay_after(failures + 1).filter(|_| !is_opened) {
@@ -306,37 +340,46 @@ impl Kms {
             let Ok(status) = rustix::fs::stat(&path) else { continue };
             if !self.is_open(status.st_rdev) {
                 // A failure is logged, and a notice.
-                let _ = self.open(Candidate::read(status.st_rdev, &path), cx, &mut effects);
+                let _ = self.open(self.seat.describe(status.st_rdev, &path), cx, &mut effects);
             }
         }
         effects
     }
 
     /// Opens a device. One without KMS, which only renders, is closed again and remembered: that it
-    /// has no displays is no fault.
+    /// has no displays is no fault. The firmware's framebuffer is closed, or not opened, if the
+    /// driver of its hardware is there: some drivers leave it in place (NVIDIA's without `fbdev`),
+    /// and it would be a display without a monitor.
     fn open(&mut self, candidate: Candidate, cx: &Cx<'_>, effects: &mut Effects) -> Result<()> {
         let (id, path) = (candidate.id, candidate.path.clone());
         if self.without_kms.contains(&id) {
             return Ok(());
         }
-        let is_firmware = candidate.is_firmware;
-        if let Err(error) = self.open_candidate(candidate, cx) {
+        if self.gpus.iter().any(|entry| candidate.is_replaced_by(&entry.candidate)) {
+            debug!(gpu = %path.display(), "not used for displays: the driver of this framebuffer's GPU is there");
+            return Ok(());
+        }
+        if let Err(error) = self.open_candidate(candidate.clone(), cx) {
             if error.downcast_ref::<OpenError>().is_some_and(OpenError::is_without_kms) {
                 debug!(gpu = %path.display(), "not used for displays: its driver has no KMS");
                 self.without_kms.insert(id);
                 return Ok(());
             }
+            if !path.exists() {
+                debug!(gpu = %path.display(), "GPU gone before it was opened: {error:#}");
+                return Ok(());
+            }
             warn!(gpu = %path.display(), "cannot open GPU: {error:#}");
             effects.push(Effect::Notice(format!("{}: {error}", path.display())));
+            self.failed.insert(id, path);
             return Err(error);
         }
-        if !is_firmware {
-            let firmware = self.gpus.iter().filter(|entry| entry.candidate.is_firmware);
-            let replaced: Vec<u64> = firmware.map(|entry| entry.gpu.device.id()).collect();
-            if !replaced.is_empty() {
-                info!("firmware framebuffer replaced by the GPU's driver");
-                effects.extend(self.remove(&replaced, cx));
-            }
+        self.failed.remove(&id);
+        let replaced = self.gpus.iter().filter(|entry| entry.candidate.is_replaced_by(&candidate));
+        let replaced: Vec<u64> = replaced.map(|entry| entry.gpu.device.id()).collect();
+        if !replaced.is_empty() {
+            info!("firmware framebuffer replaced by the GPU's driver");
+            effects.extend(self.remove(&replaced, cx));
         }
         effects.push(Effect::GpuOpened { id, path });
         Ok(())

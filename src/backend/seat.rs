@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
+use geom_kms::discovery::Candidate;
 use geom_kms::DrmFd;
 use smithay::reexports::calloop::ping::Ping;
 use smithay::reexports::calloop::LoopHandle;
@@ -35,6 +36,11 @@ pub trait Seat {
 
     /// Returns the paths of all GPUs of the seat.
     fn gpu_paths(&self) -> Vec<PathBuf>;
+
+    /// Returns what sysfs has about a GPU.
+    fn describe(&self, id: u64, path: &Path) -> Candidate {
+        Candidate::read(id, path)
+    }
 
     /// Stops using input devices.
     fn suspend_input(&mut self);

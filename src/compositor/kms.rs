@@ -1,6 +1,6 @@
 //! Applies what the KMS backend reports.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{bail, Result};
@@ -94,19 +94,25 @@ impl State {
                 self.publish_event(&IpcEvent::GpuRemoved { gpu });
             }
             Effect::GpuOpened { id, path } => {
-                let prefix = path.display().to_string();
-                self.notices.dismiss(|text| text.starts_with(&prefix));
+                self.dismiss_notices_of(&path);
                 self.update_renderers();
                 if let Some(gpu) = self.backend.gpu(id).map(report::gpu) {
                     self.publish_event(&IpcEvent::GpuAdded { gpu });
                 }
             }
+            Effect::GpuGone { path } => self.dismiss_notices_of(&path),
             Effect::Notice(text) => self.notices.add(text),
             Effect::RetryOpen { id, path, failures, delay } => {
                 let at = self.now() + delay;
                 self.timers.at(at, Deadline::OpenGpu { id, path, failures });
             }
         }
+    }
+
+    fn dismiss_notices_of(&mut self, gpu: &Path) {
+        let prefix = gpu.display().to_string();
+        let is_own = |rest: &str| !rest.starts_with(|next: char| next.is_ascii_digit());
+        self.notices.dismiss(|text| text.strip_prefix(&prefix).is_some_and(is_own));
     }
 
     fn retake_seat_later(&mut self, failures: u32) {

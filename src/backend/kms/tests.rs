@@ -22,6 +22,8 @@ const CARD1: &str = "/dev/zero";
 #[derive(Default)]
 pub(crate) struct SeatState {
     pub(crate) gpus: BTreeMap<PathBuf, FakeDevice>,
+    /// The firmware's framebuffers among them.
+    pub(crate) firmware: Vec<PathBuf>,
     /// The seat gives no device.
     refuses: bool,
     opened: Vec<PathBuf>,
@@ -56,6 +58,11 @@ impl Seat for FakeSeat {
 
     fn gpu_paths(&self) -> Vec<PathBuf> {
         self.0.borrow().gpus.keys().cloned().collect()
+    }
+
+    fn describe(&self, id: u64, path: &Path) -> Candidate {
+        let is_firmware = self.0.borrow().firmware.iter().any(|firmware| firmware == path);
+        Candidate { is_firmware, ..Candidate::read(id, path) }
     }
 
     fn suspend_input(&mut self) {
@@ -152,6 +159,7 @@ fn names(effects: &Effects) -> Vec<String> {
         Effect::Reconfigure(cause) => format!("reconfigure: {cause}"),
         Effect::CloseGpu(closing) => format!("close {}", closing.0.gpu.device.path().display()),
         Effect::GpuOpened { path, .. } => format!("opened {}", path.display()),
+        Effect::GpuGone { path } => format!("gone {}", path.display()),
         Effect::Notice(text) => format!("notice: {}", text.split(':').next().unwrap_or_default()),
         Effect::RetryOpen { failures, delay, .. } => format!("retry {failures} in {delay:?}"),
     };
@@ -256,15 +264,54 @@ fn gpus_of_an_inactive_session_are_opened_when_it_is_active() {
 #[test]
 fn firmware_framebuffer_is_closed_when_its_driver_comes() {
     let mut rig = Rig::new(&[(CARD0, 1), (CARD1, 1)]);
-    let firmware = Candidate { is_firmware: true, ..Candidate::read(id(CARD0), Path::new(CARD0)) };
-    let mut effects = Effects::new();
-    rig.with(|kms, cx| kms.open(firmware, cx, &mut effects)).expect("the firmware's framebuffer");
+    rig.seat.borrow_mut().firmware = vec![CARD0.into()];
+    let (effects, _) = rig.with(|kms, cx| kms.open_all(vec![(id(CARD0), CARD0.into())], cx));
     assert_eq!(names(&effects), ["opened /dev/null"]);
+    assert_eq!(rig.kms.firmware_connectors(), [("DP-1".to_owned(), None)].into());
     let effects = rig.with(|kms, cx| kms.on(Event::GpuAdded { id: id(CARD1), path: CARD1.into() }, cx));
     assert_eq!(names(&effects), ["close /dev/null", "opened /dev/zero", "reconfigure: GPU added"]);
     assert_eq!(rig.open_paths(), [CARD1]);
     rig.close(effects);
     assert_eq!(rig.seat.borrow().closed, 1);
+    assert!(rig.kms.drives(id(CARD1), None) && rig.kms.firmware_connectors().is_empty());
+}
+
+/// Some drivers leave the firmware's framebuffer in place: it would be a display without a monitor.
+#[test]
+fn firmware_framebuffer_is_not_opened_next_to_its_driver() {
+    let mut rig = Rig::new(&[(CARD0, 1), (CARD1, 1)]);
+    rig.seat.borrow_mut().firmware = vec![CARD0.into()];
+    let present = [CARD0, CARD1].map(|path| (id(path), path.into())).into();
+    let (effects, failures) = rig.with(|kms, cx| kms.open_all(present, cx));
+    assert_eq!((names(&effects), failures), (vec!["opened /dev/zero".to_owned()], vec![]));
+    rig.on(Event::SessionPaused);
+    assert_eq!(rig.on(Event::SessionResumed), ["reconfigure: session resumed", "resumed"]);
+    assert_eq!(rig.open_paths(), [CARD1]);
+}
+
+#[test]
+fn notice_of_a_gpu_that_could_not_be_opened_ends_with_the_gpu() {
+    let mut rig = Rig::new(&[(CARD0, 1)]);
+    rig.seat.borrow_mut().refuses = true;
+    let added = || Event::GpuAdded { id: id(CARD0), path: CARD0.into() };
+    assert_eq!(rig.on(added()), ["notice: /dev/null", "retry 1 in 100ms"]);
+    assert_eq!(rig.on(Event::GpuRemoved { id: id(CARD0) }), ["gone /dev/null"]);
+    assert!(rig.on(Event::GpuRemoved { id: id(CARD0) }).is_empty());
+    // Opened at a later attempt: not failed any more.
+    rig.on(added());
+    rig.seat.borrow_mut().refuses = false;
+    rig.on(added());
+    let effects = rig.with(|kms, cx| kms.on(Event::GpuRemoved { id: id(CARD0) }, cx));
+    assert_eq!(names(&effects), ["close /dev/null"]);
+}
+
+/// simpledrm's card is removed while its hardware's driver loads.
+#[test]
+fn gpu_that_is_gone_before_it_is_opened_is_no_failure() {
+    let mut rig = Rig::new(&[]);
+    let gone = vec![(1, "/dev/dri/card-that-is-gone".into())];
+    let (effects, failures) = rig.with(|kms, cx| kms.open_all(gone, cx));
+    assert_eq!((names(&effects), failures), (vec![], vec![]));
 }
 
 #[test]
