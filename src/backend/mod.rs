@@ -7,7 +7,10 @@ mod input_source;
 pub mod kms;
 pub mod leases;
 pub mod seat;
-mod udev;
+pub mod udev;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use geom_display::plan;
 use smithay::backend::renderer::pixman::PixmanRenderer;
@@ -109,6 +112,21 @@ impl Backend {
     /// Returns the names of all connectors.
     pub fn connector_names(&self) -> Vec<String> {
         self.probed().into_iter().flat_map(|gpu| gpu.connectors).map(|connector| connector.name).collect()
+    }
+
+    /// See [`kms::Kms::firmware_connectors`].
+    pub fn firmware_connectors(&self) -> BTreeMap<String, Option<PathBuf>> {
+        self.kms().map(kms::Kms::firmware_connectors).unwrap_or_default()
+    }
+
+    /// Returns whether a driver has a GPU: not only the firmware's framebuffer is there.
+    pub fn has_driver(&self) -> bool {
+        self.gpus().any(|gpu| self.drives(gpu.device.id(), None))
+    }
+
+    /// See [`kms::Kms::drives`].
+    pub fn drives(&self, id: u64, hardware: Option<&Path>) -> bool {
+        self.kms().is_some_and(|kms| kms.drives(id, hardware))
     }
 
     /// Returns the open GPUs, the primary one first.

@@ -196,6 +196,10 @@ impl Outputs {
         if outputs().any(Output::is_enabled) {
             return NamedDisplay::Enabled;
         }
+        // The monitor is still plugged in: a driver takes the hardware.
+        if connectors.iter().any(|connector| self.is_firmware(connector)) {
+            return NamedDisplay::Awaited;
+        }
         // A connector's name stands for any monitor at it, a monitor's name for that monitor at any
         // connector.
         let disconnects = |output: &Output| match output.name == name {

@@ -1,6 +1,7 @@
 //! Outputs: the monitors that the service drives, and how each gets its frames.
 
 pub mod color;
+pub mod firmware;
 pub mod frame_clock;
 pub mod frame_stats;
 pub mod heads;

@@ -1,6 +1,7 @@
 //! All outputs, and questions about the layout. Pure.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use geom_display::plan::LogicalRect;
@@ -22,6 +23,9 @@ pub struct Outputs {
     pub(super) ports: BTreeMap<String, String>,
     /// Monitors whose connector has another monitor now.
     pub(super) away: BTreeMap<MonitorKey, AwayMonitor>,
+    /// The firmware's connectors that were seen, each with the hardware that shows it, until a
+    /// driver's connector takes their place.
+    pub(super) firmware: BTreeMap<String, Option<PathBuf>>,
 }
 
 impl Outputs {

@@ -121,6 +121,17 @@ impl Shell {
         mapped.inspect_err(|error| debug!(%error, "layer surface is mapped already")).is_ok()
     }
 
+    /// Moves the layer surfaces of an output to another one, which takes its place.
+    pub fn move_layers(from: &Output, to: &Output) {
+        let mut layers = layer_map_for_output(from.wl_output());
+        for layer in layers.layers().cloned().collect::<Vec<_>>() {
+            layers.unmap_layer(&layer);
+            if let Err(error) = layer_map_for_output(to.wl_output()).map_layer(&layer) {
+                debug!(%error, "layer surface is mapped already");
+            }
+        }
+    }
+
     /// The layer surfaces of an output changed their arrangement.
     fn layers_changed(&self, id: OutputId, outputs: &Outputs) -> Effects {
         self.resize_windows(id, outputs);

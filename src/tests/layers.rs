@@ -19,6 +19,11 @@ pub struct Globals {
 }
 
 impl Globals {
+    /// Returns the number of configure events.
+    pub fn configured(&self) -> usize {
+        self.configured
+    }
+
     pub fn bind(&mut self, registry: &WlRegistry, name: u32, queue: &QueueHandle<TestState>) {
         self.shell = Some(registry.bind(name, 1, queue, ()));
     }
@@ -44,10 +49,10 @@ impl Dispatch<ZwlrLayerSurfaceV1, ()> for TestState {
 
 const RED: u32 = 0x00ff_0000;
 const GREEN: u32 = 0x0000_ff00;
-const HEIGHT: i32 = 100;
+pub const HEIGHT: i32 = 100;
 
 /// Creates a panel at the top edge that takes the keyboard; it is not committed yet.
-fn create_panel(client: &TestClient) -> WlSurface {
+pub fn create_panel(client: &TestClient) -> WlSurface {
     let queue = client.handle();
     let surface = client.surface();
     let shell = client.layers.shell.as_ref().expect("zwlr_layer_shell_v1");
