@@ -4,7 +4,7 @@
 //! out, so that nothing asks the seat for them.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction};
@@ -12,6 +12,15 @@ use tracing::debug;
 use udev::{Device, Enumerator, EventType, MonitorBuilder};
 
 use super::kms::Event;
+
+/// A file that exists while udev handles events, such as those whose rules load drivers
+/// (udev_queue_get_queue_is_empty() in libudev).
+pub const QUEUE: &str = "/run/udev/queue";
+
+/// Returns whether udev still handles events.
+pub fn is_settling() -> bool {
+    Path::new(QUEUE).exists()
+}
 
 /// The seat of devices without a property `ID_SEAT` (sd-login(3)).
 const DEFAULT_SEAT: &str = "seat0";

@@ -84,6 +84,8 @@ pub enum Deadline {
     ProbeLateModes,
     /// Take the seat again, which was lost.
     RetakeSeat { failures: u32 },
+    /// Start programs without the driver that they wait for.
+    HeldStart,
     /// Send frame callbacks to surfaces that no output shows.
     HiddenFrames,
     /// A timed action of the power component.
@@ -160,6 +162,7 @@ impl State {
             Deadline::TrimMemory => self.clients.trim_memory(),
             Deadline::ProbeLateModes => self.probe_late_modes(),
             Deadline::RetakeSeat { failures } => self.retake_seat(failures),
+            Deadline::HeldStart => self.release_start(),
             Deadline::HiddenFrames => self.send_hidden_frames(),
             Deadline::Power(deadline) => self.on_power_deadline(deadline),
         }

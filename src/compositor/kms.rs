@@ -99,6 +99,7 @@ impl State {
                 if let Some(gpu) = self.backend.gpu(id).map(report::gpu) {
                     self.publish_event(&IpcEvent::GpuAdded { gpu });
                 }
+                self.check_held_start();
             }
             Effect::GpuGone { path } => self.dismiss_notices_of(&path),
             Effect::Notice(text) => self.notices.add(text),

@@ -15,6 +15,7 @@ pub mod gpu_reset;
 mod guards;
 pub mod handlers;
 pub mod handoff;
+pub mod held_start;
 pub mod hidden;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod in_process;
@@ -143,6 +144,8 @@ pub struct State {
     pub metrics: metrics::MetricsFile,
     /// Running programs of `--exec`.
     pub programs: Programs,
+    /// Programs that wait for the driver of the GPU.
+    pub held_start: Option<held_start::HeldStart>,
     pub started: Duration,
     /// Frames shown on all outputs.
     pub frames: u64,
@@ -218,6 +221,7 @@ impl State {
             pageflip_watchdog_armed: false,
             metrics: metrics::MetricsFile::default(),
             programs: Programs::default(),
+            held_start: None,
             frames: 0,
             failure: None,
             stopping: false,

@@ -25,6 +25,9 @@ impl State {
                     );
                     self.shut_down();
                 }
+                NamedDisplay::Missing if self.awaits_driver() => {
+                    info!(display = name, "waiting for the driver that may have the named display");
+                }
                 NamedDisplay::Missing => {
                     let present = self.backend.connector_names().join(", ");
                     self.fail(format!(

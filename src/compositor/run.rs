@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
+use geom_kms::discovery;
 use rustix::process::Rlimit;
 use smithay::reexports::calloop::EventLoop;
 use smithay::reexports::wayland_server::Display;
 use tracing::{info, warn};
 
-use crate::backend::{headless::Headless, Backend};
+use crate::backend::{headless::Headless, udev, Backend};
 use crate::cli::options::{BackendChoice, Options};
 use crate::clients::saved_state::StateFile;
 use crate::compositor::deadline::Deadline;
@@ -270,14 +271,23 @@ fn start(compositor: &mut Compositor, exec: Vec<String>, descriptors: Rlimit) ->
     };
     signals::listen(&compositor.event_loop.handle(), on_terminate, State::children_ended)?;
     compositor.state.listen()?;
-    // These programs start while displays are configured; their connections wait for the first
-    // iteration.
-    for command in exec {
-        compositor.state.start_program(command, descriptors);
+    let awaits_driver = compositor.state.options.backend != BackendChoice::Headless
+        && !discovery::has_driver()
+        && udev::is_settling();
+    let mut held = exec;
+    if !awaits_driver {
+        // These programs start while displays are configured; their connections wait for the first
+        // iteration.
+        for command in held.drain(..) {
+            compositor.state.start_program(command, descriptors);
+        }
     }
     compositor.start_backend()?;
     if compositor.state.failure.is_none() {
-        sd_notify::ready(&compositor.state.status());
+        match awaits_driver {
+            true => compositor.state.hold_start(held, descriptors),
+            false => sd_notify::ready(&compositor.state.status()),
+        }
         if let Some(interval) = sd_notify::watchdog_interval() {
             compositor.state.feed_watchdog(interval);
         }
