@@ -5,6 +5,7 @@
 
 pub mod drivers;
 mod findings;
+mod firmware;
 mod other_nodes;
 mod refresh;
 mod removal;

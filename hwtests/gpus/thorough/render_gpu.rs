@@ -24,7 +24,7 @@ fn gl_client_on_another_gpu(devices: [Device; 2], home: usize) -> Result<()> {
 }
 
 /// Whether each of red, green and blue dominates somewhere, as in weston-simple-egl's triangle.
-fn has_triangle(screenshot: &Screenshot) -> bool {
+pub fn has_triangle(screenshot: &Screenshot) -> bool {
     (0..3).all(|channel: usize| {
         let dominates = |pixel: [u8; 3]| {
             let others = [(channel + 1) % 3, (channel + 2) % 3];
@@ -46,7 +46,7 @@ fn gl_client_is_shown_by_a_gpu_that_came_first() -> Result<()> {
 }
 
 /// Numbers of a GPU's device nodes, such as `226:0` and `226:128`.
-fn nodes(rig: &RunningRig, device: usize) -> Result<Vec<String>> {
+pub fn nodes(rig: &RunningRig, device: usize) -> Result<Vec<String>> {
     let folder = format!("/sys/class/drm/{}/device/drm", rig.names(device)?.card);
     let names = rig.machine().read_dir(&folder)?;
     names
