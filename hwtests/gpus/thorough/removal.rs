@@ -58,14 +58,17 @@ fn qxl_is_replugged_on_7() -> Result<()> {
 }
 
 #[test]
-#[ignore = "no rank yet: the kernel warns in drm_mm_takedown() after the removal"]
+#[ignore = "no rank yet: the kernel warns in drm_mm_takedown() when the removed card is closed"]
 fn virgl_is_replugged_on_7() -> Result<()> {
     only_gpu_is_replugged(Suite::Sid, Device::VirtioGpuGl)
 }
 
 /// The window of a GPU that is removed moves to the other driver's display, and back.
+///
+/// The kernel counts connectors of a type over all GPUs, so Virtual-2 is Virtual-3 when it is found
+/// again. Both monitors have the same EDID, so that ports identify them, which end in that name.
 #[test]
-#[ignore = "no rank yet: the window does not return to the GPU that is found again"]
+#[ignore = "no rank yet: its connector gets another number, which its port contains"]
 fn window_moves_to_another_driver_and_back() -> Result<()> {
     let rig = RunningRig::new(Suite::Sid, &[Device::Bochs, Device::VirtioGpu { heads: 1 }])?;
     rig.show(0, 0, RED)?;
