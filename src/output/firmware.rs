@@ -91,6 +91,7 @@ mod tests {
             capabilities: Capabilities::default(),
             non_desktop: false,
             panel_orientation: Default::default(),
+            tile: None,
         };
         ProbedGpu { id, connectors: connectors.iter().map(connector).collect() }
     }
