@@ -13,7 +13,6 @@ use geom_display::mode::Mode;
 use geom_display::output_config::{OutputConfig, OutputConfigs};
 use geom_display::plan::{plan, ProbedConnector, ProbedGpu};
 use geom_display::profile::UserProfile;
-use geom_display::signal_format::Capabilities;
 use geom_edid::{Edid, BLOCK};
 
 /// Returns the median duration of a number of runs.
@@ -44,12 +43,7 @@ fn time_plan() -> Duration {
             model: format!("Model {number}"),
             serial: Some(format!("{gpu}")),
         }),
-        edid: None,
-        port: None,
-        capabilities: Capabilities::default(),
-        non_desktop: false,
-        panel_orientation: Default::default(),
-        tile: None,
+        ..ProbedConnector::default()
     };
     let gpu = |gpu: usize| ProbedGpu {
         id: gpu as u64,

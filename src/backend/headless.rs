@@ -3,7 +3,6 @@
 use anyhow::{Context, Result};
 use geom_display::mode::Mode;
 use geom_display::plan::{ProbedConnector, ProbedGpu};
-use geom_display::signal_format::Capabilities;
 use smithay::backend::renderer::pixman::PixmanRenderer;
 
 /// The id of the virtual outputs' GPU. No device has this number.
@@ -35,13 +34,7 @@ impl Headless {
             name: format!("HEADLESS-{}", index + 1),
             connected: true,
             modes: vec![*mode],
-            monitor: None,
-            edid: None,
-            port: None,
-            capabilities: Capabilities::default(),
-            non_desktop: false,
-            panel_orientation: Default::default(),
-            tile: None,
+            ..ProbedConnector::default()
         });
         self.connectors = connectors.collect();
     }

@@ -76,7 +76,6 @@ fn is_present(name: &str, present: &[ProbedGpu]) -> bool {
 mod tests {
     use geom_display::mode::Mode;
     use geom_display::plan::ProbedConnector;
-    use geom_display::signal_format::Capabilities;
 
     use super::*;
 
@@ -85,13 +84,7 @@ mod tests {
             name: (*name).into(),
             connected: *connected,
             modes: connected.then(|| Mode::new(100, 100, 60_000)).into_iter().collect(),
-            monitor: None,
-            edid: None,
-            port: None,
-            capabilities: Capabilities::default(),
-            non_desktop: false,
-            panel_orientation: Default::default(),
-            tile: None,
+            ..ProbedConnector::default()
         };
         ProbedGpu { id, connectors: connectors.iter().map(connector).collect() }
     }

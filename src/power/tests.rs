@@ -109,13 +109,7 @@ fn probed(names: &[&str]) -> Vec<ProbedGpu> {
         name: (*name).into(),
         connected: true,
         modes: Vec::new(),
-        monitor: None,
-        edid: None,
-        port: None,
-        capabilities: geom_display::signal_format::Capabilities::default(),
-        non_desktop: false,
-        panel_orientation: Default::default(),
-        tile: None,
+        ..ProbedConnector::default()
     });
     vec![ProbedGpu { id: 1, connectors: connectors.collect() }]
 }

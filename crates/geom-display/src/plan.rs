@@ -24,8 +24,8 @@ use crate::signal_format::{self, Capabilities, SignalFormat, Vrr};
 
 mod arrange;
 
-/// A connector as the last probe found it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A connector as the last probe found it. The default is one without a monitor.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProbedConnector {
     /// The kernel's name, as `HDMI-A-1`.
     pub name: String,

@@ -148,13 +148,7 @@ mod tests {
             name: name.into(),
             connected: true,
             modes: vec![Mode::new(100, 50, 60_000)],
-            monitor: None,
-            edid: None,
-            port: None,
-            capabilities: Default::default(),
-            non_desktop: false,
-            panel_orientation: Default::default(),
-            tile: None,
+            ..ProbedConnector::default()
         };
         let config = |text: &str| OutputConfig { position: text.parse().ok(), ..OutputConfig::default() };
         let present =
@@ -216,13 +210,7 @@ mod tests {
             name: name.into(),
             connected: true,
             modes: vec![Mode::new(width, 50, 60_000)],
-            monitor: None,
-            edid: None,
-            port: None,
-            capabilities: Default::default(),
-            non_desktop: false,
-            panel_orientation: Default::default(),
-            tile: None,
+            ..ProbedConnector::default()
         };
         let all = ["A", "B", "C", "D", "E"];
         let present =

@@ -197,13 +197,7 @@ fn connector(name: &str) -> ProbedConnector {
         name: name.into(),
         connected: true,
         modes: vec![Mode::new(1920, 1080, 60_000)],
-        monitor: None,
-        edid: None,
-        port: None,
-        capabilities: Capabilities::default(),
-        non_desktop: false,
-        panel_orientation: Transform::default(),
-        tile: None,
+        ..ProbedConnector::default()
     }
 }
 
