@@ -201,14 +201,9 @@ impl Kms {
         connectors.collect()
     }
 
-    /// Returns whether an open GPU drives this hardware, or (`None`) may drive it, as any driver
-    /// may.
+    /// Returns whether an open GPU is the driver of this hardware; see [`Candidate::drives`].
     pub fn drives(&self, id: u64, hardware: Option<&Path>) -> bool {
-        let is_driver = |candidate: &Candidate| {
-            let is_same = hardware.is_none_or(|hardware| candidate.device.starts_with(hardware));
-            !candidate.is_firmware && is_same
-        };
-        self.gpus.iter().any(|entry| entry.gpu.device.id() == id && is_driver(&entry.candidate))
+        self.gpus.iter().any(|entry| entry.gpu.device.id() == id && entry.candidate.drives(hardware))
     }
 
     fn entry_mut(&mut self, id: u64) -> Option<&mut GpuEntry> {

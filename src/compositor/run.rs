@@ -272,8 +272,8 @@ fn start(compositor: &mut Compositor, exec: Vec<String>, descriptors: Rlimit) ->
     signals::listen(&compositor.event_loop.handle(), on_terminate, State::children_ended)?;
     compositor.state.listen()?;
     let awaits_driver = compositor.state.options.backend != BackendChoice::Headless
-        && !discovery::has_driver()
-        && udev::is_settling();
+        && udev::is_settling()
+        && !discovery::has_driver();
     let mut held = exec;
     if !awaits_driver {
         // These programs start while displays are configured; their connections wait for the first

@@ -50,8 +50,13 @@ impl Candidate {
     /// Returns whether this is the firmware's framebuffer, and the other device the driver of the
     /// hardware that shows it. Without knowledge of the hardware, any driver is taken for it.
     pub fn is_replaced_by(&self, other: &Self) -> bool {
-        let is_same = self.shown_by.as_ref().is_none_or(|hardware| other.device.starts_with(hardware));
-        self.is_firmware && !other.is_firmware && is_same
+        self.is_firmware && other.drives(self.shown_by.as_deref())
+    }
+
+    /// Returns whether this is the driver of this hardware, given its directory in sysfs, or
+    /// (`None`) may be, as any driver may.
+    pub fn drives(&self, hardware: Option<&Path>) -> bool {
+        !self.is_firmware && hardware.is_none_or(|hardware| self.device.starts_with(hardware))
     }
 }
 
