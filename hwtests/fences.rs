@@ -61,6 +61,19 @@ fn ensure_frames_go_on(service: &Service, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// The window stays as it was, and another client does not notice.
+fn ensure_only_the_window_waits(service: &Service) -> Result<()> {
+    ensure_frames_go_on(service, "animated")?;
+    service.wait_for_color("Virtual-1", RED).map(drop)
+}
+
+/// The buffer is shown once its fence is signaled.
+fn ensure_signal_shows(service: &Service, fenced: &TestClient<'_>) -> Result<()> {
+    service.machine.write(READY, "")?;
+    fenced.wait_for_buffer_ready(2)?;
+    service.wait_for_color("Virtual-1", CYAN).map(drop)
+}
+
 #[test]
 fn card_without_kms_is_no_notice() -> Result<()> {
     let (service, _) = with_vgem()?;
@@ -78,14 +91,11 @@ fn card_without_kms_is_no_notice() -> Result<()> {
 fn window_is_shown_when_the_fence_of_its_buffer_is_signaled() -> Result<()> {
     let (service, node) = with_vgem()?;
     let fenced = fenced(&service, &node)?;
-    ensure_frames_go_on(&service, "animated")?;
-    service.wait_for_color("Virtual-1", RED)?;
+    ensure_only_the_window_waits(&service)?;
     // Nothing else of the service waits either.
     service.command(&["set", "Virtual-2", "--scale", "2"])?;
     service.wait_for_color("Virtual-1", RED)?;
-    service.machine.write(READY, "")?;
-    fenced.wait_for_buffer_ready(2)?;
-    service.wait_for_color("Virtual-1", CYAN)?;
+    ensure_signal_shows(&service, &fenced)?;
     service.finish()
 }
 
@@ -94,8 +104,7 @@ fn window_is_shown_when_the_fence_of_its_buffer_is_signaled() -> Result<()> {
 fn window_is_shown_when_the_kernel_gives_up_the_fence_of_its_buffer() -> Result<()> {
     let (service, node) = with_vgem()?;
     let _fenced = fenced(&service, &node)?;
-    ensure_frames_go_on(&service, "animated")?;
-    service.wait_for_color("Virtual-1", RED)?;
+    ensure_only_the_window_waits(&service)?;
     service.wait_for_color("Virtual-1", CYAN)?;
     service.finish()
 }
@@ -109,11 +118,8 @@ fn window_is_shown_when_the_fence_of_its_buffer_ends_with_an_error() -> Result<(
     let device = format!("{folder}/sw_sync");
     service.machine.run_as_root("open-sw_sync", &["chmod", "a+rw", &device])?;
     let fenced = fenced(&service, &device)?;
-    ensure_frames_go_on(&service, "animated")?;
-    service.wait_for_color("Virtual-1", RED)?;
-    service.machine.write(READY, "")?;
-    fenced.wait_for_buffer_ready(2)?;
-    service.wait_for_color("Virtual-1", CYAN)?;
+    ensure_only_the_window_waits(&service)?;
+    ensure_signal_shows(&service, &fenced)?;
     service.finish()
 }
 

@@ -275,6 +275,11 @@ impl Scene<'_> {
         damage.map_or(true, |(damage, _)| damage.is_some())
     }
 
+    /// Returns whether there is a cursor and it is drawn into the frame.
+    pub fn has_drawn_cursor(&self) -> bool {
+        self.draws_cursor && self.cursor.is_some()
+    }
+
     /// Returns the framebuffer of the previous DRM master if nothing but a cursor is drawn over it.
     pub fn inherited_framebuffer(&self) -> Option<&Arc<Framebuffer>> {
         match self.items.as_slice() {

@@ -221,8 +221,7 @@ impl Scanout {
         }
         // An empty buffer is drawn whole, and costs memory from then on; others miss what the last
         // frame drew. Neither is drawn for an unchanged scene if that is likely.
-        let cursor_is_drawn = scene.draws_cursor && scene.cursor.is_some();
-        let only_cursor_plane = !self.frame_has_content && !cursor_is_drawn && self.shadow.is_none();
+        let only_cursor_plane = !self.frame_has_content && !scene.has_drawn_cursor() && self.shadow.is_none();
         let others = only_cursor_plane || frame.color.is_some() || frame.vrr.is_some();
         let may_be_left = self.direct_scanout.is_none() && !self.must_draw;
         if may_be_left && (others || self.swapchain.next_is_empty()) {
@@ -332,8 +331,7 @@ impl Scanout {
 /// Returns whether a CRTC already shows all of a scene: what was there before us is not drawn, only
 /// left.
 fn is_left_as_inherited(device: &Device, crtc: usize, scene: &Scene<'_>) -> bool {
-    let draws_cursor = scene.draws_cursor && scene.cursor.is_some();
-    let inherited = scene.inherited_framebuffer().filter(|_| !draws_cursor);
+    let inherited = scene.inherited_framebuffer().filter(|_| !scene.has_drawn_cursor());
     inherited.is_some_and(|inherited| {
         device.framebuffer(crtc).is_some_and(|shown| shown.handle() == inherited.handle())
     })
