@@ -8,6 +8,7 @@ use crate::support::{GREEN, RED};
 
 /// The time for which the hostile client does each thing. No outcome depends on it.
 const SECONDS_EACH: &str = "0.2";
+const HOSTILE: &str = "/run/bin/geom-lab-hostile";
 
 #[test]
 fn client_that_sends_garbage_is_disconnected() -> Result<()> {
@@ -49,7 +50,6 @@ fn killed_client_leaves_no_trace() -> Result<()> {
 /// Everything that was once found to end, stop or exhaust a display server, one after the other.
 #[test]
 fn other_clients_do_not_notice_hostile_ones() -> Result<()> {
-    const HOSTILE: &str = "/run/bin/geom-lab-hostile";
     let setup = Setup::with_monitors(1)?;
     install_program(&setup.machine, "geom-lab-hostile", HOSTILE)?;
     let service = setup.start("", &[])?;
@@ -62,5 +62,21 @@ fn other_clients_do_not_notice_hostile_ones() -> Result<()> {
     ensure!(events.count(is_unresponsive)? == 0, "another client became unresponsive");
     let animated = service.client("animated", &["--animate", "small", "--frames", "30"])?;
     animated.wait_for_frames_presented(30)?;
+    service.finish()
+}
+
+/// What a program that connects again and again is refused, others of its user are not.
+#[test]
+fn program_starts_after_another_flooded_the_control_socket() -> Result<()> {
+    let setup = Setup::with_monitors(1)?;
+    install_program(&setup.machine, "geom-lab-hostile", HOSTILE)?;
+    let service = setup.start("", &[])?;
+    for round in 0..5 {
+        let flood = [HOSTILE, "control-connections", "--seconds", SECONDS_EACH];
+        let (status, output) = service.run_program(&flood)?;
+        ensure!(status == Some(ExitStatus::Exited(0)), "{status:?}: {output}");
+        let name = format!("animated-{round}");
+        service.client(&name, &["--animate", "small", "--frames", "3"])?.wait_for_frames_presented(3)?;
+    }
     service.finish()
 }

@@ -27,14 +27,20 @@ impl<'a> TestClient<'a> {
         Ok(self.report()?.lines().filter(|line| *line == event).count())
     }
 
+    /// The error shows the report: a client that was refused has written the reason there.
+    fn wait_until(&self, what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
+        let waited = self.machine.wait_until(what, |_| condition());
+        waited.with_context(|| {
+            format!("{}:\n{}", self.program.log.display(), self.report().unwrap_or_default())
+        })
+    }
+
     fn wait_for(&self, event: &str) -> Result<()> {
         self.wait_for_count(event, 1)
     }
 
     fn wait_for_count(&self, event: &str, count: usize) -> Result<()> {
-        let name = self.program.log.display();
-        self.machine
-            .wait_until(&format!("{event:?} {count} times in {name}"), |_| Ok(self.count(event)? >= count))
+        self.wait_until(&format!("{event:?} {count} times"), || Ok(self.count(event)? >= count))
     }
 
     /// Waits for an `xdg_toplevel` or layer surface configure of this size.
@@ -44,7 +50,7 @@ impl<'a> TestClient<'a> {
 
     /// Waits for the first configure, of any size.
     pub fn wait_for_any_configure(&self) -> Result<()> {
-        self.machine.wait_until("a configure", |_| Ok(self.report()?.contains("configured ")))
+        self.wait_until("a configure", || Ok(self.report()?.contains("configured ")))
     }
 
     /// Waits for a `wl_output` of this name.
@@ -102,7 +108,7 @@ impl<'a> TestClient<'a> {
 
     /// Waits for a step of the wheel.
     pub fn wait_for_wheel(&self) -> Result<()> {
-        self.machine.wait_until("a step of the wheel", |_| Ok(self.report()?.contains("wheel ")))
+        self.wait_until("a step of the wheel", || Ok(self.report()?.contains("wheel ")))
     }
 
     /// Positions of all touches so far, in surface coordinates.
@@ -114,7 +120,7 @@ impl<'a> TestClient<'a> {
 
     /// Waits for a touch at this position.
     pub fn wait_for_touch(&self, x: i32, y: i32) -> Result<()> {
-        self.machine.wait_until(&format!("a touch at {x}, {y}"), |_| Ok(self.touches()?.contains(&(x, y))))
+        self.wait_until(&format!("a touch at {x}, {y}"), || Ok(self.touches()?.contains(&(x, y))))
     }
 
     /// Waits until a finger was lifted.
@@ -131,7 +137,7 @@ impl<'a> TestClient<'a> {
     /// its number, such as `226:0`.
     pub fn wait_for_main_device(&self, what: &str, expected: impl Fn(&str) -> bool) -> Result<String> {
         let mut last = None;
-        let waited = self.machine.wait_until(what, |_| {
+        let waited = self.wait_until(what, || {
             let report = self.report()?;
             last = report.lines().rev().find_map(|line| line.strip_prefix("main device ").map(str::to_owned));
             Ok(last.as_deref().is_some_and(&expected))
@@ -153,7 +159,7 @@ impl<'a> TestClient<'a> {
     /// Waits for the summary of a client that ends after `frames` presented frames.
     pub fn wait_for_frames_presented(&self, frames: u32) -> Result<()> {
         let summary = format!("stats frames={frames}");
-        self.machine.wait_until(&summary, |_| Ok(self.report()?.contains(&summary)))
+        self.wait_until(&summary, || Ok(self.report()?.contains(&summary)))
     }
 
     /// Waits for the summary of a client that ends after `frames` presented frames, and returns one
@@ -174,13 +180,12 @@ impl<'a> TestClient<'a> {
 
     /// Waits until the first frame is presented.
     pub fn wait_for_first_frame(&self) -> Result<()> {
-        self.machine.wait_until("the first frame", |_| Ok(self.report()?.contains("first frame at ")))
+        self.wait_until("the first frame", || Ok(self.report()?.contains("first frame at ")))
     }
 
     /// Waits until the server has closed the connection of a client that sent garbage.
     pub fn wait_until_refused(&self) -> Result<()> {
-        self.machine
-            .wait_until("the end of the connection", |_| Ok(self.report()?.contains("disconnected after")))
+        self.wait_until("the end of the connection", || Ok(self.report()?.contains("disconnected after")))
     }
 
     /// Asks the client to end (SIGTERM).

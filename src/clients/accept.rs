@@ -42,7 +42,8 @@ impl Clients {
                 return (None, effects);
             }
         };
-        let new_client = NewClient { pid: peer.pid, uid: peer.uid, gid: peer.gid, groups: &peer.groups };
+        let new_client =
+            NewClient { kind, pid: peer.pid, uid: peer.uid, gid: peer.gid, groups: &peer.groups };
         let is_admitted = sandbox.is_some_and(|sandbox| sandbox.is_admitted);
         if let Err(refusal) = self.counts.admit(&cx.config.limits, new_client, own, is_admitted, cx.now) {
             self.refused += 1;

@@ -4,15 +4,16 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use geom_ipc::CloseReason;
+use geom_ipc::{ClientKind, CloseReason};
 
 use super::heartbeat::Time;
 pub use crate::config::Limits;
 
-/// The credentials of a new client that matter here.
+/// What matters here of a new client: its protocol and its credentials.
 #[derive(Debug, Clone, Copy)]
 pub struct NewClient<'a> {
-    /// 0 if it is not known; then the limit per process does not apply.
+    pub kind: ClientKind,
+    /// 0 if it is not known; then the limits per process do not apply.
     pub pid: i32,
     pub uid: u32,
     pub gid: u32,
@@ -33,9 +34,9 @@ const RESERVED_CONNECTIONS: usize = 16;
 /// The minimum time between two lines in the log about refused clients of one user.
 const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The number of users that have an entry of their own about refused clients or the rate of new
-/// ones. Entries that say nothing anymore are removed when there are more.
-const MAX_USER_ENTRIES: usize = 64;
+/// The number of entries about the rate of new clients, and of those about refused ones. Entries
+/// that say nothing anymore are removed when there are more.
+const MAX_ENTRIES: usize = 64;
 
 /// A token bucket: the number of clients that may connect at once now. It is full after a second.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +61,16 @@ impl Bucket {
     }
 }
 
+/// Those whose new clients one bucket counts. Each kind of client has its own, so that programs
+/// still show their windows while another one floods the control socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Origin {
+    /// All users but the service's own and root.
+    Users(ClientKind),
+    User(ClientKind, u32),
+    Process(ClientKind, i32),
+}
+
 /// What the log says about the refused clients of one user.
 #[derive(Debug, Clone, Copy)]
 struct RefusalLog {
@@ -74,10 +85,7 @@ pub struct Counts {
     all: usize,
     by_user: HashMap<u32, usize>,
     by_process: HashMap<i32, usize>,
-    /// New clients of all users but the service's own and root.
-    total_rate: Option<Bucket>,
-    /// New clients of each user.
-    user_rates: HashMap<u32, Bucket>,
+    rates: HashMap<Origin, Bucket>,
     refusals: HashMap<u32, RefusalLog>,
 }
 
@@ -115,7 +123,7 @@ impl Counts {
         }
         let over = |message: String| Err(Refusal { reason: CloseReason::OverLimit, message });
         let is_owner = new_client.uid == own || new_client.uid == 0;
-        self.check_rate(limits, new_client.uid, is_owner, now).or_else(over)?;
+        self.check_rate(limits, new_client, is_owner, now).or_else(over)?;
         let of_user = self.by_user.get(&new_client.uid).copied().unwrap_or(0);
         let of_process = self.by_process.get(&new_client.pid).copied().unwrap_or(0);
         let reserved = if is_owner { 0 } else { limits.connections / RESERVED_CONNECTIONS };
@@ -136,31 +144,51 @@ impl Counts {
         Ok(())
     }
 
-    /// Takes a token of a user's bucket, and of that of all users. The service's own user and root
-    /// have buckets of the whole rate; another user has half of it, so that no single user takes
-    /// all of the rate of the others.
-    fn check_rate(&mut self, limits: &Limits, uid: u32, is_owner: bool, now: Time) -> Result<(), String> {
+    /// Takes a token of each bucket that counts the client. The service's own user and root have
+    /// the whole rate each, the other users together too, but each of them half of it, and each
+    /// process half of what its user has: nobody takes all of the rate of the others.
+    fn check_rate(
+        &mut self,
+        limits: &Limits,
+        new_client: NewClient<'_>,
+        is_owner: bool,
+        now: Time,
+    ) -> Result<(), String> {
+        let half = |rate: f64| (rate / 2.0).floor().max(1.0);
+        let NewClient { kind, pid, uid, .. } = new_client;
         let rate = f64::from(limits.accept_rate.max(1));
-        let user_rate = if is_owner { rate } else { (rate / 2.0).floor().max(1.0) };
-        if self.user_rates.len() >= MAX_USER_ENTRIES {
+        let of_user = if is_owner { rate } else { half(rate) };
+        let buckets = [
+            (!is_owner).then_some((Origin::Users(kind), rate)),
+            Some((Origin::User(kind, uid), of_user)),
+            (pid > 0).then_some((Origin::Process(kind, pid), half(of_user))),
+        ];
+        if self.rates.len() >= MAX_ENTRIES {
             // A full bucket is as good as none.
-            self.user_rates.retain(|_, bucket| !bucket.is_full_at(now));
+            self.rates.retain(|_, bucket| !bucket.is_full_at(now));
         }
-        let total = self.total_rate.get_or_insert_with(|| Bucket::full(rate, now));
-        total.refill(rate, now);
-        if !is_owner && total.tokens < 1.0 {
-            return Err(format!("more than {rate} new clients per second ([clients] accept_rate)"));
+        for (origin, rate) in buckets.into_iter().flatten() {
+            let bucket = self.rates.entry(origin).or_insert_with(|| Bucket::full(rate, now));
+            bucket.refill(rate, now);
+            if bucket.tokens < 1.0 {
+                let whose = match origin {
+                    Origin::Users(_) => String::new(),
+                    Origin::User(_, uid) => format!(" of user {uid}"),
+                    Origin::Process(_, pid) => format!(" of process {pid}"),
+                };
+                let kind = match kind {
+                    ClientKind::Wayland => "Wayland",
+                    ClientKind::Control => "control",
+                };
+                return Err(format!(
+                    "more than {rate} new {kind} clients per second{whose} ([clients] accept_rate)"
+                ));
+            }
         }
-        let user = self.user_rates.entry(uid).or_insert_with(|| Bucket::full(user_rate, now));
-        user.refill(user_rate, now);
-        if user.tokens < 1.0 {
-            return Err(format!(
-                "more than {user_rate} new clients per second of user {uid} ([clients] accept_rate)"
-            ));
-        }
-        user.tokens -= 1.0;
-        if !is_owner {
-            total.tokens -= 1.0;
+        for (origin, _) in buckets.into_iter().flatten() {
+            if let Some(bucket) = self.rates.get_mut(&origin) {
+                bucket.tokens -= 1.0;
+            }
         }
         Ok(())
     }
@@ -169,12 +197,12 @@ impl Counts {
     /// second ago; otherwise the number of refused clients without a line since then.
     pub fn log_refusal(&mut self, uid: u32, now: Time) -> Option<u64> {
         let is_recent = |log: &RefusalLog| now.saturating_sub(log.last_line) < REFUSAL_LOG_INTERVAL;
-        if self.refusals.len() >= MAX_USER_ENTRIES {
+        if self.refusals.len() >= MAX_ENTRIES {
             self.refusals.retain(|_, log| is_recent(log));
         }
         // More users at the same time share an entry.
         let is_known = self.refusals.contains_key(&uid);
-        let key = if is_known || self.refusals.len() < MAX_USER_ENTRIES { uid } else { u32::MAX };
+        let key = if is_known || self.refusals.len() < MAX_ENTRIES { uid } else { u32::MAX };
         match self.refusals.get_mut(&key) {
             Some(log) if is_recent(log) => {
                 log.suppressed += 1;
@@ -238,7 +266,7 @@ mod tests {
     const OWN: u32 = 1000;
 
     fn new_client(pid: i32, uid: u32) -> NewClient<'static> {
-        NewClient { pid, uid, gid: uid, groups: &[7] }
+        NewClient { kind: ClientKind::Wayland, pid, uid, gid: uid, groups: &[7] }
     }
 
     #[test]
@@ -271,10 +299,11 @@ mod tests {
 
     #[test]
     fn rate_limit_refills_with_time() {
-        let limits = Limits { accept_rate: 10, per_process: 1000, ..Limits::default() };
-        let mut counts = Counts::default();
+        let limits = Limits { accept_rate: 10, ..Limits::default() };
+        let (mut counts, mut pid) = (Counts::default(), 0);
         let mut try_at = |millis| {
-            counts.admit(&limits, new_client(1, OWN), OWN, false, Duration::from_millis(millis)).is_ok()
+            pid += 1;
+            counts.admit(&limits, new_client(pid, OWN), OWN, false, Duration::from_millis(millis)).is_ok()
         };
         assert_eq!((0..50).filter(|_| try_at(1000)).count(), 10);
         assert_eq!((0..50).filter(|_| try_at(1500)).count(), 5);
@@ -286,14 +315,44 @@ mod tests {
             Limits { accept_rate: 10, per_process: 1000, users: vec![1001, 1002, 1003], ..Limits::default() };
         let mut counts = Counts::default();
         let mut accepted = |uid| {
-            let new_client = new_client(uid as i32 + 1, uid);
             let now = Duration::from_secs(5);
-            (0..100).filter(|_| counts.admit(&limits, new_client, OWN, false, now).is_ok()).count()
+            (1..100)
+                .filter(|pid| counts.admit(&limits, new_client(*pid, uid), OWN, false, now).is_ok())
+                .count()
         };
         assert_eq!(accepted(1001), 5);
         assert_eq!((accepted(1002), accepted(1003)), (5, 0), "all users together");
         // Root and the service's own user have their own.
         assert_eq!((accepted(0), accepted(OWN)), (10, 10));
+    }
+
+    /// A program that connects again and again, and that of a device's only user.
+    #[test]
+    fn one_process_does_not_take_the_rate_of_its_user() {
+        let limits = Limits { accept_rate: 10, users: vec![1001], ..Limits::default() };
+        let mut counts = Counts::default();
+        let mut accepted = |uid, pid| {
+            let now = Duration::from_secs(5);
+            (0..100).filter(|_| counts.admit(&limits, new_client(pid, uid), OWN, false, now).is_ok()).count()
+        };
+        assert_eq!((accepted(OWN, 1), accepted(OWN, 2), accepted(OWN, 3)), (5, 5, 0));
+        assert_eq!((accepted(1001, 4), accepted(1001, 5), accepted(1001, 6)), (2, 2, 1));
+    }
+
+    /// Scripts that run the CLI without end do not keep programs from showing their windows.
+    #[test]
+    fn control_clients_do_not_take_the_rate_of_wayland_clients() {
+        let limits = Limits { accept_rate: 10, users: vec![1001], ..Limits::default() };
+        for uid in [OWN, 0, 1001] {
+            let mut counts = Counts::default();
+            let mut accepted = |kind| {
+                let now = Duration::from_secs(5);
+                let new = |pid| NewClient { kind, ..new_client(pid, uid) };
+                (1..100).filter(|pid| counts.admit(&limits, new(*pid), OWN, false, now).is_ok()).count()
+            };
+            let rate = if uid == 1001 { 5 } else { 10 };
+            assert_eq!((accepted(ClientKind::Control), accepted(ClientKind::Wayland)), (rate, rate), "{uid}");
+        }
     }
 
     #[test]
@@ -318,7 +377,7 @@ mod tests {
             let now = Duration::from_secs(second as u64);
             assert!(counts.admit(&limits, new_client(1 + uid as i32, uid), 7, false, now).is_ok());
             assert_eq!(counts.log_refusal(uid, now), Some(0));
-            assert!(counts.user_rates.len() <= MAX_USER_ENTRIES && counts.refusals.len() <= MAX_USER_ENTRIES);
+            assert!(counts.rates.len() < MAX_ENTRIES + 3 && counts.refusals.len() <= MAX_ENTRIES);
         }
     }
 
@@ -331,7 +390,7 @@ mod tests {
         assert_eq!(lines(1002, 500), Some(0), "another user");
         assert_eq!((lines(1001, 1000), lines(1001, 1001)), (Some(500), None));
         // A process with many user numbers (user_namespaces(7)) does not fill the log.
-        assert!((5000..9000).filter_map(|uid| lines(uid, 1002)).count() <= MAX_USER_ENTRIES);
+        assert!((5000..9000).filter_map(|uid| lines(uid, 1002)).count() <= MAX_ENTRIES);
     }
 
     #[test]

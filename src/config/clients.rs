@@ -69,7 +69,8 @@ pub struct Limits {
     pub per_user: usize,
     /// Concurrent connections of one process.
     pub per_process: usize,
-    /// New connections per second; as many may connect at once.
+    /// New connections of each kind per second; as many may connect at once. Each process has half
+    /// of it, and a user who is neither the service's own nor root too.
     pub accept_rate: u32,
     /// The part of the service's time that the requests of one client may take.
     pub cpu_percent: CpuPercent,

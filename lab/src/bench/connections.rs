@@ -23,7 +23,7 @@ const ROUND_TRIPS: usize = 5000;
 /// Seconds from a ping to the deadline of its answer: the default of `unresponsive`.
 const UNRESPONSIVE_SECONDS: f64 = 10.0;
 const CONFIG: &str =
-    "[clients]\nconnections = 20000\nper_user = 20000\nper_process = 20000\naccept_rate = 20000\n";
+    "[clients]\nconnections = 20000\nper_user = 20000\nper_process = 20000\naccept_rate = 40000\n";
 
 /// Returns a process's resident memory in KiB.
 pub fn resident(pid: u32) -> Result<f64> {

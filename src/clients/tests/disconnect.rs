@@ -141,6 +141,7 @@ fn all_clients_are_disconnected_when_the_service_stops() {
 fn memory_is_returned_once_after_many_disconnects() {
     let mut world = ClientsFixture::new();
     world.config.limits.per_process = 1000;
+    world.config.limits.accept_rate = 1000;
     let clients: Vec<_> = (0..150).map(|_| world.wayland()).collect();
     world.take_effects();
     for (id, _) in &clients {
