@@ -146,7 +146,7 @@ impl Counts {
 
     /// Takes a token of each bucket that counts the client. The service's own user and root have
     /// the whole rate each, the other users together too, but each of them half of it, and each
-    /// process half of what its user has: nobody takes all of the rate of the others.
+    /// process half of what its user has: no user and no process takes all of the rate of others.
     fn check_rate(
         &mut self,
         limits: &Limits,
