@@ -69,15 +69,16 @@ impl<'a> MakeWriter<'a> for EventRing {
     }
 }
 
-/// Returns the log layer that fills the ring buffer: our own events of all levels, and those of
-/// libraries from `info` on, independent of the log level of the other layers.
+/// Returns the log layer that fills the ring buffer: our own events from `debug` on, and those of
+/// libraries from `info` on, independent of the log level of the other layers. The level `trace`
+/// has events of each frame, which would soon overwrite all others.
 pub fn layer<S>() -> impl Layer<S>
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a>,
 {
     use tracing::level_filters::LevelFilter;
     let filter =
-        Targets::new().with_default(LevelFilter::INFO).with_target("geom_compositor", LevelFilter::TRACE);
+        Targets::new().with_default(LevelFilter::INFO).with_target("geom_compositor", LevelFilter::DEBUG);
     tracing_subscriber::fmt::layer().with_ansi(false).with_writer(EventRing).with_filter(filter)
 }
 
