@@ -4,13 +4,18 @@ use geom_ipc::Event as IpcEvent;
 use rustix::process::Rlimit;
 
 use super::{notify_user, State};
-use crate::session::spawn::{self, EndedChild, Exit};
+use crate::session::spawn::{self, EndedChild, Environment, Exit};
 
 impl State {
     /// Starts a shell command as a client. `descriptors` is its limit of open descriptors.
     pub fn start_program(&mut self, command: String, descriptors: Rlimit) {
         let addresses = self.clients.addresses();
-        match spawn::start(&command, &addresses.wayland, &addresses.control, descriptors) {
+        let environment = Environment {
+            wayland: &addresses.wayland,
+            control: &addresses.control,
+            cursor: (&self.config.cursor_theme, self.config.cursor_size.into()),
+        };
+        match spawn::start(&command, environment, descriptors) {
             Ok(pid) => self.programs.started(pid, command),
             Err(error) => notify_user!(self, "{error:#}"),
         }

@@ -19,24 +19,40 @@ use super::signals::WATCHED;
 /// The least OOM score (oom_score_adj in proc(5)) of a program.
 const MIN_OOM_SCORE: i32 = 0;
 
-/// Starts a shell command as a client. `wayland` is the value of `WAYLAND_DISPLAY`, `control` the
-/// path of the control socket, `limit` the limit of open descriptors for the program. Returns its
-/// process id.
+/// What a program learns of the service by environment variables.
+#[derive(Debug, Clone, Copy)]
+pub struct Environment<'a> {
+    /// The value of `WAYLAND_DISPLAY`.
+    pub wayland: &'a str,
+    /// The path of the control socket.
+    pub control: &'a Path,
+    /// The theme of the cursor, and its size in logical pixels: programs that draw their own one
+    /// have the same.
+    pub cursor: (&'a str, u32),
+}
+
+/// Starts a shell command as a client. `limit` is the limit of open descriptors for the program.
+/// Returns its process id.
 ///
 /// # Errors
 /// If /bin/sh cannot be started.
-pub fn start(command: &str, wayland: &str, control: &Path, limit: Rlimit) -> Result<u32> {
-    let child = shell(command, wayland, control, limit, MIN_OOM_SCORE).spawn();
+pub fn start(command: &str, environment: Environment<'_>, limit: Rlimit) -> Result<u32> {
+    let child = shell(command, environment, limit, MIN_OOM_SCORE).spawn();
     let child = child.with_context(|| format!("cannot start {command:?}"))?;
     info!(command, pid = child.id(), "program started");
     Ok(child.id())
 }
 
-fn shell(command: &str, wayland: &str, control: &Path, limit: Rlimit, min_oom_score: i32) -> Command {
+fn shell(command: &str, environment: Environment<'_>, limit: Rlimit, min_oom_score: i32) -> Command {
+    let Environment { wayland, control, cursor: (theme, size) } = environment;
     let mut shell = Command::new("/bin/sh");
     shell
         .args(["-c", command])
         .env("WAYLAND_DISPLAY", wayland)
+        // That of a login at a TTY is "tty", from which toolkits take it that there is no Wayland.
+        .env("XDG_SESSION_TYPE", "wayland")
+        .env("XCURSOR_THEME", theme)
+        .env("XCURSOR_SIZE", size.to_string())
         .env(geom_ipc::SOCKET_VARIABLE, control)
         .env_remove("DISPLAY")
         // Sockets that systemd passed are for this process only (sd_listen_fds(3)).
@@ -195,17 +211,27 @@ mod tests {
 
     use super::*;
 
+    fn output(command: &str, min_oom_score: i32) -> std::io::Result<String> {
+        let environment =
+            Environment { wayland: "wayland-9", control: Path::new("/none"), cursor: ("Large", 48) };
+        let mut shell = shell(command, environment, getrlimit(Resource::Nofile), min_oom_score);
+        Ok(String::from_utf8_lossy(&shell.output()?.stdout).into_owned())
+    }
+
+    /// Also if the service was started from a TTY, whose login says XDG_SESSION_TYPE=tty.
+    #[test]
+    fn programs_learn_of_wayland_and_of_the_cursor() -> std::io::Result<()> {
+        let command = "echo $WAYLAND_DISPLAY $XDG_SESSION_TYPE $XCURSOR_THEME $XCURSOR_SIZE";
+        assert_eq!(output(command, MIN_OOM_SCORE)?, "wayland-9 wayland Large 48\n");
+        Ok(())
+    }
+
     /// 900 stands in for 0: only a privileged test could set a negative score of its own.
     #[test]
     fn program_does_not_inherit_a_low_oom_score() -> std::io::Result<()> {
         let score = |minimum: i32| {
-            let limit = getrlimit(Resource::Nofile);
-            let mut shell =
-                shell("cat /proc/self/oom_score_adj", "wayland-9", Path::new("/none"), limit, minimum);
-            String::from_utf8_lossy(&shell.output()?.stdout)
-                .trim()
-                .parse::<i32>()
-                .map_err(std::io::Error::other)
+            let score = output("cat /proc/self/oom_score_adj", minimum)?;
+            score.trim().parse::<i32>().map_err(std::io::Error::other)
         };
         let own = score(-1000)?;
         assert_eq!(score(900)?, own.max(900));
