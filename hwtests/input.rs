@@ -3,6 +3,7 @@
 use anyhow::{ensure, Result};
 use geom_ipc::{DisplayState, Event, InputCapability};
 use geom_lab::keys::KeyCode;
+use geom_lab::Keyboard;
 
 use crate::support::harness::{Service, Setup};
 use crate::support::{GREEN, RED};
@@ -47,6 +48,38 @@ fn keyboards_work_from_plug_to_unplug() -> Result<()> {
         events.wait_for("its removal", is_removal)?;
     }
     client.wait_for_key_pressed(KeyCode::KEY_A.code(), 2)?;
+    service.finish()
+}
+
+/// The lamps of all keyboards follow the seat's locks, also of one that comes later and after a VT
+/// switch.
+#[test]
+fn lamps_of_keyboards_follow_caps_lock_and_num_lock() -> Result<()> {
+    let service = Setup::with_monitors(1)?.start("[keyboard]\nnum_lock = true\n", &[])?;
+    let client = service.client("red", &[])?;
+    client.wait_until_focused()?;
+    let wait_for_lamps = |keyboard: &Keyboard<'_>, what: &str, expected: &[&str]| {
+        service.machine.wait_until(what, |_| {
+            let mut lamps = keyboard.lamps()?;
+            lamps.sort_unstable();
+            ensure!(lamps == expected, "{lamps:?}");
+            Ok(true)
+        })
+    };
+    let first = service.keyboard("first")?;
+    wait_for_lamps(&first, "Num Lock of the start", &["LED_NUML"])?;
+    first.chord(&[KeyCode::KEY_CAPSLOCK])?;
+    wait_for_lamps(&first, "Caps Lock", &["LED_CAPSL", "LED_NUML"])?;
+    let second = service.keyboard("second")?;
+    wait_for_lamps(&second, "the lamps of a later keyboard", &["LED_CAPSL", "LED_NUML"])?;
+    second.chord(&[KeyCode::KEY_NUMLOCK])?;
+    wait_for_lamps(&first, "Num Lock that is off", &["LED_CAPSL"])?;
+    let events = service.subscribe()?;
+    service.machine.activate_vt(OWN_VT + 1)?;
+    events.wait_for("the disabled session", |event| *event == Event::Session { active: false })?;
+    service.machine.activate_vt(OWN_VT)?;
+    events.wait_for("the enabled session", |event| *event == Event::Session { active: true })?;
+    wait_for_lamps(&second, "the lamps after a VT switch", &["LED_CAPSL"])?;
     service.finish()
 }
 

@@ -68,6 +68,14 @@ impl<'a> Keyboard<'a> {
         keys.iter().rev().try_for_each(|key| self.key(*key, false))
     }
 
+    /// Returns the lamps that are on: `LED_NUML`, `LED_CAPSL`, `LED_SCROLLL`.
+    ///
+    /// # Errors
+    /// See [`Self::key`].
+    pub fn lamps(&self) -> Result<Vec<String>> {
+        self.0.machine.names(Request::InputLamps { name: self.0.name.clone() })
+    }
+
     /// Types ASCII text.
     ///
     /// # Errors

@@ -226,7 +226,7 @@ impl Machine {
         }
     }
 
-    fn names(&self, request: Request) -> Result<Vec<String>> {
+    pub(crate) fn names(&self, request: Request) -> Result<Vec<String>> {
         match self.call(request)? {
             Response::Names(names) => Ok(names),
             other => bail!("unexpected response {other:?}"),

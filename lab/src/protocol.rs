@@ -159,6 +159,11 @@ pub enum Request {
         /// The device's name.
         name: String,
     },
+    /// Lists the lamps of a keyboard that are on.
+    InputLamps {
+        /// The device's name.
+        name: String,
+    },
     /// Sends events through an input device.
     Input {
         /// The device's name.

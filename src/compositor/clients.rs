@@ -271,7 +271,7 @@ impl State {
     }
 
     /// Sends a client the keys that are down now, by leaving its surface and entering it again.
-    fn refresh_keyboard(&mut self, id: ClientId) {
+    pub fn refresh_keyboard(&mut self, id: ClientId) {
         let Some(keyboard) = self.seat.get_keyboard() else { return };
         let focus = keyboard.current_focus().filter(|surface| client_of(surface) == Some(id));
         if focus.is_some() {

@@ -6,7 +6,7 @@ use smithay::backend::input::{
     PointerButtonEvent, PointerMotionEvent, Switch, SwitchState, SwitchToggleEvent, TouchEvent, TouchSlot,
 };
 use smithay::backend::libinput::LibinputInputBackend;
-use smithay::input::keyboard::{FilterResult, Keycode};
+use smithay::input::keyboard::{FilterResult, Keycode, ModifiersState};
 use smithay::input::pointer::{ButtonEvent, MotionEvent, RelativeMotionEvent};
 use smithay::input::touch::{DownEvent, MotionEvent as TouchMotion, UpEvent};
 use smithay::reexports::input::Device;
@@ -17,12 +17,13 @@ use tracing::info;
 use super::output_config::connectors_named;
 use super::{notify_user, State};
 use crate::clients::client_of;
+use crate::config::Keyboard;
 use crate::control::report;
 use crate::input::pointer::absolute_location;
 use crate::input::scroll::axis_frame;
 use crate::input::{
-    layout_location, report_unknown_layout, touch_output, xkb_config, Command, DeviceInfo, KeyEvent,
-    KeyRecipient, TouchDevice,
+    has_same_keymap, is_layout_notice, layout_location, report_unknown_layout, set_locks, touch_output,
+    xkb_config, Command, DeviceInfo, KeyEvent, KeyRecipient, TouchDevice,
 };
 use crate::output::Output;
 use crate::power::HeldInput;
@@ -284,7 +285,8 @@ impl State {
     /// Returns the output that a touch device belongs to.
     fn touch_output(&self, device: &TouchDevice<'_>) -> Option<&Output> {
         let connectors_of = |name: &str| connectors_named(&self.outputs, &self.backend, &self.config, name);
-        touch_output(device, &self.config.touch, connectors_of, &self.outputs)
+        let is_built_in = |name: &str| self.config.power.is_lid_display(name);
+        touch_output(device, &self.config.touch, connectors_of, is_built_in, &self.outputs)
     }
 
     /// Adds a device that libinput has opened.
@@ -324,14 +326,28 @@ impl State {
         }
     }
 
-    /// Applies a changed configuration to the devices, the cursor and the keyboard.
-    pub fn reconfigure_input(&mut self) {
+    /// Applies a changed configuration to the devices, the cursor and the keyboard. `before` is the
+    /// keyboard's configuration until now.
+    pub fn reconfigure_input(&mut self, before: &Keyboard) {
         self.input.reconfigure(&self.config);
         let Some(keyboard) = self.seat.get_keyboard() else { return };
         let config = self.config.keyboard.clone();
         keyboard.change_repeat_info(config.repeat_rate, config.repeat_delay);
+        // A new keymap forgets the layout and the locks.
+        if has_same_keymap(before, &config) {
+            return;
+        }
+        self.notices.dismiss(is_layout_notice);
+        let ModifiersState { caps_lock, num_lock, .. } = keyboard.modifier_state();
         if let Err(error) = keyboard.set_xkb_config(self, xkb_config(&config)) {
             self.notices.add(report_unknown_layout(&config.layout, &error, "the present one"));
+            return;
+        }
+        set_locks(&keyboard, caps_lock, num_lock);
+        self.input.set_lamps(keyboard.led_state().into());
+        // Entering its surface again tells the client with the focus.
+        if let Some(client) = keyboard.current_focus().as_ref().and_then(client_of) {
+            self.refresh_keyboard(client);
         }
     }
 }

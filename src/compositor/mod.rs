@@ -68,7 +68,7 @@ use crate::config::{Config, Problem};
 use crate::control::Control;
 use crate::event_loop::reactor::Reactor;
 use crate::event_loop::timers::{Timer, Timers};
-use crate::input::{report_unknown_layout, xkb_config, Input};
+use crate::input::{report_unknown_layout, set_locks, xkb_config, Input};
 use crate::output::color::OutputColor;
 use crate::output::outputs::Outputs;
 use crate::output::redraw::Event as RedrawEvent;
@@ -175,7 +175,11 @@ impl State {
             seat.add_keyboard(xkb_config(&standard), keyboard.repeat_delay, keyboard.repeat_rate)
                 .context("xkb has no keyboard layouts; install the package xkb-data")?;
         }
-        let input = Input::new(&config);
+        let mut input = Input::new(&config);
+        if let Some(keyboard) = seat.get_keyboard() {
+            set_locks(&keyboard, false, config.keyboard.num_lock);
+            input.set_lamps(keyboard.led_state().into());
+        }
         let mut clients = Clients::default();
         clients.attach(&display_handle);
         clients.set_max_objects(config.clients.objects.objects);
@@ -267,7 +271,7 @@ impl State {
         if let Some(mut config) = config {
             info!(file = %path.display(), "configuration applied");
             self.options.override_config(&mut config);
-            self.config = config;
+            let keyboard = std::mem::replace(&mut self.config, config).keyboard;
             self.update_renderers();
             self.clients.set_max_objects(self.config.clients.objects.objects);
             self.color.icc_files.forget();
@@ -279,7 +283,7 @@ impl State {
             self.read_exit_chord();
             self.start_metrics();
             self.read_power();
-            self.reconfigure_input();
+            self.reconfigure_input(&keyboard);
             self.with_kms(Kms::set_overrides);
             self.reconfigure("configuration");
             self.place_windows();

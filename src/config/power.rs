@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use geom_display::pattern::matches_pattern;
+
 use super::reader::{names, Reader, Section};
 use super::system::set;
 
@@ -44,6 +46,11 @@ impl Default for PowerConfig {
 }
 
 impl PowerConfig {
+    /// Returns whether a connector is that of a built-in display, which a closed lid covers.
+    pub fn is_lid_display(&self, connector: &str) -> bool {
+        self.lid_displays.iter().any(|pattern| matches_pattern(pattern, connector))
+    }
+
     /// Returns whether the compositor handles the power button.
     pub fn takes_power_button(&self) -> bool {
         self.power_button != Policy::System

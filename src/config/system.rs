@@ -47,6 +47,8 @@ pub struct Keyboard {
     pub repeat_rate: i32,
     /// Milliseconds before the first repeat.
     pub repeat_delay: i32,
+    /// Num Lock is on at the start.
+    pub num_lock: bool,
 }
 
 /// Mice and touchpads.
@@ -164,6 +166,7 @@ impl Default for Config {
                 options: String::new(),
                 repeat_rate: 25,
                 repeat_delay: 600,
+                num_lock: false,
             },
             pointer: Pointer { speed: 0.0, accelerated: true, natural_scroll: false, tap_to_click: true },
             touch: Vec::new(),
@@ -311,6 +314,7 @@ fn read_input(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'
             &mut keyboard.repeat_delay,
             section.integer(reader, "repeat_delay", 1..5001).map(|delay| delay as i32),
         );
+        set(&mut keyboard.num_lock, section.boolean(reader, "num_lock"));
         section.finish(reader);
     }
     if let Some(mut section) = root.section(reader, "pointer") {

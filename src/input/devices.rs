@@ -1,11 +1,10 @@
-//! What libinput knows of input devices, and the configuration of devices and of the keyboard.
+//! What libinput knows of input devices, and their configuration.
 
-use smithay::input::keyboard::XkbConfig;
-use smithay::reexports::input::{AccelProfile, Device, DeviceCapability};
-use tracing::{debug, warn};
+use smithay::reexports::input::{AccelProfile, Device, DeviceCapability, Led};
+use tracing::debug;
 
 use super::touch::TouchDevice;
-use crate::config::{Keyboard, Pointer};
+use crate::config::Pointer;
 
 /// All capabilities that libinput has.
 const CAPABILITIES: [DeviceCapability; 7] = [
@@ -61,23 +60,6 @@ impl DeviceInfo {
     }
 }
 
-/// Returns the names that xkbcommon looks a keymap up by.
-pub fn xkb_config(keyboard: &Keyboard) -> XkbConfig<'_> {
-    XkbConfig {
-        rules: &keyboard.rules,
-        model: &keyboard.model,
-        layout: &keyboard.layout,
-        variant: &keyboard.variant,
-        options: (!keyboard.options.is_empty()).then(|| keyboard.options.clone()),
-    }
-}
-
-/// Logs that xkbcommon has no such keymap, and which one is used. Returns the notice for the user.
-pub fn report_unknown_layout(layout: &str, error: &impl std::fmt::Display, used: &str) -> String {
-    warn!(%error, layout, used, "unknown keyboard layout; see [keyboard] in the configuration");
-    format!("keyboard layout {layout:?} is unknown to xkb; see [keyboard] in the configuration")
-}
-
 /// Configures a mouse or touchpad, as far as the device supports it.
 pub fn configure(device: &mut Device, pointer: &Pointer) {
     if device.config_accel_is_available() {
@@ -94,5 +76,12 @@ pub fn configure(device: &mut Device, pointer: &Pointer) {
     }
     if device.config_tap_finger_count() > 0 {
         let _ = device.config_tap_set_enabled(pointer.tap_to_click);
+    }
+}
+
+/// Turns the lamps of a keyboard on and off. Of other devices there are none.
+pub fn show_lamps(device: &mut Device, lamps: Led) {
+    if device.has_capability(DeviceCapability::Keyboard) {
+        device.led_update(lamps);
     }
 }

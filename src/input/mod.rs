@@ -4,6 +4,7 @@
 //! The seat of the Wayland protocol, which sends events to clients, belongs to the compositor.
 
 mod devices;
+mod keyboard;
 mod keys;
 pub mod pointer;
 mod presses;
@@ -12,12 +13,13 @@ mod touch;
 
 use smithay::input::keyboard::{Keysym, ModifiersState};
 use smithay::input::{Seat, SeatHandler};
-use smithay::reexports::input::{Device, DeviceCapability};
+use smithay::reexports::input::{Device, DeviceCapability, Led};
 use smithay::wayland::seat::WaylandFocus;
 use tracing::info;
 
-use self::devices::configure;
-pub use self::devices::{report_unknown_layout, xkb_config, DeviceInfo};
+pub use self::devices::DeviceInfo;
+use self::devices::{configure, show_lamps};
+pub use self::keyboard::{has_same_keymap, is_layout_notice, report_unknown_layout, set_locks, xkb_config};
 use self::keys::Chord;
 pub use self::keys::{Command, KeyEvent, KeyRecipient};
 use self::pointer::PointerState;
@@ -34,6 +36,8 @@ pub struct Input {
     /// libinput's handles of the devices, for their configuration.
     handles: Vec<Device>,
     exit_chord: Option<Chord>,
+    /// The lamps of all keyboards.
+    lamps: Led,
 }
 
 /// What at least one device can do.
@@ -46,8 +50,14 @@ impl Input {
     /// Makes the state before the first device, with the configuration's cursor theme.
     pub fn new(config: &Config) -> Self {
         let pointer = PointerState::new(&config.cursor_theme, config.cursor_size);
-        let presses = Presses::default();
-        Self { pointer, presses, devices: Vec::new(), handles: Vec::new(), exit_chord: None }
+        Self {
+            pointer,
+            presses: Presses::default(),
+            devices: Vec::new(),
+            handles: Vec::new(),
+            exit_chord: None,
+            lamps: Led::empty(),
+        }
     }
 
     /// Reads the exit chord from the configuration. An invalid one leaves the present one.
@@ -67,9 +77,24 @@ impl Input {
         self.pointer.set_theme(&config.cursor_theme, config.cursor_size);
     }
 
+    /// Turns the lamps of all keyboards on and off: those of Num Lock, Caps Lock and Scroll Lock.
+    pub fn set_lamps(&mut self, lamps: Led) {
+        self.lamps = lamps;
+        for handle in &mut self.handles {
+            show_lamps(handle, lamps);
+        }
+    }
+
+    /// Returns the lamps that are on.
+    #[cfg(test)]
+    pub fn lamps(&self) -> Led {
+        self.lamps
+    }
+
     /// Keeps libinput's handle of a new device, and configures it.
     pub fn open_device(&mut self, mut handle: Device, config: &Config) {
         configure(&mut handle, &config.pointer);
+        show_lamps(&mut handle, self.lamps);
         self.handles.push(handle);
     }
 

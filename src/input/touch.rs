@@ -36,28 +36,34 @@ impl<'a> TouchDevice<'a> {
 }
 
 /// Returns the enabled output that a touch device belongs to. In falling precedence: the configured
-/// one, the one that udev names, the only one of the device's physical size, the leftmost one.
+/// one, the one that udev names, the only one of the device's physical size, the leftmost built-in
+/// one, the leftmost one. `None` if its output is disabled or disconnected: who touches a screen
+/// that shows nothing does not press what another one shows.
 ///
 /// `configured` has the names of devices and displays; `connectors_of` returns the connectors that
-/// a display's name stands for.
+/// a display's name stands for; `is_built_in` returns whether a connector is that of the device's
+/// own panel.
 pub fn touch_output<'a>(
     device: &TouchDevice<'_>,
     configured: &[(String, String)],
     connectors_of: impl Fn(&str) -> Vec<String>,
+    is_built_in: impl Fn(&str) -> bool,
     outputs: &'a Outputs,
 ) -> Option<&'a Output> {
     let enabled = |name: &str| outputs.named(name).filter(|output| output.is_enabled());
-    let display = configured.iter().find(|(name, _)| *name == device.name).map(|(_, display)| display);
-    let by_size = || {
-        let mut fitting = outputs.iter().filter(|output| output.is_enabled() && device.fits(output));
-        let first = fitting.next();
-        first.filter(|_| fitting.next().is_none())
-    };
-    display
-        .and_then(|display| connectors_of(display).iter().find_map(|name| enabled(name)))
-        .or_else(|| enabled(device.output_name?))
-        .or_else(by_size)
-        .or_else(|| outputs.in_layout().first().copied())
+    if let Some((_, display)) = configured.iter().find(|(name, _)| *name == device.name) {
+        return connectors_of(display).iter().find_map(|name| enabled(name));
+    }
+    if let Some(name) = device.output_name {
+        return enabled(name);
+    }
+    let mut fitting = outputs.iter().filter(|output| device.fits(output));
+    if let (Some(output), None) = (fitting.next(), fitting.next()) {
+        return output.is_enabled().then_some(output);
+    }
+    let layout = outputs.in_layout();
+    let built_in = layout.iter().find(|output| is_built_in(&output.name));
+    built_in.or(layout.first()).copied()
 }
 
 /// Returns the position in the layout of a touch on an output's screen. `None` if the output
@@ -116,12 +122,15 @@ mod tests {
 
     fn touched<'a>(device: &TouchDevice<'_>, configured: &str, outputs: &'a Outputs) -> Option<&'a str> {
         let configured = [("panel".to_owned(), configured.to_owned())];
+        let configured = if configured[0].1.is_empty() { &[][..] } else { &configured[..] };
         let connectors_of = |name: &str| match name {
             "" => Vec::new(),
             "any" => ALL.map(|(name, _)| name.to_owned()).to_vec(),
             name => vec![name.to_owned()],
         };
-        touch_output(device, &configured, connectors_of, outputs).map(|output| output.name.as_str())
+        let is_built_in = |name: &str| name == "eDP-1";
+        let output = touch_output(device, configured, connectors_of, is_built_in, outputs);
+        output.map(|output| output.name.as_str())
     }
 
     #[test]
@@ -140,14 +149,34 @@ mod tests {
         assert_eq!(touched(&unknown, "", &all), Some("DP-1"));
         assert_eq!(touched(&TouchDevice { name: "other", ..device }, "DP-1", &all), Some("DP-2"));
 
-        // Disabled outputs do not count.
+        // Of several displays that the configuration's name stands for, an enabled one.
         change(&mut all, "DP-1", |output| output.set_lifecycle(Lifecycle::Disconnected));
-        assert_eq!(touched(&device, "DP-1", &all), Some("DP-2"));
         assert_eq!(touched(&device, "any", &all), Some("DP-2"));
-        assert_eq!(touched(&ambiguous, "", &all), Some("DP-2"), "the only one of that size by now");
         change(&mut all, "DP-2", |output| output.set_lifecycle(Lifecycle::Disconnected));
         change(&mut all, "DP-3", |output| output.set_lifecycle(Lifecycle::Disconnected));
-        assert_eq!(touched(&device, "DP-1", &all), None);
+        assert_eq!(touched(&unknown, "", &all), None);
+    }
+
+    /// The panel is still connected by USB.
+    #[test]
+    fn touch_on_a_disabled_or_disconnected_display_is_nowhere() {
+        for lifecycle in [Lifecycle::Disconnected, Lifecycle::Disabled] {
+            let mut all = outputs(&ALL);
+            let device = TouchDevice { name: "panel", output_name: None, size: Some((165.0, 92.0)) };
+            let named = TouchDevice { output_name: Some("DP-3"), size: None, ..device };
+            change(&mut all, "DP-3", |output| output.set_lifecycle(lifecycle));
+            assert_eq!(touched(&device, "", &all), None, "by size");
+            assert_eq!(touched(&named, "", &all), None, "by udev");
+            assert_eq!(touched(&device, "DP-3", &all), None, "by configuration");
+            assert_eq!(touched(&device, "DP-2", &all), Some("DP-2"));
+        }
+    }
+
+    #[test]
+    fn touch_device_without_size_belongs_to_the_built_in_panel() {
+        let all = outputs(&[("DP-1", (0, 0)), ("eDP-1", (0, 0)), ("HDMI-A-1", (0, 0))]);
+        let device = TouchDevice { name: "panel", output_name: None, size: None };
+        assert_eq!(touched(&device, "", &all), Some("eDP-1"));
     }
 
     /// Where a touch is in the layout, by its position as fractions of the touch device.

@@ -1,6 +1,5 @@
 //! The lid and the power button.
 
-use geom_display::pattern::matches_pattern;
 use geom_display::plan::ProbedGpu;
 use tracing::info;
 
@@ -10,10 +9,6 @@ use crate::config::{Policy, PowerConfig};
 /// Returns whether the closed lid disables the displays that it covers.
 fn lid_disables(config: &PowerConfig) -> bool {
     matches!(config.lid, Policy::Disable | Policy::Blank)
-}
-
-fn is_under_lid(config: &PowerConfig, connector: &str) -> bool {
-    config.lid_displays.iter().any(|pattern| matches_pattern(pattern, connector))
 }
 
 impl Power {
@@ -44,7 +39,7 @@ impl Power {
             return false;
         }
         let mut enabled = cx.outputs.iter().filter(|output| output.is_enabled()).peekable();
-        enabled.peek().is_some() && enabled.all(|output| is_under_lid(cx.config, &output.name))
+        enabled.peek().is_some() && enabled.all(|output| cx.config.is_lid_display(&output.name))
     }
 
     /// Outputs may have changed: blanks all of them if the lid covers all, as the only display is
@@ -70,7 +65,7 @@ impl Power {
         let connected =
             present.iter().flat_map(|gpu| &gpu.connectors).filter(|connector| connector.connected);
         let (built_in, others): (Vec<_>, Vec<_>) =
-            connected.map(|connector| connector.name.clone()).partition(|name| is_under_lid(config, name));
+            connected.map(|connector| connector.name.clone()).partition(|name| config.is_lid_display(name));
         if others.is_empty() {
             return Vec::new();
         }

@@ -17,6 +17,7 @@ mod handoff;
 mod hidden;
 mod hostile;
 mod idle;
+mod keyboard;
 mod layers;
 mod power;
 mod scanout;

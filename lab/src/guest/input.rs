@@ -1,22 +1,65 @@
 //! Input devices through uinput, which the kernel presents as real evdev devices.
 
+use std::os::fd::{BorrowedFd, RawFd};
+
 use anyhow::{Context, Result};
 use evdev::uinput::VirtualDevice;
 use evdev::{
-    AbsInfo, AbsoluteAxisCode as Abs, AttributeSet, KeyCode, PropType, RelativeAxisCode as Rel, SwitchCode,
-    UinputAbsSetup,
+    AbsInfo, AbsoluteAxisCode as Abs, AttributeSet, Device, EventType, KeyCode, LedCode, PropType,
+    RelativeAxisCode as Rel, SwitchCode, UinputAbsSetup,
 };
 use geom_lab::protocol::{InputEvent, InputKind, TOUCH_MAX};
+use rustix::ioctl::{ioctl, opcode, IntegerSetter};
 
 use crate::Guest;
 
+/// `UI_SET_EVBIT` and `UI_SET_LEDBIT` (linux/uinput.h).
+const UI_SET_EVBIT: rustix::ioctl::Opcode = opcode::write::<i32>(b'U', 100);
+const UI_SET_LEDBIT: rustix::ioctl::Opcode = opcode::write::<i32>(b'U', 105);
+
+/// Gives the device that is being built the lamps of a keyboard. evdev's builder has no call for
+/// that and hides its descriptor, which is the newest of /dev/uinput.
+fn add_lamps() -> Result<()> {
+    let mut newest: Option<RawFd> = None;
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let entry = entry?;
+        let is_uinput = std::fs::read_link(entry.path()).is_ok_and(|file| file.ends_with("uinput"));
+        let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        newest = newest.max(number.filter(|_| is_uinput));
+    }
+    let newest = newest.context("no descriptor of /dev/uinput")?;
+    // SAFETY: the builder keeps it open, and the ioctls take a number each.
+    unsafe {
+        let device = BorrowedFd::borrow_raw(newest);
+        let lamps = usize::from(EventType::LED.0);
+        ioctl(device, IntegerSetter::<UI_SET_EVBIT>::new_usize(lamps)).context("UI_SET_EVBIT")?;
+        for lamp in [LedCode::LED_NUML, LedCode::LED_CAPSL, LedCode::LED_SCROLLL] {
+            let lamp = usize::from(lamp.0);
+            ioctl(device, IntegerSetter::<UI_SET_LEDBIT>::new_usize(lamp)).context("UI_SET_LEDBIT")?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the lamps of a keyboard that are on, as `LED_NUML` and so on.
+pub fn lamps(guest: &Guest, name: &str) -> Result<Vec<String>> {
+    let mut devices = devices(guest);
+    let device = devices.get_mut(name).with_context(|| format!("no input device {name}"))?;
+    let node = device.enumerate_dev_nodes_blocking()?.next().context("no device node")??;
+    let lamps = Device::open(node)?.get_led_state()?;
+    Ok(lamps.iter().map(|lamp| format!("{lamp:?}")).collect())
+}
+
 pub fn create(guest: &Guest, kind: InputKind, name: &str) -> Result<()> {
+    let mut devices = devices(guest);
     let builder = VirtualDevice::builder().context("/dev/uinput")?.name(name);
     let device = match kind {
         InputKind::Keyboard => {
             let mut keys = AttributeSet::<KeyCode>::new();
             (1..=248).map(KeyCode::new).for_each(|key| keys.insert(key));
-            builder.with_keys(&keys)?.build()
+            let builder = builder.with_keys(&keys)?;
+            add_lamps()?;
+            builder.build()
         }
         InputKind::Pointer => {
             let keys: AttributeSet<_> =
@@ -48,7 +91,7 @@ pub fn create(guest: &Guest, kind: InputKind, name: &str) -> Result<()> {
         }
     }
     .with_context(|| format!("create the input device {name}"))?;
-    devices(guest).insert(name.to_owned(), device);
+    devices.insert(name.to_owned(), device);
     Ok(())
 }
 

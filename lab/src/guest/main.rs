@@ -112,6 +112,7 @@ fn serve(guest: &Guest, request: Request) -> Result<Response> {
         }
         Request::CreateInput { kind, name } => input::create(guest, kind, &name).map(|()| Response::Done)?,
         Request::RemoveInput { name } => input::remove(guest, &name).map(|()| Response::Done)?,
+        Request::InputLamps { name } => Response::Names(input::lamps(guest, &name)?),
         Request::Input { name, events } => input::emit(guest, &name, &events).map(|()| Response::Done)?,
         Request::Spawn(spec) => Response::Pid(guest.processes.spawn(&spec)?),
         Request::Measure { trigger, path, text, count, timeout_ms } => {

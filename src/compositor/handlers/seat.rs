@@ -1,6 +1,7 @@
 //! wl_seat: keyboard, pointer and touch; who has the selection; the cursor's image.
 
 use smithay::delegate_seat;
+use smithay::input::keyboard::LedState;
 use smithay::input::pointer::CursorImageStatus;
 use smithay::input::{Seat, SeatHandler, SeatState};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
@@ -28,6 +29,10 @@ impl SeatHandler for State {
     fn cursor_image(&mut self, _seat: &Seat<Self>, image: CursorImageStatus) {
         self.input.pointer_mut().set_status(image);
         self.redraw_under_pointer();
+    }
+
+    fn led_state_changed(&mut self, _seat: &Seat<Self>, lamps: LedState) {
+        self.input.set_lamps(lamps.into());
     }
 }
 
