@@ -137,6 +137,7 @@ pub struct State {
     pub profile: ActiveProfile,
     /// The watch on the profile's file.
     profile_watch: Option<RegistrationToken>,
+    config_watch: Option<RegistrationToken>,
     reload_timers: ReloadTimers,
     pub power: Power,
     /// The timer of the page-flip watchdog is armed.
@@ -219,6 +220,7 @@ impl State {
             hidden_frames_armed: false,
             profile: ActiveProfile::default(),
             profile_watch: None,
+            config_watch: None,
             reload_timers: ReloadTimers::default(),
             power: Power::default(),
             started: Clock::<Monotonic>::new().now().into(),
@@ -263,6 +265,8 @@ impl State {
     /// Reads the configuration file again: valid settings apply, mistakes are reported.
     pub fn reload(&mut self) {
         self.reload_timers.config = false;
+        // Before it is read: a change during the reading is noticed.
+        self.watch_config();
         let Some(path) = self.config_path.clone() else { return };
         let (config, problems) = crate::config::load(&path);
         let prefix = path.display().to_string();

@@ -16,7 +16,6 @@ use crate::clients::saved_state::StateFile;
 use crate::compositor::deadline::Deadline;
 use crate::compositor::user_profile::START_TIMEOUT;
 use crate::compositor::State;
-use crate::config::watch::Watch;
 use crate::config::{self, Config, Problem, DEFAULT_PATH};
 use crate::event_loop::reactor::{Reactor, Source};
 use crate::session::fd_store::FdStore;
@@ -74,12 +73,7 @@ impl Compositor {
             state.start_profile();
         }
         state.await_icc_files(icc_files, until);
-        if let Some(path) = path {
-            let watched = Watch::new(&path).and_then(|watch| watch.listen(&handle, State::config_changed));
-            if let Err(error) = watched {
-                warn!(file = %path.display(), %error, "changes of the configuration will not be noticed");
-            }
-        }
+        state.watch_config();
         Ok(Self { event_loop, state, ready: Vec::new() })
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use geom_display::profile::UserProfile;
 use geom_ipc::{Event as IpcEvent, Response};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::deadline::Deadline;
 use super::{notify_user, State};
@@ -104,6 +104,22 @@ impl State {
         if !std::mem::replace(&mut self.reload_timers.config, true) {
             let at = self.now() + RELOAD_DELAY;
             self.timers.at(at, Deadline::ReloadConfig);
+        }
+    }
+
+    /// Watches the configuration file: again after each change, because another link may lead to
+    /// it.
+    pub fn watch_config(&mut self) {
+        let Some(path) = &self.config_path else { return };
+        if let Some(watch) = self.config_watch.take() {
+            self.handle.remove(watch);
+        }
+        match Watch::new(path).and_then(|watch| watch.listen(&self.handle, Self::config_changed)) {
+            Ok(token) => self.config_watch = Some(token),
+            Err(error) => {
+                let file = path.display();
+                warn!(%file, %error, "changes of the configuration will not be noticed; `reload` reads it again");
+            }
         }
     }
 
