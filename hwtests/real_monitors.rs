@@ -219,7 +219,9 @@ fn blanked_display_is_powered_down_and_comes_back() -> Result<()> {
         ensure!(service.display(&display.name)?.blanked);
         service.command(&["unblank", &display.name])?;
         wait_for_dpms(&display.name, "On")?;
-        ensure!(!service.display(&display.name)?.blanked);
+        service.machine.poll(&format!("{}: unblanked", display.name), &mut || {
+            Ok(!service.display(&display.name)?.blanked)
+        })?;
     }
     finish(&service)
 }

@@ -28,6 +28,8 @@ pub enum Deadline {
     SyncPointOverdue(u64),
     /// Look for page flips that did not arrive in time.
     CheckPageflips,
+    /// Blank or unblank outputs whose kernel driver was busy.
+    ContinuePowerChanges,
     /// Run the output configuration again; the text is the cause, for the log.
     Reconfigure(&'static str),
     /// A window became or ceased to be fullscreen on an output whose VRR depends on it.
@@ -114,6 +116,7 @@ impl State {
             Deadline::HeldFlip { id, until, sequence } => self.held_flip_due(id, until, sequence),
             Deadline::SyncPointOverdue(id) => self.sync_point_overdue(id),
             Deadline::CheckPageflips => self.check_pageflips(),
+            Deadline::ContinuePowerChanges => self.power_retry_due(),
             Deadline::Reconfigure(cause) => self.reconfigure(cause),
             Deadline::FullscreenChanged => self.fullscreen_changed(),
             Deadline::NightLight => self.night_light_changed(),

@@ -142,6 +142,8 @@ pub struct State {
     pub power: Power,
     /// The timer of the page-flip watchdog is armed.
     pub pageflip_watchdog_armed: bool,
+    /// Changes between powered and blanked that the kernel was too busy for are tried again.
+    pub power_retry_armed: bool,
     pub metrics: metrics::MetricsFile,
     /// Running programs of `--exec`.
     pub programs: Programs,
@@ -225,6 +227,7 @@ impl State {
             power: Power::default(),
             started: Clock::<Monotonic>::new().now().into(),
             pageflip_watchdog_armed: false,
+            power_retry_armed: false,
             metrics: metrics::MetricsFile::default(),
             programs: Programs::default(),
             held_start: None,

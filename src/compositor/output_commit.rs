@@ -300,9 +300,10 @@ impl State {
             // Its first frame came with the modeset, without a page flip event.
             self.frames += 1;
             let Some(output) = self.outputs.named_mut(&name) else { continue };
+            let id = output.id;
             output.modeset_done();
-            if !output.state().blanked {
-                let id = output.id;
+            self.power_set_by_modeset(id);
+            if self.outputs.get(id).is_some_and(|output| !output.state().blanked) {
                 self.redraw_event(id, Event::Resumed);
             }
         }

@@ -7,14 +7,14 @@ use tracing::{debug, info, warn};
 
 use super::deadline::Deadline;
 use super::{notify_user, State};
-use crate::output::pacing::{FailedCommit, PAGEFLIP_TIMEOUT};
+use crate::output::pacing::{FailedCommit, PAGEFLIP_TIMEOUT, UNBLANK_TIMEOUT};
 use crate::output::redraw::Event;
 use crate::output::OutputId;
 
 impl State {
     /// Arms the page-flip watchdog after a commit. One timer serves all outputs and is left to
     /// expire: to cancel it per frame would need one `timerfd_settime` per frame.
-    fn arm_pageflip_watchdog(&mut self, now: Duration) {
+    pub fn arm_pageflip_watchdog(&mut self, now: Duration) {
         if !std::mem::replace(&mut self.pageflip_watchdog_armed, true) {
             self.timers.at(now + PAGEFLIP_TIMEOUT, Deadline::CheckPageflips);
         }
@@ -34,12 +34,23 @@ impl State {
             let name = self.outputs.name(id).unwrap_or_default();
             notify_user!(
                 self,
-                "{name}: page flip timed out after 2 s; continuing without it. See the kernel's log for the driver"
+                "{name}: page flip timed out after {} s; continuing without it. See the kernel's log for the driver",
+                PAGEFLIP_TIMEOUT.as_secs()
             );
             self.outputs.give_up_pageflip(id, now);
             self.redraw_event(id, Event::Damage);
             self.redraw_event(id, Event::Vblank);
         }
+        for id in flips.not_powered {
+            let name = self.outputs.name(id).unwrap_or_default();
+            notify_user!(
+                self,
+                "{name}: not powered up after {} s; continuing as if it were. See the kernel's log for the driver",
+                UNBLANK_TIMEOUT.as_secs()
+            );
+            self.powered_up(id);
+        }
+        self.continue_power_changes();
     }
 
     /// A commit failed. Logged once per series of failures; in the end the output gets a new

@@ -150,7 +150,12 @@ impl State {
             kms.read_page_flips(gpu, &self.reactor, &mut flips);
         }
         for (crtc, flip) in flips {
-            let Some(id) = self.outputs.on_target(Target::Crtc { gpu, index: crtc }) else { continue };
+            let target = Target::Crtc { gpu, index: crtc };
+            if let Some(id) = self.outputs.unblanking_on(target) {
+                self.powered_up(id);
+                continue;
+            }
+            let Some(id) = self.outputs.on_target(target) else { continue };
             let sequence = u64::from(flip.sequence);
             let held = self.outputs.scanout_mut(id).and_then(|scanout| scanout.hold_flip(flip.time));
             match held {
@@ -163,12 +168,15 @@ impl State {
                 }
             }
         }
+        // Not before all flips are handled: those left would count as the end of new changes.
+        self.continue_power_changes();
     }
 
     /// A frame counts as shown whose page flip was reported too early.
     pub fn held_flip_due(&mut self, id: OutputId, until: Duration, sequence: u64) {
         if self.outputs.scanout_mut(id).is_some_and(|scanout| scanout.release_flip(until)) {
             self.frame_shown(id, until, sequence, Kind::HwCompletion);
+            self.continue_power_changes();
         }
     }
 

@@ -12,6 +12,7 @@ use geom_ipc::ConnectType;
 use smithay::reexports::wayland_server::backend::GlobalId;
 
 use super::outputs::Outputs;
+use super::power_change::PowerChange;
 use super::scanout::Scanout;
 use super::{Output, OutputId};
 
@@ -65,6 +66,10 @@ impl Outputs {
         let (lifecycle, action) = std::mem::take(&mut output.lifecycle).on(event);
         output.lifecycle = lifecycle;
         effects.changed = output.lifecycle != before;
+        if !output.is_enabled() {
+            // Its CRTC is disabled.
+            output.power_change = PowerChange::Settled;
+        }
         if !output.is_enabled() && !is_idle_blanked {
             effects.unblanked = std::mem::take(&mut output.state.blanked);
         }

@@ -10,6 +10,7 @@ pub mod lifecycle;
 pub mod outputs;
 pub mod pacing;
 pub mod planes;
+pub mod power_change;
 pub mod redraw;
 pub mod requests;
 pub mod resolution;
@@ -34,6 +35,7 @@ use smithay::utils::{Logical, Point, Rectangle, Transform as SmithayTransform};
 use tracing::debug;
 
 use crate::output::frame_stats::FrameStats;
+use crate::output::power_change::PowerChange;
 use crate::output::resolution::ResolvedOutput;
 use crate::output::scanout::Scanout;
 use crate::render::geometry::FrameGeometry;
@@ -136,6 +138,7 @@ pub struct Output {
     published: Published,
     /// Visible surfaces with an image description other than sRGB.
     described_surfaces: Vec<(Id, SurfaceImageDescription)>,
+    power_change: PowerChange,
     /// Present while it is enabled.
     pub scanout: Option<Scanout>,
     /// What the compositor itself draws on it.
@@ -181,6 +184,7 @@ impl Output {
             counts: OutputCounts::default(),
             published: Published { wl_output: wl_output(name, &monitor), monitor, global: None },
             described_surfaces: Vec::new(),
+            power_change: PowerChange::default(),
             scanout: None,
             own_content: OwnContent::default(),
             identified_until: None,

@@ -15,6 +15,7 @@ use smithay::wayland::presentation::Refresh;
 use tracing::trace;
 
 use super::outputs::Outputs;
+use super::power_change::PowerChange;
 use super::redraw::{Action, Event, Redraw};
 use super::scanout::{Scanout, Target};
 use super::OutputId;
@@ -26,6 +27,10 @@ const POINTER_IDLE_AFTER: Duration = Duration::from_millis(100);
 /// A page flip that takes longer is given up: the slowest display shows a frame within a fifth of
 /// this.
 pub const PAGEFLIP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A display that is not powered up after this time counts as if it were. The kernel itself waits
+/// 10 s (drm_atomic_helper.c).
+pub const UNBLANK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Most clients' buffers that are held for one frame.
 const MAX_HELD_BUFFERS: usize = 1024;
@@ -63,8 +68,11 @@ pub enum FailedCommit {
 /// Page flips that the kernel did not report.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct PageFlips {
+    /// Outputs whose frame is overdue.
     pub overdue: Vec<OutputId>,
-    /// When the earliest pending page flip is overdue.
+    /// Outputs that are not powered up in time.
+    pub not_powered: Vec<OutputId>,
+    /// When to check again. Frames that are committed meanwhile are not overdue before.
     pub next_check: Option<Duration>,
 }
 
@@ -222,13 +230,21 @@ impl Outputs {
     pub fn check_pageflips(&self, now: Duration) -> PageFlips {
         let mut flips = PageFlips::default();
         for output in self.iter() {
-            let waiting = output.scanout.as_ref().filter(|scanout| scanout.redraw.awaits_vblank());
-            let Some(since) = waiting.and_then(|scanout| scanout.submitted) else { continue };
-            let overdue_at = since + PAGEFLIP_TIMEOUT;
+            let (overdue_at, overdue) = match output.power_change() {
+                PowerChange::Unblanking { since, .. } => (since + UNBLANK_TIMEOUT, &mut flips.not_powered),
+                change => {
+                    let waits = |scanout: &&Scanout| scanout.redraw.awaits_vblank() || change.is_queued(true);
+                    let waiting = output.scanout.as_ref().filter(waits);
+                    let Some(since) = waiting.and_then(|scanout| scanout.submitted) else { continue };
+                    (since + PAGEFLIP_TIMEOUT, &mut flips.overdue)
+                }
+            };
             if overdue_at <= now {
-                flips.overdue.push(output.id);
+                overdue.push(output.id);
             } else {
-                flips.next_check = Some(flips.next_check.map_or(overdue_at, |next| next.min(overdue_at)));
+                // Frames of other outputs do not arm the watchdog while it is armed.
+                let check_at = overdue_at.min(now + PAGEFLIP_TIMEOUT);
+                flips.next_check = Some(flips.next_check.map_or(check_at, |next| next.min(check_at)));
             }
         }
         flips
@@ -354,11 +370,36 @@ mod tests {
         event(&mut outputs, id, Event::Submitted, MS);
         let due = MS + PAGEFLIP_TIMEOUT;
         let early = outputs.check_pageflips(due - MS);
-        assert_eq!(early, PageFlips { overdue: Vec::new(), next_check: Some(due) });
-        assert_eq!(outputs.check_pageflips(due), PageFlips { overdue: vec![id], next_check: None });
+        assert_eq!(early, PageFlips { next_check: Some(due), ..PageFlips::default() });
+        assert_eq!(outputs.check_pageflips(due), PageFlips { overdue: vec![id], ..PageFlips::default() });
         outputs.give_up_pageflip(id, due);
         event(&mut outputs, id, Event::Vblank, due);
         assert_eq!(outputs.check_pageflips(due), PageFlips::default());
+    }
+
+    #[test]
+    fn display_that_is_powered_up_has_more_time_than_frames() {
+        let (mut outputs, id) = one(Target::Crtc { gpu: 1, index: 0 });
+        event(&mut outputs, id, Event::Paused, MS);
+        let target = Target::Crtc { gpu: 1, index: 0 };
+        let unblanking = PowerChange::Unblanking { since: MS, target, then_blank: false };
+        outputs.get_mut(id).expect("an output").set_power_change(unblanking);
+        let (early, due) = (MS + PAGEFLIP_TIMEOUT, MS + UNBLANK_TIMEOUT);
+        // A frame of another display is found in time meanwhile.
+        let next_check = Some(early + PAGEFLIP_TIMEOUT);
+        assert_eq!(outputs.check_pageflips(early), PageFlips { next_check, ..PageFlips::default() });
+        assert_eq!(outputs.check_pageflips(due - MS).next_check, Some(due));
+        assert_eq!(outputs.check_pageflips(due), PageFlips { not_powered: vec![id], ..PageFlips::default() });
+    }
+
+    #[test]
+    fn frame_that_blanking_waits_for_may_be_lost() {
+        let (mut outputs, id) = one(Target::Crtc { gpu: 1, index: 0 });
+        outputs.commit_succeeded(id, MS);
+        event(&mut outputs, id, Event::Paused, MS);
+        assert_eq!(outputs.check_pageflips(MS), PageFlips::default(), "the session is paused");
+        outputs.get_mut(id).expect("an output").set_power_change(PowerChange::BlankQueued { since: MS });
+        assert_eq!(outputs.check_pageflips(MS + PAGEFLIP_TIMEOUT).overdue, [id]);
     }
 
     #[test]

@@ -15,7 +15,8 @@
 //! `Damage` while a frame is in flight sets `again`. If rendering changed nothing, there is no page
 //! flip to wait for; a timer for the estimated vblank replaces it, so that clients with frame
 //! callbacks are still paced. In `Idle` no timer runs: an idle output causes no wake-up. `Paused`
-//! (no DRM master, or blanked) stops everything, and is left only by `Resumed`.
+//! (no DRM master, or blanked) stops everything, and is left only by `Resumed`, or by
+//! `ResumedEarly` if the page flip of the frame before the pause is still awaited.
 //!
 //! `CursorMoved` is as `Damage`, with `CursorQueued` in place of `Queued`: a frame that only the
 //! cursor caused may have to wait longer, and `Damage` meanwhile queues the usual one.
@@ -80,6 +81,8 @@ pub enum Event {
     Estimate,
     Paused,
     Resumed,
+    /// As `Resumed`, before the page flip of the frame that was in flight at the pause.
+    ResumedEarly,
 }
 
 /// What the caller has to do.
@@ -122,6 +125,7 @@ impl Redraw {
         use Redraw::*;
         match (self, event) {
             (Paused, Event::Resumed) => (Queued, Action::ArmDeadline),
+            (Paused, Event::ResumedEarly) => (AwaitingVblank { again: Again::Yes }, Action::None),
             (Paused, _) => (Paused, Action::None),
             (_, Event::Paused) => (Paused, Action::Disarm),
 
@@ -176,6 +180,7 @@ mod tests {
             2 => Just(Event::Estimate),
             1 => Just(Event::Paused),
             1 => Just(Event::Resumed),
+            1 => Just(Event::ResumedEarly),
         ]
     }
 
@@ -269,7 +274,8 @@ mod tests {
         #[test]
         fn paused_output_does_nothing(events in prop::collection::vec(event(), 0..50)) {
             let (mut state, _) = Redraw::default().on(Event::Paused);
-            for event in events.into_iter().filter(|event| *event != Event::Resumed) {
+            let resumes = |event: &Event| matches!(event, Event::Resumed | Event::ResumedEarly);
+            for event in events.into_iter().filter(|event| !resumes(event)) {
                 let action;
                 (state, action) = state.on(event);
                 prop_assert_eq!(action, Action::None);

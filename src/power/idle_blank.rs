@@ -137,7 +137,7 @@ impl Power {
         }
         // The next input unblanks those too that could not be unblanked before.
         let refused = self.take_refused();
-        let is_on = |output: &&Output| output.is_enabled() && !output.state().blanked;
+        let is_on = |output: &&Output| output.is_enabled() && !output.will_be_blanked();
         let outputs: Vec<_> =
             cx.outputs.iter().filter(|output| is_on(output) || refused.contains(&output.name)).collect();
         let names: Vec<String> =

@@ -97,7 +97,7 @@ impl Power {
     fn unblank_refused_again(&mut self, cx: &Cx<'_>, effects: &mut Effects) {
         let is_wanted = |name: &String| {
             cx.outputs.named(name).is_some_and(|output| {
-                let is_blanked = output.is_enabled() && output.state().blanked;
+                let is_blanked = output.is_enabled() && output.will_be_blanked();
                 // The full configuration may have found no mode.
                 is_blanked || matches!(output.lifecycle(), Lifecycle::Failed(_))
             })

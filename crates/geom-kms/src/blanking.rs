@@ -1,10 +1,14 @@
 //! Blanking: outputs that show nothing, and keep their CRTC and their mode (DPMS).
+//!
+//! To power a monitor up takes the driver from 50 ms to 2 s: the link is trained, an MST hub is
+//! asked. Atomic commits do not wait for that (`NONBLOCK`).
 
 use std::io;
 
 use drm::control::{connector, AtomicCommitFlags};
+use tracing::debug;
 
-use crate::commit::AtomicRequest;
+use crate::commit::{is_busy, AtomicRequest};
 use crate::device::Device;
 use crate::drm_fd::DrmFd;
 use crate::legacy;
@@ -19,7 +23,7 @@ impl Device {
     pub fn test_active(&self, outputs: &[&str], active: bool) -> io::Result<()> {
         let enabled = self.enabled(outputs)?;
         match self.is_atomic {
-            true => set_active(&self.fd, &self.objects, &enabled, active, true),
+            true => set_active(&self.fd, &self.objects, &enabled, active, AtomicCommitFlags::TEST_ONLY),
             false => legacy::test_active(&self.objects, enabled.iter().map(|(_, connector)| *connector)),
         }
     }
@@ -27,24 +31,58 @@ impl Device {
     /// Blanks or unblanks enabled outputs, all of them or none: by `ACTIVE`, or by `DPMS` on
     /// drivers that are not atomic.
     ///
+    /// Returns whether the kernel still powers the outputs up: it sends a page flip event of each
+    /// CRTC at the end, and refuses frames until then (EBUSY).
+    ///
+    /// # Errors
+    ///
+    /// Returns the kernel's error; the outputs stay as they were. If another commit is pending, it
+    /// is one for which [`is_busy`] is true: this does not wait for that commit.
+    pub fn set_active(&mut self, outputs: &[&str], active: bool) -> io::Result<bool> {
+        if !self.is_atomic {
+            return self.set_active_blocking(outputs, active).map(|()| false);
+        }
+        let enabled = self.enabled(outputs)?;
+        // A CRTC that is powered down has no vblanks to report.
+        let event = if active { AtomicCommitFlags::PAGE_FLIP_EVENT } else { AtomicCommitFlags::empty() };
+        let flags = AtomicCommitFlags::NONBLOCK | event;
+        match set_active(&self.fd, &self.objects, &enabled, active, flags) {
+            Ok(()) => {
+                self.note_active(outputs, active);
+                Ok(active)
+            }
+            Err(error) if is_busy(&error) => Err(error),
+            Err(error) => {
+                debug!(?outputs, active, %error, "nonblocking commit of ACTIVE refused; trying a blocking one");
+                self.set_active_blocking(outputs, active).map(|()| false)
+            }
+        }
+    }
+
+    /// As [`Device::set_active`], and waits for commits that are pending, and for the hardware.
+    ///
     /// # Errors
     ///
     /// Returns the kernel's error; the outputs stay as they were.
-    pub fn set_active(&mut self, outputs: &[&str], active: bool) -> io::Result<()> {
+    pub fn set_active_blocking(&mut self, outputs: &[&str], active: bool) -> io::Result<()> {
         let enabled = self.enabled(outputs)?;
         if self.is_atomic {
-            set_active(&self.fd, &self.objects, &enabled, active, false)?;
+            set_active(&self.fd, &self.objects, &enabled, active, AtomicCommitFlags::empty())?;
         } else {
             let connectors: Vec<_> = enabled.iter().map(|(_, connector)| *connector).collect();
             legacy::set_active(&self.fd, &self.objects, &connectors, active)?;
         }
+        self.note_active(outputs, active);
+        Ok(())
+    }
+
+    fn note_active(&mut self, outputs: &[&str], active: bool) {
         for state in self.crtc_states.values_mut().filter(|state| outputs.contains(&state.output.as_str())) {
             state.setup.active = active;
         }
         for output in outputs {
             self.set_pending_active(output, active);
         }
-        Ok(())
     }
 
     /// Returns the CRTC and the connector of each output.
@@ -83,7 +121,7 @@ fn set_active(
     objects: &Objects,
     outputs: &[(usize, connector::Handle)],
     active: bool,
-    test: bool,
+    flags: AtomicCommitFlags,
 ) -> io::Result<()> {
     let mut request = AtomicRequest::new();
     for (crtc, connector) in outputs {
@@ -94,6 +132,5 @@ fn set_active(
             known.props.set_link_good(*connector, &mut request);
         }
     }
-    let test = if test { AtomicCommitFlags::TEST_ONLY } else { AtomicCommitFlags::empty() };
-    fd.atomic_commit(&mut request, AtomicCommitFlags::ALLOW_MODESET | test)
+    fd.atomic_commit(&mut request, AtomicCommitFlags::ALLOW_MODESET | flags)
 }

@@ -359,6 +359,12 @@ pub fn is_refusal(error: &io::Error) -> bool {
     errno.is_some_and(|errno| REFUSALS.contains(&errno))
 }
 
+/// Returns whether a commit was refused because one before it is still pending, of its CRTCs or of
+/// those that the driver adds: the same commit is accepted later.
+pub fn is_busy(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::BUSY.raw_os_error())
+}
+
 /// Creates the `FB_DAMAGE_CLIPS` blob of rectangles (left, top, right, bottom in the framebuffer's
 /// pixels; `struct drm_mode_rect`). `None` if there are none, or more than [`MAX_DAMAGE_CLIPS`]:
 /// the whole framebuffer counts as damaged then.

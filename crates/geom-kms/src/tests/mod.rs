@@ -18,6 +18,7 @@ use crate::framebuffer::FramebufferLayout;
 use crate::search::{OutputRequest, TestBuffer, TestFramebuffers};
 use crate::{CrtcState, Device, DrmFd, Frame, Framebuffer};
 
+mod blanking;
 mod color;
 mod cursors;
 mod errors;

@@ -284,8 +284,9 @@ fn outputs_are_blanked_together_or_not_at_all() {
     rig.device.test_active(&["DP-1", "DP-2"], false).expect("the kernel accepts it");
     let tested = rig.fake.take_commits().pop().expect("a test commit");
     assert!(tested.is_test() && tested.changes.len() == 4);
-    rig.fake.fail_nth_commit(0, Errno::INVAL);
+    rig.fake.fail_commits(Errno::INVAL, |_| true);
     assert!(rig.device.set_active(&["DP-1", "DP-2"], false).is_err());
+    rig.fake.clear_failures();
     let active =
         |rig: &Rig| rig.fake.crtcs().iter().map(|crtc| rig.fake.value(*crtc, "ACTIVE")).collect::<Vec<_>>();
     assert_eq!(active(&rig), [Some(1), Some(1)]);
