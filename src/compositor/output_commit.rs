@@ -162,6 +162,7 @@ impl State {
     fn roll_back_staged(&mut self, staged: Staged, deferred: &mut Vec<Scanout>) {
         let Some(output) = self.outputs.get_mut(staged.id) else { return };
         output.restore(staged.before);
+        output.scanout.iter_mut().for_each(Scanout::modeset_refused);
         if let Some(replaced) = staged.replaced {
             let refused = std::mem::replace(&mut output.scanout, replaced);
             // A frame of the refused state may be partly rendered.
@@ -322,7 +323,7 @@ impl State {
         let frame = self.with_scene(id, visible, |state, scene| {
             let State { outputs, backend, .. } = state;
             let scanout = outputs.scanout_mut(id)?;
-            scanout.forget();
+            scanout.begin_modeset();
             Some(scanout.first_frame(backend.gpu_mut(gpu)?, scene))
         });
         frame.flatten().ok_or_else(missing)?

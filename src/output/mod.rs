@@ -239,6 +239,7 @@ impl Output {
 
     /// Counts a modeset.
     pub fn modeset_done(&mut self) {
+        self.scanout.iter_mut().for_each(Scanout::modeset_done);
         self.counts.modesets += 1;
     }
 

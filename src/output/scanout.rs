@@ -92,6 +92,9 @@ pub struct Scanout {
     pub(super) held_buffers: Vec<Buffer>,
     /// Signaled when the GPU is done with the submitted frame.
     fence: Option<OwnedFd>,
+    /// What is shown during a modeset, until the kernel accepts it: a slot of the swapchain, or a
+    /// client's buffer.
+    before_modeset: Option<(Option<usize>, Option<Shown>)>,
     /// What is shown is not how the scene would be drawn now: the next frame is drawn even if the
     /// scene is unchanged.
     must_draw: bool,
@@ -128,6 +131,7 @@ impl Scanout {
             deferred: None,
             held_buffers: Vec::new(),
             fence: None,
+            before_modeset: None,
             must_draw: false,
             cursor_waits: false,
             frame_has_content: false,
@@ -240,6 +244,26 @@ impl Scanout {
         self.cursor.set_committed(None);
         self.direct_scanout = None;
         self.clock.reset();
+    }
+
+    /// A modeset begins, with a first frame.
+    pub fn begin_modeset(&mut self) {
+        let direct_scanout = self.direct_scanout.take();
+        self.before_modeset.get_or_insert((self.swapchain.shown_slot(), direct_scanout));
+        self.forget();
+    }
+
+    /// The kernel accepted the modeset.
+    pub fn modeset_done(&mut self) {
+        self.before_modeset = None;
+    }
+
+    /// The kernel refused the modeset: it shows what it showed before, and not the first frame.
+    pub fn modeset_refused(&mut self) {
+        let Some((shown, direct_scanout)) = self.before_modeset.take() else { return };
+        self.forget();
+        self.swapchain.set_shown(shown);
+        self.direct_scanout = direct_scanout;
     }
 
     /// Draws the next frame whole: what is in our buffers is of no use for it.

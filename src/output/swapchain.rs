@@ -92,6 +92,16 @@ impl Swapchain {
         self.forget();
     }
 
+    /// Returns the slot that is scanned out, or that a pending commit will scan out.
+    pub fn shown_slot(&self) -> Option<usize> {
+        self.shown
+    }
+
+    /// The last frames were not committed: this slot is still scanned out.
+    pub fn set_shown(&mut self, slot: Option<usize>) {
+        self.shown = slot.filter(|slot| *slot < self.slots.len());
+    }
+
     /// Returns the buffer that a virtual output shows.
     #[cfg(test)]
     pub fn shown(&mut self) -> Option<&mut Drawable> {

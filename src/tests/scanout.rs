@@ -393,6 +393,29 @@ fn unchanged_scene_is_drawn_again_after_its_buffers_were_forgotten() {
     }
 }
 
+#[test]
+fn refused_modeset_leaves_the_buffers_as_they_are_shown() {
+    let mut rig = Rig::new();
+    for _ in 0..3 {
+        rig.client.change(0, (64, 64));
+        rig.next_commit();
+    }
+    rig.settle();
+    let (id, shown, crtc) = (rig.output(), rig.shown(), rig.fake.crtcs()[0]);
+    // As if another program were DRM master.
+    let sets_mode = move |commit: &Commit| !commit.is_test() && commit.value(crtc, "MODE_ID").is_some();
+    rig.fake.fail_commits(Errno::ACCESS, sets_mode);
+    let state = &mut rig.fixture.compositor.state;
+    state.backend.gpus_mut().for_each(|gpu| gpu.device.force_modeset(0));
+    state.reconfigure("test");
+    assert!(rig.fake.take_commits().iter().any(|commit| sets_mode(commit) && commit.result.is_err()));
+    rig.fake.clear_failures();
+    rig.fixture.compositor.state.queue_redraw(id);
+    let next = rig.next_commit().value(rig.fake.planes()[0], "FB_ID");
+    assert_ne!(next, shown, "it is not drawn into the buffer that is shown");
+    assert_eq!(rig.fixture.compositor.state.outputs.get(id).map(|output| output.counts().modesets), Some(1));
+}
+
 /// Windows of all kinds come and go, and parts of them change: what is scanned out is what a whole
 /// frame would show, whichever buffer it is in.
 #[test]
