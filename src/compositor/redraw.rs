@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use smithay::reexports::wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::Kind;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use tracing::debug;
 
 use super::deadline::Deadline;
 use super::State;
@@ -59,6 +60,9 @@ impl State {
         if effects.render {
             self.render(id);
         }
+        if effects.commit {
+            self.commit_ahead(id);
+        }
     }
 
     /// A surface on an output committed. Once all clients that got a frame callback have committed,
@@ -112,6 +116,13 @@ impl State {
                 self.redraw_event(id, Event::Submitted);
                 self.simulate_vblank(id);
             }
+            Some(Ok(Outcome::Drawn)) => {
+                self.outputs.collect_feedback(id);
+                if let Some(scanout) = self.outputs.scanout_mut(id) {
+                    scanout.frame_drawn(start, end);
+                }
+                self.redraw_event(id, Event::Drawn);
+            }
             Some(Ok(Outcome::Unchanged)) => self.redraw_event(id, Event::Unchanged),
             Some(Ok(Outcome::Postponed)) => self.redraw_event(id, Event::Postponed),
             Some(Ok(Outcome::NeedsModeset)) => {
@@ -124,6 +135,29 @@ impl State {
                 self.redraw_event(id, Event::Failed);
             }
             None => self.redraw_event(id, Event::Failed),
+        }
+    }
+
+    /// Commits the frame that was drawn while the one before was pending. If that fails, the frame
+    /// is drawn again, which reports why.
+    fn commit_ahead(&mut self, id: OutputId) {
+        let Self { outputs, backend, .. } = self;
+        let committed = match outputs.scanout_mut(id).map(|scanout| (scanout.target(), scanout)) {
+            Some((Target::Crtc { gpu, index }, scanout)) => match backend.gpu_mut(gpu) {
+                Some(gpu) => scanout.commit_ahead(gpu, index),
+                None => Err(std::io::Error::other("its GPU is gone")),
+            },
+            _ => Err(std::io::Error::other("the display is disabled")),
+        };
+        match committed {
+            Ok(()) => {
+                self.frame_succeeded(id);
+                self.redraw_event(id, Event::Submitted);
+            }
+            Err(error) => {
+                debug!(display = self.outputs.name(id), %error, "commit failed; drawing the frame again");
+                self.redraw_event(id, Event::Failed);
+            }
         }
     }
 

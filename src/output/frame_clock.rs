@@ -7,6 +7,11 @@
 //! and shrinks slowly while none is. A budget that is most of the interval leaves nothing to gain:
 //! rendering starts at once.
 //!
+//! If the GPU is not done within an interval after the clients began, each frame misses its vblank,
+//! and the display shows half as many frames as it could. Then the next frame is drawn while one is
+//! pending ([`FrameClock::draws_ahead`]): the GPU works without pauses, and frames are shown an
+//! interval later. That ends when the load is low.
+//!
 //! With a variable refresh rate the display shows a frame when it is committed. There is nothing to
 //! predict then, and rendering starts at once. Only the cursor does not drive the display while
 //! clients' content does: see [`FrameClock::cursor_deadline`].
@@ -28,6 +33,27 @@ const PUNCTUAL_BEFORE_SHRINK: u32 = 60;
 /// in EDIDs begin at 1 Hz, and a cursor that moves less often than this is noticed.
 const MAX_CURSOR_WAIT: Duration = Duration::from_millis(25);
 
+/// Frames in a row that the GPU finished after their vblank, before frames are drawn ahead.
+const SLOW_BEFORE_AHEAD: u32 = 3;
+/// Fast frames in a row before frames are not drawn ahead any more.
+const FAST_BEFORE_END: u32 = 60;
+/// A frame is fast if it is done within this part of the interval after its clients began.
+const FAST_PERCENT: u32 = 85;
+
+/// A frame that was drawn and is not shown yet.
+#[derive(Debug, Clone, Copy)]
+struct InFlight {
+    /// When its clients got the frame callbacks before it.
+    asked: Time,
+    /// When it could have been rendered, without waiting for a deadline.
+    ready: Time,
+    began: Time,
+    /// Its index in [`FrameClock::durations`].
+    slot: usize,
+    /// The vblank that it is meant for.
+    target: Option<Time>,
+}
+
 /// See the [module](self).
 #[derive(Debug, Clone)]
 pub struct FrameClock {
@@ -41,8 +67,19 @@ pub struct FrameClock {
     target: Option<Time>,
     durations: [Duration; HISTORY],
     next_duration: usize,
-    /// When rendering of the frame in [`Self::drawn`] began.
-    began: Time,
+    /// The frame that awaits its page flip, and the one that is drawn ahead.
+    in_flight: [Option<InFlight>; 2],
+    /// When clients got frame callbacks.
+    asked: Time,
+    /// When the next frame could have been rendered.
+    ready: Option<Time>,
+    /// When the GPU was done with the last frame that was shown.
+    done: Time,
+    draws_ahead: bool,
+    /// There is no memory for it.
+    refuses_ahead: bool,
+    /// Frames in a row that speak for changing `draws_ahead`.
+    streak: u32,
     margin: Duration,
     punctual: u32,
 }
@@ -64,7 +101,13 @@ impl FrameClock {
             target: None,
             durations: [Duration::ZERO; HISTORY],
             next_duration: 0,
-            began: Time::ZERO,
+            in_flight: [None; 2],
+            asked: Time::ZERO,
+            ready: None,
+            done: Time::ZERO,
+            draws_ahead: false,
+            refuses_ahead: false,
+            streak: 0,
             margin: MIN_MARGIN * 2,
             punctual: 0,
         }
@@ -88,10 +131,48 @@ impl FrameClock {
         self.interval
     }
 
+    /// Returns the longest of the latest rendering times, and the margin.
+    fn needed(&self) -> Duration {
+        self.durations.iter().max().copied().unwrap_or_default() + self.margin
+    }
+
     /// Returns how long before a vblank rendering starts.
     pub fn budget(&self) -> Duration {
-        let longest = self.durations.iter().max().copied().unwrap_or_default();
-        (longest + self.margin).min(self.interval)
+        self.needed().min(self.interval)
+    }
+
+    /// Returns whether the next frame is to be drawn while one is pending.
+    ///
+    /// Not with a variable refresh rate: the display waits for slow frames.
+    pub fn draws_ahead(&self) -> bool {
+        self.draws_ahead && !self.refuses_ahead && !self.is_variable()
+    }
+
+    /// Frames are not drawn ahead from now on, until the GPU is too slow again.
+    pub fn end_ahead(&mut self) {
+        (self.draws_ahead, self.streak) = (false, 0);
+    }
+
+    /// Frames are not drawn ahead until [`Self::reset`]: that is not possible.
+    pub fn refuse_ahead(&mut self) {
+        self.refuses_ahead = true;
+        self.end_ahead();
+    }
+
+    /// Draws frames ahead from now on, or not, as if the GPU had asked for it.
+    #[cfg(test)]
+    pub fn set_draws_ahead(&mut self, draws_ahead: bool) {
+        self.draws_ahead = draws_ahead;
+    }
+
+    /// Notes when clients got frame callbacks.
+    pub fn clients_asked(&mut self, at: Time) {
+        (self.asked, self.ready) = (at, None);
+    }
+
+    /// Notes when all clients that got frame callbacks had committed.
+    pub fn clients_ready(&mut self, at: Time) {
+        self.ready = Some(at);
     }
 
     /// Returns the first vblank after `now`, predicted from the last page flip.
@@ -105,13 +186,21 @@ impl FrameClock {
     ///
     /// An idle output may have stopped its vblank counter, and some drivers restart it with the
     /// next frame. The prediction is good only shortly after a page flip.
-    pub fn deadline(&mut self, now: Time) -> Time {
+    ///
+    /// `is_ahead` means that another frame is pending, which the next vblank shows.
+    pub fn deadline(&mut self, now: Time, is_ahead: bool) -> Time {
+        self.ready.get_or_insert(now);
         let fresh = self.last.is_some_and(|last| now.saturating_sub(last) < self.interval * 3 / 2);
         if !fresh || self.is_variable() {
             self.target = None;
             return now;
         }
         let vblank = self.next_vblank(now);
+        if is_ahead {
+            let vblank = vblank + self.interval;
+            self.target = Some(vblank);
+            return vblank.saturating_sub(self.needed()).max(now);
+        }
         self.target = Some(vblank);
         let budget = self.budget();
         if budget > self.interval * MAX_BUDGET_PERCENT / 100 {
@@ -130,7 +219,7 @@ impl FrameClock {
     pub fn cursor_deadline(&mut self, now: Time) -> Time {
         match self.longest {
             Some(_) => self.cursor_waits(now).unwrap_or(now),
-            None => self.deadline(now),
+            None => self.deadline(now, false),
         }
     }
 
@@ -157,24 +246,57 @@ impl FrameClock {
         self.next_vblank(now)
     }
 
-    /// Notes when rendering of a frame began, and when it was committed.
-    pub fn drawn(&mut self, began: Time, committed: Time) {
-        self.began = began;
+    /// Notes when rendering of a frame began, and when it was committed, or drawn if it `is_ahead`
+    /// of a pending one.
+    pub fn drawn(&mut self, began: Time, committed: Time, is_ahead: bool) {
         self.next_duration = (self.next_duration + 1) % HISTORY;
         self.durations[self.next_duration] = committed.saturating_sub(began);
+        let (asked, slot, target) = (self.asked, self.next_duration, self.target.take());
+        let ready = self.ready.take().unwrap_or(began);
+        self.in_flight[usize::from(is_ahead)] = Some(InFlight { asked, ready, began, slot, target });
     }
 
-    /// Notes when the GPU was done with the last frame of [`Self::drawn`].
+    /// The frame that is drawn ahead will not be shown.
+    pub fn ahead_dropped(&mut self) {
+        self.in_flight[1] = None;
+    }
+
+    /// Notes when the GPU was done with the frame that is shown next. It works on one frame after
+    /// the other.
     pub fn gpu_done(&mut self, at: Time) {
-        let duration = &mut self.durations[self.next_duration];
-        *duration = (*duration).max(at.saturating_sub(self.began));
+        let [Some(frame), _] = self.in_flight else { return };
+        let busy = at.saturating_sub(frame.began.max(self.done));
+        let duration = &mut self.durations[frame.slot];
+        *duration = (*duration).max(busy);
+        let duration = *duration;
+        self.done = at;
+        let counts = match self.draws_ahead {
+            // Not the frame after a pause: nothing was pending before it.
+            true => {
+                let waited = frame.ready.saturating_sub(frame.asked);
+                waited > self.interval || waited + duration < self.interval * FAST_PERCENT / 100
+            }
+            false => frame.target.is_some_and(|target| at > target),
+        };
+        self.streak = if counts { self.streak + 1 } else { 0 };
+        let limit = if self.draws_ahead { FAST_BEFORE_END } else { SLOW_BEFORE_AHEAD };
+        if self.streak >= limit {
+            self.draws_ahead = !self.draws_ahead;
+            self.streak = 0;
+        }
     }
 
     /// A frame is shown since `time`; `has_content` says whether it changed more than the cursor.
     /// Returns how many vblanks after its target that is.
     pub fn presented(&mut self, time: Time, has_content: bool) -> u64 {
         let mut late = 0;
-        if let Some(target) = self.target.take() {
+        let [shown, ahead] = self.in_flight;
+        self.in_flight = [ahead, None];
+        let target = match shown {
+            Some(frame) => frame.target,
+            None => self.target.take(),
+        };
+        if let Some(target) = target {
             let delay = time.saturating_sub(target) + self.interval / 2;
             late = u64::try_from(delay.as_nanos() / self.interval.as_nanos().max(1)).unwrap_or(0);
             if time > target + self.interval / 2 {
@@ -198,8 +320,14 @@ impl FrameClock {
     /// Discards the prediction: the mode changed, or the session was paused.
     pub fn reset(&mut self) {
         (self.last, self.last_content, self.target) = (None, None, None);
+        (self.in_flight, self.ready) = ([None; 2], None);
+        self.refuses_ahead = false;
+        self.end_ahead();
     }
 }
+
+#[cfg(test)]
+mod simulation;
 
 #[cfg(test)]
 mod tests {
@@ -212,17 +340,17 @@ mod tests {
     #[test]
     fn idle_output_renders_at_once() {
         let mut clock = FrameClock::new(60_000);
-        assert_eq!(clock.deadline(MS * 5), MS * 5);
+        assert_eq!(clock.deadline(MS * 5, false), MS * 5);
         clock.presented(MS * 100, true);
-        assert_eq!(clock.deadline(MS * 300), MS * 300);
+        assert_eq!(clock.deadline(MS * 300, false), MS * 300);
     }
 
     #[test]
     fn busy_output_renders_shortly_before_the_vblank() {
         let mut clock = FrameClock::new(60_000);
         clock.presented(MS * 100, true);
-        clock.drawn(MS * 101, MS * 103);
-        let deadline = clock.deadline(MS * 101);
+        clock.drawn(MS * 101, MS * 103, false);
+        let deadline = clock.deadline(MS * 101, false);
         let vblank = clock.next_vblank(MS * 101);
         assert_eq!(vblank - deadline, clock.budget());
         assert!(deadline > MS * 105, "{deadline:?}");
@@ -234,7 +362,7 @@ mod tests {
         clock.presented(MS * 100, true);
         let before = clock.budget();
         let vblank = clock.next_vblank(MS * 101);
-        clock.deadline(MS * 101);
+        clock.deadline(MS * 101, false);
         clock.presented(vblank + clock.interval(), true);
         assert!(clock.budget() > before);
     }
@@ -244,7 +372,7 @@ mod tests {
         let mut clock = FrameClock::new(144_000);
         clock.set_refresh(144_000, Some(48_000));
         clock.presented(MS * 100, true);
-        assert_eq!(clock.deadline(MS * 101), MS * 101);
+        assert_eq!(clock.deadline(MS * 101, false), MS * 101);
         assert_eq!(clock.presented(MS * 119, true), 0, "no frame is late");
         assert_eq!(clock.hold(MS * 120), None);
     }
@@ -296,7 +424,7 @@ mod tests {
         let mut clock = FrameClock::new(60_000);
         clock.presented(MS * 100, true);
         assert_eq!(clock.cursor_waits(MS * 101), None);
-        assert_eq!(clock.cursor_deadline(MS * 101), clock.clone().deadline(MS * 101));
+        assert_eq!(clock.cursor_deadline(MS * 101), clock.clone().deadline(MS * 101, false));
     }
 
     #[test]
@@ -322,8 +450,8 @@ mod tests {
         clock.presented(vblank, true);
         let mut missed = 0;
         for number in 0..frames {
-            let begins = clock.deadline(vblank + Duration::from_micros(200));
-            clock.drawn(begins, begins + Duration::from_micros(800));
+            let begins = clock.deadline(vblank + Duration::from_micros(200), false);
+            clock.drawn(begins, begins + Duration::from_micros(800), false);
             // Deterministic, and different for frames next to each other.
             let takes = gpu.0 + (gpu.1 - gpu.0) * (number * 7919 % 101) / 100;
             let done = begins + takes.max(Duration::from_micros(800));
@@ -359,9 +487,9 @@ mod tests {
             let mut clock = FrameClock::new(refresh);
             let (last, now) = (Duration::from_micros(last), Duration::from_micros(now));
             clock.presented(last, true);
-            clock.drawn(now, now + Duration::from_micros(drawn));
+            clock.drawn(now, now + Duration::from_micros(drawn), false);
             let vblank = clock.next_vblank(now);
-            let deadline = clock.deadline(now);
+            let deadline = clock.deadline(now, false);
             prop_assert!(deadline >= now);
             prop_assert!(deadline <= now || deadline <= vblank);
             prop_assert!(vblank > now);

@@ -50,6 +50,8 @@ pub struct RedrawEffects {
     pub arm: Option<(Duration, Event)>,
     /// Render the output and deliver the result as an event.
     pub render: bool,
+    /// Commit the frame that was drawn ahead and deliver the result as an event.
+    pub commit: bool,
 }
 
 /// What follows from a failed commit.
@@ -95,16 +97,25 @@ impl Outputs {
     ) -> RedrawEffects {
         let mut effects = RedrawEffects::default();
         let Some(scanout) = self.scanout_mut(id) else { return effects };
+        let event = match event {
+            Event::Damage if scanout.may_draw_ahead() => Event::DamageAhead,
+            Event::Submitted if scanout.draws_ahead() => Event::SubmittedEarly,
+            event => event,
+        };
+        if event == Event::Complete {
+            scanout.clock.clients_ready(now);
+        }
         let (next, action) = scanout.redraw.on(event);
         trace!(output = ?id, ?event, ?next, ?action, "redraw");
         let before = std::mem::replace(&mut scanout.redraw, next);
         match action {
             Action::None => {}
             Action::Render => {
-                scanout.frame_has_content = before != Redraw::CursorQueued;
+                scanout.drawn_has_content = before != Redraw::CursorQueued;
                 scanout.cursor_waits = scanout.clock.cursor_waits(now).is_some();
                 effects.render = true;
             }
+            Action::Commit => effects.commit = true,
             Action::ArmEstimate => {
                 effects.arm = Some((scanout.clock.estimate(now), Event::Estimate));
                 effects.cancel = scanout.timer.take();
@@ -122,7 +133,10 @@ impl Outputs {
                     scanout.arm_cursor(now, &mut effects);
                 }
             }
-            Action::Disarm => effects.cancel = scanout.timer.take(),
+            Action::Disarm => {
+                scanout.drop_ahead();
+                effects.cancel = scanout.timer.take();
+            }
         }
         effects
     }
@@ -138,7 +152,7 @@ impl Outputs {
         // A moving pointer will move again before the vblank.
         let pointer_moves = now.saturating_sub(pointer_moved_at) < POINTER_IDLE_AFTER;
         let draw_late = !scanout.awaited.is_empty() || pointer_moves;
-        let late = scanout.clock.deadline(now);
+        let late = scanout.clock.deadline(now, matches!(scanout.redraw, Redraw::QueuedAhead { .. }));
         effects.arm = Some((if draw_late { late } else { now }, Event::Deadline));
         effects.cancel = scanout.timer.take();
     }
@@ -156,7 +170,7 @@ impl Outputs {
     pub fn hold_buffer(&mut self, id: OutputId, buffer: &Buffer) {
         for id in [id].into_iter().chain(self.mirrors_of(id)) {
             let scanout = self.scanout_mut(id).filter(|scanout| scanout.redraw.awaits_vblank());
-            let Some(held) = scanout.map(|scanout| &mut scanout.held_buffers) else { continue };
+            let Some(held) = scanout.map(Scanout::held_buffers) else { continue };
             let is_held = held.iter().any(|held| **held == **buffer);
             if !is_held && held.len() < MAX_HELD_BUFFERS {
                 held.push(buffer.clone());
@@ -179,7 +193,7 @@ impl Outputs {
                 |surface, _| if scanout.scans_out(surface) { Kind::ZeroCopy } else { Kind::empty() },
             );
         }
-        scanout.feedback = Some(feedback);
+        *scanout.feedback() = Some(feedback);
     }
 
     /// A frame is shown since `time`: counts it, and sends presentation feedback. Returns whether
@@ -206,6 +220,7 @@ impl Outputs {
         let Some(output) = self.get_mut(id) else { return };
         let wl_output = &output.published.wl_output;
         let Some(scanout) = output.scanout.as_mut() else { return };
+        scanout.clock.clients_asked(now);
         scanout.awaited.clear();
         let awaited = &mut scanout.awaited;
         for surface in scanout.surfaces.iter().filter(|surface| surface.alive()) {
@@ -340,6 +355,7 @@ mod tests {
         outputs.on_redraw(id, Event::Damage, shown, shown);
         assert!(outputs.on_redraw(id, Event::Deadline, shown, shown).render);
         outputs.on_redraw(id, Event::Submitted, shown, shown);
+        outputs.scanout_mut(id).expect("a scanout").frame_has_content = true;
         outputs.frame_shown(id, shown, 1, Kind::empty());
         outputs.on_redraw(id, Event::Vblank, shown, shown);
         let now = shown + MS;

@@ -1,5 +1,6 @@
 //! The scanout of an enabled output: its buffers and planes, and the state of its frames.
 
+mod ahead;
 mod frames;
 
 use std::io;
@@ -19,6 +20,7 @@ use crate::event_loop::timers::Timer;
 use crate::output::frame_clock::FrameClock;
 use crate::output::planes::{ImportedBuffers, Shown};
 use crate::output::redraw::Redraw;
+use crate::output::scanout::ahead::AheadFrame;
 use crate::output::swapchain::Swapchain;
 #[cfg(test)]
 use crate::render::drawable::Drawable;
@@ -50,6 +52,8 @@ impl Target {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Submitted,
+    /// It is committed at the next vblank.
+    Drawn,
     Unchanged,
     /// Only the cursor moved, and that waits: see [`FrameClock::cursor_deadline`].
     Postponed,
@@ -69,6 +73,8 @@ pub struct Scanout {
     pub(super) awaited: Vec<WlSurface>,
     /// Presentation feedback to send when the submitted frame is shown.
     pub(super) feedback: Option<OutputPresentationFeedback>,
+    /// The frame that is drawn while one is pending.
+    ahead: Option<AheadFrame>,
     /// Roots of the surface trees in the last rendered frame.
     pub(super) surfaces: Vec<WlSurface>,
     /// When the frame was committed whose page flip is pending.
@@ -100,8 +106,9 @@ pub struct Scanout {
     must_draw: bool,
     /// A frame in which only the cursor moves must not be committed yet.
     pub(super) cursor_waits: bool,
-    /// The frame that is rendered, or awaits its page flip, was caused by more than the cursor, and
-    /// shows something new.
+    /// The frame that is rendered was caused by more than the cursor.
+    pub(super) drawn_has_content: bool,
+    /// The submitted frame was caused by more than the cursor, and shows something new.
     pub(super) frame_has_content: bool,
     /// The submitted frame's page flip was reported too early: the frame counts as shown then.
     pub(super) held_until: Option<Duration>,
@@ -117,6 +124,7 @@ impl Scanout {
             timer: None,
             awaited: Vec::new(),
             feedback: None,
+            ahead: None,
             surfaces: Vec::new(),
             submitted: None,
             failing: None,
@@ -134,6 +142,7 @@ impl Scanout {
             before_modeset: None,
             must_draw: false,
             cursor_waits: false,
+            drawn_has_content: false,
             frame_has_content: false,
             held_until: None,
         }
@@ -172,7 +181,8 @@ impl Scanout {
 
     /// Notes when rendering of the frame began, and when it was committed.
     pub fn frame_drawn(&mut self, began: Duration, committed: Duration) {
-        self.clock.drawn(began, committed);
+        let is_ahead = self.redraw.renders_ahead();
+        self.clock.drawn(began, committed, is_ahead);
     }
 
     /// Changes the refresh rate, in millihertz; `lowest` is that of the range if it is variable.
@@ -226,6 +236,7 @@ impl Scanout {
         if self.geometry == geometry {
             return;
         }
+        self.drop_ahead();
         self.geometry = geometry;
         self.tracker = geometry.damage_tracker();
         self.reset_buffer_ages();
@@ -240,6 +251,7 @@ impl Scanout {
     /// Renders and commits everything with the next frame: another DRM master may have changed the
     /// CRTC.
     pub fn forget(&mut self) {
+        self.drop_ahead();
         self.reset_buffer_ages();
         self.cursor.set_committed(None);
         self.direct_scanout = None;
@@ -309,12 +321,17 @@ impl Scanout {
     pub fn presented(&mut self, time: Duration) -> (u64, Duration) {
         self.deferred = None;
         self.held_buffers.clear();
+        self.swapchain.presented();
         let done = self.fence.take().and_then(|fence| fences::signaled_at(fence.as_fd()).ok().flatten());
         if let Some(done) = done {
             self.clock.gpu_done(done);
         }
         let submitted = self.submitted.take().unwrap_or(time);
         let has_content = std::mem::take(&mut self.frame_has_content);
-        (self.clock.presented(time, has_content), time.saturating_sub(submitted))
+        let missed = self.clock.presented(time, has_content);
+        if !self.clock.draws_ahead() && self.ahead.is_none() {
+            self.swapchain.trim();
+        }
+        (missed, time.saturating_sub(submitted))
     }
 }

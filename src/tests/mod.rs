@@ -12,6 +12,7 @@ mod control;
 mod control_requests;
 mod devices;
 mod dmabuf_feedback;
+mod drawn_ahead;
 mod firmware;
 mod handoff;
 mod hidden;

@@ -86,7 +86,7 @@ impl Rig {
     }
 
     /// Renders a frame whose fullscreen client sends a dma-buf.
-    fn direct_frame(&mut self, dmabuf: &Dmabuf) -> std::io::Result<Outcome> {
+    pub fn direct_frame(&mut self, dmabuf: &Dmabuf) -> std::io::Result<Outcome> {
         self.frames += 1;
         let commit = CommitCounter::from(self.frames as usize);
         let id = self.output();
@@ -104,6 +104,13 @@ impl Rig {
         outcome.expect("enabled")
     }
 
+    /// Draws frames while one is pending, or not.
+    pub fn set_draws_ahead(&mut self, draws_ahead: bool) {
+        let id = self.output();
+        let scanout = self.fixture.compositor.state.outputs.scanout_mut(id).expect("enabled");
+        scanout.set_draws_ahead(draws_ahead);
+    }
+
     /// Returns the framebuffer on the primary plane.
     pub fn shown(&self) -> Option<u64> {
         self.fake.value(self.fake.planes()[0], "FB_ID")
@@ -111,7 +118,9 @@ impl Rig {
 }
 
 /// Returns the buffer of a surface, as what holds a client's buffer.
-fn buffer_of(surface: &smithay::reexports::wayland_server::protocol::wl_surface::WlSurface) -> Buffer {
+pub(super) fn buffer_of(
+    surface: &smithay::reexports::wayland_server::protocol::wl_surface::WlSurface,
+) -> Buffer {
     with_states(surface, |states| {
         let state = states.data_map.get::<RendererSurfaceStateUserData>().expect("a committed surface");
         state.lock().expect("a lock").buffer().cloned().expect("a buffer")
@@ -119,7 +128,7 @@ fn buffer_of(surface: &smithay::reexports::wayland_server::protocol::wl_surface:
 }
 
 /// Returns a buffer with the size of the mode. The device in memory takes any file.
-fn dmabuf() -> Dmabuf {
+pub(super) fn dmabuf() -> Dmabuf {
     let memory: OwnedFd =
         rustix::fs::memfd_create("dmabuf", rustix::fs::MemfdFlags::CLOEXEC).expect("a memfd");
     let format = Format { code: Fourcc::Xrgb8888, modifier: Modifier::Linear };
@@ -418,9 +427,9 @@ fn refused_modeset_leaves_the_buffers_as_they_are_shown() {
 
 /// Windows of all kinds come and go, and parts of them change: what is scanned out is what a whole
 /// frame would show, whichever buffer it is in.
-#[test]
-fn frames_by_damage_are_like_whole_frames() {
+fn frames_by_damage_are_like_whole_frames(draws_ahead: bool) {
     let mut rig = Rig::new();
+    rig.set_draws_ahead(draws_ahead);
     let mut random = fastrand::Rng::with_seed(18);
     let mut dialogs: Vec<usize> = Vec::new();
     for step in 0..60 {
@@ -459,4 +468,14 @@ fn frames_by_damage_are_like_whole_frames() {
         });
         assert_eq!(wrong, 0, "step {step}");
     }
+}
+
+#[test]
+fn frames_by_damage_look_right() {
+    frames_by_damage_are_like_whole_frames(false);
+}
+
+#[test]
+fn frames_that_are_drawn_ahead_look_right() {
+    frames_by_damage_are_like_whole_frames(true);
 }

@@ -42,6 +42,7 @@ impl Scanout {
     /// If there is no memory for a buffer, or the renderer fails.
     pub fn first_frame(&mut self, gpu: &mut Gpu, scene: &Scene<'_>) -> io::Result<Arc<Framebuffer>> {
         self.set_geometry(scene.geometry);
+        self.drop_ahead();
         self.reset_buffer_ages();
         // What the kernel refuses with one mode, it may accept with another.
         self.imported = ImportedBuffers::default();
@@ -54,13 +55,14 @@ impl Scanout {
         let Target::Crtc { index: crtc, .. } = self.target else {
             return Err(io::ErrorKind::Unsupported.into());
         };
-        let (slot, _) = self.swapchain.acquire(|size| gpu.drawable(crtc, size, bits, layout))?;
+        let (slot, _) = self.swapchain.acquire(false, |size| gpu.drawable(crtc, size, bits, layout))?;
         let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
         let drawn = draw_on_gpu(&mut gpu.renderer, &mut self.shadow, drawable, &mut self.tracker, 0, scene)?;
         drawn.sync.wait().map_err(io::Error::other)?;
         let framebuffer = drawable.framebuffer().cloned().ok_or(io::ErrorKind::Unsupported)?;
         self.must_draw = false;
         self.swapchain.submitted(slot);
+        self.swapchain.presented();
         // The commit that sets the mode switches every other plane off.
         self.cursor.set_committed(Some(CursorPlane::Hidden));
         Ok(framebuffer)
@@ -90,11 +92,15 @@ impl Scanout {
         }
         let mut without_cursor_plane = false;
         loop {
+            let direct = self.direct_frame(&gpu.device, crtc, scene);
+            let needs_flip = direct.is_some() || gpu.device.pending_vrr(crtc).is_some();
+            if self.redraw.renders_ahead() && needs_flip {
+                return Ok(Outcome::Postponed);
+            }
             let allowed = !without_cursor_plane;
             let cursor = allowed.then(|| self.cursor_plane(&gpu.device, crtc, scene)).flatten();
             scene.draws_cursor = cursor.is_none();
             let cursor = cursor.unwrap_or(CursorPlane::Hidden);
-            let direct = self.direct_frame(&gpu.device, crtc, scene);
             let is_direct = direct.is_some();
             let error = match self.frame_with(gpu, crtc, scene, cursor, direct)? {
                 Attempt::Done(outcome) => {
@@ -142,7 +148,7 @@ impl Scanout {
             None => self.draw_and_submit(gpu, crtc, scene, &mut frame)?,
         };
         // Without a page flip as well: drivers that are not atomic move the cursor at once.
-        if matches!(attempt, Attempt::Done(Outcome::Submitted | Outcome::Unchanged)) {
+        if matches!(attempt, Attempt::Done(Outcome::Submitted | Outcome::Drawn | Outcome::Unchanged)) {
             self.cursor.set_committed(Some(cursor));
         }
         Ok(attempt)
@@ -200,6 +206,8 @@ impl Scanout {
             }
             self.deferred = self.direct_scanout.replace(direct);
             self.swapchain.bypassed();
+            // Nothing is drawn, and so nothing would end it.
+            self.clock.end_ahead();
         }
         Ok(attempt)
     }
@@ -212,7 +220,7 @@ impl Scanout {
         scene: &Scene<'_>,
         frame: &mut Frame,
     ) -> io::Result<Attempt> {
-        let submit_others = |scanout: &mut Self, gpu: &mut Gpu, frame: &Frame| match has_nothing(frame) {
+        let submit_others = |scanout: &mut Self, gpu: &mut Gpu, frame: &mut Frame| match has_nothing(frame) {
             true => Ok(UNCHANGED),
             false => scanout.submit(gpu, crtc, frame),
         };
@@ -221,7 +229,7 @@ impl Scanout {
         }
         // An empty buffer is drawn whole, and costs memory from then on; others miss what the last
         // frame drew. Neither is drawn for an unchanged scene if that is likely.
-        let only_cursor_plane = !self.frame_has_content && !scene.has_drawn_cursor() && self.shadow.is_none();
+        let only_cursor_plane = !self.drawn_has_content && !scene.has_drawn_cursor() && self.shadow.is_none();
         let others = only_cursor_plane || frame.color.is_some() || frame.vrr.is_some();
         let may_be_left = self.direct_scanout.is_none() && !self.must_draw;
         if may_be_left && (others || self.swapchain.next_is_empty()) {
@@ -232,32 +240,49 @@ impl Scanout {
             self.swapchain.counted();
             self.shadow.iter_mut().for_each(ShadowBuffer::forget);
         }
-        let slot = self.draw(gpu, crtc, scene, frame)?;
+        let Some(slot) = self.draw(gpu, crtc, scene, frame)? else {
+            return Ok(Attempt::Done(Outcome::Postponed));
+        };
         if frame.primary.is_none() {
             return submit_others(self, gpu, frame);
         }
         let attempt = self.submit(gpu, crtc, frame).inspect_err(|_| self.restart_damage())?;
-        if matches!(attempt, Attempt::Refused(_)) {
-            self.restart_damage();
-        } else if attempt.is_submitted() {
-            self.must_draw = false;
-            self.swapchain.submitted(slot);
-            self.deferred = self.direct_scanout.take();
+        match attempt {
+            Attempt::Refused(_) => self.restart_damage(),
+            Attempt::Done(Outcome::Submitted) => {
+                self.must_draw = false;
+                self.swapchain.submitted(slot);
+                self.deferred = self.direct_scanout.take();
+            }
+            Attempt::Done(Outcome::Drawn) => {
+                self.must_draw = false;
+                self.swapchain.drawn_ahead(slot);
+            }
+            Attempt::Done(_) => {}
         }
         Ok(attempt)
     }
 
     /// Draws the scene into a buffer, and adds that to the frame if it has to be shown. Returns the
-    /// buffer's slot.
+    /// buffer's slot; `None` if there is none to draw into before the page flip.
     fn draw(
         &mut self,
         gpu: &mut Gpu,
         crtc: usize,
         scene: &Scene<'_>,
         frame: &mut Frame,
-    ) -> io::Result<usize> {
+    ) -> io::Result<Option<usize>> {
         let (bits, layout) = (self.bits(), self.layout);
-        let (slot, age) = self.swapchain.acquire(|size| gpu.drawable(crtc, size, bits, layout))?;
+        let is_ahead = self.redraw.renders_ahead();
+        let acquired = self.swapchain.acquire(is_ahead, |size| gpu.drawable(crtc, size, bits, layout));
+        let (slot, age) = match acquired {
+            Err(error) if is_ahead => {
+                debug!(%error, "no third buffer; frames are not drawn ahead");
+                self.clock.refuse_ahead();
+                return Ok(None);
+            }
+            acquired => acquired?,
+        };
         let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
         let drawn = draw_on_gpu(&mut gpu.renderer, &mut self.shadow, drawable, &mut self.tracker, age, scene);
         let framebuffer = drawable.framebuffer().cloned().ok_or(io::ErrorKind::Unsupported)?;
@@ -265,12 +290,10 @@ impl Scanout {
         // After a client's buffer even an unchanged frame has to come back.
         let returns = self.direct_scanout.is_some();
         if drawn.damage.is_none() && !returns {
-            return Ok(slot);
+            return Ok(Some(slot));
         }
         frame.primary = Some((framebuffer, self.swapchain.size()));
         frame.fence = gpu.device.takes_fences(crtc).then(|| drawn.sync.export()).flatten();
-        // Without a copy, the clock knows the time of the CPU alone.
-        self.fence = frame.fence.as_ref().and_then(|fence| fence.try_clone().ok());
         if frame.fence.is_none() {
             drawn.sync.wait().map_err(io::Error::other)?;
         }
@@ -278,17 +301,27 @@ impl Scanout {
             let damage = drawn.damage.as_deref().unwrap_or_default();
             frame.damage = gpu.device.damage_clips(damage.iter().map(edges));
         }
-        Ok(slot)
+        Ok(Some(slot))
     }
 
     /// Commits a frame. See [`Attempt`] for errors that may be because of its planes.
-    fn submit(&mut self, gpu: &mut Gpu, crtc: usize, frame: &Frame) -> io::Result<Attempt> {
+    ///
+    /// If another frame is pending, it is kept until that is shown; without anything drawn, it is
+    /// postponed.
+    fn submit(&mut self, gpu: &mut Gpu, crtc: usize, frame: &mut Frame) -> io::Result<Attempt> {
+        if self.redraw.renders_ahead() {
+            if frame.primary.is_none() {
+                return Ok(Attempt::Done(Outcome::Postponed));
+            }
+            self.keep_ahead(std::mem::take(frame));
+            return Ok(Attempt::Done(Outcome::Drawn));
+        }
         if self.cursor_waits && frame.is_cursor_only() {
             return Ok(Attempt::Done(Outcome::Postponed));
         }
-        match gpu.device.submit(crtc, frame) {
+        match self.submit_now(gpu, crtc, frame) {
             Ok(true) => {
-                self.frame_has_content &= frame.primary.is_some();
+                self.frame_has_content = self.drawn_has_content && frame.primary.is_some();
                 Ok(Attempt::Done(Outcome::Submitted))
             }
             Ok(false) => Ok(UNCHANGED),
@@ -297,8 +330,18 @@ impl Scanout {
         }
     }
 
+    /// Commits a frame. Returns whether a page flip follows.
+    pub(super) fn submit_now(&mut self, gpu: &mut Gpu, crtc: usize, frame: &Frame) -> io::Result<bool> {
+        let is_submitted = gpu.device.submit(crtc, frame)?;
+        if is_submitted {
+            // Without a copy, the clock knows the time of the CPU alone.
+            self.fence = frame.fence.as_ref().and_then(|fence| fence.try_clone().ok());
+        }
+        Ok(is_submitted)
+    }
+
     /// The tracker has counted a frame that was never shown: its ages are wrong from here on.
-    fn restart_damage(&mut self) {
+    pub(super) fn restart_damage(&mut self) {
         self.tracker = self.geometry.damage_tracker();
         self.reset_buffer_ages();
     }
@@ -309,7 +352,7 @@ impl Scanout {
     /// If there is no memory for a buffer, or the renderer fails.
     pub fn memory_frame(&mut self, renderer: &mut PixmanRenderer, scene: &Scene<'_>) -> io::Result<Outcome> {
         self.set_geometry(scene.geometry);
-        let (slot, age) = self.swapchain.acquire(Drawable::memory)?;
+        let (slot, age) = self.swapchain.acquire(false, Drawable::memory)?;
         let drawable = self.swapchain.drawable(slot).ok_or(io::ErrorKind::NotFound)?;
         let drawn = match (&mut self.shadow, drawable) {
             (Some(ShadowBuffer::Memory(shadow)), drawable) => {

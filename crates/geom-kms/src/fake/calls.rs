@@ -258,7 +258,12 @@ impl DrmCalls for FakeDevice {
         if length == 0 {
             return Err(Errno::INVAL.into());
         }
-        let handle = self.plugged()?.allocate(&self.0.memory, length)?;
+        let mut state = self.plugged()?;
+        if state.limits.buffers.is_some_and(|limit| state.handles.len() >= limit) {
+            state.limits.refused_buffers += 1;
+            return Err(Errno::NOMEM.into());
+        }
+        let handle = state.allocate(&self.0.memory, length)?;
         Ok(DumbInfo { handle: not_found(from_u32(handle))?, pitch, length })
     }
 

@@ -29,6 +29,10 @@ pub(super) struct Limits {
     pub cursor_size: Option<(u32, u32)>,
     /// The CPU reads dumb buffers slowly.
     pub prefers_shadow: bool,
+    /// GEM handles of the client.
+    pub buffers: Option<usize>,
+    /// How many buffers were refused because of that.
+    pub refused_buffers: usize,
     /// Entries of the LUTs of CRTCs without the property `GAMMA_LUT`.
     pub gamma_length: usize,
 }
@@ -58,6 +62,16 @@ impl FakeDevice {
     /// Refuses framebuffers with one of these modifiers that are wider than this, with EINVAL.
     pub fn limit_width(&self, modifiers: &[DrmModifier], width: u32) {
         self.state().limits.widths.push((modifiers.to_vec(), width));
+    }
+
+    /// Refuses dumb buffers while the client has this many, with ENOMEM; `None` for no limit.
+    pub fn limit_buffers(&self, buffers: Option<usize>) {
+        self.state().limits.buffers = buffers;
+    }
+
+    /// Returns how many buffers were refused by [`Self::limit_buffers`].
+    pub fn refused_buffers(&self) -> usize {
+        self.state().limits.refused_buffers
     }
 
     /// Sets the size of cursors in pixels; 64 x 64 by default.
