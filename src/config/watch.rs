@@ -2,7 +2,7 @@
 //!
 //! Folders are watched, not the file: editors and package managers replace a file by renaming
 //! another one over it, and Kubernetes, ostree or stow replace a link. Nothing runs while nothing
-//! changes. A link that changed may lead to other folders, so that its file is watched anew then.
+//! changes. A link that changed may lead to other folders, so that its file is watched again then.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
