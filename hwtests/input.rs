@@ -118,11 +118,11 @@ fn keyboard_focus_follows_clicks() -> Result<()> {
     service.wait_for_color("Virtual-1", RED)?;
     let second = service.client("second", &["--fullscreen", "Virtual-2", "--color", "00ff00"])?;
     service.wait_for_color("Virtual-2", GREEN)?;
-    first.wait_until_unfocused()?;
+    // The second window opened on another display, so the first keeps the keyboard.
+    first.wait_until_focused()?;
     // The pointer starts in the center of the first display.
     pointer.motion(1, 0)?;
     pointer.click()?;
-    second.wait_until_unfocused()?;
     pointer.wheel(1)?;
     first.wait_for_wheel()?;
     // Far to the right, in steps that pointer acceleration does not make too short.
@@ -131,6 +131,53 @@ fn keyboard_focus_follows_clicks() -> Result<()> {
     }
     pointer.click()?;
     second.wait_for_button_pressed(KeyCode::BTN_LEFT.code())?;
+    first.wait_until_unfocused()?;
+    second.wait_until_focused()?;
+    service.finish()
+}
+
+/// The mouse lies still while a window opens under it.
+#[test]
+fn click_without_motion_reaches_the_window_that_opened_under_the_pointer() -> Result<()> {
+    let service = Service::with_monitors(1)?;
+    let pointer = service.pointer("mouse")?;
+    let below = service.client("below", &[])?;
+    below.wait_for_pointer()?;
+    let above = service.client("above", &["--color", "00ff00"])?;
+    above.wait_for_pointer()?;
+    below.wait_for_pointer_left()?;
+    pointer.click()?;
+    above.wait_for_button_pressed(KeyCode::BTN_LEFT.code())?;
+    below.ensure_no_button()?;
+    // A KVM switch takes the mouse away and gives it back.
+    pointer.remove()?;
+    service.wait_for_input_device_removed("mouse")?;
+    above.terminate()?;
+    let pointer = service.pointer("mouse")?;
+    pointer.click()?;
+    below.wait_for_button_pressed(KeyCode::BTN_LEFT.code())?;
+    service.finish()
+}
+
+/// A seat with touch screens only, one for each display.
+#[test]
+fn menu_that_a_finger_opens_is_closed_by_a_touch_on_another_display() -> Result<()> {
+    let config = "[touch.left]\ndisplay = \"Virtual-1\"\n[touch.right]\ndisplay = \"Virtual-2\"\n";
+    let service = Setup::with_monitors(2)?.start(config, &[])?;
+    let (left, right) = (service.touch("left")?, service.touch("right")?);
+    let first = service.client("first", &["--menu", "--fullscreen", "Virtual-1"])?;
+    service.wait_for_color("Virtual-1", RED)?;
+    let second = service.client("second", &["--menu", "--fullscreen", "Virtual-2", "--color", "00ff00"])?;
+    service.wait_for_color("Virtual-2", GREEN)?;
+    left.tap(0.1, 0.1)?;
+    first.wait_for_menu(1)?;
+    right.tap(0.1, 0.1)?;
+    first.wait_for_menu_dismissed(1)?;
+    second.wait_for_menu(1)?;
+    left.tap(0.2, 0.1)?;
+    second.wait_for_menu_dismissed(1)?;
+    first.wait_for_menu(2)?;
+    ensure!(service.clients()?.len() == 2, "a program was disconnected");
     service.finish()
 }
 

@@ -68,6 +68,26 @@ impl<'a> TestClient<'a> {
         self.wait_for("image description set")
     }
 
+    /// Waits until `count` menus of a client with `--menu` were configured.
+    pub fn wait_for_menu(&self, count: usize) -> Result<()> {
+        self.wait_for_count("menu configured", count)
+    }
+
+    /// Waits until `count` menus were dismissed.
+    pub fn wait_for_menu_dismissed(&self, count: usize) -> Result<()> {
+        self.wait_for_count("menu dismissed", count)
+    }
+
+    /// Waits until the pointer entered the window.
+    pub fn wait_for_pointer(&self) -> Result<()> {
+        self.wait_until("the pointer", || Ok(self.report()?.contains("pointer enter ")))
+    }
+
+    /// Waits until the pointer left the window.
+    pub fn wait_for_pointer_left(&self) -> Result<()> {
+        self.wait_for("pointer leave")
+    }
+
     /// Waits for the keyboard focus.
     pub fn wait_until_focused(&self) -> Result<()> {
         self.wait_for("keyboard enter")

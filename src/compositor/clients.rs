@@ -167,9 +167,6 @@ impl State {
         if let Err(error) = display.borrow_mut().dispatch_clients(self) {
             warn!(%error, "cannot dispatch requests of clients");
         }
-        if std::mem::take(&mut self.focus_refresh_pending) {
-            self.refresh_focus();
-        }
         self.run_clients(Clients::dispatched);
     }
 
@@ -263,10 +260,7 @@ impl State {
         let has_pointer = pointer.current_focus().is_some_and(|surface| client_of(&surface) == Some(id));
         if has_pointer {
             let (location, time) = (self.input.pointer().location(), self.now().as_millis() as u32);
-            let serial = SERIAL_COUNTER.next_serial();
-            let motion = smithay::input::pointer::MotionEvent { location, serial, time };
-            pointer.motion(self, None, &motion);
-            pointer.frame(self);
+            self.send_pointer(&pointer, None, location, time);
         }
     }
 

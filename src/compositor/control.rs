@@ -206,7 +206,7 @@ impl State {
     }
 
     pub fn ipc_window(&self, window: &ShellWindow) -> Option<geom_ipc::Window> {
-        report::window(window, &self.outputs, self.keyboard_focus().as_ref())
+        report::window(window, &self.outputs, self.focused_window == Some(window.id))
     }
 
     pub fn ipc_status(&self) -> geom_ipc::Status {

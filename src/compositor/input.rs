@@ -7,7 +7,7 @@ use smithay::backend::input::{
 };
 use smithay::backend::libinput::LibinputInputBackend;
 use smithay::input::keyboard::{FilterResult, Keycode, ModifiersState};
-use smithay::input::pointer::{ButtonEvent, MotionEvent, RelativeMotionEvent};
+use smithay::input::pointer::{ButtonEvent, RelativeMotionEvent};
 use smithay::input::touch::{DownEvent, MotionEvent as TouchMotion, UpEvent};
 use smithay::reexports::input::Device;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
@@ -125,13 +125,8 @@ impl State {
         }
         let Some(pointer) = self.seat.get_pointer() else { return };
         let location = self.input.pointer().location();
-        if is_press {
-            if self.press_unresponsive_overlay(location) {
-                return;
-            }
-            if !pointer.is_grabbed() {
-                self.focus_at(location);
-            }
+        if is_press && self.press_at(location, !pointer.is_grabbed()) {
+            return;
         }
         let serial = SERIAL_COUNTER.next_serial();
         if is_press {
@@ -139,16 +134,21 @@ impl State {
         }
         pointer.button(self, &ButtonEvent { button, state, serial, time });
         pointer.frame(self);
+        if is_press && self.shell.grabbing_client().is_some() && pointer.has_grab(serial) {
+            // In menus the pointer moves freely while a button is held.
+            pointer.unset_grab(self, serial, time);
+        }
+        if !is_press {
+            // It stayed on the surface that was pressed.
+            self.refresh_pointer_focus();
+        }
     }
 
     /// Puts a finger on a touch screen. `time` is in milliseconds.
     pub fn touch_down(&mut self, slot: TouchSlot, location: Point<f64, Logical>, time: u32) {
         let Some(touch) = self.seat.get_touch() else { return };
-        if self.press_unresponsive_overlay(location) {
+        if self.press_at(location, !touch.is_grabbed()) {
             return;
-        }
-        if !touch.is_grabbed() {
-            self.focus_at(location);
         }
         let under = self.surface_at(location);
         let serial = SERIAL_COUNTER.next_serial();
@@ -177,6 +177,7 @@ impl State {
 
     /// Presses or releases a key. `time` is in milliseconds.
     pub fn key(&mut self, code: Keycode, state: KeyState, time: u32) {
+        self.settle_focus();
         let Some(keyboard) = self.seat.get_keyboard() else { return };
         let is_press = state == KeyState::Pressed;
         let serial = SERIAL_COUNTER.next_serial();
@@ -225,7 +226,7 @@ impl State {
         self.input.pointer_mut().moved(to, now);
         self.redraw_under_pointer();
         let Some(pointer) = self.seat.get_pointer() else { return };
-        let under = self.surface_at(to).filter(|(surface, _)| !self.is_unresponsive(surface));
+        let under = self.pointer_target(to);
         // While a button is held, motion goes to the surface that it was pressed on.
         let target = match pointer.is_grabbed() {
             true => pointer.current_focus(),
@@ -237,9 +238,7 @@ impl State {
         if let Some(relative) = relative {
             pointer.relative_motion(self, under.clone(), &relative);
         }
-        let motion = MotionEvent { location: to, serial: SERIAL_COUNTER.next_serial(), time };
-        pointer.motion(self, under, &motion);
-        pointer.frame(self);
+        self.send_pointer(&pointer, under, to, time);
     }
 
     /// Notes which client is sent a press.
@@ -260,12 +259,8 @@ impl State {
         self.shell.surface_at(point, &self.outputs)
     }
 
-    fn focus_at(&mut self, point: Point<f64, Logical>) {
-        let focused = self.keyboard_focus();
-        self.with_shell(|shell, cx| shell.focus_at(point, focused.as_ref(), cx));
-    }
-
     fn scroll(&mut self, event: &impl PointerAxisEvent<LibinputInputBackend>) {
+        self.settle_focus();
         let Some(pointer) = self.seat.get_pointer() else { return };
         let frame = axis_frame(event);
         pointer.axis(self, frame);
@@ -296,6 +291,8 @@ impl State {
             self.redraw_under_pointer();
         }
         self.input.update_seat(&mut self.seat);
+        // A new pointer is on no surface yet.
+        self.refresh_pointer_focus();
         self.publish_event(&IpcEvent::InputDeviceAdded { device: added });
     }
 
@@ -307,6 +304,8 @@ impl State {
             self.redraw_under_pointer();
         }
         self.input.update_seat(&mut self.seat);
+        // A new pointer is on no surface yet.
+        self.refresh_pointer_focus();
         self.publish_event(&IpcEvent::InputDeviceRemoved { device: removed });
     }
 

@@ -9,6 +9,7 @@ pub mod control;
 mod control_commands;
 pub mod control_jobs;
 pub mod deadline;
+mod focus;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod gpu_reset;
@@ -78,7 +79,7 @@ use crate::power::Power;
 use crate::session::fd_store::FdStore;
 use crate::session::spawn::Programs;
 use crate::session::user_profile::ActiveProfile;
-use crate::shell::Shell;
+use crate::shell::{Shell, SurfaceAt};
 
 /// The files that have changed and whose reading waits for a timer.
 #[derive(Default)]
@@ -127,8 +128,13 @@ pub struct State {
     pub night_light_timer: Option<Timer>,
     /// A reconfiguration is queued because a fullscreen window came or went.
     pub fullscreen_change_queued: bool,
-    /// The keyboard's focus is computed again after the dispatch of requests.
+    /// Something changed that may decide who has the keyboard or the pointer.
     pub focus_refresh_pending: bool,
+    pub pointer_refresh_pending: bool,
+    /// The window that has the keyboard, as published.
+    pub focused_window: Option<u64>,
+    /// What the pointer was sent to last, and where that was.
+    pub pointer_entered: Option<SurfaceAt>,
     /// Windows may have been hidden or shown in this iteration.
     pub visibility_changed: bool,
     pub late_modes: late_modes::LateModes,
@@ -217,6 +223,9 @@ impl State {
             night_light_timer: None,
             fullscreen_change_queued: false,
             focus_refresh_pending: false,
+            pointer_refresh_pending: false,
+            focused_window: None,
+            pointer_entered: None,
             visibility_changed: false,
             late_modes: late_modes::LateModes::default(),
             hidden_frames_armed: false,

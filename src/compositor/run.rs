@@ -210,6 +210,7 @@ impl State {
         // First, because closed windows queue redraws.
         self.reap_ended();
         self.shell.popups.cleanup();
+        self.settle_focus();
         // Before frames that show them.
         self.update_hidden();
         while let Some((id, event)) = self.pending_redraws.pop_front() {

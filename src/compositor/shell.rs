@@ -1,9 +1,7 @@
 //! The shell's effects, and what it reads of other components.
 
 use geom_ipc::Event as IpcEvent;
-use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
-use smithay::reexports::wayland_server::Resource;
-use smithay::utils::{Logical, Point, SERIAL_COUNTER};
+use smithay::utils::{Logical, Point};
 use tracing::info;
 
 use super::output_config::connectors_named;
@@ -25,6 +23,7 @@ impl State {
         let cx = Cx {
             outputs,
             rules: &config.rules,
+            focus_new: config.focus_new,
             saved_placements: clients.placements(),
             connector_of: &|name| connectors_named(outputs, backend, config, name).into_iter().next(),
         };
@@ -32,11 +31,10 @@ impl State {
         self.apply_shell_effects(effects);
     }
 
-    fn apply_shell_effects(&mut self, effects: Effects) {
+    pub(super) fn apply_shell_effects(&mut self, effects: Effects) {
         self.visibility_changed |= !effects.is_empty();
         for effect in effects {
             match effect {
-                Effect::FocusKeyboard(surface) => self.focus_keyboard(surface),
                 Effect::RefreshFocus => self.refresh_focus(),
                 Effect::Redraw(id) => self.queue_redraw(id),
                 Effect::WindowMapped(id) => self.window_mapped(id),
@@ -73,39 +71,10 @@ impl State {
         }
     }
 
-    /// Returns the surface that has the keyboard.
-    pub fn keyboard_focus(&self) -> Option<WlSurface> {
-        self.seat.get_keyboard()?.current_focus()
-    }
-
-    fn focus_keyboard(&mut self, surface: Option<WlSurface>) {
-        let Some(keyboard) = self.seat.get_keyboard() else { return };
-        let focused = keyboard.current_focus();
-        if focused == surface {
-            return;
-        }
-        // libwayland destroys the objects of a client that ends one by one. An event that names one
-        // of those that are left ends the service: wayland-backend does not find its client.
-        let is_ending = |surface: &WlSurface| surface.is_alive() && surface.client().is_none();
-        if focused.iter().chain(&surface).any(is_ending) {
-            self.focus_refresh_pending = true;
-            return;
-        }
-        let window = surface.as_ref().and_then(|surface| self.shell.window_of(surface));
-        let window = window.map(|window| window.id);
-        keyboard.set_focus(self, surface, SERIAL_COUNTER.next_serial());
-        self.publish_event(&IpcEvent::Focus { window });
-    }
-
     /// Gives the keyboard to a mapped window, and moves it to the front.
     pub fn focus_window(&mut self, id: u64) {
-        self.with_shell(|shell, cx| shell.focus_window(id, cx));
-    }
-
-    /// Moves the keyboard to where it belongs after outputs or layer surfaces changed.
-    pub fn refresh_focus(&mut self) {
-        let focused = self.keyboard_focus();
-        self.with_shell(|shell, cx| shell.refresh_focus(focused.as_ref(), cx));
+        self.with_shell(|shell, _| shell.focus_window(id));
+        self.settle_focus();
     }
 
     /// Places all windows again after outputs or rules changed.

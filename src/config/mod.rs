@@ -17,7 +17,8 @@ pub use geom_ipc::ConnectType;
 pub use power::{Policy, PowerConfig};
 pub use reader::{names, Problem};
 pub use system::{
-    parse, Config, HardwareColor, Keyboard, Pointer, RendererPreference, Rule, WindowTraits, DEFAULT_PATH,
+    parse, Config, FocusNew, HardwareColor, Keyboard, Pointer, RendererPreference, Rule, WindowTraits,
+    DEFAULT_PATH,
 };
 
 use std::path::Path;

@@ -35,6 +35,16 @@ pub enum RendererPreference {
     Llvmpipe,
 }
 
+/// Which new windows get the keyboard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "kebab-case")]
+pub enum FocusNew {
+    Always,
+    /// Those on a display that is in use: the one whose window has the keyboard, or the one that
+    /// the user clicked last.
+    SameDisplay,
+}
+
 /// Keyboards, in the terms of xkeyboard-config(7).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keyboard {
@@ -113,6 +123,7 @@ pub struct Config {
     pub aliases: BTreeMap<String, String>,
     pub night_light: Option<NightLight>,
     pub rules: Vec<Rule>,
+    pub focus_new: FocusNew,
     pub renderer: RendererPreference,
     /// The GPU that renders: the path of its device node or of its place on the bus.
     pub render_gpu: Option<String>,
@@ -154,6 +165,7 @@ impl Default for Config {
             aliases: BTreeMap::new(),
             night_light: None,
             rules: Vec::new(),
+            focus_new: FocusNew::SameDisplay,
             renderer: RendererPreference::Auto,
             render_gpu: None,
             direct_scanout: true,
@@ -253,6 +265,7 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
             keys.split('+').map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()).collect();
     }
     set(&mut config.vt_keys, root.boolean(reader, "vt_keys"));
+    set(&mut config.focus_new, root.choice(reader, "focus_new", names::<FocusNew>()));
     config.user = root.string(reader, "user");
     config.outputs.outputs = read_displays(root, reader);
     (config.connectors, config.edid_files) = read_connectors(root, reader);
@@ -409,7 +422,7 @@ mod tests {
                 "test.toml:2: renderer = \"vulkan\" is not allowed; allowed: \"auto\", \"pixman\", \"gles\", \"llvmpipe\"",
                 "test.toml:5: displays.\"HDMI-A-1\".mode: \"wide\" is not a mode; write \"1920x1080\" or \"1920x1080@59.94\"",
                 "test.toml:8: keyboard.layout = 7 is not allowed; allowed: a quoted string",
-                "test.toml:1: unknown key color; known here: connect_type, renderer, render_gpu, direct_scanout, hardware_color, diagnostic_screen, keep_framebuffer, metrics_file, metrics_interval, exit_keys, vt_keys, user, displays, connectors, aliases, night_light, rules, clients, power, keyboard, pointer, touch, cursor, headless",
+                "test.toml:1: unknown key color; known here: connect_type, renderer, render_gpu, direct_scanout, hardware_color, diagnostic_screen, keep_framebuffer, metrics_file, metrics_interval, exit_keys, vt_keys, focus_new, user, displays, connectors, aliases, night_light, rules, clients, power, keyboard, pointer, touch, cursor, headless",
             ]
         );
     }

@@ -12,7 +12,6 @@ use geom_ipc::{
     Mode, Monitor, Signal, Status, Window,
 };
 use smithay::reexports::input::DeviceCapability;
-use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use strum::VariantArray;
 
 use crate::clients::connection::{micros, Connection};
@@ -106,8 +105,8 @@ pub fn add_windows(client: &mut geom_ipc::Client, shell: &Shell, outputs: &Outpu
 }
 
 /// Describes a window. `focus` is the surface with the keyboard focus.
-pub fn window(window: &ShellWindow, outputs: &Outputs, focus: Option<&WlSurface>) -> Option<Window> {
-    let toplevel = window.toplevel()?;
+pub fn window(window: &ShellWindow, outputs: &Outputs, focused: bool) -> Option<Window> {
+    window.toplevel()?;
     let (app_id, title) = window.app_id_and_title();
     Some(Window {
         id: window.id,
@@ -117,7 +116,7 @@ pub fn window(window: &ShellWindow, outputs: &Outputs, focus: Option<&WlSurface>
         assigned_output: window.assigned_output.clone(),
         display: window.shown_on.and_then(|id| outputs.name(id)).map(str::to_owned),
         fullscreen: window.fullscreen,
-        focused: focus == Some(toplevel.wl_surface()),
+        focused,
     })
 }
 

@@ -25,6 +25,8 @@ pub struct PointerState {
     moved_at: Duration,
     /// There is a pointing device. Without one, no cursor is shown.
     present: bool,
+    /// It has been put on an output.
+    placed: bool,
     /// The cursor that a client set.
     status: CursorImageStatus,
     /// The icon of a drag and drop, next to the cursor.
@@ -60,6 +62,7 @@ impl PointerState {
             location: Point::default(),
             moved_at: Duration::ZERO,
             present: false,
+            placed: false,
             status: CursorImageStatus::default_named(),
             drag_icon: None,
             theme: Theme::new(theme, size),
@@ -91,16 +94,23 @@ impl PointerState {
     /// A device moved it.
     pub fn moved(&mut self, to: Point<f64, Logical>, time: Duration) {
         (self.location, self.moved_at) = (to, time);
+        self.placed = true;
     }
 
     /// Outputs have changed: puts it on an enabled one.
     pub fn keep_on_outputs(&mut self, outputs: &Outputs) {
-        self.location = outputs.move_pointer(self.location, self.location);
+        match self.placed {
+            true => self.location = outputs.move_pointer(self.location, self.location),
+            false if self.present => self.appear(outputs),
+            false => {}
+        }
     }
 
-    /// The last pointing device is gone.
+    /// The last pointing device is gone. The position stays, for when there is one again.
     pub(super) fn disappear(&mut self) {
         self.present = false;
+        // Clients set it again when the pointer enters.
+        self.status = CursorImageStatus::default_named();
     }
 
     /// Shows the cursor that a client sets.
@@ -113,10 +123,13 @@ impl PointerState {
         self.drag_icon = icon;
     }
 
-    /// Shows the cursor, in the middle of the leftmost output.
+    /// Shows the cursor, where it was, or the first time in the middle of the leftmost output.
     pub fn appear(&mut self, outputs: &Outputs) {
         self.present = true;
-        if let Some(output) = outputs.in_layout().first() {
+        if self.placed {
+            self.keep_on_outputs(outputs);
+        } else if let Some(output) = outputs.in_layout().first() {
+            self.placed = true;
             let area = output.geometry();
             self.location = area.loc.to_f64() + area.size.to_f64().to_point().downscale(2.0);
         }
@@ -297,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn pointer_appears_in_the_middle_of_the_leftmost_output() {
+    fn pointer_appears_in_the_middle_of_the_leftmost_output_and_then_where_it_was() {
         let mut pointer = PointerState::new("default", 24);
         pointer.appear(&outputs([false, true, true]));
         assert!(pointer.present);
@@ -305,6 +318,21 @@ mod tests {
         // Without an output it stays where it is.
         pointer.appear(&outputs([false; 3]));
         assert_eq!(pointer.location, (150.0, 50.0).into());
+        pointer.moved((210.0, 20.0).into(), Duration::ZERO);
+        pointer.disappear();
+        pointer.appear(&outputs([true; 3]));
+        assert_eq!(pointer.location, (210.0, 20.0).into(), "its display is enabled");
+        pointer.disappear();
+        pointer.appear(&outputs([true, true, false]));
+        assert_eq!(pointer.location, (199.0, 20.0).into(), "the nearest enabled one");
+    }
+
+    #[test]
+    fn pointer_that_came_before_the_first_output_is_placed_with_it() {
+        let mut pointer = PointerState::new("default", 24);
+        pointer.appear(&outputs([false; 3]));
+        pointer.keep_on_outputs(&outputs([true, false, false]));
+        assert_eq!(pointer.location, (50.0, 50.0).into());
     }
 
     #[test]

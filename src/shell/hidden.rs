@@ -16,9 +16,9 @@ use smithay::reexports::wayland_server::Resource;
 use smithay::wayland::compositor::{
     get_role, with_surface_tree_downward, SurfaceAttributes, SurfaceData, TraversalAction,
 };
-use smithay::wayland::shell::wlr_layer::Layer;
 use smithay::wayland::shell::xdg::{ToplevelSurface, XDG_TOPLEVEL_ROLE};
 
+use super::focus::model::seen_on;
 use super::popups::popup_root;
 use super::{Shell, ShellWindow};
 use crate::clients::{client_of, ClientId};
@@ -65,7 +65,7 @@ impl Shell {
 
     /// Returns whether a fullscreen window of an output covers a layer surface.
     fn covers(&self, output: OutputId, layer: &LayerSurface) -> bool {
-        layer.layer() != Layer::Overlay && self.is_fullscreen(output)
+        !seen_on(&self.stack, output).has(layer.layer())
     }
 
     /// Returns whether frames of its output contain a layer surface or a popup. Windows count as

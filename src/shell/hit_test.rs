@@ -7,8 +7,9 @@ use smithay::wayland::compositor::get_role;
 use smithay::wayland::shell::wlr_layer::Layer;
 use smithay::wayland::shell::xdg::XDG_POPUP_ROLE;
 
+use super::focus::model::seen_on;
 use super::popups::popup_root;
-use super::windows::root_surface;
+use super::windows::{has_buffer, root_surface};
 use super::Shell;
 use crate::output::outputs::Outputs;
 use crate::output::{Output, OutputId};
@@ -24,13 +25,11 @@ impl Shell {
         let origin = output.geometry().loc.to_f64();
         let in_layout =
             |(surface, location): (WlSurface, Point<i32, Logical>)| (surface, location.to_f64() + origin);
-        let windows = self.visible_windows(output.id);
-        let fullscreen = windows.last().is_some_and(|window| window.fullscreen);
-        let above: &[Layer] = if fullscreen { &[Layer::Overlay] } else { &[Layer::Overlay, Layer::Top] };
-        if let Some(found) = above.iter().find_map(|layer| layer_surface_at(output, *layer, local)) {
+        let seen = seen_on(&self.stack, output.id);
+        if let Some(found) = seen.above.iter().find_map(|layer| layer_surface_at(output, *layer, local)) {
             return Some(in_layout(found));
         }
-        for window in windows {
+        for window in seen.windows {
             let Some(location) = self.window_location(window, outputs) else { continue };
             let origin = location - window.handle.geometry().loc;
             let found = window.handle.surface_under(local - origin.to_f64(), WindowSurfaceType::ALL);
@@ -38,8 +37,7 @@ impl Shell {
                 return Some(in_layout((surface, offset + origin)));
             }
         }
-        let below = [Layer::Bottom, Layer::Background];
-        below.iter().find_map(|layer| layer_surface_at(output, *layer, local)).map(in_layout)
+        seen.below.iter().find_map(|layer| layer_surface_at(output, *layer, local)).map(in_layout)
     }
 
     /// Returns the output that shows the window, popup or layer surface that a surface belongs to.
@@ -56,6 +54,22 @@ impl Shell {
             layers.layer_for_surface(&root, WindowSurfaceType::TOPLEVEL).is_some()
         };
         outputs.iter().find(has_layer).map(|output| output.id)
+    }
+
+    /// Returns whether the user sees a surface, as far as stacking decides: its window, or its
+    /// layer surface, is shown, and nothing covers it as a whole.
+    pub fn is_seen(&self, surface: &WlSurface, outputs: &Outputs) -> bool {
+        let mut root = root_surface(surface);
+        if get_role(&root) == Some(XDG_POPUP_ROLE) {
+            match popup_root(&root) {
+                Ok(base) if self.popups.find_popup(&root).is_some() => root = base,
+                _ => return false,
+            }
+        }
+        match self.window_of(&root) {
+            Some(window) => self.stack.is_mapped(window.id) && self.stack.is_visible(window.id),
+            None => self.is_drawn(&root, outputs) && has_buffer(&root),
+        }
     }
 
     /// Returns whether a surface can be visible: it does not belong to a window that another one

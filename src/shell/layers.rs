@@ -1,15 +1,18 @@
 //! Layer surfaces (wlr-layer-shell): panels, backgrounds, launchers, locks.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use smithay::backend::renderer::utils::with_renderer_surface_state;
 use smithay::desktop::{layer_map_for_output, LayerSurface, WindowSurfaceType};
 use smithay::output::Output as WlOutput;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::utils::IsAlive;
 use smithay::wayland::compositor::with_states;
 use smithay::wayland::shell::wlr_layer::{LayerSurface as WlrLayerSurface, LayerSurfaceData};
 use tracing::{debug, info};
 
+use super::focus::model::MappedLayer;
+use super::windows::has_buffer;
 use super::{Effect, Effects, Shell};
 use crate::output::outputs::Outputs;
 use crate::output::{Output, OutputId};
@@ -24,6 +27,40 @@ pub(super) struct UnmappedLayer {
 /// Whether a layer surface had a buffer at its last commit.
 #[derive(Default)]
 struct HasBuffer(Cell<bool>);
+
+/// The place of a layer surface in the order in which all were put on outputs.
+#[derive(Default)]
+struct Age(Cell<u64>);
+
+static LAST_AGE: AtomicU64 = AtomicU64::new(0);
+
+/// Puts a layer surface on an output, in front of the others of its layer. Returns false if its
+/// client has destroyed it, or it is on an output already.
+fn put_on(layer: &LayerSurface, output: &Output) -> bool {
+    layer.user_data().insert_if_missing(Age::default);
+    if let Some(Age(age)) = layer.user_data().get() {
+        age.set(LAST_AGE.fetch_add(1, Ordering::Relaxed));
+    }
+    let mapped = layer_map_for_output(output.wl_output()).map_layer(layer);
+    mapped.inspect_err(|error| debug!(%error, "cannot map layer surface")).is_ok()
+}
+
+/// Returns the layer surfaces that have a buffer, of the outputs of the layout.
+pub(super) fn mapped_layers(outputs: &Outputs) -> Vec<MappedLayer<WlSurface>> {
+    let mut mapped = Vec::new();
+    for output in outputs.in_layout() {
+        let layers = layer_map_for_output(output.wl_output());
+        let with_buffer = layers.layers().filter(|layer| layer.alive() && has_buffer(layer.wl_surface()));
+        mapped.extend(with_buffer.map(|layer| MappedLayer {
+            surface: layer.wl_surface().clone(),
+            output: output.id,
+            layer: layer.layer(),
+            interactivity: layer.cached_state().keyboard_interactivity,
+            age: layer.user_data().get().map_or(0, |Age(age)| age.get()),
+        }));
+    }
+    mapped
+}
 
 impl Shell {
     /// Returns the output for something new: the requested one, or else the focused one, or else
@@ -53,9 +90,7 @@ impl Shell {
         };
         info!(namespace, display = output.name, "layer surface mapped");
         let layer = LayerSurface::new(surface, namespace);
-        if let Err(error) = layer_map_for_output(output.wl_output()).map_layer(&layer) {
-            debug!(%error, "layer surface is already destroyed");
-        }
+        put_on(&layer, output);
     }
 
     /// Removes a layer surface that its client destroyed.
@@ -117,8 +152,7 @@ impl Shell {
             return false;
         };
         info!(namespace = layer.namespace(), display = output.name, "layer surface mapped");
-        let mapped = layer_map_for_output(output.wl_output()).map_layer(&layer);
-        mapped.inspect_err(|error| debug!(%error, "layer surface is mapped already")).is_ok()
+        put_on(&layer, output)
     }
 
     /// Moves the layer surfaces of an output to another one, which takes its place.
@@ -126,9 +160,7 @@ impl Shell {
         let mut layers = layer_map_for_output(from.wl_output());
         for layer in layers.layers().cloned().collect::<Vec<_>>() {
             layers.unmap_layer(&layer);
-            if let Err(error) = layer_map_for_output(to.wl_output()).map_layer(&layer) {
-                debug!(%error, "layer surface is mapped already");
-            }
+            put_on(&layer, to);
         }
     }
 
@@ -144,7 +176,7 @@ impl Shell {
 /// one was. Smithay 0.7.0 resets that state only when the role is destroyed.
 fn unmaps(layer: &LayerSurface) -> bool {
     let surface = layer.wl_surface();
-    let has_buffer = with_renderer_surface_state(surface, |state| state.buffer().is_some()) == Some(true);
+    let has_buffer = has_buffer(surface);
     layer.user_data().insert_if_missing(HasBuffer::default);
     let had_buffer = layer.user_data().get::<HasBuffer>().is_some_and(|had| had.0.replace(has_buffer));
     if !had_buffer || has_buffer {

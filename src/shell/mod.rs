@@ -7,6 +7,9 @@
 //! returns. Of the windows on an output the topmost is visible, with its dialogs above it
 //! ([`stack`]).
 //!
+//! Who has the keyboard, and what is seen under the pointer, follows from the state at any time
+//! ([`focus`]).
+//!
 //! Methods of [`Shell`] send configure, enter and leave events themselves. What they want from
 //! other components they return as [`Effect`]s, which the compositor applies in order.
 
@@ -26,6 +29,8 @@ mod windows;
 use smithay::desktop::PopupManager;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 
+use self::focus::grabs::GrabChain;
+pub use self::focus::KeyboardFocus;
 pub use self::hidden::has_callbacks;
 pub use self::hit_test::SurfaceAt;
 use self::layers::UnmappedLayer;
@@ -35,7 +40,7 @@ pub use self::unresponsive::{UnresponsiveClient, UnresponsiveWindow};
 pub use self::windows::{root_surface, send_preferred_scale};
 use crate::clients::placements::Placements;
 use crate::clients::ClientId;
-use crate::config::Rule;
+use crate::config::{FocusNew, Rule};
 use crate::output::outputs::Outputs;
 use crate::output::OutputId;
 
@@ -44,6 +49,10 @@ use crate::output::OutputId;
 pub struct Shell {
     stack: Stack,
     pub popups: PopupManager,
+    /// The popups that take all input.
+    grabs: GrabChain<WlSurface>,
+    /// The layer surface that the user clicked, if nothing else was given the keyboard since.
+    clicked_layer: Option<WlSurface>,
     unmapped_layers: Vec<UnmappedLayer>,
 }
 
@@ -52,6 +61,8 @@ pub struct Cx<'a> {
     pub outputs: &'a Outputs,
     /// The rules of the configuration, of which the first match counts.
     pub rules: &'a [Rule],
+    /// Which new windows get the keyboard.
+    pub focus_new: FocusNew,
     /// Output names that were saved for applications, by app id.
     pub saved_placements: &'a Placements,
     /// Returns the connector that a display's name in the configuration stands for: the name of a
@@ -62,9 +73,9 @@ pub struct Cx<'a> {
 /// What the shell wants from other components.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Give the keyboard to a surface, or to none, and report it if another one had it before.
-    FocusKeyboard(Option<WlSurface>),
-    /// Call [`Shell::refresh_focus`]: windows or layer surfaces appeared, moved or are gone.
+    /// Find out again who has the keyboard and the pointer, at the latest before the next input or
+    /// frame: windows, popups or layer surfaces appeared, moved or are gone, or the user chose
+    /// another one.
     RefreshFocus,
     /// Draw an output again.
     Redraw(OutputId),

@@ -18,9 +18,10 @@ pub struct Moved {
 
 impl<W> Stack<W> {
     /// Returns the name of the output that a window belongs to. In falling precedence: the one that
-    /// a control client chose, the first matching rule's, the parent's, the one that the client
+    /// a control client chose, the parent's, the first matching rule's, the one that the client
     /// requested or that the window has already, the one that was saved for its application, the
-    /// focused one, the leftmost one.
+    /// focused one, the leftmost one. A rule for a program matches its dialogs too, which belong to
+    /// the window that they are about.
     fn choose_output(
         &self,
         window: &ShellWindow<W>,
@@ -30,10 +31,13 @@ impl<W> Stack<W> {
         if window.pinned {
             return window.assigned_output.clone();
         }
+        let parent = window.parent.and_then(|parent| self.get(parent)?.assigned_output.clone());
+        if parent.is_some() {
+            return parent;
+        }
         let rule = cx.rules.iter().find(|rule| rule.matches(traits));
         // The window waits by name for a display that is not connected yet.
         let rule = rule.map(|rule| (cx.connector_of)(&rule.display).unwrap_or_else(|| rule.display.clone()));
-        let parent = || self.get(window.parent?)?.assigned_output.clone();
         let saved = || {
             let output = cx.outputs.named(cx.saved_placements.get(traits.app_id?)?)?;
             Some(output.name.clone())
@@ -43,11 +47,7 @@ impl<W> Stack<W> {
             output.is_in_layout().then(|| output.name.clone())
         };
         let first = || cx.outputs.in_layout().first().map(|output| output.name.clone());
-        rule.or_else(parent)
-            .or_else(|| window.assigned_output.clone())
-            .or_else(saved)
-            .or_else(focused)
-            .or_else(first)
+        rule.or_else(|| window.assigned_output.clone()).or_else(saved).or_else(focused).or_else(first)
     }
 
     /// Assigns a window to an output and shows it there, or on the fallback. Returns the change if

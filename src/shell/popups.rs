@@ -1,13 +1,20 @@
 //! Popups of windows and layer surfaces: menus and tooltips.
 
-use smithay::desktop::{get_popup_toplevel_coords, layer_map_for_output, PopupKind, WindowSurfaceType};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use smithay::desktop::{
+    get_popup_toplevel_coords, layer_map_for_output, PopupKind, PopupManager, WindowSurfaceType,
+};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{Logical, Rectangle};
 use smithay::wayland::compositor::{get_role, with_states};
 use smithay::wayland::shell::xdg::{PopupSurface, PositionerState, XdgPopupSurfaceData, XDG_POPUP_ROLE};
 use tracing::debug;
 
+use super::focus::grabs::{GrabAnswer, GrabRequest};
+use super::windows::has_buffer;
 use super::{Effect, Effects, Shell};
+use crate::clients::ClientId;
 use crate::output::outputs::Outputs;
 
 impl Shell {
@@ -39,11 +46,56 @@ impl Shell {
         popup.send_repositioned(token);
     }
 
-    /// Redraws the output of a popup that its client destroyed.
-    pub fn remove_popup(&self, popup: PopupSurface, outputs: &Outputs) -> Effects {
+    /// Handles a popup that its client destroyed.
+    pub fn remove_popup(&mut self, popup: &PopupSurface, outputs: &Outputs) -> Effects {
+        self.grabs.remove(popup.wl_surface());
         let root = popup_root(popup.wl_surface()).ok();
         let output = root.and_then(|root| self.output_of(&root, outputs));
-        output.map(Effect::Redraw).into_iter().collect()
+        output.map(Effect::Redraw).into_iter().chain([Effect::RefreshFocus]).collect()
+    }
+
+    /// Handles a popup that takes all input, if it may. A chain that it does not continue is
+    /// dismissed, so that a menu in one program closes the menu of another.
+    ///
+    /// # Errors
+    /// If it is not the topmost popup, which is a protocol error.
+    pub fn grab_popup(
+        &mut self,
+        popup: &PopupSurface,
+        client: ClientId,
+        outputs: &Outputs,
+    ) -> Result<Effects, NotTopmost> {
+        let surface = popup.wl_surface();
+        let Ok(root) = popup_root(surface) else { return Ok(Effects::new()) };
+        let parent = popup_parent(surface).filter(|parent| *parent != root);
+        let mut effects = match &parent {
+            None => self.dismiss_grabs(outputs),
+            Some(_) => Effects::new(),
+        };
+        match self.grabs.grab(GrabRequest { popup: surface.clone(), parent, root, client }) {
+            GrabAnswer::Taken => effects.push(Effect::RefreshFocus),
+            GrabAnswer::ParentDismissed => effects.extend(self.dismiss_popup(surface, outputs)),
+            GrabAnswer::NotTopmost => return Err(NotTopmost),
+        }
+        Ok(effects)
+    }
+
+    /// Dismisses the popups that take all input.
+    pub(super) fn dismiss_grabs(&mut self, outputs: &Outputs) -> Effects {
+        let popups = self.grabs.dismiss();
+        popups.iter().flat_map(|popup| self.dismiss_popup(popup, outputs)).collect()
+    }
+
+    /// Dismisses a popup: it is not shown any more, and its client is asked to destroy it.
+    fn dismiss_popup(&self, surface: &WlSurface, outputs: &Outputs) -> Effects {
+        let (Some(popup), Ok(root)) = (self.popups.find_popup(surface), popup_root(surface)) else {
+            return Effects::new();
+        };
+        let output = self.output_of(&root, outputs);
+        if let Err(error) = PopupManager::dismiss_popup(&root, &popup) {
+            debug!(%error, "the window of a popup is already destroyed");
+        }
+        output.map(Effect::Redraw).into_iter().chain([Effect::RefreshFocus]).collect()
     }
 
     /// Handles a commit of a popup's own surface.
@@ -55,7 +107,11 @@ impl Shell {
                 debug!(?error, "cannot configure popup");
             }
         }
-        self.output_of(surface, outputs).map(Effect::Redraw).into_iter().collect()
+        let mut effects: Effects = self.output_of(surface, outputs).map(Effect::Redraw).into_iter().collect();
+        if unmaps(surface) && self.grabs.remove(surface) {
+            effects.push(Effect::RefreshFocus);
+        }
+        effects
     }
 
     /// Moves a popup within what its positioner allows, so that all of it is on its parent's
@@ -79,6 +135,25 @@ impl Shell {
             .with_pending_state(|state| state.geometry = state.positioner.get_unconstrained_geometry(target));
     }
 }
+
+/// Whether a popup had a buffer at its last commit.
+#[derive(Default)]
+struct HasBuffer(AtomicBool);
+
+/// Returns whether the current commit of a popup unmaps it: it removes the buffer.
+fn unmaps(surface: &WlSurface) -> bool {
+    let has_buffer = has_buffer(surface);
+    let had_buffer = with_states(surface, |states| {
+        let HasBuffer(had) = states.data_map.get_or_insert_threadsafe(HasBuffer::default);
+        had.swap(has_buffer, Ordering::Relaxed)
+    });
+    had_buffer && !has_buffer
+}
+
+/// A popup that takes all input is not the child of the one that does so now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the popup was not created on the topmost popup")]
+pub struct NotTopmost;
 
 /// The maximum number of popups on top of each other. Smithay walks them recursively.
 const MAX_POPUP_DEPTH: usize = 32;

@@ -29,9 +29,11 @@ pub struct ShellWindow<W = Window> {
     pub pinned: bool,
     /// The user cannot see it, and its client was informed. Set by `Shell::update_hidden`.
     pub is_hidden: bool,
+    /// Grows with each time that a window is given the keyboard; 0: never.
+    pub focused_at: u64,
 }
 
-/// All windows, and the focused output.
+/// All windows, the focused output, and the one that has the keyboard.
 #[derive(Debug)]
 pub struct Stack<W = Window> {
     /// Back to front. Each window is in front of its parent.
@@ -40,11 +42,20 @@ pub struct Stack<W = Window> {
     unmapped: Vec<ShellWindow<W>>,
     last_id: u64,
     focused_output: Option<OutputId>,
+    keyboard_output: Option<OutputId>,
+    last_focus: u64,
 }
 
 impl<W> Default for Stack<W> {
     fn default() -> Self {
-        Self { mapped: Vec::new(), unmapped: Vec::new(), last_id: 0, focused_output: None }
+        Self {
+            mapped: Vec::new(),
+            unmapped: Vec::new(),
+            last_id: 0,
+            focused_output: None,
+            keyboard_output: None,
+            last_focus: 0,
+        }
     }
 }
 
@@ -62,6 +73,7 @@ impl<W> Stack<W> {
             fullscreen: false,
             pinned: false,
             is_hidden: false,
+            focused_at: 0,
         });
         self.last_id
     }
@@ -104,6 +116,12 @@ impl<W> Stack<W> {
     /// Returns the output that was focused last. It may be disabled since.
     pub fn focused_output(&self) -> Option<OutputId> {
         self.focused_output
+    }
+
+    /// Returns the output whose window was given the keyboard last. It may be disabled since. A
+    /// click on a panel focuses another output, and leaves the keyboard here.
+    pub fn keyboard_output(&self) -> Option<OutputId> {
+        self.keyboard_output
     }
 
     /// Focuses an output: new windows and layer surfaces go there.
@@ -169,10 +187,10 @@ impl<W> Stack<W> {
         }
     }
 
-    /// Maps an unmapped window, but leaves the window that gets the keyboard, and the windows that
+    /// Maps an unmapped window, but leaves a window, which has the keyboard, and the windows that
     /// it is a dialog of, in front of it.
-    pub fn map_behind(&mut self, id: u64) {
-        let mut front = self.topmost();
+    pub fn map_behind(&mut self, id: u64, front: Option<u64>) {
+        let mut front = front.and_then(|id| self.mapped.iter().find(|window| window.id == id));
         while let Some(parent) = front.and_then(|window| window.parent) {
             match self.mapped.iter().find(|window| window.id == parent) {
                 Some(parent) => front = Some(parent),
@@ -233,28 +251,51 @@ impl<W> Stack<W> {
         shown_on.is_some_and(|output| self.visible_on(output).iter().any(|window| window.id == id))
     }
 
-    /// Returns the window that gets the keyboard if nothing else decides: the topmost one of the
-    /// focused output, or else of all outputs.
-    pub fn topmost(&self) -> Option<&ShellWindow<W>> {
-        let focused = self.focused_output;
-        let on_focused = |window: &&ShellWindow<W>| window.shown_on.is_some() && window.shown_on == focused;
-        self.mapped.iter().rev().find(on_focused).or(self.mapped.last())
-    }
-
-    /// Raises a mapped window and focuses its output. Returns the window that gets the keyboard:
-    /// its topmost dialog, or itself.
-    pub fn focus(&mut self, id: u64) -> Option<&ShellWindow<W>> {
-        let shown_on = self.mapped.iter().find(|window| window.id == id)?.shown_on;
+    /// Gives a mapped window the keyboard, as far as windows decide: raises it and focuses its
+    /// output. Its topmost dialog has the keyboard then, or itself. Returns whether anything
+    /// changed.
+    pub fn focus(&mut self, id: u64) -> bool {
+        let Some(window) = self.mapped.iter().find(|window| window.id == id) else { return false };
+        let (shown_on, focused_at) = (window.shown_on, window.focused_at);
+        let outputs = (self.focused_output, self.keyboard_output);
         self.focused_output = shown_on.or(self.focused_output);
+        self.keyboard_output = shown_on.or(self.keyboard_output);
+        let was_front = self.mapped.last().is_some_and(|top| top.id == id);
         self.raise(id);
-        self.mapped.last()
+        if was_front
+            && focused_at == self.last_focus
+            && outputs == (self.focused_output, self.keyboard_output)
+        {
+            return false;
+        }
+        self.last_focus += 1;
+        let last_focus = self.last_focus;
+        self.get_mut(id).into_iter().for_each(|window| window.focused_at = last_focus);
+        true
     }
 
-    /// Returns the window that has the keyboard after outputs changed: the one that has it now, if
-    /// it is still visible, or the topmost one. Without an enabled output no window is visible, and
-    /// the keyboard stays where it is.
-    pub fn focus_after_change(&self, focused: u64) -> Option<&ShellWindow<W>> {
-        let window = self.mapped.iter().find(|window| window.id == focused);
-        window.filter(|window| window.shown_on.is_none() || self.is_visible(focused)).or(self.topmost())
+    /// A window has the keyboard, whatever gave it to it. Of the windows that are visible when the
+    /// display that is in use shows none, the one that had it last has it again.
+    pub fn note_keyboard(&mut self, id: u64) {
+        let last_focus = self.last_focus;
+        if let Some(window) =
+            self.get_mut(id).filter(|window| window.focused_at != last_focus || last_focus == 0)
+        {
+            window.focused_at = last_focus + 1;
+            self.last_focus += 1;
+        }
+    }
+
+    /// Returns a mapped window's dialogs, at any depth, each after the window that it belongs to.
+    pub fn descendants(&self, id: u64) -> Vec<u64> {
+        let mut ids = vec![id];
+        let mut next = 0;
+        while let Some(parent) = ids.get(next).copied() {
+            next += 1;
+            let dialogs = self.iter().filter(|window| window.parent == Some(parent));
+            ids.extend(dialogs.map(|window| window.id));
+        }
+        ids.remove(0);
+        ids
     }
 }

@@ -5,11 +5,14 @@ use geom_display::plan::LogicalRect;
 use geom_display::relocation::MonitorKey;
 use proptest::prelude::*;
 
+use super::focus::grabs::GrabChain;
+use super::focus::model::Facts;
+use super::focus::present;
 use super::placement::Moved;
 use super::stack::Stack;
 use super::Cx;
 use crate::clients::placements::Placements;
-use crate::config::{Rule, WindowTraits};
+use crate::config::{FocusNew, Rule, WindowTraits};
 use crate::output::outputs::Outputs;
 use crate::output::OutputId;
 
@@ -21,8 +24,6 @@ struct Fixture {
     outputs: Outputs,
     rules: Vec<Rule>,
     saved: Placements,
-    /// The window that has the keyboard.
-    focus: Option<u64>,
 }
 
 impl Fixture {
@@ -34,7 +35,7 @@ impl Fixture {
             output.set_lifecycle(if enabled { Lifecycle::Enabled } else { Lifecycle::Disconnected });
         }
         let (stack, rules, saved) = (Stack::default(), Vec::new(), Placements::default());
-        Self { stack, outputs, rules, saved, focus: None }
+        Self { stack, outputs, rules, saved }
     }
 
     fn rule(mut self, app_id: &str, display: &str) -> Self {
@@ -46,6 +47,7 @@ impl Fixture {
         let cx = Cx {
             outputs: &self.outputs,
             rules: &self.rules,
+            focus_new: FocusNew::Always,
             saved_placements: &self.saved,
             // One alias; connectors stand for themselves.
             connector_of: &|name| (name == "left").then(|| "DP-1".to_owned()),
@@ -68,18 +70,21 @@ impl Fixture {
     }
 
     fn focus(&mut self, id: u64) {
-        if let Some(window) = self.stack.focus(id) {
-            self.focus = Some(window.id);
-        }
+        self.stack.focus(id);
     }
 
-    fn focus_topmost(&mut self) {
-        self.focus = self.stack.topmost().map(|window| window.id);
-    }
-
-    fn refresh_focus(&mut self) {
-        let focused = self.focus.and_then(|id| self.stack.focus_after_change(id));
-        self.focus = focused.or(self.stack.topmost()).map(|window| window.id);
+    /// Returns the window that has the keyboard.
+    fn focused(&self) -> Option<u64> {
+        let facts = Facts::<u64, ()> {
+            stack: &self.stack,
+            layers: &[],
+            grabs: &GrabChain::default(),
+            clicked_layer: None,
+            keyboard_output: present(self.stack.keyboard_output(), &self.outputs),
+            surface: &|window| Some(window.id),
+            accepts: &|_| true,
+        };
+        facts.window().map(|window| window.id)
     }
 
     fn enable(&mut self, name: &str, enabled: bool) {
@@ -90,7 +95,6 @@ impl Fixture {
         for id in ids {
             self.place(id, "app");
         }
-        self.refresh_focus();
     }
 
     fn assigned(&self, id: u64) -> Option<&str> {
@@ -136,8 +140,10 @@ fn placement_follows_its_precedence() {
     all.map(dialog, "saved");
     assert_eq!(all.assigned(dialog), Some("DP-2"), "the parent before the request");
 
-    let ruled = all.open("ruled", Some(focused));
-    assert_eq!(all.assigned(ruled), Some("DP-3"), "the rule before the parent");
+    let ruled = all.open("ruled", None);
+    assert_eq!(all.assigned(ruled), Some("DP-3"), "the rule before the focused output");
+    let of_ruled = all.open("ruled", Some(focused));
+    assert_eq!(all.assigned(of_ruled), Some("DP-2"), "the parent before the rule");
     let aliased = all.open("aliased", None);
     assert_eq!(all.assigned(aliased), Some("DP-1"), "the connector that the rule's display stands for");
 
@@ -207,7 +213,7 @@ fn dialogs_of_dialogs_stay_in_front_when_the_window_is_raised() {
     all.focus(window);
     assert_eq!(all.order(), [other, window, dialog, nested]);
     assert_eq!(all.visible_on("DP-1"), [nested, dialog, window]);
-    assert_eq!(all.focus, Some(nested), "the topmost dialog gets the keyboard");
+    assert_eq!(all.focused(), Some(nested), "the topmost dialog gets the keyboard");
 }
 
 /// As windows of users that may not command the service.
@@ -219,14 +225,14 @@ fn window_that_takes_no_focus_stays_behind_the_focused_one_and_its_dialogs() {
     let dialog = all.open("app", Some(window));
     let new = all.stack.add(2.into(), ());
     all.place(new, "other");
-    all.stack.map_behind(new);
+    all.stack.map_behind(new, all.focused());
     assert_eq!(all.order(), [own, new, window, dialog]);
     assert_eq!(all.visible_on("DP-1"), [dialog, window]);
-    assert_eq!(all.stack.topmost().map(|window| window.id), Some(dialog));
+    assert_eq!(all.focused(), Some(dialog));
     let mut empty = Fixture::new([true; 3]);
     let only = empty.stack.add(2.into(), ());
     empty.place(only, "other");
-    empty.stack.map_behind(only);
+    empty.stack.map_behind(only, None);
     assert_eq!(empty.visible_on("DP-1"), [only]);
 }
 
@@ -255,9 +261,12 @@ fn new_parent_moves_a_window_in_front_of_it() {
 
 #[test]
 fn dialog_on_another_output_is_visible_alone() {
-    let mut all = Fixture::new([true; 3]).rule("elsewhere", "DP-2");
+    let mut all = Fixture::new([true; 3]);
     let window = all.open("app", None);
-    let dialog = all.open("elsewhere", Some(window));
+    let dialog = all.open("app", Some(window));
+    let pinned = all.stack.get_mut(dialog).expect("a window");
+    (pinned.assigned_output, pinned.pinned) = (Some("DP-2".into()), true);
+    all.place(dialog, "app");
     assert_eq!((all.visible_on("DP-1"), all.visible_on("DP-2")), (vec![window], vec![dialog]));
 }
 
@@ -270,8 +279,7 @@ fn closing_a_window_focuses_the_topmost_of_its_output() {
     all.focus(closed);
     assert_eq!(all.order(), [below, elsewhere, closed]);
     all.stack.remove(closed);
-    all.focus_topmost();
-    assert_eq!(all.focus, Some(below), "not the window of the other output, which is in front");
+    assert_eq!(all.focused(), Some(below), "not the window of the other output, which is in front");
 }
 
 #[test]
@@ -279,14 +287,14 @@ fn focus_leaves_a_window_that_another_one_hides() {
     let mut all = Fixture::new([true; 3]).rule("elsewhere", "DP-2");
     let window = all.open("app", None);
     let elsewhere = all.open("elsewhere", None);
-    // The keyboard is on DP-1 although the window on DP-2 is in front.
-    all.stack.focus_output(all.outputs.id("DP-1").expect("an output"));
-    all.focus_topmost();
-    assert_eq!(all.focus, Some(window));
+    // The window on DP-2 is in front of all, but not given the keyboard.
+    all.focus(window);
+    all.stack.raise(elsewhere);
+    assert_eq!(all.focused(), Some(window));
     all.rules.clear();
     all.enable("DP-1", false);
     assert_eq!(all.visible_on("DP-2"), [elsewhere]);
-    assert_eq!(all.focus, Some(elsewhere));
+    assert_eq!(all.focused(), Some(elsewhere));
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -335,13 +343,11 @@ impl Fixture {
             Operation::Unmap(index) => {
                 if let Some(id) = pick(index) {
                     self.stack.unmap(id);
-                    self.focus_topmost();
                 }
             }
             Operation::Close(index) => {
                 if let Some(id) = pick(index) {
                     self.stack.remove(id);
-                    self.focus_topmost();
                 }
             }
             Operation::Focus(index) => {
@@ -352,7 +358,6 @@ impl Fixture {
             Operation::SetParent(index, parent) => {
                 if let Some(id) = pick(index) {
                     self.stack.set_parent(id, parent.and_then(pick));
-                    self.refresh_focus();
                 }
             }
             Operation::Enable(output, enabled) => self.enable(NAMES[output], enabled),
@@ -383,7 +388,7 @@ impl Fixture {
             let topmost = self.stack.mapped().iter().rev().find(here);
             prop_assert_eq!(visible.first().copied(), topmost.map(|window| window.id));
         }
-        match self.focus {
+        match self.focused() {
             None => prop_assert!(order.is_empty(), "no window has the keyboard"),
             Some(id) => {
                 prop_assert!(self.stack.is_mapped(id), "an unmapped window has the keyboard");

@@ -6,6 +6,7 @@ use smithay::utils::{Logical, Point};
 use smithay::wayland::seat::WaylandFocus;
 use smithay::wayland::shell::wlr_layer::Layer;
 
+use super::focus::model::seen_on;
 use super::Shell;
 use crate::output::outputs::Outputs;
 use crate::output::Output;
@@ -25,26 +26,23 @@ impl Shell {
             return visible;
         }
         visible.placed.extend(drag_icon);
-        let windows = self.visible_windows(output.id);
-        let is_fullscreen = windows.last().is_some_and(|window| window.fullscreen);
-        add_layers(&mut visible.placed, output, Layer::Overlay);
-        if !is_fullscreen {
-            add_layers(&mut visible.placed, output, Layer::Top);
+        let seen = seen_on(&self.stack, output.id);
+        for layer in seen.above {
+            add_layers(&mut visible.placed, output, *layer);
         }
-        for window in &windows {
+        for window in &seen.windows {
             let location = self.window_location(window, outputs);
             if let (Some(location), Some(surface)) = (location, window.handle.wl_surface()) {
                 let origin = location - window.handle.geometry().loc;
                 add_tree(&mut visible.placed, &surface, location, origin);
             }
         }
-        visible.has_window = !windows.is_empty();
+        visible.has_window = !seen.windows.is_empty();
         visible.before_backdrop = visible.placed.len();
-        if !is_fullscreen {
-            add_layers(&mut visible.placed, output, Layer::Bottom);
+        for layer in seen.below {
             let before = visible.placed.len();
-            add_layers(&mut visible.placed, output, Layer::Background);
-            visible.has_background = visible.placed.len() > before;
+            add_layers(&mut visible.placed, output, *layer);
+            visible.has_background = *layer == Layer::Background && visible.placed.len() > before;
         }
         visible
     }

@@ -15,14 +15,24 @@ use smithay::wayland::seat::WaylandFocus;
 use smithay::wayland::shell::xdg::{ToplevelSurface, XdgToplevelSurfaceData};
 use tracing::{debug, info};
 
-use super::focus::exclusive_layer;
 use super::placement::{area, centered, Moved};
 use super::stack::ShellWindow;
 use super::{ClosedWindow, Cx, Effect, Effects, Shell};
 use crate::clients::{ClientData, ClientId};
-use crate::config::WindowTraits;
+use crate::config::{FocusNew, WindowTraits};
 use crate::output::outputs::Outputs;
 use crate::output::OutputId;
+
+/// How a new window opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opening {
+    /// In front, with the keyboard.
+    Focused,
+    /// In front on its display; the keyboard stays where it is.
+    Unfocused,
+    /// Behind the window that has the keyboard: its client may not take it.
+    Behind,
+}
 
 impl ShellWindow {
     /// Returns the window's toplevel.
@@ -55,7 +65,8 @@ pub fn root_surface(surface: &WlSurface) -> WlSurface {
     root
 }
 
-fn has_buffer(surface: &WlSurface) -> bool {
+/// Returns whether a surface shows a buffer.
+pub(super) fn has_buffer(surface: &WlSurface) -> bool {
     with_renderer_surface_state(surface, |state| state.buffer().is_some()).unwrap_or(false)
 }
 
@@ -198,19 +209,33 @@ impl Shell {
         }
         self.place(id, cx);
         let Some(window) = self.stack.get(id) else { return };
-        // A new window gets the keyboard. Activated from the start, it does not draw its first
-        // frame twice.
-        window.handle.set_activated(exclusive_layer(cx.outputs).is_none() && self.takes_focus(window));
+        // Activated from the start, a window that gets the keyboard does not draw its first frame
+        // twice.
+        let gets_keyboard = self.opening(window, cx).0 == Opening::Focused;
+        window.handle.set_activated(gets_keyboard && self.exclusive_layer(cx.outputs).is_none());
         self.configure(window, cx.outputs);
     }
 
-    /// Returns whether a new window may take the keyboard from the one that has it.
-    fn takes_focus(&self, new: &ShellWindow) -> bool {
+    /// Returns how a new window opens, and the window that has the keyboard before.
+    fn opening(&self, new: &ShellWindow, cx: &Cx<'_>) -> (Opening, Option<u64>) {
+        let holder = self.keyboard_window(cx.outputs);
         let client = |window: &ShellWindow| window.surface()?.client();
-        let (Some(new), Some(focused)) = (client(new), self.stack.topmost().and_then(client)) else {
-            return true;
+        let clients = client(new).zip(holder.and_then(|id| self.mapped_window(id)).and_then(client));
+        if clients
+            .is_some_and(|(new, holder)| !ClientData::of(&new).may_take_focus_from(ClientData::of(&holder)))
+        {
+            return (Opening::Behind, holder);
+        }
+        let is_elsewhere = || {
+            let holder = holder.and_then(|id| self.mapped_window(id));
+            holder.is_some_and(|holder| holder.shown_on != new.shown_on)
+                && !self.outputs_in_use(cx.outputs).contains(&new.shown_on)
         };
-        ClientData::of(&new).may_take_focus_from(ClientData::of(&focused))
+        let opening = match cx.focus_new {
+            FocusNew::SameDisplay if is_elsewhere() => Opening::Unfocused,
+            FocusNew::Always | FocusNew::SameDisplay => Opening::Focused,
+        };
+        (opening, holder)
     }
 
     fn map_window(&mut self, id: u64, cx: &Cx<'_>) -> Effects {
@@ -221,12 +246,14 @@ impl Shell {
             return Effects::new();
         }
         let moved = self.place(id, cx);
-        let takes_focus = self.stack.get(id).is_some_and(|window| self.takes_focus(window));
-        match takes_focus {
-            true => self.stack.map(id),
-            false => self.stack.map_behind(id),
-        }
         let mut effects = Effects::new();
+        let Some((opening, holder)) = self.stack.get(id).map(|window| self.opening(window, cx)) else {
+            return effects;
+        };
+        match opening {
+            Opening::Focused | Opening::Unfocused => self.stack.map(id),
+            Opening::Behind => self.stack.map_behind(id, holder),
+        }
         let Some(window) = self.stack.get(id) else { return effects };
         self.configure(window, cx.outputs);
         // It entered an output with its first commit, if another one shows it by now.
@@ -235,11 +262,18 @@ impl Shell {
         }
         enter(window, cx.outputs, &mut effects);
         effects.extend([Effect::SavePlacements, Effect::WindowMapped(id)]);
-        match takes_focus {
-            true => effects.extend(self.focus_window(id, cx)),
-            false => effects.extend(window.shown_on.map(Effect::Redraw)),
+        // The first window gets the keyboard wherever it opens, but its display is not in use yet:
+        // one that opens on the first display takes it.
+        let is_in_use = self.outputs_in_use(cx.outputs).contains(&window.shown_on);
+        effects.extend(window.shown_on.map(Effect::Redraw));
+        match opening {
+            Opening::Focused if is_in_use || cx.focus_new == FocusNew::Always => {
+                effects.extend(self.focus_window(id));
+            }
+            Opening::Focused => self.stack.note_keyboard(id),
+            Opening::Unfocused | Opening::Behind => {}
         }
-        effects.push(Effect::CheckFullscreen);
+        effects.extend([Effect::RefreshFocus, Effect::CheckFullscreen]);
         effects
     }
 
@@ -250,8 +284,7 @@ impl Shell {
             leave(window, output, cx.outputs, &mut effects);
         }
         self.stack.unmap(id);
-        effects.extend(self.focus_topmost(cx));
-        effects.push(Effect::CheckFullscreen);
+        effects.extend([Effect::RefreshFocus, Effect::CheckFullscreen]);
         effects
     }
 
@@ -269,8 +302,7 @@ impl Shell {
             assigned_output: window.assigned_output,
         })];
         effects.extend(window.shown_on.map(Effect::Redraw));
-        effects.extend(self.focus_topmost(cx));
-        effects.push(Effect::CheckFullscreen);
+        effects.extend([Effect::RefreshFocus, Effect::CheckFullscreen]);
         effects
     }
 
@@ -312,7 +344,7 @@ impl Shell {
         window.pinned = true;
         let mut effects = vec![Effect::SavePlacements];
         self.update_placement(id, cx, &mut effects);
-        effects.extend(self.focus_window(id, cx));
+        effects.extend(self.focus_window(id));
         effects
     }
 
@@ -325,8 +357,9 @@ impl Shell {
             |window: &&ShellWindow| window.toplevel().is_some_and(ToplevelSurface::is_initial_configure_sent);
         let unmapped = self.stack.unmapped().iter().filter(|window| window.assigned_output.is_some());
         let placed = self.stack.mapped().iter().chain(unmapped.filter(is_configured));
+        // Back to front, so windows before their dialogs.
         for id in placed.map(|window| window.id).collect::<Vec<_>>() {
-            self.update_placement(id, cx, &mut effects);
+            self.update_own_placement(id, cx, &mut effects);
         }
         effects
     }
@@ -336,8 +369,18 @@ impl Shell {
         self.stack.place(id, WindowTraits { app_id: app_id.as_deref(), title: title.as_deref() }, cx)
     }
 
-    /// Shows a window where it belongs now.
+    /// Shows a window where it belongs now, and its dialogs.
     fn update_placement(&mut self, id: u64, cx: &Cx<'_>, effects: &mut Effects) {
+        self.update_own_placement(id, cx, effects);
+        for dialog in self.stack.descendants(id) {
+            let toplevel = self.stack.get(dialog).and_then(ShellWindow::toplevel);
+            if toplevel.is_some_and(ToplevelSurface::is_initial_configure_sent) {
+                self.update_own_placement(dialog, cx, effects);
+            }
+        }
+    }
+
+    fn update_own_placement(&mut self, id: u64, cx: &Cx<'_>, effects: &mut Effects) {
         let moved = self.place(id, cx);
         let Some(window) = self.stack.get(id) else { return };
         self.configure(window, cx.outputs);
@@ -363,12 +406,17 @@ impl Shell {
             return Effects::new();
         };
         self.stack.set_parent(id, parent);
-        let window = self.stack.get(id).filter(|window| window.shown_on.is_some());
-        let Some(window) = window else { return Effects::new() };
-        self.configure(window, cx.outputs);
+        let mut effects = Effects::new();
+        if self.stack.get(id).is_none_or(|window| window.shown_on.is_none()) {
+            return effects;
+        }
+        self.update_placement(id, cx, &mut effects);
         // Other windows may be visible now.
-        let output = window.shown_on.filter(|_| self.stack.is_mapped(id));
-        output.map_or_else(Effects::new, |output| vec![Effect::Redraw(output), Effect::RefreshFocus])
+        let output = self.mapped_window(id).and_then(|window| window.shown_on);
+        if let Some(output) = output {
+            effects.extend([Effect::Redraw(output), Effect::RefreshFocus]);
+        }
+        effects
     }
 
     /// Sends the windows of an output their size again, after panels took or released space.

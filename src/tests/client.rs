@@ -24,11 +24,14 @@ use wayland_protocols::wp::color_representation::v1::client::wp_color_representa
 use wayland_protocols::wp::color_representation::v1::client::wp_color_representation_surface_v1::{
     AlphaMode, Coefficients, Range, WpColorRepresentationSurfaceV1,
 };
-use wayland_protocols::xdg::shell::client::{xdg_popup, xdg_positioner};
+use wayland_protocols::xdg::shell::client::{xdg_popup, xdg_positioner, xdg_surface};
 use wayland_protocols_wlr::output_power_management::v1::client::zwlr_output_power_manager_v1::ZwlrOutputPowerManagerV1;
 use wayland_protocols_wlr::output_power_management::v1::client::zwlr_output_power_v1::{
     self, ZwlrOutputPowerV1,
 };
+
+/// The color of menus.
+pub const MENU: u32 = 0x0000_00ff;
 
 /// An event of zwlr_output_power_v1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +39,17 @@ pub enum PowerEvent {
     On,
     Off,
     Failed,
+}
+
+/// A popup that takes all input.
+pub struct Menu {
+    pub surface: WlSurface,
+    xdg_surface: xdg_surface::XdgSurface,
+    popup: xdg_popup::XdgPopup,
+    pub configured: bool,
+    drawn: bool,
+    /// The compositor has dismissed it.
+    pub done: bool,
 }
 
 /// What the client has bound, and what the compositor sent.
@@ -58,12 +72,15 @@ pub struct TestState {
     pub popups: Vec<(i32, i32, i32, i32)>,
     /// The surfaces of the popups that the client opened.
     pub popup_surfaces: Vec<WlSurface>,
+    /// The popups that take all input, in the order of their requests.
+    pub menus: Vec<Menu>,
     /// Number of frame callbacks.
     pub frames: usize,
     /// Number of presented frames.
     pub presented: usize,
     pub idle: super::idle::Globals,
     pub layers: super::layers::Globals,
+    pub devices: super::seat::Devices,
     pub dmabuf: super::dmabuf_feedback::Globals,
 }
 
@@ -122,7 +139,25 @@ impl TestClient {
     /// Sends requests and handles events without waiting; returns whether it is still connected.
     pub fn poll(&mut self) -> bool {
         self.disconnected |= self.client.poll().is_err();
+        if self.menus.iter().any(|menu| menu.configured && !menu.drawn) {
+            self.draw_menus();
+            self.disconnected |= self.client.poll().is_err();
+        }
         !self.disconnected
+    }
+
+    /// Shows the menus that are configured.
+    fn draw_menus(&mut self) {
+        let undrawn = self.menus.iter_mut().filter(|menu| menu.configured && !menu.done && !menu.drawn);
+        let surfaces: Vec<WlSurface> = undrawn
+            .map(|menu| {
+                menu.drawn = true;
+                menu.surface.clone()
+            })
+            .collect();
+        for surface in surfaces.iter().filter(|surface| surface.is_alive()) {
+            self.show(surface, (200, 100), MENU);
+        }
     }
 
     /// As [`TestClient::new`], with a version of xdg_wm_base.
@@ -182,7 +217,7 @@ impl TestClient {
         toplevel(index).set_parent(Some(toplevel(parent)));
     }
 
-    fn create(&mut self, app_id: &str, color: u32, fullscreen_on: Option<&str>) -> usize {
+    pub fn create(&mut self, app_id: &str, color: u32, fullscreen_on: Option<&str>) -> usize {
         let queue = self.handle();
         let state = &mut self.client.state.client;
         state.create_toplevel(&queue, app_id, color, (100, 100), fullscreen_on).expect("a window")
@@ -198,6 +233,41 @@ impl TestClient {
 
     /// Opens a popup of 200 by 100 at a position in a window.
     pub fn popup(&mut self, index: usize, at: (i32, i32)) {
+        let parent = self.windows()[index].toplevel.as_ref().expect("a toplevel").xdg_surface.clone();
+        let Menu { surface, .. } = self.create_popup(&parent, at);
+        surface.commit();
+        self.popup_surfaces.push(surface);
+    }
+
+    /// Opens a popup of 200 by 100 at a position in a window that takes all input, because of the
+    /// press or touch with this serial.
+    pub fn menu(&mut self, index: usize, at: (i32, i32), serial: u32) {
+        let parent = self.windows()[index].toplevel.as_ref().expect("a toplevel").xdg_surface.clone();
+        self.open_menu(&parent, at, serial);
+    }
+
+    /// As [`Self::menu`], of the menu with this index.
+    pub fn submenu(&mut self, index: usize, at: (i32, i32), serial: u32) {
+        let parent = self.menus[index].xdg_surface.clone();
+        self.open_menu(&parent, at, serial);
+    }
+
+    fn open_menu(&mut self, parent: &xdg_surface::XdgSurface, at: (i32, i32), serial: u32) {
+        let menu = self.create_popup(parent, at);
+        menu.popup.grab(self.devices.seat.as_ref().expect("wl_seat"), serial);
+        menu.surface.commit();
+        self.menus.push(menu);
+    }
+
+    /// Destroys a menu.
+    pub fn close_menu(&mut self, index: usize) {
+        let menu = &self.menus[index];
+        menu.popup.destroy();
+        menu.xdg_surface.destroy();
+        menu.surface.destroy();
+    }
+
+    fn create_popup(&mut self, parent: &xdg_surface::XdgSurface, at: (i32, i32)) -> Menu {
         let queue = self.handle();
         let wm_base = self.state().wm_base.as_ref().expect("xdg_wm_base");
         let positioner = wm_base.create_positioner(&queue, ());
@@ -209,10 +279,8 @@ impl TestClient {
         );
         let surface = self.state().create_surface(&queue).expect("wl_compositor");
         let xdg_surface = wm_base.get_xdg_surface(&surface, &queue, None);
-        let parent = self.windows()[index].toplevel.as_ref().expect("a toplevel");
-        xdg_surface.get_popup(Some(&parent.xdg_surface), &positioner, &queue, ());
-        surface.commit();
-        self.popup_surfaces.push(surface);
+        let popup = xdg_surface.get_popup(Some(parent), &positioner, &queue, ());
+        Menu { surface, xdg_surface, popup, configured: false, drawn: false, done: false }
     }
 
     /// Creates the object that controls a display's power.
@@ -258,6 +326,11 @@ impl TestClient {
         let manager = self.color.as_ref().expect("wp_color_manager_v1");
         let description = manager.get_output(output, &queue, ()).get_image_description(&queue, ());
         description.get_information(&queue, ());
+    }
+
+    /// Returns a display's `wl_output`.
+    pub fn output(&self, display: &str) -> Option<wayland_client::protocol::wl_output::WlOutput> {
+        self.state().output(display).cloned()
     }
 
     pub fn surface(&self) -> WlSurface {
@@ -325,6 +398,10 @@ impl Handler for TestState {
             }
             "wp_color_manager_v1" => self.color = Some(registry.bind(name, 1, queue, ())),
             "zwlr_layer_shell_v1" => self.layers.bind(registry, name, queue),
+            "wl_seat" => {
+                self.devices.bind(registry, name, queue);
+                self.idle.bind(registry, name, interface, queue);
+            }
             "zwp_linux_dmabuf_v1" => self.dmabuf.bind(registry, name, queue),
             other => self.idle.bind(registry, name, other, queue),
         }
@@ -360,14 +437,20 @@ impl TestState {
 impl Dispatch<xdg_popup::XdgPopup, ()> for TestState {
     fn event(
         state: &mut Self,
-        _: &xdg_popup::XdgPopup,
+        popup: &xdg_popup::XdgPopup,
         event: xdg_popup::Event,
         (): &(),
         _: &Connection,
         _: &QueueHandle<Self>,
     ) {
-        if let xdg_popup::Event::Configure { x, y, width, height } = event {
-            state.popups.push((x, y, width, height));
+        let menu = state.menus.iter_mut().find(|menu| menu.popup == *popup);
+        match (event, menu) {
+            (xdg_popup::Event::Configure { x, y, width, height }, menu) => {
+                state.popups.push((x, y, width, height));
+                menu.into_iter().for_each(|menu| menu.configured = true);
+            }
+            (xdg_popup::Event::PopupDone, Some(menu)) => menu.done = true,
+            _ => {}
         }
     }
 }

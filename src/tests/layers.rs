@@ -14,7 +14,7 @@ use super::{until, Fixture, TestClient};
 /// The client's global, and the number of configure events that it received and acknowledged.
 #[derive(Default)]
 pub struct Globals {
-    shell: Option<ZwlrLayerShellV1>,
+    pub shell: Option<ZwlrLayerShellV1>,
     configured: usize,
 }
 
@@ -25,7 +25,7 @@ impl Globals {
     }
 
     pub fn bind(&mut self, registry: &WlRegistry, name: u32, queue: &QueueHandle<TestState>) {
-        self.shell = Some(registry.bind(name, 1, queue, ()));
+        self.shell = Some(registry.bind(name, 4, queue, ()));
     }
 }
 

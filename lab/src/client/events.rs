@@ -48,7 +48,7 @@ const SMALL_SQUARE: i32 = 64;
 
 impl App {
     /// Prints an event, unless the client measures frames.
-    fn print(&self, text: std::fmt::Arguments<'_>) {
+    pub fn print(&self, text: std::fmt::Arguments<'_>) {
         if self.options.frames.is_none() {
             println!("{text}");
         }
@@ -308,15 +308,18 @@ impl Dispatch<wl_pointer::WlPointer, ()> for App {
         event: wl_pointer::Event,
         _: &(),
         _: &Connection,
-        _: &QueueHandle<Self>,
+        queue: &QueueHandle<Self>,
     ) {
         match event {
             wl_pointer::Event::Enter { surface_x, surface_y, .. } => {
                 app.print(format_args!("pointer enter {surface_x} {surface_y}"));
             }
             wl_pointer::Event::Leave { .. } => app.print(format_args!("pointer leave")),
-            wl_pointer::Event::Button { button, state: WEnum::Value(state), .. } => {
+            wl_pointer::Event::Button { button, serial, state: WEnum::Value(state), .. } => {
                 app.print(format_args!("button {button} {state:?}"));
+                if state == wl_pointer::ButtonState::Pressed {
+                    app.open_menu(serial, queue);
+                }
             }
             wl_pointer::Event::AxisDiscrete { discrete, .. } => app.print(format_args!("wheel {discrete}")),
             _ => {}
@@ -331,10 +334,13 @@ impl Dispatch<wl_touch::WlTouch, ()> for App {
         event: wl_touch::Event,
         _: &(),
         _: &Connection,
-        _: &QueueHandle<Self>,
+        queue: &QueueHandle<Self>,
     ) {
         match event {
-            wl_touch::Event::Down { x, y, .. } => app.print(format_args!("touch {x:.0} {y:.0}")),
+            wl_touch::Event::Down { x, y, serial, .. } => {
+                app.print(format_args!("touch {x:.0} {y:.0}"));
+                app.open_menu(serial, queue);
+            }
             wl_touch::Event::Up { .. } => app.print(format_args!("touch up")),
             _ => {}
         }

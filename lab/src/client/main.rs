@@ -4,6 +4,7 @@
 mod buffers;
 mod events;
 mod fences;
+mod menu;
 mod sync_points;
 mod timing;
 
@@ -94,6 +95,9 @@ pub struct Options {
     /// Show a panel of this height at the top (layer-shell) instead of a window.
     #[arg(long)]
     pub panel: Option<u32>,
+    /// Open a menu, a popup that takes all input, at each press and touch while none is open.
+    #[arg(long)]
+    pub menu: bool,
     /// Print the main device of the server's dma-buf feedback, and each change of it.
     #[arg(long)]
     pub feedback: bool,
@@ -150,6 +154,7 @@ pub struct App {
     pub color_manager: Option<WpColorManagerV1>,
     pub layer_shell: Option<zwlr_layer_shell_v1::ZwlrLayerShellV1>,
     pub seat: Option<wl_seat::WlSeat>,
+    pub menu: Option<menu::Menu>,
     pub timing: timing::Timing,
     pub closed: bool,
     /// Whether a frame callback is pending.
@@ -178,6 +183,7 @@ impl App {
             color_manager: None,
             layer_shell: None,
             seat: None,
+            menu: None,
             closed: false,
             awaits_frame: false,
         }

@@ -11,6 +11,7 @@ mod dmabuf;
 mod drm_syncobj;
 mod layer_shell;
 mod region;
+mod seat;
 pub mod selection;
 mod shm;
 pub mod xdg_shell;

@@ -121,15 +121,20 @@ pub fn check_popup_parents(popup: &PopupSurface) -> bool {
         Ok(_) | Err(PopupError::NoParent) => return true,
         Err(error) => error.to_string(),
     };
-    let wm_base = with_states(surface, |states| {
+    post_wm_base_error(popup, xdg_wm_base::Error::InvalidPopupParent, &cause);
+    false
+}
+
+/// Ends the client of a popup with an error of xdg_wm_base.
+pub fn post_wm_base_error(popup: &PopupSurface, error: xdg_wm_base::Error, cause: &str) {
+    let wm_base = with_states(popup.wl_surface(), |states| {
         let WmBase(known) = states.data_map.get::<WmBase>()?;
         known.lock().unwrap_or_else(std::sync::PoisonError::into_inner).as_ref()?.upgrade().ok()
     });
     match wm_base {
-        Some(wm_base) => wm_base.post_error(xdg_wm_base::Error::InvalidPopupParent, cause),
-        None => popup.xdg_popup().post_error(xdg_wm_base::Error::InvalidPopupParent, cause),
+        Some(wm_base) => wm_base.post_error(error, cause),
+        None => popup.xdg_popup().post_error(error, cause),
     }
-    false
 }
 
 guard!(XdgWmBase, XdgWmBaseUserData => XdgShellState, check check_wm_base);

@@ -87,12 +87,17 @@ impl CompositorHandler for State {
             self.hidden_committed(surface);
         }
         if is_visible {
+            // The surface may have another size or input region.
+            if self.input.pointer().is_present() && self.input.pointer().output(&self.outputs) == Some(id) {
+                self.refresh_pointer_focus();
+            }
             self.committed_on(id, surface);
         }
     }
 
     fn destroyed(&mut self, surface: &WlSurface) {
         self.end_waits_of(surface);
+        self.refresh_pointer_focus();
         // Smithay keeps the surfaces that entered an output until they leave it, and walks all of
         // them for each new wl_output.
         for output in self.outputs.iter() {

@@ -1,6 +1,5 @@
 //! wl_seat: keyboard, pointer and touch; who has the selection; the cursor's image.
 
-use smithay::delegate_seat;
 use smithay::input::keyboard::LedState;
 use smithay::input::pointer::CursorImageStatus;
 use smithay::input::{Seat, SeatHandler, SeatState};
@@ -35,5 +34,3 @@ impl SeatHandler for State {
         self.input.set_lamps(lamps.into());
     }
 }
-
-delegate_seat!(State);

@@ -1,22 +1,24 @@
 //! xdg-shell: windows, dialogs, popups.
 
-use smithay::desktop::{PopupKeyboardGrab, PopupKind, PopupPointerGrab, PopupUngrabStrategy};
-use smithay::input::pointer::Focus;
+use smithay::input::pointer::PointerHandle;
 use smithay::input::Seat;
 use smithay::output::Output;
+use smithay::reexports::wayland_protocols::xdg::shell::server::{xdg_popup, xdg_wm_base};
 use smithay::reexports::wayland_server::protocol::{wl_output::WlOutput, wl_seat::WlSeat};
 use smithay::reexports::wayland_server::{Client, Resource};
 use smithay::utils::Serial;
+use smithay::wayland::compositor::with_states;
 use smithay::wayland::shell::xdg::{
-    PopupSurface, PositionerState, ShellClient, ToplevelSurface, XdgShellHandler, XdgShellState,
+    PopupSurface, PositionerState, ShellClient, ToplevelSurface, XdgPopupSurfaceData, XdgShellHandler,
+    XdgShellState,
 };
 use tracing::debug;
 
 use super::security_context::is_trusted;
 use crate::clients::client_of;
-use crate::compositor::guards::xdg_shell::check_popup_parents;
+use crate::compositor::guards::xdg_shell::{check_popup_parents, post_wm_base_error};
 use crate::compositor::State;
-use crate::shell::popups::popup_root;
+use crate::shell::popups::{popup_root, NotTopmost};
 
 impl State {
     /// Returns whether a popup may take all input. A popup that did without the user's doing would
@@ -39,17 +41,13 @@ impl State {
     }
 }
 
-/// Returns whether a popup may take a device: nothing grabs it, or what grabs it is the press that
-/// the popup names, or the popup's parent. `previous` is the serial of the parent's grab. The same
-/// holds for keyboard and pointer: a popup that had only one of them would be closed by the other's
-/// next event.
-fn may_replace(
-    is_grabbed: bool,
-    has_grab: impl Fn(Serial) -> bool,
-    serial: Serial,
-    previous: Option<Serial>,
-) -> bool {
-    !is_grabbed || has_grab(serial) || previous.is_some_and(has_grab)
+/// Returns whether a popup was committed, after which it cannot take all input any more.
+fn is_committed(popup: &PopupSurface) -> bool {
+    with_states(popup.wl_surface(), |states| {
+        let data = states.data_map.get::<XdgPopupSurfaceData>();
+        let data = data.map(|data| data.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        data.is_some_and(|data| data.committed)
+    })
 }
 
 impl XdgShellHandler for State {
@@ -85,7 +83,7 @@ impl XdgShellHandler for State {
     }
 
     fn popup_destroyed(&mut self, popup: PopupSurface) {
-        self.with_shell(|shell, cx| shell.remove_popup(popup, cx.outputs));
+        self.with_shell(|shell, cx| shell.remove_popup(&popup, cx.outputs));
     }
 
     fn grab(&mut self, popup: PopupSurface, seat: WlSeat, serial: Serial) {
@@ -95,32 +93,36 @@ impl XdgShellHandler for State {
             popup.send_popup_done();
             return;
         }
-        let Ok(root) = popup_root(popup.wl_surface()) else { return };
-        let kind = PopupKind::from(popup);
-        let mut grab = match self.shell.popups.grab_popup(root, kind, &seat, serial) {
-            Ok(grab) => grab,
-            Err(error) => {
-                debug!(%error, "popup grab refused");
-                return;
-            }
-        };
-        let previous = grab.previous_serial();
-        let (keyboard, pointer) = (seat.get_keyboard(), seat.get_pointer());
-        let may_take = keyboard.as_ref().is_none_or(|keyboard| {
-            may_replace(keyboard.is_grabbed(), |serial| keyboard.has_grab(serial), serial, previous)
-        }) && pointer.as_ref().is_none_or(|pointer| {
-            may_replace(pointer.is_grabbed(), |serial| pointer.has_grab(serial), serial, previous)
-        });
-        if !may_take {
-            grab.ungrab(PopupUngrabStrategy::All);
+        if is_committed(&popup) {
+            popup.xdg_popup().post_error(xdg_popup::Error::InvalidGrab, "the popup is already mapped");
             return;
         }
-        if let Some(keyboard) = keyboard {
-            keyboard.set_focus(self, grab.current_grab(), serial);
-            keyboard.set_grab(self, PopupKeyboardGrab::new(&grab), serial);
+        let pointer = seat.get_pointer();
+        let is_taken = |pointer: &PointerHandle<Self>| pointer.is_grabbed() && !pointer.has_grab(serial);
+        if pointer.as_ref().is_some_and(is_taken) {
+            debug!(
+                client = client_of(popup.wl_surface()).map(u64::from),
+                "popup grab refused: a button is held"
+            );
+            popup.send_popup_done();
+            return;
         }
-        if let Some(pointer) = pointer {
-            pointer.set_grab(self, PopupPointerGrab::new(&grab), serial, Focus::Keep);
+        let client = client_of(popup.wl_surface()).unwrap_or_default();
+        let mut is_topmost = true;
+        self.with_shell(|shell, cx| {
+            shell.grab_popup(&popup, client, cx.outputs).unwrap_or_else(|_| {
+                is_topmost = false;
+                Vec::new()
+            })
+        });
+        if !is_topmost {
+            post_wm_base_error(&popup, xdg_wm_base::Error::NotTheTopmostPopup, &NotTopmost.to_string());
+            return;
+        }
+        // The press that opened the menu: the pointer can move into it while the button is held.
+        if let Some(pointer) = pointer.filter(|pointer| pointer.has_grab(serial)) {
+            let time = self.now().as_millis() as u32;
+            pointer.unset_grab(self, serial, time);
         }
     }
 
@@ -148,22 +150,5 @@ impl XdgShellHandler for State {
 
     fn parent_changed(&mut self, toplevel: ToplevelSurface) {
         self.with_shell(|shell, cx| shell.parent_changed(&toplevel, cx));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn popup_takes_a_device_only_from_its_press_or_its_parent() {
-        let [named, parent, other] = [1, 2, 3].map(Serial::from);
-        let may = |grab: Option<Serial>, previous| {
-            may_replace(grab.is_some(), |serial| grab == Some(serial), named, previous)
-        };
-        assert!(may(None, None) && may(None, Some(parent)));
-        assert!(may(Some(named), None) && may(Some(parent), Some(parent)));
-        assert!(!may(Some(other), None), "another grab, and no parent");
-        assert!(!may(Some(other), Some(parent)));
     }
 }
