@@ -283,8 +283,10 @@ impl State {
         }
     }
 
-    /// Redraws the outputs that show a client's windows.
+    /// Redraws the outputs that show a client's windows: the overlay for unresponsive clients came
+    /// or went. The pointer is not on what the overlay covers.
     fn redraw_client(&mut self, id: ClientId) {
+        self.refresh_pointer_focus();
         for output in self.shell.outputs_of(id) {
             self.queue_redraw(output);
         }

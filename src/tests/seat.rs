@@ -38,6 +38,8 @@ pub struct Devices {
     pub pressed: Vec<(WlSurface, u32)>,
     /// The surfaces that a finger touched, and the serials.
     pub touched: Vec<(WlSurface, u32)>,
+    /// How often the pointer entered a surface.
+    pub enters: usize,
     /// Motions of the pointer on a surface.
     pub motions: usize,
 }
@@ -94,6 +96,7 @@ impl Dispatch<WlPointer, Watched> for TestState {
         match event {
             wl_pointer::Event::Enter { surface, surface_x, surface_y, .. } => {
                 devices.pointer_on = Some(surface);
+                devices.enters += 1;
                 devices.pointer_at = (surface_x, surface_y);
             }
             wl_pointer::Event::Leave { .. } => devices.pointer_on = None,

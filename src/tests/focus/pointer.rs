@@ -165,3 +165,19 @@ fn pressed_window_that_is_unmapped_does_not_keep_the_pointer() {
     surface.commit();
     until(&mut fixture, &mut client, "the window below", |_, client| has_pointer(client, 0));
 }
+
+/// The pointer left it when it did not reply.
+#[test]
+fn program_that_replies_again_is_entered_without_motion() {
+    let displays = "[headless]\ndisplays = [\"800x600\", \"640x480\"]\n";
+    let mut fixture = Fixture::new(&format!("{displays}[clients]\ninterval = 0.2\nunresponsive = 0.3\n"));
+    fixture.plug_device("event1", Pointer);
+    let mut client = shown(&mut fixture, "app", RED, FIRST);
+    until(&mut fixture, &mut client, "the pointer", |_, client| has_pointer(client, 0));
+    let before = client.devices.enters;
+    let unresponsive = |fixture: &Fixture| fixture.compositor.state.ipc_status().unresponsive_clients;
+    fixture.until("an unresponsive client", |fixture| unresponsive(fixture) == 1);
+    until(&mut fixture, &mut client, "its return", |fixture, client| {
+        unresponsive(fixture) == 0 && client.devices.enters > before && has_pointer(client, 0)
+    });
+}
