@@ -30,9 +30,17 @@ fn rules_match_app_id_and_title() -> Result<()> {
 #[test]
 fn window_without_a_rule_is_placed_on_the_focused_display() -> Result<()> {
     let service = Service::with_monitors(2)?;
-    service.client("a", &["--fullscreen", "Virtual-2", "--color", "0000ff"])?;
+    service.client("a", &["--app-id", "a", "--fullscreen", "Virtual-2", "--color", "0000ff"])?;
     service.wait_for_color("Virtual-2", BLUE)?;
-    service.client("b", &["--color", "00ff00"])?;
+    // The user has focused no display yet, so it is the leftmost one.
+    let red = service.client("b", &["--color", "ff0000"])?;
+    service.wait_for_color("Virtual-1", RED)?;
+    red.wait_until_focused()?;
+    let window = service.wait_for_window("a", "on the second display", |window| {
+        window.display.as_deref() == Some("Virtual-2")
+    })?;
+    service.command(&["focus", &window.id.to_string()])?;
+    service.client("c", &["--color", "00ff00"])?;
     service.wait_for_color("Virtual-2", GREEN)?;
     service.finish()
 }

@@ -167,6 +167,8 @@ impl State {
         if let Err(error) = display.borrow_mut().dispatch_clients(self) {
             warn!(%error, "cannot dispatch requests of clients");
         }
+        // Before the disconnects of clients whose windows were closed are published.
+        self.settle_focus();
         self.run_clients(Clients::dispatched);
     }
 
