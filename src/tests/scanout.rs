@@ -14,7 +14,7 @@ use smithay::wayland::compositor::with_states;
 
 use super::{Fixture, TestClient};
 use crate::output::requests::OutputTransaction;
-use crate::output::scanout::Outcome;
+use crate::output::scanout::{Outcome, Scanout};
 use crate::output::OutputId;
 use crate::render::scene::{ScanoutCandidate, Scene};
 
@@ -58,14 +58,19 @@ impl Rig {
         self.fixture.compositor.state.outputs.iter().next().expect("an output").id
     }
 
-    /// Runs until no frame is pending.
+    /// Runs until no frame is pending, and none comes.
     pub fn settle(&mut self) {
-        for _ in 0..5 {
+        let mut idle_iterations = 0;
+        while idle_iterations < 5 {
             self.fixture.compositor.iterate(Some(Duration::from_millis(5))).expect("an iteration");
             self.fake.complete_flips(self.fixture.compositor.state.now());
             self.client.poll();
+            // An unchanged frame awaits the time of its vblank without any call.
+            let outputs = &self.fixture.compositor.state.outputs;
+            let mut scanouts = outputs.iter().filter_map(|output| outputs.scanout(output.id));
+            let is_idle = scanouts.all(Scanout::is_idle) && self.fake.take_calls().is_empty();
+            idle_iterations = if is_idle { idle_iterations + 1 } else { 0 };
         }
-        self.fake.take_calls();
     }
 
     /// Returns the next frame's commit.
