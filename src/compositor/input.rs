@@ -22,7 +22,7 @@ use crate::control::report;
 use crate::input::pointer::absolute_location;
 use crate::input::scroll::axis_frame;
 use crate::input::{
-    has_same_keymap, is_layout_notice, layout_location, report_unknown_layout, set_locks, touch_output,
+    has_same_keymap, is_layout_notice, keep_locks, layout_location, report_unknown_layout, touch_output,
     xkb_config, Command, DeviceInfo, KeyEvent, KeyRecipient, TouchDevice,
 };
 use crate::output::Output;
@@ -342,7 +342,7 @@ impl State {
             self.notices.add(report_unknown_layout(&config.layout, &error, "the present one"));
             return;
         }
-        set_locks(&keyboard, caps_lock, num_lock);
+        keep_locks(&keyboard, self, caps_lock, num_lock);
         self.input.set_lamps(keyboard.led_state().into());
         // Entering its surface again tells the client with the focus.
         if let Some(client) = keyboard.current_focus().as_ref().and_then(client_of) {

@@ -1,6 +1,6 @@
 //! The keymap and the locks of the seat's keyboard, which all keyboards share.
 
-use smithay::input::keyboard::{KeyboardHandle, ModifiersState, XkbConfig};
+use smithay::input::keyboard::{KeyboardHandle, Keycode, Keysym, ModifiersState, XkbConfig};
 use smithay::input::SeatHandler;
 use tracing::warn;
 
@@ -38,6 +38,34 @@ pub fn has_same_keymap(one: &Keyboard, other: &Keyboard) -> bool {
         (rules, model, layout, variant, options)
     };
     names(one) == names(other)
+}
+
+/// Key codes of xkb, from those of linux/input-event-codes.h.
+const KEY_CODES: std::ops::Range<u32> = 8..256;
+
+/// Returns whether the keymap has a key with this keysym, in any layout.
+fn has_key<D: SeatHandler + 'static>(keyboard: &KeyboardHandle<D>, data: &mut D, keysym: Keysym) -> bool {
+    keyboard.with_xkb_state(data, |context| {
+        let xkb = context.xkb().lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let has = |code| {
+            xkb.layouts()
+                .any(|layout| xkb.raw_syms_for_key_in_layout(Keycode::new(code), layout).contains(&keysym))
+        };
+        KEY_CODES.into_iter().any(has)
+    })
+}
+
+/// Keeps Caps Lock and Num Lock after the keymap was replaced. A lock without a key would be there
+/// for ever (`ctrl:nocaps`).
+pub fn keep_locks<D: SeatHandler + 'static>(
+    keyboard: &KeyboardHandle<D>,
+    data: &mut D,
+    caps_lock: bool,
+    num_lock: bool,
+) {
+    let caps_lock = caps_lock && has_key(keyboard, data, Keysym::Caps_Lock);
+    let num_lock = num_lock && has_key(keyboard, data, Keysym::Num_Lock);
+    set_locks(keyboard, caps_lock, num_lock);
 }
 
 /// Sets Caps Lock and Num Lock. The keyboard's first layout is active then. A client with the

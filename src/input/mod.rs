@@ -19,7 +19,9 @@ use tracing::info;
 
 pub use self::devices::DeviceInfo;
 use self::devices::{configure, show_lamps};
-pub use self::keyboard::{has_same_keymap, is_layout_notice, report_unknown_layout, set_locks, xkb_config};
+pub use self::keyboard::{
+    has_same_keymap, is_layout_notice, keep_locks, report_unknown_layout, set_locks, xkb_config,
+};
 use self::keys::Chord;
 pub use self::keys::{Command, KeyEvent, KeyRecipient};
 use self::pointer::PointerState;

@@ -229,18 +229,9 @@ pub fn absolute_location(
     outputs: &Outputs,
     position: impl Fn(Size<i32, Logical>) -> Point<f64, Logical>,
 ) -> Point<f64, Logical> {
-    let layout = outputs.in_layout();
-    let right = layout
-        .iter()
-        .map(|output| output.state().logical.x + output.state().logical.width)
-        .max()
-        .unwrap_or(0);
-    let bottom = layout
-        .iter()
-        .map(|output| output.state().logical.y + output.state().logical.height)
-        .max()
-        .unwrap_or(0);
-    outputs.move_pointer(from, position((right, bottom).into()))
+    let areas = outputs.in_layout().into_iter().map(Output::geometry);
+    let Some(layout) = areas.reduce(|all, area| all.merge(area)) else { return from };
+    outputs.move_pointer(from, position(layout.size) + layout.loc.to_f64())
 }
 
 /// Copies a surface's shm buffer, if its pixels are the output's pixels.
@@ -360,5 +351,19 @@ mod tests {
         assert_eq!(moved([true, true, false], 0.5), (100.0, 50.0).into());
         // On the disconnected output between them: on the next one behind it.
         assert_eq!(moved([true, false, true], 0.5), (200.0, 50.0).into());
+        // The leftmost one is disconnected: the device's left edge is that of the next.
+        assert_eq!(moved([false, true, true], 0.0), (100.0, 50.0).into());
+    }
+
+    /// The mouse of a KVM switch over IP, with a monitor left of and above the first one.
+    #[test]
+    fn absolute_positions_reach_outputs_left_of_and_above_the_origin() {
+        let mut outputs = outputs([true, true, false]);
+        let left = outputs.named_mut("DP-2").expect("an output");
+        left.state_mut().logical = LogicalRect { x: -200, y: -50, width: 200, height: 100 };
+        for (fraction, expected) in [(0.0, (-200.0, -50.0)), (0.5, (-50.0, 25.0)), (0.99, (97.0, 98.5))] {
+            let position = |size: Size<i32, Logical>| size.to_f64().to_point().upscale(fraction);
+            assert_eq!(absolute_location((50.0, 50.0).into(), &outputs, position), expected.into());
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Touch devices: the output that each belongs to, and where on the layout a touch is. Pure.
 
+use geom_display::lifecycle::Lifecycle;
 use smithay::reexports::input::Device;
 use smithay::utils::{Logical, Point, Size};
 
@@ -37,12 +38,12 @@ impl<'a> TouchDevice<'a> {
 
 /// Returns the enabled output that a touch device belongs to. In falling precedence: the configured
 /// one, the one that udev names, the only one of the device's physical size, the leftmost built-in
-/// one, the leftmost one. `None` if its output is disabled or disconnected: who touches a screen
-/// that shows nothing does not press what another one shows.
+/// one, the leftmost one. `None` if its output is disabled, or disconnected and named: who touches a
+/// screen that shows nothing does not press what another one shows.
 ///
 /// `configured` has the names of devices and displays; `connectors_of` returns the connectors that
-/// a display's name stands for; `is_built_in` returns whether a connector is that of the device's
-/// own panel.
+/// a display's name stands for, none if it is unknown; `is_built_in` returns whether a connector is
+/// that of the device's own panel.
 pub fn touch_output<'a>(
     device: &TouchDevice<'_>,
     configured: &[(String, String)],
@@ -50,16 +51,22 @@ pub fn touch_output<'a>(
     is_built_in: impl Fn(&str) -> bool,
     outputs: &'a Outputs,
 ) -> Option<&'a Output> {
-    let enabled = |name: &str| outputs.named(name).filter(|output| output.is_enabled());
-    if let Some((_, display)) = configured.iter().find(|(name, _)| *name == device.name) {
-        return connectors_of(display).iter().find_map(|name| enabled(name));
+    let display = configured.iter().find(|(name, _)| *name == device.name).map(|(_, display)| display);
+    let by_udev = device.output_name.map(|name| vec![name.to_owned()]);
+    for names in display.map(|name| connectors_of(name)).into_iter().chain(by_udev) {
+        let mut named = names.iter().filter_map(|name| outputs.named(name)).peekable();
+        // A name that stands for no display at all, as of a mistake, must not make the device dead.
+        if named.peek().is_some() {
+            return named.find(|output| output.is_enabled());
+        }
     }
-    if let Some(name) = device.output_name {
-        return enabled(name);
-    }
-    let mut fitting = outputs.iter().filter(|output| device.fits(output));
-    if let (Some(output), None) = (fitting.next(), fitting.next()) {
-        return output.is_enabled().then_some(output);
+    let is_connected = |output: &&Output| *output.lifecycle() != Lifecycle::Disconnected;
+    let fitting = || outputs.iter().filter(|output| device.fits(output)).filter(is_connected);
+    let mut fitting_enabled = fitting().filter(|output| output.is_enabled());
+    match (fitting_enabled.next(), fitting_enabled.next()) {
+        (Some(output), None) => return Some(output),
+        (None, _) if fitting().next().is_some() => return None,
+        _ => {}
     }
     let layout = outputs.in_layout();
     let built_in = layout.iter().find(|output| is_built_in(&output.name));
@@ -94,7 +101,6 @@ pub fn layout_location(
 
 #[cfg(test)]
 mod tests {
-    use geom_display::lifecycle::Lifecycle;
     use geom_display::mode::Mode;
     use geom_display::plan::LogicalRect;
     use smithay::utils::Transform;
@@ -164,12 +170,33 @@ mod tests {
             let mut all = outputs(&ALL);
             let device = TouchDevice { name: "panel", output_name: None, size: Some((165.0, 92.0)) };
             let named = TouchDevice { output_name: Some("DP-3"), size: None, ..device };
-            change(&mut all, "DP-3", |output| output.set_lifecycle(lifecycle));
-            assert_eq!(touched(&device, "", &all), None, "by size");
+            change(&mut all, "DP-3", |output| output.set_lifecycle(lifecycle.clone()));
+            // The size of a disconnected one is an old one.
+            let by_size = (lifecycle == Lifecycle::Disconnected).then_some("DP-1");
+            assert_eq!(touched(&device, "", &all), by_size, "by size");
             assert_eq!(touched(&named, "", &all), None, "by udev");
             assert_eq!(touched(&device, "DP-3", &all), None, "by configuration");
             assert_eq!(touched(&device, "DP-2", &all), Some("DP-2"));
         }
+    }
+
+    /// Also if what the configuration and udev name is at no connector of this machine.
+    #[test]
+    fn unknown_names_are_passed_over() {
+        let all = outputs(&[("DP-1", (520, 290)), ("DP-2", (160, 90))]);
+        let device = TouchDevice { name: "panel", output_name: Some("LVDS1"), size: Some((165.0, 92.0)) };
+        for configured in ["", "DP-9"] {
+            assert_eq!(touched(&device, configured, &all), Some("DP-2"));
+        }
+    }
+
+    /// It was disconnected from one connector and is now at another one.
+    #[test]
+    fn touch_device_follows_its_monitor_to_another_connector() {
+        let mut all = outputs(&[("DP-1", (520, 290)), ("DP-2", (160, 90)), ("DP-3", (160, 90))]);
+        change(&mut all, "DP-2", |output| output.set_lifecycle(Lifecycle::Disconnected));
+        let device = TouchDevice { name: "panel", output_name: None, size: Some((165.0, 92.0)) };
+        assert_eq!(touched(&device, "", &all), Some("DP-3"));
     }
 
     #[test]

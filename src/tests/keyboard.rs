@@ -61,6 +61,16 @@ fn new_keymap_keeps_locks() {
     assert_eq!(fixture.compositor.state.input.lamps(), lamps.into());
 }
 
+/// No key would end it.
+#[test]
+fn lock_without_a_key_is_not_kept() {
+    let mut fixture = Fixture::new(&format!("{DISPLAY}[keyboard]\nlayout = \"us\"\n"));
+    press(&mut fixture, &[CAPS_LOCK]);
+    reload(&mut fixture, "[keyboard]\noptions = \"ctrl:nocaps\"\n");
+    let (_, modifiers, lamps) = keyboard(&mut fixture);
+    assert_eq!((modifiers.caps_lock, lamps.caps), (false, Some(false)));
+}
+
 #[test]
 fn num_lock_is_on_at_the_start_if_configured() {
     for is_on in [false, true] {
