@@ -4,16 +4,24 @@ use geom_ipc::Event as IpcEvent;
 use rustix::process::Rlimit;
 
 use super::{notify_user, State};
+use crate::config::Config;
 use crate::session::spawn::{self, EndedChild, Environment, Exit};
+
+/// Returns a setting for a variable, if it differs from the default or the variable is not set.
+fn configured<'a, T: PartialEq + ?Sized>(setting: &'a T, default: &T, variable: &str) -> Option<&'a T> {
+    (setting != default || std::env::var_os(variable).is_none()).then_some(setting)
+}
 
 impl State {
     /// Starts a shell command as a client. `descriptors` is its limit of open descriptors.
     pub fn start_program(&mut self, command: String, descriptors: Rlimit) {
         let addresses = self.clients.addresses();
+        let default = Config::default();
         let environment = Environment {
             wayland: &addresses.wayland,
             control: &addresses.control,
-            cursor: (&self.config.cursor_theme, self.config.cursor_size.into()),
+            cursor_theme: configured(&self.config.cursor_theme, &default.cursor_theme, "XCURSOR_THEME"),
+            cursor_size: configured(&self.config.cursor_size, &default.cursor_size, "XCURSOR_SIZE").copied(),
         };
         match spawn::start(&command, environment, descriptors) {
             Ok(pid) => self.programs.started(pid, command),

@@ -111,11 +111,12 @@ impl State {
     /// it.
     pub fn watch_config(&mut self) {
         let Some(path) = &self.config_path else { return };
-        if let Some(watch) = self.config_watch.take() {
-            self.handle.remove(watch);
-        }
         match Watch::new(path).and_then(|watch| watch.listen(&self.handle, Self::config_changed)) {
-            Ok(token) => self.config_watch = Some(token),
+            Ok(token) => {
+                if let Some(before) = self.config_watch.replace(token) {
+                    self.handle.remove(before);
+                }
+            }
             Err(error) => {
                 let file = path.display();
                 warn!(%file, %error, "changes of the configuration will not be noticed; `reload` reads it again");

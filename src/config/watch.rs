@@ -24,6 +24,9 @@ const MAX_EVENTS: usize = 1024;
 /// Maximum number of symbolic links on the way to a file, as in the kernel (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
+/// How often links that change are looked at again.
+const MAX_LOOKS: usize = 3;
+
 /// A folder, and the name in it that leads to the file.
 #[derive(Debug, PartialEq, Eq)]
 struct Place {
@@ -90,19 +93,32 @@ impl Watch {
     /// Watches a file. Finding it may wait for a file system.
     ///
     /// # Errors
-    /// If a folder may not be read, links lead in a circle, or the limit of open descriptors or of
-    /// inotify instances is reached.
+    /// If the file's folder may not be read, links lead in a circle, or the limit of open descriptors
+    /// or of inotify instances is reached.
     pub fn new(file: &Path) -> io::Result<Self> {
         file.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         // CLOSE_WRITE, not MODIFY: a file that is written in place is complete when it is closed.
         let events = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::DELETE | WatchFlags::CREATE;
         let watch = |place: Place| {
-            let watch = inotify::add_watch(&fd, &place.folder, events | WatchFlags::ONLYDIR)?;
-            Ok((watch, place))
+            let watch = inotify::add_watch(&fd, &place.folder, events | WatchFlags::ONLYDIR);
+            (watch, place)
         };
-        let places = places(file)?.into_iter().map(watch).collect::<io::Result<_>>()?;
-        Ok(Self { fd, places })
+        let look = || io::Result::Ok(places(file)?.into_iter().map(watch).collect::<Vec<_>>());
+        let mut watched = look()?;
+        // A link may have changed before its folder was watched.
+        for _ in 0..MAX_LOOKS {
+            let before = std::mem::replace(&mut watched, look()?);
+            if watched == before {
+                break;
+            }
+        }
+        // A folder on the way may have links that everyone follows, but not be readable.
+        if let Some((Err(error), _)) = watched.last() {
+            return Err((*error).into());
+        }
+        let places = watched.into_iter().filter_map(|(watch, place)| Some((watch.ok()?, place)));
+        Ok(Self { places: places.collect(), fd })
     }
 
     /// Calls `on_change` whenever the file has changed, or what leads to it.

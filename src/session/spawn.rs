@@ -26,9 +26,10 @@ pub struct Environment<'a> {
     pub wayland: &'a str,
     /// The path of the control socket.
     pub control: &'a Path,
-    /// The theme of the cursor, and its size in logical pixels: programs that draw their own one
-    /// have the same.
-    pub cursor: (&'a str, u32),
+    /// The theme of the cursor, and its size in logical pixels, for programs that draw their own
+    /// one. `None` leaves what the service's own environment has.
+    pub cursor_theme: Option<&'a str>,
+    pub cursor_size: Option<u8>,
 }
 
 /// Starts a shell command as a client. `limit` is the limit of open descriptors for the program.
@@ -44,15 +45,15 @@ pub fn start(command: &str, environment: Environment<'_>, limit: Rlimit) -> Resu
 }
 
 fn shell(command: &str, environment: Environment<'_>, limit: Rlimit, min_oom_score: i32) -> Command {
-    let Environment { wayland, control, cursor: (theme, size) } = environment;
+    let Environment { wayland, control, cursor_theme, cursor_size } = environment;
     let mut shell = Command::new("/bin/sh");
     shell
         .args(["-c", command])
         .env("WAYLAND_DISPLAY", wayland)
         // That of a login at a TTY is "tty", from which toolkits take it that there is no Wayland.
         .env("XDG_SESSION_TYPE", "wayland")
-        .env("XCURSOR_THEME", theme)
-        .env("XCURSOR_SIZE", size.to_string())
+        .envs(cursor_theme.map(|theme| ("XCURSOR_THEME", theme.to_owned())))
+        .envs(cursor_size.map(|size| ("XCURSOR_SIZE", size.to_string())))
         .env(geom_ipc::SOCKET_VARIABLE, control)
         .env_remove("DISPLAY")
         // Sockets that systemd passed are for this process only (sd_listen_fds(3)).
@@ -212,8 +213,12 @@ mod tests {
     use super::*;
 
     fn output(command: &str, min_oom_score: i32) -> std::io::Result<String> {
-        let environment =
-            Environment { wayland: "wayland-9", control: Path::new("/none"), cursor: ("Large", 48) };
+        let environment = Environment {
+            wayland: "wayland-9",
+            control: Path::new("/none"),
+            cursor_theme: Some("Large"),
+            cursor_size: Some(48),
+        };
         let mut shell = shell(command, environment, getrlimit(Resource::Nofile), min_oom_score);
         Ok(String::from_utf8_lossy(&shell.output()?.stdout).into_owned())
     }
