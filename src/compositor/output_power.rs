@@ -25,6 +25,10 @@ const BUSY_RETRY: Duration = Duration::from_millis(20);
 /// itself waits 10 s (drm_atomic_helper.c).
 const BUSY_TIMEOUT: Duration = MODESET_RETRY_AFTER;
 
+/// The same if all page flips that are pending are recent: those of other displays, one of which is
+/// always pending. The wait takes a frame at most, and then as long as the change takes.
+const BUSY_LIMIT: Duration = Duration::from_millis(100);
+
 impl State {
     /// Blanks or unblanks enabled outputs on request. A request to unblank counts as user activity,
     /// which ends idle blanking.
@@ -342,7 +346,10 @@ impl State {
         for (gpu, blank) in gpus.into_iter().flat_map(|gpu| [(gpu, true), (gpu, false)]) {
             let (ids, since) = self.outputs.queued_power_changes(gpu, blank);
             let Some(since) = since else { continue };
-            let result = match now.saturating_sub(since) < BUSY_TIMEOUT {
+            let oldest_frame = self.outputs.oldest_pending_flip(gpu);
+            let is_live = oldest_frame.is_none_or(|at| now.saturating_sub(at) < BUSY_LIMIT);
+            let limit = if is_live { BUSY_LIMIT } else { BUSY_TIMEOUT };
+            let result = match now.saturating_sub(since) < limit {
                 true => self.commit_active(gpu, &ids, !blank),
                 false => self.commit_active_blocking(gpu, &ids, !blank),
             };
@@ -381,6 +388,9 @@ impl State {
 
     pub fn power_retry_due(&mut self) {
         self.power_retry_armed = false;
+        // An event that is read later would count as the end of the change.
+        let gpus: Vec<u64> = self.backend.gpus().map(|gpu| gpu.device.id()).collect();
+        gpus.into_iter().for_each(|gpu| self.read_page_flips(gpu));
         self.continue_power_changes();
     }
 

@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
+use geom_kms::commit::is_busy;
 use tracing::{debug, info, warn};
 
 use super::deadline::Deadline;
 use super::{notify_user, State};
 use crate::output::pacing::{FailedCommit, PAGEFLIP_TIMEOUT, UNBLANK_TIMEOUT};
+use crate::output::power_change::PowerChange;
 use crate::output::redraw::Event;
-use crate::output::OutputId;
+use crate::output::{Output, OutputId};
 
 impl State {
     /// Arms the page-flip watchdog after a commit. One timer serves all outputs and is left to
@@ -57,6 +59,11 @@ impl State {
     /// modeset.
     pub fn frame_failed(&mut self, id: OutputId, error: &std::io::Error) {
         let now = self.iteration_start();
+        let is_powering = |output: &Output| matches!(output.power_change(), PowerChange::Unblanking { .. });
+        if is_busy(error) && self.outputs.iter().any(is_powering) {
+            debug!(display = self.outputs.name(id), "commit waits for a display that is being powered up");
+            return;
+        }
         let failed = self.outputs.commit_failed(id, now);
         let name = self.outputs.name(id);
         match failed {

@@ -270,13 +270,16 @@ impl FrameClock {
         *duration = (*duration).max(busy);
         let duration = *duration;
         self.done = at;
+        let waited = frame.ready.saturating_sub(frame.asked);
+        // A client that takes longer, or draws by its own clock, is ready at any time of an interval.
+        let is_long = waited > self.interval;
         let counts = match self.draws_ahead {
-            // Not the frame after a pause: nothing was pending before it.
-            true => {
-                let waited = frame.ready.saturating_sub(frame.asked);
-                waited > self.interval || waited + duration < self.interval * FAST_PERCENT / 100
+            // Drawing ahead has no effect on such a client, and to end it could begin again.
+            true => !is_long && waited + duration < self.interval * FAST_PERCENT / 100,
+            false => {
+                let waited = if is_long { self.interval / 2 } else { waited };
+                waited + duration > self.interval && frame.target.is_some_and(|target| at > target)
             }
-            false => frame.target.is_some_and(|target| at > target),
         };
         self.streak = if counts { self.streak + 1 } else { 0 };
         let limit = if self.draws_ahead { FAST_BEFORE_END } else { SLOW_BEFORE_AHEAD };

@@ -248,7 +248,8 @@ impl Outputs {
             let (overdue_at, overdue) = match output.power_change() {
                 PowerChange::Unblanking { since, .. } => (since + UNBLANK_TIMEOUT, &mut flips.not_powered),
                 change => {
-                    let waits = |scanout: &&Scanout| scanout.redraw.awaits_vblank() || change.is_queued(true);
+                    let is_queued = change.is_queued(true) || change.is_queued(false);
+                    let waits = |scanout: &&Scanout| scanout.redraw.awaits_vblank() || is_queued;
                     let waiting = output.scanout.as_ref().filter(waits);
                     let Some(since) = waiting.and_then(|scanout| scanout.submitted) else { continue };
                     (since + PAGEFLIP_TIMEOUT, &mut flips.overdue)

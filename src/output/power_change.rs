@@ -131,6 +131,13 @@ impl Outputs {
         (ids, first)
     }
 
+    /// Returns since when the oldest page flip of a GPU's outputs is pending.
+    pub fn oldest_pending_flip(&self, on: u64) -> Option<Duration> {
+        let scanouts = self.iter().filter_map(|output| output.scanout.as_ref());
+        let own = scanouts.filter(|scanout| scanout.target().crtc_on(on).is_some());
+        own.filter_map(|scanout| scanout.submitted).min()
+    }
+
     /// Returns whether a change of any output waits for the kernel to accept it.
     pub fn has_queued_power_changes(&self) -> bool {
         self.iter().any(|output| output.power_change.is_queued(true) || output.power_change.is_queued(false))

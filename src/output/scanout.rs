@@ -93,6 +93,9 @@ pub struct Scanout {
     /// A client's buffer that the kernel shows, and the one it showed before until the flip.
     direct_scanout: Option<Shown>,
     deferred: Option<Shown>,
+    /// The client's buffer that was shown when [`Self::forget`] was called: released after the
+    /// second page flip.
+    forgotten: Option<Shown>,
     /// Clients' buffers that the submitted frame may be drawn from, though their surfaces show
     /// others already.
     pub(super) held_buffers: Vec<Buffer>,
@@ -137,6 +140,7 @@ impl Scanout {
             shadow: None,
             direct_scanout: None,
             deferred: None,
+            forgotten: None,
             held_buffers: Vec::new(),
             fence: None,
             before_modeset: None,
@@ -254,7 +258,10 @@ impl Scanout {
         self.drop_ahead();
         self.reset_buffer_ages();
         self.cursor.set_committed(None);
-        self.direct_scanout = None;
+        // It may still be on the screen, and the page flip of another frame may be pending.
+        if let Some(shown) = self.direct_scanout.take() {
+            self.forgotten = Some(shown);
+        }
         self.clock.reset();
     }
 
@@ -276,6 +283,7 @@ impl Scanout {
         self.forget();
         self.swapchain.set_shown(shown);
         self.direct_scanout = direct_scanout;
+        self.forgotten = None;
     }
 
     /// Draws the next frame whole: what is in our buffers is of no use for it.
@@ -319,7 +327,7 @@ impl Scanout {
     /// The submitted frame is shown since `time`. Returns how many vblanks late that is, and the
     /// time since its commit.
     pub fn presented(&mut self, time: Duration) -> (u64, Duration) {
-        self.deferred = None;
+        self.deferred = self.forgotten.take();
         self.held_buffers.clear();
         self.swapchain.presented();
         let done = self.fence.take().and_then(|fence| fences::signaled_at(fence.as_fd()).ok().flatten());

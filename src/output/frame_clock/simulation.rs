@@ -11,8 +11,17 @@ const MS: Duration = Duration::from_millis(1);
 const EVENT_LATENCY: Duration = Duration::from_micros(200);
 /// The CPU's part of rendering.
 const CPU: Duration = Duration::from_micros(800);
-/// From a frame callback to the client's commit.
+/// From a frame callback to the client's commit, of most clients.
 const CLIENT: Duration = Duration::from_millis(2);
+
+/// When a client draws.
+#[derive(Debug, Clone, Copy)]
+enum Client {
+    /// So long after a frame callback.
+    AfterCallback(Duration),
+    /// With this period, by its own clock.
+    Timed(Duration),
+}
 
 /// A committed frame.
 struct Pending {
@@ -28,6 +37,7 @@ struct Simulation {
     /// Whether frames may be drawn ahead.
     may_draw_ahead: bool,
     pointer_moves: bool,
+    client: Client,
     gpu_time: Duration,
     gpu_is_free: Time,
     pending: Option<Pending>,
@@ -52,6 +62,7 @@ impl Simulation {
             redraw: Redraw::Idle,
             may_draw_ahead,
             pointer_moves: false,
+            client: Client::AfterCallback(CLIENT),
             gpu_time,
             gpu_is_free: Time::ZERO,
             pending: None,
@@ -107,14 +118,17 @@ impl Simulation {
     fn arm(&mut self, now: Time) {
         let late = self.clock.deadline(now, matches!(self.redraw, Redraw::QueuedAhead { .. }));
         // A client that got a frame callback will commit before the deadline.
-        let waits = self.pointer_moves || self.client_commits.is_some();
+        let awaits_client = matches!(self.client, Client::AfterCallback(_)) && self.client_commits.is_some();
+        let waits = self.pointer_moves || awaits_client;
         self.deadline = Some(if waits { late } else { now });
     }
 
     fn end_frame(&mut self, now: Time) {
         self.clock.clients_asked(now);
-        if std::mem::take(&mut self.waits_for_callback) {
-            self.client_commits = Some(now + CLIENT);
+        if let Client::AfterCallback(time) = self.client {
+            if std::mem::take(&mut self.waits_for_callback) {
+                self.client_commits = Some(now + time);
+            }
         }
     }
 
@@ -141,7 +155,10 @@ impl Simulation {
         let next = [handled, self.deadline, self.client_commits].into_iter().flatten().min();
         let now = next.expect("something happens");
         if self.client_commits == next {
-            self.client_commits = None;
+            self.client_commits = match self.client {
+                Client::AfterCallback(_) => None,
+                Client::Timed(period) => Some(now + period),
+            };
             self.commits += 1;
             (self.committed_at, self.waits_for_callback) = (now, true);
             self.on(Event::Damage, now);
@@ -174,7 +191,7 @@ impl Simulation {
         assert!(self.commits.abs_diff(self.shown) <= 3, "{} commits, {} frames", self.commits, self.shown);
         let took = self.last_shown - self.first_shown.expect("frames");
         let refreshes = took.as_secs_f64() / self.clock.interval().as_secs_f64();
-        ((self.shown - 1) as f64 / refreshes, self.latency / u32::try_from(self.shown).expect("few"))
+        ((self.shown - 1) as f64 / refreshes.max(1.0), self.latency / u32::try_from(self.shown).expect("few"))
     }
 }
 
@@ -212,6 +229,41 @@ fn gpus_that_are_slower_than_the_display_are_not_idle() {
     let (rate, _) = simulation.run(1000);
     // 50 frames per second of 60; 30 with one pending frame.
     assert!(rate > 0.8, "{rate}");
+}
+
+/// Frames are drawn ahead or not, but not now and then: each change is seen as a stutter.
+#[test]
+fn slow_clients_do_not_make_it_go_back_and_forth() {
+    for (client, gpu) in [(20, 15), (18, 16), (24, 12), (15, 3), (20, 3), (40, 15), (12, 12)] {
+        let mut simulation = Simulation::new(60_000, MS * gpu, true);
+        simulation.client = Client::AfterCallback(MS * client);
+        simulation.run(100);
+        let before = simulation.clock.draws_ahead();
+        for frame in 0..1000 {
+            simulation.run(1);
+            assert_eq!(simulation.clock.draws_ahead(), before, "{client} ms, {gpu} ms: frame {frame}");
+        }
+    }
+}
+
+/// A camera's viewer that draws 30 times per second, at any time of the interval. If its commit is
+/// always just too late for a vblank, it looks like a client that needs that long.
+#[test]
+fn light_load_of_a_client_with_its_own_clock_is_steady() {
+    let mut drawn_ahead = 0;
+    for phase in 0..34 {
+        let mut simulation = Simulation::new(60_000, MS * 3, true);
+        simulation.client = Client::Timed(simulation.clock.interval() * 2);
+        simulation.client_commits = Some(MS * (1000 + phase));
+        simulation.run(20);
+        let before = simulation.clock.draws_ahead();
+        drawn_ahead += u32::from(before);
+        for frame in 0..300 {
+            simulation.run(1);
+            assert_eq!(simulation.clock.draws_ahead(), before, "{phase} ms: frame {frame}");
+        }
+    }
+    assert!(drawn_ahead <= 6, "{drawn_ahead} of 34 phases");
 }
 
 #[test]
