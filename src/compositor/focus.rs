@@ -6,7 +6,7 @@ use smithay::input::pointer::{ClickGrab, MotionEvent, PointerHandle};
 use smithay::reexports::wayland_server::protocol::wl_pointer;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::reexports::wayland_server::{Client, Resource};
-use smithay::utils::{Logical, Point, SERIAL_COUNTER};
+use smithay::utils::{Logical, Point, Serial, SERIAL_COUNTER};
 
 use super::State;
 use crate::clients::client_of;
@@ -91,7 +91,7 @@ impl State {
             if focus.is_none_or(|surface| self.shell.is_seen(&surface, &self.outputs)) {
                 return true;
             }
-            pointer.unset_grab(self, SERIAL_COUNTER.next_serial(), time);
+            self.end_pointer_grab(&pointer, SERIAL_COUNTER.next_serial(), time);
         }
         let is_same = target == self.pointer_entered
             && (pointer.is_grabbed()
@@ -100,6 +100,12 @@ impl State {
             self.send_pointer(&pointer, target, location, time);
         }
         true
+    }
+
+    /// Ends the grab of a pressed button: the pointer moves freely.
+    pub(super) fn end_pointer_grab(&mut self, pointer: &PointerHandle<Self>, serial: Serial, time: u32) {
+        pointer.unset_grab(self, serial, time);
+        pointer.frame(self);
     }
 
     /// Sends the pointer's location to the surface that it is on.

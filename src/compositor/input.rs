@@ -134,9 +134,10 @@ impl State {
         }
         pointer.button(self, &ButtonEvent { button, state, serial, time });
         pointer.frame(self);
-        if is_press && self.shell.grabbing_client().is_some() && pointer.has_grab(serial) {
+        let is_in_menu = |surface: &WlSurface| self.shell.is_in_grabbing_popup(surface);
+        if is_press && pointer.has_grab(serial) && pointer.current_focus().as_ref().is_some_and(is_in_menu) {
             // In menus the pointer moves freely while a button is held.
-            pointer.unset_grab(self, serial, time);
+            self.end_pointer_grab(&pointer, serial, time);
         }
         if !is_press {
             // It stayed on the surface that was pressed.

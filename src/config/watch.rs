@@ -93,8 +93,8 @@ impl Watch {
     /// Watches a file. Finding it may wait for a file system.
     ///
     /// # Errors
-    /// If the file's folder may not be read, links lead in a circle, or the limit of open descriptors
-    /// or of inotify instances is reached.
+    /// If the file's folder may not be read, links lead in a circle, or the limit of open
+    /// descriptors or of inotify instances is reached.
     pub fn new(file: &Path) -> io::Result<Self> {
         file.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;

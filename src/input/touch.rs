@@ -38,8 +38,8 @@ impl<'a> TouchDevice<'a> {
 
 /// Returns the enabled output that a touch device belongs to. In falling precedence: the configured
 /// one, the one that udev names, the only one of the device's physical size, the leftmost built-in
-/// one, the leftmost one. `None` if its output is disabled, or disconnected and named: who touches a
-/// screen that shows nothing does not press what another one shows.
+/// one, the leftmost one. `None` if its output is disabled, or disconnected and named: who touches
+/// a screen that shows nothing does not press what another one shows.
 ///
 /// `configured` has the names of devices and displays; `connectors_of` returns the connectors that
 /// a display's name stands for, none if it is unknown; `is_built_in` returns whether a connector is

@@ -271,7 +271,7 @@ impl FrameClock {
         let duration = *duration;
         self.done = at;
         let waited = frame.ready.saturating_sub(frame.asked);
-        // A client that takes longer, or draws by its own clock, is ready at any time of an interval.
+        // A client that takes longer, or draws by its own clock, is ready at any time.
         let is_long = waited > self.interval;
         let counts = match self.draws_ahead {
             // Drawing ahead has no effect on such a client, and to end it could begin again.

@@ -45,10 +45,15 @@ fn put_on(layer: &LayerSurface, output: &Output) -> bool {
     mapped.inspect_err(|error| debug!(%error, "cannot map layer surface")).is_ok()
 }
 
-/// Returns the layer surfaces that have a buffer, of the outputs of the layout.
+/// Returns the layer surfaces that have a buffer, of the outputs of the layout. While no output is
+/// enabled, of all: what is typed must not go to the windows behind a lock.
 pub(super) fn mapped_layers(outputs: &Outputs) -> Vec<MappedLayer<WlSurface>> {
     let mut mapped = Vec::new();
-    for output in outputs.in_layout() {
+    let mut shown = outputs.in_layout();
+    if shown.is_empty() {
+        shown.extend(outputs.iter());
+    }
+    for output in shown {
         let layers = layer_map_for_output(output.wl_output());
         let with_buffer = layers.layers().filter(|layer| layer.alive() && has_buffer(layer.wl_surface()));
         mapped.extend(with_buffer.map(|layer| MappedLayer {

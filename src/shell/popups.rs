@@ -12,7 +12,7 @@ use smithay::wayland::shell::xdg::{PopupSurface, PositionerState, XdgPopupSurfac
 use tracing::debug;
 
 use super::focus::grabs::{GrabAnswer, GrabRequest};
-use super::windows::has_buffer;
+use super::windows::{has_buffer, root_surface};
 use super::{Effect, Effects, Shell};
 use crate::clients::ClientId;
 use crate::output::outputs::Outputs;
@@ -21,7 +21,15 @@ impl Shell {
     /// Adds a popup that a client created with this positioner.
     pub fn add_popup(&mut self, popup: PopupSurface, positioner: PositionerState, outputs: &Outputs) {
         set_positioner(&popup, positioner);
-        self.track_popup(popup, outputs);
+        let surface = popup.wl_surface();
+        // The surface may have been a popup before.
+        with_states(surface, |states| {
+            states.data_map.get_or_insert_threadsafe(HasBuffer::default).0.store(false, Ordering::Relaxed);
+        });
+        // Without a parent it becomes one of a layer surface, and is tracked then.
+        if popup_parent(surface).is_some() {
+            self.track_popup(popup, outputs);
+        }
     }
 
     /// Adds a popup: one with a new positioner, or one that now belongs to a layer surface, before
@@ -78,6 +86,16 @@ impl Shell {
             GrabAnswer::NotTopmost => return Err(NotTopmost),
         }
         Ok(effects)
+    }
+
+    /// Returns whether a surface belongs to a popup that takes all input.
+    pub fn is_in_grabbing_popup(&self, surface: &WlSurface) -> bool {
+        self.grabs.contains(&root_surface(surface))
+    }
+
+    /// Handles a surface that is destroyed. Returns whether it was a popup that took all input.
+    pub fn remove_grabbing_surface(&mut self, surface: &WlSurface) -> bool {
+        self.grabs.remove(surface)
     }
 
     /// Dismisses the popups that take all input.

@@ -74,6 +74,7 @@ pub struct TestState {
     pub popup_surfaces: Vec<WlSurface>,
     /// The popups that take all input, in the order of their requests.
     pub menus: Vec<Menu>,
+    hidden_menu: Option<WlSurface>,
     /// Number of frame callbacks.
     pub frames: usize,
     /// Number of presented frames.
@@ -267,7 +268,19 @@ impl TestClient {
         menu.surface.destroy();
     }
 
+    /// Destroys a menu's role and hides its surface. The next menu has the same surface, as with
+    /// GTK 4.
+    pub fn hide_menu(&mut self, index: usize) {
+        let menu = &self.menus[index];
+        menu.popup.destroy();
+        menu.xdg_surface.destroy();
+        menu.surface.attach(None, 0, 0);
+        menu.surface.commit();
+        self.hidden_menu = Some(menu.surface.clone());
+    }
+
     fn create_popup(&mut self, parent: &xdg_surface::XdgSurface, at: (i32, i32)) -> Menu {
+        let hidden = self.hidden_menu.take();
         let queue = self.handle();
         let wm_base = self.state().wm_base.as_ref().expect("xdg_wm_base");
         let positioner = wm_base.create_positioner(&queue, ());
@@ -277,7 +290,7 @@ impl TestClient {
         positioner.set_constraint_adjustment(
             xdg_positioner::ConstraintAdjustment::SlideX | xdg_positioner::ConstraintAdjustment::SlideY,
         );
-        let surface = self.state().create_surface(&queue).expect("wl_compositor");
+        let surface = hidden.unwrap_or_else(|| self.state().create_surface(&queue).expect("wl_compositor"));
         let xdg_surface = wm_base.get_xdg_surface(&surface, &queue, None);
         let popup = xdg_surface.get_popup(Some(parent), &positioner, &queue, ());
         Menu { surface, xdg_surface, popup, configured: false, drawn: false, done: false }

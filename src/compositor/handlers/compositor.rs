@@ -97,6 +97,9 @@ impl CompositorHandler for State {
 
     fn destroyed(&mut self, surface: &WlSurface) {
         self.end_waits_of(surface);
+        if self.shell.remove_grabbing_surface(surface) {
+            self.refresh_focus();
+        }
         self.refresh_pointer_focus();
         // Smithay keeps the surfaces that entered an output until they leave it, and walks all of
         // them for each new wl_output.

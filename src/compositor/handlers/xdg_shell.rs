@@ -1,6 +1,6 @@
 //! xdg-shell: windows, dialogs, popups.
 
-use smithay::input::pointer::PointerHandle;
+use smithay::input::pointer::{ClickGrab, PointerHandle};
 use smithay::input::Seat;
 use smithay::output::Output;
 use smithay::reexports::wayland_protocols::xdg::shell::server::{xdg_popup, xdg_wm_base};
@@ -98,11 +98,14 @@ impl XdgShellHandler for State {
             return;
         }
         let pointer = seat.get_pointer();
-        let is_taken = |pointer: &PointerHandle<Self>| pointer.is_grabbed() && !pointer.has_grab(serial);
-        if pointer.as_ref().is_some_and(is_taken) {
+        // A button that is held elsewhere does not matter, but a drag and drop would end.
+        let is_drag = |pointer: &PointerHandle<Self>| {
+            pointer.with_grab(|_, grab| grab.downcast_ref::<ClickGrab<Self>>().is_none()) == Some(true)
+        };
+        if pointer.as_ref().is_some_and(is_drag) {
             debug!(
                 client = client_of(popup.wl_surface()).map(u64::from),
-                "popup grab refused: a button is held"
+                "popup grab refused: something is dragged"
             );
             popup.send_popup_done();
             return;
@@ -120,9 +123,10 @@ impl XdgShellHandler for State {
             return;
         }
         // The press that opened the menu: the pointer can move into it while the button is held.
-        if let Some(pointer) = pointer.filter(|pointer| pointer.has_grab(serial)) {
+        let is_taken = self.shell.is_in_grabbing_popup(popup.wl_surface());
+        if let Some(pointer) = pointer.filter(|pointer| is_taken && pointer.has_grab(serial)) {
             let time = self.now().as_millis() as u32;
-            pointer.unset_grab(self, serial, time);
+            self.end_pointer_grab(&pointer, serial, time);
         }
     }
 

@@ -17,7 +17,7 @@ const CLIENT: Duration = Duration::from_millis(2);
 /// When a client draws.
 #[derive(Debug, Clone, Copy)]
 enum Client {
-    /// So long after a frame callback.
+    /// This time after a frame callback.
     AfterCallback(Duration),
     /// With this period, by its own clock.
     Timed(Duration),
@@ -249,7 +249,7 @@ fn slow_clients_do_not_make_it_go_back_and_forth() {
 /// A camera's viewer that draws 30 times per second, at any time of the interval. If its commit is
 /// always just too late for a vblank, it looks like a client that needs that long.
 #[test]
-fn light_load_of_a_client_with_its_own_clock_is_steady() {
+fn small_load_of_a_client_with_its_own_clock_is_steady() {
     let mut drawn_ahead = 0;
     for phase in 0..34 {
         let mut simulation = Simulation::new(60_000, MS * 3, true);

@@ -59,6 +59,11 @@ impl<K: Clone + PartialEq> GrabChain<K> {
         self.popups.is_empty()
     }
 
+    /// Returns whether a popup takes all input.
+    pub fn contains(&self, popup: &K) -> bool {
+        self.popups.contains(popup)
+    }
+
     /// Returns the popup that has the keyboard.
     pub fn innermost(&self) -> Option<&K> {
         self.popups.last()

@@ -18,7 +18,8 @@ use super::grabs::GrabChain;
 use crate::output::OutputId;
 use crate::shell::stack::{ShellWindow, Stack};
 
-/// A layer surface that is mapped: it has a buffer, and its output is in the layout.
+/// A layer surface that is mapped: it has a buffer, and its output is in the layout, unless that is
+/// empty.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MappedLayer<K> {
     pub surface: K,

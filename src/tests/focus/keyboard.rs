@@ -1,5 +1,6 @@
 //! The keyboard: layer surfaces, dialogs, and windows that open on another display.
 
+use geom_display::lifecycle::Lifecycle;
 use wayland_client::protocol::wl_surface::WlSurface;
 use wayland_protocols_wlr::layer_shell::v1::client::zwlr_layer_shell_v1::Layer;
 use wayland_protocols_wlr::layer_shell::v1::client::zwlr_layer_surface_v1::KeyboardInteractivity;
@@ -76,6 +77,25 @@ fn overlay_keeps_the_keyboard_from_the_top_layer_on_any_display() {
         drop(launcher);
         until(&mut fixture, &mut lock, "the window's focus", |_, lock| has_keyboard(lock, 0));
     }
+}
+
+/// A television in standby, or a KVM switch: what is typed blindly is for the lock.
+#[test]
+fn lock_keeps_the_keyboard_while_no_display_is_enabled() {
+    let mut fixture = Fixture::pair();
+    let mut client = shown(&mut fixture, "app", RED, FIRST);
+    fixture.until("displays", |_| client.poll() && client.has_outputs(2));
+    let overlay = layer(&client, FIRST, Layer::Overlay, KeyboardInteractivity::Exclusive);
+    map_layer(&mut fixture, &mut client, &overlay, 0, GREEN);
+    until(&mut fixture, &mut client, "the lock's focus", |_, client| has(client, &overlay.surface));
+    let state = &mut fixture.compositor.state;
+    for name in [FIRST, SECOND] {
+        state.outputs.named_mut(name).expect("a display").set_lifecycle(Lifecycle::Disconnected);
+    }
+    state.refresh_focus();
+    let lock = state.keyboard_focus();
+    state.settle_focus();
+    assert!(lock.is_some() && state.keyboard_focus() == lock);
 }
 
 #[test]

@@ -74,6 +74,23 @@ fn menu_that_is_opened_by_touch_ends_the_menu_of_another_program() {
     }
 }
 
+/// The second opening of a menu of GTK 4, which keeps its surface: it was open without its grab.
+#[test]
+fn menu_on_the_surface_of_the_last_one_takes_all_input() {
+    let mut fixture = Fixture::pair();
+    fixture.plug_device("event2", Touch);
+    let mut client = shown(&mut fixture, "app", RED, FIRST);
+    for round in 0..3 {
+        menu_by_touch(&mut fixture, &mut client, ON_FIRST);
+        assert!(fixture.compositor.state.shell.grabbing_client().is_some(), "round {round}");
+        fixture.tap(ON_SECOND.0, ON_SECOND.1);
+        until_done(&mut fixture, &mut client, 0);
+        client.hide_menu(0);
+        client.menus.clear();
+        until(&mut fixture, &mut client, "the window's focus", |_, client| has_keyboard(client, 0));
+    }
+}
+
 #[test]
 fn touch_outside_a_menu_ends_it_on_an_empty_display_too() {
     let mut fixture = Fixture::pair();
