@@ -83,7 +83,7 @@ fn five_crashes_in_a_minute_end_in_safe_settings() -> Result<()> {
         "sent by process",
         "Backtrace",
         "Virtual-2",
-        "redraw",
+        "DEBUG geom_compositor",
         "/run/bin/geom_compositor(",
     ] {
         ensure!(text.contains(expected), "no {expected} in: {text}");

@@ -2,8 +2,9 @@
 //!
 //! The keyboard goes, in this order, to
 //!
-//! 1. the exclusive layer surface in front of all displays' others: overlay before top, and the
-//!    newest of a layer (wlr-layer-shell: `exclusive`); or a menu of that surface,
+//! 1. the exclusive layer surface in front of all displays' others: overlay before top, and of a
+//!    layer the one that the user clicked, or else the newest (wlr-layer-shell: `exclusive`); or a
+//!    menu of that surface,
 //! 2. the innermost popup that takes all input,
 //! 3. the layer surface that the user clicked (`on_demand`),
 //! 4. a window: the front one of the display that has the keyboard, or else the one that had it
@@ -100,7 +101,9 @@ impl<K: Clone + PartialEq, W> Facts<'_, K, W> {
                 && rank(layer).is_some()
                 && self.is_seen(layer)
         });
-        exclusive.max_by_key(|layer| (rank(layer), layer.age))
+        // A lock with a surface on each display: the one that the user clicks.
+        let is_clicked = |layer: &MappedLayer<K>| self.clicked_layer == Some(&layer.surface);
+        exclusive.max_by_key(|layer| (rank(layer), is_clicked(layer), layer.age))
     }
 
     /// Returns the layer surface that the user clicked, if it still is seen and wants the keyboard.

@@ -424,7 +424,8 @@ impl World {
                     && other.interactivity == KeyboardInteractivity::Exclusive
                     && !covered(other)
             });
-            wants.max_by_key(|layer| layer.age).map(|layer| layer.surface)
+            let is_clicked = |layer: &MappedLayer<Surface>| self.clicked_layer == Some(layer.surface);
+            wants.max_by_key(|layer| (is_clicked(layer), layer.age)).map(|layer| layer.surface)
         };
         let exclusive = exclusive(Layer::Overlay).or(exclusive(Layer::Top));
         let root = self.grabs.root().copied();
