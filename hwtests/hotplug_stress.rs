@@ -39,7 +39,7 @@ impl Resources {
     /// Resources once they are steady, and each display has drawn enough frames to have allocated
     /// its whole swapchain: `identify` draws its name, and removes it.
     fn steady(service: &Service) -> Result<Self> {
-        service.command(&["identify", "--seconds", "1"])?;
+        service.command(&["identify", "--seconds", "4"])?;
         for shown in [true, false] {
             for connector in &service.gpus[0].connectors {
                 service.wait_for_pixels(connector, &format!("its name: {shown}"), |screenshot| {
