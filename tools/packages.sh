@@ -140,15 +140,17 @@ if [ -n "$why" ]; then
   codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
   apt=$(mktemp -d)
   trap '"${as_root[@]}" rm -rf "$apt"' EXIT
-  mkdir -p "$apt/lists/partial"
+  mkdir -p "$apt/lists/partial" "$apt/sources.list.d"
+  # With the machine's own sources: an update for security may be what fits the installed packages.
+  eval "$(apt-config shell parts Dir::Etc::sourceparts/d)"
+  find "$parts" -maxdepth 1 \( -name '*.list' -o -name '*.sources' \) \
+    -exec cp -t "$apt/sources.list.d" {} +
   while IFS=$'\t' read -r uri keyring; do
-    for suite in "$codename" "$codename-updates" "$codename-backports"; do
-      echo "deb ${keyring:+[signed-by=$keyring] }$uri $suite main"
-    done
-  done < <("$(dirname "${BASH_SOURCE[0]}")/../lab/debian-archive.sh") >"$apt/sources.list"
+    echo "deb ${keyring:+[signed-by=$keyring] }$uri $codename-backports main"
+  done < <("$(dirname "${BASH_SOURCE[0]}")/../lab/debian-archive.sh") \
+    >"$apt/sources.list.d/geom-compositor-backports.list"
   cat >"$apt/apt.conf" <<CONF
-Dir::Etc::sourcelist "$apt/sources.list";
-Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::sourceparts "$apt/sources.list.d";
 Dir::State::lists "$apt/lists";
 Acquire::Languages "none";
 APT::Sandbox::User "";
