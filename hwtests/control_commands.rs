@@ -75,8 +75,9 @@ fn command_as_daemon(service: &Service, command: &str) -> Result<CommandResult> 
 #[test]
 fn other_users_may_only_read_and_only_if_configured() -> Result<()> {
     let service = Service::with_monitors(1)?;
-    service.machine.run_as_root("open", &["chmod", "-R", "a+rwX", RUNTIME_DIR])?;
-    command_as_daemon(&service, "displays")?.ensure_fails(4, &[])?;
+    service.machine.run_as_root("open", &["chmod", "a+x", RUNTIME_DIR])?;
+    // The kernel does not let it through to the socket.
+    command_as_daemon(&service, "displays")?.ensure_fails(4, &[RUNTIME_DIR])?;
     let events = service.subscribe()?;
     service.machine.write(CONFIG, "[clients]\nusers = [\"daemon\"]\n")?;
     events.wait_for_config_applied()?;

@@ -84,6 +84,7 @@ impl Error {
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::Client(geom_client::Error::NotRunning(_)) => NOT_RUNNING,
+            Self::Client(geom_client::Error::NotPermitted(_)) => NOT_ALLOWED,
             Self::Client(geom_client::Error::Server(error)) => match error.kind {
                 ErrorKind::NotAllowed => NOT_ALLOWED,
                 ErrorKind::NotFound => NOT_FOUND,
@@ -104,6 +105,7 @@ mod tests {
         for (error, expected) in [
             (Error::from(geom_client::Error::NotRunning(Vec::new())), 3),
             (Error::from(server(ErrorKind::NotAllowed)), 4),
+            (Error::from(geom_client::Error::NotPermitted("socket".into())), 4),
             (Error::from(server(ErrorKind::NotFound)), 5),
             (Error::from(server(ErrorKind::BadValue)), 1),
             (Error::BadFindings(2), 1),

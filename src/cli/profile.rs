@@ -65,7 +65,9 @@ impl Whose {
             Some(user) => user.clone(),
             None => match connect().and_then(|mut service| service.status()) {
                 Ok(status) => return Ok(status.profile.into()),
-                Err(ClientError::NotRunning(_)) => users::own_name().ok_or(Error::NoUserName)?,
+                Err(ClientError::NotRunning(_) | ClientError::NotPermitted(_)) => {
+                    users::own_name().ok_or(Error::NoUserName)?
+                }
                 Err(error) => return Err(error.into()),
             },
         };
@@ -114,7 +116,7 @@ fn check(file: &Path, text: &str) -> bool {
 /// Applies a profile in the running service. Without one, it applies at the next start.
 fn apply(user: Option<String>) -> Result<(), Error> {
     match connect().and_then(|mut service| service.request(Request::UseProfile { user })) {
-        Ok(_) | Err(ClientError::NotRunning(_)) => Ok(()),
+        Ok(_) | Err(ClientError::NotRunning(_) | ClientError::NotPermitted(_)) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

@@ -246,7 +246,6 @@ fn bind_control(path: &Path) -> Result<UnixListener> {
     }
     let socket = UnixListener::bind(path).map_err(|error| cannot_create("control", path, &error))?;
     socket.set_nonblocking(true)?;
-    // Permissions are decided by credentials, not by the file's mode.
     Ok(socket)
 }
 
@@ -307,6 +306,14 @@ impl Listening {
             refused_since: Time::ZERO,
             refused: 0,
         }
+    }
+
+    pub(super) fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
+    pub(super) fn kind(&self) -> ClientKind {
+        self.kind
     }
 
     fn accept(&self) -> Accepted {

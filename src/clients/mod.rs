@@ -29,6 +29,7 @@ pub mod received_file;
 pub mod sandbox_socket;
 pub mod saved_state;
 pub mod sessions;
+pub mod socket_files;
 #[cfg(test)]
 pub mod tests;
 pub mod unresponsive;

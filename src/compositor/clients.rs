@@ -15,6 +15,7 @@ use super::deadline::Deadline;
 use super::{notify_user, State};
 use crate::clients::heartbeat::Event;
 use crate::clients::saved_state::StateFile;
+use crate::clients::socket_files::FOLDER_NOTICE;
 use crate::clients::{client_of, ClientId, Clients, Cx, Effect, Effects, Sandbox, Windows};
 use crate::event_loop::reactor::Source;
 use crate::shell::Shell;
@@ -124,7 +125,17 @@ impl State {
     /// # Errors
     /// If a socket cannot be created, or another instance serves the control socket.
     pub fn listen(&mut self) -> Result<()> {
-        self.clients.listen(&mut self.store, &self.reactor)
+        self.clients.listen(&mut self.store, &self.reactor)?;
+        self.set_socket_modes();
+        Ok(())
+    }
+
+    /// Opens the sockets to the users that the configuration names.
+    pub fn set_socket_modes(&mut self) {
+        self.notices.dismiss(|text| text.starts_with(FOLDER_NOTICE));
+        if let Some(notice) = self.clients.set_socket_modes(&self.config.clients.limits) {
+            notify_user!(self, "{notice}");
+        }
     }
 
     /// Accepts clients from a listening socket again.

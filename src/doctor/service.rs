@@ -93,6 +93,11 @@ fn running() -> Finding {
                  of another user's service"
             ),
         ),
+        Err(error @ ClientError::NotPermitted(_)) => Finding::poor(
+            WHAT,
+            error.to_string(),
+            "run this as the service's user or root; docs/install.md explains the sockets of systemd",
+        ),
         Err(error) => Finding::bad(
             WHAT,
             format!("it does not answer: {error}"),

@@ -52,6 +52,7 @@ fn to_exception(error: &Error) -> PyErr {
     match error {
         Error::NotRunning(_) => NotRunning::new_err(message),
         Error::StartFailed(_) => StartFailed::new_err(message),
+        Error::NotPermitted(_) => NotAllowed::new_err(message),
         Error::NotStarted => NotStarted::new_err(message),
         Error::Disconnected(_) => Disconnected::new_err(message),
         Error::TimedOut(_) => TimedOut::new_err(message),

@@ -76,13 +76,29 @@ pub struct Client {
 /// The maximum number of unread events. The oldest are dropped.
 const MAX_UNREAD_EVENTS: usize = 4096;
 
+/// Connects to the first of these sockets at which a service listens.
+fn connect_any(paths: Vec<PathBuf>) -> Result<UnixStream, Error> {
+    let mut forbidden = None;
+    for path in &paths {
+        match UnixStream::connect(path) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                forbidden.get_or_insert_with(|| path.clone());
+            }
+            Err(_) => {}
+        }
+    }
+    Err(forbidden.map_or(Error::NotRunning(paths), Error::NotPermitted))
+}
+
 impl Client {
     /// Connects to the service and begins a session, or resumes the one of
     /// [`ConnectOptions::token`].
     ///
     /// # Errors
-    /// [`Error::NotRunning`] if no service accepts the connection, [`Error::Server`] if it refuses
-    /// the client, [`Error::TimedOut`].
+    /// [`Error::NotRunning`] if no service accepts the connection, [`Error::NotPermitted`] if this
+    /// user may not open its socket, [`Error::Server`] if it refuses the client,
+    /// [`Error::TimedOut`].
     pub fn connect(options: &ConnectOptions) -> Result<Self, Error> {
         match Self::open(options, options.token.clone(), None) {
             Err(Error::Server(error)) if options.token.is_some() && error.kind == ErrorKind::NotFound => {
@@ -101,8 +117,7 @@ impl Client {
             Some(path) => vec![path.clone()],
             None => geom_ipc::socket_paths(|name| std::env::var_os(name)),
         };
-        let stream = paths.iter().find_map(|path| UnixStream::connect(path).ok());
-        let stream = stream.ok_or(Error::NotRunning(paths))?;
+        let stream = connect_any(paths)?;
         stream.set_nonblocking(true)?;
         let welcome = Welcome {
             version: 0,

@@ -150,7 +150,7 @@ impl Compositor {
         let deadline = Instant::now() + self.start_timeout;
         let (session, service) = match Session::connect(&self.options) {
             Ok(session) => (session, None),
-            Err(Error::NotRunning(_)) => self.launch(deadline)?,
+            Err(Error::NotRunning(_) | Error::NotPermitted(_)) => self.launch(deadline)?,
             Err(error) => return Err(error),
         };
         let left = deadline.saturating_duration_since(Instant::now());

@@ -11,6 +11,13 @@ pub enum Error {
     /// No service accepted a connection at any of these paths.
     #[error("no geom_compositor answers at {}: start it, or name its socket by GEOM_COMPOSITOR_SOCKET", list(.0))]
     NotRunning(Vec<PathBuf>),
+    /// This user may not open the socket at this path, and no other one answered.
+    #[error(
+        "this user may not open {}: [clients] of the service's configuration must name the user or a \
+         group of it, and a socket of systemd must belong to such a group",
+        .0.display()
+    )]
+    NotPermitted(PathBuf),
     /// The service could not be started, ended during the start, or presented no frame in time.
     #[error("geom_compositor could not be started: {0}")]
     StartFailed(String),

@@ -83,6 +83,8 @@ impl Processes {
         // SAFETY: the closure makes only async-signal-safe system calls.
         unsafe {
             command.pre_exec(move || {
+                // As in a login session. Of the kernel, init has 0.
+                rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
                 if has_tty {
                     rustix::process::setsid()?;
                     rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;

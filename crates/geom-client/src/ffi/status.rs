@@ -43,6 +43,7 @@ impl From<&Error> for geom_status {
         match error {
             Error::NotRunning(_) => GEOM_NOT_RUNNING,
             Error::StartFailed(_) => GEOM_START_FAILED,
+            Error::NotPermitted(_) => GEOM_NOT_ALLOWED,
             Error::NotStarted => GEOM_NOT_STARTED,
             Error::Disconnected(_) => GEOM_DISCONNECTED,
             Error::TimedOut(_) => GEOM_TIMED_OUT,
