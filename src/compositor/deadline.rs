@@ -90,6 +90,8 @@ pub enum Deadline {
     HeldStart,
     /// Send frame callbacks to surfaces that no output shows.
     HiddenFrames,
+    /// A finger may have rested long enough for a right click.
+    LongPress,
     /// A timed action of the power component.
     Power(PowerDeadline),
 }
@@ -167,6 +169,7 @@ impl State {
             Deadline::RetakeSeat { failures } => self.retake_seat(failures),
             Deadline::HeldStart => self.release_start(),
             Deadline::HiddenFrames => self.send_hidden_frames(),
+            Deadline::LongPress => self.long_press_due(),
             Deadline::Power(deadline) => self.on_power_deadline(deadline),
         }
     }

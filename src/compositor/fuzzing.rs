@@ -46,8 +46,9 @@ pub struct Host {
 const GRID: u32 = 6;
 
 /// Names of the mouse and the touch screen in /dev/input.
+const TOUCHSCREEN: &str = "event2";
 const DEVICES: [(&str, DeviceCapability); 2] =
-    [("event1", DeviceCapability::Pointer), ("event2", DeviceCapability::Touch)];
+    [("event1", DeviceCapability::Pointer), (TOUCHSCREEN, DeviceCapability::Touch)];
 
 impl Host {
     /// Starts a compositor with a configuration.
@@ -150,19 +151,19 @@ impl Host {
                 let key_state = if pressed { KeyState::Pressed } else { KeyState::Released };
                 state.key(code.into(), key_state, time);
             }
-            Action::TouchDown { slot, x, y } => state.touch_down(slot_of(slot), Point::from((x, y)), time),
-            Action::TouchMove { slot, x, y } => state.touch_moved(slot_of(slot), Point::from((x, y)), time),
-            Action::TouchUp { slot } => state.touch_up(slot_of(slot), time),
+            Action::TouchDown { slot, x, y } => {
+                state.finger_down(TOUCHSCREEN, slot_of(slot), |_| Some(Point::from((x, y))), time);
+            }
+            Action::TouchMove { slot, x, y } => {
+                state.finger_moved(TOUCHSCREEN, slot_of(slot), |_| Some(Point::from((x, y))), time);
+            }
+            Action::TouchUp { slot } => state.finger_up(TOUCHSCREEN, slot_of(slot), time),
             Action::TouchFrame => {
                 if let Some(touch) = state.seat.get_touch() {
                     touch.frame(state);
                 }
             }
-            Action::TouchCancel => {
-                if let Some(touch) = state.seat.get_touch() {
-                    touch.cancel(state);
-                }
-            }
+            Action::TouchCancel => state.cancel_fingers_of(TOUCHSCREEN),
         }
     }
 

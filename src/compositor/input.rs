@@ -3,18 +3,18 @@
 use geom_ipc::Event as IpcEvent;
 use smithay::backend::input::{
     AbsolutePositionEvent, ButtonState, Event, InputEvent, KeyState, KeyboardKeyEvent, PointerAxisEvent,
-    PointerButtonEvent, PointerMotionEvent, Switch, SwitchState, SwitchToggleEvent, TouchEvent, TouchSlot,
+    PointerButtonEvent, PointerMotionEvent, Switch, SwitchState, SwitchToggleEvent, TouchEvent,
 };
 use smithay::backend::libinput::LibinputInputBackend;
 use smithay::input::keyboard::{FilterResult, Keycode, ModifiersState};
 use smithay::input::pointer::{ButtonEvent, RelativeMotionEvent};
-use smithay::input::touch::{DownEvent, MotionEvent as TouchMotion, UpEvent};
 use smithay::reexports::input::Device;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{Logical, Point, Serial, SERIAL_COUNTER};
 use tracing::info;
 
 use super::output_config::connectors_named;
+use super::touch::Fingers;
 use super::{notify_user, State};
 use crate::clients::client_of;
 use crate::config::Keyboard;
@@ -74,30 +74,24 @@ impl State {
                 self.scroll(&event);
             }
             InputEvent::TouchDown { event } => {
-                if self.press(HeldInput::Finger(event.slot()), true) {
-                    return;
-                }
-                let Some(location) = self.touch_location(&event.device(), &event) else { return };
-                self.touch_down(event.slot(), location, event.time_msec());
+                let device = event.device();
+                let location = |state: &Self| state.touch_location(&device, &event);
+                self.finger_down(device.sysname(), event.slot(), location, event.time_msec());
             }
             InputEvent::TouchMotion { event } => {
-                self.activity();
-                if self.power.is_withheld(HeldInput::Finger(event.slot())) {
-                    return;
-                }
-                let Some(location) = self.touch_location(&event.device(), &event) else { return };
-                self.touch_moved(event.slot(), location, event.time_msec());
+                let device = event.device();
+                let location = |state: &Self| state.touch_location(&device, &event);
+                self.finger_moved(device.sysname(), event.slot(), location, event.time_msec());
             }
             InputEvent::TouchUp { event } => {
-                self.touch_up(event.slot(), event.time_msec());
+                self.finger_up(event.device().sysname(), event.slot(), event.time_msec());
             }
             InputEvent::TouchFrame { .. } => {
                 let Some(touch) = self.seat.get_touch() else { return };
                 touch.frame(self);
             }
-            InputEvent::TouchCancel { .. } => {
-                let Some(touch) = self.seat.get_touch() else { return };
-                touch.cancel(self);
+            InputEvent::TouchCancel { event } => {
+                self.finger_cancelled(event.device().sysname(), event.slot(), event.time_msec());
             }
             _ => {}
         }
@@ -143,37 +137,6 @@ impl State {
             // It stayed on the surface that was pressed.
             self.refresh_pointer_focus();
         }
-    }
-
-    /// Puts a finger on a touch screen. `time` is in milliseconds.
-    pub fn touch_down(&mut self, slot: TouchSlot, location: Point<f64, Logical>, time: u32) {
-        let Some(touch) = self.seat.get_touch() else { return };
-        if self.press_at(location, !touch.is_grabbed()) {
-            return;
-        }
-        let under = self.surface_at(location);
-        let serial = SERIAL_COUNTER.next_serial();
-        self.note_press(serial, under.as_ref().map(|(surface, _)| surface));
-        touch.down(self, under, &DownEvent { slot, location, serial, time });
-    }
-
-    /// Moves a finger. `time` is in milliseconds.
-    pub fn touch_moved(&mut self, slot: TouchSlot, location: Point<f64, Logical>, time: u32) {
-        let Some(touch) = self.seat.get_touch() else { return };
-        let under = self.surface_at(location);
-        if under.as_ref().is_some_and(|(surface, _)| !self.accepts_motion(surface)) {
-            return;
-        }
-        touch.motion(self, under, &TouchMotion { slot, location, time });
-    }
-
-    /// Lifts a finger. `time` is in milliseconds.
-    pub fn touch_up(&mut self, slot: TouchSlot, time: u32) {
-        if self.press(HeldInput::Finger(slot), false) {
-            return;
-        }
-        let Some(touch) = self.seat.get_touch() else { return };
-        touch.up(self, &UpEvent { slot, serial: SERIAL_COUNTER.next_serial(), time });
     }
 
     /// Presses or releases a key. `time` is in milliseconds.
@@ -243,7 +206,7 @@ impl State {
     }
 
     /// Notes which client is sent a press.
-    fn note_press(&mut self, serial: Serial, surface: Option<&WlSurface>) {
+    pub(super) fn note_press(&mut self, serial: Serial, surface: Option<&WlSurface>) {
         if let Some(client) = surface.and_then(client_of) {
             self.input.presses.push(serial, client);
         }
@@ -256,7 +219,7 @@ impl State {
         }
     }
 
-    fn surface_at(&self, point: Point<f64, Logical>) -> Option<SurfaceAt> {
+    pub(super) fn surface_at(&self, point: Point<f64, Logical>) -> Option<SurfaceAt> {
         self.shell.surface_at(point, &self.outputs)
     }
 
@@ -291,20 +254,26 @@ impl State {
         if self.input.add_device(device, &self.outputs) {
             self.redraw_under_pointer();
         }
-        self.input.update_seat(&mut self.seat);
+        self.update_seat();
         // A new pointer is on no surface yet.
         self.refresh_pointer_focus();
         self.publish_event(&IpcEvent::InputDeviceAdded { device: added });
+    }
+
+    /// Gives the seat what its devices can do.
+    fn update_seat(&mut self) {
+        self.input.update_seat(&mut self.seat, &self.config, Fingers::none);
     }
 
     /// Removes a device that libinput has closed, by its name in /dev/input.
     pub fn device_removed(&mut self, sysname: &str) {
         let known = self.input.devices().iter().find(|device| device.sysname == sysname);
         let Some(removed) = known.map(|device| self.ipc_input_device(device)) else { return };
+        self.cancel_fingers_of(sysname);
         if self.input.remove_device(sysname) {
             self.redraw_under_pointer();
         }
-        self.input.update_seat(&mut self.seat);
+        self.update_seat();
         // A new pointer is on no surface yet.
         self.refresh_pointer_focus();
         self.publish_event(&IpcEvent::InputDeviceRemoved { device: removed });
@@ -330,6 +299,7 @@ impl State {
     /// keyboard's configuration until now.
     pub fn reconfigure_input(&mut self, before: &Keyboard) {
         self.input.reconfigure(&self.config);
+        self.update_seat();
         let Some(keyboard) = self.seat.get_keyboard() else { return };
         let config = self.config.keyboard.clone();
         keyboard.change_repeat_info(config.repeat_rate, config.repeat_delay);

@@ -40,6 +40,7 @@ mod replug;
 pub mod run;
 pub mod scene;
 mod shell;
+mod touch;
 pub mod user_profile;
 
 use std::cell::RefCell;
@@ -290,6 +291,7 @@ impl State {
             let keyboard = std::mem::replace(&mut self.config, config).keyboard;
             self.update_renderers();
             self.clients.set_max_objects(self.config.clients.objects.objects);
+            self.set_socket_modes();
             self.color.icc_files.forget();
             self.discard_requests();
             self.publish_event(&IpcEvent::ConfigApplied);

@@ -224,10 +224,11 @@ impl<'t> Section<'t> {
         Some(Section::new(format!("{}{key}", self.prefix()), table))
     }
 
-    /// Reads the tables within this one, whose names are the user's choice.
+    /// Reads the tables within this one, whose names are the user's choice, but not those keys that
+    /// were read before.
     pub fn named_sections(&mut self, reader: &mut Reader<'_>) -> Vec<(String, Section<'t>)> {
         let mut sections = Vec::new();
-        for (name, item) in self.table.iter() {
+        for (name, item) in self.table.iter().filter(|(name, _)| !self.known.contains(name)) {
             match item.as_table_like() {
                 Some(table) => {
                     sections

@@ -133,6 +133,8 @@ pub struct Config {
     pub pointer: Pointer,
     /// The display each touch device belongs to, by the device's name.
     pub touch: Vec<(String, String)>,
+    /// How long a finger rests for a right click; `None`: never.
+    pub long_press: Option<Duration>,
     /// Keysym names of the chord that ends the service; empty: none.
     pub exit_keys: Vec<String>,
     /// Ctrl+Alt+F1 to F12 switch VTs.
@@ -182,6 +184,7 @@ impl Default for Config {
             },
             pointer: Pointer { speed: 0.0, accelerated: true, natural_scroll: false, tap_to_click: true },
             touch: Vec::new(),
+            long_press: None,
             exit_keys: ["Ctrl", "Alt", "BackSpace"].map(str::to_owned).to_vec(),
             vt_keys: true,
             cursor_theme: "default".into(),
@@ -339,6 +342,8 @@ fn read_input(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'
         section.finish(reader);
     }
     if let Some(mut section) = root.section(reader, "touch") {
+        let seconds = section.number(reader, "long_press", 0.0, 10.0);
+        config.long_press = seconds.filter(|seconds| *seconds > 0.0).map(Duration::from_secs_f64);
         for (device, mut section) in section.named_sections(reader) {
             if let Some(display) = section.string(reader, "display") {
                 config.touch.push((device, display));

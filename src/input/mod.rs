@@ -6,14 +6,18 @@
 mod devices;
 mod keyboard;
 mod keys;
+pub mod long_press;
 pub mod pointer;
 mod presses;
 pub mod scroll;
 mod touch;
+mod touch_points;
 
 use smithay::input::keyboard::{Keysym, ModifiersState};
+use smithay::input::touch::TouchGrab;
 use smithay::input::{Seat, SeatHandler};
 use smithay::reexports::input::{Device, DeviceCapability, Led};
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::wayland::seat::WaylandFocus;
 use tracing::info;
 
@@ -24,9 +28,11 @@ pub use self::keyboard::{
 };
 use self::keys::Chord;
 pub use self::keys::{Command, KeyEvent, KeyRecipient};
+use self::long_press::LongPress;
 use self::pointer::PointerState;
 use self::presses::Presses;
 pub use self::touch::{layout_location, touch_output, TouchDevice};
+use self::touch_points::TouchPoints;
 use crate::config::Config;
 use crate::output::outputs::Outputs;
 
@@ -34,6 +40,8 @@ use crate::output::outputs::Outputs;
 pub struct Input {
     pointer: PointerState,
     pub presses: Presses,
+    pub touch_points: TouchPoints<WlSurface>,
+    pub long_press: LongPress,
     devices: Vec<DeviceInfo>,
     /// libinput's handles of the devices, for their configuration.
     handles: Vec<Device>,
@@ -55,6 +63,8 @@ impl Input {
         Self {
             pointer,
             presses: Presses::default(),
+            touch_points: TouchPoints::default(),
+            long_press: LongPress::default(),
             devices: Vec::new(),
             handles: Vec::new(),
             exit_chord: None,
@@ -171,22 +181,24 @@ impl Input {
         Capabilities { pointer: has(DeviceCapability::Pointer), touch: has(DeviceCapability::Touch) }
     }
 
-    /// Gives the seat a pointer and a touch device while there are such devices. It always has a
-    /// keyboard, because keyboard focus also tells clients which window is active.
-    pub fn update_seat<D>(&self, seat: &mut Seat<D>)
+    /// Gives the seat a pointer and a touch device while there are such devices; a pointer also for
+    /// the clicks of fingers. It always has a keyboard, because keyboard focus also tells clients
+    /// which window is active. `fingers` returns how touches are passed on.
+    pub fn update_seat<D>(&self, seat: &mut Seat<D>, config: &Config, fingers: fn() -> Box<dyn TouchGrab<D>>)
     where
         D: SeatHandler + 'static,
         D::PointerFocus: WaylandFocus,
         D::TouchFocus: WaylandFocus,
     {
         let Capabilities { pointer, touch } = self.capabilities();
-        match (pointer, seat.get_pointer()) {
+        let clicks = touch && config.long_press.is_some();
+        match (pointer || clicks, seat.get_pointer()) {
             (true, None) => drop(seat.add_pointer()),
             (false, Some(_)) => seat.remove_pointer(),
             _ => {}
         }
         match (touch, seat.get_touch()) {
-            (true, None) => drop(seat.add_touch()),
+            (true, None) => drop(seat.add_touch_with_default_grab(fingers)),
             (false, Some(_)) => seat.remove_touch(),
             _ => {}
         }

@@ -1,6 +1,8 @@
 //! What a client receives of keyboard, pointer and touch, and how tests operate these devices.
 
-use smithay::backend::input::{ButtonState, TouchSlot};
+use std::collections::BTreeMap;
+
+use smithay::backend::input::ButtonState;
 use smithay::reexports::input::DeviceCapability;
 use wayland_client::protocol::wl_keyboard::{self, WlKeyboard};
 use wayland_client::protocol::wl_pointer::{self, WlPointer};
@@ -38,6 +40,12 @@ pub struct Devices {
     pub pressed: Vec<(WlSurface, u32)>,
     /// The surfaces that a finger touched, and the serials.
     pub touched: Vec<(WlSurface, u32)>,
+    /// The fingers that are down, by their numbers.
+    pub fingers: BTreeMap<i32, WlSurface>,
+    pub finger_motions: usize,
+    pub touch_cancels: usize,
+    /// Presses and releases of buttons.
+    pub buttons: Vec<(u32, bool)>,
     /// How often the pointer entered a surface.
     pub enters: usize,
     /// Motions of the pointer on a surface.
@@ -45,6 +53,14 @@ pub struct Devices {
 }
 
 impl Devices {
+    pub fn has_pointer(&self) -> bool {
+        self.pointer.is_some()
+    }
+
+    pub fn has_touch(&self) -> bool {
+        self.touch.is_some()
+    }
+
     pub fn bind(&mut self, registry: &WlRegistry, name: u32, queue: &QueueHandle<TestState>) {
         self.seat = Some(registry.bind(name, 5, queue, Watched));
     }
@@ -104,8 +120,9 @@ impl Dispatch<WlPointer, Watched> for TestState {
                 devices.pointer_at = (surface_x, surface_y);
                 devices.motions += 1;
             }
-            wl_pointer::Event::Button { serial, state, .. } => {
+            wl_pointer::Event::Button { serial, state, button, .. } => {
                 let is_press = matches!(state.into_result(), Ok(wl_pointer::ButtonState::Pressed));
+                devices.buttons.push((button, is_press));
                 let surface = devices.pointer_on.clone().filter(|_| is_press);
                 devices.pressed.extend(surface.map(|surface| (surface, serial)));
             }
@@ -140,8 +157,26 @@ impl Dispatch<WlTouch, Watched> for TestState {
         _: &Connection,
         _: &QueueHandle<Self>,
     ) {
-        if let wl_touch::Event::Down { serial, surface, .. } = event {
-            state.devices.touched.push((surface, serial));
+        let devices = &mut state.devices;
+        match event {
+            wl_touch::Event::Down { serial, surface, id, .. } => {
+                let before = devices.fingers.insert(id, surface.clone());
+                assert_eq!(before, None, "touch point {id} is down twice");
+                devices.touched.push((surface, serial));
+            }
+            wl_touch::Event::Motion { id, .. } => {
+                assert!(devices.fingers.contains_key(&id), "touch point {id} is not down");
+                devices.finger_motions += 1;
+            }
+            wl_touch::Event::Up { id, .. } => {
+                let before = devices.fingers.remove(&id);
+                assert!(before.is_some(), "touch point {id} is not down");
+            }
+            wl_touch::Event::Cancel => {
+                devices.fingers.clear();
+                devices.touch_cancels += 1;
+            }
+            _ => {}
         }
     }
 }
@@ -179,8 +214,32 @@ impl Fixture {
 
     /// Taps a point of the layout with a finger.
     pub fn tap(&mut self, x: f64, y: f64) {
-        let slot = TouchSlot::from(Some(0));
-        self.compositor.state.touch_down(slot, (x, y).into(), 1);
-        self.compositor.state.touch_up(slot, 1);
+        self.finger_down("screen", 0, x, y);
+        self.finger_up("screen", 0);
+    }
+
+    /// Puts a finger of a device onto a point of the layout.
+    pub fn finger_down(&mut self, device: &str, slot: u32, x: f64, y: f64) {
+        let location = Some((x, y).into());
+        self.compositor.state.finger_down(device, Some(slot).into(), |_| location, 1);
+    }
+
+    /// Moves a finger of a device to a point of the layout.
+    pub fn finger_moved(&mut self, device: &str, slot: u32, x: f64, y: f64) {
+        let location = Some((x, y).into());
+        self.compositor.state.finger_moved(device, Some(slot).into(), |_| location, 1);
+    }
+
+    /// Ends a set of events of fingers.
+    pub fn touch_frame(&mut self) {
+        let state = &mut self.compositor.state;
+        if let Some(touch) = state.seat.get_touch() {
+            touch.frame(state);
+        }
+    }
+
+    /// Lifts a finger of a device.
+    pub fn finger_up(&mut self, device: &str, slot: u32) {
+        self.compositor.state.finger_up(device, Some(slot).into(), 1);
     }
 }

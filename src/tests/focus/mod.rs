@@ -13,16 +13,16 @@ use wayland_protocols_wlr::layer_shell::v1::client::zwlr_layer_surface_v1::{
 
 use super::{Fixture, TestClient};
 
-const RED: u32 = 0x00ff_0000;
-const GREEN: u32 = 0x0000_ff00;
-const FIRST: &str = "HEADLESS-1";
-const SECOND: &str = "HEADLESS-2";
+pub const RED: u32 = 0x00ff_0000;
+pub const GREEN: u32 = 0x0000_ff00;
+pub const FIRST: &str = "HEADLESS-1";
+pub const SECOND: &str = "HEADLESS-2";
 /// A point on each of the displays of [`Fixture::pair`], which no popup of a test covers.
-const ON_FIRST: (f64, f64) = (700.0, 500.0);
-const ON_SECOND: (f64, f64) = (1300.0, 400.0);
+pub const ON_FIRST: (f64, f64) = (700.0, 500.0);
+pub const ON_SECOND: (f64, f64) = (1300.0, 400.0);
 
 /// Alternates between the compositor and two clients until a condition holds.
-fn until_both(
+pub fn until_both(
     fixture: &mut Fixture,
     [one, other]: [&mut TestClient; 2],
     what: &str,
@@ -36,7 +36,7 @@ fn until_both(
 }
 
 /// Opens a window and waits until it is seen.
-fn shown(fixture: &mut Fixture, app_id: &str, color: u32, display: &str) -> TestClient {
+pub fn shown(fixture: &mut Fixture, app_id: &str, color: u32, display: &str) -> TestClient {
     let mut client = fixture.client();
     fixture.until("displays", |_| client.poll() && client.has_outputs(2));
     client.open(app_id, color, Some(display).filter(|display| *display == SECOND && app_id != "ruled"));
