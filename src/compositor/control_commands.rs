@@ -71,7 +71,10 @@ impl State {
             },
             DisplayCommand::Confirm { display, keep } => self.confirm_display(&display, keep),
             DisplayCommand::Blank { display, blank } => self.blank_displays(&display, blank),
-            DisplayCommand::Identify(time) => self.identify(time),
+            DisplayCommand::Identify(time) => {
+                self.identify(time);
+                Ok(Response::Done)
+            }
             DisplayCommand::Screenshot { display } => {
                 return self.submit_screenshot(id, number, display).err().map(Err);
             }
@@ -129,13 +132,12 @@ impl State {
     }
 
     /// Shows each display's name on it for some time.
-    fn identify(&mut self, time: Duration) -> CommandResult {
+    pub fn identify(&mut self, time: Duration) {
         let until = self.now() + time;
         for id in self.outputs.identify(until) {
             self.queue_redraw(id);
         }
         self.timers.at(until, Deadline::EndIdentification);
-        Ok(Response::Done)
     }
 
     /// Removes the names whose time is over.

@@ -8,7 +8,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::process::Rlimit;
 use smithay::reexports::calloop::RegistrationToken;
 use tracing::{info, warn};
 
@@ -25,8 +24,6 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 /// What is started later.
 pub struct HeldStart {
     programs: Vec<String>,
-    /// The programs' limit of open descriptors.
-    descriptors: Rlimit,
     watch: Option<RegistrationToken>,
     timer: Timer,
 }
@@ -34,7 +31,7 @@ pub struct HeldStart {
 impl State {
     /// Starts these programs, and reports that the service is ready, once a driver has a GPU, udev
     /// has loaded all drivers, or [`MAX_WAIT`] is over.
-    pub fn hold_start(&mut self, programs: Vec<String>, descriptors: Rlimit) {
+    pub fn hold_start(&mut self, programs: Vec<String>) {
         info!("programs wait for the driver of the GPU, as udev still loads drivers");
         sd_notify::status("waiting for the driver of the GPU");
         let watch = Watch::new(Path::new(udev::QUEUE))
@@ -44,7 +41,7 @@ impl State {
             .ok();
         let at = self.now() + MAX_WAIT;
         let timer = self.timers.at(at, Deadline::HeldStart);
-        self.held_start = Some(HeldStart { programs, descriptors, watch, timer });
+        self.held_start = Some(HeldStart { programs, watch, timer });
         // Either may have come before the watch.
         self.check_held_start();
     }
@@ -72,7 +69,7 @@ impl State {
             self.check_named_displays();
         }
         for command in held.programs {
-            self.start_program(command, held.descriptors);
+            self.start_program(command, &[]);
         }
         sd_notify::ready(&self.status());
     }

@@ -15,15 +15,15 @@ use tracing::info;
 
 use super::output_config::connectors_named;
 use super::touch::Fingers;
-use super::{notify_user, State};
+use super::State;
 use crate::clients::client_of;
 use crate::config::Keyboard;
 use crate::control::report;
 use crate::input::pointer::absolute_location;
 use crate::input::scroll::axis_frame;
 use crate::input::{
-    has_same_keymap, is_layout_notice, keep_locks, layout_location, report_unknown_layout, touch_output,
-    xkb_config, Command, DeviceInfo, KeyEvent, KeyRecipient, TouchDevice,
+    command, has_same_keymap, is_layout_notice, keep_locks, layout_location, report_unknown_layout,
+    touch_output, xkb_config, Command, DeviceInfo, KeyEvent, KeyRecipient, TouchDevice,
 };
 use crate::output::Output;
 use crate::power::HeldInput;
@@ -159,7 +159,7 @@ impl State {
         };
         let recipient = keyboard.input(self, code, state, serial, time, |state, modifiers, key| {
             let (keysym, raw) = (key.modified_sym(), key.raw_syms());
-            let command = is_press.then(|| state.input.command(&state.config, modifiers, keysym, &raw));
+            let command = is_press.then(|| command(&state.config, modifiers, keysym, &raw));
             match event.recipient(command.flatten()) {
                 KeyRecipient::Client => FilterResult::Forward,
                 recipient => FilterResult::Intercept(recipient),
@@ -175,6 +175,7 @@ impl State {
                 self.stop();
             }
             Some(KeyRecipient::Compositor(Command::PowerButton)) => self.power_button(),
+            Some(KeyRecipient::Compositor(Command::Shortcut(index))) => self.run_shortcut(index),
             Some(KeyRecipient::Client | KeyRecipient::Withheld) | None => {}
         }
     }
@@ -286,13 +287,6 @@ impl State {
 
     pub fn ipc_input_devices(&self) -> Vec<geom_ipc::InputDevice> {
         self.input.devices().iter().map(|device| self.ipc_input_device(device)).collect()
-    }
-
-    /// Reads the exit chord from the configuration.
-    pub fn read_exit_chord(&mut self) {
-        if let Err(error) = self.input.set_exit_chord(&self.config) {
-            notify_user!(self, "{error}");
-        }
     }
 
     /// Applies a changed configuration to the devices, the cursor and the keyboard. `before` is the

@@ -40,6 +40,7 @@ mod replug;
 pub mod run;
 pub mod scene;
 mod shell;
+mod shortcuts;
 mod touch;
 pub mod user_profile;
 
@@ -152,7 +153,7 @@ pub struct State {
     /// Changes between powered and blanked that the kernel was too busy for are tried again.
     pub power_retry_armed: bool,
     pub metrics: metrics::MetricsFile,
-    /// Running programs of `--exec`.
+    /// Running programs of `--exec` and of shortcuts.
     pub programs: Programs,
     /// Programs that wait for the driver of the GPU.
     pub held_start: Option<held_start::HeldStart>,
@@ -193,7 +194,7 @@ impl State {
         let mut clients = Clients::default();
         clients.attach(&display_handle);
         clients.set_max_objects(config.clients.objects.objects);
-        let mut state = Self {
+        let state = Self {
             protocols: Protocols::new(&display_handle),
             display: Rc::new(RefCell::new(display)),
             display_handle,
@@ -239,13 +240,12 @@ impl State {
             pageflip_watchdog_armed: false,
             power_retry_armed: false,
             metrics: metrics::MetricsFile::default(),
-            programs: Programs::default(),
+            programs: Programs::new(rustix::process::getrlimit(rustix::process::Resource::Nofile)),
             held_start: None,
             frames: 0,
             failure: None,
             stopping: false,
         };
-        state.read_exit_chord();
         Ok(state)
     }
 
@@ -298,7 +298,6 @@ impl State {
             if let Backend::Headless(headless) = &mut self.backend {
                 headless.set_modes(&self.config.headless);
             }
-            self.read_exit_chord();
             self.start_metrics();
             self.read_power();
             self.reconfigure_input(&keyboard);

@@ -31,7 +31,7 @@ impl State {
         call(&mut self.power, &cx)
     }
 
-    fn run_power(&mut self, call: impl FnOnce(&mut Power, &Cx<'_>) -> Effects) {
+    pub fn run_power(&mut self, call: impl FnOnce(&mut Power, &Cx<'_>) -> Effects) {
         let effects = self.with_power(call);
         self.apply_power(effects);
     }

@@ -1,11 +1,12 @@
-//! Programs of `--exec`: starts them, and publishes how they end.
+//! Programs of `--exec` and of shortcuts: starts them, and publishes how they end.
+
+use std::ffi::OsString;
 
 use geom_ipc::Event as IpcEvent;
-use rustix::process::Rlimit;
 
 use super::{notify_user, State};
 use crate::config::Config;
-use crate::session::spawn::{self, EndedChild, Environment, Exit};
+use crate::session::spawn::{EndedChild, Environment, Exit};
 
 /// Returns a setting for a variable, if it differs from the default or the variable is not set.
 fn configured<'a, T: PartialEq + ?Sized>(setting: &'a T, default: &T, variable: &str) -> Option<&'a T> {
@@ -13,8 +14,8 @@ fn configured<'a, T: PartialEq + ?Sized>(setting: &'a T, default: &T, variable: 
 }
 
 impl State {
-    /// Starts a shell command as a client. `descriptors` is its limit of open descriptors.
-    pub fn start_program(&mut self, command: String, descriptors: Rlimit) {
+    /// Starts a shell command as a client, with arguments from `$0` on.
+    pub fn start_program(&mut self, command: String, arguments: &[OsString]) {
         let addresses = self.clients.addresses();
         let default = Config::default();
         let environment = Environment {
@@ -23,9 +24,8 @@ impl State {
             cursor_theme: configured(&self.config.cursor_theme, &default.cursor_theme, "XCURSOR_THEME"),
             cursor_size: configured(&self.config.cursor_size, &default.cursor_size, "XCURSOR_SIZE").copied(),
         };
-        match spawn::start(&command, environment, descriptors) {
-            Ok(pid) => self.programs.started(pid, command),
-            Err(error) => notify_user!(self, "{error:#}"),
+        if let Err(error) = self.programs.start(command, arguments, environment) {
+            notify_user!(self, "{error:#}");
         }
     }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 use geom_kms::discovery;
-use rustix::process::Rlimit;
 use smithay::reexports::calloop::EventLoop;
 use smithay::reexports::wayland_server::Display;
 use tracing::{info, warn};
@@ -20,6 +19,7 @@ use crate::config::{self, Config, Problem, DEFAULT_PATH};
 use crate::event_loop::reactor::{Reactor, Source};
 use crate::session::fd_store::FdStore;
 use crate::session::rlimit::raise_limit;
+use crate::session::spawn::Programs;
 use crate::session::{crash, sd_notify, signals};
 
 /// A compositor that is set up; its event loop does not run yet.
@@ -240,13 +240,14 @@ pub fn run(mut options: Options) -> Result<()> {
     options.safe |= state_file.as_ref().is_ok_and(StateFile::is_safe);
     let mut compositor = Compositor::new(options)?;
     compositor.state.store = store;
+    compositor.state.programs = Programs::new(descriptors);
     match state_file {
         Ok(state_file) => compositor.state.restore(state_file),
         Err(error) => {
             warn!(%error, "cannot create the state file: sessions and placements will not survive a crash")
         }
     }
-    if let Err(error) = start(&mut compositor, exec, descriptors) {
+    if let Err(error) = start(&mut compositor, exec) {
         // A failed start does not count as a crash.
         compositor.state.discard_saved_state();
         return Err(error);
@@ -259,7 +260,7 @@ pub fn run(mut options: Options) -> Result<()> {
 }
 
 /// Starts everything up to the event loop.
-fn start(compositor: &mut Compositor, exec: Vec<String>, descriptors: Rlimit) -> Result<()> {
+fn start(compositor: &mut Compositor, exec: Vec<String>) -> Result<()> {
     let on_terminate = |state: &mut State, signal| {
         info!(?signal, "signal received");
         state.stop();
@@ -274,13 +275,13 @@ fn start(compositor: &mut Compositor, exec: Vec<String>, descriptors: Rlimit) ->
         // These programs start while displays are configured; their connections wait for the first
         // iteration.
         for command in held.drain(..) {
-            compositor.state.start_program(command, descriptors);
+            compositor.state.start_program(command, &[]);
         }
     }
     compositor.start_backend()?;
     if compositor.state.failure.is_none() {
         match awaits_driver {
-            true => compositor.state.hold_start(held, descriptors),
+            true => compositor.state.hold_start(held),
             false => sd_notify::ready(&compositor.state.status()),
         }
         if let Some(interval) = sd_notify::watchdog_interval() {

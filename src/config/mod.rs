@@ -8,6 +8,7 @@ pub mod open;
 mod power;
 pub mod profile;
 mod reader;
+mod shortcuts;
 mod system;
 pub mod watch;
 
@@ -16,6 +17,7 @@ pub use displays::color_space;
 pub use geom_ipc::ConnectType;
 pub use power::{Policy, PowerConfig};
 pub use reader::{names, Problem};
+pub use shortcuts::{Action, Chord};
 pub use system::{
     parse, Config, FocusNew, HardwareColor, Keyboard, Pointer, RendererPreference, Rule, WindowTraits,
     DEFAULT_PATH,

@@ -145,6 +145,16 @@ impl<'t> Section<'t> {
         result
     }
 
+    /// Returns whether there is a key.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.get(key).is_some()
+    }
+
+    /// Returns where the table's first value is, for mistakes of the table as a whole.
+    pub fn span(&self) -> Option<Range<usize>> {
+        self.table.iter().find_map(|(_, item)| item.span())
+    }
+
     pub fn string(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Option<String> {
         self.value(reader, key, "a quoted string", |value| value.as_str().map(str::to_owned))
     }

@@ -11,6 +11,7 @@ use geom_display::mode::{ConfiguredMode, Mode};
 use geom_display::output_config::OutputConfigs;
 use geom_display::pattern::matches_pattern;
 use geom_ipc::ConnectType;
+use smithay::input::keyboard::Keysym;
 use toml_edit::Value;
 
 use super::clients::{self, ClientsConfig};
@@ -18,6 +19,7 @@ use super::connectors::{read_connectors, EdidFile};
 use super::displays::{read_aliases, read_displays, read_night_light};
 use super::power::{self, PowerConfig};
 use super::reader::{names, Problem, Reader, Section};
+use super::shortcuts::{read_chord, read_shortcuts, Chord, Shortcut};
 
 /// The installed configuration file.
 pub const DEFAULT_PATH: &str = "/usr/local/share/GeometryOS/system/conf/geom_compositor.toml";
@@ -135,8 +137,9 @@ pub struct Config {
     pub touch: Vec<(String, String)>,
     /// How long a finger rests for a right click; `None`: never.
     pub long_press: Option<Duration>,
-    /// Keysym names of the chord that ends the service; empty: none.
-    pub exit_keys: Vec<String>,
+    /// The chord that ends the service.
+    pub exit_keys: Option<Chord>,
+    pub shortcuts: Vec<Shortcut>,
     /// Ctrl+Alt+F1 to F12 switch VTs.
     pub vt_keys: bool,
     pub cursor_theme: String,
@@ -185,7 +188,14 @@ impl Default for Config {
             pointer: Pointer { speed: 0.0, accelerated: true, natural_scroll: false, tap_to_click: true },
             touch: Vec::new(),
             long_press: None,
-            exit_keys: ["Ctrl", "Alt", "BackSpace"].map(str::to_owned).to_vec(),
+            exit_keys: Some(Chord {
+                ctrl: true,
+                alt: true,
+                shift: false,
+                logo: false,
+                key: Keysym::BackSpace,
+            }),
+            shortcuts: Vec::new(),
             vt_keys: true,
             cursor_theme: "default".into(),
             cursor_size: 24,
@@ -207,7 +217,7 @@ impl Config {
     pub fn to_safe(&self) -> Self {
         Self {
             renderer: RendererPreference::Pixman,
-            exit_keys: self.exit_keys.clone(),
+            exit_keys: self.exit_keys,
             vt_keys: self.vt_keys,
             diagnostic_screen: self.diagnostic_screen,
             clients: self.clients.to_safe(),
@@ -263,10 +273,8 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
     });
     let interval = root.number(reader, "metrics_interval", 1.0, 3600.0);
     set(&mut config.metrics_interval, interval.map(Duration::from_secs_f64));
-    if let Some(keys) = root.string(reader, "exit_keys") {
-        config.exit_keys =
-            keys.split('+').map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()).collect();
-    }
+    set(&mut config.exit_keys, read_chord(root, reader, "exit_keys", true));
+    config.shortcuts = read_shortcuts(root, reader);
     set(&mut config.vt_keys, root.boolean(reader, "vt_keys"));
     set(&mut config.focus_new, root.choice(reader, "focus_new", names::<FocusNew>()));
     config.user = root.string(reader, "user");
@@ -398,7 +406,7 @@ mod tests {
         );
         assert!(problems.is_empty(), "{problems:?}");
         let safe = config.to_safe();
-        assert!(safe.exit_keys.is_empty() && !safe.vt_keys && !safe.diagnostic_screen);
+        assert!(safe.exit_keys.is_none() && !safe.vt_keys && !safe.diagnostic_screen);
         let limits = &safe.clients.limits;
         assert_eq!(
             (&limits.users[..], &limits.groups[..], limits.connections),
@@ -427,7 +435,7 @@ mod tests {
                 "test.toml:2: renderer = \"vulkan\" is not allowed; allowed: \"auto\", \"pixman\", \"gles\", \"llvmpipe\"",
                 "test.toml:5: displays.\"HDMI-A-1\".mode: \"wide\" is not a mode; write \"1920x1080\" or \"1920x1080@59.94\"",
                 "test.toml:8: keyboard.layout = 7 is not allowed; allowed: a quoted string",
-                "test.toml:1: unknown key color; known here: connect_type, renderer, render_gpu, direct_scanout, hardware_color, diagnostic_screen, keep_framebuffer, metrics_file, metrics_interval, exit_keys, vt_keys, focus_new, user, displays, connectors, aliases, night_light, rules, clients, power, keyboard, pointer, touch, cursor, headless",
+                "test.toml:1: unknown key color; known here: connect_type, renderer, render_gpu, direct_scanout, hardware_color, diagnostic_screen, keep_framebuffer, metrics_file, metrics_interval, exit_keys, shortcuts, vt_keys, focus_new, user, displays, connectors, aliases, night_light, rules, clients, power, keyboard, pointer, touch, cursor, headless",
             ]
         );
     }

@@ -1,6 +1,8 @@
-//! Keys that the compositor takes: VT switching, the exit chord and the power button.
+//! Keys that the compositor takes: VT switching, the exit chord, the power button and shortcuts.
 
-use smithay::input::keyboard::{keysyms, xkb, Keysym, ModifiersState};
+use smithay::input::keyboard::{keysyms, Keysym, ModifiersState};
+
+use crate::config::{Chord, Config};
 
 /// What a key commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +12,8 @@ pub enum Command {
     /// End the service.
     Exit,
     PowerButton,
+    /// The shortcut of the configuration at this place.
+    Shortcut(usize),
 }
 
 /// A key that is pressed or released.
@@ -48,62 +52,17 @@ impl KeyEvent {
     }
 }
 
-/// The keys that end the service, pressed together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Chord {
-    ctrl: bool,
-    alt: bool,
-    shift: bool,
-    logo: bool,
-    key: Keysym,
-}
-
-impl Chord {
-    /// Reads the names of modifiers and last of a keysym (xkbcommon-keysyms.h, without `XKB_KEY_`).
-    /// Without names there is no chord.
-    ///
-    /// # Errors
-    /// Returns which name is unknown.
-    pub fn new(names: &[String]) -> Result<Option<Self>, String> {
-        let Some((key, modifiers)) = names.split_last() else { return Ok(None) };
-        let keysym = xkb::keysym_from_name(key, xkb::KEYSYM_CASE_INSENSITIVE);
-        if keysym.raw() == keysyms::KEY_NoSymbol {
-            return Err(format!("exit_keys: {key:?} is no key; use a keysym's name such as \"BackSpace\""));
-        }
-        let mut chord = Self { ctrl: false, alt: false, shift: false, logo: false, key: keysym };
-        for name in modifiers {
-            match name.to_ascii_lowercase().as_str() {
-                "ctrl" | "control" => chord.ctrl = true,
-                "alt" => chord.alt = true,
-                "shift" => chord.shift = true,
-                "super" | "logo" | "meta" => chord.logo = true,
-                _ => {
-                    return Err(format!("exit_keys: {name:?} is no modifier; use Ctrl, Alt, Shift or Super"))
-                }
-            }
-        }
-        Ok(Some(chord))
-    }
-
-    fn matches(&self, modifiers: &ModifiersState, keysym: Keysym) -> bool {
-        (self.ctrl, self.alt, self.shift, self.logo)
-            == (modifiers.ctrl, modifiers.alt, modifiers.shift, modifiers.logo)
-            && self.key == keysym
-    }
-}
-
 /// Returns what a pressed key commands; the power button and the keys that switch VTs only if the
 /// configuration gives them to the compositor. `raw` are the key's keysyms without modifiers.
 pub fn command(
-    chord: Option<&Chord>,
-    power_button: bool,
-    vt_keys: bool,
+    config: &Config,
     modifiers: &ModifiersState,
     modified: Keysym,
     raw: &[Keysym],
 ) -> Option<Command> {
+    let vt_keys = config.vt_keys;
     let number = modified.raw();
-    if power_button && number == keysyms::KEY_XF86PowerOff {
+    if config.power.takes_power_button() && number == keysyms::KEY_XF86PowerOff {
         return Some(Command::PowerButton);
     }
     if vt_keys && (keysyms::KEY_XF86Switch_VT_1..=keysyms::KEY_XF86Switch_VT_12).contains(&number) {
@@ -116,18 +75,20 @@ pub fn command(
             return Some(Command::SwitchVt((key.raw() - keysyms::KEY_F1 + 1) as i32));
         }
     }
-    let chord = chord?;
-    std::iter::once(&modified).chain(raw).any(|key| chord.matches(modifiers, *key)).then_some(Command::Exit)
+    let is_pressed =
+        |chord: &Chord| std::iter::once(&modified).chain(raw).any(|key| chord.matches(modifiers, *key));
+    if config.exit_keys.as_ref().is_some_and(is_pressed) {
+        return Some(Command::Exit);
+    }
+    let shortcut = config.shortcuts.iter().position(|shortcut| is_pressed(&shortcut.keys));
+    shortcut.map(Command::Shortcut)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::path::Path;
 
-    fn chord(text: &str) -> Result<Option<Chord>, String> {
-        let names: Vec<String> = text.split('+').map(str::to_owned).filter(|name| !name.is_empty()).collect();
-        Chord::new(&names)
-    }
+    use super::*;
 
     #[test]
     fn client_receives_keys_that_no_one_else_takes() {
@@ -151,34 +112,47 @@ mod tests {
         }
     }
 
-    #[test]
-    fn exit_chord_needs_known_names() {
-        assert_eq!(chord(""), Ok(None));
-        assert!(matches!(chord("Ctrl+Alt+BackSpace"), Ok(Some(_))));
-        assert!(chord("Ctrl+Alt+Backspaces").is_err_and(|error| error.contains("Backspaces")));
-        assert!(chord("Hyper+q").is_err_and(|error| error.contains("Hyper")));
+    fn config(text: &str) -> Config {
+        crate::config::parse(Path::new("test.toml"), text).0.expect("TOML")
     }
 
     #[test]
     fn chord_function_keys_and_power_button_are_commands() {
-        let exit = chord("Ctrl+Alt+BackSpace").unwrap_or_default();
         let ctrl_alt = ModifiersState { ctrl: true, alt: true, ..ModifiersState::default() };
         let none = ModifiersState::default();
-        let command_of = |modifiers: &ModifiersState, key: u32| {
-            command(exit.as_ref(), false, true, modifiers, Keysym::new(key), &[Keysym::new(key)])
+        let command_of = |text: &str, modifiers: &ModifiersState, key: u32| {
+            command(&config(text), modifiers, Keysym::new(key), &[Keysym::new(key)])
         };
-        assert_eq!(command_of(&ctrl_alt, keysyms::KEY_BackSpace), Some(Command::Exit));
-        assert_eq!(command_of(&none, keysyms::KEY_BackSpace), None);
-        assert_eq!(command_of(&ctrl_alt, keysyms::KEY_F3), Some(Command::SwitchVt(3)));
-        assert_eq!(command_of(&none, keysyms::KEY_F3), None);
-        assert_eq!(command_of(&none, keysyms::KEY_XF86Switch_VT_12), Some(Command::SwitchVt(12)));
-        assert_eq!(command(None, true, true, &ctrl_alt, Keysym::BackSpace, &[]), None);
-        for (modifiers, key) in [(&ctrl_alt, keysyms::KEY_F3), (&none, keysyms::KEY_XF86Switch_VT_12)] {
-            let key = Keysym::new(key);
-            assert_eq!(command(None, false, false, modifiers, key, &[key]), None, "VT keys are off");
+        assert_eq!(command_of("", &ctrl_alt, keysyms::KEY_BackSpace), Some(Command::Exit));
+        assert_eq!(command_of("", &none, keysyms::KEY_BackSpace), None);
+        assert_eq!(command_of("exit_keys = \"\"", &ctrl_alt, keysyms::KEY_BackSpace), None);
+        assert_eq!(command_of("", &ctrl_alt, keysyms::KEY_F3), Some(Command::SwitchVt(3)));
+        assert_eq!(command_of("", &none, keysyms::KEY_F3), None);
+        let vt_12 = keysyms::KEY_XF86Switch_VT_12;
+        assert_eq!(command_of("", &none, vt_12), Some(Command::SwitchVt(12)));
+        for (modifiers, key) in [(&ctrl_alt, keysyms::KEY_F3), (&none, vt_12)] {
+            assert_eq!(command_of("vt_keys = false", modifiers, key), None, "VT keys are off");
         }
-        let button = Keysym::XF86_PowerOff;
-        assert_eq!(command(None, false, true, &none, button, &[button]), None);
-        assert_eq!(command(None, true, true, &none, button, &[button]), Some(Command::PowerButton));
+        let button = keysyms::KEY_XF86PowerOff;
+        assert_eq!(command_of("", &none, button), None);
+        let text = "[power]\npower_button = \"blank\"";
+        assert_eq!(command_of(text, &none, button), Some(Command::PowerButton));
+    }
+
+    #[test]
+    fn shortcuts_come_behind_what_ends_the_service() {
+        let config = config(
+            "[[shortcuts]]\nkeys = \"Ctrl+Alt+BackSpace\"\naction = \"blank\"\n\
+             [[shortcuts]]\nkeys = \"Super+l\"\naction = \"blank\"\n",
+        );
+        let logo = ModifiersState { logo: true, ..ModifiersState::default() };
+        let ctrl_alt = ModifiersState { ctrl: true, alt: true, ..ModifiersState::default() };
+        let keys = [Keysym::l];
+        assert_eq!(command(&config, &logo, Keysym::l, &keys), Some(Command::Shortcut(1)));
+        assert_eq!(command(&config, &ctrl_alt, Keysym::l, &keys), None);
+        assert_eq!(command(&config, &ctrl_alt, Keysym::BackSpace, &[]), Some(Command::Exit));
+        // By the key's symbol without modifiers, as for "Super+Shift+l", which types L.
+        let shifted = ModifiersState { logo: true, shift: true, ..ModifiersState::default() };
+        assert_eq!(command(&config, &shifted, Keysym::L, &keys), None);
     }
 }

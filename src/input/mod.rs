@@ -13,7 +13,6 @@ pub mod scroll;
 mod touch;
 mod touch_points;
 
-use smithay::input::keyboard::{Keysym, ModifiersState};
 use smithay::input::touch::TouchGrab;
 use smithay::input::{Seat, SeatHandler};
 use smithay::reexports::input::{Device, DeviceCapability, Led};
@@ -26,8 +25,7 @@ use self::devices::{configure, show_lamps};
 pub use self::keyboard::{
     has_same_keymap, is_layout_notice, keep_locks, report_unknown_layout, set_locks, xkb_config,
 };
-use self::keys::Chord;
-pub use self::keys::{Command, KeyEvent, KeyRecipient};
+pub use self::keys::{command, Command, KeyEvent, KeyRecipient};
 use self::long_press::LongPress;
 use self::pointer::PointerState;
 use self::presses::Presses;
@@ -45,7 +43,6 @@ pub struct Input {
     devices: Vec<DeviceInfo>,
     /// libinput's handles of the devices, for their configuration.
     handles: Vec<Device>,
-    exit_chord: Option<Chord>,
     /// The lamps of all keyboards.
     lamps: Led,
 }
@@ -67,18 +64,8 @@ impl Input {
             long_press: LongPress::default(),
             devices: Vec::new(),
             handles: Vec::new(),
-            exit_chord: None,
             lamps: Led::empty(),
         }
-    }
-
-    /// Reads the exit chord from the configuration. An invalid one leaves the present one.
-    ///
-    /// # Errors
-    /// Returns which name is unknown.
-    pub fn set_exit_chord(&mut self, config: &Config) -> Result<(), String> {
-        self.exit_chord = Chord::new(&config.exit_keys)?;
-        Ok(())
     }
 
     /// Applies a changed configuration to the cursor and to all devices.
@@ -141,21 +128,6 @@ impl Input {
             self.pointer.disappear();
         }
         disappears
-    }
-
-    /// Returns what a pressed key commands; the power button and the keys that switch VTs only if
-    /// the configuration gives them to the compositor. `raw` are the key's keysyms without
-    /// modifiers.
-    pub fn command(
-        &self,
-        config: &Config,
-        modifiers: &ModifiersState,
-        keysym: Keysym,
-        raw: &[Keysym],
-    ) -> Option<Command> {
-        let takes_power_button = config.power.takes_power_button();
-        let chord = self.exit_chord.as_ref();
-        keys::command(chord, takes_power_button, config.vt_keys, modifiers, keysym, raw)
     }
 
     pub fn pointer(&self) -> &PointerState {

@@ -28,6 +28,11 @@ impl Power {
         self.withheld.contains(&press)
     }
 
+    /// Returns how many of the keys that are held are withheld from clients.
+    pub fn withheld_keys(&self) -> usize {
+        self.withheld.iter().filter(|press| matches!(press, HeldInput::Key(_))).count()
+    }
+
     /// Ends a press. Returns whether it was withheld from clients.
     pub fn release(&mut self, press: HeldInput) -> bool {
         let position = self.withheld.iter().position(|withheld| *withheld == press);

@@ -130,6 +130,13 @@ impl Power {
         effects
     }
 
+    /// Blanks all enabled outputs until the next input, because the user wants it.
+    pub fn blank_until_input(&mut self, cx: &Cx<'_>) -> Effects {
+        let mut effects = Effects::new();
+        self.blank_all("shortcut", cx, &mut effects);
+        effects
+    }
+
     /// Blanks all enabled outputs until the next input.
     pub(super) fn blank_all(&mut self, cause: &str, cx: &Cx<'_>, effects: &mut Effects) {
         if self.is_idle_blanked() {

@@ -1,6 +1,7 @@
-//! Programs that the service starts (`--exec`).
+//! Programs that the service starts: those of `--exec` and of shortcuts.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -32,13 +33,13 @@ pub struct Environment<'a> {
     pub cursor_size: Option<u8>,
 }
 
-/// Starts a shell command as a client. `limit` is the limit of open descriptors for the program.
-/// Returns its process id.
+/// Starts a shell command as a client, with arguments from `$0` on. `limit` is the limit of open
+/// descriptors for the program. Returns its process id.
 ///
 /// # Errors
 /// If /bin/sh cannot be started.
-pub fn start(command: &str, environment: Environment<'_>, limit: Rlimit) -> Result<u32> {
-    let child = shell(command, environment, limit, MIN_OOM_SCORE).spawn();
+fn start(command: &str, arguments: &[OsString], environment: Environment<'_>, limit: Rlimit) -> Result<u32> {
+    let child = shell(command, environment, limit, MIN_OOM_SCORE).args(arguments).spawn();
     let child = child.with_context(|| format!("cannot start {command:?}"))?;
     info!(command, pid = child.id(), "program started");
     Ok(child.id())
@@ -115,19 +116,49 @@ pub struct EndedChild {
     pub exit: Exit,
 }
 
-/// The running programs of `--exec`: process ids and commands.
-#[derive(Debug, Default)]
-pub struct Programs(BTreeMap<u32, String>);
+/// How many programs may run. A shortcut that is pressed again and again starts no more.
+const MAX_PROGRAMS: usize = 256;
+
+/// The running programs: process ids and commands.
+#[derive(Debug)]
+pub struct Programs {
+    running: BTreeMap<u32, String>,
+    /// Their limit of open descriptors.
+    limit: Rlimit,
+}
 
 impl Programs {
+    /// `limit` is the programs' limit of open descriptors.
+    pub fn new(limit: Rlimit) -> Self {
+        Self { running: BTreeMap::new(), limit }
+    }
+
+    /// Starts a shell command as a client, with arguments from `$0` on.
+    ///
+    /// # Errors
+    /// If /bin/sh cannot be started, or too many programs run.
+    pub fn start(
+        &mut self,
+        command: String,
+        arguments: &[OsString],
+        environment: Environment<'_>,
+    ) -> Result<()> {
+        let count = self.running.len();
+        anyhow::ensure!(count < MAX_PROGRAMS, "cannot start {command:?}: {count} programs run already");
+        let pid = start(&command, arguments, environment, self.limit)?;
+        self.started(pid, command);
+        Ok(())
+    }
+
+    /// Notes a program that was started.
     pub fn started(&mut self, pid: u32, command: String) {
-        self.0.insert(pid, command);
+        self.running.insert(pid, command);
     }
 
     /// Removes a program. Returns its command, or `None` if the child process is no such program:
     /// the previous version of the service started it, or it is a helper of ours.
     pub fn ended(&mut self, pid: u32) -> Option<String> {
-        self.0.remove(&pid)
+        self.running.remove(&pid)
     }
 }
 

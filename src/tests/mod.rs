@@ -25,6 +25,7 @@ mod power;
 mod scanout;
 mod seat;
 mod security_context;
+mod shortcuts;
 mod touch;
 mod variable_refresh;
 mod windows;

@@ -32,6 +32,8 @@ pub struct Devices {
     touch: Option<WlTouch>,
     /// The surface that has the keyboard.
     pub keyboard_on: Option<WlSurface>,
+    /// Presses and releases of keys, by their codes in linux/input-event-codes.h.
+    pub keys: Vec<(u32, bool)>,
     /// The surface that the pointer is on.
     pub pointer_on: Option<WlSurface>,
     /// Where the pointer entered or moved last, on its surface.
@@ -143,6 +145,10 @@ impl Dispatch<WlKeyboard, Watched> for TestState {
         match event {
             wl_keyboard::Event::Enter { surface, .. } => state.devices.keyboard_on = Some(surface),
             wl_keyboard::Event::Leave { .. } => state.devices.keyboard_on = None,
+            wl_keyboard::Event::Key { key, state: key_state, .. } => {
+                let is_press = matches!(key_state.into_result(), Ok(wl_keyboard::KeyState::Pressed));
+                state.devices.keys.push((key, is_press));
+            }
             _ => {}
         }
     }

@@ -9,6 +9,7 @@ use super::{until, Fixture, TestClient};
 const DEVICES: [&str; 2] = ["event2", "event3"];
 /// linux/input-event-codes.h.
 const BTN_RIGHT: u32 = 0x111;
+const BLUE: u32 = 0x0000_00ff;
 
 fn with_touch_screens(config: &str) -> (Fixture, TestClient, TestClient) {
     let mut fixture = Fixture::new(&format!("{config}\n[headless]\ndisplays = [\"800x600\", \"640x480\"]\n"));
@@ -71,6 +72,14 @@ fn fingers_of_a_device_that_is_unplugged_are_cancelled() {
     }
     until_both(&mut fixture, [&mut first, &mut second], "touch devices", |_, first, second| {
         first.devices.has_touch() && second.devices.has_touch()
+    });
+    // The compositor knows of their touch objects once it shows what they commit after that.
+    for (client, size) in [(&mut first, (800, 600)), (&mut second, (640, 480))] {
+        client.set_color(0, BLUE);
+        client.change(0, size);
+    }
+    until_both(&mut fixture, [&mut first, &mut second], "blue windows", |fixture, _, _| {
+        [FIRST, SECOND].iter().all(|display| fixture.middle(display) == BLUE)
     });
     touch_both(&mut fixture, &mut first, &mut second);
 }

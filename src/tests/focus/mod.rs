@@ -47,7 +47,7 @@ pub fn shown(fixture: &mut Fixture, app_id: &str, color: u32, display: &str) -> 
     client
 }
 
-fn has_keyboard(client: &TestClient, window: usize) -> bool {
+pub fn has_keyboard(client: &TestClient, window: usize) -> bool {
     client.devices.keyboard_on.as_ref() == Some(&client.windows()[window].surface)
 }
 
