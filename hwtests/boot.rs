@@ -230,10 +230,10 @@ fn person_starts_it_from_a_tty() -> Result<()> {
 }
 
 /// The kernel knows how panels are built in from the firmware, from a list of devices, and from its
-/// command line (Documentation/fb/modedb.rst).
+/// command line, which may also ask for a mode (Documentation/fb/modedb.rst).
 #[test]
 fn panel_that_is_built_in_turned_is_upright() -> Result<()> {
-    let arguments = ["video=Virtual-2:panel_orientation=right_side_up"];
+    let arguments = ["video=Virtual-2:panel_orientation=right_side_up", "video=Virtual-3:1280x720@60"];
     let device = Device::boot_with_arguments(&arguments, &[SERVICE], &[])?;
     device.wait_until_active()?;
     device.wait_for_enabled_displays(CONTROL, 3)?;
@@ -241,5 +241,46 @@ fn panel_that_is_built_in_turned_is_upright() -> Result<()> {
     let displays: Vec<Display> = serde_json::from_str(&text).context(text)?;
     let transforms: Vec<&str> = displays.iter().map(|display| display.transform.as_str()).collect();
     ensure!(transforms == ["normal", "270", "normal"], "{transforms:?}");
+    // That mode is used because none is configured.
+    let modes = displays.iter().map(|display| display.mode.map(|mode| (mode.width, mode.height)));
+    let modes: Vec<_> = modes.collect();
+    ensure!(modes == [Some((1024, 768)), Some((1024, 768)), Some((1280, 720))], "{modes:?}");
+    Ok(())
+}
+
+/// logind and the bus are restarted, as by an upgrade of Debian's packages: displays and programs
+/// stay, and keys arrive afterwards.
+#[test]
+fn displays_and_keys_survive_restarts_of_logind_and_the_bus() -> Result<()> {
+    const KEY: KeyCode = KeyCode::KEY_B;
+    let device = Device::boot(&[SERVICE], &[])?;
+    let machine = &device.machine;
+    device.wait_until_active()?;
+    let before = device.wait_for_enabled_displays(CONTROL, 3)?;
+    let keyboard = machine.keyboard("keyboard")?;
+    let env = [("XDG_RUNTIME_DIR", "/run/user/995"), ("WAYLAND_DISPLAY", "wayland-1")];
+    let argv = ["/usr/local/bin/geom-lab-client", "--fullscreen", "Virtual-2"];
+    let client = machine.spawn_as_root("red", &argv, &env)?;
+    device.wait_until_kiosk_shown()?;
+    let released = || -> Result<usize> {
+        let text = std::fs::read_to_string(&client.log)?;
+        Ok(text.matches(&format!("key {} up", KEY.code())).count())
+    };
+    for (count, unit) in [(1, "systemd-logind.service"), (2, "dbus.service")] {
+        device.run(&["systemctl", "restart", unit])?;
+        machine.wait_until(&format!("the seat and the keyboard after {unit}"), |_| {
+            let status = device.status()?;
+            ensure!(status.pid == before.pid, "the service was restarted: {status:#?}");
+            let devices = device.control(CONTROL, "input-devices --json")?;
+            Ok(status.session_active && status.notices.is_empty() && devices.contains("\"keyboard\""))
+        })?;
+        ensure!(device.status()?.enabled_displays == 3);
+        // A key that the kernel reports while the seat is given back may be lost.
+        machine.wait_until(&format!("a key after {unit}"), |_| {
+            keyboard.chord(&[KEY])?;
+            Ok(released()? >= count)
+        })?;
+        device.wait_until_kiosk_shown()?;
+    }
     Ok(())
 }

@@ -25,6 +25,8 @@ pub struct Mode {
     pub interlaced: bool,
     /// Whether the monitor prefers it (DRM_MODE_TYPE_PREFERRED).
     pub preferred: bool,
+    /// Whether the kernel's command line asks for it (`video=`, DRM_MODE_TYPE_USERDEF).
+    pub requested: bool,
     /// Index in the connector's list, by which the backend finds the full timing.
     pub index: usize,
     /// The timing of a mode that is not in the connector's list.
@@ -34,7 +36,16 @@ pub struct Mode {
 impl Mode {
     /// Returns a progressive mode of a virtual display; `refresh` is in millihertz.
     pub fn new(width: u16, height: u16, refresh: u32) -> Self {
-        Self { width, height, refresh, interlaced: false, preferred: true, index: 0, modeline: None }
+        Self {
+            width,
+            height,
+            refresh,
+            interlaced: false,
+            preferred: true,
+            requested: false,
+            index: 0,
+            modeline: None,
+        }
     }
 
     /// Returns the mode of a timing that is not in the connector's list.
@@ -45,6 +56,7 @@ impl Mode {
             refresh: line.refresh(),
             interlaced: line.interlaced,
             preferred: false,
+            requested: false,
             index: usize::MAX,
             modeline: Some(line),
         }

@@ -176,9 +176,10 @@ impl Plan {
 
 /// Returns the modes to try, best first.
 ///
-/// The order is that in which a person would give things up: the configured mode, the same size at
-/// other refresh rates, the monitor's preferred mode, smaller modes by size and refresh rate, and
-/// larger ones. Interlaced modes come last, and no mode comes twice.
+/// The order is that in which a person would give things up: the configured mode, or else the one
+/// that the kernel's command line asks for, the same size at other refresh rates, the monitor's
+/// preferred mode, smaller modes by size and refresh rate, and larger ones. Interlaced modes come
+/// last, and no mode comes twice.
 pub fn mode_candidates(modes: &[Mode], configured: Option<ConfiguredMode>) -> Vec<Mode> {
     let preferred = modes.iter().find(|mode| mode.preferred).or(modes.first());
     let found = configured.and_then(|configured| {
@@ -188,7 +189,8 @@ pub fn mode_candidates(modes: &[Mode], configured: Option<ConfiguredMode>) -> Ve
         let listed = modes.iter().filter(|mode| configured.matches(mode));
         listed.max_by_key(|mode| (!mode.interlaced, mode.refresh)).copied()
     });
-    let Some(first) = found.or(preferred.copied()) else { return Vec::new() };
+    let requested = modes.iter().find(|mode| mode.requested);
+    let Some(first) = found.or(requested.or(preferred).copied()) else { return Vec::new() };
     let mut rest: Vec<Mode> = modes.iter().filter(|mode| mode.index != first.index).copied().collect();
     rest.sort_by_key(|mode| {
         let same_size = (mode.width, mode.height) == (first.width, first.height);

@@ -53,6 +53,7 @@ fn modes(monitor: usize) -> Vec<Mode> {
     let mode = |(index, (width, height, refresh))| Mode {
         index,
         preferred: index == 0,
+        requested: false,
         ..Mode::new(width, height, refresh)
     };
     supported.enumerate().map(mode).collect()

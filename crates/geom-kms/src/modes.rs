@@ -35,6 +35,7 @@ pub fn describe(index: usize, mode: &KmsMode) -> Mode {
         refresh: refresh(mode),
         interlaced: mode.flags().contains(ModeFlags::INTERLACE),
         preferred: mode.mode_type().contains(ModeTypeFlags::PREFERRED),
+        requested: mode.mode_type().contains(ModeTypeFlags::USERDEF),
         index,
         modeline: None,
     }
@@ -66,7 +67,8 @@ pub fn from_modeline(line: &Modeline) -> KmsMode {
         vtotal,
         vrefresh: line.refresh() / 1000,
         flags: flags.bits(),
-        type_: ModeTypeFlags::USERDEF.bits(),
+        // Not USERDEF, by which the kernel marks the mode of its command line.
+        type_: ModeTypeFlags::empty().bits(),
         name,
         ..Default::default()
     })

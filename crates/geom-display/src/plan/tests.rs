@@ -21,6 +21,7 @@ fn modes() -> impl Strategy<Value = Vec<Mode>> {
             refresh,
             interlaced,
             preferred,
+            requested: false,
             index,
             modeline: None,
         };
@@ -199,6 +200,31 @@ fn connector(name: &str) -> ProbedConnector {
         modes: vec![Mode::new(1920, 1080, 60_000)],
         ..ProbedConnector::default()
     }
+}
+
+/// `video=` of the kernel's command line.
+#[test]
+fn mode_of_the_kernel_s_command_line_is_first_unless_one_is_configured() {
+    let list = |modes: [(u16, u16, bool, bool); 3], configured: Option<&str>| {
+        let modes: Vec<Mode> = (0..)
+            .zip(modes)
+            .map(|(index, (width, height, preferred, requested))| Mode {
+                preferred,
+                requested,
+                index,
+                ..Mode::new(width, height, 60_000)
+            })
+            .collect();
+        let configured = configured.and_then(|text| text.parse().ok());
+        let candidates = mode_candidates(&modes, configured);
+        candidates.into_iter().map(|mode| mode.width).collect::<Vec<_>>()
+    };
+    let modes = [(3840, 2160, true, false), (1920, 1080, false, false), (1280, 720, false, true)];
+    assert_eq!(list(modes, None), [1280, 3840, 1920]);
+    assert_eq!(list(modes, Some("1920x1080")), [1920, 3840, 1280]);
+    // The mode that the kernel has made for it comes after those of the monitor.
+    let made = [(1920, 1080, true, false), (1024, 768, false, false), (800, 600, false, true)];
+    assert_eq!(list(made, None), [800, 1920, 1024]);
 }
 
 #[test]
