@@ -12,6 +12,7 @@ mod connectors;
 mod control_commands;
 mod control_sessions;
 mod crash_recovery;
+mod cursor;
 mod edid;
 mod examples;
 mod fences;

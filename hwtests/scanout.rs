@@ -24,6 +24,7 @@ fn cursor_has_its_own_plane() -> Result<()> {
     service.client("red", &[])?;
     service.wait_for_color("Virtual-1", RED)?;
     let pointer = service.pointer("mouse")?;
+    pointer.motion(7, 5)?;
     service.wait_for_pixels("Virtual-1", "a cursor", shows_cursor)?;
     service.machine.wait_until("two planes on the CRTC", |_| {
         Ok(kms_state(&service)?.matches("crtc=crtc-0").count() >= 2)
@@ -45,7 +46,7 @@ fn cursor_is_drawn_without_a_cursor_plane() -> Result<()> {
     let service = Setup::new(&[spec])?.start("", &[])?;
     service.client("red", &[])?;
     service.wait_for_color("Virtual-1", RED)?;
-    let _pointer = service.machine.pointer("mouse")?;
+    service.pointer("mouse")?.motion(7, 5)?;
     service.wait_for_pixels("Virtual-1", "a cursor", |screenshot| {
         shows_cursor(screenshot) && screenshot.fraction(|pixel| pixel != RED) < 0.01
     })?;
@@ -208,11 +209,15 @@ fn next_timer(service: &Service) -> Result<Option<u64>> {
 fn idle_service_does_not_wake_up() -> Result<()> {
     /// Nothing has to happen for this long. There is no event to wait for.
     const QUIET: Duration = Duration::from_secs(3);
-    let service = Service::with_monitors(3)?;
+    let service = Setup::with_monitors(3)?.start("[cursor]\nhide_after = 1\n", &[])?;
     let _keyboard = service.machine.keyboard("keyboard")?;
-    let _mouse = service.machine.pointer("mouse")?;
+    let mouse = service.pointer("mouse")?;
     service.client("red", &[])?;
     service.wait_for_color("Virtual-1", RED)?;
+    mouse.motion(7, 5)?;
+    service.wait_for_pixels("Virtual-1", "a cursor", shows_cursor)?;
+    service
+        .wait_for_pixels("Virtual-1", "the cursor hidden by time", |screenshot| !shows_cursor(screenshot))?;
     let switches = || -> Result<u64> {
         let status = service.machine.read(&format!("/proc/{}/status", service.compositor.pid))?;
         let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));

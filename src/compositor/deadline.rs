@@ -88,6 +88,8 @@ pub enum Deadline {
     RetakeSeat { failures: u32 },
     /// Start programs without the driver that they wait for.
     HeldStart,
+    /// Hide the cursor if it has not been used meanwhile.
+    HideCursor,
     /// Send frame callbacks to surfaces that no output shows.
     HiddenFrames,
     /// A finger may have rested long enough for a right click.
@@ -168,6 +170,7 @@ impl State {
             Deadline::ProbeLateModes => self.probe_late_modes(),
             Deadline::RetakeSeat { failures } => self.retake_seat(failures),
             Deadline::HeldStart => self.release_start(),
+            Deadline::HideCursor => self.hide_cursor_due(),
             Deadline::HiddenFrames => self.send_hidden_frames(),
             Deadline::LongPress => self.long_press_due(),
             Deadline::Power(deadline) => self.on_power_deadline(deadline),

@@ -23,7 +23,7 @@ use crate::input::pointer::absolute_location;
 use crate::input::scroll::axis_frame;
 use crate::input::{
     command, has_same_keymap, is_layout_notice, keep_locks, layout_location, report_unknown_layout,
-    touch_output, xkb_config, Command, DeviceInfo, KeyEvent, KeyRecipient, TouchDevice,
+    touch_output, xkb_config, Command, CursorEvent, DeviceInfo, KeyEvent, KeyRecipient, TouchDevice,
 };
 use crate::output::Output;
 use crate::power::HeldInput;
@@ -118,6 +118,7 @@ impl State {
             return;
         }
         let Some(pointer) = self.seat.get_pointer() else { return };
+        self.cursor_event(CursorEvent::Used);
         let location = self.input.pointer().location();
         if is_press && self.press_at(location, !pointer.is_grabbed()) {
             return;
@@ -186,10 +187,11 @@ impl State {
         time: u32,
         relative: Option<RelativeMotionEvent>,
     ) {
-        self.redraw_under_pointer();
+        self.redraw_moved_pointer();
         let now = self.iteration_start();
         self.input.pointer_mut().moved(to, now);
-        self.redraw_under_pointer();
+        self.cursor_event(CursorEvent::Used);
+        self.redraw_moved_pointer();
         let Some(pointer) = self.seat.get_pointer() else { return };
         let under = self.pointer_target(to);
         // While a button is held, motion goes to the surface that it was pressed on.
@@ -213,13 +215,6 @@ impl State {
         }
     }
 
-    /// Redraws the output that shows the cursor.
-    pub fn redraw_under_pointer(&mut self) {
-        if let Some(id) = self.input.pointer().output(&self.outputs) {
-            self.queue_cursor_redraw(id);
-        }
-    }
-
     pub(super) fn surface_at(&self, point: Point<f64, Logical>) -> Option<SurfaceAt> {
         self.shell.surface_at(point, &self.outputs)
     }
@@ -227,6 +222,7 @@ impl State {
     fn scroll(&mut self, event: &impl PointerAxisEvent<LibinputInputBackend>) {
         self.settle_focus();
         let Some(pointer) = self.seat.get_pointer() else { return };
+        self.cursor_event(CursorEvent::Used);
         let frame = axis_frame(event);
         pointer.axis(self, frame);
         pointer.frame(self);
@@ -272,6 +268,7 @@ impl State {
         let Some(removed) = known.map(|device| self.ipc_input_device(device)) else { return };
         self.cancel_fingers_of(sysname);
         if self.input.remove_device(sysname) {
+            self.cursor_event(CursorEvent::Gone);
             self.redraw_under_pointer();
         }
         self.update_seat();
@@ -292,7 +289,8 @@ impl State {
     /// Applies a changed configuration to the devices, the cursor and the keyboard. `before` is the
     /// keyboard's configuration until now.
     pub fn reconfigure_input(&mut self, before: &Keyboard) {
-        self.input.reconfigure(&self.config);
+        let effects = self.input.reconfigure(&self.config);
+        self.apply_cursor(effects);
         self.update_seat();
         let Some(keyboard) = self.seat.get_keyboard() else { return };
         let config = self.config.keyboard.clone();

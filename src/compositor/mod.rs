@@ -8,6 +8,7 @@ pub mod clients;
 pub mod control;
 mod control_commands;
 pub mod control_jobs;
+mod cursor;
 pub mod deadline;
 mod focus;
 #[cfg(feature = "fuzzing")]
@@ -137,6 +138,8 @@ pub struct State {
     pub focused_window: Option<u64>,
     /// What the pointer was sent to last, and where that was.
     pub pointer_entered: Option<SurfaceAt>,
+    /// The timer that hides the cursor.
+    cursor_timer: Option<Timer>,
     /// Windows may have been hidden or shown in this iteration.
     pub visibility_changed: bool,
     pub late_modes: late_modes::LateModes,
@@ -228,6 +231,7 @@ impl State {
             pointer_refresh_pending: false,
             focused_window: None,
             pointer_entered: None,
+            cursor_timer: None,
             visibility_changed: false,
             late_modes: late_modes::LateModes::default(),
             hidden_frames_armed: false,

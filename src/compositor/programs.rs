@@ -21,8 +21,8 @@ impl State {
         let environment = Environment {
             wayland: &addresses.wayland,
             control: &addresses.control,
-            cursor_theme: configured(&self.config.cursor_theme, &default.cursor_theme, "XCURSOR_THEME"),
-            cursor_size: configured(&self.config.cursor_size, &default.cursor_size, "XCURSOR_SIZE").copied(),
+            cursor_theme: configured(&self.config.cursor.theme, &default.cursor.theme, "XCURSOR_THEME"),
+            cursor_size: configured(&self.config.cursor.size, &default.cursor.size, "XCURSOR_SIZE").copied(),
         };
         if let Err(error) = self.programs.start(command, arguments, environment) {
             notify_user!(self, "{error:#}");

@@ -12,6 +12,7 @@ use smithay::utils::{Logical, Point, Serial, SERIAL_COUNTER};
 use super::deadline::Deadline;
 use super::State;
 use crate::clients::client_of;
+use crate::input::CursorEvent;
 use crate::power::HeldInput;
 use crate::shell::SurfaceAt;
 
@@ -128,6 +129,7 @@ impl State {
         }
         let Some(location) = location(self) else { return };
         let Some(touch) = self.seat.get_touch() else { return };
+        self.cursor_event(CursorEvent::Touched);
         let is_drag = self.touch_drag().is_some();
         if self.press_at(location, !is_drag) {
             return;

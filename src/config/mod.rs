@@ -19,8 +19,8 @@ pub use power::{Policy, PowerConfig};
 pub use reader::{names, Problem};
 pub use shortcuts::{Action, Chord};
 pub use system::{
-    parse, Config, FocusNew, HardwareColor, Keyboard, Pointer, RendererPreference, Rule, WindowTraits,
-    DEFAULT_PATH,
+    parse, Config, Cursor, CursorVisible, FocusNew, HardwareColor, Keyboard, Pointer, RendererPreference,
+    Rule, WindowTraits, DEFAULT_PATH,
 };
 
 use std::path::Path;

@@ -63,6 +63,34 @@ pub struct Keyboard {
     pub num_lock: bool,
 }
 
+/// When the cursor is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "kebab-case")]
+pub enum CursorVisible {
+    /// From the first motion of a pointing device, until a screen is touched or `hide_after`.
+    Auto,
+    /// While there is a pointing device.
+    Always,
+    Never,
+}
+
+/// The cursor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    pub theme: String,
+    /// Logical pixels.
+    pub size: u8,
+    pub visible: CursorVisible,
+    /// The time without use after which [`CursorVisible::Auto`] hides it; zero: never.
+    pub hide_after: Duration,
+}
+
+impl Default for Cursor {
+    fn default() -> Self {
+        Self { theme: "default".into(), size: 24, visible: CursorVisible::Auto, hide_after: Duration::ZERO }
+    }
+}
+
 /// Mice and touchpads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pointer {
@@ -142,9 +170,7 @@ pub struct Config {
     pub shortcuts: Vec<Shortcut>,
     /// Ctrl+Alt+F1 to F12 switch VTs.
     pub vt_keys: bool,
-    pub cursor_theme: String,
-    /// Logical pixels.
-    pub cursor_size: u8,
+    pub cursor: Cursor,
     pub diagnostic_screen: bool,
     /// The longest time for which a framebuffer of the previous DRM master stays on a display
     /// without a window; zero: not at all.
@@ -197,8 +223,7 @@ impl Default for Config {
             }),
             shortcuts: Vec::new(),
             vt_keys: true,
-            cursor_theme: "default".into(),
-            cursor_size: 24,
+            cursor: Cursor::default(),
             diagnostic_screen: true,
             keep_framebuffer: Duration::from_secs(10),
             metrics_file: None,
@@ -212,8 +237,9 @@ impl Default for Config {
 
 impl Config {
     /// Returns the safe settings: the defaults with pixman, and of this configuration only what
-    /// restricts people and clients, and what is connected. Otherwise a client that makes the
-    /// service crash would undo a kiosk's restrictions, or disable its display.
+    /// restricts people and clients, what is connected, and when the cursor is shown. Otherwise a
+    /// client that makes the service crash would undo a kiosk's restrictions, disable its display,
+    /// or put a cursor on it.
     pub fn to_safe(&self) -> Self {
         Self {
             renderer: RendererPreference::Pixman,
@@ -222,6 +248,11 @@ impl Config {
             diagnostic_screen: self.diagnostic_screen,
             clients: self.clients.to_safe(),
             connectors: self.connectors.clone(),
+            cursor: Cursor {
+                visible: self.cursor.visible,
+                hide_after: self.cursor.hide_after,
+                ..Cursor::default()
+            },
             ..Self::default()
         }
     }
@@ -360,8 +391,12 @@ fn read_input(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'
         }
     }
     if let Some(mut section) = root.section(reader, "cursor") {
-        set(&mut config.cursor_theme, section.string(reader, "theme"));
-        set(&mut config.cursor_size, section.integer(reader, "size", 8..256).map(|size| size as u8));
+        let cursor = &mut config.cursor;
+        set(&mut cursor.theme, section.string(reader, "theme"));
+        set(&mut cursor.size, section.integer(reader, "size", 8..256).map(|size| size as u8));
+        set(&mut cursor.visible, section.choice(reader, "visible", names::<CursorVisible>()));
+        let seconds = section.number(reader, "hide_after", 0.0, 86_400.0);
+        set(&mut cursor.hide_after, seconds.map(Duration::from_secs_f64));
         section.finish(reader);
     }
 }
@@ -402,7 +437,8 @@ mod tests {
         let (config, problems) = read(
             "exit_keys = \"\"\nvt_keys = false\ndiagnostic_screen = false\nrenderer = \"gles\"\nuser = \"ann\"\n\
              [clients]\nusers = [1001]\ngroups = [1002]\ncontrol_group = 1003\ninterval = 1\nconnections = 7\n\
-             [displays.DP-1]\nscale = 2\n[connectors.DP-1]\nconnected = true\n",
+             [displays.DP-1]\nscale = 2\n[connectors.DP-1]\nconnected = true\n\
+             [cursor]\nvisible = \"never\"\nsize = 99\n",
         );
         assert!(problems.is_empty(), "{problems:?}");
         let safe = config.to_safe();
@@ -415,6 +451,7 @@ mod tests {
         assert_eq!(safe.clients.control_group, Some(1003));
         assert_eq!((safe.renderer, &safe.user), (RendererPreference::Pixman, &None));
         assert!(safe.outputs.outputs.is_empty());
+        assert_eq!((safe.cursor.visible, safe.cursor.size), (CursorVisible::Never, 24));
         assert_eq!(safe.connectors["DP-1"].connected, Some(true));
         assert_eq!(safe.clients.heartbeat(None), ClientsConfig::default().heartbeat(None));
     }

@@ -3,6 +3,7 @@
 //!
 //! The seat of the Wayland protocol, which sends events to clients, belongs to the compositor.
 
+mod cursor_visibility;
 mod devices;
 mod keyboard;
 mod keys;
@@ -20,6 +21,7 @@ use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::wayland::seat::WaylandFocus;
 use tracing::info;
 
+pub use self::cursor_visibility::{CursorEffects, CursorEvent};
 pub use self::devices::DeviceInfo;
 use self::devices::{configure, show_lamps};
 pub use self::keyboard::{
@@ -56,7 +58,7 @@ struct Capabilities {
 impl Input {
     /// Makes the state before the first device, with the configuration's cursor theme.
     pub fn new(config: &Config) -> Self {
-        let pointer = PointerState::new(&config.cursor_theme, config.cursor_size);
+        let pointer = PointerState::new(&config.cursor);
         Self {
             pointer,
             presses: Presses::default(),
@@ -68,12 +70,12 @@ impl Input {
         }
     }
 
-    /// Applies a changed configuration to the cursor and to all devices.
-    pub fn reconfigure(&mut self, config: &Config) {
+    /// Applies a changed configuration to all devices and to the cursor.
+    pub fn reconfigure(&mut self, config: &Config) -> CursorEffects {
         for handle in &mut self.handles {
             configure(handle, &config.pointer);
         }
-        self.pointer.set_theme(&config.cursor_theme, config.cursor_size);
+        self.pointer.configure(&config.cursor)
     }
 
     /// Turns the lamps of all keyboards on and off: those of Num Lock, Caps Lock and Scroll Lock.
@@ -102,8 +104,7 @@ impl Input {
         self.handles.retain(|known| known != handle);
     }
 
-    /// Adds a device. Returns whether the cursor appears: it is shown while there is a pointing
-    /// device.
+    /// Adds a device. Returns whether it is the first pointing device.
     pub fn add_device(&mut self, device: DeviceInfo, outputs: &Outputs) -> bool {
         info!(device = device.name, "input device added");
         self.devices.push(device);
@@ -114,7 +115,7 @@ impl Input {
         appears
     }
 
-    /// Removes a device by its name in /dev/input. Returns whether the cursor disappears.
+    /// Removes a device by its name in /dev/input. Returns whether it was the last pointing device.
     pub fn remove_device(&mut self, sysname: &str) -> bool {
         self.devices.retain(|device| {
             let stays = device.sysname != sysname;

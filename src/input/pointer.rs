@@ -11,6 +11,8 @@ use smithay::utils::{IsAlive, Logical, Point, Size, Transform};
 use smithay::wayland::compositor::{get_children, with_states};
 use smithay::wayland::shm::with_buffer_contents;
 
+use super::cursor_visibility::{CursorEffects, CursorEvent, CursorVisibility};
+use crate::config;
 use crate::output::outputs::Outputs;
 use crate::output::{Output, OutputId};
 use crate::render::cursor::{CursorBuffer, Theme};
@@ -27,6 +29,7 @@ pub struct PointerState {
     present: bool,
     /// It has been put on an output.
     placed: bool,
+    visibility: CursorVisibility,
     /// The cursor that a client set.
     status: CursorImageStatus,
     /// The icon of a drag and drop, next to the cursor.
@@ -55,17 +58,17 @@ const CLIENT_SERIAL: u64 = 1 << 63;
 const MAX_CURSOR_SIZE: i32 = 512;
 
 impl PointerState {
-    /// Makes a pointer without a device, with a cursor theme and the size of its cursors in logical
-    /// pixels.
-    pub fn new(theme: &str, size: u8) -> Self {
+    /// Makes a pointer without a device.
+    pub fn new(config: &config::Cursor) -> Self {
         Self {
             location: Point::default(),
             moved_at: Duration::ZERO,
             present: false,
             placed: false,
+            visibility: CursorVisibility::new(config),
             status: CursorImageStatus::default_named(),
             drag_icon: None,
-            theme: Theme::new(theme, size),
+            theme: Theme::new(&config.theme, config.size),
             client_buffer: None,
             serial: 0,
         }
@@ -84,6 +87,17 @@ impl PointerState {
     /// Returns whether there is a pointing device.
     pub fn is_present(&self) -> bool {
         self.present
+    }
+
+    /// Notes how the pointer, or a screen, is used.
+    pub fn on_cursor_event(&mut self, event: CursorEvent, now: Duration) -> CursorEffects {
+        self.visibility.on(event, now)
+    }
+
+    /// Returns whether something is drawn at its location.
+    pub fn is_drawn(&self) -> bool {
+        let shows_cursor = self.present && self.visibility.is_visible();
+        (shows_cursor && self.status != CursorImageStatus::Hidden) || self.drag_icon.is_some()
     }
 
     /// Returns the output under it.
@@ -123,7 +137,8 @@ impl PointerState {
         self.drag_icon = icon;
     }
 
-    /// Shows the cursor, where it was, or the first time in the middle of the leftmost output.
+    /// There is a pointing device: puts the pointer where it was, or the first time in the middle
+    /// of the leftmost output.
     pub fn appear(&mut self, outputs: &Outputs) {
         self.present = true;
         if self.placed {
@@ -135,9 +150,10 @@ impl PointerState {
         }
     }
 
-    /// Replaces the cursor theme.
-    pub fn set_theme(&mut self, theme: &str, size: u8) {
-        self.theme = Theme::new(theme, size);
+    /// Applies a changed configuration.
+    pub fn configure(&mut self, config: &config::Cursor) -> CursorEffects {
+        self.theme = Theme::new(&config.theme, config.size);
+        self.visibility.configure(config)
     }
 
     /// Returns the cursor surface that a client set.
@@ -168,10 +184,11 @@ impl PointerState {
         is_here.then(|| PlacedSurface { surface: icon.clone(), location })
     }
 
-    /// Returns the cursor, if there is a pointing device, the pointer is on this output, and the
-    /// client does not hide the cursor.
+    /// Returns the cursor, if there is a pointing device, the cursor is not hidden, the pointer is
+    /// on this output, and the client does not hide the cursor.
     pub fn cursor_on(&mut self, id: OutputId, outputs: &Outputs) -> Option<Cursor> {
-        let output = outputs.at(self.location).filter(|under| self.present && under.id == id)?;
+        let is_shown = self.present && self.visibility.is_visible();
+        let output = outputs.at(self.location).filter(|under| is_shown && under.id == id)?;
         let location = output.local(self.location).to_physical(output.state().scale);
         let CursorImage { buffer, surface, hotspot } = self.image(output.state().scale)?;
         let position = ((location.x - hotspot.0).floor() as i32, (location.y - hotspot.1).floor() as i32);
@@ -302,7 +319,7 @@ mod tests {
 
     #[test]
     fn pointer_appears_in_the_middle_of_the_leftmost_output_and_then_where_it_was() {
-        let mut pointer = PointerState::new("default", 24);
+        let mut pointer = PointerState::new(&config::Cursor::default());
         pointer.appear(&outputs([false, true, true]));
         assert!(pointer.present);
         assert_eq!(pointer.location, (150.0, 50.0).into());
@@ -320,7 +337,7 @@ mod tests {
 
     #[test]
     fn pointer_that_came_before_the_first_output_is_placed_with_it() {
-        let mut pointer = PointerState::new("default", 24);
+        let mut pointer = PointerState::new(&config::Cursor::default());
         pointer.appear(&outputs([false; 3]));
         pointer.keep_on_outputs(&outputs([true, false, false]));
         assert_eq!(pointer.location, (50.0, 50.0).into());
@@ -330,10 +347,13 @@ mod tests {
     fn cursor_is_on_the_output_under_the_pointer_only() {
         let outputs = outputs([true; 3]);
         let id = |name| outputs.id(name).expect("an output");
-        let mut pointer = PointerState::new("default", 24);
+        let mut pointer = PointerState::new(&config::Cursor::default());
         pointer.location = (110.0, 20.0).into();
         assert!(pointer.cursor_on(id("DP-2"), &outputs).is_none(), "without a device");
         pointer.present = true;
+        assert!(pointer.cursor_on(id("DP-2"), &outputs).is_none() && !pointer.is_drawn(), "never used");
+        pointer.on_cursor_event(CursorEvent::Used, Duration::ZERO);
+        assert!(pointer.is_drawn());
         assert!(pointer.cursor_on(id("DP-1"), &outputs).is_none());
         let (x, y) = pointer.cursor_on(id("DP-2"), &outputs).expect("a cursor").position;
         assert!(x <= 10 && y <= 20, "{x}, {y}");

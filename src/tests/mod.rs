@@ -10,6 +10,7 @@ mod connections;
 mod connectors;
 mod control;
 mod control_requests;
+mod cursor;
 mod devices;
 mod dmabuf_feedback;
 mod drawn_ahead;

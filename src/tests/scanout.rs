@@ -355,6 +355,7 @@ fn cursor_plane_that_the_kernel_refuses_is_drawn_in_the_same_frame() {
     let shows = move |commit: &Commit| commit.value(cursor, "FB_ID").is_some_and(|id| id != 0);
     rig.fake.fail_commits(Errno::NOSPC, shows);
     rig.fixture.compositor.state.device_added(mouse());
+    rig.fixture.point(200.0, 200.0);
     rig.client.change(0, (64, 64));
     let mut commits = Vec::new();
     let Rig { fixture, fake, client, .. } = &mut rig;
