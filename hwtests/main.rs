@@ -32,6 +32,7 @@ mod libraries;
 mod misbehaving_clients;
 mod modeset;
 mod package;
+mod pens;
 mod placement;
 mod power;
 mod profiles;

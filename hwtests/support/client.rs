@@ -131,6 +131,29 @@ impl<'a> TestClient<'a> {
         self.wait_until("a step of the wheel", || Ok(self.report()?.contains("wheel ")))
     }
 
+    /// Waits until the pen (`--tablet`) is at a position, in surface coordinates.
+    pub fn wait_for_pen(&self, x: i32, y: i32) -> Result<()> {
+        self.wait_for(&format!("pen at {x} {y}"))
+    }
+
+    /// Waits until the pen pressed, and was lifted.
+    pub fn wait_for_pen_tap(&self) -> Result<()> {
+        self.wait_for("pen down")?;
+        self.wait_for("pen up")
+    }
+
+    /// Waits until the pen was taken away.
+    pub fn wait_for_pen_away(&self) -> Result<()> {
+        self.wait_for("pen out")
+    }
+
+    /// The greatest pressure of the pen so far, from 0 to 65535.
+    pub fn greatest_pen_pressure(&self) -> Result<u32> {
+        let report = self.report()?;
+        let values = report.lines().filter_map(|line| line.strip_prefix("pen pressure ")?.parse().ok());
+        values.max().context("no pressure")
+    }
+
     /// Positions of all touches so far, in surface coordinates.
     pub fn touches(&self) -> Result<Vec<(i32, i32)>> {
         let report = self.report()?;

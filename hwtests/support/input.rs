@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use geom_lab::keys::KeyCode;
-use geom_lab::{Keyboard, Lid, Pointer, Touch};
+use geom_lab::{Keyboard, Lid, Pen, Pointer, Touch};
 
 use super::harness::Service;
 
@@ -39,6 +39,12 @@ impl Service {
     /// Plugs in a touch screen and waits until the service has it.
     pub fn touch(&self, name: &str) -> Result<Touch<'_>> {
         let device = self.machine.touch(name)?;
+        self.wait_until_input_device_present(name, true).map(|()| device)
+    }
+
+    /// Plugs in a pen display with a pen and waits until the service has it.
+    pub fn pen(&self, name: &str) -> Result<Pen<'_>> {
+        let device = self.machine.pen(name)?;
         self.wait_until_input_device_present(name, true).map(|()| device)
     }
 

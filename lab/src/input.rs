@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{bail, Result};
 use evdev::{AbsoluteAxisCode as Abs, EventType, KeyCode, RelativeAxisCode as Rel, SwitchCode};
 
-use crate::protocol::{InputEvent, InputKind, Request, TOUCH_MAX};
+use crate::protocol::{InputEvent, InputKind, Request, PRESSURE_MAX, TOUCH_MAX};
 use crate::Machine;
 
 /// Key codes (linux/input-event-codes.h).
@@ -251,6 +251,77 @@ impl<'a> Touch<'a> {
     pub fn tap(&self, x: f64, y: f64) -> Result<()> {
         self.down(x, y)?;
         self.up()
+    }
+
+    /// Removes the device.
+    ///
+    /// # Errors
+    /// If the machine is off.
+    pub fn remove(self) -> Result<()> {
+        self.0.remove()
+    }
+}
+
+/// A pen display with a pen.
+pub struct Pen<'a>(Device<'a>);
+
+impl<'a> Pen<'a> {
+    pub(crate) fn create(machine: &'a Machine, name: &str) -> Result<Self> {
+        Device::create(machine, InputKind::Pen, name).map(Self)
+    }
+
+    fn position(x: f64, y: f64) -> [(EventType, u16, i32); 2] {
+        let scaled = |value: f64| (value.clamp(0.0, 1.0) * f64::from(TOUCH_MAX)) as i32;
+        [(EventType::ABSOLUTE, Abs::ABS_X.0, scaled(x)), (EventType::ABSOLUTE, Abs::ABS_Y.0, scaled(y))]
+    }
+
+    /// Brings the pen near, or moves it; `x` and `y` go from 0 to 1 across the surface.
+    ///
+    /// # Errors
+    /// If the machine is off, as for all methods.
+    pub fn hover(&self, x: f64, y: f64) -> Result<()> {
+        let mut events = vec![(EventType::KEY, KeyCode::BTN_TOOL_PEN.code(), 1)];
+        events.extend(Self::position(x, y));
+        events.push((EventType::ABSOLUTE, Abs::ABS_PRESSURE.0, 0));
+        self.0.emit(&events)
+    }
+
+    /// Touches the surface with half of the greatest pressure.
+    ///
+    /// # Errors
+    /// See [`Self::hover`].
+    pub fn down(&self, x: f64, y: f64) -> Result<()> {
+        let mut events = Vec::from(Self::position(x, y));
+        events.push((EventType::ABSOLUTE, Abs::ABS_PRESSURE.0, PRESSURE_MAX / 2));
+        events.push((EventType::KEY, KeyCode::BTN_TOUCH.code(), 1));
+        self.0.emit(&events)
+    }
+
+    /// Lifts the pen, which stays near.
+    ///
+    /// # Errors
+    /// See [`Self::hover`].
+    pub fn up(&self) -> Result<()> {
+        self.0.emit(&[
+            (EventType::ABSOLUTE, Abs::ABS_PRESSURE.0, 0),
+            (EventType::KEY, KeyCode::BTN_TOUCH.code(), 0),
+        ])
+    }
+
+    /// Presses or releases the lower button.
+    ///
+    /// # Errors
+    /// See [`Self::hover`].
+    pub fn button(&self, pressed: bool) -> Result<()> {
+        self.0.emit(&[(EventType::KEY, KeyCode::BTN_STYLUS.code(), pressed.into())])
+    }
+
+    /// Takes the pen away.
+    ///
+    /// # Errors
+    /// See [`Self::hover`].
+    pub fn away(&self) -> Result<()> {
+        self.0.emit(&[(EventType::KEY, KeyCode::BTN_TOOL_PEN.code(), 0)])
     }
 
     /// Removes the device.

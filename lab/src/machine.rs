@@ -16,7 +16,7 @@ use crate::protocol::{
     ExitStatus, GpuNames, GpuSpec, Measurement, ProgramSpec, Request, Response, Trigger, VtState, SHARED,
 };
 use crate::serial::SerialLine;
-use crate::{Keyboard, Lid, Pointer, Screenshot, Touch};
+use crate::{Keyboard, Lid, Pen, Pointer, Screenshot, Touch};
 
 /// Upper limit for a single step of a UML machine, far above what one takes on a loaded host.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -311,6 +311,14 @@ impl Machine {
     /// If the name is in use.
     pub fn touch(&self, name: &str) -> Result<Touch<'_>> {
         Touch::create(self, name)
+    }
+
+    /// Creates a pen display with a pen.
+    ///
+    /// # Errors
+    /// If the name is in use.
+    pub fn pen(&self, name: &str) -> Result<Pen<'_>> {
+        Pen::create(self, name)
     }
 
     /// Starts a program.

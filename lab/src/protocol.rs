@@ -97,10 +97,16 @@ pub enum InputKind {
     Lid,
     /// A direct multi-touch surface with coordinates from 0 to [`TOUCH_MAX`] on both axes.
     Touch,
+    /// A pen display: a direct tablet with coordinates from 0 to [`TOUCH_MAX`] on both axes, and a
+    /// pen with pressure from 0 to [`PRESSURE_MAX`], tilt and two buttons.
+    Pen,
 }
 
-/// The largest coordinate of a touch device.
+/// The largest coordinate of a touch device or a tablet.
 pub const TOUCH_MAX: i32 = 65535;
+
+/// The largest pressure of a pen.
+pub const PRESSURE_MAX: i32 = 4095;
 
 /// An `input_event` without its time (linux/input.h).
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

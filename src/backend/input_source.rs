@@ -12,12 +12,22 @@ use smithay::backend::libinput::{LibinputInputBackend, PointerScrollAxis};
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::ping::{make_ping, Ping};
 use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction, RegistrationToken};
-use smithay::reexports::input::event::{DeviceEvent, KeyboardEvent, PointerEvent, SwitchEvent, TouchEvent};
+use smithay::reexports::input::event::{
+    DeviceEvent, KeyboardEvent, PointerEvent, SwitchEvent, TabletPadEvent, TabletToolEvent, TouchEvent,
+};
 use smithay::reexports::input::{event::EventTrait, Event, Libinput};
 use tracing::{debug, warn};
 
+/// An event of libinput.
+#[derive(Debug)]
+pub enum SeatInput {
+    Event(InputEvent<LibinputInputBackend>),
+    /// Of a tablet's pad, which Smithay does not have.
+    Pad(TabletPadEvent),
+}
+
 /// Handles an event of libinput.
-pub type OnInput<D> = fn(&mut D, InputEvent<LibinputInputBackend>);
+pub type OnInput<D> = fn(&mut D, SeatInput);
 
 /// Passes libinput's events to `on_input`. The returned [`Ping`] has those handled that are queued
 /// already; the tokens remove libinput from the event loop.
@@ -55,9 +65,10 @@ fn dispatch<D>(libinput: &mut Libinput, on_input: OnInput<D>, data: &mut D) {
     }
 }
 
-/// Returns an event as Smithay has it; `None` for those that the service makes no use of.
-fn convert(event: Event) -> Option<InputEvent<LibinputInputBackend>> {
-    Some(match event {
+/// Returns an event as Smithay has it, if it has; `None` for those that the service makes no use
+/// of.
+fn convert(event: Event) -> Option<SeatInput> {
+    Some(SeatInput::Event(match event {
         Event::Device(DeviceEvent::Added(event)) => {
             let device = event.device();
             debug!(device = device.sysname(), name = %device.name(), "input device added");
@@ -87,6 +98,11 @@ fn convert(event: Event) -> Option<InputEvent<LibinputInputBackend>> {
         Event::Touch(TouchEvent::Cancel(event)) => InputEvent::TouchCancel { event },
         Event::Touch(TouchEvent::Frame(event)) => InputEvent::TouchFrame { event },
         Event::Switch(SwitchEvent::Toggle(event)) => InputEvent::SwitchToggle { event },
+        Event::Tablet(TabletToolEvent::Axis(event)) => InputEvent::TabletToolAxis { event },
+        Event::Tablet(TabletToolEvent::Proximity(event)) => InputEvent::TabletToolProximity { event },
+        Event::Tablet(TabletToolEvent::Tip(event)) => InputEvent::TabletToolTip { event },
+        Event::Tablet(TabletToolEvent::Button(event)) => InputEvent::TabletToolButton { event },
+        Event::TabletPad(event) => return Some(SeatInput::Pad(event)),
         _ => return None,
-    })
+    }))
 }

@@ -3,7 +3,7 @@
 
 pub mod headless;
 mod hotplug;
-mod input_source;
+pub mod input_source;
 pub mod kms;
 pub mod leases;
 pub mod seat;

@@ -25,6 +25,8 @@ pub enum Counted {
     IdleNotification,
     /// Each gets events for each change of the clipboard.
     DataDevice,
+    /// Each has objects of all tablets, tools and pads.
+    TabletSeat,
     /// Each has two descriptors until it is committed.
     Sandbox,
 }
@@ -42,6 +44,7 @@ impl Counted {
             Self::Inhibitor => (limits.inhibitors, "inhibitors"),
             Self::IdleNotification => (limits.idle_notifications, "idle_notifications"),
             Self::DataDevice => (limits.data_devices, "data_devices"),
+            Self::TabletSeat => (limits.tablet_seats, "tablet_seats"),
             Self::Sandbox => (limits.sandboxes, "sandboxes"),
         }
     }

@@ -31,9 +31,16 @@ impl State {
         self.cursor_event(CursorEvent::Due);
     }
 
-    /// Redraws the output that shows the cursor.
+    /// Redraws the output that the pointer is on.
     pub fn redraw_under_pointer(&mut self) {
         if let Some(id) = self.input.pointer().output(&self.outputs) {
+            self.queue_cursor_redraw(id);
+        }
+    }
+
+    /// Redraws the output that shows the cursor of a tool of a tablet.
+    pub(super) fn redraw_under_tool(&mut self) {
+        if let Some(id) = self.input.pointer().tool_output(&self.outputs) {
             self.queue_cursor_redraw(id);
         }
     }

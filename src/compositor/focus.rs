@@ -14,7 +14,7 @@ use crate::shell::{KeyboardFocus, SurfaceAt};
 
 /// libwayland destroys the objects of a client that ends one by one. An event that names one of
 /// those that are left ends the service: wayland-backend does not find its client.
-fn is_ending(surface: &WlSurface) -> bool {
+pub(super) fn is_ending(surface: &WlSurface) -> bool {
     surface.is_alive() && surface.client().is_none()
 }
 
@@ -38,14 +38,25 @@ impl State {
     pub fn settle_focus(&mut self) {
         let is_pointer_due = std::mem::take(&mut self.pointer_refresh_pending);
         if !std::mem::take(&mut self.focus_refresh_pending) {
-            self.pointer_refresh_pending = is_pointer_due && !self.settle_pointer();
+            self.pointer_refresh_pending = is_pointer_due && !self.settle_devices();
             return;
         }
         let (focus, effects) = self.shell.update_keyboard(&self.outputs);
         self.apply_shell_effects(effects);
-        let is_settled = self.focus_keyboard(focus) && self.settle_pointer();
+        let is_settled = self.focus_keyboard(focus) && self.settle_devices();
         // Tried again when the objects of a client that ends are destroyed.
         self.focus_refresh_pending = !is_settled;
+    }
+
+    /// Puts pens, the pointer and pads on the surfaces that they belong to. Returns whether it is
+    /// done.
+    fn settle_devices(&mut self) -> bool {
+        if std::mem::take(&mut self.pad_refresh_pending) {
+            self.refresh_pads();
+        }
+        // A pen may move the pointer.
+        let is_settled = self.settle_pens();
+        self.settle_pointer() && is_settled
     }
 
     /// Returns whether it is done.

@@ -3,7 +3,8 @@
 use geom_ipc::Event as IpcEvent;
 use smithay::backend::input::{
     AbsolutePositionEvent, ButtonState, Event, InputEvent, KeyState, KeyboardKeyEvent, PointerAxisEvent,
-    PointerButtonEvent, PointerMotionEvent, Switch, SwitchState, SwitchToggleEvent, TouchEvent,
+    PointerButtonEvent, PointerMotionEvent, ProximityState, Switch, SwitchState, SwitchToggleEvent,
+    TabletToolButtonEvent, TabletToolProximityEvent, TabletToolTipEvent, TabletToolTipState, TouchEvent,
 };
 use smithay::backend::libinput::LibinputInputBackend;
 use smithay::input::keyboard::{FilterResult, Keycode, ModifiersState};
@@ -14,13 +15,17 @@ use smithay::utils::{Logical, Point, Serial, SERIAL_COUNTER};
 use tracing::info;
 
 use super::output_config::connectors_named;
+use super::pens::PenChange;
 use super::touch::Fingers;
 use super::State;
+use crate::backend::input_source::SeatInput;
 use crate::clients::client_of;
 use crate::config::Keyboard;
 use crate::control::report;
+use crate::input::pen::Press;
 use crate::input::pointer::absolute_location;
 use crate::input::scroll::axis_frame;
+use crate::input::tablets::{Pad, TabletInfo};
 use crate::input::{
     command, has_same_keymap, is_layout_notice, keep_locks, layout_location, report_unknown_layout,
     touch_output, xkb_config, Command, CursorEvent, DeviceInfo, KeyEvent, KeyRecipient, TouchDevice,
@@ -31,15 +36,30 @@ use crate::shell::SurfaceAt;
 
 impl State {
     /// Handles an event of libinput.
-    pub fn input(&mut self, event: InputEvent<LibinputInputBackend>) {
+    pub fn input(&mut self, event: SeatInput) {
+        match event {
+            SeatInput::Event(event) => self.input_event(event),
+            SeatInput::Pad(event) => self.pad_event(&event),
+        }
+    }
+
+    fn input_event(&mut self, event: InputEvent<LibinputInputBackend>) {
         match event {
             InputEvent::DeviceAdded { device } => {
                 let info = DeviceInfo::read(&device);
+                if let Some(tablet) = TabletInfo::read(&device) {
+                    self.add_tablet(tablet);
+                }
+                if let Some(pad) = Pad::read(&device) {
+                    self.add_pad(pad);
+                }
                 self.input.open_device(device, &self.config);
                 self.device_added(info);
             }
             InputEvent::DeviceRemoved { device } => {
                 self.input.close_device(&device);
+                self.remove_pad(device.sysname());
+                self.remove_tablet(device.sysname());
                 self.device_removed(device.sysname());
             }
             InputEvent::Keyboard { event } => self.key(event.key_code(), event.state(), event.time_msec()),
@@ -93,6 +113,29 @@ impl State {
             InputEvent::TouchCancel { event } => {
                 self.finger_cancelled(event.device().sysname(), event.slot(), event.time_msec());
             }
+            InputEvent::TabletToolAxis { event } => self.tool_event(&event, PenChange::Moved),
+            InputEvent::TabletToolProximity { event } => {
+                let change = match TabletToolProximityEvent::state(&event) {
+                    ProximityState::In => PenChange::Moved,
+                    ProximityState::Out => PenChange::Out,
+                };
+                self.tool_event(&event, change);
+            }
+            InputEvent::TabletToolTip { event } => {
+                let change = match TabletToolTipEvent::tip_state(&event) {
+                    TabletToolTipState::Down => PenChange::Pressed(Press::Tip),
+                    TabletToolTipState::Up => PenChange::Released(Press::Tip),
+                };
+                self.tool_event(&event, change);
+            }
+            InputEvent::TabletToolButton { event } => {
+                let press = Press::Button(event.button());
+                let change = match TabletToolButtonEvent::button_state(&event) {
+                    ButtonState::Pressed => PenChange::Pressed(press),
+                    ButtonState::Released => PenChange::Released(press),
+                };
+                self.tool_event(&event, change);
+            }
             _ => {}
         }
     }
@@ -123,6 +166,13 @@ impl State {
         if is_press && self.press_at(location, !pointer.is_grabbed()) {
             return;
         }
+        self.send_button(button, state, time);
+    }
+
+    /// Sends a press or a release to the surface that the pointer is on. `time` is in milliseconds.
+    pub(super) fn send_button(&mut self, button: u32, state: ButtonState, time: u32) {
+        let Some(pointer) = self.seat.get_pointer() else { return };
+        let is_press = state == ButtonState::Pressed;
         let serial = SERIAL_COUNTER.next_serial();
         if is_press {
             self.note_press(serial, pointer.current_focus().as_ref());
@@ -181,7 +231,19 @@ impl State {
         }
     }
 
+    /// A pointing device moved the pointer. `time` is in milliseconds.
     pub fn pointer_moved(
+        &mut self,
+        to: Point<f64, Logical>,
+        time: u32,
+        relative: Option<RelativeMotionEvent>,
+    ) {
+        self.move_pointer(to, time, relative);
+        self.cursor_event(CursorEvent::Used);
+    }
+
+    /// Moves the pointer, and tells the surface under it. `time` is in milliseconds.
+    pub(super) fn move_pointer(
         &mut self,
         to: Point<f64, Logical>,
         time: u32,
@@ -190,7 +252,6 @@ impl State {
         self.redraw_moved_pointer();
         let now = self.iteration_start();
         self.input.pointer_mut().moved(to, now);
-        self.cursor_event(CursorEvent::Used);
         self.redraw_moved_pointer();
         let Some(pointer) = self.seat.get_pointer() else { return };
         let under = self.pointer_target(to);
@@ -239,7 +300,7 @@ impl State {
     }
 
     /// Returns the output that a touch device belongs to.
-    fn touch_output(&self, device: &TouchDevice<'_>) -> Option<&Output> {
+    pub(super) fn touch_output(&self, device: &TouchDevice<'_>) -> Option<&Output> {
         let connectors_of = |name: &str| connectors_named(&self.outputs, &self.backend, &self.config, name);
         let is_built_in = |name: &str| self.config.power.is_lid_display(name);
         touch_output(device, &self.config.touch, connectors_of, is_built_in, &self.outputs)
@@ -278,7 +339,9 @@ impl State {
     }
 
     fn ipc_input_device(&self, device: &DeviceInfo) -> geom_ipc::InputDevice {
-        let display = device.touch().and_then(|touch| self.touch_output(&touch));
+        let tablet = self.input.tablets.get(&device.sysname).filter(|tablet| self.is_mapped(tablet));
+        let touch = device.touch().or(tablet.map(TabletInfo::touch));
+        let display = touch.and_then(|touch| self.touch_output(&touch));
         report::input_device(device, display)
     }
 

@@ -32,7 +32,9 @@ pub mod output_commit;
 pub mod output_config;
 pub mod output_power;
 pub mod output_transaction;
+mod pads;
 pub mod pageflip_watchdog;
+pub mod pens;
 pub mod power;
 pub mod programs;
 pub mod redraw;
@@ -134,6 +136,8 @@ pub struct State {
     /// Something changed that may decide who has the keyboard or the pointer.
     pub focus_refresh_pending: bool,
     pub pointer_refresh_pending: bool,
+    /// The keyboard has another focus, which pads follow.
+    pub pad_refresh_pending: bool,
     /// The window that has the keyboard, as published.
     pub focused_window: Option<u64>,
     /// What the pointer was sent to last, and where that was.
@@ -229,6 +233,7 @@ impl State {
             fullscreen_change_queued: false,
             focus_refresh_pending: false,
             pointer_refresh_pending: false,
+            pad_refresh_pending: false,
             focused_window: None,
             pointer_entered: None,
             cursor_timer: None,

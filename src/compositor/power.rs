@@ -201,7 +201,8 @@ impl State {
         }
     }
 
-    /// Pauses rendering on all outputs, and releases the keys that clients hold.
+    /// Pauses rendering on all outputs, and releases the keys and pens that clients
+    /// hold.
     pub fn pause_all(&mut self) {
         self.visibility_changed = true;
         let ids: Vec<_> = self.outputs.iter().map(|output| output.id).collect();
@@ -209,5 +210,6 @@ impl State {
             self.redraw_event(id, Event::Paused);
         }
         self.release_keys();
+        self.release_pens();
     }
 }

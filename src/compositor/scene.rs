@@ -87,10 +87,8 @@ impl State {
 
     /// Returns the output that shows a surface.
     pub fn output_of(&self, surface: &WlSurface) -> Option<OutputId> {
-        self.shell.output_of(surface, &self.outputs).or_else(|| {
-            let pointer = self.input.pointer();
-            let shows = pointer.shows(&root_surface(surface));
-            shows.then(|| pointer.output(&self.outputs)).flatten()
-        })
+        self.shell
+            .output_of(surface, &self.outputs)
+            .or_else(|| self.input.pointer().output_of(&root_surface(surface), &self.outputs))
     }
 }

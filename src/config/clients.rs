@@ -111,6 +111,7 @@ pub struct ObjectLimits {
     pub idle_notifications: u32,
     /// Of the clipboard with drag and drop, and of the primary selection.
     pub data_devices: u32,
+    pub tablet_seats: u32,
     /// Contexts of security-context.
     pub sandboxes: u32,
     /// Rectangles that are added to a region or subtracted from it.
@@ -130,6 +131,7 @@ impl Default for ObjectLimits {
             inhibitors: 64,
             idle_notifications: 64,
             data_devices: 64,
+            tablet_seats: 16,
             sandboxes: 64,
             region_rectangles: 2048,
         }
@@ -257,6 +259,7 @@ pub fn read(clients: &mut ClientsConfig, section: &mut Section<'_>, reader: &mut
             inhibitors,
             idle_notifications,
             data_devices,
+            tablet_seats,
             sandboxes,
             region_rectangles,
         } = &mut clients.objects;
@@ -271,6 +274,7 @@ pub fn read(clients: &mut ClientsConfig, section: &mut Section<'_>, reader: &mut
             (inhibitors, "inhibitors"),
             (idle_notifications, "idle_notifications"),
             (data_devices, "data_devices"),
+            (tablet_seats, "tablet_seats"),
             (sandboxes, "sandboxes"),
             (region_rectangles, "region_rectangles"),
         ] {

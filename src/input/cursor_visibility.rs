@@ -73,6 +73,11 @@ impl CursorVisibility {
         }
     }
 
+    /// Returns whether a cursor may be shown at all, that of a pen included.
+    pub fn is_allowed(&self) -> bool {
+        self.visible != CursorVisible::Never
+    }
+
     /// Applies a changed configuration.
     pub fn configure(&mut self, config: &Cursor) -> CursorEffects {
         let before = self.is_visible();

@@ -8,9 +8,11 @@ mod devices;
 mod keyboard;
 mod keys;
 pub mod long_press;
+pub mod pen;
 pub mod pointer;
 mod presses;
 pub mod scroll;
+pub mod tablets;
 mod touch;
 mod touch_points;
 
@@ -31,6 +33,7 @@ pub use self::keys::{command, Command, KeyEvent, KeyRecipient};
 use self::long_press::LongPress;
 use self::pointer::PointerState;
 use self::presses::Presses;
+use self::tablets::Tablets;
 pub use self::touch::{layout_location, touch_output, TouchDevice};
 use self::touch_points::TouchPoints;
 use crate::config::Config;
@@ -42,6 +45,7 @@ pub struct Input {
     pub presses: Presses,
     pub touch_points: TouchPoints<WlSurface>,
     pub long_press: LongPress,
+    pub tablets: Tablets,
     devices: Vec<DeviceInfo>,
     /// libinput's handles of the devices, for their configuration.
     handles: Vec<Device>,
@@ -64,6 +68,7 @@ impl Input {
             presses: Presses::default(),
             touch_points: TouchPoints::default(),
             long_press: LongPress::default(),
+            tablets: Tablets::default(),
             devices: Vec::new(),
             handles: Vec::new(),
             lamps: Led::empty(),
@@ -151,7 +156,9 @@ impl Input {
 
     fn capabilities(&self) -> Capabilities {
         let has = |capability| self.devices.iter().any(|device| device.has(capability));
-        Capabilities { pointer: has(DeviceCapability::Pointer), touch: has(DeviceCapability::Touch) }
+        // For programs without tablet-v2, a pen moves the pointer.
+        let pointer = has(DeviceCapability::Pointer) || has(DeviceCapability::TabletTool);
+        Capabilities { pointer, touch: has(DeviceCapability::Touch) }
     }
 
     /// Gives the seat a pointer and a touch device while there are such devices; a pointer also for

@@ -32,6 +32,7 @@ pub struct PointerState {
     visibility: CursorVisibility,
     /// The cursor that a client set.
     status: CursorImageStatus,
+    tool: Option<ToolCursor>,
     /// The icon of a drag and drop, next to the cursor.
     drag_icon: Option<WlSurface>,
     theme: Theme,
@@ -39,6 +40,16 @@ pub struct PointerState {
     client_buffer: Option<(WlSurface, f64, Rc<CursorBuffer>)>,
     /// The serial of the latest buffer of a client's cursor surface.
     serial: u64,
+}
+
+/// The cursor of a tool of a graphics tablet in proximity. It is shown in place of the pointer's.
+#[derive(Debug, Clone)]
+pub struct ToolCursor {
+    pub id: u64,
+    /// In the layout.
+    pub location: Point<f64, Logical>,
+    /// `None` for a tool that moves the pointer, and shows its cursor.
+    pub status: Option<CursorImageStatus>,
 }
 
 /// What the pointer shows.
@@ -67,6 +78,7 @@ impl PointerState {
             placed: false,
             visibility: CursorVisibility::new(config),
             status: CursorImageStatus::default_named(),
+            tool: None,
             drag_icon: None,
             theme: Theme::new(&config.theme, config.size),
             client_buffer: None,
@@ -77,6 +89,42 @@ impl PointerState {
     /// Returns where it is in the layout.
     pub fn location(&self) -> Point<f64, Logical> {
         self.location
+    }
+
+    /// Returns the cursor of a tool of a tablet that is in proximity.
+    pub fn tool(&self) -> Option<&ToolCursor> {
+        self.tool.as_ref()
+    }
+
+    /// Shows the cursor of a tool of a tablet, in place of the pointer's.
+    pub fn show_tool(&mut self, tool: ToolCursor, now: Duration) {
+        self.moved_at = now;
+        self.tool = Some(tool);
+    }
+
+    /// No tool is in proximity.
+    pub fn hide_tool(&mut self) {
+        self.tool = None;
+    }
+
+    /// Returns the output under the tool whose cursor is shown.
+    pub fn tool_output(&self, outputs: &Outputs) -> Option<OutputId> {
+        let tool = self.tool.as_ref().filter(|_| self.visibility.is_allowed())?;
+        outputs.at(tool.location).map(|output| output.id)
+    }
+
+    /// Returns the cursor that is shown, and where.
+    fn shown(&self) -> Option<(Point<f64, Logical>, &CursorImageStatus)> {
+        match &self.tool {
+            Some(tool) => {
+                let status = tool.status.as_ref().unwrap_or(&self.status);
+                self.visibility.is_allowed().then_some((tool.location, status))
+            }
+            None => {
+                let is_shown = self.present && self.visibility.is_visible();
+                is_shown.then_some((self.location, &self.status))
+            }
+        }
     }
 
     /// Returns the time of the last motion, on the monotonic clock.
@@ -96,7 +144,7 @@ impl PointerState {
 
     /// Returns whether something is drawn at its location.
     pub fn is_drawn(&self) -> bool {
-        let shows_cursor = self.present && self.visibility.is_visible();
+        let shows_cursor = self.tool.is_none() && self.present && self.visibility.is_visible();
         (shows_cursor && self.status != CursorImageStatus::Hidden) || self.drag_icon.is_some()
     }
 
@@ -156,10 +204,10 @@ impl PointerState {
         self.visibility.configure(config)
     }
 
-    /// Returns the cursor surface that a client set.
-    pub fn surface(&self) -> Option<&WlSurface> {
-        match &self.status {
-            CursorImageStatus::Surface(surface) => Some(surface),
+    /// Returns the cursor surface that is shown, and where.
+    fn surface(&self) -> Option<(Point<f64, Logical>, &WlSurface)> {
+        match self.shown()? {
+            (location, CursorImageStatus::Surface(surface)) => Some((location, surface)),
             _ => None,
         }
     }
@@ -171,9 +219,11 @@ impl PointerState {
         }
     }
 
-    /// Returns whether a surface is the cursor or the icon of a drag and drop.
-    pub fn shows(&self, surface: &WlSurface) -> bool {
-        self.surface() == Some(surface) || self.drag_icon.as_ref() == Some(surface)
+    /// Returns the output that shows a surface as the cursor or as the icon of a drag and drop.
+    pub fn output_of(&self, surface: &WlSurface, outputs: &Outputs) -> Option<OutputId> {
+        let cursor = self.surface().filter(|(_, cursor)| *cursor == surface).map(|(location, _)| location);
+        let icon = (self.drag_icon.as_ref() == Some(surface)).then_some(self.location);
+        outputs.at(cursor.or(icon)?).map(|output| output.id)
     }
 
     /// Returns the icon of a drag and drop, if the pointer is on this output.
@@ -184,26 +234,27 @@ impl PointerState {
         is_here.then(|| PlacedSurface { surface: icon.clone(), location })
     }
 
-    /// Returns the cursor, if there is a pointing device, the cursor is not hidden, the pointer is
-    /// on this output, and the client does not hide the cursor.
+    /// Returns the cursor that this output shows: that of a tool of a tablet in proximity, or else
+    /// the pointer's, if there is a pointing device and the cursor is not hidden. `None` if the
+    /// client hides it.
     pub fn cursor_on(&mut self, id: OutputId, outputs: &Outputs) -> Option<Cursor> {
-        let is_shown = self.present && self.visibility.is_visible();
-        let output = outputs.at(self.location).filter(|under| is_shown && under.id == id)?;
-        let location = output.local(self.location).to_physical(output.state().scale);
-        let CursorImage { buffer, surface, hotspot } = self.image(output.state().scale)?;
+        let (location, status) = self.shown()?;
+        let output = outputs.at(location).filter(|under| under.id == id)?;
+        let location = output.local(location).to_physical(output.state().scale);
+        let CursorImage { buffer, surface, hotspot } = self.image(status.clone(), output.state().scale)?;
         let position = ((location.x - hotspot.0).floor() as i32, (location.y - hotspot.1).floor() as i32);
         let hotspot = (hotspot.0.round() as i32, hotspot.1.round() as i32);
         Some(Cursor { buffer, surface, position, hotspot })
     }
 
     /// Returns the cursor for an output's scale. `None` if the client hides it.
-    fn image(&mut self, scale: f64) -> Option<CursorImage> {
-        if self.surface().is_some_and(|surface| !surface.alive()) {
-            self.status = CursorImageStatus::default_named();
-        }
-        match self.status.clone() {
+    fn image(&mut self, status: CursorImageStatus, scale: f64) -> Option<CursorImage> {
+        match status {
             CursorImageStatus::Hidden => None,
             CursorImageStatus::Named(icon) => Some(self.themed(icon, scale)),
+            CursorImageStatus::Surface(surface) if !surface.alive() => {
+                Some(self.themed(CursorIcon::Default, scale))
+            }
             CursorImageStatus::Surface(surface) => {
                 let hotspot = with_states(&surface, |states| {
                     let attributes = states.data_map.get::<Mutex<CursorImageAttributes>>();

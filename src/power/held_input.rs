@@ -1,4 +1,5 @@
-//! Keys, buttons and touch points whose press clients do not receive, until they are released.
+//! Keys, buttons, touch points and pens whose press clients do not receive, until they are
+//! released.
 
 use smithay::backend::input::TouchSlot;
 
@@ -13,6 +14,9 @@ pub enum HeldInput {
     Button(u32),
     /// A touch point.
     Finger(TouchSlot),
+    /// The tip or a button of a tool of a tablet, by the tool's number and its code in
+    /// linux/input-event-codes.h.
+    Pen(u64, u32),
 }
 
 impl Power {

@@ -82,6 +82,7 @@ pub struct TestState {
     pub idle: super::idle::Globals,
     pub layers: super::layers::Globals,
     pub devices: super::seat::Devices,
+    pub tablets: super::tablet_client::Tablets,
     pub dmabuf: super::dmabuf_feedback::Globals,
 }
 
@@ -415,6 +416,8 @@ impl Handler for TestState {
                 self.devices.bind(registry, name, queue);
                 self.idle.bind(registry, name, interface, queue);
             }
+            // Only clients whose test wants them: the others' pointer is moved by pens.
+            "zwp_tablet_manager_v2" => self.tablets.offer(registry, name),
             "zwp_linux_dmabuf_v1" => self.dmabuf.bind(registry, name, queue),
             other => self.idle.bind(registry, name, other, queue),
         }

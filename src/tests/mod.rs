@@ -28,6 +28,8 @@ mod seat;
 mod security_context;
 mod shortcuts;
 mod touch;
+mod tablet_client;
+mod tablets;
 mod variable_refresh;
 mod windows;
 

@@ -267,7 +267,7 @@ class InputDevice:
     product: int
     #: "keyboard", "pointer", "touch", "tablet_tool", "tablet_pad", "gesture" and "switch".
     capabilities: tuple[str, ...] = ()
-    #: Name of the display that the touches of a touch screen belong to.
+    #: Name of the display that a touch screen or a pen display belongs to.
     display: Optional[str] = None
 
 

@@ -300,8 +300,8 @@ pub struct InputDevice {
     pub product: u32,
     /// What it can do.
     pub capabilities: Vec<InputCapability>,
-    /// Name of the display that its touches belong to. Only for touch screens, while a display is
-    /// enabled. It may change with the layout.
+    /// Name of the display that it belongs to. Only for touch screens and pen displays, while a
+    /// display is enabled. It may change with the layout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display: Option<String>,
 }

@@ -19,6 +19,7 @@ use wayland_protocols::wp::linux_drm_syncobj::v1::client::wp_linux_drm_syncobj_m
 use wayland_protocols::wp::linux_drm_syncobj::v1::client::wp_linux_drm_syncobj_surface_v1::WpLinuxDrmSyncobjSurfaceV1;
 use wayland_protocols::wp::linux_drm_syncobj::v1::client::wp_linux_drm_syncobj_timeline_v1::WpLinuxDrmSyncobjTimelineV1;
 use wayland_protocols::wp::single_pixel_buffer::v1::client::wp_single_pixel_buffer_manager_v1;
+use wayland_protocols::wp::tablet::zv2::client::zwp_tablet_manager_v2::ZwpTabletManagerV2;
 use wayland_protocols::wp::viewporter::client::{wp_viewport, wp_viewporter};
 use wayland_protocols_wlr::layer_shell::v1::client::{zwlr_layer_shell_v1, zwlr_layer_surface_v1};
 
@@ -157,7 +158,14 @@ impl Handler for App {
             "wp_single_pixel_buffer_manager_v1" if pixel => bind!(pixel, 1),
             "wp_viewporter" if pixel => bind!(viewporter, 1),
             "zwlr_layer_shell_v1" if options.panel.is_some() => bind!(layer_shell, 1),
-            "wl_seat" => bind!(seat, 7),
+            "wl_seat" => {
+                bind!(seat, 7);
+                self.watch_tablets(queue);
+            }
+            "zwp_tablet_manager_v2" if options.tablet => {
+                self.tablet = Some(registry.bind::<ZwpTabletManagerV2, _, _>(name, 1, queue, ()).into());
+                self.watch_tablets(queue);
+            }
             _ => {}
         }
     }

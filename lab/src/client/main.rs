@@ -6,6 +6,7 @@ mod events;
 mod fences;
 mod menu;
 mod sync_points;
+mod tablet;
 mod timing;
 
 use std::os::unix::net::UnixStream;
@@ -98,6 +99,9 @@ pub struct Options {
     /// Open a menu, a popup that takes all input, at each press and touch while none is open.
     #[arg(long)]
     pub menu: bool,
+    /// Bind tablet-v2: pens send their own events in place of the pointer's.
+    #[arg(long)]
+    pub tablet: bool,
     /// Print the main device of the server's dma-buf feedback, and each change of it.
     #[arg(long)]
     pub feedback: bool,
@@ -154,6 +158,7 @@ pub struct App {
     pub color_manager: Option<WpColorManagerV1>,
     pub layer_shell: Option<zwlr_layer_shell_v1::ZwlrLayerShellV1>,
     pub seat: Option<wl_seat::WlSeat>,
+    pub tablet: Option<tablet::Tablet>,
     pub menu: Option<menu::Menu>,
     pub timing: timing::Timing,
     pub closed: bool,
@@ -183,6 +188,7 @@ impl App {
             color_manager: None,
             layer_shell: None,
             seat: None,
+            tablet: None,
             menu: None,
             closed: false,
             awaits_frame: false,

@@ -8,7 +8,7 @@ use evdev::{
     AbsInfo, AbsoluteAxisCode as Abs, AttributeSet, Device, EventType, KeyCode, LedCode, PropType,
     RelativeAxisCode as Rel, SwitchCode, UinputAbsSetup,
 };
-use geom_lab::protocol::{InputEvent, InputKind, TOUCH_MAX};
+use geom_lab::protocol::{InputEvent, InputKind, PRESSURE_MAX, TOUCH_MAX};
 use rustix::ioctl::{ioctl, opcode, IntegerSetter};
 
 use crate::Guest;
@@ -87,6 +87,26 @@ pub fn create(guest: &Guest, kind: InputKind, name: &str) -> Result<()> {
                 ))?
                 .with_absolute_axis(&area(Abs::ABS_MT_POSITION_X))?
                 .with_absolute_axis(&area(Abs::ABS_MT_POSITION_Y))?
+                .build()
+        }
+        InputKind::Pen => {
+            let keys: AttributeSet<_> =
+                [KeyCode::BTN_TOOL_PEN, KeyCode::BTN_TOUCH, KeyCode::BTN_STYLUS, KeyCode::BTN_STYLUS2]
+                    .into_iter()
+                    .collect();
+            let direct: AttributeSet<_> = [PropType::DIRECT].into_iter().collect();
+            // libinput refuses tablets without a resolution.
+            let axis = |axis, min, max, resolution| {
+                UinputAbsSetup::new(axis, AbsInfo::new(0, min, max, 0, 0, resolution))
+            };
+            builder
+                .with_keys(&keys)?
+                .with_properties(&direct)?
+                .with_absolute_axis(&axis(Abs::ABS_X, 0, TOUCH_MAX, 100))?
+                .with_absolute_axis(&axis(Abs::ABS_Y, 0, TOUCH_MAX, 100))?
+                .with_absolute_axis(&axis(Abs::ABS_PRESSURE, 0, PRESSURE_MAX, 0))?
+                .with_absolute_axis(&axis(Abs::ABS_TILT_X, -90, 90, 57))?
+                .with_absolute_axis(&axis(Abs::ABS_TILT_Y, -90, 90, 57))?
                 .build()
         }
     }

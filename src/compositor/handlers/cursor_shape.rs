@@ -4,5 +4,5 @@ use smithay::wayland::tablet_manager::TabletSeatHandler;
 
 use crate::compositor::State;
 
-// Required by the delegate: the protocol also has cursors for tablet tools.
+// Required by the delegate. Tools of tablets have devices of our own (guards::cursor_shape).
 impl TabletSeatHandler for State {}

@@ -24,6 +24,7 @@ mod seat;
 mod security_context;
 mod shm;
 mod single_pixel_buffer;
+pub mod tablet;
 mod viewporter;
 mod xdg_shell;
 
@@ -31,6 +32,7 @@ use smithay::reexports::wayland_protocols::ext::idle_notify::v1::server::ext_idl
 use smithay::reexports::wayland_protocols::wp::color_representation::v1::server::wp_color_representation_manager_v1::WpColorRepresentationManagerV1;
 use smithay::reexports::wayland_protocols::wp::idle_inhibit::zv1::server::zwp_idle_inhibit_manager_v1::ZwpIdleInhibitManagerV1;
 use smithay::reexports::wayland_protocols::wp::security_context::v1::server::wp_security_context_manager_v1::WpSecurityContextManagerV1;
+use smithay::reexports::wayland_protocols::wp::tablet::zv2::server::zwp_tablet_manager_v2::ZwpTabletManagerV2;
 use smithay::reexports::wayland_protocols_wlr::gamma_control::v1::server::zwlr_gamma_control_manager_v1::ZwlrGammaControlManagerV1;
 use smithay::reexports::wayland_protocols_wlr::output_management::v1::server::zwlr_output_manager_v1::ZwlrOutputManagerV1;
 use smithay::reexports::wayland_protocols_wlr::output_power_management::v1::server::zwlr_output_power_manager_v1::ZwlrOutputPowerManagerV1;
@@ -82,6 +84,7 @@ pub struct Protocols {
     _fractional_scale: FractionalScaleManagerState,
     _presentation: PresentationState,
     _cursor_shape: CursorShapeManagerState,
+    pub tablet: tablet::TabletObjects,
     pub sandbox_sockets: SandboxSockets,
     _single_pixel: SinglePixelBufferState,
 }
@@ -97,6 +100,7 @@ impl Protocols {
         display.create_global::<State, ZwlrOutputPowerManagerV1, _>(1, output_power::Global);
         display.create_global::<State, ExtIdleNotifierV1, _>(idle::NOTIFIER_VERSION, idle::Global);
         display.create_global::<State, ZwpIdleInhibitManagerV1, _>(1, idle::Global);
+        display.create_global::<State, ZwpTabletManagerV2, _>(tablet::VERSION, tablet::Global);
         let version = output_management::VERSION;
         display.create_global::<State, ZwlrOutputManagerV1, _>(version, output_management::Global);
         Self {
@@ -124,6 +128,7 @@ impl Protocols {
             _fractional_scale: FractionalScaleManagerState::new::<State>(display),
             _presentation: PresentationState::new::<State>(display, MONOTONIC),
             _cursor_shape: CursorShapeManagerState::new::<State>(display),
+            tablet: tablet::TabletObjects::default(),
             sandbox_sockets: SandboxSockets::default(),
             _single_pixel: SinglePixelBufferState::new::<State>(display),
         }

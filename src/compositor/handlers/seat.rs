@@ -23,6 +23,7 @@ impl SeatHandler for State {
         let client = focused.and_then(Resource::client);
         set_data_device_focus(&self.display_handle, seat, client.clone());
         set_primary_focus(&self.display_handle, seat, client);
+        self.pad_refresh_pending = true;
     }
 
     fn cursor_image(&mut self, _seat: &Seat<Self>, image: CursorImageStatus) {
