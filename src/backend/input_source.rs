@@ -12,8 +12,10 @@ use smithay::backend::libinput::{LibinputInputBackend, PointerScrollAxis};
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::ping::{make_ping, Ping};
 use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction, RegistrationToken};
+use smithay::reexports::input::event::gesture::{GestureHoldEvent, GesturePinchEvent, GestureSwipeEvent};
 use smithay::reexports::input::event::{
-    DeviceEvent, KeyboardEvent, PointerEvent, SwitchEvent, TabletPadEvent, TabletToolEvent, TouchEvent,
+    DeviceEvent, GestureEvent, KeyboardEvent, PointerEvent, SwitchEvent, TabletPadEvent, TabletToolEvent,
+    TouchEvent,
 };
 use smithay::reexports::input::{event::EventTrait, Event, Libinput};
 use tracing::{debug, warn};
@@ -103,6 +105,21 @@ fn convert(event: Event) -> Option<SeatInput> {
         Event::Tablet(TabletToolEvent::Tip(event)) => InputEvent::TabletToolTip { event },
         Event::Tablet(TabletToolEvent::Button(event)) => InputEvent::TabletToolButton { event },
         Event::TabletPad(event) => return Some(SeatInput::Pad(event)),
+        Event::Gesture(event) => gesture(event)?,
         _ => return None,
     }))
+}
+
+fn gesture(event: GestureEvent) -> Option<InputEvent<LibinputInputBackend>> {
+    Some(match event {
+        GestureEvent::Swipe(GestureSwipeEvent::Begin(event)) => InputEvent::GestureSwipeBegin { event },
+        GestureEvent::Swipe(GestureSwipeEvent::Update(event)) => InputEvent::GestureSwipeUpdate { event },
+        GestureEvent::Swipe(GestureSwipeEvent::End(event)) => InputEvent::GestureSwipeEnd { event },
+        GestureEvent::Pinch(GesturePinchEvent::Begin(event)) => InputEvent::GesturePinchBegin { event },
+        GestureEvent::Pinch(GesturePinchEvent::Update(event)) => InputEvent::GesturePinchUpdate { event },
+        GestureEvent::Pinch(GesturePinchEvent::End(event)) => InputEvent::GesturePinchEnd { event },
+        GestureEvent::Hold(GestureHoldEvent::Begin(event)) => InputEvent::GestureHoldBegin { event },
+        GestureEvent::Hold(GestureHoldEvent::End(event)) => InputEvent::GestureHoldEnd { event },
+        _ => return None,
+    })
 }

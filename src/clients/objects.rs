@@ -27,6 +27,8 @@ pub enum Counted {
     DataDevice,
     /// Each has objects of all tablets, tools and pads.
     TabletSeat,
+    /// Each gets all gestures.
+    Gesture,
     /// Each has two descriptors until it is committed.
     Sandbox,
 }
@@ -45,6 +47,7 @@ impl Counted {
             Self::IdleNotification => (limits.idle_notifications, "idle_notifications"),
             Self::DataDevice => (limits.data_devices, "data_devices"),
             Self::TabletSeat => (limits.tablet_seats, "tablet_seats"),
+            Self::Gesture => (limits.gestures, "gestures"),
             Self::Sandbox => (limits.sandboxes, "sandboxes"),
         }
     }

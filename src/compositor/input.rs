@@ -14,6 +14,7 @@ use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{Logical, Point, Serial, SERIAL_COUNTER};
 use tracing::info;
 
+use super::gestures::gesture_of;
 use super::output_config::connectors_named;
 use super::pens::PenChange;
 use super::touch::Fingers;
@@ -136,7 +137,11 @@ impl State {
                 };
                 self.tool_event(&event, change);
             }
-            _ => {}
+            other => {
+                if let Some((gesture, time)) = gesture_of(&other) {
+                    self.gesture(gesture, time);
+                }
+            }
         }
     }
 

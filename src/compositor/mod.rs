@@ -13,6 +13,7 @@ pub mod deadline;
 mod focus;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+pub mod gestures;
 pub mod gpu_reset;
 mod guards;
 pub mod handlers;

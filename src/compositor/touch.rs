@@ -216,7 +216,7 @@ impl State {
         self.power.release(HeldInput::Finger(slot));
         self.input.touch_points.up(slot);
         if self.input.long_press.up(slot) {
-            self.button(BTN_RIGHT, ButtonState::Released, time);
+            self.send_button(BTN_RIGHT, ButtonState::Released, time);
         }
     }
 
@@ -270,7 +270,8 @@ impl State {
         self.cancel_finger(slot);
         self.send_cancels();
         let time = now.as_millis() as u32;
-        self.pointer_moved(location, time, None);
-        self.button(BTN_RIGHT, ButtonState::Pressed, time);
+        // No cursor appears, as none does for a touch.
+        self.move_pointer(location, time, None);
+        self.send_button(BTN_RIGHT, ButtonState::Pressed, time);
     }
 }

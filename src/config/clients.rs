@@ -112,6 +112,8 @@ pub struct ObjectLimits {
     /// Of the clipboard with drag and drop, and of the primary selection.
     pub data_devices: u32,
     pub tablet_seats: u32,
+    /// Objects that get gestures of touchpads.
+    pub gestures: u32,
     /// Contexts of security-context.
     pub sandboxes: u32,
     /// Rectangles that are added to a region or subtracted from it.
@@ -132,6 +134,7 @@ impl Default for ObjectLimits {
             idle_notifications: 64,
             data_devices: 64,
             tablet_seats: 16,
+            gestures: 64,
             sandboxes: 64,
             region_rectangles: 2048,
         }
@@ -260,6 +263,7 @@ pub fn read(clients: &mut ClientsConfig, section: &mut Section<'_>, reader: &mut
             idle_notifications,
             data_devices,
             tablet_seats,
+            gestures,
             sandboxes,
             region_rectangles,
         } = &mut clients.objects;
@@ -275,6 +279,7 @@ pub fn read(clients: &mut ClientsConfig, section: &mut Section<'_>, reader: &mut
             (idle_notifications, "idle_notifications"),
             (data_devices, "data_devices"),
             (tablet_seats, "tablet_seats"),
+            (gestures, "gestures"),
             (sandboxes, "sandboxes"),
             (region_rectangles, "region_rectangles"),
         ] {

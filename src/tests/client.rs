@@ -83,6 +83,7 @@ pub struct TestState {
     pub layers: super::layers::Globals,
     pub devices: super::seat::Devices,
     pub tablets: super::tablet_client::Tablets,
+    pub gestures: super::gestures::Gestures,
     pub dmabuf: super::dmabuf_feedback::Globals,
 }
 
@@ -418,6 +419,7 @@ impl Handler for TestState {
             }
             // Only clients whose test wants them: the others' pointer is moved by pens.
             "zwp_tablet_manager_v2" => self.tablets.offer(registry, name),
+            "zwp_pointer_gestures_v1" => self.gestures.bind(registry, name, queue),
             "zwp_linux_dmabuf_v1" => self.dmabuf.bind(registry, name, queue),
             other => self.idle.bind(registry, name, other, queue),
         }

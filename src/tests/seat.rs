@@ -27,7 +27,7 @@ pub struct Watched;
 #[derive(Default)]
 pub struct Devices {
     pub seat: Option<WlSeat>,
-    pointer: Option<WlPointer>,
+    pub pointer: Option<WlPointer>,
     keyboard: Option<WlKeyboard>,
     touch: Option<WlTouch>,
     /// The surface that has the keyboard.

@@ -136,3 +136,14 @@ fn long_press_gives_the_seat_a_pointer() {
     fixture.compositor.state.device_removed("event4");
     until(&mut fixture, &mut first, "no pointer", |_, first| !first.devices.has_pointer());
 }
+
+/// A touch that unblanks displays and is a palm: the next finger of its number was dead.
+#[test]
+fn finger_is_not_withheld_after_a_cancelled_one_that_was() {
+    let (mut fixture, mut first, _second) = with_touch_screens("[power]\npower_button = \"blank\"\n");
+    fixture.compositor.state.power_button();
+    fixture.finger_down(DEVICES[0], 0, ON_FIRST.0, ON_FIRST.1);
+    fixture.compositor.state.finger_cancelled(DEVICES[0], Some(0).into(), 1);
+    fixture.tap(ON_FIRST.0, ON_FIRST.1);
+    until(&mut fixture, &mut first, "the touch", |_, first| first.devices.touched.len() == 1);
+}

@@ -10,6 +10,7 @@ mod cursor_shape;
 mod dmabuf;
 mod drm_syncobj;
 mod layer_shell;
+mod pointer_gestures;
 mod region;
 mod seat;
 pub mod selection;

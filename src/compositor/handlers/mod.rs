@@ -42,6 +42,7 @@ use smithay::wayland::cursor_shape::CursorShapeManagerState;
 use smithay::wayland::dmabuf::DmabufState;
 use smithay::wayland::fractional_scale::FractionalScaleManagerState;
 use smithay::wayland::output::OutputManagerState;
+use smithay::wayland::pointer_gestures::PointerGesturesState;
 use smithay::wayland::presentation::PresentationState;
 use smithay::wayland::selection::data_device::DataDeviceState;
 use smithay::wayland::selection::primary_selection::PrimarySelectionState;
@@ -86,6 +87,7 @@ pub struct Protocols {
     _cursor_shape: CursorShapeManagerState,
     pub tablet: tablet::TabletObjects,
     pub sandbox_sockets: SandboxSockets,
+    _pointer_gestures: PointerGesturesState,
     _single_pixel: SinglePixelBufferState,
 }
 
@@ -130,6 +132,7 @@ impl Protocols {
             _cursor_shape: CursorShapeManagerState::new::<State>(display),
             tablet: tablet::TabletObjects::default(),
             sandbox_sockets: SandboxSockets::default(),
+            _pointer_gestures: PointerGesturesState::new::<State>(display),
             _single_pixel: SinglePixelBufferState::new::<State>(display),
         }
     }
