@@ -31,7 +31,6 @@ mod shortcuts;
 mod tablet_client;
 mod tablets;
 mod touch;
-mod touch;
 mod variable_refresh;
 mod windows;
 
