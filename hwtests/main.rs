@@ -5,6 +5,7 @@
 //! `HWTESTS=real make hwtests`.
 
 mod boot;
+mod calibration;
 mod color;
 mod color_conversion;
 mod configuration;

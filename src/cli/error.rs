@@ -38,6 +38,14 @@ pub enum Error {
     /// A message per file.
     #[error("{}", .0.join("\n"))]
     InvalidEdid(Vec<String>),
+    #[error("not calibrated: {0}")]
+    CalibrationEnded(String),
+    #[error("calibrated, but not saved: the service has no configuration file")]
+    NoConfiguration,
+    #[error("calibrated, but not saved: the configuration is not TOML: {0}")]
+    ConfigurationNotToml(toml_edit::TomlError),
+    #[error("calibrated, but not saved: input in the configuration is no list of [[input]]")]
+    InputNotEntries,
     #[error("not confirmed in time: the change was rolled back")]
     NotConfirmed,
     #[error("the change was rolled back")]

@@ -1,6 +1,7 @@
 //! The command line: options of the service, and commands to a running service over its control
 //! socket.
 
+mod calibrate;
 mod doctor;
 mod edid;
 mod error;
@@ -35,6 +36,9 @@ pub enum Command {
     Windows(Format),
     /// List input devices: capabilities, and the display of each touch screen
     InputDevices(Format),
+    /// Calibrate a touch screen: its display shows crosses to touch, and the result is printed or
+    /// saved
+    Calibrate(calibrate::Calibrate),
     /// Print the state of the service
     Status(Format),
     /// Print events until interrupted
@@ -154,6 +158,7 @@ fn perform(command: Command) -> Result<(), Error> {
                 _ => Err(Error::UnsupportedByService("metrics")),
             };
         }
+        Command::Calibrate(options) => return calibrate::run(&options),
         Command::Events(format) => return events(format),
         Command::Screenshot { display, file } => return screenshot(&display, &file),
         Command::Edid(files) => return edid::run(&files),

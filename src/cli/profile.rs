@@ -86,7 +86,7 @@ fn read(file: &Path) -> Result<Option<String>, Error> {
 
 /// Replaces the file atomically: writes a new file, syncs it to the disk, and renames it over the
 /// old one.
-fn write(file: &Path, text: &str) -> Result<(), Error> {
+pub(super) fn write(file: &Path, text: &str) -> Result<(), Error> {
     let folder = file.parent().unwrap_or(Path::new("."));
     let save = || {
         std::fs::create_dir_all(folder)?;

@@ -197,6 +197,13 @@ fn event_text(event: &Event) -> String {
         Event::InputDeviceRemoved { device } => {
             format!("input device {} removed: {}", device.sysname, device.name)
         }
+        Event::Calibration { calibration } => format!(
+            "calibration of {}: {} {} of {}",
+            calibration.name,
+            json_name(calibration.state),
+            calibration.target,
+            calibration.targets
+        ),
         Event::GpuAdded { gpu: added } => format!("GPU added: {}", gpu(added)),
         Event::GpuRemoved { gpu: removed } => format!("GPU removed: {}", gpu(removed)),
         Event::Session { active: true } => "the session is active".to_owned(),

@@ -103,6 +103,7 @@ impl State {
             }
             Effect::Disconnected { id, reason } => {
                 self.control.client_disconnected(id);
+                self.calibration_client_gone(id);
                 self.publish_event(&IpcEvent::ClientDisconnected { client: id.into(), reason });
             }
             Effect::WithholdPointer(id) => self.clear_pointer_focus(id),

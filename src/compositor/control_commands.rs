@@ -32,6 +32,7 @@ impl State {
             Command::Display(command) => self.command_display(id, number, command),
             Command::Window(window, command) => Some(self.command_window(window, command)),
             Command::Client(client, command) => self.command_client(id, number, client, command),
+            Command::Calibration(command) => Some(self.command_calibration(id, command)),
             Command::Service(command) => self.command_service(id, number, command),
             Command::Session(command) => self.command_session(id, number, command),
         };

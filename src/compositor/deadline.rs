@@ -88,6 +88,8 @@ pub enum Deadline {
     RetakeSeat { failures: u32 },
     /// Start programs without the driver that they wait for.
     HeldStart,
+    /// Nothing was touched for a long time in a calibration.
+    CalibrationOverdue,
     /// Hide the cursor if it has not been used meanwhile.
     HideCursor,
     /// Send frame callbacks to surfaces that no output shows.
@@ -170,6 +172,7 @@ impl State {
             Deadline::ProbeLateModes => self.probe_late_modes(),
             Deadline::RetakeSeat { failures } => self.retake_seat(failures),
             Deadline::HeldStart => self.release_start(),
+            Deadline::CalibrationOverdue => self.calibration_overdue(),
             Deadline::HideCursor => self.hide_cursor_due(),
             Deadline::HiddenFrames => self.send_hidden_frames(),
             Deadline::LongPress => self.long_press_due(),

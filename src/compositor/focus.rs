@@ -54,6 +54,7 @@ impl State {
         if std::mem::take(&mut self.pad_refresh_pending) {
             self.refresh_pads();
         }
+        self.check_calibration();
         // A pen may move the pointer.
         let is_settled = self.settle_pens();
         self.settle_pointer() && is_settled

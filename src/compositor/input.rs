@@ -39,6 +39,7 @@ impl State {
     /// Handles an event of libinput.
     pub fn input(&mut self, event: SeatInput) {
         match event {
+            SeatInput::Event(event) if self.calibration_event(&event) => {}
             SeatInput::Event(event) => self.input_event(event),
             SeatInput::Pad(event) => self.pad_event(&event),
         }
@@ -333,6 +334,7 @@ impl State {
         let known = self.input.devices().iter().find(|device| device.sysname == sysname);
         let Some(removed) = known.map(|device| self.ipc_input_device(device)) else { return };
         self.cancel_fingers_of(sysname);
+        self.calibration_device_gone(sysname);
         if self.input.remove_device(sysname) {
             self.cursor_event(CursorEvent::Gone);
             self.redraw_under_pointer();

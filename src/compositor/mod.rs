@@ -4,6 +4,7 @@
 //! as effects, or reads through arguments; the methods of `State` in this module apply them.
 //! Nothing but `main.rs` and `tests/` imports this module.
 
+mod calibration;
 pub mod clients;
 pub mod control;
 mod control_commands;
@@ -143,6 +144,7 @@ pub struct State {
     pub focused_window: Option<u64>,
     /// What the pointer was sent to last, and where that was.
     pub pointer_entered: Option<SurfaceAt>,
+    calibration: Option<calibration::RunningCalibration>,
     /// The timer that hides the cursor.
     cursor_timer: Option<Timer>,
     /// Windows may have been hidden or shown in this iteration.
@@ -237,6 +239,7 @@ impl State {
             pad_refresh_pending: false,
             focused_window: None,
             pointer_entered: None,
+            calibration: None,
             cursor_timer: None,
             visibility_changed: false,
             late_modes: late_modes::LateModes::default(),

@@ -62,6 +62,14 @@ impl State {
         }
     }
 
+    /// The tools that are on a tablet leave proximity: others take its events.
+    pub(super) fn remove_pens_of(&mut self, sysname: &str) {
+        let time = self.now().as_millis() as u32;
+        for id in self.input.tablets.tools_of(sysname) {
+            self.pen_out(id, time);
+        }
+    }
+
     fn forget_tool(&mut self, id: u64) {
         let time = self.now().as_millis() as u32;
         self.pen_out(id, time);
@@ -101,7 +109,7 @@ impl State {
         };
         let is_press = matches!(change, PenChange::Pressed(_));
         let is_held = self.tool_pen(id).is_some_and(Pen::is_held);
-        let is_accepted = !is_withheld && !(is_press && self.press_at(location, !is_held));
+        let is_accepted = !is_withheld && (!is_press || !self.press_at(location, !is_held));
         let (target, under) = self.pen_target(id, location);
         let Some(tool) = self.input.tablets.tool_mut(id) else { return };
         tool.update(location, axes);

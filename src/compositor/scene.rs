@@ -41,6 +41,9 @@ impl State {
             label: output.is_identified().then(|| output.name.clone()),
             unresponsive: self.unresponsive_on(id).map(|window| window.covered),
             diagnostic: shows_diagnostics.then(|| self.diagnostic_info(output)),
+            calibration: output
+                .frame_geometry()
+                .and_then(|geometry| self.calibration_on(id, geometry.upright_size())),
         })
     }
 

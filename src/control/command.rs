@@ -19,6 +19,7 @@ pub enum Command {
     /// For a window, by its id.
     Window(u64, WindowCommand),
     Client(ClientId, ClientCommand),
+    Calibration(CalibrationCommand),
     Service(ServiceCommand),
     Session(SessionCommand),
 }
@@ -59,6 +60,14 @@ pub enum ClientCommand {
     Kill,
 }
 
+/// For the calibration of a touch screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CalibrationCommand {
+    /// Of a device, by its name or its name in /dev/input. `None` is the only touch screen.
+    Start(Option<String>),
+    Cancel,
+}
+
 /// A command for the service itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServiceCommand {
@@ -96,7 +105,11 @@ impl Command {
                 ServiceCommand::UseProfile(_) | ServiceCommand::Reload | ServiceCommand::Stop => true,
                 ServiceCommand::Upgrade(_) => false,
             },
-            Self::Query(_) | Self::Window(..) | Self::Client(..) | Self::Session(_) => false,
+            Self::Query(_)
+            | Self::Window(..)
+            | Self::Client(..)
+            | Self::Calibration(_)
+            | Self::Session(_) => false,
         }
     }
 }
@@ -214,6 +227,8 @@ pub fn decode(request: Request, permissions: Permissions) -> Result<Command, Err
         Request::Ping { client } => Command::Client(client.into(), ClientCommand::Ping),
         Request::Disconnect { client } => Command::Client(client.into(), ClientCommand::Disconnect),
         Request::Kill { client } => Command::Client(client.into(), ClientCommand::Kill),
+        Request::Calibrate { device } => Command::Calibration(CalibrationCommand::Start(device)),
+        Request::CancelCalibration => Command::Calibration(CalibrationCommand::Cancel),
         Request::UseProfile { user } => Command::Service(ServiceCommand::UseProfile(user)),
         Request::Reload => Command::Service(ServiceCommand::Reload),
         Request::Upgrade { program: Some(_) } if !permissions.name_program => {

@@ -3,7 +3,9 @@
 //!
 //! The seat of the Wayland protocol, which sends events to clients, belongs to the compositor.
 
+pub mod calibration;
 mod cursor_visibility;
+mod device_calibration;
 mod devices;
 mod keyboard;
 mod keys;
@@ -24,6 +26,7 @@ use smithay::wayland::seat::WaylandFocus;
 use tracing::info;
 
 pub use self::cursor_visibility::{CursorEffects, CursorEvent};
+use self::device_calibration::KeptCalibration;
 pub use self::devices::DeviceInfo;
 use self::devices::{configure, show_lamps};
 pub use self::keyboard::{
@@ -51,6 +54,10 @@ pub struct Input {
     handles: Vec<Device>,
     /// The lamps of all keyboards.
     lamps: Led,
+    kept_calibrations: Vec<KeptCalibration>,
+    /// The matrices of devices without handles, by their names in /dev/input.
+    #[cfg(test)]
+    pub fake_calibrations: std::collections::HashMap<String, calibration::Matrix>,
 }
 
 /// What at least one device can do.
@@ -72,6 +79,9 @@ impl Input {
             devices: Vec::new(),
             handles: Vec::new(),
             lamps: Led::empty(),
+            kept_calibrations: Vec::new(),
+            #[cfg(test)]
+            fake_calibrations: std::collections::HashMap::new(),
         }
     }
 
@@ -101,6 +111,7 @@ impl Input {
     pub fn open_device(&mut self, mut handle: Device, config: &Config) {
         configure(&mut handle, &config.pointer);
         show_lamps(&mut handle, self.lamps);
+        device_calibration::restore(&mut handle, &self.kept_calibrations);
         self.handles.push(handle);
     }
 

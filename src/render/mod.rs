@@ -1,5 +1,6 @@
 //! Rendering: scenes, cursors, color conversion, the diagnostic screen.
 
+pub mod calibration_page;
 pub mod color_layers;
 pub mod color_shader;
 pub mod cursor;

@@ -1,10 +1,11 @@
 //! What the compositor itself draws on an output, in front of the clients' surfaces and behind
-//! them: the name, the overlay for unresponsive clients, the backdrop, the diagnostic screen and
-//! the inherited frame.
+//! them: targets of a calibration, the name, the overlay for unresponsive clients, the backdrop,
+//! the diagnostic screen and the inherited frame.
 
 use smithay::backend::renderer::element::solid::SolidColorBuffer;
 use smithay::utils::{Logical, Physical, Point, Rectangle, Size, Transform};
 
+use super::calibration_page::{CalibrationInfo, CalibrationPage};
 use super::diagnostic::{DiagnosticInfo, DiagnosticScreen};
 use super::geometry::FrameGeometry;
 use super::inherited_frame::InheritedFrame;
@@ -16,6 +17,7 @@ use super::visible::VisibleSurfaces;
 /// The buffers of an output's own content, each drawn again when it changes.
 #[derive(Debug, Default)]
 pub struct OwnContent {
+    calibration: CalibrationPage,
     label: Label,
     unresponsive_overlay: UnresponsiveOverlay,
     backdrop: SolidColorBuffer,
@@ -42,12 +44,14 @@ pub struct ShownContent {
     pub label: Option<String>,
     pub unresponsive: Option<CoveredWindow>,
     pub diagnostic: Option<DiagnosticInfo>,
+    /// In front of everything.
+    pub calibration: Option<CalibrationInfo>,
 }
 
 impl ShownContent {
     /// Returns whether something is in front of the surfaces.
     pub fn covers_surfaces(&self) -> bool {
-        self.label.is_some() || self.unresponsive.is_some()
+        self.label.is_some() || self.unresponsive.is_some() || self.calibration.is_some()
     }
 }
 
@@ -89,6 +93,9 @@ impl OwnContent {
     ) -> Vec<Item<'_>> {
         let (scale, size) = (geometry.scale, geometry.upright_size());
         let mut items: Vec<Item<'_>> = Vec::with_capacity(visible.placed.len() + 1);
+        if let Some(info) = shown.calibration {
+            items.extend(self.calibration.items(info));
+        }
         if let Some(name) = &shown.label {
             let buffer = self.label.buffer(name, pixels(size));
             items.extend(buffer.map(|buffer| Item::Memory { buffer, location: (0.0, 0.0).into() }));
@@ -161,7 +168,7 @@ mod tests {
             let shown = ShownContent {
                 label: label.then(|| "DP-1".into()),
                 unresponsive: Some(window(asks)),
-                diagnostic: None,
+                ..ShownContent::default()
             };
             assert!(shown.covers_surfaces());
             let visible = VisibleSurfaces { has_window: true, ..VisibleSurfaces::default() };

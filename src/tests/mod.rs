@@ -4,6 +4,7 @@
 //! Clients and compositor alternate in one thread: nothing sleeps, and a test whose condition never
 //! holds ends after a number of iterations.
 
+mod calibration;
 mod client;
 mod color;
 mod connections;

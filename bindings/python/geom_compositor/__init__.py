@@ -330,8 +330,8 @@ class Event:
     """An event. docs/control.md describes each."""
 
     #: "display", "layout", "client_connected", "client_state", "client_disconnected", "window",
-    #: "window_closed", "focus", "input_device_added", "input_device_removed", "gpu_added",
-    #: "gpu_removed", "session", "program_ended", "config_error", "config_applied" or
+    #: "window_closed", "focus", "input_device_added", "input_device_removed", "calibration",
+    #: "gpu_added", "gpu_removed", "session", "program_ended", "config_error", "config_applied" or
     #: "events_lost".
     name: str
     #: The whole event, as in the protocol.

@@ -268,8 +268,8 @@ typedef struct {
 // An event.
 typedef struct {
   // "display", "layout", "client_connected", "client_state", "client_disconnected", "window",
-  // "window_closed", "focus", "input_device_added", "input_device_removed", "gpu_added",
-  // "gpu_removed", "session", "program_ended", "config_error", "config_applied" or
+  // "window_closed", "focus", "input_device_added", "input_device_removed", "calibration",
+  // "gpu_added", "gpu_removed", "session", "program_ended", "config_error", "config_applied" or
   // "events_lost". docs/control.md describes each.
   const char *name;
   // The whole event as JSON.

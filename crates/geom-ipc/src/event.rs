@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Client, CloseReason, Display, Gpu, InputDevice, Window};
+use crate::{Calibration, Client, CloseReason, Display, Gpu, InputDevice, Window};
 
 /// An event. `ping` and `goodbye` are sent to every client, the others to subscribed clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -73,6 +73,11 @@ pub enum Event {
     InputDeviceRemoved {
         /// The device, as it was.
         device: InputDevice,
+    },
+    /// A calibration shows another target, or ended.
+    Calibration {
+        /// Where it is.
+        calibration: Calibration,
     },
     /// A GPU was opened.
     GpuAdded {

@@ -26,6 +26,7 @@
 
 #![warn(missing_docs)]
 
+mod calibration;
 mod connect_type;
 mod event;
 mod line_buffer;
@@ -35,6 +36,7 @@ mod reply;
 mod request;
 mod schema;
 
+pub use calibration::{Calibration, CalibrationState};
 pub use connect_type::ConnectType;
 pub use event::Event;
 pub use line_buffer::{LineBuffer, LineTooLong};

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Client, ConnectType, Display, Event, InputDevice, Metrics, Status, Window};
+use crate::{Calibration, Client, ConnectType, Display, Event, InputDevice, Metrics, Status, Window};
 
 /// The kind of an error, for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -90,6 +90,8 @@ pub enum Response {
     Windows(Vec<Window>),
     /// To [`input_devices`](crate::Request::InputDevices).
     InputDevices(Vec<InputDevice>),
+    /// To [`calibrate`](crate::Request::Calibrate).
+    Calibration(Calibration),
     /// To [`status`](crate::Request::Status).
     Status(Box<Status>),
     /// To [`metrics`](crate::Request::Metrics).

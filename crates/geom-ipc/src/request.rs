@@ -120,6 +120,17 @@ pub enum Request {
     Windows,
     /// Lists the input devices. Response: `input_devices`.
     InputDevices,
+    /// Calibrates a touch screen or a pen display: its display shows targets, one after the other,
+    /// and events say where it is. It ends with a matrix, or without one if this client is
+    /// disconnected, the device or the display changes, or nothing is touched for a minute. There
+    /// is one at a time. Response: `calibration`.
+    Calibrate {
+        /// Name of the device, or its kernel name. Left out, it is the only touch screen.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        device: Option<String>,
+    },
+    /// Ends the calibration without a matrix.
+    CancelCalibration,
     /// Queries the state of the service. Response: `status`.
     Status,
     /// Queries the metrics of frames, connections and the process. Response: `metrics`.
@@ -330,6 +341,8 @@ impl Request {
             | Self::Disconnect { .. }
             | Self::Kill { .. }
             | Self::Identify { .. }
+            | Self::Calibrate { .. }
+            | Self::CancelCalibration
             | Self::Reload
             | Self::UseProfile { .. }
             | Self::Upgrade { .. }

@@ -19,8 +19,8 @@ pub struct geom_events(Events);
 #[repr(C)]
 pub struct geom_event {
     /// "display", "layout", "client_connected", "client_state", "client_disconnected", "window",
-    /// "window_closed", "focus", "input_device_added", "input_device_removed", "gpu_added",
-    /// "gpu_removed", "session", "program_ended", "config_error", "config_applied" or
+    /// "window_closed", "focus", "input_device_added", "input_device_removed", "calibration",
+    /// "gpu_added", "gpu_removed", "session", "program_ended", "config_error", "config_applied" or
     /// "events_lost". docs/control.md describes each.
     pub name: *const c_char,
     /// The whole event as JSON.
