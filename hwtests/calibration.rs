@@ -41,7 +41,7 @@ fn is_red(screenshot: &Screenshot) -> bool {
 
 #[test]
 fn touch_screen_with_swapped_axes_is_calibrated_by_one_finger() -> Result<()> {
-    let config = "# the lobby\n[touch.panel]\ndisplay = \"Virtual-1\" # left\n";
+    let config = "# the lobby\n[[input]]\nname = \"panel\"\ndisplay = \"Virtual-1\" # left\n";
     let service = Setup::with_monitors(2)?.start(config, &[])?;
     let client = service.client("red", &["--fullscreen", "Virtual-1"])?;
     service.wait_for_color("Virtual-1", RED)?;

@@ -12,7 +12,7 @@ use crate::support::{GREEN, RED};
 /// gst-wayland-display 64, niri 2015: nothing at all happened.
 #[test]
 fn pen_taps_programs_with_and_without_tablet_support() -> Result<()> {
-    let config = "[touch.pen]\ndisplay = \"Virtual-2\"\n";
+    let config = "[[input]]\nname = \"pen\"\ndisplay = \"Virtual-2\"\n";
     let service = Setup::with_monitors(2)?.start(config, &[])?;
     let first = service.client("first", &["--fullscreen", "Virtual-1"])?;
     service.wait_for_color("Virtual-1", RED)?;
@@ -64,7 +64,7 @@ fn pen_taps_programs_with_and_without_tablet_support() -> Result<()> {
 /// The display of the pen is off: its pen presses nothing on another one.
 #[test]
 fn pen_of_a_display_that_is_off_is_dead() -> Result<()> {
-    let config = "[touch.pen]\ndisplay = \"Virtual-2\"\n";
+    let config = "[[input]]\nname = \"pen\"\ndisplay = \"Virtual-2\"\n";
     let service: Service = Setup::with_monitors(2)?.start(config, &[])?;
     let first = service.client("first", &["--fullscreen", "Virtual-1"])?;
     service.wait_for_color("Virtual-1", RED)?;

@@ -73,12 +73,12 @@ fn convert(event: Event) -> Option<SeatInput> {
     Some(SeatInput::Event(match event {
         Event::Device(DeviceEvent::Added(event)) => {
             let device = event.device();
-            debug!(device = device.sysname(), name = %device.name(), "input device added");
+            debug!(device = device.sysname(), "libinput opened a device");
             InputEvent::DeviceAdded { device }
         }
         Event::Device(DeviceEvent::Removed(event)) => {
             let device = event.device();
-            debug!(device = device.sysname(), name = %device.name(), "input device removed");
+            debug!(device = device.sysname(), "libinput closed a device");
             InputEvent::DeviceRemoved { device }
         }
         Event::Keyboard(KeyboardEvent::Key(event)) => InputEvent::Keyboard { event },

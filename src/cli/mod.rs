@@ -5,6 +5,7 @@ mod calibrate;
 mod doctor;
 mod edid;
 mod error;
+mod inputs;
 pub mod options;
 mod profile;
 mod set;
@@ -34,11 +35,12 @@ pub enum Command {
     Clients(Format),
     /// List windows
     Windows(Format),
-    /// List input devices: capabilities, and the display of each touch screen
-    InputDevices(Format),
     /// Calibrate a touch screen: its display shows crosses to touch, and the result is printed or
     /// saved
     Calibrate(calibrate::Calibrate),
+    /// List input devices: kind, port, display, and settings with their source
+    #[command(alias = "input-devices")]
+    Inputs(Format),
     /// Print the state of the service
     Status(Format),
     /// Print events until interrupted
@@ -148,9 +150,7 @@ fn perform(command: Command) -> Result<(), Error> {
         Command::Displays(format) => return show(format, &connect()?.displays()?, tables::displays),
         Command::Clients(format) => return show(format, &connect()?.clients()?, tables::clients),
         Command::Windows(format) => return show(format, &connect()?.windows()?, tables::windows),
-        Command::InputDevices(format) => {
-            return show(format, &connect()?.input_devices()?, tables::input_devices)
-        }
+        Command::Inputs(format) => return show(format, &connect()?.input_devices()?, inputs::inputs),
         Command::Status(format) => return show(format, &connect()?.status()?, tables::status),
         Command::Metrics(format) => {
             return match connect()?.request(Request::Metrics)? {

@@ -155,12 +155,13 @@ mod tests {
     }
 
     /// Pages with commands, and with TOML blocks of a configuration.
-    const CONFIGURATION_PAGES: [&str; 6] = [
+    const CONFIGURATION_PAGES: [&str; 7] = [
         include_str!("../../README.md"),
         include_str!("../../docs/control.md"),
         include_str!("../../docs/crash-recovery.md"),
         include_str!("../../docs/device.md"),
         include_str!("../../docs/touch-and-pens.md"),
+        include_str!("../../docs/input.md"),
         include_str!("../../docs/tutorial.md"),
     ];
     /// Pages with commands, and with TOML blocks of a profile.

@@ -1,11 +1,11 @@
 //! Results as text for a person.
 
-use geom_ipc::{Client, Display, Event, Gpu, InputDevice, Status, Window};
+use geom_ipc::{Client, Display, Event, Gpu, Status, Window};
 
 use super::terminal::field;
 
 /// Formats rows in columns, each as wide as its widest cell.
-fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| field(cell)).collect()).collect();
     let widths: Vec<usize> = (0..head.len())
@@ -110,20 +110,6 @@ pub fn windows<T: AsRef<[Window]> + ?Sized>(windows: &T) -> String {
     table(&["WINDOW", "CLIENT", "ON", "ASSIGNED TO", "", "APP ID", "TITLE"], &rows)
 }
 
-pub fn input_devices<T: AsRef<[InputDevice]> + ?Sized>(devices: &T) -> String {
-    let row = |device: &InputDevice| {
-        vec![
-            device.sysname.clone(),
-            format!("{:04x}:{:04x}", device.vendor, device.product),
-            device.capabilities.iter().map(json_name).collect::<Vec<_>>().join(","),
-            device.display.clone().unwrap_or_default(),
-            device.name.clone(),
-        ]
-    };
-    let rows: Vec<_> = devices.as_ref().iter().map(row).collect();
-    table(&["DEVICE", "ID", "CAPABILITIES", "ON", "NAME"], &rows)
-}
-
 /// Describes a GPU in one line.
 fn gpu(gpu: &Gpu) -> String {
     let interface = if gpu.atomic { "atomic" } else { "legacy KMS" };
@@ -219,25 +205,7 @@ fn event_text(event: &Event) -> String {
 
 #[cfg(test)]
 mod tests {
-    use geom_ipc::InputCapability;
-
     use super::*;
-
-    #[test]
-    fn input_devices_have_one_line_each() {
-        let device = InputDevice {
-            sysname: "event3".into(),
-            name: "Panel".into(),
-            vendor: 0x46d,
-            product: 0xc52b,
-            capabilities: vec![InputCapability::Touch, InputCapability::TabletTool],
-            display: Some("DP-1".into()),
-        };
-        let text = input_devices(&[device]);
-        let expected = "DEVICE  ID         CAPABILITIES       ON    NAME\n\
-                        event3  046d:c52b  touch,tablet_tool  DP-1  Panel";
-        assert_eq!(text, expected);
-    }
 
     #[test]
     fn end_of_a_program_has_its_status_or_signal() {

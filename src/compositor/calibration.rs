@@ -19,7 +19,7 @@ use crate::clients::ClientId;
 use crate::control::command::{bad_value, failed, not_found, CalibrationCommand};
 use crate::event_loop::timers::Timer;
 use crate::input::calibration::{Again, Calibration, Fractions, Matrix, Outcome, IDENTITY, TOUCHES};
-use crate::input::DeviceInfo;
+use crate::input::{position_on_device, DeviceInfo};
 use crate::output::OutputId;
 use crate::render::calibration_page::CalibrationInfo;
 
@@ -72,7 +72,7 @@ fn message(again: Again) -> &'static str {
 /// Returns where a touch is on the device that is not calibrated.
 fn fractions<E: AbsolutePositionEvent<LibinputInputBackend>>(event: &E) -> Fractions {
     let size: Size<i32, Logical> = (SPACE, SPACE).into();
-    let point = event.position_transformed(size);
+    let point = position_on_device(event.position_transformed(size), size);
     (point.x / f64::from(SPACE), point.y / f64::from(SPACE))
 }
 
@@ -104,7 +104,7 @@ impl State {
         };
         let is_wanted =
             |device: &DeviceInfo| wanted.is_none_or(|name| name == device.sysname || name == device.name);
-        let devices = self.input.devices().iter();
+        let devices = self.input.devices.iter().map(|device| &device.info);
         let mut found: Vec<&DeviceInfo> =
             devices.filter(|device| is_screen(device) && is_wanted(device)).collect();
         match (found.pop(), found.is_empty(), wanted) {
@@ -163,10 +163,8 @@ impl State {
 
     /// Returns the display that a device belongs to, if it can show targets.
     fn calibrated_display(&self, sysname: &str) -> Result<(OutputId, String, Transform), Error> {
-        let device = self.input.devices().iter().find(|device| device.sysname == sysname);
-        let tablet = self.input.tablets.get(sysname);
-        let touch = device.and_then(DeviceInfo::touch).or(tablet.map(|tablet| tablet.touch()));
-        let output = touch.and_then(|touch| self.touch_output(&touch));
+        let device = self.input.devices.get(sysname);
+        let output = device.and_then(|device| self.output_of_device(device));
         let output = output.ok_or_else(|| failed("the display of this touch screen is off"))?;
         let name = &output.name;
         if output.state().mirror.is_some() {
@@ -258,7 +256,7 @@ impl State {
             return;
         }
         info!(device = name, ?matrix, "calibrated");
-        self.input.keep_calibration(&sysname, &name, matrix);
+        self.input.keep_calibration(&sysname, matrix, &self.config);
         self.publish_calibration(CalibrationState::Finished, None, Some(matrix));
         self.drop_calibration();
     }

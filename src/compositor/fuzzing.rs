@@ -112,8 +112,7 @@ impl Host {
                     vendor: 1,
                     product: 1,
                     capabilities: vec![capability],
-                    output_name: None,
-                    size: None,
+                    ..DeviceInfo::default()
                 });
             } else {
                 self.compositor.state.device_removed(sysname);

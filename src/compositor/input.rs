@@ -1,13 +1,12 @@
 //! Input devices and their events: passes them to the seat, which sends them to clients.
 
-use geom_ipc::Event as IpcEvent;
 use smithay::backend::input::{
     AbsolutePositionEvent, ButtonState, Event, InputEvent, KeyState, KeyboardKeyEvent, PointerAxisEvent,
     PointerButtonEvent, PointerMotionEvent, ProximityState, Switch, SwitchState, SwitchToggleEvent,
     TabletToolButtonEvent, TabletToolProximityEvent, TabletToolTipEvent, TabletToolTipState, TouchEvent,
 };
 use smithay::backend::libinput::LibinputInputBackend;
-use smithay::input::keyboard::{FilterResult, Keycode, ModifiersState};
+use smithay::input::keyboard::{FilterResult, Keycode};
 use smithay::input::pointer::{ButtonEvent, RelativeMotionEvent};
 use smithay::reexports::input::Device;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
@@ -15,23 +14,18 @@ use smithay::utils::{Logical, Point, Serial, SERIAL_COUNTER};
 use tracing::info;
 
 use super::gestures::gesture_of;
-use super::output_config::connectors_named;
 use super::pens::PenChange;
-use super::touch::Fingers;
 use super::State;
 use crate::backend::input_source::SeatInput;
 use crate::clients::client_of;
-use crate::config::Keyboard;
-use crate::control::report;
 use crate::input::pen::Press;
 use crate::input::pointer::absolute_location;
 use crate::input::scroll::axis_frame;
 use crate::input::tablets::{Pad, TabletInfo};
 use crate::input::{
-    command, has_same_keymap, is_layout_notice, keep_locks, layout_location, report_unknown_layout,
-    touch_output, xkb_config, Command, CursorEvent, DeviceInfo, KeyEvent, KeyRecipient, TouchDevice,
+    command, layout_location, position_on_device, Command, ConfiguredDevice, CursorEvent, DeviceInfo,
+    KeyEvent, KeyRecipient,
 };
-use crate::output::Output;
 use crate::power::HeldInput;
 use crate::shell::SurfaceAt;
 
@@ -49,22 +43,20 @@ impl State {
         match event {
             InputEvent::DeviceAdded { device } => {
                 let info = DeviceInfo::read(&device);
-                if let Some(tablet) = TabletInfo::read(&device) {
+                if let Some(tablet) = TabletInfo::read(&device, &info) {
                     self.add_tablet(tablet);
                 }
                 if let Some(pad) = Pad::read(&device) {
                     self.add_pad(pad);
                 }
-                self.input.open_device(device, &self.config);
+                self.input.open_device(device);
                 self.device_added(info);
             }
-            InputEvent::DeviceRemoved { device } => {
-                self.input.close_device(&device);
-                self.remove_pad(device.sysname());
-                self.remove_tablet(device.sysname());
-                self.device_removed(device.sysname());
+            InputEvent::DeviceRemoved { device } => self.device_closed(&device),
+            InputEvent::Keyboard { event } => {
+                let device = Event::device(&event);
+                self.device_key(device.sysname(), event.key_code(), event.state(), event.time_msec());
             }
-            InputEvent::Keyboard { event } => self.key(event.key_code(), event.state(), event.time_msec()),
             InputEvent::SwitchToggle { event } => {
                 let closed = SwitchToggleEvent::state(&event) == SwitchState::On;
                 if SwitchToggleEvent::switch(&event) == Some(Switch::Lid) {
@@ -84,8 +76,21 @@ impl State {
             }
             InputEvent::PointerMotionAbsolute { event } => {
                 self.activity();
-                let position = |size| event.position_transformed(size);
-                let to = absolute_location(self.input.pointer().location(), &self.outputs, position);
+                let position = |size| position_on_device(event.position_transformed(size), size);
+                let device = Event::device(&event);
+                let device = self.input.devices.get(device.sysname());
+                let to = match device.filter(|device| device.display().is_some()) {
+                    Some(device) => {
+                        let output = self.output_of_device(device);
+                        output.and_then(|output| layout_location(output, &self.outputs, position))
+                    }
+                    None => {
+                        let from = self.input.pointer().location();
+                        Some(absolute_location(from, &self.outputs, position))
+                    }
+                };
+                // Its display is disabled, or the position is on a mirror's border.
+                let Some(to) = to else { return };
                 self.pointer_moved(to, event.time_msec(), None);
             }
             InputEvent::PointerButton { event } => {
@@ -148,6 +153,7 @@ impl State {
 
     /// Releases held keys, which would stay pressed for clients while the session is paused.
     pub fn release_keys(&mut self) {
+        self.input.devices.keys_released();
         let Some(keyboard) = self.seat.get_keyboard() else { return };
         let time = self.now().as_millis() as u32;
         for code in keyboard.pressed_keys() {
@@ -290,7 +296,9 @@ impl State {
         self.settle_focus();
         let Some(pointer) = self.seat.get_pointer() else { return };
         self.cursor_event(CursorEvent::Used);
-        let frame = axis_frame(event);
+        let device = event.device();
+        let factor = self.input.devices.get(device.sysname()).map_or(1.0, ConfiguredDevice::scroll_factor);
+        let frame = axis_frame(event, factor);
         pointer.axis(self, frame);
         pointer.frame(self);
     }
@@ -301,85 +309,8 @@ impl State {
         device: &Device,
         event: &impl AbsolutePositionEvent<LibinputInputBackend>,
     ) -> Option<Point<f64, Logical>> {
-        let output = self.touch_output(&TouchDevice::new(device))?;
-        layout_location(output, &self.outputs, |size| event.position_transformed(size))
-    }
-
-    /// Returns the output that a touch device belongs to.
-    pub(super) fn touch_output(&self, device: &TouchDevice<'_>) -> Option<&Output> {
-        let connectors_of = |name: &str| connectors_named(&self.outputs, &self.backend, &self.config, name);
-        let is_built_in = |name: &str| self.config.power.is_lid_display(name);
-        touch_output(device, &self.config.touch, connectors_of, is_built_in, &self.outputs)
-    }
-
-    /// Adds a device that libinput has opened.
-    pub fn device_added(&mut self, device: DeviceInfo) {
-        let added = self.ipc_input_device(&device);
-        if self.input.add_device(device, &self.outputs) {
-            self.redraw_under_pointer();
-        }
-        self.update_seat();
-        // A new pointer is on no surface yet.
-        self.refresh_pointer_focus();
-        self.publish_event(&IpcEvent::InputDeviceAdded { device: added });
-    }
-
-    /// Gives the seat what its devices can do.
-    fn update_seat(&mut self) {
-        self.input.update_seat(&mut self.seat, &self.config, Fingers::none);
-    }
-
-    /// Removes a device that libinput has closed, by its name in /dev/input.
-    pub fn device_removed(&mut self, sysname: &str) {
-        let known = self.input.devices().iter().find(|device| device.sysname == sysname);
-        let Some(removed) = known.map(|device| self.ipc_input_device(device)) else { return };
-        self.cancel_fingers_of(sysname);
-        self.calibration_device_gone(sysname);
-        if self.input.remove_device(sysname) {
-            self.cursor_event(CursorEvent::Gone);
-            self.redraw_under_pointer();
-        }
-        self.update_seat();
-        // A new pointer is on no surface yet.
-        self.refresh_pointer_focus();
-        self.publish_event(&IpcEvent::InputDeviceRemoved { device: removed });
-    }
-
-    fn ipc_input_device(&self, device: &DeviceInfo) -> geom_ipc::InputDevice {
-        let tablet = self.input.tablets.get(&device.sysname).filter(|tablet| self.is_mapped(tablet));
-        let touch = device.touch().or(tablet.map(TabletInfo::touch));
-        let display = touch.and_then(|touch| self.touch_output(&touch));
-        report::input_device(device, display)
-    }
-
-    pub fn ipc_input_devices(&self) -> Vec<geom_ipc::InputDevice> {
-        self.input.devices().iter().map(|device| self.ipc_input_device(device)).collect()
-    }
-
-    /// Applies a changed configuration to the devices, the cursor and the keyboard. `before` is the
-    /// keyboard's configuration until now.
-    pub fn reconfigure_input(&mut self, before: &Keyboard) {
-        let effects = self.input.reconfigure(&self.config);
-        self.apply_cursor(effects);
-        self.update_seat();
-        let Some(keyboard) = self.seat.get_keyboard() else { return };
-        let config = self.config.keyboard.clone();
-        keyboard.change_repeat_info(config.repeat_rate, config.repeat_delay);
-        // A new keymap forgets the layout and the locks.
-        if has_same_keymap(before, &config) {
-            return;
-        }
-        self.notices.dismiss(is_layout_notice);
-        let ModifiersState { caps_lock, num_lock, .. } = keyboard.modifier_state();
-        if let Err(error) = keyboard.set_xkb_config(self, xkb_config(&config)) {
-            self.notices.add(report_unknown_layout(&config.layout, &error, "the present one"));
-            return;
-        }
-        keep_locks(&keyboard, self, caps_lock, num_lock);
-        self.input.set_lamps(keyboard.led_state().into());
-        // Entering its surface again tells the client with the focus.
-        if let Some(client) = keyboard.current_focus().as_ref().and_then(client_of) {
-            self.refresh_keyboard(client);
-        }
+        let output = self.output_of_device(self.input.devices.get(device.sysname())?)?;
+        let position = |size| position_on_device(event.position_transformed(size), size);
+        layout_location(output, &self.outputs, position)
     }
 }

@@ -24,6 +24,7 @@ pub mod hidden;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod in_process;
 mod input;
+mod input_devices;
 pub mod kms;
 pub mod late_modes;
 pub mod metrics;
@@ -72,11 +73,11 @@ use crate::cli::options::Options;
 use crate::clients::saved_state::StateFile;
 use crate::clients::Clients;
 use crate::compositor::handlers::Protocols;
-use crate::config::{Config, Problem};
+use crate::config::{use_system_keyboard, Config, Keyboard, Problem};
 use crate::control::Control;
 use crate::event_loop::reactor::Reactor;
 use crate::event_loop::timers::{Timer, Timers};
-use crate::input::{report_unknown_layout, set_locks, xkb_config, Input};
+use crate::input::{report_unknown_layout, set_locks, xkb_config, Input, KeymapNames};
 use crate::output::color::OutputColor;
 use crate::output::outputs::Outputs;
 use crate::output::redraw::Event as RedrawEvent;
@@ -189,14 +190,17 @@ impl State {
         let mut seat = seat_state.new_wl_seat(&display_handle, "seat0");
         let keyboard = &config.keyboard;
         let mut notices = Notices::default();
+        let mut names = KeymapNames::from(keyboard);
         let added = seat.add_keyboard(xkb_config(keyboard), keyboard.repeat_delay, keyboard.repeat_rate);
         if let Err(error) = added {
             notices.add(report_unknown_layout(&keyboard.layout, &error, "the default (us)"));
-            let standard = Config::default().keyboard;
+            let standard = Keyboard { layout: "us".into(), ..Keyboard::default() };
+            names = KeymapNames::from(&standard);
             seat.add_keyboard(xkb_config(&standard), keyboard.repeat_delay, keyboard.repeat_rate)
                 .context("xkb has no keyboard layouts; install the package xkb-data")?;
         }
         let mut input = Input::new(&config);
+        input.devices.set_default_keymap(names);
         if let Some(keyboard) = seat.get_keyboard() {
             set_locks(&keyboard, false, config.keyboard.num_lock);
             input.set_lamps(keyboard.led_state().into());
@@ -301,6 +305,7 @@ impl State {
         if let Some(mut config) = config {
             info!(file = %path.display(), "configuration applied");
             self.options.override_config(&mut config);
+            use_system_keyboard(&mut config.keyboard);
             let keyboard = std::mem::replace(&mut self.config, config).keyboard;
             self.update_renderers();
             self.clients.set_max_objects(self.config.clients.objects.objects);

@@ -16,7 +16,7 @@ use super::State;
 use crate::input::pen::{Pen, Press, Receiver, Step};
 use crate::input::pointer::{absolute_location, ToolCursor};
 use crate::input::tablets::{PenAxes, TabletInfo};
-use crate::input::{layout_location, CursorEvent};
+use crate::input::{layout_location, position_on_device, CursorEvent};
 use crate::power::HeldInput;
 use crate::shell::SurfaceAt;
 
@@ -84,7 +84,8 @@ impl State {
         change: PenChange,
     ) {
         let device = event.device();
-        let location = self.pen_location(device.sysname(), |size| event.position_transformed(size));
+        let position = |size| position_on_device(event.position_transformed(size), size);
+        let location = self.pen_location(device.sysname(), position);
         let axes = PenAxes::read(event);
         let time = event.time_msec();
         self.pen(device.sysname(), &event.tool(), PenEvent { change, location, axes, time });
@@ -148,7 +149,7 @@ impl State {
     ) -> Option<Point<f64, Logical>> {
         let tablet = self.input.tablets.get(tablet)?;
         if self.is_mapped(tablet) {
-            let output = self.touch_output(&tablet.touch())?;
+            let output = self.output_of_tablet(tablet)?;
             return layout_location(output, &self.outputs, position);
         }
         self.outputs.in_layout().first()?;
@@ -157,9 +158,7 @@ impl State {
 
     /// Returns whether a tablet belongs to one display.
     pub(super) fn is_mapped(&self, tablet: &TabletInfo) -> bool {
-        tablet.is_direct
-            || tablet.output_name.is_some()
-            || self.config.touch.iter().any(|(name, _)| *name == tablet.name)
+        tablet.is_direct || tablet.output_name.is_some() || self.display_of(&tablet.sysname).is_some()
     }
 
     /// Returns what receives the events of a tool at a point, and the surface there.
@@ -353,8 +352,8 @@ impl State {
         }
         let Some(tool) = self.input.tablets.tool(id) else { return true };
         let tablet = self.input.tablets.get(&tool.tablet);
-        let is_off = tablet
-            .is_none_or(|tablet| self.is_mapped(tablet) && self.touch_output(&tablet.touch()).is_none());
+        let is_off =
+            tablet.is_none_or(|tablet| self.is_mapped(tablet) && self.output_of_tablet(tablet).is_none());
         if is_off {
             self.pen_out(id, time);
             return true;

@@ -26,7 +26,7 @@ impl State {
             is_kms: matches!(self.backend, Backend::Kms(_)),
             is_paused: self.backend.is_paused(),
             is_asleep: self.backend.is_asleep(),
-            has_input_devices: self.input.has_devices(),
+            has_input_devices: self.input.devices.has_enabled(),
         };
         call(&mut self.power, &cx)
     }

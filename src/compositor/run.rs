@@ -59,6 +59,7 @@ impl Compositor {
         let mut display = Display::<State>::new().context("create the Wayland display")?;
         let (mut config, path, problems) = read_config(&options);
         options.override_config(&mut config);
+        config::use_system_keyboard(&mut config.keyboard);
         let handle = event_loop.handle();
         let reactor = Reactor::new().context("create the reactor (epoll, timerfd)")?;
         reactor

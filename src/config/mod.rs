@@ -3,25 +3,33 @@
 
 mod clients;
 mod connectors;
+mod cursor;
 mod displays;
+mod input;
 pub mod open;
 mod power;
 pub mod profile;
 mod reader;
 mod shortcuts;
 mod system;
+mod system_keyboard;
 pub mod watch;
 
 pub use clients::{ClientsConfig, CpuPercent, Limits, ObjectLimits, UnresponsivePolicy};
+pub use cursor::{Cursor, CursorVisible};
 pub use displays::color_space;
 pub use geom_ipc::ConnectType;
+pub use input::{
+    ClickMethod, DeviceKind, DeviceTraits, Enabled, InputEntry, InputSettings, Keyboard, ScrollMethod,
+    TapButtons,
+};
 pub use power::{Policy, PowerConfig};
 pub use reader::{names, Problem};
 pub use shortcuts::{Action, Chord};
 pub use system::{
-    parse, Config, Cursor, CursorVisible, FocusNew, HardwareColor, Keyboard, Pointer, RendererPreference,
-    Rule, WindowTraits, DEFAULT_PATH,
+    parse, Config, FocusNew, HardwareColor, RendererPreference, Rule, WindowTraits, DEFAULT_PATH,
 };
+pub use system_keyboard::use_system_keyboard;
 
 use std::path::Path;
 

@@ -55,12 +55,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Returns the line of an offset in the text, from 1.
+    fn line_of(&self, offset: usize) -> usize {
+        let before = self.text.as_bytes().get(..offset).unwrap_or_default();
+        before.iter().filter(|byte| **byte == b'\n').count() + 1
+    }
+
     /// Adds a problem at the line where `span` begins.
     pub fn report(&mut self, span: Option<Range<usize>>, message: String) {
-        let line = span.map(|span| {
-            let before = self.text.as_bytes().get(..span.start).unwrap_or_default();
-            before.iter().filter(|byte| **byte == b'\n').count() + 1
-        });
+        let line = span.map(|span| self.line_of(span.start));
         self.problems.push(Problem { file: self.file.to_owned(), line, message });
     }
 }
@@ -69,6 +72,8 @@ impl<'a> Reader<'a> {
 pub struct Section<'t> {
     name: String,
     table: &'t dyn TableLike,
+    /// Where its header is in the file, if it has one.
+    header: Option<Range<usize>>,
     known: Vec<&'static str>,
     /// Obsolete keys that the table has, and their new names.
     renamed_keys: Vec<(&'static str, &'static str)>,
@@ -89,10 +94,26 @@ impl<'t> Section<'t> {
         Self {
             name: name.into(),
             table,
+            header: None,
             known: Vec::new(),
             renamed_keys: Vec::new(),
             renamed_values: Vec::new(),
         }
+    }
+
+    /// As [`Section::new`], of a table with a header of its own.
+    fn with_header(name: impl Into<String>, table: &'t dyn TableLike, header: Option<Range<usize>>) -> Self {
+        Self { header, ..Self::new(name, table) }
+    }
+
+    /// Returns where it begins in the file.
+    pub fn span(&self) -> Option<Range<usize>> {
+        self.header.clone()
+    }
+
+    /// Returns the line where it begins, from 1.
+    pub fn line(&self, reader: &Reader<'_>) -> usize {
+        self.header.as_ref().map_or(1, |header| reader.line_of(header.start))
     }
 
     /// Accepts `old` in place of `key`, and reports it. Called before `key` is read.
@@ -148,11 +169,6 @@ impl<'t> Section<'t> {
     /// Returns whether there is a key.
     pub fn has(&self, key: &str) -> bool {
         self.table.get(key).is_some()
-    }
-
-    /// Returns where the table's first value is, for mistakes of the table as a whole.
-    pub fn span(&self) -> Option<Range<usize>> {
-        self.table.iter().find_map(|(_, item)| item.span())
     }
 
     pub fn string(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Option<String> {
@@ -241,8 +257,8 @@ impl<'t> Section<'t> {
         for (name, item) in self.table.iter().filter(|(name, _)| !self.known.contains(name)) {
             match item.as_table_like() {
                 Some(table) => {
-                    sections
-                        .push((name.to_owned(), Section::new(format!("{}{name:?}", self.prefix()), table)));
+                    let full_name = format!("{}{name:?}", self.prefix());
+                    sections.push((name.to_owned(), Section::with_header(full_name, table, item.span())));
                 }
                 None => {
                     let message =
@@ -258,7 +274,9 @@ impl<'t> Section<'t> {
     pub fn sections(&mut self, reader: &mut Reader<'_>, key: &'static str) -> Vec<Section<'t>> {
         let Some(item) = self.item(key) else { return Vec::new() };
         match item.as_array_of_tables() {
-            Some(tables) => tables.iter().map(|table| Section::new(key, table)).collect(),
+            Some(tables) => {
+                tables.iter().map(|table| Section::with_header(key, table, table.span())).collect()
+            }
             None => {
                 reader.report(item.span(), format!("{key} is not a list of tables; write [[{key}]]"));
                 Vec::new()
@@ -274,8 +292,9 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// Reports the keys that were not read.
-    pub fn finish(self, reader: &mut Reader<'_>) {
+    /// Reports the keys that were not read. Returns whether there are none.
+    pub fn finish(self, reader: &mut Reader<'_>) -> bool {
+        let before = reader.problems.len();
         for (key, item) in self.table.iter() {
             let is_renamed = self.renamed_keys.iter().any(|(old, _)| *old == key);
             if !self.known.contains(&key) && !is_renamed {
@@ -285,5 +304,6 @@ impl<'t> Section<'t> {
                 reader.report(span, message);
             }
         }
+        reader.problems.len() == before
     }
 }

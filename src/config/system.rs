@@ -16,7 +16,9 @@ use toml_edit::Value;
 
 use super::clients::{self, ClientsConfig};
 use super::connectors::{read_connectors, EdidFile};
+use super::cursor::Cursor;
 use super::displays::{read_aliases, read_displays, read_night_light};
+use super::input::{self, InputEntry, Keyboard, Pointer};
 use super::power::{self, PowerConfig};
 use super::reader::{names, Problem, Reader, Section};
 use super::shortcuts::{read_chord, read_shortcuts, Chord, Shortcut};
@@ -45,61 +47,6 @@ pub enum FocusNew {
     /// Those on a display that is in use: the one whose window has the keyboard, or the one that
     /// the user clicked last.
     SameDisplay,
-}
-
-/// Keyboards, in the terms of xkeyboard-config(7).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Keyboard {
-    pub rules: String,
-    pub model: String,
-    pub layout: String,
-    pub variant: String,
-    pub options: String,
-    /// Repeats per second; 0: no repeat.
-    pub repeat_rate: i32,
-    /// Milliseconds before the first repeat.
-    pub repeat_delay: i32,
-    /// Num Lock is on at the start.
-    pub num_lock: bool,
-}
-
-/// When the cursor is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
-#[strum(serialize_all = "kebab-case")]
-pub enum CursorVisible {
-    /// From the first motion of a pointing device, until a screen is touched or `hide_after`.
-    Auto,
-    /// While there is a pointing device.
-    Always,
-    Never,
-}
-
-/// The cursor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cursor {
-    pub theme: String,
-    /// Logical pixels.
-    pub size: u8,
-    pub visible: CursorVisible,
-    /// The time without use after which [`CursorVisible::Auto`] hides it; zero: never.
-    pub hide_after: Duration,
-}
-
-impl Default for Cursor {
-    fn default() -> Self {
-        Self { theme: "default".into(), size: 24, visible: CursorVisible::Auto, hide_after: Duration::ZERO }
-    }
-}
-
-/// Mice and touchpads.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pointer {
-    /// libinput's pointer speed, from -1 to 1.
-    pub speed: f64,
-    /// libinput's adaptive acceleration profile instead of the flat one.
-    pub accelerated: bool,
-    pub natural_scroll: bool,
-    pub tap_to_click: bool,
 }
 
 /// The display of the windows that match.
@@ -161,8 +108,9 @@ pub struct Config {
     pub hardware_color: HardwareColor,
     pub keyboard: Keyboard,
     pub pointer: Pointer,
-    /// The display each touch device belongs to, by the device's name.
-    pub touch: Vec<(String, String)>,
+    /// The settings of single devices. The first entry that matches a device and has a setting
+    /// applies.
+    pub input: Vec<InputEntry>,
     /// How long a finger rests for a right click; `None`: never.
     pub long_press: Option<Duration>,
     /// The chord that ends the service.
@@ -201,18 +149,9 @@ impl Default for Config {
             render_gpu: None,
             direct_scanout: true,
             hardware_color: HardwareColor::Any,
-            keyboard: Keyboard {
-                rules: String::new(),
-                model: String::new(),
-                layout: "us".into(),
-                variant: String::new(),
-                options: String::new(),
-                repeat_rate: 25,
-                repeat_delay: 600,
-                num_lock: false,
-            },
-            pointer: Pointer { speed: 0.0, accelerated: true, natural_scroll: false, tap_to_click: true },
-            touch: Vec::new(),
+            keyboard: Keyboard::default(),
+            pointer: Pointer::default(),
+            input: Vec::new(),
             long_press: None,
             exit_keys: Some(Chord {
                 ctrl: true,
@@ -322,7 +261,7 @@ fn read_root(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_
         power::read(&mut config.power, &mut section, reader);
         section.finish(reader);
     }
-    read_input(config, root, reader);
+    input::read(config, root, reader);
     if let Some(mut section) = root.section(reader, "headless") {
         let allowed = "a list of modes, [\"1920x1080@60\"], 1 to 16 of them";
         let modes = section.value(reader, "displays", allowed, |value| {
@@ -352,55 +291,6 @@ fn read_rules(root: &mut Section<'_>, reader: &mut Reader<'_>) -> Vec<Rule> {
     rules
 }
 
-/// Reads the sections of input devices and the cursor.
-fn read_input(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_>) {
-    if let Some(mut section) = root.section(reader, "keyboard") {
-        let keyboard = &mut config.keyboard;
-        set(&mut keyboard.rules, section.string(reader, "rules"));
-        set(&mut keyboard.model, section.string(reader, "model"));
-        set(&mut keyboard.layout, section.string(reader, "layout"));
-        set(&mut keyboard.variant, section.string(reader, "variant"));
-        set(&mut keyboard.options, section.string(reader, "options"));
-        set(
-            &mut keyboard.repeat_rate,
-            section.integer(reader, "repeat_rate", 0..201).map(|rate| rate as i32),
-        );
-        set(
-            &mut keyboard.repeat_delay,
-            section.integer(reader, "repeat_delay", 1..5001).map(|delay| delay as i32),
-        );
-        set(&mut keyboard.num_lock, section.boolean(reader, "num_lock"));
-        section.finish(reader);
-    }
-    if let Some(mut section) = root.section(reader, "pointer") {
-        let pointer = &mut config.pointer;
-        set(&mut pointer.speed, section.number(reader, "speed", -1.0, 1.0));
-        set(&mut pointer.accelerated, section.boolean(reader, "accelerated"));
-        set(&mut pointer.natural_scroll, section.boolean(reader, "natural_scroll"));
-        set(&mut pointer.tap_to_click, section.boolean(reader, "tap_to_click"));
-        section.finish(reader);
-    }
-    if let Some(mut section) = root.section(reader, "touch") {
-        let seconds = section.number(reader, "long_press", 0.0, 10.0);
-        config.long_press = seconds.filter(|seconds| *seconds > 0.0).map(Duration::from_secs_f64);
-        for (device, mut section) in section.named_sections(reader) {
-            if let Some(display) = section.string(reader, "display") {
-                config.touch.push((device, display));
-            }
-            section.finish(reader);
-        }
-    }
-    if let Some(mut section) = root.section(reader, "cursor") {
-        let cursor = &mut config.cursor;
-        set(&mut cursor.theme, section.string(reader, "theme"));
-        set(&mut cursor.size, section.integer(reader, "size", 8..256).map(|size| size as u8));
-        set(&mut cursor.visible, section.choice(reader, "visible", names::<CursorVisible>()));
-        let seconds = section.number(reader, "hide_after", 0.0, 86_400.0);
-        set(&mut cursor.hide_after, seconds.map(Duration::from_secs_f64));
-        section.finish(reader);
-    }
-}
-
 fn read_headless(value: &Value) -> Option<Mode> {
     let mode: ConfiguredMode = value.as_str()?.parse().ok()?;
     Some(Mode::new(mode.width, mode.height, mode.refresh.unwrap_or(60_000)))
@@ -409,6 +299,7 @@ fn read_headless(value: &Value) -> Option<Mode> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::CursorVisible;
 
     fn read(text: &str) -> (Config, Vec<String>) {
         let (config, problems) = parse(Path::new("test.toml"), text);
@@ -429,7 +320,7 @@ mod tests {
             .collect();
         let (config, problems) = read(&examples);
         assert_eq!(problems, Vec::<String>::new());
-        assert!(!config.rules.is_empty() && !config.outputs.outputs.is_empty() && !config.touch.is_empty());
+        assert!(!config.rules.is_empty() && !config.outputs.outputs.is_empty() && !config.input.is_empty());
     }
 
     #[test]
@@ -464,15 +355,15 @@ mod tests {
         );
         assert!(!config.diagnostic_screen);
         assert_eq!(config.keyboard.variant, "dvorak");
-        assert_eq!(config.keyboard.layout, "us");
+        assert_eq!(config.keyboard.layout, "");
         assert_eq!(config.outputs.outputs["HDMI-A-1"].scale, Some(2.0));
         assert_eq!(
             problems,
             [
                 "test.toml:2: renderer = \"vulkan\" is not allowed; allowed: \"auto\", \"pixman\", \"gles\", \"llvmpipe\"",
                 "test.toml:5: displays.\"HDMI-A-1\".mode: \"wide\" is not a mode; write \"1920x1080\" or \"1920x1080@59.94\"",
-                "test.toml:8: keyboard.layout = 7 is not allowed; allowed: a quoted string",
-                "test.toml:1: unknown key color; known here: connect_type, renderer, render_gpu, direct_scanout, hardware_color, diagnostic_screen, keep_framebuffer, metrics_file, metrics_interval, exit_keys, shortcuts, vt_keys, focus_new, user, displays, connectors, aliases, night_light, rules, clients, power, keyboard, pointer, touch, cursor, headless",
+                "test.toml:8: keyboard.layout = 7 is not allowed; allowed: names of xkeyboard-config(7), at most 1024 characters",
+                "test.toml:1: unknown key color; known here: connect_type, renderer, render_gpu, direct_scanout, hardware_color, diagnostic_screen, keep_framebuffer, metrics_file, metrics_interval, exit_keys, shortcuts, vt_keys, focus_new, user, displays, connectors, aliases, night_light, rules, clients, power, keyboard, pointer, input, touch, cursor, headless",
             ]
         );
     }

@@ -17,7 +17,7 @@ use strum::VariantArray;
 use crate::clients::connection::{micros, Connection};
 use crate::clients::{ClientId, Clients};
 use crate::gpu::Gpu;
-use crate::input::DeviceInfo;
+use crate::input::ConfiguredDevice;
 use crate::output::frame_stats::FrameStats;
 use crate::output::outputs::Outputs;
 use crate::output::{smithay_transform, Output};
@@ -120,8 +120,9 @@ pub fn window(window: &ShellWindow, outputs: &Outputs, focused: bool) -> Option<
     })
 }
 
-/// Describes an input device. `display` is the output that its touches belong to.
-pub fn input_device(device: &DeviceInfo, display: Option<&Output>) -> InputDevice {
+/// Describes an input device. `display` is the output that it belongs to.
+pub fn input_device(device: &ConfiguredDevice, display: Option<&Output>) -> InputDevice {
+    let ConfiguredDevice { info, settings, present, refused, .. } = device;
     let capability = |capability: &DeviceCapability| match capability {
         DeviceCapability::Keyboard => InputCapability::Keyboard,
         DeviceCapability::Pointer => InputCapability::Pointer,
@@ -132,13 +133,22 @@ pub fn input_device(device: &DeviceInfo, display: Option<&Output>) -> InputDevic
         DeviceCapability::Switch => InputCapability::Switch,
         _ => InputCapability::Unknown,
     };
+    let has = |name: &str| {
+        let present = serde_json::to_value(present).unwrap_or_default();
+        present.get(name).is_some()
+    };
     InputDevice {
-        sysname: device.sysname.clone(),
-        name: device.name.clone(),
-        vendor: device.vendor,
-        product: device.product,
-        capabilities: device.capabilities.iter().map(capability).collect(),
+        sysname: info.sysname.clone(),
+        name: info.name.clone(),
+        vendor: info.vendor,
+        product: info.product,
+        capabilities: info.capabilities.iter().map(capability).collect(),
+        kinds: info.kinds.iter().map(|kind| name(*kind)).collect(),
+        port: info.port().map(str::to_owned),
         display: display.map(|output| output.name.clone()),
+        settings: present.clone(),
+        sources: settings.sources(has),
+        warnings: refused.iter().map(ToString::to_string).collect(),
     }
 }
 

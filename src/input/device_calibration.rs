@@ -1,25 +1,69 @@
 //! libinput's calibration matrices of devices.
 
 use smithay::reexports::input::Device;
-use tracing::debug;
 
 use super::calibration::{Matrix, IDENTITY};
+use super::devices::DeviceInfo;
+use super::settings::{Setting, Settings, Source};
 use super::Input;
+use crate::config::Config;
 
 /// How many devices are remembered that were calibrated in this session.
 const MAX_KEPT: usize = 64;
 
-/// A device that was calibrated while the service runs, and its matrix.
+/// A device that was calibrated while the service runs.
 #[derive(Debug)]
-pub struct KeptCalibration {
+struct Kept {
     sysname: String,
     name: String,
-    matrix: Matrix,
+    matrix: [f32; 6],
+    /// What the configuration had for it then.
+    configured: Option<[f32; 6]>,
+}
+
+/// The devices that were calibrated while the service runs. Their matrices are in place of the
+/// configured ones, also when libinput opens them again after a VT switch, until the configuration
+/// has another one.
+#[derive(Debug, Default)]
+pub struct KeptCalibrations(Vec<Kept>);
+
+impl KeptCalibrations {
+    /// Keeps a device's matrix.
+    pub fn keep(&mut self, info: &DeviceInfo, settings: &Settings, matrix: [f32; 6]) {
+        // A matrix of this session has replaced the configured one.
+        let known = self.0.iter().find(|kept| kept.is_of(info)).map(|kept| kept.configured);
+        let configured = known.unwrap_or_else(|| settings.calibration.as_ref().map(|setting| setting.value));
+        self.0.retain(|kept| kept.sysname != info.sysname);
+        if self.0.len() < MAX_KEPT {
+            let (sysname, name) = (info.sysname.clone(), info.name.clone());
+            self.0.push(Kept { sysname, name, matrix, configured });
+        }
+    }
+
+    /// Puts the matrix of this session in place of the configured one.
+    pub fn apply(&mut self, info: &DeviceInfo, settings: &mut Settings) {
+        let configured = settings.calibration.as_ref().map(|setting| setting.value);
+        self.0.retain(|kept| !kept.is_of(info) || kept.configured == configured);
+        if let Some(kept) = self.0.iter().find(|kept| kept.is_of(info)) {
+            settings.calibration = Some(Setting { value: kept.matrix, source: Source::Calibrated });
+        }
+    }
+}
+
+impl Kept {
+    fn is_of(&self, info: &DeviceInfo) -> bool {
+        self.sysname == info.sysname && self.name == info.name
+    }
+}
+
+/// Returns the matrix as libinput has it.
+fn rounded(matrix: Matrix) -> [f32; 6] {
+    matrix.map(|number| number as f32)
 }
 
 fn set(device: &mut Device, matrix: Matrix) -> Result<(), String> {
-    let result = device.config_calibration_set_matrix(matrix.map(|number| number as f32));
-    result.map_err(|error| format!("libinput refuses to calibrate {}: {error:?}", device.name()))
+    let result = device.config_calibration_set_matrix(rounded(matrix));
+    result.map_err(|error| format!("libinput refuses to calibrate {}: {error:?}", device.sysname()))
 }
 
 impl Input {
@@ -30,7 +74,7 @@ impl Input {
         if let Some(matrix) = self.fake_calibrations.get(sysname) {
             return Some(*matrix);
         }
-        let device = self.handles.iter().find(|device| device.sysname() == sysname)?;
+        let device = self.devices.handle(sysname)?;
         let present = || device.config_calibration_matrix().map(|matrix| matrix.map(f64::from));
         device.config_calibration_has_matrix().then(|| present().unwrap_or(IDENTITY))
     }
@@ -45,24 +89,47 @@ impl Input {
             *fake = matrix;
             return Ok(());
         }
-        let device = self.handles.iter_mut().find(|device| device.sysname() == sysname);
-        set(device.ok_or("the device is gone")?, matrix)
+        set(self.devices.handle_mut(sysname).ok_or("the device is gone")?, matrix)
     }
 
-    /// Keeps a device's matrix for when libinput opens it again, as after a VT switch.
-    pub fn keep_calibration(&mut self, sysname: &str, name: &str, matrix: Matrix) {
-        self.kept_calibrations.retain(|kept| kept.sysname != sysname);
-        if self.kept_calibrations.len() < MAX_KEPT {
-            let (sysname, name) = (sysname.to_owned(), name.to_owned());
-            self.kept_calibrations.push(KeptCalibration { sysname, name, matrix });
-        }
+    /// Keeps a device's matrix in place of the configured one.
+    pub fn keep_calibration(&mut self, sysname: &str, matrix: Matrix, config: &Config) {
+        self.devices.calibrated(sysname, rounded(matrix), config);
     }
 }
 
-/// Sets the matrix of a device that was calibrated while the service runs, and is opened again.
-pub fn restore(device: &mut Device, kept: &[KeptCalibration]) {
-    let own = kept.iter().find(|kept| kept.sysname == device.sysname() && kept.name == device.name());
-    if let Some(Err(error)) = own.map(|kept| set(device, kept.matrix)) {
-        debug!(error, "calibration not restored");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: [f32; 6] = [1.0, 0.0, 0.0, 0.0, 1.0, 0.5];
+    const NEW: [f32; 6] = [0.0, 1.0, 0.0, 1.0, 0.0, 0.0];
+
+    fn configured(matrix: Option<[f32; 6]>) -> Settings {
+        let calibration = matrix.map(|value| Setting { value, source: Source::Entry(3) });
+        Settings { calibration, ..Settings::default() }
+    }
+
+    fn applied(kept: &mut KeptCalibrations, info: &DeviceInfo, matrix: Option<[f32; 6]>) -> Option<[f32; 6]> {
+        let mut settings = configured(matrix);
+        kept.apply(info, &mut settings);
+        settings.calibration.map(|setting| setting.value)
+    }
+
+    #[test]
+    fn matrix_of_the_session_applies_until_the_configuration_has_another_one() {
+        let info = DeviceInfo { sysname: "event3".into(), name: "panel".into(), ..DeviceInfo::default() };
+        let other = DeviceInfo { name: "other".into(), ..info.clone() };
+        let mut kept = KeptCalibrations::default();
+        assert_eq!(applied(&mut kept, &info, Some(OLD)), Some(OLD));
+        kept.keep(&info, &configured(Some(OLD)), NEW);
+        // Opened again, and calibrated again.
+        assert_eq!(applied(&mut kept, &info, Some(OLD)), Some(NEW));
+        assert_eq!(applied(&mut kept, &other, None), None);
+        kept.keep(&info, &configured(Some(NEW)), NEW);
+        assert_eq!(applied(&mut kept, &info, Some(OLD)), Some(NEW));
+        // It was saved, and then removed from the configuration.
+        assert_eq!(applied(&mut kept, &info, Some(NEW)), Some(NEW));
+        assert_eq!(applied(&mut kept, &info, None), None);
     }
 }

@@ -4,10 +4,14 @@ use smithay::input::keyboard::{KeyboardHandle, Keycode, Keysym, ModifiersState, 
 use smithay::input::SeatHandler;
 use tracing::warn;
 
+use super::keymaps::KeymapNames;
 use crate::config::Keyboard;
 
 /// How notices about an unknown layout begin.
 const LAYOUT_NOTICE: &str = "keyboard layout";
+
+/// How notices about an unknown layout of a single keyboard begin.
+const DEVICE_LAYOUT_NOTICE: &str = "[[input]] layout";
 
 /// Returns the names that xkbcommon looks a keymap up by.
 pub fn xkb_config(keyboard: &Keyboard) -> XkbConfig<'_> {
@@ -31,13 +35,19 @@ pub fn is_layout_notice(text: &str) -> bool {
     text.starts_with(LAYOUT_NOTICE)
 }
 
+/// Returns the notice that xkb does not know the layout of a single keyboard.
+pub fn report_unknown_device_layout(layout: &str) -> String {
+    format!("{DEVICE_LAYOUT_NOTICE} {layout:?} is unknown to xkb; the keyboard has that of [keyboard]")
+}
+
+/// Returns whether a notice is one about an unknown layout of a single keyboard.
+pub fn is_device_layout_notice(text: &str) -> bool {
+    text.starts_with(DEVICE_LAYOUT_NOTICE)
+}
+
 /// Returns whether two configurations have the same keymap.
 pub fn has_same_keymap(one: &Keyboard, other: &Keyboard) -> bool {
-    let names = |keyboard: &Keyboard| {
-        let Keyboard { rules, model, layout, variant, options, .. } = keyboard.clone();
-        (rules, model, layout, variant, options)
-    };
-    names(one) == names(other)
+    KeymapNames::from(one) == KeymapNames::from(other)
 }
 
 /// Key codes of xkb, from those of linux/input-event-codes.h.

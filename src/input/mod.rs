@@ -6,38 +6,46 @@
 pub mod calibration;
 mod cursor_visibility;
 mod device_calibration;
+mod device_list;
 mod devices;
+mod held_keys;
 mod keyboard;
+mod keymaps;
 mod keys;
+mod libinput_config;
 pub mod long_press;
 pub mod pen;
 pub mod pointer;
+mod port;
 mod presses;
 pub mod scroll;
+mod settings;
 pub mod tablets;
 mod touch;
 mod touch_points;
 
 use smithay::input::touch::TouchGrab;
 use smithay::input::{Seat, SeatHandler};
-use smithay::reexports::input::{Device, DeviceCapability, Led};
+use smithay::reexports::input::{Device, Led};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::wayland::seat::WaylandFocus;
-use tracing::info;
 
 pub use self::cursor_visibility::{CursorEffects, CursorEvent};
-use self::device_calibration::KeptCalibration;
+use self::device_list::Capabilities;
+pub use self::device_list::{ConfiguredDevice, DeviceList};
 pub use self::devices::DeviceInfo;
-use self::devices::{configure, show_lamps};
+pub use self::held_keys::{KeyPlan, KeymapId};
 pub use self::keyboard::{
-    has_same_keymap, is_layout_notice, keep_locks, report_unknown_layout, set_locks, xkb_config,
+    has_same_keymap, is_device_layout_notice, is_layout_notice, keep_locks, report_unknown_device_layout,
+    report_unknown_layout, set_locks, xkb_config,
 };
+pub use self::keymaps::KeymapNames;
 pub use self::keys::{command, Command, KeyEvent, KeyRecipient};
 use self::long_press::LongPress;
 use self::pointer::PointerState;
 use self::presses::Presses;
 use self::tablets::Tablets;
-pub use self::touch::{layout_location, touch_output, TouchDevice};
+pub use self::touch::{layout_location, position_on_device, touch_output, Assignment, TouchDevice};
 use self::touch_points::TouchPoints;
 use crate::config::Config;
 use crate::output::outputs::Outputs;
@@ -49,21 +57,12 @@ pub struct Input {
     pub touch_points: TouchPoints<WlSurface>,
     pub long_press: LongPress,
     pub tablets: Tablets,
-    devices: Vec<DeviceInfo>,
-    /// libinput's handles of the devices, for their configuration.
-    handles: Vec<Device>,
+    pub devices: DeviceList,
     /// The lamps of all keyboards.
     lamps: Led,
-    kept_calibrations: Vec<KeptCalibration>,
     /// The matrices of devices without handles, by their names in /dev/input.
     #[cfg(test)]
     pub fake_calibrations: std::collections::HashMap<String, calibration::Matrix>,
-}
-
-/// What at least one device can do.
-struct Capabilities {
-    pointer: bool,
-    touch: bool,
 }
 
 impl Input {
@@ -76,29 +75,23 @@ impl Input {
             touch_points: TouchPoints::default(),
             long_press: LongPress::default(),
             tablets: Tablets::default(),
-            devices: Vec::new(),
-            handles: Vec::new(),
+            devices: DeviceList::default(),
             lamps: Led::empty(),
-            kept_calibrations: Vec::new(),
             #[cfg(test)]
             fake_calibrations: std::collections::HashMap::new(),
         }
     }
 
-    /// Applies a changed configuration to all devices and to the cursor.
-    pub fn reconfigure(&mut self, config: &Config) -> CursorEffects {
-        for handle in &mut self.handles {
-            configure(handle, &config.pointer);
-        }
-        self.pointer.configure(&config.cursor)
+    /// Applies a changed configuration to the cursor and to all devices. Returns the layouts of
+    /// devices that xkb does not know.
+    pub fn reconfigure(&mut self, config: &Config) -> (CursorEffects, Vec<String>) {
+        (self.pointer.configure(&config.cursor), self.devices.reconfigure(config))
     }
 
     /// Turns the lamps of all keyboards on and off: those of Num Lock, Caps Lock and Scroll Lock.
     pub fn set_lamps(&mut self, lamps: Led) {
         self.lamps = lamps;
-        for handle in &mut self.handles {
-            show_lamps(handle, lamps);
-        }
+        self.devices.show_lamps(lamps);
     }
 
     /// Returns the lamps that are on.
@@ -107,44 +100,22 @@ impl Input {
         self.lamps
     }
 
-    /// Keeps libinput's handle of a new device, and configures it.
-    pub fn open_device(&mut self, mut handle: Device, config: &Config) {
-        configure(&mut handle, &config.pointer);
-        show_lamps(&mut handle, self.lamps);
-        device_calibration::restore(&mut handle, &self.kept_calibrations);
-        self.handles.push(handle);
+    /// Keeps libinput's handle of a new device, which is added next.
+    pub fn open_device(&mut self, handle: Device) {
+        self.devices.open(handle, self.lamps);
     }
 
-    /// Drops libinput's handle of a device.
-    pub fn close_device(&mut self, handle: &Device) {
-        self.handles.retain(|known| known != handle);
-    }
-
-    /// Adds a device. Returns whether it is the first pointing device.
-    pub fn add_device(&mut self, device: DeviceInfo, outputs: &Outputs) -> bool {
-        info!(device = device.name, "input device added");
-        self.devices.push(device);
-        let appears = self.capabilities().pointer && !self.pointer.is_present();
-        if appears {
-            self.pointer.appear(outputs);
+    /// Places the pointer when there is a first pointing device, and keeps its place when the last
+    /// one is gone. Returns whether it was either.
+    pub fn update_pointer(&mut self, outputs: &Outputs) -> bool {
+        let is_present = self.devices.capabilities().pointer;
+        let changes = is_present != self.pointer.is_present();
+        match is_present {
+            true if changes => self.pointer.appear(outputs),
+            false if changes => self.pointer.disappear(),
+            _ => {}
         }
-        appears
-    }
-
-    /// Removes a device by its name in /dev/input. Returns whether it was the last pointing device.
-    pub fn remove_device(&mut self, sysname: &str) -> bool {
-        self.devices.retain(|device| {
-            let stays = device.sysname != sysname;
-            if !stays {
-                info!(device = device.name, "input device removed");
-            }
-            stays
-        });
-        let disappears = self.pointer.is_present() && !self.capabilities().pointer;
-        if disappears {
-            self.pointer.disappear();
-        }
-        disappears
+        changes
     }
 
     pub fn pointer(&self) -> &PointerState {
@@ -153,23 +124,6 @@ impl Input {
 
     pub fn pointer_mut(&mut self) -> &mut PointerState {
         &mut self.pointer
-    }
-
-    /// Returns all devices.
-    pub fn devices(&self) -> &[DeviceInfo] {
-        &self.devices
-    }
-
-    /// Returns whether there is any device.
-    pub fn has_devices(&self) -> bool {
-        !self.devices.is_empty()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        let has = |capability| self.devices.iter().any(|device| device.has(capability));
-        // For programs without tablet-v2, a pen moves the pointer.
-        let pointer = has(DeviceCapability::Pointer) || has(DeviceCapability::TabletTool);
-        Capabilities { pointer, touch: has(DeviceCapability::Touch) }
     }
 
     /// Gives the seat a pointer and a touch device while there are such devices; a pointer also for
@@ -181,7 +135,7 @@ impl Input {
         D::PointerFocus: WaylandFocus,
         D::TouchFocus: WaylandFocus,
     {
-        let Capabilities { pointer, touch } = self.capabilities();
+        let Capabilities { pointer, touch } = self.devices.capabilities();
         let clicks = touch && config.long_press.is_some();
         match (pointer || clicks, seat.get_pointer()) {
             (true, None) => drop(seat.add_pointer()),

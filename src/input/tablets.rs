@@ -8,6 +8,7 @@ use smithay::reexports::input::{AsRaw, Device, DeviceCapability};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{Logical, Point};
 
+use super::devices::DeviceInfo;
 use super::pen::Pen;
 use super::touch::TouchDevice;
 
@@ -44,23 +45,29 @@ fn group(device: &Device) -> usize {
 
 impl TabletInfo {
     /// Reads a libinput device, if it is a tablet.
-    pub fn read(device: &Device) -> Option<Self> {
-        device.has_capability(DeviceCapability::TabletTool).then(|| Self {
-            sysname: device.sysname().to_owned(),
-            name: device.name().to_owned(),
-            vendor: device.id_vendor(),
-            product: device.id_product(),
+    pub fn read(device: &Device, info: &DeviceInfo) -> Option<Self> {
+        info.has(DeviceCapability::TabletTool).then(|| Self {
+            sysname: info.sysname.clone(),
+            name: info.name.clone(),
+            vendor: info.vendor,
+            product: info.product,
             // libinput calibrates only tablets that are displays (INPUT_PROP_DIRECT, libwacom).
             is_direct: device.config_calibration_has_matrix(),
-            output_name: device.output_name().map(str::to_owned),
-            size: device.size(),
+            output_name: info.output_name.clone(),
+            size: info.size,
             group: group(device),
         })
     }
 
     /// Returns what decides which display it belongs to.
     pub fn touch(&self) -> TouchDevice<'_> {
-        TouchDevice { name: &self.name, output_name: self.output_name.as_deref(), size: self.size }
+        TouchDevice {
+            sysname: &self.sysname,
+            name: &self.name,
+            port: None,
+            output_name: self.output_name.as_deref(),
+            size: self.size,
+        }
     }
 }
 

@@ -14,7 +14,8 @@ const CROSS: u32 = 0x00ff_d933;
 
 /// A display with a touch screen whose axes are swapped, and a matrix that it has already.
 fn fixture() -> Fixture {
-    let mut fixture = Fixture::new(&format!("{DISPLAYS}[touch.{PANEL}]\ndisplay = \"HEADLESS-1\"\n"));
+    let mut fixture =
+        Fixture::new(&format!("{DISPLAYS}[[input]]\nname = \"{PANEL}\"\ndisplay = \"HEADLESS-1\"\n"));
     fixture.plug_device(PANEL, Touch);
     let old = [1.0, 0.0, 0.5, 0.0, 1.0, 0.0];
     fixture.compositor.state.input.fake_calibrations.insert(PANEL.into(), old);

@@ -52,15 +52,14 @@ fn device(sysname: &str, name: &str, capabilities: &[DeviceCapability]) -> Devic
         vendor: 0x46d,
         product: 0xc52b,
         capabilities: capabilities.to_vec(),
-        output_name: None,
-        size: None,
+        ..DeviceInfo::default()
     }
 }
 
 #[test]
 fn input_devices_are_listed_and_published() {
     let config =
-        "[headless]\ndisplays = [\"800x600\", \"640x480\"]\n[touch.panel]\ndisplay = \"HEADLESS-2\"\n";
+        "[headless]\ndisplays = [\"800x600\", \"640x480\"]\n[[input]]\nname = \"panel\"\ndisplay = \"HEADLESS-2\"\n";
     let mut fixture = Fixture::new(config);
     let mut control = subscriber(&mut fixture);
     assert_eq!(input_devices(&mut fixture, &mut control), []);
@@ -73,9 +72,12 @@ fn input_devices_are_listed_and_published() {
         product: 0xc52b,
         capabilities: vec![capability],
         display: display.map(str::to_owned),
+        ..InputDevice::default()
     };
-    let mouse_seen = expected(&mouse, InputCapability::Pointer, None);
-    let panel_seen = expected(&panel, InputCapability::Touch, Some("HEADLESS-2"));
+    let mut mouse_seen = expected(&mouse, InputCapability::Pointer, None);
+    mouse_seen.settings.scroll_factor = Some(1.0);
+    let mut panel_seen = expected(&panel, InputCapability::Touch, Some("HEADLESS-2"));
+    panel_seen.sources.insert("display".into(), "[[input]] at line 3".into());
     let state = &mut fixture.compositor.state;
     state.device_added(mouse);
     state.device_added(panel);

@@ -22,6 +22,7 @@ mod handoff;
 mod hidden;
 mod hostile;
 mod idle;
+mod input_devices;
 mod keyboard;
 mod layers;
 mod power;

@@ -150,8 +150,7 @@ pub(super) fn mouse() -> crate::input::DeviceInfo {
         vendor: 1,
         product: 1,
         capabilities: vec![smithay::reexports::input::DeviceCapability::Pointer],
-        output_name: None,
-        size: None,
+        ..Default::default()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a client receives of keyboard, pointer and touch, and how tests operate these devices.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt;
 
 use smithay::backend::input::ButtonState;
 use smithay::reexports::input::DeviceCapability;
@@ -48,6 +49,10 @@ pub struct Devices {
     pub touch_cancels: usize,
     /// Presses and releases of buttons.
     pub buttons: Vec<(u32, bool)>,
+    /// The keymaps that arrived.
+    pub keymaps: Vec<String>,
+    /// The modifiers that are held and locked, and the layout.
+    pub modifiers: (u32, u32, u32),
     /// How often the pointer entered a surface.
     pub enters: usize,
     /// Motions of the pointer on a surface.
@@ -145,9 +150,18 @@ impl Dispatch<WlKeyboard, Watched> for TestState {
         match event {
             wl_keyboard::Event::Enter { surface, .. } => state.devices.keyboard_on = Some(surface),
             wl_keyboard::Event::Leave { .. } => state.devices.keyboard_on = None,
-            wl_keyboard::Event::Key { key, state: key_state, .. } => {
-                let is_press = matches!(key_state.into_result(), Ok(wl_keyboard::KeyState::Pressed));
+            wl_keyboard::Event::Keymap { fd, size, .. } => {
+                let mut text = vec![0; size as usize];
+                // The file's offset is shared with the compositor.
+                std::fs::File::from(fd).read_exact_at(&mut text, 0).expect("a keymap");
+                state.devices.keymaps.push(String::from_utf8_lossy(&text).into_owned());
+            }
+            wl_keyboard::Event::Key { key, state: direction, .. } => {
+                let is_press = matches!(direction.into_result(), Ok(wl_keyboard::KeyState::Pressed));
                 state.devices.keys.push((key, is_press));
+            }
+            wl_keyboard::Event::Modifiers { mods_depressed, mods_locked, group, .. } => {
+                state.devices.modifiers = (mods_depressed, mods_locked, group);
             }
             _ => {}
         }
@@ -196,8 +210,7 @@ impl Fixture {
             vendor: 1,
             product: 1,
             capabilities: vec![capability],
-            output_name: None,
-            size: None,
+            ..DeviceInfo::default()
         });
     }
 

@@ -264,7 +264,8 @@ fn client_that_ends_under_a_pen_is_left() {
 #[test]
 fn pen_of_a_display_that_is_off_is_out_of_proximity() {
     let displays = "[headless]\ndisplays = [\"800x600\", \"640x480\"]\n";
-    let mut fixture = Fixture::new(&format!("{displays}[touch.tablet]\ndisplay = \"HEADLESS-1\"\n"));
+    let mut fixture =
+        Fixture::new(&format!("{displays}[[input]]\nname = \"{TABLET}\"\ndisplay = \"HEADLESS-1\"\n"));
     fixture.plug_tablet();
     let mut client = with_tablets(&mut fixture);
     let enter = |fixture: &mut Fixture, client: &mut TestClient| {

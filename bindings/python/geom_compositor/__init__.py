@@ -267,8 +267,20 @@ class InputDevice:
     product: int
     #: "keyboard", "pointer", "touch", "tablet_tool", "tablet_pad", "gesture" and "switch".
     capabilities: tuple[str, ...] = ()
-    #: Name of the display that a touch screen or a pen display belongs to.
+    #: What it is: "keyboard", "mouse", "touchpad", "pointing-stick", "touch", "pen", "pad" and
+    #: "switch".
+    kinds: tuple[str, ...] = ()
+    #: Port that it is plugged into: udev's ID_PATH, or else the kernel's phys.
+    port: Optional[str] = None
+    #: Name of the display that a touchscreen belongs to, or that another device is configured for.
     display: Optional[str] = None
+    #: Settings that it has, with their present values, by their names in [[input]] of the
+    #: configuration.
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+    #: Where settings that are not the device's own come from, by the setting's name.
+    sources: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    #: Configured settings that do not apply, each with the reason.
+    warnings: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -376,6 +388,7 @@ _MAKERS: dict[str, Any] = {
     "monitor": lambda raw: _make(Monitor, raw),
     "signal": lambda raw: _make(Signal, raw),
     "rtt_us": lambda raw: _make(Rtt, raw),
+    "kinds": tuple,
     "connect_type": _flags,
     "displays": tuple,
     "notices": tuple,

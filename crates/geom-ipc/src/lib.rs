@@ -43,7 +43,7 @@ pub use line_buffer::{LineBuffer, LineTooLong};
 pub use metrics::{DisplayMetrics, Metrics};
 pub use model::{
     Client, ClientKind, CloseReason, ConnectionState, Display, DisplayState, Gpu, InputCapability,
-    InputDevice, LogicalRect, Mode, Monitor, Rtt, Signal, Status, Window,
+    InputDevice, InputSettings, LogicalRect, Mode, Monitor, Rtt, Signal, Status, Window,
 };
 pub use reply::{Error, ErrorKind, Reply, ReplyResult, Response, ServerMessage, Welcome};
 pub use request::{ClientMessage, DisplayChange, Request, RequestError, Vrr, VrrCondition};

@@ -1,5 +1,7 @@
 //! The objects that replies and events describe: displays, clients, windows, the service.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -288,11 +290,11 @@ pub enum InputCapability {
 }
 
 /// An input device of the seat.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct InputDevice {
     /// Kernel name in /dev/input, such as `event3`. Unique among the present devices.
     pub sysname: String,
-    /// Name that the device reports, also that of `[touch.NAME]` in the configuration.
+    /// Name that the device reports, also that of `name` in `[[input]]` of the configuration.
     pub name: String,
     /// Vendor id of the device's bus (USB, Bluetooth, ...), 0 if it has none.
     pub vendor: u32,
@@ -300,10 +302,108 @@ pub struct InputDevice {
     pub product: u32,
     /// What it can do.
     pub capabilities: Vec<InputCapability>,
-    /// Name of the display that it belongs to. Only for touch screens and pen displays, while a
-    /// display is enabled. It may change with the layout.
+    /// What it is, as `kind` in `[[input]]`: `keyboard`, `mouse`, `touchpad`, `pointing-stick`,
+    /// `touch`, `pen`, `pad`, `switch`. A device may be several of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<String>,
+    /// Port that it is plugged into: udev's `ID_PATH`, or else the kernel's `phys`. Also that of
+    /// `port` in `[[input]]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
+    /// Name of the display that it belongs to: of a touchscreen while a display is enabled, and of
+    /// another device if one is configured. It may change with the layout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display: Option<String>,
+    /// Settings that it has, with their present values.
+    #[serde(default, skip_serializing_if = "InputSettings::is_empty")]
+    pub settings: InputSettings,
+    /// Where settings that are not the device's own come from, such as `[pointer]` or `[[input]] at
+    /// line 12`, by the setting's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, String>,
+    /// Configured settings that do not apply, each with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// Settings of an input device. A setting that the device does not have is absent. Names and values
+/// are those of `[[input]]` in the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct InputSettings {
+    /// When it sends events: `true`, `false` or `no-external-mouse`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<String>,
+    /// Pointer speed, from -1 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed: Option<f64>,
+    /// Whether the pointer moves farther if the device moves faster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accelerated: Option<bool>,
+    /// Whether content follows the fingers or the wheel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub natural_scroll: Option<bool>,
+    /// Factor of scrolling, from 0.1 to 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scroll_factor: Option<f64>,
+    /// `none`, `two-finger`, `edge` or `button`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scroll_method: Option<String>,
+    /// Button of the scroll method `button` (linux/input-event-codes.h).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scroll_button: Option<u32>,
+    /// Whether that button need not be held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scroll_button_lock: Option<bool>,
+    /// Whether a tap is a click.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tap_to_click: Option<bool>,
+    /// Whether a tap and a motion drag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tap_drag: Option<bool>,
+    /// Whether a finger may be lifted for a moment while it drags.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drag_lock: Option<bool>,
+    /// Buttons of taps with one, two and three fingers: `left-right-middle` or `left-middle-right`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tap_buttons: Option<String>,
+    /// `none`, `button-areas` or `clickfinger`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub click_method: Option<String>,
+    /// Whether left and right buttons are exchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_handed: Option<bool>,
+    /// Whether left and right buttons together are the middle one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub middle_emulation: Option<bool>,
+    /// Whether a touchpad is disabled while keys are pressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disable_while_typing: Option<bool>,
+    /// Rotation in degrees clockwise, from 0 to 359.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<u32>,
+    /// libinput's calibration matrix: two rows of three numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<[f64; 6]>,
+    /// Layouts of a keyboard with a keymap of its own, as in `[keyboard]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<String>,
+    /// Variants of these layouts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// Model of the keyboard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Options of its keymap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<String>,
+}
+
+impl InputSettings {
+    /// Returns whether the device has no setting.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A GPU that the service has open.
