@@ -19,7 +19,7 @@ fn every_command_does_what_it_says() -> Result<()> {
     let cells: Vec<&str> = row.split_whitespace().take(4).collect();
     ensure!(table.starts_with("DISPLAY"), "{table}");
     ensure!(cells == ["Virtual-2", "enabled", "1024x768@60.00", "1024,0"], "{table}");
-    ensure!(service.command(&["input-devices"])?.starts_with("DEVICE"));
+    ensure!(service.command(&["inputs"])?.starts_with("DEVICE"));
     let status = service.command(&["status"])?;
     ensure!(status.contains("/dev/dri/card0") && status.contains("atomic"), "{status}");
     let enabled = status.lines().find(|line| line.contains("displays")).unwrap_or_default();

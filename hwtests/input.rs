@@ -162,7 +162,8 @@ fn click_without_motion_reaches_the_window_that_opened_under_the_pointer() -> Re
 /// A seat with touch screens only, one for each display.
 #[test]
 fn menu_that_a_finger_opens_is_closed_by_a_touch_on_another_display() -> Result<()> {
-    let config = "[touch.left]\ndisplay = \"Virtual-1\"\n[touch.right]\ndisplay = \"Virtual-2\"\n";
+    let config = "[[input]]\nname = \"left\"\ndisplay = \"Virtual-1\"\n\
+                  [[input]]\nname = \"right\"\ndisplay = \"Virtual-2\"\n";
     let service = Setup::with_monitors(2)?.start(config, &[])?;
     let (left, right) = (service.touch("left")?, service.touch("right")?);
     let first = service.client("first", &["--menu", "--fullscreen", "Virtual-1"])?;
@@ -185,7 +186,8 @@ fn menu_that_a_finger_opens_is_closed_by_a_touch_on_another_display() -> Result<
 
 #[test]
 fn touches_land_on_the_configured_display() -> Result<()> {
-    let service = Setup::with_monitors(2)?.start("[touch.panel]\ndisplay = \"Virtual-2\"\n", &[])?;
+    let service =
+        Setup::with_monitors(2)?.start("[[input]]\nname = \"panel\"\ndisplay = \"Virtual-2\"\n", &[])?;
     let touch = service.touch("panel")?;
     let panel = service.input_devices()?.into_iter().find(|device| device.name == "panel");
     ensure!(panel.as_ref().and_then(|panel| panel.display.as_deref()) == Some("Virtual-2"), "{panel:#?}");

@@ -17,7 +17,7 @@ fn position(service: &Service, name: &str) -> Result<(i32, i32)> {
 /// The mirror has another size and shape, and is turned; then it is a display of its own again.
 #[test]
 fn mirror_shows_the_content_of_another_display() -> Result<()> {
-    let config = "[aliases]\nstage = \"Virtual-2\"\n[displays.Virtual-1]\nmode = \"1024x768\"\n[displays.stage]\nmode = \"1280x720\"\nmirror = \"Virtual-1\"\n[touch.panel]\ndisplay = \"stage\"\n";
+    let config = "[aliases]\nstage = \"Virtual-2\"\n[displays.Virtual-1]\nmode = \"1024x768\"\n[displays.stage]\nmode = \"1280x720\"\nmirror = \"Virtual-1\"\n[[input]]\nname = \"panel\"\ndisplay = \"stage\"\n";
     let service = Setup::with_monitors(2)?.start(config, &[])?;
     let red = service.client("red", &["--fullscreen", "Virtual-1", "--animate", "small"])?;
     service.wait_for_color("Virtual-1", RED)?;

@@ -25,6 +25,7 @@ mod hotplug;
 mod hotplug_stress;
 mod identity;
 mod input;
+mod input_devices;
 mod install;
 mod kiosk;
 mod layout;

@@ -171,6 +171,16 @@ impl<'a> TestClient<'a> {
         self.wait_for("touch up")
     }
 
+    /// Waits until all fingers were cancelled.
+    pub fn wait_for_touch_cancelled(&self) -> Result<()> {
+        self.wait_for("touch cancel")
+    }
+
+    /// Waits for steps of the wheel; positive is down.
+    pub fn wait_for_wheel_steps(&self, steps: i32) -> Result<()> {
+        self.wait_for(&format!("wheel {steps}"))
+    }
+
     /// How often a finger was lifted.
     pub fn touches_released(&self) -> Result<usize> {
         self.count("touch up")

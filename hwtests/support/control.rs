@@ -108,7 +108,7 @@ impl<H: Host> Service<H> {
     }
 
     pub fn input_devices(&self) -> Result<Vec<InputDevice>> {
-        self.query("input-devices")
+        self.query("inputs")
     }
 
     /// The only GPU.

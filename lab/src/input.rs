@@ -20,8 +20,19 @@ struct Device<'a> {
 
 impl<'a> Device<'a> {
     fn create(machine: &'a Machine, kind: InputKind, name: &str) -> Result<Self> {
-        machine.execute(Request::CreateInput { kind, name: name.into() })?;
-        Ok(Self { machine, name: name.into() })
+        Self::create_at(machine, kind, name, name, None)
+    }
+
+    fn create_at(
+        machine: &'a Machine,
+        kind: InputKind,
+        id: &str,
+        name: &str,
+        port: Option<&str>,
+    ) -> Result<Self> {
+        let port = port.map(str::to_owned);
+        machine.execute(Request::CreateInput { kind, id: id.into(), name: name.into(), port })?;
+        Ok(Self { machine, name: id.into() })
     }
 
     /// Sends one group of events and the `SYN_REPORT` that ends it.
@@ -201,6 +212,15 @@ impl<'a> Touch<'a> {
         Device::create(machine, InputKind::Touch, name).map(Self)
     }
 
+    /// Creates a touch screen without a physical size at a port; others may have the same name.
+    ///
+    /// # Errors
+    /// If the machine is off.
+    pub fn create_at(machine: &'a Machine, name: &str, port: &str) -> Result<Self> {
+        let id = format!("{name} at {port}");
+        Device::create_at(machine, InputKind::UnscaledTouch, &id, name, Some(port)).map(Self)
+    }
+
     fn position(x: f64, y: f64) -> [(EventType, u16, i32); 4] {
         let scaled = |value: f64| (value.clamp(0.0, 1.0) * f64::from(TOUCH_MAX)) as i32;
         [
@@ -262,6 +282,7 @@ impl<'a> Touch<'a> {
     }
 }
 
+<<<<<<< HEAD
 /// A pen display with a pen.
 pub struct Pen<'a>(Device<'a>);
 
@@ -304,10 +325,40 @@ impl<'a> Pen<'a> {
     pub fn up(&self) -> Result<()> {
         self.0.emit(&[
             (EventType::ABSOLUTE, Abs::ABS_PRESSURE.0, 0),
+=======
+/// A device that reports nonsense: [`InputKind::HugeTouch`] or [`InputKind::AllAxes`].
+pub struct Absurd<'a>(Device<'a>);
+
+impl<'a> Absurd<'a> {
+    /// Creates the device.
+    ///
+    /// # Errors
+    /// If the machine is off, as for all methods.
+    pub fn create(machine: &'a Machine, kind: InputKind, name: &str) -> Result<Self> {
+        Device::create(machine, kind, name).map(Self)
+    }
+
+    /// Puts a finger down with these values on all axes of positions, and lifts it.
+    ///
+    /// # Errors
+    /// If the machine is off, as for all methods.
+    pub fn tap(&self, value: i32) -> Result<()> {
+        let axes = [Abs::ABS_MT_POSITION_X, Abs::ABS_MT_POSITION_Y, Abs::ABS_X, Abs::ABS_Y];
+        let mut events = vec![
+            (EventType::ABSOLUTE, Abs::ABS_MT_SLOT.0, 0),
+            (EventType::ABSOLUTE, Abs::ABS_MT_TRACKING_ID.0, 1),
+        ];
+        events.extend(axes.map(|axis| (EventType::ABSOLUTE, axis.0, value)));
+        events.push((EventType::KEY, KeyCode::BTN_TOUCH.code(), 1));
+        self.0.emit(&events)?;
+        self.0.emit(&[
+            (EventType::ABSOLUTE, Abs::ABS_MT_TRACKING_ID.0, -1),
+>>>>>>> 0a3eb23 (hwtests: test devices that are configured one by one)
             (EventType::KEY, KeyCode::BTN_TOUCH.code(), 0),
         ])
     }
 
+<<<<<<< HEAD
     /// Presses or releases the lower button.
     ///
     /// # Errors
@@ -322,6 +373,15 @@ impl<'a> Pen<'a> {
     /// See [`Self::hover`].
     pub fn away(&self) -> Result<()> {
         self.0.emit(&[(EventType::KEY, KeyCode::BTN_TOOL_PEN.code(), 0)])
+=======
+    /// Sets every absolute axis but those of fingers to a value.
+    ///
+    /// # Errors
+    /// See [`Self::tap`].
+    pub fn set_all(&self, value: i32) -> Result<()> {
+        let events: Vec<_> = (0..Abs::ABS_MT_SLOT.0).map(|axis| (EventType::ABSOLUTE, axis, value)).collect();
+        self.0.emit(&events)
+>>>>>>> 0a3eb23 (hwtests: test devices that are configured one by one)
     }
 
     /// Removes the device.

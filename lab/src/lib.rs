@@ -22,6 +22,6 @@ mod serial;
 
 pub use card::Card;
 pub use hostile_kind::HostileKind;
-pub use input::{keys, Keyboard, Lid, Pen, Pointer, Touch};
+pub use input::{keys, Absurd, Keyboard, Lid, Pen, Pointer, Touch};
 pub use machine::{kernel, BootOptions, Machine, Program, SystemdOptions};
 pub use screenshot::Screenshot;

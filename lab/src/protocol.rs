@@ -100,6 +100,13 @@ pub enum InputKind {
     /// A pen display: a direct tablet with coordinates from 0 to [`TOUCH_MAX`] on both axes, and a
     /// pen with pressure from 0 to [`PRESSURE_MAX`], tilt and two buttons.
     Pen,
+    /// The same without a resolution: its physical size is unknown.
+    UnscaledTouch,
+    /// A direct surface for one finger whose axes have the largest range that there is. Its name is
+    /// not UTF-8.
+    HugeTouch,
+    /// A direct multi-touch surface that has every absolute axis, each with the largest range.
+    AllAxes,
 }
 
 /// The largest coordinate of a touch device or a tablet.
@@ -157,22 +164,26 @@ pub enum Request {
     CreateInput {
         /// The kind of device.
         kind: InputKind,
+        /// What other requests call it.
+        id: String,
         /// Its name.
         name: String,
+        /// Where the kernel says that it is plugged in (`phys`).
+        port: Option<String>,
     },
     /// Removes an input device.
     RemoveInput {
-        /// The device's name.
+        /// The device's id.
         name: String,
     },
     /// Lists the lamps of a keyboard that are on.
     InputLamps {
-        /// The device's name.
+        /// The device's id.
         name: String,
     },
     /// Sends events through an input device.
     Input {
-        /// The device's name.
+        /// The device's id.
         name: String,
         /// Groups of events, each ended by a `SYN_REPORT`.
         events: Vec<InputEvent>,

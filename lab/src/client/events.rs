@@ -350,6 +350,7 @@ impl Dispatch<wl_touch::WlTouch, ()> for App {
                 app.open_menu(serial, queue);
             }
             wl_touch::Event::Up { .. } => app.print(format_args!("touch up")),
+            wl_touch::Event::Cancel => app.print(format_args!("touch cancel")),
             _ => {}
         }
     }

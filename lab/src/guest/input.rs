@@ -1,5 +1,6 @@
 //! Input devices through uinput, which the kernel presents as real evdev devices.
 
+use std::ffi::{c_char, CString};
 use std::os::fd::{BorrowedFd, RawFd};
 
 use anyhow::{Context, Result};
@@ -13,13 +14,17 @@ use rustix::ioctl::{ioctl, opcode, IntegerSetter};
 
 use crate::Guest;
 
-/// `UI_SET_EVBIT` and `UI_SET_LEDBIT` (linux/uinput.h).
+/// The number of absolute axes (linux/input-event-codes.h).
+const ABS_CNT: u16 = 0x40;
+
+/// `UI_SET_EVBIT`, `UI_SET_PHYS` and `UI_SET_LEDBIT` (linux/uinput.h).
 const UI_SET_EVBIT: rustix::ioctl::Opcode = opcode::write::<i32>(b'U', 100);
+const UI_SET_PHYS: rustix::ioctl::Opcode = opcode::write::<*const c_char>(b'U', 108);
 const UI_SET_LEDBIT: rustix::ioctl::Opcode = opcode::write::<i32>(b'U', 105);
 
-/// Gives the device that is being built the lamps of a keyboard. evdev's builder has no call for
-/// that and hides its descriptor, which is the newest of /dev/uinput.
-fn add_lamps() -> Result<()> {
+/// Returns the descriptor of the device that is being built: the newest of /dev/uinput. evdev's
+/// builder hides it.
+fn newest_descriptor() -> Result<RawFd> {
     let mut newest: Option<RawFd> = None;
     for entry in std::fs::read_dir("/proc/self/fd")? {
         let entry = entry?;
@@ -27,7 +32,25 @@ fn add_lamps() -> Result<()> {
         let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
         newest = newest.max(number.filter(|_| is_uinput));
     }
-    let newest = newest.context("no descriptor of /dev/uinput")?;
+    newest.context("no descriptor of /dev/uinput")
+}
+
+/// Sets the `phys` of the device that is being built. evdev's builder has a call for that, with an
+/// ioctl of another size, which the kernel refuses.
+fn set_phys(port: &str) -> Result<()> {
+    let (newest, port) = (newest_descriptor()?, CString::new(port)?);
+    // SAFETY: the builder keeps the descriptor open. The kernel copies the text, up to its NUL.
+    unsafe {
+        let device = BorrowedFd::borrow_raw(newest);
+        let text = IntegerSetter::<UI_SET_PHYS>::new_usize(port.as_ptr() as usize);
+        ioctl(device, text).context("UI_SET_PHYS")
+    }
+}
+
+/// Gives the device that is being built the lamps of a keyboard. evdev's builder has no call for
+/// that.
+fn add_lamps() -> Result<()> {
+    let newest = newest_descriptor()?;
     // SAFETY: the builder keeps it open, and the ioctls take a number each.
     unsafe {
         let device = BorrowedFd::borrow_raw(newest);
@@ -50,9 +73,25 @@ pub fn lamps(guest: &Guest, name: &str) -> Result<Vec<String>> {
     Ok(lamps.iter().map(|lamp| format!("{lamp:?}")).collect())
 }
 
-pub fn create(guest: &Guest, kind: InputKind, name: &str) -> Result<()> {
+/// Returns every absolute axis with the largest range that there is. The kernel allows as many
+/// fingers as it has slots, and refuses a maximum below the minimum.
+fn all_axes() -> impl Iterator<Item = UinputAbsSetup> {
+    let huge = |axis| UinputAbsSetup::new(Abs(axis), AbsInfo::new(0, i32::MIN, i32::MAX, 0, 0, 0));
+    let slots = UinputAbsSetup::new(Abs::ABS_MT_SLOT, AbsInfo::new(0, 0, 9, 0, 0, 0));
+    let is_slot = |axis: &u16| *axis == Abs::ABS_MT_SLOT.0;
+    (0..ABS_CNT).filter(move |axis| !is_slot(axis)).map(huge).chain([slots])
+}
+
+pub fn create(guest: &Guest, kind: InputKind, id: &str, name: &str, port: Option<&str>) -> Result<()> {
     let mut devices = devices(guest);
-    let builder = VirtualDevice::builder().context("/dev/uinput")?.name(name);
+    let bytes = match kind {
+        InputKind::HugeTouch => [name.as_bytes(), b"\xff\x1b[2J"].concat(),
+        _ => name.as_bytes().to_vec(),
+    };
+    let builder = VirtualDevice::builder().context("/dev/uinput")?.name(&bytes);
+    if let Some(port) = port {
+        set_phys(port)?;
+    }
     let device = match kind {
         InputKind::Keyboard => {
             let mut keys = AttributeSet::<KeyCode>::new();
@@ -71,10 +110,21 @@ pub fn create(guest: &Guest, kind: InputKind, name: &str) -> Result<()> {
             let switches: AttributeSet<_> = [SwitchCode::SW_LID].into_iter().collect();
             builder.with_switches(&switches)?.build()
         }
-        InputKind::Touch => {
+        InputKind::HugeTouch | InputKind::AllAxes => {
             let keys: AttributeSet<_> = [KeyCode::BTN_TOUCH].into_iter().collect();
             let direct: AttributeSet<_> = [PropType::DIRECT].into_iter().collect();
-            let area = |axis| UinputAbsSetup::new(axis, AbsInfo::new(0, 0, TOUCH_MAX, 0, 0, 100));
+            let mut builder = builder.with_keys(&keys)?.with_properties(&direct)?;
+            let is_position = |axis: &UinputAbsSetup| axis.code() <= Abs::ABS_Y.0;
+            for axis in all_axes().filter(|axis| kind == InputKind::AllAxes || is_position(axis)) {
+                builder = builder.with_absolute_axis(&axis)?;
+            }
+            builder.build()
+        }
+        InputKind::Touch | InputKind::UnscaledTouch => {
+            let resolution = if kind == InputKind::Touch { 100 } else { 0 };
+            let keys: AttributeSet<_> = [KeyCode::BTN_TOUCH].into_iter().collect();
+            let direct: AttributeSet<_> = [PropType::DIRECT].into_iter().collect();
+            let area = |axis| UinputAbsSetup::new(axis, AbsInfo::new(0, 0, TOUCH_MAX, 0, 0, resolution));
             builder
                 .with_keys(&keys)?
                 .with_properties(&direct)?
@@ -111,7 +161,7 @@ pub fn create(guest: &Guest, kind: InputKind, name: &str) -> Result<()> {
         }
     }
     .with_context(|| format!("create the input device {name}"))?;
-    devices.insert(name.to_owned(), device);
+    devices.insert(id.to_owned(), device);
     Ok(())
 }
 

@@ -110,7 +110,9 @@ fn serve(guest: &Guest, request: Request) -> Result<Response> {
         Request::SetConnected { gpu, connector, connected } => {
             gpu::set_connected(&gpu, connector, connected).map(|()| Response::Done)?
         }
-        Request::CreateInput { kind, name } => input::create(guest, kind, &name).map(|()| Response::Done)?,
+        Request::CreateInput { kind, id, name, port } => {
+            input::create(guest, kind, &id, &name, port.as_deref()).map(|()| Response::Done)?
+        }
         Request::RemoveInput { name } => input::remove(guest, &name).map(|()| Response::Done)?,
         Request::InputLamps { name } => Response::Names(input::lamps(guest, &name)?),
         Request::Input { name, events } => input::emit(guest, &name, &events).map(|()| Response::Done)?,
