@@ -15,7 +15,7 @@ const SOCKET: &str = "/run/user/65534/geom-compositor.sock";
 /// Where the crosses are, in fractions of the display.
 const TARGETS: [(f64, f64); 6] = [(0.1, 0.1), (0.9, 0.1), (0.9, 0.9), (0.1, 0.9), (0.4, 0.3), (0.65, 0.7)];
 /// The yellow of the cross.
-const CROSS: [u8; 3] = [0xff, 0xd9, 0x33];
+const CROSS: [u8; 3] = [0xff, 0xcc, 0x33];
 const SIGINT: i32 = 2;
 const EXIT_TIMEOUT: Duration = Duration::from_secs(20);
 

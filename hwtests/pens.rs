@@ -27,6 +27,10 @@ fn pen_taps_programs_with_and_without_tablet_support() -> Result<()> {
         }),
         "{device:#?}"
     );
+    // Until a tablet has reported that its pen is away, libinput takes it away after 50 ms without
+    // an event (evdev-tablet.c: FORCED_PROXOUT_TIMEOUT).
+    pen.hover(0.4, 0.4)?;
+    pen.away()?;
     // Without tablet-v2, it is the pointer, its tip the left and its button the right one.
     pen.hover(0.5, 0.5)?;
     second.wait_for_pointer()?;

@@ -42,12 +42,12 @@ impl Service {
         self.wait_until_input_device_present(name, true).map(|()| device)
     }
 
-<<<<<<< HEAD
     /// Plugs in a pen display with a pen and waits until the service has it.
     pub fn pen(&self, name: &str) -> Result<Pen<'_>> {
         let device = self.machine.pen(name)?;
         self.wait_until_input_device_present(name, true).map(|()| device)
-=======
+    }
+
     /// Plugs in a touch screen without a physical size at a port, and waits until the service has
     /// it.
     pub fn touch_at(&self, name: &str, port: &str) -> Result<Touch<'_>> {
@@ -57,7 +57,6 @@ impl Service {
         };
         self.wait_for_answer(&format!("the touch screen at {port}"), || self.input_devices(), is_there)?;
         Ok(device)
->>>>>>> 0a3eb23 (hwtests: test devices that are configured one by one)
     }
 
     /// Adds a lid switch and waits until the service has it.

@@ -282,7 +282,6 @@ impl<'a> Touch<'a> {
     }
 }
 
-<<<<<<< HEAD
 /// A pen display with a pen.
 pub struct Pen<'a>(Device<'a>);
 
@@ -325,7 +324,35 @@ impl<'a> Pen<'a> {
     pub fn up(&self) -> Result<()> {
         self.0.emit(&[
             (EventType::ABSOLUTE, Abs::ABS_PRESSURE.0, 0),
-=======
+            (EventType::KEY, KeyCode::BTN_TOUCH.code(), 0),
+        ])
+    }
+
+    /// Presses or releases the lower button.
+    ///
+    /// # Errors
+    /// See [`Self::hover`].
+    pub fn button(&self, pressed: bool) -> Result<()> {
+        self.0.emit(&[(EventType::KEY, KeyCode::BTN_STYLUS.code(), pressed.into())])
+    }
+
+    /// Takes the pen away.
+    ///
+    /// # Errors
+    /// See [`Self::hover`].
+    pub fn away(&self) -> Result<()> {
+        self.0.emit(&[(EventType::KEY, KeyCode::BTN_TOOL_PEN.code(), 0)])
+    }
+
+    /// Removes the device.
+    ///
+    /// # Errors
+    /// If the machine is off.
+    pub fn remove(self) -> Result<()> {
+        self.0.remove()
+    }
+}
+
 /// A device that reports nonsense: [`InputKind::HugeTouch`] or [`InputKind::AllAxes`].
 pub struct Absurd<'a>(Device<'a>);
 
@@ -353,27 +380,10 @@ impl<'a> Absurd<'a> {
         self.0.emit(&events)?;
         self.0.emit(&[
             (EventType::ABSOLUTE, Abs::ABS_MT_TRACKING_ID.0, -1),
->>>>>>> 0a3eb23 (hwtests: test devices that are configured one by one)
             (EventType::KEY, KeyCode::BTN_TOUCH.code(), 0),
         ])
     }
 
-<<<<<<< HEAD
-    /// Presses or releases the lower button.
-    ///
-    /// # Errors
-    /// See [`Self::hover`].
-    pub fn button(&self, pressed: bool) -> Result<()> {
-        self.0.emit(&[(EventType::KEY, KeyCode::BTN_STYLUS.code(), pressed.into())])
-    }
-
-    /// Takes the pen away.
-    ///
-    /// # Errors
-    /// See [`Self::hover`].
-    pub fn away(&self) -> Result<()> {
-        self.0.emit(&[(EventType::KEY, KeyCode::BTN_TOOL_PEN.code(), 0)])
-=======
     /// Sets every absolute axis but those of fingers to a value.
     ///
     /// # Errors
@@ -381,7 +391,6 @@ impl<'a> Absurd<'a> {
     pub fn set_all(&self, value: i32) -> Result<()> {
         let events: Vec<_> = (0..Abs::ABS_MT_SLOT.0).map(|axis| (EventType::ABSOLUTE, axis, value)).collect();
         self.0.emit(&events)
->>>>>>> 0a3eb23 (hwtests: test devices that are configured one by one)
     }
 
     /// Removes the device.

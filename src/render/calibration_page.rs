@@ -35,7 +35,7 @@ pub struct CalibrationPage {
 }
 
 const GROUND: Color32F = Color32F::new(0.04, 0.05, 0.07, 1.0);
-const CROSS: Color32F = Color32F::new(1.0, 0.85, 0.2, 1.0);
+const CROSS: Color32F = Color32F::new(1.0, 0.8, 0.2, 1.0);
 const BRIGHT: [u8; 3] = [0xff, 0xff, 0xff];
 const PLAIN: [u8; 3] = [0xa8, 0xb4, 0xc0];
 const WARNING: [u8; 3] = [0xff, 0xb4, 0x54];

@@ -10,7 +10,7 @@ use super::Fixture;
 const DISPLAYS: &str = "[headless]\ndisplays = [\"800x600\", \"640x480\"]\n";
 const PANEL: &str = "event5";
 /// The yellow of the cross, and the ground.
-const CROSS: u32 = 0x00ff_d933;
+const CROSS: u32 = 0x00ff_cc33;
 
 /// A display with a touch screen whose axes are swapped, and a matrix that it has already.
 fn fixture() -> Fixture {
