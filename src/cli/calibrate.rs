@@ -123,7 +123,7 @@ fn with_calibration(text: &str, name: &str, matrix: [f64; 6]) -> Result<String, 
     // An entry for one of several devices of this name is not for all of them.
     let is_own =
         |table: &Table| table.get("name").and_then(Item::as_str) == Some(name) && !table.contains_key("port");
-    let own = entries.iter().position(|table| is_own(table));
+    let own = entries.iter().position(is_own);
     match own.and_then(|own| entries.get_mut(own)) {
         Some(table) => {
             let numbers = numbers(matrix);

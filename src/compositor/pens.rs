@@ -110,13 +110,13 @@ impl State {
         };
         let is_press = matches!(change, PenChange::Pressed(_));
         let is_held = self.tool_pen(id).is_some_and(Pen::is_held);
-        let is_accepted = !is_withheld && (!is_press || !self.press_at(location, !is_held));
+        let is_refused = is_withheld || (is_press && self.press_at(location, !is_held));
         let (target, under) = self.pen_target(id, location);
         let Some(tool) = self.input.tablets.tool_mut(id) else { return };
         tool.update(location, axes);
         let steps = match change {
             PenChange::Moved | PenChange::Out => tool.pen.moved(target),
-            PenChange::Pressed(press) => tool.pen.pressed(press, target, is_accepted),
+            PenChange::Pressed(press) => tool.pen.pressed(press, target, !is_refused),
             PenChange::Released(press) => tool.pen.released(press, target),
         };
         self.apply_pen(id, steps, under, &axes, time);
