@@ -85,7 +85,12 @@ mod tests {
         let sources = [("left_handed", "[[input]] at line 3"), ("speed", "[pointer]")];
         let sources = sources.map(|(name, source)| (name.to_owned(), source.to_owned()));
         let warnings = vec!["rotation: the device does not have this setting".into()];
-        let device = InputDevice { settings, sources: BTreeMap::from(sources), warnings, ..panel() };
+        let device = InputDevice {
+            settings: Box::new(settings),
+            sources: BTreeMap::from(sources),
+            warnings,
+            ..panel()
+        };
         let text = inputs(&[device]);
         let lines: Vec<&str> = text.lines().skip(3).collect();
         let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");

@@ -146,7 +146,7 @@ pub fn input_device(device: &ConfiguredDevice, display: Option<&Output>) -> Inpu
         kinds: info.kinds.iter().map(|kind| name(*kind)).collect(),
         port: info.port().map(str::to_owned),
         display: display.map(|output| output.name.clone()),
-        settings: present.clone(),
+        settings: Box::new(present.clone()),
         sources: settings.sources(has),
         warnings: refused.iter().map(ToString::to_string).collect(),
     }

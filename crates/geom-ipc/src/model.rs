@@ -316,7 +316,7 @@ pub struct InputDevice {
     pub display: Option<String>,
     /// Settings that it has, with their present values.
     #[serde(default, skip_serializing_if = "InputSettings::is_empty")]
-    pub settings: InputSettings,
+    pub settings: Box<InputSettings>,
     /// Where settings that are not the device's own come from, such as `[pointer]` or `[[input]] at
     /// line 12`, by the setting's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
