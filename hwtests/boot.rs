@@ -271,7 +271,7 @@ fn displays_and_keys_survive_restarts_of_logind_and_the_bus() -> Result<()> {
         machine.wait_until(&format!("the seat and the keyboard after {unit}"), |_| {
             let status = device.status()?;
             ensure!(status.pid == before.pid, "the service was restarted: {status:#?}");
-            let devices = device.control(CONTROL, "input-devices --json")?;
+            let devices = device.control(CONTROL, "inputs --json")?;
             Ok(status.session_active && status.notices.is_empty() && devices.contains("\"keyboard\""))
         })?;
         ensure!(device.status()?.enabled_displays == 3);

@@ -16,7 +16,7 @@ use crate::config::open::{read_user_text, MAX_TOML_BYTES};
 /// The device, and what becomes of the result.
 #[derive(Debug, Clone, Args)]
 pub struct Calibrate {
-    /// The device's name, or its name in /dev/input, as `input-devices` lists them [default: the
+    /// The device's name, or its name in /dev/input, as `inputs` lists them [default: the
     /// only touch screen]
     device: Option<String>,
     /// Write the result into the configuration that the service reads

@@ -67,8 +67,8 @@ impl State {
         self.refresh_pointer_focus();
     }
 
-    /// Returns the output that a touch device or a tablet belongs to, or the one that another device
-    /// is configured for.
+    /// Returns the output that a touch device or a tablet belongs to, or the one that another
+    /// device is configured for.
     pub(super) fn output_of_device(&self, device: &ConfiguredDevice) -> Option<&Output> {
         let tablet = self.input.tablets.get(&device.info.sysname);
         let tablet = tablet.filter(|tablet| self.is_mapped(tablet)).map(TabletInfo::touch);

@@ -102,7 +102,8 @@ fn touches_of_the_targets_give_the_matrix() {
 /// The device and the display are as before, whatever ends it.
 #[test]
 fn calibration_that_ends_leaves_everything_as_before() {
-    let ends: [(&str, fn(&mut Fixture, &mut Control)); 5] = [
+    type End = fn(&mut Fixture, &mut Control);
+    let ends: [(&str, End); 5] = [
         ("cancel", |fixture, control| {
             assert!(matches!(control.request(fixture, Request::CancelCalibration), Ok(Response::Done)));
         }),

@@ -58,7 +58,7 @@ fn flood_of_titles(scene: &mut Scene) -> Flood {
 
 /// Returns a scene in which one percent of the service's time is a client's share.
 fn with_small_share() -> Scene {
-    Scene::with("[clients]\naccept_rate = 10000\ncpu_percent = 1\n")
+    Scene::with("[clients]\naccept_rate = 1000000\ncpu_percent = 1\n")
 }
 
 /// Returns whether a connection is that of the scene's hostile client, which is the second one.
