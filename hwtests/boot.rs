@@ -6,7 +6,7 @@ use geom_ipc::Display;
 use geom_lab::keys::KeyCode;
 use geom_lab::Program;
 
-use crate::support::device::{command, Device, CONTROL, PERSON, SERVICE};
+use crate::support::device::{command, Device, CONTROL, PERSON, RUNTIME_FOLDER, SERVICE};
 use crate::support::harness::{unique, EXIT_TIMEOUT};
 
 /// Crashes in a row.
@@ -38,7 +38,8 @@ fn service_starts_at_boot_and_comes_back_after_crashes() -> Result<()> {
     let pam = device.machine.read("/etc/pam.d/geom-compositor")?;
     ensure!(pam.contains("auth     required pam_deny.so"), "{pam}");
     ensure!(device.run(&["loginctl", "--no-legend", "list-sessions"])?.contains("geom"), "no session");
-    let sockets = ["/run/user/995/wayland-1", CONTROL];
+    let wayland = format!("{RUNTIME_FOLDER}/wayland-1");
+    let sockets = [wayland.as_str(), CONTROL];
     let inodes = socket_inodes(&device, sockets)?;
     let argv =
         ["/usr/local/bin/geom-lab-session", "--name", "holder", "--connect-type", "KEEP_CONNECTION_OPEN"];
@@ -111,7 +112,7 @@ fn service_starts_at_boot_and_comes_back_after_crashes() -> Result<()> {
     let status = device.wait_for_enabled_displays(CONTROL, 3)?;
     ensure!(!status.notices.iter().any(|notice| notice.contains("safe settings")), "{status:#?}");
     device.run(&["systemctl", "stop", SERVICE])?;
-    let left = device.run(&["ls", "/run/user/995"])?;
+    let left = device.run(&["ls", RUNTIME_FOLDER])?;
     ensure!(!left.contains("wayland") && !left.contains("geom"), "{left}");
     Ok(())
 }
@@ -258,7 +259,7 @@ fn displays_and_keys_survive_restarts_of_logind_and_the_bus() -> Result<()> {
     device.wait_until_active()?;
     let before = device.wait_for_enabled_displays(CONTROL, 3)?;
     let keyboard = machine.keyboard("keyboard")?;
-    let env = [("XDG_RUNTIME_DIR", "/run/user/995"), ("WAYLAND_DISPLAY", "wayland-1")];
+    let env = [("XDG_RUNTIME_DIR", RUNTIME_FOLDER), ("WAYLAND_DISPLAY", "wayland-1")];
     let argv = ["/usr/local/bin/geom-lab-client", "--fullscreen", "Virtual-2"];
     let client = machine.spawn_as_root("red", &argv, &env)?;
     device.wait_until_kiosk_shown()?;

@@ -84,7 +84,7 @@ fn touch_screen_with_swapped_axes_is_calibrated_by_one_finger() -> Result<()> {
         Ok(touches.iter().skip(before).any(|(x, y)| (x - 768).abs() <= 3 && (y - 192).abs() <= 3))
     })?;
     let saved = std::fs::read_to_string(service.machine.shared_dir().join("geom_compositor.toml"))?;
-    ensure!(saved.starts_with(config) && saved.contains("name = \"panel\"\ncalibration = ["), "{saved}");
+    ensure!(saved.starts_with(config) && saved.contains("# left\ncalibration = ["), "{saved}");
     service.finish()
 }
 

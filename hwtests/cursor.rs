@@ -6,7 +6,7 @@ use anyhow::Result;
 use geom_lab::Screenshot;
 
 use crate::support::harness::Setup;
-use crate::support::{GREEN, RED};
+use crate::support::{CONFIG, GREEN, RED};
 
 fn is_red(screenshot: &Screenshot) -> bool {
     screenshot.fraction(|pixel| pixel == RED) == 1.0
@@ -25,7 +25,7 @@ fn save(screenshot: &Screenshot, name: &str) -> Result<()> {
 /// mouse.
 #[test]
 fn cursor_is_shown_while_a_mouse_is_used_only() -> Result<()> {
-    let service = Setup::with_monitors(1)?.start("[cursor]\nhide_after = 2\n", &[])?;
+    let service = Setup::with_monitors(1)?.start("", &[])?;
     let client = service.client("red", &["--fullscreen", "Virtual-1"])?;
     service.wait_for_color("Virtual-1", RED)?;
     let touch = service.touch("panel")?;
@@ -49,6 +49,9 @@ fn cursor_is_shown_while_a_mouse_is_used_only() -> Result<()> {
     save(&touched, "cursor-touched.png")?;
     pointer.click()?;
     service.wait_for_pixels("Virtual-1", "the cursor of a click", shows_cursor)?;
+    let events = service.subscribe()?;
+    service.machine.write(CONFIG, "[cursor]\nhide_after = 1\n")?;
+    events.wait_for_config_applied()?;
     service.wait_for_pixels("Virtual-1", "no cursor after the time", is_red)?;
     service.finish()
 }

@@ -24,7 +24,7 @@ userdata=/usr/local/share/GeometryOS/userdata/geom
   try opens-tty ': <>/dev/tty1'
   try commands-by-default 'geom_compositor status'
   try commands 'GEOM_COMPOSITOR_SOCKET=/run/geom-compositor/geom-compositor.sock geom_compositor status'
-  try opens-own-sockets 'ls /run/user/995'
+  try opens-own-sockets 'ls /run/user/950'
   try opens-wayland 'WAYLAND_DISPLAY=/run/geom-compositor/wayland geom-lab-client --frames 1 --animate full'
   try has-privileged-protocols 'geom-lab-client --panel 20 --frames 1 --animate full'
   try asks-for-kills 'test -w /run/geom-compositor/kiosk-kill'

@@ -11,8 +11,11 @@ use super::harness::{built_program, programs, unique, EXIT_TIMEOUT};
 use super::RED;
 
 pub const SERVICE: &str = "geom-compositor.service";
-/// The control socket of the system's user.
-pub const CONTROL: &str = "/run/user/995/geom-compositor.sock";
+/// The folder of the sockets of the service's user, and its control socket. The user's number is
+/// set here: which ones are free depends on the packages of this machine.
+pub const RUNTIME_FOLDER: &str = "/run/user/950";
+pub const CONTROL: &str = "/run/user/950/geom-compositor.sock";
+const SERVICE_USER: &str = "u geom 950 \"Geometry OS displays\" /var/lib/geom-compositor /usr/sbin/nologin\n";
 /// The user id of the person who logs in.
 pub const PERSON: u32 = 1234;
 
@@ -68,6 +71,8 @@ impl Device {
         let always = [
             ("etc/default/geom-kiosk-red", kiosk),
             ("usr/local/lib/sysusers.d/person.conf", person.as_str()),
+            // Before the installed file, whose line for the same user is ignored then.
+            ("usr/local/lib/sysusers.d/00-geom.conf", SERVICE_USER),
         ];
         for (path, text) in always.iter().chain(files) {
             std::fs::write(destination(path)?, text)?;

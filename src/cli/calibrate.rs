@@ -5,13 +5,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
-use geom_ipc::{Calibration, CalibrationState, Event, Request, Response};
+use geom_ipc::{Calibration, CalibrationState, Event, InputDevice, Request, Response};
 use toml_edit::{value, Array, ArrayOfTables, DocumentMut, Item, Table};
 
 use super::error::Error;
 use super::terminal::field;
 use super::{connect, profile};
 use crate::config::open::{read_user_text, MAX_TOML_BYTES};
+use crate::config::{parse, DeviceKind, DeviceTraits};
 
 /// The device, and what becomes of the result.
 #[derive(Debug, Clone, Args)]
@@ -61,20 +62,17 @@ pub fn run(options: &Calibrate) -> Result<(), Error> {
     let Some(matrix) = finished.matrix else {
         return Err(Error::CalibrationEnded("the service sent no result".into()));
     };
-    let block = block(&finished.name, matrix);
-    if !options.save {
-        writeln!(
-            out,
-            "Calibrated until the device is unplugged or the service ends. To keep it, add this to"
-        )?;
-        writeln!(out, "the configuration, or calibrate with --save:\n\n{block}")?;
-        return Ok(());
+    let devices = client.input_devices()?;
+    let device = Calibrated::of(&finished.sysname, &devices)?;
+    writeln!(out, "Calibrated until the device is unplugged or the service ends. In the configuration:")?;
+    writeln!(out, "\n{}", block(&device, matrix))?;
+    if options.save {
+        let config = client.status()?.config.ok_or(Error::NoConfiguration)?;
+        // A link stays one.
+        let path = std::fs::canonicalize(&config).map_err(Error::at(&config))?;
+        save(&path, &device, matrix)?;
+        writeln!(out, "Saved in {}.", field(&path.display().to_string()))?;
     }
-    let config = client.status()?.config.ok_or(Error::NoConfiguration)?;
-    // A link stays one.
-    let path = std::fs::canonicalize(&config).map_err(Error::at(&config))?;
-    save(&path, &finished.name, matrix)?;
-    writeln!(out, "Calibrated, and saved in {}:\n\n{block}", field(&path.display().to_string()))?;
     Ok(())
 }
 
@@ -92,17 +90,61 @@ fn numbers(matrix: [f64; 6]) -> Array {
     matrix.into_iter().map(|number| (number * scale).round() / scale + 0.0).collect()
 }
 
-fn entry(name: &str, matrix: [f64; 6]) -> Table {
+/// The device that was calibrated.
+struct Calibrated<'a> {
+    info: &'a InputDevice,
+    kinds: Vec<DeviceKind>,
+    /// Another device has its name: an entry needs its port too.
+    has_twin: bool,
+}
+
+impl<'a> Calibrated<'a> {
+    fn of(sysname: &str, devices: &'a [InputDevice]) -> Result<Self, Error> {
+        let info = devices.iter().find(|device| device.sysname == sysname);
+        let info = info.ok_or_else(|| Error::CalibrationEnded("the device is gone".into()))?;
+        let kinds = info.kinds.iter().filter_map(|kind| kind.parse().ok()).collect();
+        let is_twin = |device: &&InputDevice| device.name == info.name && device.sysname != info.sysname;
+        Ok(Self { info, kinds, has_twin: devices.iter().any(|device| is_twin(&device)) })
+    }
+
+    /// Returns the port that an entry for it alone names.
+    fn port(&self) -> Option<&str> {
+        self.info.port.as_deref().filter(|_| self.has_twin)
+    }
+
+    /// Returns whether an entry is for this device and for no other.
+    fn is_own(&self, entry: &Table) -> bool {
+        let text = |key: &str| entry.get(key).and_then(Item::as_str);
+        let is_narrower = ["kind", "vendor", "product"].iter().any(|key| entry.contains_key(key));
+        text("name") == Some(&self.info.name) && text("port") == self.port() && !is_narrower
+    }
+
+    fn traits(&self) -> DeviceTraits<'_> {
+        let InputDevice { name, port, vendor, product, .. } = self.info;
+        DeviceTraits {
+            name,
+            ports: [port.as_deref(), None],
+            kinds: &self.kinds,
+            vendor: *vendor,
+            product: *product,
+        }
+    }
+}
+
+fn entry(device: &Calibrated<'_>, matrix: [f64; 6]) -> Table {
     let mut table = Table::new();
-    table.insert("name", value(name));
+    table.insert("name", value(&device.info.name));
+    if let Some(port) = device.port() {
+        table.insert("port", value(port));
+    }
     table.insert("calibration", value(numbers(matrix)));
     table
 }
 
 /// Returns the entry of the configuration.
-fn block(name: &str, matrix: [f64; 6]) -> String {
+fn block(device: &Calibrated<'_>, matrix: [f64; 6]) -> String {
     let mut entries = ArrayOfTables::new();
-    entries.push(entry(name, matrix));
+    entries.push(entry(device, matrix));
     let mut document = DocumentMut::new();
     document.insert("input", Item::ArrayOfTables(entries));
     document.to_string()
@@ -110,20 +152,31 @@ fn block(name: &str, matrix: [f64; 6]) -> String {
 
 /// Writes a device's matrix into a configuration: into its entry if there is one, or else into a
 /// new one at the end. Comments and all others stay.
-fn save(file: &Path, name: &str, matrix: [f64; 6]) -> Result<(), Error> {
+fn save(file: &Path, device: &Calibrated<'_>, matrix: [f64; 6]) -> Result<(), Error> {
     let text = read_user_text(file, MAX_TOML_BYTES).map_err(Error::at(file))?;
-    let text = with_calibration(&text, name, matrix)?;
+    let text = with_calibration(&text, device, matrix)?;
+    // Another entry that matches and comes before has a matrix, which would apply.
+    let (config, _) = parse(file, &text);
+    let entries = config.unwrap_or_default().input;
+    let first = entries
+        .iter()
+        .find(|entry| entry.settings.calibration.is_some() && entry.conditions.matches(device.traits()));
+    if let Some(first) = first.filter(|first| !is_near(first.settings.calibration, matrix)) {
+        return Err(Error::CalibrationShadowed { file: file.to_owned(), line: first.line });
+    }
     profile::write(file, &text)
 }
 
-fn with_calibration(text: &str, name: &str, matrix: [f64; 6]) -> Result<String, Error> {
+fn is_near(written: Option<[f32; 6]>, matrix: [f64; 6]) -> bool {
+    let is_near = |(one, other): (f32, f64)| (f64::from(one) - other).abs() < 1e-4;
+    written.is_some_and(|written| written.into_iter().zip(matrix).all(is_near))
+}
+
+fn with_calibration(text: &str, device: &Calibrated<'_>, matrix: [f64; 6]) -> Result<String, Error> {
     let mut document: DocumentMut = text.parse().map_err(Error::ConfigurationNotToml)?;
     let item = document.entry("input").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
     let entries = item.as_array_of_tables_mut().ok_or(Error::InputNotEntries)?;
-    // An entry for one of several devices of this name is not for all of them.
-    let is_own =
-        |table: &Table| table.get("name").and_then(Item::as_str) == Some(name) && !table.contains_key("port");
-    let own = entries.iter().position(is_own);
+    let own = entries.iter().position(|entry| device.is_own(entry));
     match own.and_then(|own| entries.get_mut(own)) {
         Some(table) => {
             let numbers = numbers(matrix);
@@ -136,7 +189,7 @@ fn with_calibration(text: &str, name: &str, matrix: [f64; 6]) -> Result<String, 
                 None => drop(table.insert("calibration", value(numbers))),
             }
         }
-        None => entries.push(entry(name, matrix)),
+        None => entries.push(entry(device, matrix)),
     }
     Ok(document.to_string())
 }
@@ -146,37 +199,75 @@ mod tests {
     use super::*;
 
     const MATRIX: [f64; 6] = [1.0, -0.0, 0.123_456_789, 0.0, 1.5, -0.25];
+    const OLD: &str = "[1, 0, 0, 0, 1, 0]";
+    const NEW: &str = "[1.0, 0.0, 0.123457, 0.0, 1.5, -0.25]";
+
+    fn panel(sysname: &str, port: &str) -> InputDevice {
+        InputDevice {
+            sysname: sysname.into(),
+            name: "panel".into(),
+            kinds: vec!["touch".into()],
+            port: Some(port.into()),
+            ..InputDevice::default()
+        }
+    }
+
+    fn calibrated(devices: &[InputDevice]) -> Calibrated<'_> {
+        Calibrated::of("event1", devices).expect("a device")
+    }
 
     #[test]
     fn block_is_an_entry_of_the_configuration() {
-        let expected =
-            "[[input]]\nname = \"a \\\"b\\\"\"\ncalibration = [1.0, 0.0, 0.123457, 0.0, 1.5, -0.25]\n";
-        let text = block("a \"b\"", MATRIX).replace("'a \"b\"'", "\"a \\\"b\\\"\"");
-        assert_eq!(text, expected);
+        let one = [panel("event1", "usb-1")];
+        let text = block(&calibrated(&one), MATRIX);
+        assert_eq!(text, format!("[[input]]\nname = \"panel\"\ncalibration = {NEW}\n"));
     }
 
     #[test]
     fn saving_keeps_comments_and_other_entries() {
-        let text =
+        let one = [panel("event1", "usb-1")];
+        let device = calibrated(&one);
+        let text = format!(
             "# mine\nrenderer = \"auto\" # fast\n\n[[input]]\nname = \"mouse\"\n\n[[input]]\n# the panel\n\
-                    name = \"panel\"\ncalibration = [1, 0, 0, 0, 1, 0] # old\n";
-        let saved = with_calibration(text, "panel", MATRIX).expect("TOML");
-        let expected = text.replace("[1, 0, 0, 0, 1, 0]", "[1.0, 0.0, 0.123457, 0.0, 1.5, -0.25]");
-        assert_eq!(saved, expected);
-        let saved = with_calibration(text, "other", MATRIX).expect("TOML");
-        assert!(saved.starts_with(text) && saved.contains("name = \"other\""), "{saved}");
-        let saved = with_calibration("[keyboard]\nlayout = \"de\"\n", "panel", MATRIX).expect("TOML");
-        assert!(saved.starts_with("[keyboard]\nlayout = \"de\"\n"), "{saved}");
-        assert!(saved.contains("[[input]]\nname = \"panel\"\ncalibration ="), "{saved}");
-        // One of two equal devices.
-        let text = "[[input]]\nname = \"panel\"\nport = \"usb-1\"\n";
-        let saved = with_calibration(text, "panel", MATRIX).expect("TOML");
-        assert!(saved.starts_with(text) && saved.matches("[[input]]").count() == 2, "{saved}");
+             name = \"panel\"\ncalibration = {OLD} # old\n"
+        );
+        let saved = with_calibration(&text, &device, MATRIX).expect("TOML");
+        assert_eq!(saved, text.replace(OLD, NEW));
+        for text in ["[keyboard]\nlayout = \"de\"\n", "[[input]]\nname = \"panel\"\nkind = \"pen\"\n"] {
+            let saved = with_calibration(text, &device, MATRIX).expect("TOML");
+            let added = format!("[[input]]\nname = \"panel\"\ncalibration = {NEW}\n");
+            assert!(saved.starts_with(text) && saved.ends_with(&added), "{saved}");
+        }
+    }
+
+    #[test]
+    fn one_of_two_equal_devices_is_saved_with_its_port() {
+        let two = [panel("event1", "usb-1"), panel("event2", "usb-2")];
+        let device = calibrated(&two);
+        let text = format!("[[input]]\nname = \"panel\"\nport = \"usb-2\"\ncalibration = {OLD}\n");
+        let saved = with_calibration(&text, &device, MATRIX).expect("TOML");
+        let added = format!("name = \"panel\"\nport = \"usb-1\"\ncalibration = {NEW}\n");
+        assert!(saved.starts_with(&text) && saved.ends_with(&added), "{saved}");
+    }
+
+    /// It would look as if it were saved until the next start.
+    #[test]
+    fn matrix_behind_one_that_applies_is_not_saved() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("conf.toml");
+        let text = format!("[[input]]\nname = \"pan*\"\ncalibration = {OLD}\n");
+        std::fs::write(&file, &text).expect("a file");
+        let one = [panel("event1", "usb-1")];
+        let saved = save(&file, &calibrated(&one), MATRIX);
+        assert!(matches!(saved, Err(Error::CalibrationShadowed { line: 1, .. })), "{saved:?}");
+        assert_eq!(std::fs::read_to_string(&file).expect("a file"), text);
     }
 
     #[test]
     fn configuration_that_is_no_toml_is_left_alone() {
-        assert!(matches!(with_calibration("[", "panel", MATRIX), Err(Error::ConfigurationNotToml(_))));
-        assert!(matches!(with_calibration("input = 3\n", "panel", MATRIX), Err(Error::InputNotEntries)));
+        let one = [panel("event1", "usb-1")];
+        let device = calibrated(&one);
+        assert!(matches!(with_calibration("[", &device, MATRIX), Err(Error::ConfigurationNotToml(_))));
+        assert!(matches!(with_calibration("input = 3\n", &device, MATRIX), Err(Error::InputNotEntries)));
     }
 }

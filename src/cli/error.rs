@@ -46,6 +46,12 @@ pub enum Error {
     ConfigurationNotToml(toml_edit::TomlError),
     #[error("calibrated, but not saved: input in the configuration is no list of [[input]]")]
     InputNotEntries,
+    #[error(
+        "calibrated, but not saved: the [[input]] entry at line {line} of {} matches this device too, \
+         and its calibration would apply; remove that, or move the new entry before it",
+        field(&file.display().to_string())
+    )]
+    CalibrationShadowed { file: PathBuf, line: usize },
     #[error("not confirmed in time: the change was rolled back")]
     NotConfirmed,
     #[error("the change was rolled back")]

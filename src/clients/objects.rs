@@ -25,6 +25,9 @@ pub enum Counted {
     IdleNotification,
     /// Each gets events for each change of the clipboard.
     DataDevice,
+    /// Pointers, keyboards and touch objects. Each gets all events of its kind, and keyboards get
+    /// keymaps, which are files.
+    SeatDevice,
     /// Each has objects of all tablets, tools and pads.
     TabletSeat,
     /// Each gets all gestures.
@@ -46,6 +49,7 @@ impl Counted {
             Self::Inhibitor => (limits.inhibitors, "inhibitors"),
             Self::IdleNotification => (limits.idle_notifications, "idle_notifications"),
             Self::DataDevice => (limits.data_devices, "data_devices"),
+            Self::SeatDevice => (limits.seat_devices, "seat_devices"),
             Self::TabletSeat => (limits.tablet_seats, "tablet_seats"),
             Self::Gesture => (limits.gestures, "gestures"),
             Self::Sandbox => (limits.sandboxes, "sandboxes"),

@@ -138,6 +138,8 @@ impl State {
         let (output, display, transform) = self.calibrated_display(&sysname)?;
         // Touches are to be those of the device without any calibration.
         self.input.set_calibration(&sysname, IDENTITY).map_err(failed)?;
+        // Those that are down would jump.
+        self.cancel_fingers_of(&sysname);
         let shown_on = display.as_str();
         info!(device = name, display = shown_on, "calibration begins");
         self.remove_pens_of(&sysname);
@@ -215,7 +217,10 @@ impl State {
 
     /// A finger, or a pen without a number, touches the screen.
     pub fn calibration_down(&mut self, finger: Option<u32>, at: Fractions) {
-        self.activity();
+        // On a display that is blanked, no one saw the target.
+        if self.activity() {
+            return;
+        }
         let Some(running) = &mut self.calibration else { return };
         // Further fingers do not count.
         running.finger.get_or_insert((finger, at, at));

@@ -293,7 +293,8 @@ impl State {
         let focus = self.seat.get_pointer().and_then(|pointer| pointer.current_focus());
         if focus.is_some_and(|surface| client_of(&surface) == Some(id)) {
             let time = self.now().as_millis() as u32;
-            self.pointer_moved(self.input.pointer().location(), time, None);
+            // No one has used it.
+            self.move_pointer(self.input.pointer().location(), time, None);
         }
     }
 

@@ -7,6 +7,12 @@ use crate::input::{CursorEffects, CursorEvent};
 impl State {
     /// Notes how the pointer, or a screen, is used, which shows or hides the cursor.
     pub(super) fn cursor_event(&mut self, event: CursorEvent) {
+        if event == CursorEvent::Used && self.input.pointer().tool().is_some() {
+            // A pen that lies on its tablet has its cursor back with its next event.
+            self.redraw_under_tool();
+            self.input.pointer_mut().hide_tool();
+            self.redraw_under_pointer();
+        }
         let now = self.iteration_start();
         let effects = self.input.pointer_mut().on_cursor_event(event, now);
         self.apply_cursor(effects);

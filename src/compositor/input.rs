@@ -79,7 +79,7 @@ impl State {
                 let position = |size| position_on_device(event.position_transformed(size), size);
                 let device = Event::device(&event);
                 let device = self.input.devices.get(device.sysname());
-                let to = match device.filter(|device| device.display().is_some()) {
+                let to = match device.filter(|device| self.has_display(device)) {
                     Some(device) => {
                         let output = self.output_of_device(device);
                         output.and_then(|output| layout_location(output, &self.outputs, position))
@@ -221,7 +221,10 @@ impl State {
             unblanks: is_press && self.activity(),
         };
         let recipient = keyboard.input(self, code, state, serial, time, |state, modifiers, key| {
-            let (keysym, raw) = (key.modified_sym(), key.raw_syms());
+            // The Latin letter of the key's place, for layouts that have others.
+            let latin = key.raw_latin_sym_or_raw_current_sym();
+            let raw: Vec<_> = key.raw_syms().iter().copied().chain(latin).collect();
+            let keysym = key.modified_sym();
             let command = is_press.then(|| command(&state.config, modifiers, keysym, &raw));
             match event.recipient(command.flatten()) {
                 KeyRecipient::Client => FilterResult::Forward,
@@ -230,6 +233,9 @@ impl State {
         });
         if is_press && recipient.is_some() {
             self.power.withhold(press);
+        }
+        if is_press {
+            self.power.note_key_press(code.raw(), event.unblanks);
         }
         match recipient {
             Some(KeyRecipient::Compositor(Command::SwitchVt(vt))) => self.switch_vt(vt),

@@ -80,6 +80,13 @@ impl State {
         named.find(|output| output.is_enabled())
     }
 
+    /// Returns whether a device is configured for a display that there is: a name that stands for
+    /// none, as of a mistake, must not make the device dead.
+    pub(super) fn has_display(&self, device: &ConfiguredDevice) -> bool {
+        let connectors = device.display().map(|name| self.connectors_of(name)).unwrap_or_default();
+        connectors.iter().any(|name| self.outputs.named(name).is_some())
+    }
+
     /// Returns the output that a tablet belongs to.
     pub(super) fn output_of_tablet(&self, tablet: &TabletInfo) -> Option<&Output> {
         self.touch_output(&tablet.touch(), self.display_of(&tablet.sysname))

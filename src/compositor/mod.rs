@@ -148,6 +148,8 @@ pub struct State {
     calibration: Option<calibration::RunningCalibration>,
     /// The timer that hides the cursor.
     cursor_timer: Option<Timer>,
+    /// The timer of a finger that rests.
+    long_press_timer: Option<Timer>,
     /// Windows may have been hidden or shown in this iteration.
     pub visibility_changed: bool,
     pub late_modes: late_modes::LateModes,
@@ -245,6 +247,7 @@ impl State {
             pointer_entered: None,
             calibration: None,
             cursor_timer: None,
+            long_press_timer: None,
             visibility_changed: false,
             late_modes: late_modes::LateModes::default(),
             hidden_frames_armed: false,

@@ -20,6 +20,9 @@ use crate::input::{layout_location, position_on_device, CursorEvent};
 use crate::power::HeldInput;
 use crate::shell::SurfaceAt;
 
+/// How long after a tool came near blanked displays its presses wake them only, in milliseconds.
+const WAKING_TIME: u32 = 1000;
+
 /// What a tool did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PenChange {
@@ -59,6 +62,8 @@ impl State {
         }
         if self.input.tablets.remove(sysname) {
             self.protocols.tablet.remove_tablet(sysname);
+            // A pad may have been with it.
+            self.refresh_pads();
         }
     }
 
@@ -99,7 +104,13 @@ impl State {
             PenChange::Pressed(press) => self.press(HeldInput::Pen(id, press.code()), true),
             PenChange::Released(press) => self.press(HeldInput::Pen(id, press.code()), false),
             PenChange::Moved => {
-                self.activity();
+                // A pen comes near before it touches: the tap that wakes displays does nothing
+                // else.
+                if self.activity() {
+                    if let Some(tool) = self.input.tablets.tool_mut(id) {
+                        tool.woke_at = Some(time);
+                    }
+                }
                 false
             }
             PenChange::Out => false,
@@ -110,7 +121,9 @@ impl State {
         };
         let is_press = matches!(change, PenChange::Pressed(_));
         let is_held = self.tool_pen(id).is_some_and(Pen::is_held);
-        let is_refused = is_withheld || (is_press && self.press_at(location, !is_held));
+        let woke_at = self.input.tablets.tool(id).and_then(|tool| tool.woke_at);
+        let is_waking = is_press && woke_at.is_some_and(|at| time.wrapping_sub(at) < WAKING_TIME);
+        let is_refused = is_withheld || is_waking || (is_press && self.press_at(location, !is_held));
         let (target, under) = self.pen_target(id, location);
         let Some(tool) = self.input.tablets.tool_mut(id) else { return };
         tool.update(location, axes);
@@ -150,6 +163,11 @@ impl State {
         let tablet = self.input.tablets.get(tablet)?;
         if self.is_mapped(tablet) {
             let output = self.output_of_tablet(tablet)?;
+            // A board that is not the display does not turn with it.
+            if !tablet.is_direct && output.state().mirror.is_none() {
+                let area = output.geometry();
+                return Some(position(area.size) + area.loc.to_f64());
+            }
             return layout_location(output, &self.outputs, position);
         }
         self.outputs.in_layout().first()?;
@@ -183,8 +201,10 @@ impl State {
         changed: &PenAxes,
         time: u32,
     ) {
-        let mut frame: Option<WlSurface> = None;
+        let mut frame = false;
         let mut has_entered = false;
+        // A press must not count at an old place: what comes with it is not withheld.
+        let is_motion_only = steps.iter().all(|step| matches!(step, Step::Motion(_)));
         for step in steps {
             match step {
                 Step::PointerMotion => {
@@ -196,51 +216,54 @@ impl State {
                 Step::PointerPress(press) => self.pen_button(press, ButtonState::Pressed, time),
                 Step::PointerRelease(press) => self.pen_button(press, ButtonState::Released, time),
                 Step::Enter(surface) => {
-                    self.end_pen_frame(id, frame.take(), time);
+                    self.end_pen_frame(id, frame, time);
                     has_entered = true;
                     self.enter_with_pen(id, &surface);
-                    frame = Some(surface);
+                    frame = true;
                 }
-                Step::Leave(surface) => {
-                    self.send_pen(id, &surface, |tool| tool.proximity_out());
-                    self.end_pen_frame(id, Some(surface), time);
-                    frame = None;
+                Step::Leave(_) => {
+                    self.send_pen(id, |tool| tool.proximity_out());
+                    self.end_pen_frame(id, true, time);
+                    frame = false;
                 }
                 Step::Motion(surface) => {
-                    if !self.accepts_motion(&surface) {
+                    let is_withheld = is_motion_only && !self.accepts_motion(&surface);
+                    let Some(tool) = self.input.tablets.tool_mut(id) else { continue };
+                    let sends_all = has_entered || tool.has_unsent;
+                    tool.has_unsent = is_withheld;
+                    if is_withheld {
                         continue;
                     }
-                    let Some(tool) = self.input.tablets.tool_mut(id) else { continue };
                     if let Some((_, origin)) = under.as_ref().filter(|(under, _)| *under == surface) {
                         tool.origin = *origin;
                     }
                     // A surface that was just entered has not seen any value.
                     let axes =
-                        if has_entered { PenAxes { wheel: changed.wheel, ..tool.axes } } else { *changed };
-                    self.protocols.tablet.send_motion(&surface, tool, &axes);
-                    frame = Some(surface);
+                        if sends_all { PenAxes { wheel: changed.wheel, ..tool.axes } } else { *changed };
+                    self.protocols.tablet.send_motion(tool, &axes);
+                    frame = true;
                 }
                 Step::Press(surface, press) => {
                     let serial = SERIAL_COUNTER.next_serial();
                     self.note_press(serial, Some(&surface));
                     let serial = u32::from(serial);
-                    self.send_pen(id, &surface, |tool| match press {
+                    self.send_pen(id, |tool| match press {
                         Press::Tip => tool.down(serial),
                         Press::Button(code) => {
                             tool.button(serial, code, zwp_tablet_tool_v2::ButtonState::Pressed);
                         }
                     });
-                    frame = Some(surface);
+                    frame = true;
                 }
-                Step::Release(surface, press) => {
+                Step::Release(_, press) => {
                     let serial = u32::from(SERIAL_COUNTER.next_serial());
-                    self.send_pen(id, &surface, |tool| match press {
+                    self.send_pen(id, |tool| match press {
                         Press::Tip => tool.up(),
                         Press::Button(code) => {
                             tool.button(serial, code, zwp_tablet_tool_v2::ButtonState::Released);
                         }
                     });
-                    frame = Some(surface);
+                    frame = true;
                 }
             }
         }
@@ -252,20 +275,23 @@ impl State {
         let serial = u32::from(SERIAL_COUNTER.next_serial());
         tool.entered = serial;
         tool.cursor = CursorImageStatus::default_named();
-        let tablet = &tool.tablet;
-        self.protocols.tablet.send(surface, id, tablet, |tool, tablet| {
+        tool.client = surface.client().map(|client| client.id());
+        let Some(client) = &tool.client else { return };
+        self.protocols.tablet.send(client, id, &tool.tablet, |tool, tablet| {
             tool.proximity_in(serial, tablet, surface);
         });
     }
 
-    fn send_pen(&self, id: u64, surface: &WlSurface, send: impl Fn(&zwp_tablet_tool_v2::ZwpTabletToolV2)) {
+    /// Sends something to the client that a tool is on.
+    fn send_pen(&self, id: u64, send: impl Fn(&zwp_tablet_tool_v2::ZwpTabletToolV2)) {
         let Some(tool) = self.input.tablets.tool(id) else { return };
-        self.protocols.tablet.send(surface, id, &tool.tablet, |tool, _| send(tool));
+        let Some(client) = &tool.client else { return };
+        self.protocols.tablet.send(client, id, &tool.tablet, |tool, _| send(tool));
     }
 
-    fn end_pen_frame(&self, id: u64, surface: Option<WlSurface>, time: u32) {
-        if let Some(surface) = surface {
-            self.send_pen(id, &surface, |tool| tool.frame(time));
+    fn end_pen_frame(&self, id: u64, has_events: bool, time: u32) {
+        if has_events {
+            self.send_pen(id, |tool| tool.frame(time));
         }
     }
 
@@ -286,7 +312,7 @@ impl State {
         let steps = tool.pen.out();
         self.apply_pen(id, steps, None, &PenAxes::default(), time);
         if let Some(tool) = self.input.tablets.tool_mut(id) {
-            tool.location = None;
+            (tool.location, tool.woke_at) = (None, None);
         }
         if self.input.pointer().tool().is_some_and(|tool| tool.id == id) {
             self.redraw_under_tool();
@@ -318,6 +344,12 @@ impl State {
         let status = tool.pen.surface().is_some().then(|| tool.cursor.clone());
         let now = self.iteration_start();
         let cursor = ToolCursor { id, location, status };
+        let hidden = Some(CursorImageStatus::Hidden);
+        let is_hidden = |shown: &ToolCursor| shown.status == hidden;
+        if is_hidden(&cursor) && self.input.pointer().tool().is_some_and(is_hidden) {
+            self.input.pointer_mut().show_tool(cursor, now);
+            return;
+        }
         self.redraw_under_tool();
         if self.input.pointer().tool().is_none() {
             // The pointer's own cursor is not shown meanwhile.
@@ -325,6 +357,11 @@ impl State {
         }
         self.input.pointer_mut().show_tool(cursor, now);
         self.redraw_under_tool();
+    }
+
+    /// Returns whether any tool is in proximity.
+    pub(super) fn has_pens(&self) -> bool {
+        self.input.tablets.tools().iter().any(|tool| tool.location.is_some())
     }
 
     /// Puts tools that lie still on what is under them now. Returns whether it is done.
@@ -341,11 +378,12 @@ impl State {
         let Some(tool) = self.input.tablets.tool_mut(id) else { return true };
         let Some(location) = tool.location else { return true };
         if let Some(surface) = tool.pen.surface().cloned() {
-            if !surface.is_alive() {
-                tool.pen.surface_gone();
-            } else if is_ending(&surface) {
+            // Its client may live on: these events name no surface.
+            let is_gone = !surface.is_alive();
+            if !is_gone && is_ending(&surface) {
                 return false;
-            } else if !self.shell.is_seen(&surface, &self.outputs) {
+            }
+            if is_gone || !self.shell.is_seen(&surface, &self.outputs) {
                 let steps = tool.pen.hidden();
                 self.apply_pen(id, steps, None, &PenAxes::default(), time);
             }

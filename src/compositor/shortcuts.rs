@@ -21,8 +21,8 @@ impl State {
     pub fn run_shortcut(&mut self, index: usize) {
         let Some(shortcut) = self.config.shortcuts.get(index) else { return };
         match shortcut.action.clone() {
-            // The modifiers of this chord have just unblanked the displays.
-            Action::Blank if self.power.withheld_keys() > 1 => {}
+            // This key, or a modifier that is held with it, has just unblanked them.
+            Action::Blank if self.power.is_waking_key_held() => {}
             Action::Blank => self.run_power(Power::blank_until_input),
             Action::Identify => self.identify(IDENTIFY_TIME),
             Action::NextLayout => {

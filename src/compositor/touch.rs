@@ -7,7 +7,8 @@ use smithay::input::touch::{
     DownEvent, GrabStartData, MotionEvent, OrientationEvent, ShapeEvent, TouchGrab, TouchInnerHandle,
     TouchTarget, UpEvent,
 };
-use smithay::utils::{Logical, Point, Serial, SERIAL_COUNTER};
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::utils::{IsAlive, Logical, Point, Serial, SERIAL_COUNTER};
 
 use super::deadline::Deadline;
 use super::State;
@@ -80,8 +81,11 @@ impl TouchGrab<State> for Fingers {
     /// Ends the touch points of the clients whose touches were cancelled.
     fn cancel(&mut self, data: &mut State, handle: &mut TouchInnerHandle<'_, State>, seq: Serial) {
         let seat = data.seat.clone();
-        for surface in data.input.touch_points.take_cancelled() {
-            TouchTarget::cancel(&surface, &seat, data, seq);
+        for surfaces in data.input.touch_points.take_cancelled() {
+            // One that is gone does not lead to its client.
+            if let Some(surface) = surfaces.iter().find(|surface| surface.alive()) {
+                TouchTarget::cancel(surface, &seat, data, seq);
+            }
         }
         handle.unset_grab(self, data);
     }
@@ -188,9 +192,7 @@ impl State {
         self.end_finger(slot, time);
         let Some(touch) = self.seat.get_touch().filter(|_| is_known) else { return };
         touch.up(self, &UpEvent { slot, serial: SERIAL_COUNTER.next_serial(), time });
-        if drag.is_some() {
-            self.send_cancels();
-        }
+        self.send_cancels();
     }
 
     /// A device reports that a finger was none, such as a palm.
@@ -215,6 +217,9 @@ impl State {
     fn end_finger(&mut self, slot: TouchSlot, time: u32) {
         self.power.release(HeldInput::Finger(slot));
         self.input.touch_points.up(slot);
+        if !self.input.long_press.is_resting_without(slot) {
+            self.cancel_long_press_timer();
+        }
         if self.input.long_press.up(slot) {
             self.send_button(BTN_RIGHT, ButtonState::Released, time);
         }
@@ -225,6 +230,9 @@ impl State {
         self.input.touch_points.cancel(slot);
         if self.touch_drag() == Some(slot) {
             if let Some(touch) = self.seat.get_touch() {
+                // Smithay drops what is dragged at the end; there must be no target any more.
+                let time = self.now().as_millis() as u32;
+                touch.motion(self, None, &MotionEvent { slot, location: Point::default(), time });
                 touch.unset_grab(self);
             }
         }
@@ -242,9 +250,11 @@ impl State {
     /// Returns the finger that drags something.
     fn touch_drag(&self) -> Option<TouchSlot> {
         let touch = self.seat.get_touch()?;
-        let drag = |grab: &dyn TouchGrab<Self>| match grab.is::<Fingers>() {
-            true => None,
-            false => Some(grab.start_data().slot),
+        // Smithay forgets a grab whose surface is gone with the next event.
+        let drag = |grab: &dyn TouchGrab<Self>| {
+            let start = grab.start_data();
+            let is_alive = start.focus.as_ref().is_some_and(|(surface, _)| surface.alive());
+            (is_alive && !grab.is::<Fingers>()).then_some(start.slot)
         };
         touch.with_grab(|_, grab| drag(grab)).flatten()
     }
@@ -252,26 +262,44 @@ impl State {
     fn begin_long_press(&mut self, slot: TouchSlot, location: Point<f64, Logical>) {
         let (count, now) = (self.input.touch_points.len(), self.iteration_start());
         let until = self.input.long_press.down(slot, location, count, self.config.long_press, now);
-        if let Some(until) = until {
-            self.timers.at(until, Deadline::LongPress);
+        self.cancel_long_press_timer();
+        self.long_press_timer = until.map(|until| self.timers.at(until, Deadline::LongPress));
+    }
+
+    fn cancel_long_press_timer(&mut self) {
+        if let Some(timer) = self.long_press_timer.take() {
+            self.timers.cancel(timer);
         }
     }
 
     /// A finger may have rested long enough: what it does becomes a right click.
     pub fn long_press_due(&mut self) {
+        self.long_press_timer = None;
         let now: Duration = self.iteration_start();
         let Some((slot, location)) = self.input.long_press.due(now) else { return };
-        let is_target = self.input.touch_points.target(slot).is_some();
-        // A drag has begun, or its client is gone.
-        if self.touch_drag().is_some() || !is_target {
+        let target = self.input.touch_points.target(slot).cloned();
+        let pressed = target.filter(|target| self.can_click(target));
+        // A drag has begun, its client is gone or gets no motion, or a mouse button is held.
+        let Some(surface) = pressed.filter(|_| self.touch_drag().is_none()) else {
             self.input.long_press.forget();
             return;
-        }
+        };
         self.cancel_finger(slot);
         self.send_cancels();
         let time = now.as_millis() as u32;
         // No cursor appears, as none does for a touch.
         self.move_pointer(location, time, None);
-        self.send_button(BTN_RIGHT, ButtonState::Pressed, time);
+        let focus = self.seat.get_pointer().and_then(|pointer| pointer.current_focus());
+        if focus.is_some_and(|focus| focus == surface) {
+            self.send_button(BTN_RIGHT, ButtonState::Pressed, time);
+        } else {
+            self.input.long_press.forget();
+        }
+    }
+
+    /// Returns whether the pointer can be put onto a surface and pressed there.
+    fn can_click(&mut self, surface: &WlSurface) -> bool {
+        let pointer = self.seat.get_pointer();
+        pointer.is_some_and(|pointer| !pointer.is_grabbed()) && self.accepts_motion(surface)
     }
 }

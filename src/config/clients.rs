@@ -112,6 +112,8 @@ pub struct ObjectLimits {
     /// Of the clipboard with drag and drop, and of the primary selection.
     pub data_devices: u32,
     pub tablet_seats: u32,
+    /// Pointers, keyboards and touch objects together.
+    pub seat_devices: u32,
     /// Objects that get gestures of touchpads.
     pub gestures: u32,
     /// Contexts of security-context.
@@ -134,6 +136,7 @@ impl Default for ObjectLimits {
             idle_notifications: 64,
             data_devices: 64,
             tablet_seats: 16,
+            seat_devices: 256,
             gestures: 64,
             sandboxes: 64,
             region_rectangles: 2048,
@@ -263,6 +266,7 @@ pub fn read(clients: &mut ClientsConfig, section: &mut Section<'_>, reader: &mut
             idle_notifications,
             data_devices,
             tablet_seats,
+            seat_devices,
             gestures,
             sandboxes,
             region_rectangles,
@@ -279,6 +283,7 @@ pub fn read(clients: &mut ClientsConfig, section: &mut Section<'_>, reader: &mut
             (idle_notifications, "idle_notifications"),
             (data_devices, "data_devices"),
             (tablet_seats, "tablet_seats"),
+            (seat_devices, "seat_devices"),
             (gestures, "gestures"),
             (sandboxes, "sandboxes"),
             (region_rectangles, "region_rectangles"),

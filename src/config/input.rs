@@ -209,6 +209,15 @@ pub struct InputEntry {
     pub settings: InputSettings,
 }
 
+impl InputEntry {
+    /// Returns what safe settings keep: which devices work, and where.
+    pub fn to_safe(&self) -> Self {
+        let InputSettings { enabled, display, calibration, rotation, .. } = self.settings.clone();
+        let settings = InputSettings { enabled, display, calibration, rotation, ..InputSettings::default() };
+        Self { settings, ..self.clone() }
+    }
+}
+
 /// Reads the sections of input devices and the cursor.
 pub fn read(config: &mut Config, root: &mut Section<'_>, reader: &mut Reader<'_>) {
     if let Some(mut section) = root.section(reader, "keyboard") {

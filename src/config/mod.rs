@@ -29,7 +29,7 @@ pub use shortcuts::{Action, Chord};
 pub use system::{
     parse, Config, FocusNew, HardwareColor, RendererPreference, Rule, WindowTraits, DEFAULT_PATH,
 };
-pub use system_keyboard::use_system_keyboard;
+pub use system_keyboard::{use_system_keyboard, DEFAULT_LAYOUT};
 
 use std::path::Path;
 

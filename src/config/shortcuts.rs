@@ -34,6 +34,9 @@ impl FromStr for Chord {
         if keysym.raw() == keysyms::KEY_NoSymbol {
             return Err(format!("{key:?} is no key; use a keysym's name such as \"BackSpace\""));
         }
+        if keysym.is_modifier_key() {
+            return Err(format!("{key:?} is a modifier; a key that is none comes last"));
+        }
         let mut chord = Self { ctrl: false, alt: false, shift: false, logo: false, key: keysym };
         for name in modifiers {
             match name.to_ascii_lowercase().as_str() {
@@ -172,7 +175,7 @@ mod tests {
         assert_eq!(chord, expected);
         assert!("Ctrl+Alt+Backspaces".parse::<Chord>().is_err_and(|error| error.contains("Backspaces")));
         assert!("Hyper+q".parse::<Chord>().is_err_and(|error| error.contains("Hyper")));
-        for text in ["", "+", "Ctrl+", "a+b"] {
+        for text in ["", "+", "Ctrl+", "a+b", "Super_L", "Ctrl+Shift_R"] {
             assert!(text.parse::<Chord>().is_err(), "{text:?}");
         }
     }

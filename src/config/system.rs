@@ -176,9 +176,9 @@ impl Default for Config {
 
 impl Config {
     /// Returns the safe settings: the defaults with pixman, and of this configuration only what
-    /// restricts people and clients, what is connected, and when the cursor is shown. Otherwise a
-    /// client that makes the service crash would undo a kiosk's restrictions, disable its display,
-    /// or put a cursor on it.
+    /// restricts people and clients, what is connected and to which display each device belongs,
+    /// and when the cursor is shown. Otherwise a client that makes the service crash would undo a
+    /// kiosk's restrictions, disable its display, or put a cursor on it.
     pub fn to_safe(&self) -> Self {
         Self {
             renderer: RendererPreference::Pixman,
@@ -192,6 +192,7 @@ impl Config {
                 hide_after: self.cursor.hide_after,
                 ..Cursor::default()
             },
+            input: self.input.iter().map(InputEntry::to_safe).collect(),
             ..Self::default()
         }
     }

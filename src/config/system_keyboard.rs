@@ -15,6 +15,9 @@ use super::open::read_system_text;
 /// Maximum size of such a file, in bytes.
 const MAX_BYTES: u64 = 64 << 10;
 
+/// The layout of a variant that has none.
+pub const DEFAULT_LAYOUT: &str = "us";
+
 /// Variables that libxkbcommon reads for names that are empty (xkb_rule_names in xkbcommon.h).
 const VARIABLES: [&str; 4] =
     ["XKB_DEFAULT_LAYOUT", "XKB_DEFAULT_MODEL", "XKB_DEFAULT_VARIANT", "XKB_DEFAULT_OPTIONS"];
@@ -46,7 +49,11 @@ pub fn use_system_keyboard(keyboard: &mut Keyboard) {
 /// environment, which libxkbcommon reads. `root` is the folder of `etc`.
 fn use_files(keyboard: &mut Keyboard, root: &Path, has_variable: impl Fn(&str) -> bool) {
     let names = [&keyboard.layout, &keyboard.variant, &keyboard.model, &keyboard.options];
-    if names.iter().any(|name| !name.is_empty()) || VARIABLES.into_iter().any(has_variable) {
+    if names.iter().any(|name| !name.is_empty()) || VARIABLES.into_iter().any(&has_variable) {
+        // libxkbcommon leaves out a variant without a layout.
+        if keyboard.layout.is_empty() && !keyboard.variant.is_empty() && !has_variable(VARIABLES[0]) {
+            DEFAULT_LAYOUT.clone_into(&mut keyboard.layout);
+        }
         return;
     }
     for (file, form) in FILES {
@@ -95,8 +102,10 @@ fn parse(text: &str, form: Form, keyboard: &mut Keyboard) -> bool {
 fn assignment(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.trim().split_once('=')?;
     let value = value.trim();
-    let unquoted = ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote));
-    Some((name.trim(), unquoted.unwrap_or(value)))
+    // A comment may follow.
+    let quoted = ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.split(quote).next());
+    let bare = || value.split_whitespace().next().unwrap_or_default();
+    Some((name.trim(), quoted.unwrap_or_else(bare)))
 }
 
 /// Reads `Option "name" "value"`.
@@ -123,7 +132,7 @@ mod tests {
     }
 
     const DEBIAN: &str = "# KEYBOARD CONFIGURATION FILE\nXKBMODEL=\"pc105\"\nXKBLAYOUT=\"de\"\n\
-                          XKBVARIANT=\"nodeadkeys\"\nXKBOPTIONS=\"\"\nBACKSPACE=\"guess\"\n";
+                          XKBVARIANT=\"nodeadkeys\"  # German\nXKBOPTIONS=\"\"\nBACKSPACE=\"guess\"\n";
     const VCONSOLE: &str = "KEYMAP=fr\nXKBLAYOUT=fr,us\nXKBOPTIONS='grp:alt_shift_toggle'\n";
     const XORG: &str = "Section \"InputClass\"\n        Identifier \"system-keyboard\"\n\
                         \tMatchIsKeyboard \"on\"\n\tOption \"XkbLayout\" \"ch\"\n\

@@ -189,7 +189,9 @@ impl DeviceList {
 
     /// Returns the touch devices whose display neither the configuration nor udev names.
     pub fn unassigned_touch(&self) -> impl Iterator<Item = TouchDevice<'_>> {
-        let unassigned = self.devices.iter().filter(|device| device.settings.display.is_none());
+        let is_unassigned =
+            |device: &&ConfiguredDevice| device.settings.display.is_none() && device.is_enabled();
+        let unassigned = self.devices.iter().filter(is_unassigned);
         unassigned.filter_map(|device| device.info.touch()).filter(|touch| touch.output_name.is_none())
     }
 

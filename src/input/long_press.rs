@@ -81,6 +81,11 @@ impl LongPress {
         false
     }
 
+    /// Returns whether another finger than this one is resting.
+    pub fn is_resting_without(&self, slot: TouchSlot) -> bool {
+        matches!(self.0, State::Resting { finger, .. } if finger.slot != slot)
+    }
+
     /// Time has passed. Returns the finger that has rested long enough, and where: its touch is to
     /// be cancelled, and the right button to be pressed there.
     pub fn due(&mut self, now: Duration) -> Option<(TouchSlot, Point<f64, Logical>)> {

@@ -186,19 +186,13 @@ impl<S: Clone + PartialEq> Pen<S> {
         steps
     }
 
-    /// The surface that it is on is no longer seen: what is pressed is not its any more.
+    /// The surface that it is on is no longer seen, or gone: what is pressed is not its any more.
     pub fn hidden(&mut self) -> Vec<Step<S>> {
         let mut steps = Vec::new();
         self.swallowed.extend(self.held.iter().copied());
         self.release_all(&mut steps);
         self.retarget(Receiver::None, &mut steps);
         steps
-    }
-
-    /// The surface that it is on is gone, and is not sent anything.
-    pub fn surface_gone(&mut self) {
-        self.swallowed.append(&mut self.held);
-        self.receiver = Receiver::None;
     }
 
     /// Returns whether the receiver changed.
@@ -306,7 +300,7 @@ mod tests {
         assert_eq!(pen.moved(Receiver::Surface(2)), [Step::Enter(2), Step::Motion(2)]);
         assert_eq!(pen.released(Press::Tip, Receiver::Surface(2)), [Step::Motion(2)], "not its press");
         pen.pressed(Press::Tip, Receiver::Surface(2), true);
-        pen.surface_gone();
+        assert_eq!(pen.hidden(), [Step::Release(2, Press::Tip), Step::Leave(2)]);
         assert_eq!(pen.released(Press::Tip, Receiver::None), []);
     }
 
@@ -318,7 +312,6 @@ mod tests {
         Released(Press),
         Out,
         Hidden,
-        Gone,
     }
 
     fn action() -> impl Strategy<Value = Action> {
@@ -330,7 +323,6 @@ mod tests {
             3 => press().prop_map(Action::Released),
             1 => Just(Action::Out),
             1 => Just(Action::Hidden),
-            1 => Just(Action::Gone),
         ]
     }
 
@@ -356,15 +348,6 @@ mod tests {
                     Action::Released(press) => pen.released(press, target),
                     Action::Out => pen.out(),
                     Action::Hidden => pen.hidden(),
-                    Action::Gone => {
-                        // Its client is gone with what it saw. The pointer's is not.
-                        if pen.surface().is_some() {
-                            pen.surface_gone();
-                            on = None;
-                            pressed.clear();
-                        }
-                        Vec::new()
-                    }
                 };
                 for step in steps {
                     match step {

@@ -7,7 +7,9 @@ use smithay::reexports::input::DeviceCapability;
 
 use super::devices::DeviceInfo;
 use super::keymaps::KeymapNames;
-use crate::config::{ClickMethod, Config, Enabled, InputEntry, InputSettings, ScrollMethod, TapButtons};
+use crate::config::{
+    ClickMethod, Config, Enabled, InputEntry, InputSettings, ScrollMethod, TapButtons, DEFAULT_LAYOUT,
+};
 
 /// Where a setting comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,9 +151,12 @@ impl Settings {
         };
         // The variant of another layout would not exist.
         let default_variant = if self.layout.is_some() { String::new() } else { default.variant.clone() };
+        let layout = over(&self.layout, &default.layout);
+        // libxkbcommon leaves out a variant without a layout.
+        let needs_layout = layout.is_empty() && self.variant.is_some();
         Some(KeymapNames {
             rules: default.rules.clone(),
-            layout: over(&self.layout, &default.layout),
+            layout: if needs_layout { DEFAULT_LAYOUT.into() } else { layout },
             variant: over(&self.variant, &default_variant),
             model: over(&self.model, &default.model),
             options: over(&self.options, &default.options),

@@ -5,6 +5,7 @@ use smithay::backend::input::{TabletToolDescriptor, TabletToolEvent};
 use smithay::backend::libinput::LibinputInputBackend;
 use smithay::input::pointer::CursorImageStatus;
 use smithay::reexports::input::{AsRaw, Device, DeviceCapability};
+use smithay::reexports::wayland_server::backend::ClientId;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{Logical, Point};
 
@@ -183,6 +184,13 @@ pub struct Tool {
     pub origin: Point<f64, Logical>,
     /// All known values, for the next surface.
     pub axes: PenAxes,
+    /// The client of the surface that it is on, or was on last.
+    pub client: Option<ClientId>,
+    /// Values have changed that the client was not sent.
+    pub has_unsent: bool,
+    /// When it woke displays, in milliseconds of its events: what it presses right after that is
+    /// nothing else.
+    pub woke_at: Option<u32>,
     /// The serial of its last entry of a surface.
     pub entered: u32,
     /// The cursor that the client under it set.
@@ -281,6 +289,9 @@ impl Tablets {
             location: None,
             origin: Point::default(),
             axes: PenAxes::default(),
+            client: None,
+            has_unsent: false,
+            woke_at: None,
             entered: 0,
             cursor: CursorImageStatus::default_named(),
         });

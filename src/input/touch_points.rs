@@ -8,8 +8,10 @@ use smithay::backend::input::TouchSlot;
 
 use crate::clients::ClientId;
 
-/// How many fingers there are at most. More than people have: devices may lie.
-const MAX: usize = 64;
+/// How many fingers there are at most on a device, and on all. More than people have: devices may
+/// lie, and one that reports fingers without end must not take those of the others.
+const MAX_OF_DEVICE: usize = 20;
+const MAX: usize = 200;
 
 /// A finger on a touch device.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,8 +30,8 @@ struct TouchPoint<S> {
 #[derive(Debug)]
 pub struct TouchPoints<S> {
     points: Vec<TouchPoint<S>>,
-    /// A surface for each client whose touch points are to be cancelled.
-    cancelled: Vec<(S, ClientId)>,
+    /// The surfaces of each client whose touch points are to be cancelled. Some may be gone.
+    cancelled: Vec<(Vec<S>, ClientId)>,
 }
 
 impl<S> Default for TouchPoints<S> {
@@ -43,7 +45,8 @@ impl<S: Clone> TouchPoints<S> {
     /// finger already, or there are too many.
     pub fn down(&mut self, device: &str, device_slot: TouchSlot) -> Option<TouchSlot> {
         let is_down = self.position(device, device_slot).is_some();
-        if is_down || self.points.len() == MAX {
+        let of_device = self.points.iter().filter(|point| point.device == device).count();
+        if is_down || of_device >= MAX_OF_DEVICE || self.points.len() >= MAX {
             return None;
         }
         let number = (0..).find(|number| {
@@ -93,19 +96,20 @@ impl<S: Clone> TouchPoints<S> {
     /// down, without effect, until they are lifted.
     pub fn cancel(&mut self, slot: TouchSlot) {
         let point = self.points.iter().find(|point| point.slot == slot);
-        let Some(target) = point.and_then(|point| point.target.clone()) else { return };
-        let client = target.1;
-        for point in &mut self.points {
-            point.target.take_if(|(_, owner)| *owner == client);
-        }
-        if self.cancelled.iter().all(|(_, owner)| *owner != client) {
-            self.cancelled.push(target);
+        let Some((_, client)) = point.and_then(|point| point.target.clone()) else { return };
+        let of_client = |point: &mut TouchPoint<S>| point.target.take_if(|(_, owner)| *owner == client);
+        let surfaces: Vec<S> =
+            self.points.iter_mut().filter_map(of_client).map(|(surface, _)| surface).collect();
+        match self.cancelled.iter_mut().find(|(_, owner)| *owner == client) {
+            Some((known, _)) => known.extend(surfaces),
+            None => self.cancelled.push((surfaces, client)),
         }
     }
 
-    /// Returns a surface for each client whose touch points were cancelled since the last call.
-    pub fn take_cancelled(&mut self) -> Vec<S> {
-        std::mem::take(&mut self.cancelled).into_iter().map(|(surface, _)| surface).collect()
+    /// Returns, for each client whose touch points were cancelled since the last call, the surfaces
+    /// that they were on.
+    pub fn take_cancelled(&mut self) -> Vec<Vec<S>> {
+        std::mem::take(&mut self.cancelled).into_iter().map(|(surfaces, _)| surfaces).collect()
     }
 
     /// Returns whether [`TouchPoints::take_cancelled`] would return any.
@@ -153,8 +157,8 @@ mod tests {
         }
         points.cancel(slot(1));
         points.cancel(slot(2));
-        assert_eq!(points.take_cancelled(), [20]);
-        assert_eq!(points.take_cancelled(), Vec::<i32>::new());
+        assert_eq!(points.take_cancelled(), [[20, 21]]);
+        assert_eq!(points.take_cancelled(), Vec::<Vec<i32>>::new());
         assert_eq!(
             (points.target(slot(0)), points.target(slot(1)), points.target(slot(2))),
             (Some(&10), None, None)
@@ -174,7 +178,8 @@ mod tests {
                 if is_down {
                     let known = expected.contains_key(&(device, finger));
                     let new = points.down(&name, slot(finger));
-                    prop_assert_eq!(new.is_some(), !known && expected.len() < MAX);
+                    let of_device = expected.keys().filter(|(other, _)| *other == device).count();
+                    prop_assert_eq!(new.is_some(), !known && of_device < MAX_OF_DEVICE);
                     if let Some(new) = new {
                         prop_assert!(expected.values().all(|known| *known != new));
                         expected.insert((device, finger), new);

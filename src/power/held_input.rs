@@ -32,9 +32,20 @@ impl Power {
         self.withheld.contains(&press)
     }
 
-    /// Returns how many of the keys that are held are withheld from clients.
-    pub fn withheld_keys(&self) -> usize {
-        self.withheld.iter().filter(|press| matches!(press, HeldInput::Key(_))).count()
+    /// A key, by its xkb keycode, is pressed, which has unblanked displays or not.
+    pub fn note_key_press(&mut self, code: u32, unblanks: bool) {
+        match unblanks {
+            true => self.waking_key = Some(code),
+            false => {
+                self.waking_key.take_if(|waking| *waking == code);
+            }
+        }
+    }
+
+    /// Returns whether the key that unblanked displays is still held: what it is part of does not
+    /// blank them again.
+    pub fn is_waking_key_held(&self) -> bool {
+        self.waking_key.is_some_and(|code| self.is_withheld(HeldInput::Key(code)))
     }
 
     /// Ends a press. Returns whether it was withheld from clients.

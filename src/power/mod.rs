@@ -122,6 +122,8 @@ pub struct Power {
     /// Presses that clients do not receive, until they end: those that unblanked displays, and keys
     /// that the compositor takes.
     withheld: Vec<HeldInput>,
+    /// The last key whose press unblanked outputs, by its xkb keycode.
+    waking_key: Option<u32>,
     /// How long the system had slept in total at the last check.
     slept: Duration,
     is_lid_closed: bool,

@@ -15,7 +15,7 @@ const PRINT: u32 = 99 + 8;
 fn with_shortcut(keys: &str, action: &str) -> Fixture {
     Fixture::new(&format!(
         "[headless]\ndisplays = [\"800x600\", \"640x480\"]\n\
-         [keyboard]\nlayout = \"us,de\"\n\
+         [keyboard]\nlayout = \"us,ru\"\n\
          [[shortcuts]]\nkeys = {keys:?}\n{action}\n"
     ))
 }
@@ -58,8 +58,15 @@ fn shortcut_blanks_displays_until_the_next_key() {
     // The key that unblanks displays does nothing else: it does not blank them again.
     press(&mut fixture, &[LOGO, KEY_B]);
     fixture.until("unblanked displays", |fixture| !fixture.compositor.state.power.is_idle_blanked());
+    // As for a shortcut of one key.
+    let mut fixture = with_shortcut("Print", "action = \"blank\"");
+    for is_blanked in [true, false, true] {
+        press(&mut fixture, &[PRINT]);
+        assert_eq!(fixture.compositor.state.power.is_idle_blanked(), is_blanked);
+    }
 }
 
+/// Also from a layout without Latin letters.
 #[test]
 fn shortcut_switches_to_the_next_layout() {
     let mut fixture = with_shortcut("Super+a", "action = \"next-layout\"");

@@ -191,9 +191,8 @@ fn pen_goes_from_a_program_with_tablets_to_one_without() {
     fixture.pen(PenChange::Moved, (100.0, 100.0));
     until(&mut fixture, &mut client, "the pen", |_, client| client.tablets.tool_on.is_some());
     client.close(0);
-    until(&mut fixture, &mut client, "its leave", |fixture, _| {
-        fixture.compositor.state.input.tablets.tools().iter().all(|tool| tool.pen.surface().is_none())
-    });
+    // Its client is sent that, although the surface is gone.
+    until(&mut fixture, &mut client, "its leave", |_, client| client.tablets.tool_on.is_none());
     // A client that binds tablet-v2 later gets the pen that is over it.
     other.bind_tablets();
     fixture.pen(PenChange::Moved, (1000.0, 100.0));
@@ -230,8 +229,11 @@ fn pen_that_wakes_displays_presses_nothing() {
     let is_blanked =
         |fixture: &Fixture| fixture.compositor.state.outputs.iter().any(|output| output.state().blanked);
     assert!(is_blanked(&fixture));
+    // libinput reports that a pen is near before it touches.
+    fixture.pen(PenChange::Moved, (100.0, 100.0));
     fixture.tap_with_pen((100.0, 100.0));
     fixture.until("the displays", |fixture| !is_blanked(fixture));
+    fixture.pen(PenChange::Out, (100.0, 100.0));
     fixture.tap_with_pen((100.0, 100.0));
     until(&mut fixture, &mut client, "the second press", |_, client| !client.tablets.touched.is_empty());
     assert_eq!(client.tablets.touched.len(), 1);
@@ -409,4 +411,16 @@ fn client_has_a_bounded_number_of_tablet_seats() {
     client.tablet_seat();
     client.poll();
     fixture.until("the end", |_| !client.poll());
+}
+
+/// Its objects live on, and get all events: it counts until they are gone.
+#[test]
+fn tablet_seat_counts_until_its_objects_are_gone() {
+    let mut fixture = Fixture::pair();
+    fixture.plug_tablet();
+    let mut client = with_tablets(&mut fixture);
+    fixture.until("the end", |_| {
+        client.tablet_seat().destroy();
+        !client.poll()
+    });
 }

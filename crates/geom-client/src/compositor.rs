@@ -175,7 +175,12 @@ impl Compositor {
             Ok(service) => Ok((Session::connect(&self.options)?, Some(service))),
             // Another program may have started a service meanwhile. Then ours has failed, and that
             // one is used and not owned.
-            Err(error) => Session::connect(&self.options).map(|session| (session, None)).map_err(|_| error),
+            Err(error) => match Session::connect(&self.options) {
+                Ok(session) => Ok((session, None)),
+                // One runs, for others.
+                Err(forbidden @ Error::NotPermitted(_)) => Err(forbidden),
+                Err(_) => Err(error),
+            },
         }
     }
 

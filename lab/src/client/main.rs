@@ -334,7 +334,8 @@ fn connect_repeatedly(options: &Options, count: u32) -> Result<()> {
 }
 
 /// The number of invalid bytes, and the seed of their generator.
-const GARBAGE_BYTES: usize = 16384;
+/// More than the longest message, of which libwayland may await the rest.
+const GARBAGE_BYTES: usize = 1 << 17;
 const GARBAGE_SEED: u64 = 2_654_435_761;
 
 /// Sends invalid bytes on a new connection and prints that the compositor disconnected.
@@ -344,7 +345,7 @@ fn send_garbage() -> Result<()> {
     let name = std::env::var("WAYLAND_DISPLAY")?;
     let mut stream = UnixStream::connect(format!("{directory}/{name}"))?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    let mut garbage = [0; GARBAGE_BYTES];
+    let mut garbage = vec![0; GARBAGE_BYTES];
     fastrand::Rng::with_seed(GARBAGE_SEED).fill(&mut garbage);
     // The compositor may disconnect while the bytes are written.
     let _ = stream.write_all(&garbage);

@@ -88,7 +88,9 @@ impl CompositorHandler for State {
         }
         if is_visible {
             // The surface may have another size or input region.
-            if self.input.pointer().is_present() && self.input.pointer().output(&self.outputs) == Some(id) {
+            let pointer = self.input.pointer();
+            let has_pointer = pointer.is_present() && pointer.output(&self.outputs) == Some(id);
+            if has_pointer || self.has_pens() {
                 self.refresh_pointer_focus();
             }
             self.committed_on(id, surface);

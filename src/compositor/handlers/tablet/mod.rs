@@ -150,15 +150,15 @@ impl TabletObjects {
         self.of_client(surface).any(|seat| seat.tool(tool).is_some() && seat.tablet(tablet).is_some())
     }
 
-    /// Sends something about a tool and its tablet to a surface's client, on each of its objects.
+    /// Sends something about a tool and its tablet to a client, on each of its objects.
     pub fn send(
         &self,
-        surface: &WlSurface,
+        client: &ClientId,
         tool: u64,
         tablet: &str,
         send: impl Fn(&ZwpTabletToolV2, &ZwpTabletV2),
     ) {
-        for seat in self.of_client(surface) {
+        for seat in self.seats.iter().filter(|seat| seat.client == *client) {
             if let (Some(tool), Some(tablet)) = (seat.tool(tool), seat.tablet(tablet)) {
                 send(tool, tablet);
             }
@@ -187,13 +187,26 @@ impl TabletObjects {
         self.seats.push(objects);
     }
 
-    /// A client destroyed an object, or ended.
-    fn forget(&mut self, number: SeatNumber, id: &ObjectId) {
-        let Some(position) = self.seats.iter().position(|seat| seat.number == number) else { return };
-        let Some(seat) = self.seats.get_mut(position) else { return };
+    /// A client destroyed an object, or ended. Returns whether it was the last one of a
+    /// `zwp_tablet_seat_v2`.
+    fn forget(&mut self, number: SeatNumber, id: &ObjectId) -> bool {
+        let Some(position) = self.seats.iter().position(|seat| seat.number == number) else { return false };
+        let Some(seat) = self.seats.get_mut(position) else { return false };
         seat.forget(id);
-        if seat.is_empty() && (seat.seat.id() == *id || !seat.seat.is_alive()) {
+        let is_gone = seat.is_empty() && (seat.seat.id() == *id || !seat.seat.is_alive());
+        if is_gone {
             self.seats.swap_remove(position);
+        }
+        is_gone
+    }
+}
+
+impl State {
+    /// A client destroyed an object of a `zwp_tablet_seat_v2`, or ended. The seat counts until all
+    /// its objects are gone: one that is destroyed before them costs as much as one that is not.
+    fn forget_tablet_object(&mut self, client: &ClientId, number: SeatNumber, id: &ObjectId) {
+        if self.protocols.tablet.forget(number, id) {
+            self.uncount_object(client, Counted::TabletSeat);
         }
     }
 }
@@ -250,8 +263,7 @@ impl Dispatch<ZwpTabletSeatV2, SeatNumber> for State {
     }
 
     fn destroyed(state: &mut Self, client: ClientId, seat: &ZwpTabletSeatV2, number: &SeatNumber) {
-        state.uncount_object(&client, Counted::TabletSeat);
-        state.protocols.tablet.forget(*number, &seat.id());
+        state.forget_tablet_object(&client, *number, &seat.id());
     }
 }
 
@@ -267,7 +279,7 @@ impl Dispatch<ZwpTabletV2, SeatNumber> for State {
     ) {
     }
 
-    fn destroyed(state: &mut Self, _: ClientId, tablet: &ZwpTabletV2, number: &SeatNumber) {
-        state.protocols.tablet.forget(*number, &Resource::id(tablet));
+    fn destroyed(state: &mut Self, client: ClientId, tablet: &ZwpTabletV2, number: &SeatNumber) {
+        state.forget_tablet_object(&client, *number, &Resource::id(tablet));
     }
 }

@@ -228,8 +228,8 @@ macro_rules! dispatch {
             ) {
             }
 
-            fn destroyed(state: &mut Self, _: ClientId, object: &$interface, number: &SeatNumber) {
-                state.protocols.tablet.forget(*number, &object.id());
+            fn destroyed(state: &mut Self, client: ClientId, object: &$interface, number: &SeatNumber) {
+                state.forget_tablet_object(&client, *number, &object.id());
             }
         }
     };

@@ -109,10 +109,11 @@ pub(super) fn send_axes(tool: &ZwpTabletToolV2, axes: &PenAxes) {
 }
 
 impl super::TabletObjects {
-    /// Sends the position of a tool on a surface, and values of it.
-    pub fn send_motion(&self, surface: &WlSurface, tool: &Tool, axes: &PenAxes) {
+    /// Sends the client that a tool is on its position, and values of it.
+    pub fn send_motion(&self, tool: &Tool, axes: &PenAxes) {
         let Some(at) = tool.location.map(|location| location - tool.origin) else { return };
-        self.send(surface, tool.id, &tool.tablet, |tool, _| {
+        let Some(client) = &tool.client else { return };
+        self.send(client, tool.id, &tool.tablet, |tool, _| {
             tool.motion(at.x, at.y);
             send_axes(tool, axes);
         });
@@ -143,13 +144,22 @@ impl State {
         serial: u32,
         status: CursorImageStatus,
     ) {
+        if !self.is_tool_entry(object, serial) {
+            return;
+        }
         let Some(ToolData { tool: id, .. }) = object.data::<ToolData>().copied() else { return };
         let Some(tool) = self.input.tablets.tool_mut(id) else { return };
+        tool.cursor = status;
+        self.show_pen(id);
+    }
+
+    /// Returns whether a tool is on a surface of the object's client since the entry with this
+    /// serial.
+    fn is_tool_entry(&self, object: &ZwpTabletToolV2, serial: u32) -> bool {
+        let data = object.data::<ToolData>().copied();
+        let Some(tool) = data.and_then(|data| self.input.tablets.tool(data.tool)) else { return false };
         let is_on = tool.pen.surface().is_some_and(|surface| surface.id().same_client_as(&object.id()));
-        if is_on && tool.entered == serial {
-            tool.cursor = status;
-            self.show_pen(id);
-        }
+        is_on && tool.entered == serial
     }
 }
 
@@ -166,6 +176,10 @@ impl Dispatch<ZwpTabletToolV2, ToolData> for State {
         let zwp_tablet_tool_v2::Request::SetCursor { serial, surface, hotspot_x, hotspot_y } = request else {
             return;
         };
+        // One of an earlier entry has no effect, not even on the surface.
+        if !state.is_tool_entry(tool, serial) {
+            return;
+        }
         let status = match surface {
             None => CursorImageStatus::Hidden,
             Some(surface) if take_cursor_role(&surface, (hotspot_x, hotspot_y)) => {
@@ -179,7 +193,7 @@ impl Dispatch<ZwpTabletToolV2, ToolData> for State {
         state.set_tool_cursor(tool, serial, status);
     }
 
-    fn destroyed(state: &mut Self, _: ClientId, tool: &ZwpTabletToolV2, data: &ToolData) {
-        state.protocols.tablet.forget(data.seat, &tool.id());
+    fn destroyed(state: &mut Self, client: ClientId, tool: &ZwpTabletToolV2, data: &ToolData) {
+        state.forget_tablet_object(&client, data.seat, &tool.id());
     }
 }
