@@ -1,4 +1,4 @@
-//! Calibration of a touch screen whose axes are swapped and shorter than its display.
+//! Calibration of a touchscreen whose axes are swapped and shorter than its display.
 
 use std::path::Path;
 use std::time::Duration;

@@ -159,7 +159,7 @@ fn click_without_motion_reaches_the_window_that_opened_under_the_pointer() -> Re
     service.finish()
 }
 
-/// A seat with touch screens only, one for each display.
+/// A seat with touchscreens only, one for each display.
 #[test]
 fn menu_that_a_finger_opens_is_closed_by_a_touch_on_another_display() -> Result<()> {
     let config = "[[input]]\nname = \"left\"\ndisplay = \"Virtual-1\"\n\

@@ -36,7 +36,7 @@ impl Service {
         self.wait_until_input_device_present(name, true).map(|()| device)
     }
 
-    /// Plugs in a touch screen and waits until the service has it.
+    /// Plugs in a touchscreen and waits until the service has it.
     pub fn touch(&self, name: &str) -> Result<Touch<'_>> {
         let device = self.machine.touch(name)?;
         self.wait_until_input_device_present(name, true).map(|()| device)
@@ -48,14 +48,14 @@ impl Service {
         self.wait_until_input_device_present(name, true).map(|()| device)
     }
 
-    /// Plugs in a touch screen without a physical size at a port, and waits until the service has
+    /// Plugs in a touchscreen without a physical size at a port, and waits until the service has
     /// it.
     pub fn touch_at(&self, name: &str, port: &str) -> Result<Touch<'_>> {
         let device = Touch::create_at(&self.machine, name, port)?;
         let is_there = |devices: &Vec<geom_ipc::InputDevice>| {
             devices.iter().any(|device| device.port.as_deref() == Some(port))
         };
-        self.wait_for_answer(&format!("the touch screen at {port}"), || self.input_devices(), is_there)?;
+        self.wait_for_answer(&format!("the touchscreen at {port}"), || self.input_devices(), is_there)?;
         Ok(device)
     }
 

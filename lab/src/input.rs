@@ -204,7 +204,7 @@ impl<'a> Lid<'a> {
     }
 }
 
-/// A touch screen, touched by one finger.
+/// A touchscreen, touched by one finger.
 pub struct Touch<'a>(Device<'a>);
 
 impl<'a> Touch<'a> {
@@ -212,7 +212,7 @@ impl<'a> Touch<'a> {
         Device::create(machine, InputKind::Touch, name).map(Self)
     }
 
-    /// Creates a touch screen without a physical size at a port; others may have the same name.
+    /// Creates a touchscreen without a physical size at a port; others may have the same name.
     ///
     /// # Errors
     /// If the machine is off.

@@ -305,7 +305,7 @@ impl Machine {
         Lid::create(self, name)
     }
 
-    /// Creates a touch screen.
+    /// Creates a touchscreen.
     ///
     /// # Errors
     /// If the name is in use.

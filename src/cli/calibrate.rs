@@ -1,4 +1,4 @@
-//! `geom_compositor calibrate`: calibrates a touch screen by touching targets on its display.
+//! `geom_compositor calibrate`: calibrates a touchscreen by touching targets on its display.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::config::{parse, DeviceKind, DeviceTraits};
 #[derive(Debug, Clone, Args)]
 pub struct Calibrate {
     /// The device's name, or its name in /dev/input, as `inputs` lists them [default: the
-    /// only touch screen]
+    /// only touchscreen]
     device: Option<String>,
     /// Write the result into the configuration that the service reads
     #[arg(long)]

@@ -35,7 +35,7 @@ pub enum Command {
     Clients(Format),
     /// List windows
     Windows(Format),
-    /// Calibrate a touch screen: its display shows crosses to touch, and the result is printed or
+    /// Calibrate a touchscreen: its display shows crosses to touch, and the result is printed or
     /// saved
     Calibrate(calibrate::Calibrate),
     /// List input devices: kind, port, display, and settings with their source

@@ -1,4 +1,4 @@
-//! Calibrates a touch screen: takes its touches, shows targets on its display, and applies the
+//! Calibrates a touchscreen: takes its touches, shows targets on its display, and applies the
 //! matrix that follows. Whatever ends it otherwise, the device and the display are as before.
 
 use std::time::Duration;
@@ -109,13 +109,13 @@ impl State {
             devices.filter(|device| is_screen(device) && is_wanted(device)).collect();
         match (found.pop(), found.is_empty(), wanted) {
             (Some(device), true, _) => Ok(device.clone()),
-            (None, _, Some(name)) => Err(not_found(format!("there is no touch screen {name}"))),
-            (None, _, None) => Err(not_found("there is no touch screen".into())),
+            (None, _, Some(name)) => Err(not_found(format!("there is no touchscreen {name}"))),
+            (None, _, None) => Err(not_found("there is no touchscreen".into())),
             (Some(device), false, _) => {
                 let all = found.into_iter().chain([device]);
                 let names: Vec<String> =
                     all.map(|device| format!("{} ({})", device.sysname, device.name)).collect();
-                Err(bad_value(format!("name one of several touch screens: {}", names.join(", "))))
+                Err(bad_value(format!("name one of several touchscreens: {}", names.join(", "))))
             }
         }
     }
@@ -167,7 +167,7 @@ impl State {
     fn calibrated_display(&self, sysname: &str) -> Result<(OutputId, String, Transform), Error> {
         let device = self.input.devices.get(sysname);
         let output = device.and_then(|device| self.output_of_device(device));
-        let output = output.ok_or_else(|| failed("the display of this touch screen is off"))?;
+        let output = output.ok_or_else(|| failed("the display of this touchscreen is off"))?;
         let name = &output.name;
         if output.state().mirror.is_some() {
             return Err(failed(format!("{name} mirrors another display; end that first")));

@@ -91,7 +91,9 @@ impl State {
     fn settle_pointer(&mut self) -> bool {
         let Some(pointer) = self.seat.get_pointer() else { return true };
         let location = self.input.pointer().location();
-        let target = self.pointer_target(location);
+        // Without a pointing device, nothing would move it away from where a finger rested.
+        let is_used = self.input.pointer().is_present() || self.input.long_press.is_clicked();
+        let target = self.pointer_target(location).filter(|_| is_used);
         let focus = pointer.current_focus();
         if focus.iter().chain(target.iter().map(|(surface, _)| surface)).any(is_ending) {
             return false;

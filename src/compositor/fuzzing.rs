@@ -45,7 +45,7 @@ pub struct Host {
 /// Points of [`Host::points`] in each direction of a display.
 const GRID: u32 = 6;
 
-/// Names of the mouse and the touch screen in /dev/input.
+/// Names of the mouse and the touchscreen in /dev/input.
 const TOUCHSCREEN: &str = "event2";
 const DEVICES: [(&str, DeviceCapability); 2] =
     [("event1", DeviceCapability::Pointer), (TOUCHSCREEN, DeviceCapability::Touch)];
@@ -95,7 +95,7 @@ impl Host {
         self.compositor.state.plug_virtual(display, is_connected);
     }
 
-    /// Plugs or pulls the mouse and the touch screen.
+    /// Plugs or pulls the mouse and the touchscreen.
     pub fn set_devices(&mut self, pointer: bool, touch: bool) {
         let wanted = [pointer, touch];
         for ((sysname, capability), (wants, has)) in

@@ -14,6 +14,9 @@ use smithay::utils::{Logical, Point, SERIAL_COUNTER};
 use super::focus::is_ending;
 use super::State;
 
+/// How soon after a gesture another one is that of the same fingers, in milliseconds.
+const SAME_FINGERS_TIME: u32 = 200;
+
 /// The kind of a gesture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GestureKind {
@@ -77,12 +80,21 @@ impl State {
         let unblanks = self.activity();
         self.settle_focus();
         let Some(pointer) = self.seat.get_pointer() else { return };
+        if !matches!(gesture, Gesture::Begin { .. }) {
+            if let Some(last) = &mut self.input.withheld_gesture {
+                *last = time;
+            }
+        }
         let focus = pointer.current_focus();
         let serial = SERIAL_COUNTER.next_serial();
         match gesture {
             Gesture::Begin { kind, fingers } => {
-                // A gesture that unblanks displays does nothing else.
-                if unblanks || focus.is_none_or(|surface| is_ending(&surface)) {
+                // A gesture that unblanks displays does nothing else. Nor does what the same
+                // fingers go on with: a swipe begins where a hold is cancelled.
+                let goes_on = |last: u32| time.wrapping_sub(last) < SAME_FINGERS_TIME;
+                let is_withheld = unblanks || self.input.withheld_gesture.is_some_and(goes_on);
+                self.input.withheld_gesture = is_withheld.then_some(time);
+                if is_withheld || focus.is_none_or(|surface| is_ending(&surface)) {
                     return;
                 }
                 match kind {

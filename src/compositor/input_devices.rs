@@ -48,6 +48,10 @@ impl State {
         let Some(device) = self.ipc_input_device_named(sysname) else { return };
         self.cancel_fingers_of(sysname);
         self.calibration_device_gone(sysname);
+        // While the session is paused, all devices are closed, and come back.
+        if !self.backend.is_paused() {
+            self.input.devices.forget_calibration(sysname);
+        }
         let keys = self.input.devices.remove(sysname);
         self.release(&keys);
         self.devices_changed();

@@ -9,6 +9,7 @@ use super::focus::is_ending;
 use super::handlers::tablet::PadUpdate;
 use super::State;
 use crate::input::tablets::Pad;
+use crate::power::HeldInput;
 
 impl State {
     /// Adds a pad that libinput has opened.
@@ -41,8 +42,16 @@ impl State {
 
     /// Handles an event of libinput.
     pub(super) fn pad_event(&mut self, event: &TabletPadEvent) {
-        self.activity();
         let device = event.device();
+        if let TabletPadEvent::Button(event) = event {
+            let pad = device.sysname().trim_start_matches("event").parse().unwrap_or_default();
+            let button = HeldInput::PadButton { pad, number: event.button_number() };
+            if self.press(button, event.button_state() == ButtonState::Pressed) {
+                return;
+            }
+        } else {
+            self.activity();
+        }
         // An angle or a position of -1 is a finger that was lifted.
         let lifted = |value: f64| (value >= 0.0).then_some(value);
         let update = match event {

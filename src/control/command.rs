@@ -60,10 +60,10 @@ pub enum ClientCommand {
     Kill,
 }
 
-/// For the calibration of a touch screen.
+/// For the calibration of a touchscreen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CalibrationCommand {
-    /// Of a device, by its name or its name in /dev/input. `None` is the only touch screen.
+    /// Of a device, by its name or its name in /dev/input. `None` is the only touchscreen.
     Start(Option<String>),
     Cancel,
 }

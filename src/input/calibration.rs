@@ -1,4 +1,4 @@
-//! Calibration of a touch screen: from where the user touches targets to the matrix that puts
+//! Calibration of a touchscreen: from where the user touches targets to the matrix that puts
 //! touches there. Pure.
 //!
 //! ```text
@@ -45,7 +45,7 @@ const TOLERANCE: f64 = 0.025;
 const STILL: f64 = 0.03;
 /// How often all targets, or one of them, are asked for again.
 const MAX_ROUNDS: u32 = 6;
-/// The greatest number of a matrix. A touch screen that uses a hundredth of its range is broken.
+/// The greatest number of a matrix. A touchscreen that uses a hundredth of its range is broken.
 const MAX_NUMBER: f64 = 100.0;
 
 /// Why a target is shown again.
@@ -223,7 +223,7 @@ fn least_squares(samples: &[Sample]) -> Option<Matrix> {
         [b * e - c * d, b * c - a * e, a * d - b * b],
     ];
     let determinant = a * adjugate[0][0] + b * adjugate[0][1] + c * adjugate[0][2];
-    // That of the targets themselves is about 1; the range of a touch screen may be a tenth of it.
+    // That of the targets themselves is about 1; the range of a touchscreen may be a tenth of it.
     if determinant.abs() < 1e-6 {
         return None;
     }

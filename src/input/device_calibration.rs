@@ -40,6 +40,11 @@ impl KeptCalibrations {
         }
     }
 
+    /// Forgets a device that was unplugged, by its name in /dev/input.
+    pub fn forget(&mut self, sysname: &str) {
+        self.0.retain(|kept| kept.sysname != sysname);
+    }
+
     /// Puts the matrix of this session in place of the configured one.
     pub fn apply(&mut self, info: &DeviceInfo, settings: &mut Settings) {
         let configured = settings.calibration.as_ref().map(|setting| setting.value);
@@ -128,6 +133,11 @@ mod tests {
         assert_eq!(applied(&mut kept, &other, None), None);
         kept.keep(&info, &configured(Some(NEW)), NEW);
         assert_eq!(applied(&mut kept, &info, Some(OLD)), Some(NEW));
+        // Unplugged.
+        let mut unplugged = KeptCalibrations::default();
+        unplugged.keep(&info, &configured(None), NEW);
+        unplugged.forget("event3");
+        assert_eq!(applied(&mut unplugged, &info, None), None);
         // It was saved, and then removed from the configuration.
         assert_eq!(applied(&mut kept, &info, Some(NEW)), Some(NEW));
         assert_eq!(applied(&mut kept, &info, None), None);

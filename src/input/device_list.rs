@@ -81,6 +81,11 @@ impl DeviceList {
         self.devices.push(device);
     }
 
+    /// A device, by its name in /dev/input, is unplugged: another one may get that name.
+    pub fn forget_calibration(&mut self, sysname: &str) {
+        self.calibrations.forget(sysname);
+    }
+
     /// Turns the lamps of all keyboards on and off.
     pub fn show_lamps(&mut self, lamps: Led) {
         for handle in &mut self.handles {

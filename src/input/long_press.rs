@@ -81,6 +81,11 @@ impl LongPress {
         false
     }
 
+    /// Returns whether the right button is held by a finger.
+    pub fn is_clicked(&self) -> bool {
+        matches!(self.0, State::Clicked(_))
+    }
+
     /// Returns whether another finger than this one is resting.
     pub fn is_resting_without(&self, slot: TouchSlot) -> bool {
         matches!(self.0, State::Resting { finger, .. } if finger.slot != slot)

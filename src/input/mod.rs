@@ -58,6 +58,8 @@ pub struct Input {
     pub long_press: LongPress,
     pub tablets: Tablets,
     pub devices: DeviceList,
+    /// The time of the last event of a gesture that unblanked displays, in milliseconds.
+    pub withheld_gesture: Option<u32>,
     /// The lamps of all keyboards.
     lamps: Led,
     /// The matrices of devices without handles, by their names in /dev/input.
@@ -76,6 +78,7 @@ impl Input {
             long_press: LongPress::default(),
             tablets: Tablets::default(),
             devices: DeviceList::default(),
+            withheld_gesture: None,
             lamps: Led::empty(),
             #[cfg(test)]
             fake_calibrations: std::collections::HashMap::new(),

@@ -12,6 +12,8 @@ pub enum HeldInput {
     Key(u32),
     /// A pointer button, by its code in linux/input-event-codes.h.
     Button(u32),
+    /// A button of a tablet's pad, by the number in the device's name in /dev/input.
+    PadButton { pad: u32, number: u32 },
     /// A touch point.
     Finger(TouchSlot),
     /// The tip or a button of a tool of a tablet, by the tool's number and its code in

@@ -1,4 +1,4 @@
-//! What a display shows while its touch screen is calibrated: a cross to touch, and what to do.
+//! What a display shows while its touchscreen is calibrated: a cross to touch, and what to do.
 
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::element::memory::MemoryRenderBuffer;

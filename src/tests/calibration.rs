@@ -1,4 +1,4 @@
-//! Calibration of a touch screen by a control client, end to end but for libinput.
+//! Calibration of a touchscreen by a control client, end to end but for libinput.
 
 use geom_ipc::{Calibration, CalibrationState, ErrorKind, Event, Request, Response};
 use serde_json::json;
@@ -12,7 +12,7 @@ const PANEL: &str = "event5";
 /// The yellow of the cross, and the ground.
 const CROSS: u32 = 0x00ff_cc33;
 
-/// A display with a touch screen whose axes are swapped, and a matrix that it has already.
+/// A display with a touchscreen whose axes are swapped, and a matrix that it has already.
 fn fixture() -> Fixture {
     let mut fixture =
         Fixture::new(&format!("{DISPLAYS}[[input]]\nname = \"{PANEL}\"\ndisplay = \"HEADLESS-1\"\n"));

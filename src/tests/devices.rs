@@ -84,7 +84,7 @@ fn input_devices_are_listed_and_published() {
     assert_eq!(
         input_devices(&mut fixture, &mut control),
         [mouse_seen.clone(), panel_seen.clone()],
-        "the touch screen belongs to the configured display"
+        "the touchscreen belongs to the configured display"
     );
     assert!(fixture.compositor.state.input.pointer().is_present());
     fixture.compositor.state.device_removed("event3");

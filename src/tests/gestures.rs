@@ -151,10 +151,14 @@ fn gesture_that_wakes_displays_does_nothing_else() {
         Fixture::new("[headless]\ndisplays = [\"800x600\"]\n[power]\npower_button = \"blank\"\n");
     let mut client = with_gestures(&mut fixture);
     fixture.compositor.state.power_button();
+    // A hold that the same fingers go on with as a swipe.
+    begin(&mut fixture, GestureKind::Hold, 3);
+    end(&mut fixture, GestureKind::Hold, true);
     begin(&mut fixture, GestureKind::Swipe, 3);
     end(&mut fixture, GestureKind::Swipe, false);
     assert!(fixture.compositor.state.outputs.iter().all(|output| !output.state().blanked));
-    begin(&mut fixture, GestureKind::Hold, 3);
+    let later = Gesture::Begin { kind: GestureKind::Hold, fingers: 3 };
+    fixture.compositor.state.gesture(later, 1000);
     until(&mut fixture, &mut client, "the second one", |_, client| !client.gestures.events.is_empty());
     assert_eq!(client.gestures.events, ["hold of 3"]);
 }

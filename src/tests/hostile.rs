@@ -360,7 +360,7 @@ fn subsurfaces_nested_from_below() {
     assert_eq!(scene.refused().code, BAD_SURFACE);
 }
 
-/// A touch screen, or a mouse that is pulled at the wrong moment.
+/// A touchscreen, or a mouse that is pulled at the wrong moment.
 #[test]
 fn cursor_shape_without_a_pointer() {
     let mut scene = Scene::new();

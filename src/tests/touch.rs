@@ -113,6 +113,8 @@ fn finger_that_rests_is_a_right_click() {
         second.devices.buttons == [(BTN_RIGHT, true), (BTN_RIGHT, false)]
     });
     assert_eq!(second.devices.finger_motions, 0);
+    // Without a mouse, the pointer does not stay there.
+    until(&mut fixture, &mut second, "its leave", |_, second| second.devices.pointer_on.is_none());
     // A finger that is lifted before is a touch.
     fixture.tap(ON_FIRST.0, ON_FIRST.1);
     until(&mut fixture, &mut first, "the touch", |_, first| first.devices.touched.len() == 1);

@@ -1,4 +1,4 @@
-//! The calibration of a touch screen.
+//! The calibration of a touchscreen.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ pub enum CalibrationState {
     Unknown,
 }
 
-/// The calibration of a touch screen or a pen display.
+/// The calibration of a touchscreen or a pen display.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Calibration {
     /// Kernel name of the device in /dev/input, such as `event3`.

@@ -274,7 +274,7 @@ pub enum InputCapability {
     Keyboard,
     /// It moves the pointer: a mouse or a touchpad.
     Pointer,
-    /// It is a touch screen.
+    /// It is a touchscreen.
     Touch,
     /// It is a graphics tablet with a tool, such as a pen.
     TabletTool,

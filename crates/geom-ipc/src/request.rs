@@ -120,12 +120,12 @@ pub enum Request {
     Windows,
     /// Lists the input devices. Response: `input_devices`.
     InputDevices,
-    /// Calibrates a touch screen or a pen display: its display shows targets, one after the other,
+    /// Calibrates a touchscreen or a pen display: its display shows targets, one after the other,
     /// and events say where it is. It ends with a matrix, or without one if this client is
     /// disconnected, the device or the display changes, or nothing is touched for a minute. There
     /// is one at a time. Response: `calibration`.
     Calibrate {
-        /// Name of the device, or its kernel name. Left out, it is the only touch screen.
+        /// Name of the device, or its kernel name. Left out, it is the only touchscreen.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         device: Option<String>,
     },

@@ -454,7 +454,7 @@ impl Run<'_> {
         }
     }
 
-    /// A person uses mouse, touch screen and keyboard, on windows in most cases.
+    /// A person uses mouse, touchscreen and keyboard, on windows in most cases.
     fn input(&mut self) {
         let points = self.host.points();
         let bytes = &mut self.bytes;
