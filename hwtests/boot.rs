@@ -267,14 +267,22 @@ fn displays_and_keys_survive_restarts_of_logind_and_the_bus() -> Result<()> {
         let text = std::fs::read_to_string(&client.log)?;
         Ok(text.matches(&format!("key {} up", KEY.code())).count())
     };
-    for (count, unit) in [(1, "systemd-logind.service"), (2, "dbus.service")] {
-        device.run(&["systemctl", "restart", unit])?;
-        machine.wait_until(&format!("the seat and the keyboard after {unit}"), |_| {
+    let wait_for_seat = |what: &str| {
+        let has_seat = machine.wait_until(&format!("the seat and the keyboard {what}"), |_| {
             let status = device.status()?;
             ensure!(status.pid == before.pid, "the service was restarted: {status:#?}");
             let devices = device.control(CONTROL, "inputs --json")?;
             Ok(status.session_active && status.notices.is_empty() && devices.contains("\"keyboard\""))
-        })?;
+        });
+        if has_seat.is_err() {
+            println!("{}", device.run(&["journalctl", "-b", "--no-pager", "-n", "60"])?);
+        }
+        has_seat
+    };
+    wait_for_seat("of the start")?;
+    for (count, unit) in [(1, "systemd-logind.service"), (2, "dbus.service")] {
+        device.run(&["systemctl", "restart", unit])?;
+        wait_for_seat(&format!("after {unit}"))?;
         ensure!(device.status()?.enabled_displays == 3);
         // A key that the kernel reports while the seat is given back may be lost.
         machine.wait_until(&format!("a key after {unit}"), |_| {

@@ -10,8 +10,9 @@
 #   tools/packages.sh bench     lab, and the compositors that `make bench` compares with
 #
 # It does not change apt's configuration. If packages of this machine come from backports that its
-# sources no longer list (an installed qemu-utils excludes the stable QEMU), the missing ones are
-# installed from backports too, with package lists of their own.
+# sources no longer list (an installed qemu-utils excludes the stable QEMU), the missing ones of the
+# same sources are installed from backports too, with package lists of their own. All others stay
+# those of the stable release, which the tests are made for.
 set -euo pipefail
 
 build=(
@@ -149,13 +150,22 @@ if [ -n "$why" ]; then
     echo "deb ${keyring:+[signed-by=$keyring] }$uri $codename-backports main"
   done < <("$(dirname "${BASH_SOURCE[0]}")/../lab/debian-archive.sh") \
     >"$apt/sources.list.d/geom-compositor-backports.list"
+  # The firmware belongs to QEMU: its version must fit.
+  sources=$(dpkg-query -W -f='${source:Package} ${Version}\n' | awk '/~bpo/ { print "src:" $1 }' |
+    sort -u | paste -sd ' ')
+  cat >"$apt/preferences" <<PREFERENCES
+Package: $sources src:seabios
+Pin: release n=$codename-backports
+Pin-Priority: 990
+PREFERENCES
   cat >"$apt/apt.conf" <<CONF
+Dir::Etc::preferences "$apt/preferences";
 Dir::Etc::sourceparts "$apt/sources.list.d";
 Dir::State::lists "$apt/lists";
 Acquire::Languages "none";
 APT::Sandbox::User "";
 CONF
-  options=(-c "$apt/apt.conf" -t "$codename-backports")
+  options=(-c "$apt/apt.conf")
   "${as_root[@]}" apt-get -c "$apt/apt.conf" -qq update || {
     echo "setup: apt cannot install them without removing other packages: $why" >&2
     echo "setup: nor can it read the package lists of $codename-backports" >&2
@@ -169,7 +179,7 @@ CONF
     echo "setup: nor with $codename-backports: $also" >&2
     exit 1
   }
-  echo "setup: from $codename-backports where it has them, because apt would otherwise report: $why"
+  echo "setup: $sources from $codename-backports, because apt would otherwise report: $why"
 fi
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y "${options[@]}" \
   -o Dpkg::Use-Pty=0 "${install[@]}" "${missing[@]}" >/dev/null
